@@ -1,0 +1,222 @@
+"""Every error that splitdata raises on purpose, in one tree.
+
+    SplitDataError
+    |- FormatError (ValueError)               bytes on disk break FORMAT.md
+    |  |- BadMagicError                       this is another kind of file
+    |  |- UnsupportedVersionError             written by a newer splitdata
+    |  |- TruncatedFileError                  a file is shorter than what was committed
+    |  |- CorruptRecordError                  one record cannot be proven right
+    |  |- MissingBinError                     a bin file is not there
+    |  `- ManifestError                       the manifest is damaged or contradicts itself
+    |- DatasetNotFoundError (FileNotFoundError)
+    |- DatasetExistsError (FileExistsError)
+    |- RecordTooLargeError (ValueError)
+    |- ClosedError (ValueError)
+    |- StateMismatchError (ValueError)        a checkpoint of other data or other options
+    |- CacheError
+    `- WorkerError (RuntimeError)
+       |- WorkerCrashedError
+       `- WorkerTimeoutError (TimeoutError)
+
+Each also is the builtin that a caller would already catch. A position out of range stays
+``IndexError``, a bad argument ``ValueError`` or ``TypeError``, a failing disk ``OSError``.
+A message says what is wrong, where, how much is affected and what to do next. Every error
+pickles, with its fields.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+__all__ = [
+    "BadMagicError",
+    "CacheError",
+    "ClosedError",
+    "CorruptRecordError",
+    "DatasetExistsError",
+    "DatasetNotFoundError",
+    "FormatError",
+    "ManifestError",
+    "MissingBinError",
+    "RecordTooLargeError",
+    "SplitDataError",
+    "StateMismatchError",
+    "TruncatedFileError",
+    "UnsupportedVersionError",
+    "WorkerCrashedError",
+    "WorkerError",
+    "WorkerTimeoutError",
+]
+
+
+def _rebuild(cls: type[SplitDataError], args: tuple[Any, ...], fields: dict[str, Any]) -> SplitDataError:
+    """Make an error again from its pickled parts without running its constructor."""
+    # Of several builtin bases only the one with the widest layout may allocate the object.
+    allocate = OSError.__new__ if issubclass(cls, OSError) else Exception.__new__
+    error: SplitDataError = allocate(cls)
+    error.args = args
+    for name, value in fields.items():
+        setattr(error, name, value)
+    return error
+
+
+class SplitDataError(Exception):
+    """Base of every error that splitdata raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by class, arguments and fields: constructors take keyword-only fields."""
+        fields = dict(self.__dict__)
+        if isinstance(self, OSError):
+            fields |= {"errno": self.errno, "strerror": self.strerror, "filename": self.filename}
+        return _rebuild, (type(self), self.args, fields)
+
+
+class FormatError(SplitDataError, ValueError):
+    """The bytes of a file do not follow FORMAT.md.
+
+    Attributes:
+        path: The file, where one is known.
+        offset: Byte in that file, where one is known.
+    """
+
+    def __init__(self, message: str, *, path: str | os.PathLike[str] | None = None, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.path = None if path is None else os.fspath(path)
+        self.offset = offset
+
+
+class BadMagicError(FormatError):
+    """The file does not begin as a file of its kind must."""
+
+
+class UnsupportedVersionError(FormatError):
+    """The file needs a newer splitdata: its version or a feature that must be understood is unknown."""
+
+
+class TruncatedFileError(FormatError):
+    """A file ends before the data that were committed to it."""
+
+
+class CorruptRecordError(FormatError):
+    """A record is damaged, or lost: it cannot be proven to be what was written.
+
+    Attributes:
+        position: Position of the record in its dataset.
+        bin_index: Number of the bin in its segment.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        offset: int | None = None,
+        position: int | None = None,
+        bin_index: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, offset=offset)
+        self.position = position
+        self.bin_index = bin_index
+
+
+class MissingBinError(FormatError):
+    """A bin file that holds committed records does not exist."""
+
+
+class ManifestError(FormatError):
+    """The manifest is damaged, or says something that cannot be."""
+
+
+class DatasetNotFoundError(SplitDataError, FileNotFoundError):
+    """There is no splitdata dataset at this path."""
+
+    def __init__(self, message: str, *, path: str | os.PathLike[str]) -> None:
+        super().__init__(errno.ENOENT, message, os.fspath(path))
+
+    def __str__(self) -> str:
+        """Show the message alone: it names the path already."""
+        return str(self.strerror)
+
+
+class DatasetExistsError(SplitDataError, FileExistsError):
+    """The target holds something that this call would have to replace."""
+
+    def __init__(self, message: str, *, path: str | os.PathLike[str]) -> None:
+        super().__init__(errno.EEXIST, message, os.fspath(path))
+
+    def __str__(self) -> str:
+        """Show the message alone: it names the path already."""
+        return str(self.strerror)
+
+
+class RecordTooLargeError(SplitDataError, ValueError):
+    """A record is larger than the limit that applies here."""
+
+
+class ClosedError(SplitDataError, ValueError):
+    """The object was closed, or a failure has ended its use."""
+
+
+class StateMismatchError(SplitDataError, ValueError):
+    """A saved state belongs to other data or to other options."""
+
+
+class CacheError(SplitDataError):
+    """A cache cannot be used as it is."""
+
+
+class WorkerError(SplitDataError, RuntimeError):
+    """A worker failed.
+
+    Attributes:
+        worker_id: Number of the worker, 0-based.
+        pid: Process id of the worker, where it had started.
+    """
+
+    def __init__(self, message: str, *, worker_id: int | None = None, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.worker_id = worker_id
+        self.pid = pid
+
+
+class WorkerCrashedError(WorkerError):
+    """A worker process ended before its work did.
+
+    Attributes:
+        exit_code: As multiprocessing gives it: negative is the number of the signal.
+        items_received: Items that arrived before the end.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        worker_id: int | None = None,
+        pid: int | None = None,
+        exit_code: int | None = None,
+        items_received: int | None = None,
+    ) -> None:
+        super().__init__(message, worker_id=worker_id, pid=pid)
+        self.exit_code = exit_code
+        self.items_received = items_received
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """A worker produced nothing for longer than was allowed.
+
+    Attributes:
+        stack: Where the worker stood, as text, where that could be had.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        worker_id: int | None = None,
+        pid: int | None = None,
+        stack: str | None = None,
+    ) -> None:
+        super().__init__(message, worker_id=worker_id, pid=pid)
+        self.stack = stack
