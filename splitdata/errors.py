@@ -69,7 +69,9 @@ class SplitDataError(Exception):
         """Pickle by class, arguments and fields: constructors take keyword-only fields."""
         fields = dict(self.__dict__)
         if isinstance(self, OSError):
-            fields |= {"errno": self.errno, "strerror": self.strerror, "filename": self.filename}
+            # Only what is set: OSError shows a filename of None as if it were one.
+            system = {"errno": self.errno, "strerror": self.strerror, "filename": self.filename}
+            fields |= {name: value for name, value in system.items() if value is not None}
         return _rebuild, (type(self), self.args, fields)
 
 
