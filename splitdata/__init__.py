@@ -12,56 +12,33 @@ Write records, read any of them, walk all of them::
     for record in loader.iterate_binwise(shuffle=True, seed=0):
         ...
 
-The on-disk format is specified in FORMAT.md. Everything public is named in `__all__`; what is
-imported from deeper down may change without notice.
-"""
-
-from splitdata._version import __version__
-from splitdata.dataset.reader import SplitDataLoader
-from splitdata.dataset.split_data import write_split_data
-from splitdata.dataset.writer import SplitWriter
-from splitdata.errors import (
-    BadMagicError,
-    CacheError,
-    ClosedError,
-    CorruptRecordError,
-    DatasetExistsError,
-    DatasetNotFoundError,
-    FormatError,
-    ManifestError,
-    MissingBinError,
-    RecordTooLargeError,
-    SplitDataError,
-    StateMismatchError,
-    TruncatedFileError,
-    UnsupportedVersionError,
-    WorkerCrashedError,
-    WorkerError,
-    WorkerTimeoutError,
-)
-from splitdata.format.spec import FORMAT_VERSION
-
-__all__ = [
-    "FORMAT_VERSION",
+The on-disk format is specified in FORMAT.md. Everything public is named in `__all__ = [
     "BadMagicError",
     "CacheError",
     "ClosedError",
     "CorruptRecordError",
+    "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
+    "FORMAT_VERSION",
+    "Finding",
     "FormatError",
     "ManifestError",
     "MissingBinError",
     "RecordTooLargeError",
+    "SegmentDescription",
     "SplitDataError",
     "SplitDataLoader",
     "SplitWriter",
     "StateMismatchError",
     "TruncatedFileError",
     "UnsupportedVersionError",
+    "VerifyReport",
     "WorkerCrashedError",
     "WorkerError",
     "WorkerTimeoutError",
     "__version__",
+    "describe",
+    "verify",
     "write_split_data",
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
+import xxhash
 
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
@@ -45,6 +46,10 @@ class Located:
     def payload_offset(self) -> int:
         """Where the stored payload begins in the bin."""
         return self.offset + self.header.size
+
+    def stored_word(self) -> int:
+        """Return word 0 of the frame, sync word and header check, as it stands in the file."""
+        return int.from_bytes(self.source.read(self.offset, 8), "little")
 
 
 class RecordReader:
@@ -96,6 +101,18 @@ class RecordReader:
             blocks = b"".join(self._stored_blocks(place, first, num_blocks(stop)))
             return blocks[start - first * spec.BLOCK_BYTES : stop - first * spec.BLOCK_BYTES]
         return b"".join(_cut(self._large_pieces(place), start, stop))
+
+    def check(self, sequence: int) -> int:
+        """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes."""
+        place = self.locate(sequence)
+        if place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word():
+            self._raise_corrupt(sequence, "has a frame whose header check is wrong", place.bin_index, place.offset)
+        if place.header.kind != spec.KIND_LARGE:
+            return hash64(self._ordinary(place))
+        state = xxhash.xxh3_64()
+        for piece in self._large_pieces(place):
+            state.update(piece)
+        return state.intdigest()
 
     # -- finding the frame -------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ import numpy as np
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import bin_salt
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
 from splitdata.storage.source import MappedSource, descriptor_limit, open_source
 
@@ -151,6 +152,10 @@ class SegmentFiles:
         if source is None:
             source = self._open_bin(bin_index)
         return source
+
+    def salt(self, bin_index: int) -> int:
+        """Return the salt of a bin."""
+        return bin_salt(self.info.id, bin_index)
 
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
         path = self.paths.bin(bin_index)
