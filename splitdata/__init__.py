@@ -12,7 +12,39 @@ Write records, read any of them, walk all of them::
     for record in loader.iterate_binwise(shuffle=True, seed=0):
         ...
 
-The on-disk format is specified in FORMAT.md. Everything public is named in `__all__ = [
+The on-disk format is specified in FORMAT.md. Everything public is named in `__all__`; what is
+imported from deeper down may change without notice.
+"""
+
+from splitdata._version import __version__
+from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
+from splitdata.dataset.finding import Finding
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.split_data import write_split_data
+from splitdata.dataset.verify import VerifyReport, verify
+from splitdata.dataset.writer import SplitWriter
+from splitdata.errors import (
+    BadMagicError,
+    CacheError,
+    ClosedError,
+    CorruptRecordError,
+    DatasetExistsError,
+    DatasetNotFoundError,
+    FormatError,
+    ManifestError,
+    MissingBinError,
+    RecordTooLargeError,
+    SplitDataError,
+    StateMismatchError,
+    TruncatedFileError,
+    UnsupportedVersionError,
+    WorkerCrashedError,
+    WorkerError,
+    WorkerTimeoutError,
+)
+from splitdata.format.spec import FORMAT_VERSION
+
+__all__ = [
     "BadMagicError",
     "CacheError",
     "ClosedError",
