@@ -90,7 +90,7 @@ class Committer:
                         f"`splitdata compact {self._directory.folder}` joins them"
                     )
                 first = first if listed is None else listed
-                segment.sync(first_position=first, durable=self._durable)
+                segment.sync(first_position=first, durable=self._durable, is_first_commit=current is None)
                 base = base.with_segment(segment.info())
             if self._publish(base, segment):
                 self._finish(base, current)
