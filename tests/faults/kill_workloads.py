@@ -1,6 +1,9 @@
 """What is written while the process is killed: each workload yields after each acknowledged commit.
 
-workload(path) ── commit ── yield ── commit ── yield ...        states(path's records after each)
+    workload.run(path) ── commit ── yield ── commit ── yield ...
+    workload.states       [before, after the first, after the second ...]
+
+The records are few and small, so that every byte of the whole can be the last one.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ def _states(*groups: Records, before: Records | None = None) -> list[Records | N
     return states
 
 
-def _three_commits(groups: list[Records], **options: Any) -> Callable[[Path], Iterator[None]]:
+def _three_commits(groups: list[Records], options: dict[str, Any]) -> Callable[[Path], Iterator[None]]:
     def run(path: Path) -> Iterator[None]:
         writer = SplitWriter(path, **options)
         for group in groups[:-1]:
@@ -90,7 +93,7 @@ def three_commits(
     metadata: dict[str, Any] | None = None,
 ) -> Workload:
     """Commit twice in one run, then close it, which commits and seals."""
-    run = _three_commits(groups, bins=bins, compression=compression, metadata=metadata)
+    run = _three_commits(groups, {"bins": bins, "compression": compression, "metadata": metadata})
     return Workload(name, run, _states(*groups), patch=patch, leaves_scratch=leaves_scratch)
 
 
@@ -118,7 +121,10 @@ def appending() -> Workload:
             writer.write_many(before)
 
     return Workload(
-        "append", _three_commits(groups, bins=2, mode="append"), _states(*groups, before=before), prepare=prepare
+        "append",
+        _three_commits(groups, {"bins": 2, "mode": "append"}),
+        _states(*groups, before=before),
+        prepare=prepare,
     )
 
 
@@ -127,12 +133,12 @@ def overwriting() -> Workload:
     before, groups = _records(31, 9, 60), [_records(seed, 4, 60) for seed in (32, 33)]
 
     def prepare(path: Path) -> None:
-        for mode in ("create", "append"):
-            with SplitWriter(path, bins=2, mode=mode) as writer:  # type: ignore[arg-type]
-                writer.write_many(before[:5] if mode == "create" else before[5:])
+        for part in (before[:5], before[5:]):
+            with SplitWriter(path, bins=2, mode="append") as writer:
+                writer.write_many(part)
 
     states: list[Records | None] = [before, groups[0], groups[0] + groups[1]]
-    return Workload("overwrite", _three_commits(groups, bins=2, mode="overwrite"), states, prepare=prepare)
+    return Workload("overwrite", _three_commits(groups, {"bins": 2, "mode": "overwrite"}), states, prepare=prepare)
 
 
 def _without_unnamed_files(patch: pytest.MonkeyPatch) -> None:
@@ -158,7 +164,7 @@ def _with_small_large_records(patch: pytest.MonkeyPatch) -> None:
 PLAIN = [_records(seed, count, 120) for seed, count in ((1, 5), (2, 7), (3, 4))]
 TEXTS = [_text(seed, count) for seed, count in ((4, 4), (5, 4), (6, 3))]
 # Of 1 KiB and more is large where the patch says so.
-BLOCKS = [_records(7, 2, 90), [bytes(range(256)) * 5 + b"tail"], [*_records(8, 2, 90), os.urandom(0) + b"x" * 1024]]
+BLOCKS = [_records(7, 2, 90), [bytes(range(256)) * 5 + b"tail"], [*_records(8, 2, 90), b"x" * 1024]]
 
 
 def workloads() -> list[Workload]:

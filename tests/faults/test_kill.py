@@ -1,7 +1,9 @@
 """kill -9 at every point of a write: what was acknowledged is there, whole, and nothing else is.
 
-child:  workload ── budget spent ── SIGKILL          pipe: one byte for each acknowledged commit
-parent: open, compare with the states that are allowed, append, compare again
+    child     workload ── budget spent ── SIGKILL          pipe: one byte for each acknowledged commit
+    parent    open, compare with the states that are allowed, append, compare again
+
+A write is cut off in the middle; other operations happen or do not.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def check_after_kill(workload: Workload, path: Path, acknowledged: int, where: s
     # What was acknowledged, or that and the commit during which the process was killed.
     allowed = workload.states[acknowledged : acknowledged + 2]
     assert found in allowed, f"{where}: {None if found is None else len(found)} records, none of the allowed states"
-    left = [name for name in os.listdir(path) if name.endswith(".tmp")] if path.exists() else []
+    left = [unfinished.name for unfinished in path.glob("*.tmp")]
     assert workload.leaves_scratch or not left, f"{where}: {left}"
 
     with SplitWriter(path, mode="append", durability="none") as writer:
@@ -107,7 +109,7 @@ def kill_at(workload: Workload, folder: Path, points: list[int]) -> int:
         path = folder / "dataset"
         workload.prepare(path)
         status, acknowledged, _ = write_until_killed(workload, path, point)
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, f"{workload.name} at {point}: {status}"
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, f"{workload.name} at {point}"
         killed += 1
         with pytest.MonkeyPatch.context() as patch:
             workload.patch(patch)
