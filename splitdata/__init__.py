@@ -34,6 +34,7 @@ from splitdata.errors import (
     ManifestError,
     MissingBinError,
     RecordTooLargeError,
+    SourceError,
     SplitDataError,
     StateMismatchError,
     TruncatedFileError,
