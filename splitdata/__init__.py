@@ -17,6 +17,9 @@ imported from deeper down may change without notice.
 """
 
 from splitdata._version import __version__
+from splitdata.convert.choose import open_source
+from splitdata.convert.conversion import ConversionProgress, ConversionReport, convert
+from splitdata.convert.source import RecordSource
 from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
@@ -49,6 +52,8 @@ __all__ = [
     "BadMagicError",
     "CacheError",
     "ClosedError",
+    "ConversionProgress",
+    "ConversionReport",
     "CorruptRecordError",
     "DatasetDescription",
     "DatasetExistsError",
@@ -58,8 +63,10 @@ __all__ = [
     "FormatError",
     "ManifestError",
     "MissingBinError",
+    "RecordSource",
     "RecordTooLargeError",
     "SegmentDescription",
+    "SourceError",
     "SplitDataError",
     "SplitDataLoader",
     "SplitWriter",
@@ -71,7 +78,9 @@ __all__ = [
     "WorkerError",
     "WorkerTimeoutError",
     "__version__",
+    "convert",
     "describe",
+    "open_source",
     "verify",
     "write_split_data",
 ]
