@@ -77,7 +77,8 @@ class BinCheck:
 
     def check_run(self, entries: NDArray[np.void]) -> None:
         """Look at the next records; `entries` are theirs from the index, in order."""
-        if self._source is None:
+        # Without an entry where the index is cut off.
+        if self._source is None or not len(entries):
             return
         first = self._next_ordinal
         self._next_ordinal += len(entries)
