@@ -85,7 +85,7 @@ _INDEX_NOTES: Final = (
     (8, "feature flags: none"),
     (8, "3 records"),
     (8, "first position 0"),
-    (8, "2 bins, alignment 2**3, sealed, zeros"),
+    (8, "2 bins, alignment 2**3, sealed, not awaiting"),
     (8, "digest"),
     (8, "stored bytes: 14"),
     (8, "raw bytes: 14"),
