@@ -96,7 +96,7 @@ def _kind_of_file(text: str) -> SourceKind:
     if suffix in _KIND_OF_SUFFIX:
         return _KIND_OF_SUFFIX[suffix]
     raise SourceError(
-        f"{text}: its name does not tell how to find records in it; say which kind it is: lines, jsonl or prefixed",
+        f"{text}: its name does not tell how to find records in it; say which kind it is (kind=, --from): lines, jsonl or prefixed",
         path=text,
     )
 
@@ -105,6 +105,6 @@ def _check_no_dataset(folder: Path) -> None:
     """Raise for a folder that is a dataset: its bins and manifests are hardly the records meant."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
         raise SourceError(
-            f"{folder} is a splitdata dataset already; to store its files as records, say that its kind is folder",
+            f"{folder} is a splitdata dataset already; to store its files as records, say that its kind is folder (kind=, --from)",
             path=folder,
         )

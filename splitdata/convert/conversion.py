@@ -54,7 +54,7 @@ class ConversionReport:
         kind: How the source was read.
         positions: Of the new records in the dataset.
         num_bytes: Of the new records together.
-        skipped: What the source left out: a word for the reason, and how often.
+        skipped: What the source left out: what each thing is, and how many there were.
     """
 
     path: str

@@ -103,7 +103,7 @@ class FolderSource:
             with os.fdopen(os.open(entry.path, _OPEN_FLAGS), "rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
-                    self.skipped["special files"] += 1
+                    self.skipped["special file"] += 1
                     continue
                 if status.st_size < READ_WHOLE_BYTES:
                     data = file.read()
@@ -114,9 +114,9 @@ class FolderSource:
                     yield relative, SizedFile(read, status.st_size, path=entry.path, position=position)
             position += 1
         if not position:
-            found = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
+            found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
             raise SourceError(
-                f"{self.path} holds no file to convert" + (f"; left out were {found}" if found else ""), path=self.path
+                f"{self.path} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
             )
 
     def _counted(self, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
@@ -172,10 +172,10 @@ def _sorted_entries(folder: str, skipped: Counter[str]) -> list[os.DirEntry[str]
 
 def _reason_to_skip(entry: os.DirEntry[str]) -> str | None:
     if entry.name.startswith("."):
-        return "hidden"
+        return "hidden name"
     # Links could lead out of the folder or round in circles. Junctions are the links of Windows.
     if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):
-        return "symbolic links"
+        return "symbolic link"
     if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
-        return "special files"
+        return "special file"
     return None

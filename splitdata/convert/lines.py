@@ -162,7 +162,7 @@ class JsonLineSource(LineSource):
         position = 0
         for number, line in enumerate(super().__iter__(), 1):
             if not line or line.isspace():
-                self.skipped["blank lines"] += 1
+                self.skipped["blank line"] += 1
                 continue
             if self._validate:
                 self._check(line, number, position)

@@ -47,7 +47,7 @@ class RecordSource(Protocol):
 
     @property
     def skipped(self) -> Mapping[str, int]:
-        """What the newest iteration left out so far: a word for the reason, and how often."""
+        """What the newest iteration left out so far: what each thing is, and how many there were."""
 
     def identity(self) -> str:
         """Return a text that is equal for equal sources on every machine. May cost a walk."""
