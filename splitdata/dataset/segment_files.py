@@ -14,7 +14,7 @@ import errno
 import os
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ __all__ = ["FilePool", "SegmentFiles"]
 
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+_Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
 class FilePool:
@@ -97,8 +99,9 @@ class SegmentFiles:
         self.paths = paths
         self.info = info
         self.first_position = first_position
-        self.maps: list[Any] = [None] * info.num_bins
-        self.words: list[memoryview | None] = [None] * info.num_bins
+        # A manifest may claim millions of bins for a few records.
+        self.maps: list[Any] = [None] * info.num_bin_files
+        self.words: list[memoryview | None] = [None] * info.num_bin_files
         self.entry_words: memoryview | None = None
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
@@ -124,13 +127,19 @@ class SegmentFiles:
         path = self.paths.index
         try:
             source = self._pool.open(path, self._drop_index)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise TruncatedFileError(
                 f"{path} does not exist: {self.info.num_records} records cannot be found without it; "
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
                 path=path,
             ) from None
-        _refuse_newer(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        header = _intact(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        if header is not None and header.segment_id != self.info.id:
+            raise FormatError(
+                f"{path} is the index of another segment, {header.segment_id}; put the right file there, or "
+                f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+                path=path,
+            )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
             end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
             self.entry_words = source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None
@@ -146,7 +155,7 @@ class SegmentFiles:
 
         Raises:
             MissingBinError: If there is none.
-            FormatError: If something else has its name.
+            FormatError: If something else has its name, another bin too.
         """
         source = self._bins.get(bin_index)
         if source is None:
@@ -161,9 +170,16 @@ class SegmentFiles:
         path = self.paths.bin(bin_index)
         try:
             source = self._pool.open(path, lambda: self._drop_bin(bin_index))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise MissingBinError(self._missing_text(path), path=path) from None
-        _refuse_newer(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        # Its frames may agree with the index all the same, where records have one size.
+        if header is not None and (header.segment_id, header.bin_index) != (self.info.id, bin_index):
+            raise FormatError(
+                f"{path} is another file: bin {header.bin_index} of segment {header.segment_id}; put the right "
+                f"file there, see `splitdata verify {self.dataset_folder}`; all other bins stay readable",
+                path=path,
+            )
         if isinstance(source, MappedSource):
             self.maps[bin_index] = source.map
             if _IS_LITTLE_ENDIAN:
@@ -173,10 +189,16 @@ class SegmentFiles:
 
     def _missing_text(self, path: str) -> str:
         info = self.info
-        missing = [number for number in range(info.num_bin_files) if not os.path.lexists(self.paths.bin(number))]
-        lost = sum(-(-(info.num_records - number) // info.num_bins) for number in missing)
+        try:
+            names = os.listdir(self.paths.folder)
+        except OSError:
+            names = []
+        numbers = (self.paths.bin_of_name(name) for name in names)
+        present = [number for number in numbers if number is not None and number < info.num_bin_files]
+        lost = info.num_records - sum(-(-(info.num_records - number) // info.num_bins) for number in present)
         return (
-            f"{path} does not exist: {len(missing)} of {info.num_bin_files} bins are missing, with {lost} of "
+            f"{path} does not exist: {info.num_bin_files - len(present)} of {info.num_bin_files} bins are missing, "
+            f"with {lost} of "
             f"{info.num_records} records of the segment; restore the files, the other records stay readable"
         )
 
@@ -225,11 +247,11 @@ class SegmentFiles:
         return os.path.dirname(os.path.dirname(self.paths.folder))
 
 
-def _refuse_newer(path: str, unpack: Callable[[], object]) -> None:
-    """Raise for a header that is intact and asks for a newer splitdata; a damaged one costs nothing."""
+def _intact(path: str, unpack: Callable[[], _Header]) -> _Header | None:
+    """Return a header, None if it is damaged, which costs nothing; raise if it asks for a newer splitdata."""
     try:
-        unpack()
+        return unpack()
     except UnsupportedVersionError as error:
         raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
     except FormatError:
-        return
+        return None
