@@ -17,7 +17,7 @@ import xxhash
 from splitdata.dataset.commit import Committer, MovedError
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.segment_writer import SegmentWriter
-from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
+from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ class WriteRun:
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
         segment = self._segment
+        if segment and self._is_in_doubt(segment):
+            return
         if segment and not segment.committed.num_records:
             segment.remove()
             self._segment = None
@@ -141,6 +143,18 @@ class WriteRun:
                 files.remove_directory(self._directory.paths.segments)
                 if self._made_folder:
                     files.remove_directory(self._directory.folder)
+
+    def _is_in_doubt(self, segment: SegmentWriter) -> bool:
+        """Say whether a manifest lists what this run takes to be pending.
+
+        A commit may fail, or be interrupted, after its manifest has appeared.
+        """
+        try:
+            newest = self._directory.newest_or_none()
+        except (OSError, SplitDataError):
+            return True
+        listed = newest.find(segment.id) if newest else None
+        return listed is not None and listed.num_records > segment.committed.num_records
 
     def close(self) -> None:
         """Release all files."""
@@ -178,7 +192,12 @@ class WriteRun:
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
         new = self._new_segment(old.num_bins)
-        move_pending(old, new)
+        try:
+            move_pending(old, new)
+        except BaseException:
+            with suppress(OSError):
+                new.remove()
+            raise
         old.unseal()
         old.seal()
         self._committer.commit(old)

@@ -98,11 +98,17 @@ class SegmentWriter:
         self._committed_ends = self._ends.copy()
         files.make_directory(self._paths.folder)
         self._index = files.create(self._paths.index)
-        files.lock(self._index)
-        files.write_at(self._index, self._header(Tally()).pack(), 0)
         self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
-        if metadata:
-            self._write_metadata(metadata)
+        try:
+            files.lock(self._index)
+            files.write_at(self._index, self._header(Tally()).pack(), 0)
+            if metadata:
+                self._write_metadata(metadata)
+        except BaseException:
+            # Nobody else gets to know of this segment.
+            with contextlib.suppress(OSError):
+                self.remove()
+            raise
 
     @property
     def tally(self) -> Tally:
