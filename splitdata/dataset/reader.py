@@ -23,7 +23,7 @@ from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.order.permutation import derive_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -84,6 +84,7 @@ class SplitDataLoader:
         self._open([open_state(one, generation, None) for one in self.paths])
 
     def _open(self, manifests: list[Any]) -> None:
+        self._get: Callable[[int], bytes] | None
         self._snapshot = Snapshot(
             self.paths,
             manifests,
@@ -92,6 +93,8 @@ class SplitDataLoader:
             max_record_bytes=self._max_record_bytes,
         )
         self._is_closed = False
+        # In this order: another thread that is reading must not meet the old segment with the new length.
+        self._get = None
         self._num_records = self._snapshot.num_records
         # One segment is the usual case, and then its reader answers without a detour.
         self._get = self._snapshot.segment(0).get if self._snapshot.num_segments == 1 else None
@@ -153,8 +156,8 @@ class SplitDataLoader:
             TypeError: If it is no integer.
             FormatError: If a record is damaged; the others stay readable.
         """
-        if type(index) is int and 0 <= index < self._num_records and self._get is not None:
-            return self._get(index)
+        if type(index) is int and 0 <= index < self._num_records and (get := self._get) is not None:
+            return get(index)
         if isinstance(index, (slice, list, tuple, range)) or (isinstance(index, np.ndarray) and index.ndim):
             return self.__getitems__(index)  # type: ignore[arg-type]  # a slice too, from here
         segment, sequence = self._find(index)
@@ -166,7 +169,8 @@ class SplitDataLoader:
         Cold records are asked for together first and read in the order of the disk.
         """
         self._check_open()
-        return self._snapshot.get_many(checked_positions(indices, self._num_records))
+        snapshot = self._snapshot
+        return snapshot.get_many(checked_positions(indices, snapshot.num_records))
 
     def view(self, index: int) -> memoryview:
         """Return one record as a read-only memoryview, verified.
@@ -351,7 +355,8 @@ class SplitDataLoader:
 
     def _find(self, index: object) -> tuple[SegmentReader, int]:
         self._check_open()
-        return self._snapshot.find(checked_position(index, self._num_records))
+        snapshot = self._snapshot
+        return snapshot.find(checked_position(index, snapshot.num_records))
 
 
 def _records(chunks: Iterator[Chunk]) -> Iterator[Any]:

@@ -91,12 +91,13 @@ def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
         info = segment.files.info
         step = _chunk_records(segment, _CHUNK_RECORDS)
         for bin_index in range(info.num_bin_files):
-            sequences = np.arange(bin_index, info.num_records, info.num_bins, dtype=np.int64)
-            for start in range(0, len(sequences), step):
-                for part in _bounded(segment, sequences[start : start + step]):
-                    first, stop = start + part.start, start + part.stop
-                    records = segment.get_run(bin_index, first, stop, as_views=as_views)
-                    yield sequences[first:stop] + snapshot.starts[number], records
+            in_bin = range(bin_index, info.num_records, info.num_bins)
+            for start in range(0, len(in_bin), step):
+                chunk = in_bin[start : start + step]
+                sequences = np.arange(chunk.start, chunk.stop, chunk.step, dtype=np.int64)
+                for part in _bounded(segment, sequences):
+                    records = segment.get_run(bin_index, start + part.start, start + part.stop, as_views=as_views)
+                    yield sequences[part] + snapshot.starts[number], records
 
 
 def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave: int) -> Iterator[Chunk]:
