@@ -330,9 +330,11 @@ class SplitDataLoader:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle as paths and generations; the receiver opens the same snapshot itself."""
-        manifests = zip(self.paths, self._snapshot.manifests, strict=True)
         return {
-            "states": [DatasetState(path, m.generation, m.dataset_id, m.num_records) for path, m in manifests],
+            "states": [
+                DatasetState(path, manifest.generation, manifest.dataset_id, manifest.num_records, manifest.digest)
+                for path, manifest in zip(self.paths, self._snapshot.manifests, strict=True)
+            ],
             "verify": self._verify,
             "io": self._io,
             "max_record_bytes": self._max_record_bytes,
