@@ -194,13 +194,13 @@ class WriteRun:
         new = self._new_segment(old.num_bins)
         try:
             move_pending(old, new)
+            old.unseal()
+            old.seal()
+            self._committer.commit(old)
         except BaseException:
             with suppress(OSError):
                 new.remove()
             raise
-        old.unseal()
-        old.seal()
-        self._committer.commit(old)
         old.close()
         self._num_before += old.num_records
         self._segment = new

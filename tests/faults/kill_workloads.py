@@ -70,13 +70,12 @@ def _states(*groups: Records, before: Records | None = None) -> list[Records | N
 
 def _three_commits(groups: list[Records], options: dict[str, Any]) -> Callable[[Path], Iterator[None]]:
     def run(path: Path) -> Iterator[None]:
-        writer = SplitWriter(path, **options)
-        for group in groups[:-1]:
-            writer.write_many(group)
-            writer.commit()
-            yield
-        writer.write_many(groups[-1])
-        writer.close()
+        with SplitWriter(path, **options) as writer:
+            for group in groups[:-1]:
+                writer.write_many(group)
+                writer.commit()
+                yield
+            writer.write_many(groups[-1])
         yield
 
     return run
