@@ -160,8 +160,8 @@ class RecordReader:
             return stored
         try:
             return decompress(stored, header.raw_length, self._max_record_bytes)
-        except RecordTooLargeError:
-            raise
+        except RecordTooLargeError as error:
+            self._raise_too_large(place, error)
         except FormatError as error:
             self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
 
@@ -176,7 +176,9 @@ class RecordReader:
             return
         try:
             yield from decompress_stream(stored, header.raw_length, self._max_record_bytes)
-        except (RecordTooLargeError, CorruptRecordError):
+        except RecordTooLargeError as error:
+            self._raise_too_large(place, error)
+        except CorruptRecordError:
             raise
         except FormatError as error:
             self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
@@ -203,6 +205,11 @@ class RecordReader:
         self._raise_corrupt(
             place.sequence, "does not match its checksum", place.bin_index, place.offset + place.header.size
         )
+
+    def _raise_too_large(self, place: Located, error: RecordTooLargeError) -> NoReturn:
+        position = self._files.first_position + place.sequence
+        path = self._files.paths.bin(place.bin_index)
+        raise RecordTooLargeError(f"record {position} is refused: {error} [{path} @ {place.offset}]") from None
 
     def _raise_corrupt(
         self,
