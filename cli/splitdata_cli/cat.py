@@ -26,7 +26,7 @@ _SHOWN_PIECE_BYTES: Final = 1 << 20
 # An unknown option may be a negative position, which then fails as a number if it is none.
 @click.command(context_settings={"ignore_unknown_options": True}, short_help="Write records by position.")
 @click.argument("path", metavar="DIR")
-@click.argument("positions", metavar="I", type=int, nargs=-1, required=True)
+@click.argument("positions", metavar="I...", type=int, nargs=-1, required=True)
 def cat(path: str, positions: tuple[int, ...]) -> None:
     """Write the records of the dataset in DIR at the positions I... to standard output.
 

@@ -81,10 +81,11 @@ def _kind_of(text: str) -> SourceKind:
     if text == STANDARD_INPUT:
         return "lines"
     path = Path(text)
-    if path.is_dir():
+    # An empty text would be the working folder.
+    if text and path.is_dir():
         _check_no_dataset(path)
         return "folder"
-    if path.exists():
+    if text and path.exists():
         return _kind_of_file(text)
     if _FUNCTION.fullmatch(text):
         return "callable"
@@ -96,7 +97,8 @@ def _kind_of_file(text: str) -> SourceKind:
     if suffix in _KIND_OF_SUFFIX:
         return _KIND_OF_SUFFIX[suffix]
     raise SourceError(
-        f"{text}: its name does not tell how to find records in it; say which kind it is (kind=, --from): lines, jsonl or prefixed",
+        f"{text}: its name does not tell how to find records in it; "
+        "say which kind it is (kind=, --from): lines, jsonl or prefixed",
         path=text,
     )
 
@@ -105,6 +107,7 @@ def _check_no_dataset(folder: Path) -> None:
     """Raise for a folder that is a dataset: its bins and manifests are hardly the records meant."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
         raise SourceError(
-            f"{folder} is a splitdata dataset already; to store its files as records, say that its kind is folder (kind=, --from)",
+            f"{folder} is a splitdata dataset already; "
+            "to store its files as records, say that its kind is folder (kind=, --from)",
             path=folder,
         )
