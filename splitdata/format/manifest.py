@@ -182,6 +182,11 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
     data = json.dumps(metadata, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
     if len(data) > spec.MAX_METADATA_BYTES:
         raise ValueError(f"metadata take {len(data)} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
+    # Python writes more than a manifest may hold: numbers above 63 bits, the keys 1 and "1" beside each other.
+    try:
+        decode_metadata(data)
+    except ManifestError as error:
+        raise ValueError(f"these metadata could not be read back: {error}") from None
     return data
 
 
