@@ -209,9 +209,14 @@ class WriteRun:
         """Return 32 hex digits: random, or derived from the run's identity and its place in the dataset."""
         if self._options.identity is None:
             return os.urandom(16).hex()
-        # The newest generation keeps two equal runs, one appended to the other, apart.
-        generation = max(self._directory.generations(), default=0) if self._options.mode == "append" else 0
-        return xxhash.xxh3_128_hexdigest(f"{generation} {what} {self._options.identity}".encode())
+        # The newest generation keeps equal runs apart, of which one adds to the other or replaces it.
+        generation = max(self._directory.generations(), default=0)
+        derived = f"{generation} {what} {self._options.identity}"
+        # A run that was killed before its first commit has left its folder.
+        taken = set(self._directory.segment_ids())
+        while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
+            derived += " again"
+        return identifier
 
 
 def _claim(directory: DatasetDirectory, mode: str) -> bool:
@@ -220,7 +225,8 @@ def _claim(directory: DatasetDirectory, mode: str) -> bool:
     parent = os.path.dirname(os.path.abspath(paths.folder))
     os.makedirs(parent, exist_ok=True)
     try:
-        made = files.make_directory(paths.folder)
+        # A link to a directory will do for the dataset as a whole, as it does for a reader.
+        made = not os.path.isdir(paths.folder) and files.make_directory(paths.folder)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     names = files.list_names(paths.folder)
