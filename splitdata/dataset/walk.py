@@ -107,7 +107,9 @@ def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave:
     for group in range(len(shuffle.groups)):
         permutation = shuffle.group_permutation(group)
         start, stop = shuffle.group_range(group)
-        step = max(1, min(_SHUFFLED_RECORDS, _CHUNK_BYTES // bins.mean_bytes))
+        # By the group, not the dataset: a segment of images may stand beside one of labels.
+        mean_bytes = int(bins.mean_bytes[shuffle.groups[group]].max())
+        step = max(1, min(_SHUFFLED_RECORDS, _CHUNK_BYTES // mean_bytes))
         for place in range(start, stop, step):
             numbers, ordinals = shuffle.locate(group, permutation, np.arange(place, min(place + step, stop)))
             positions = bins.firsts[numbers] + ordinals * bins.strides[numbers]
@@ -115,20 +117,19 @@ def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave:
 
 
 class _BinTable:
-    """All bins of a snapshot as arrays: position of the first record, step between records, number of records."""
+    """All bins of a snapshot as arrays: position of the first record, step between records, number, mean size."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        firsts, strides, counts = [], [], []
-        total = 0
+        firsts, strides, counts, means = [], [], [], []
         for number in range(snapshot.num_segments):
             info = snapshot.info(number)
             in_bins = np.arange(info.num_bin_files, dtype=np.int64)
             firsts.append(snapshot.starts[number] + in_bins)
             strides.append(np.full(len(in_bins), info.num_bins, np.int64))
             counts.append((info.num_records - in_bins + info.num_bins - 1) // info.num_bins)
-            total += info.raw_bytes
+            means.append(np.full(len(in_bins), info.raw_bytes // info.num_records + 32, np.int64))
         empty = np.empty(0, np.int64)
         self.firsts = np.concatenate([empty, *firsts])
         self.strides = np.concatenate([empty, *strides])
         self.counts = np.concatenate([empty, *counts])
-        self.mean_bytes = total // max(1, snapshot.num_records) + 32
+        self.mean_bytes = np.concatenate([empty, *means])
