@@ -76,6 +76,8 @@ class SplitDataLoader:
         if io not in ("auto", "mmap", "pread"):
             raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
         self.paths = [os.fspath(path)] if isinstance(path, (str, os.PathLike)) else [os.fspath(one) for one in path]
+        if not self.paths:
+            raise ValueError("no path was given; a list of paths holds one or more")
         if generation is not None and len(self.paths) != 1:
             raise ValueError("a generation belongs to one dataset; open each by itself")
         self._verify = verify
@@ -281,8 +283,8 @@ class SplitDataLoader:
         self._check_open()
         if as_views and shuffle:
             raise ValueError("as_views goes without shuffle")
-        if interleave < 1:
-            raise ValueError(f"interleave must be 1 or more bins, got {interleave}")
+        _check_count("interleave", interleave, 1)
+        _check_count("epoch", epoch, 0)
         if shuffle:
             seed = secrets.randbits(63) if seed is None else seed
             derive_key(seed)
@@ -359,6 +361,13 @@ class SplitDataLoader:
         self._check_open()
         snapshot = self._snapshot
         return snapshot.find(checked_position(index, snapshot.num_records))
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, got {value}")
 
 
 def _records(chunks: Iterator[Chunk]) -> Iterator[Any]:
