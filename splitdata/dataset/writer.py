@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.large_record import LargeSource
+from splitdata.dataset.large_record import LargeSource, checked_piece
 from splitdata.dataset.run import ONE_BIN_BYTES, RunOptions, WriteRun
 from splitdata.errors import ClosedError
 from splitdata.format import spec
@@ -158,9 +158,11 @@ class SplitWriter:
                 else:
                     self._pending_bytes = size
                     self.write(record)
-                keep, size, limit = self._pending.append, self._pending_bytes, self._chunk_bytes
+                size, limit = self._pending_bytes, self._chunk_bytes
         finally:
             self._pending_bytes = size
+        # The iterable may have closed the writer, and what it gave afterwards went nowhere.
+        self._check_usable()
         return self.num_written - before
 
     def commit(self) -> range:
@@ -230,7 +232,8 @@ class SplitWriter:
 
     def _flush(self) -> None:
         self._run.append(self._pending)
-        self._pending = []
+        # The list itself stays: `write_many` holds it while an iterable that commits runs.
+        self._pending.clear()
         self._pending_bytes = 0
         self._chunk_bytes = _chunk_bytes(self._run.num_bins)
 
@@ -261,7 +264,7 @@ class SplitWriter:
 
     def _release(self) -> None:
         self._is_closed = True
-        self._pending = []
+        self._pending.clear()
         self._run.close()
 
 
@@ -292,9 +295,7 @@ def _taken_from_file(record: object) -> bytes | LargeSource:
         raise TypeError(f"a record is bytes-like or a binary file, not {type(record).__name__}{hint}")
     file = cast("IO[bytes]", record)
     pieces, size = [], 0
-    while size < spec.LARGE_RECORD_BYTES and (piece := read(spec.LARGE_RECORD_BYTES - size)):
-        if not isinstance(piece, bytes):
-            raise TypeError(f"a record's file must be open in binary mode; it gave {type(piece).__name__}")
+    while size < spec.LARGE_RECORD_BYTES and (piece := checked_piece(read(spec.LARGE_RECORD_BYTES - size))):
         pieces.append(piece)
         size += len(piece)
     head = b"".join(pieces)
