@@ -9,19 +9,33 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from tests.command import ROOT
 
 Argument = str | os.PathLike[str]
 
 
-def command_line(*arguments: Argument) -> list[Argument]:
-    return [sys.executable, "-X", "faulthandler", "-W", "error", "-m", "splitdata_cli", *arguments]
+def command_line(*arguments: Argument, flags: Sequence[str] = ()) -> list[Argument]:
+    """Return the command that runs `splitdata`, with more flags for Python."""
+    return [sys.executable, "-X", "faulthandler", "-W", "error", *flags, "-m", "splitdata_cli", *arguments]
 
 
-def run_bytes(*arguments: Argument, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def environment() -> dict[str, str]:
+    """Return an environment in which the packages of this repository are found from any folder."""
+    inherited = os.environ.get("PYTHONPATH")
+    folders = [str(ROOT), str(ROOT / "cli"), *([inherited] if inherited else [])]
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(folders)}
+
+
+def run_bytes(
+    *arguments: Argument, stdin: bytes = b"", cwd: Path | None = None, flags: Sequence[str] = ()
+) -> subprocess.CompletedProcess[bytes]:
     """Run `splitdata` and return how it ended."""
-    return subprocess.run(command_line(*arguments), cwd=cwd, input=stdin, capture_output=True, check=False)
+    command = command_line(*arguments, flags=flags)
+    return subprocess.run(command, cwd=cwd, env=environment(), input=stdin, capture_output=True, check=False)
 
 
 def run_on_terminal(*arguments: Argument, cwd: Path | None = None) -> tuple[int, bytes]:
@@ -34,11 +48,11 @@ def run_on_terminal(*arguments: Argument, cwd: Path | None = None) -> tuple[int,
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        inherited = {name: value for name, value in environment().items() if name not in ("COLUMNS", "LINES")}
         process = subprocess.Popen(
             command_line(*arguments),
             cwd=cwd,
-            env=environment | {"PYTHONIOENCODING": "utf-8", "TERM": "xterm"},
+            env=inherited | {"PYTHONIOENCODING": "utf-8", "TERM": "xterm"},
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
