@@ -251,8 +251,8 @@ class RecordReader:
         """Count the records of a bin that lie behind its end."""
         info, count = self._files.info, 0
         step = info.num_bins * spec.ENTRIES_PER_SUM
-        for start in range(0, info.num_records, step):
-            entries = self._files.entries(start, min(start + step, info.num_records))[bin_index :: info.num_bins]
+        for start in range(bin_index, info.num_records, step):
+            entries = self._files.entries(start, min(start + step, info.num_records), info.num_bins)
             ends = (entries["loc"] & np.uint64(spec.PLACE_MASK)) * np.uint64(spec.FRAME_UNIT) + entries["stored"]
             count += int(np.count_nonzero(ends + np.uint64(spec.FRAME_HEADER_BYTES) > size))
         return count

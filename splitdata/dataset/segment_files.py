@@ -39,6 +39,9 @@ __all__ = ["FilePool", "SegmentFiles"]
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
 
+# Up to this many entries are read to get at one: 256 bytes.
+_MAX_READ_STRIDE: Final = 16
+
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
@@ -224,14 +227,19 @@ class SegmentFiles:
             self._raise_short_index(index)
         return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
 
-    def entries(self, start: int, stop: int) -> NDArray[np.void]:
-        """Return the entries of a range of records; a view of the map where there is one."""
+    def entries(self, start: int, stop: int, stride: int = 1) -> NDArray[np.void]:
+        """Return the entries of every `stride`-th record of a range; a view of the map where there is one."""
         index = self.index()
+        if stride > _MAX_READ_STRIDE and not isinstance(index, MappedSource):
+            # Between those of one bin of thousands lies more than may be held.
+            return np.array([self.entry(sequence) for sequence in range(start, stop, stride)], "<u8").view(ENTRY_DTYPE)[
+                :, 0
+            ]
         offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
         data = index.view(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
         if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)
-        return np.frombuffer(data, ENTRY_DTYPE)
+        return np.frombuffer(data, ENTRY_DTYPE)[::stride]
 
     def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
         have = self.num_entries_in(index)

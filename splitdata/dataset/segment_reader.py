@@ -128,7 +128,7 @@ class SegmentReader:
             words, data = self.files.words[bin_index], self.files.maps[bin_index]
             if words is None:
                 return self._one_by_one(sequences, as_views=as_views)
-            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1)[::num_bins]
+            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
             frames = np.frombuffer(words, "<u8")
             place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
             hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
@@ -154,12 +154,12 @@ class SegmentReader:
         read = self.records.view if as_views else self.get
         return [read(sequence) for sequence in sequences.tolist()]  # type: ignore[return-value]
 
-    def raw_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the raw lengths of a range of records, int64[stop - start]."""
-        entries = self.files.entries(start, stop)
+    def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
+        """Return the raw lengths of every `stride`-th record of a range, int64."""
+        entries = self.files.entries(start, stop, stride)
         lengths = entries["raw"].astype(np.int64)
         for number in np.flatnonzero(lengths == spec.LENGTH_ESCAPE).tolist():
-            lengths[number] = self.records.length(start + number)
+            lengths[number] = self.records.length(start + number * stride)
         return lengths
 
     # -- cold data ---------------------------------------------------------------------------

@@ -123,9 +123,7 @@ class _Verification:
         with ThreadPoolExecutor(num_workers) as pool:
             for files in self._segments:
                 findings, bin_lengths = check_index(files)
-                checks = [
-                    BinCheck(files, number, bin_lengths.get(number)) for number in range(files.info.num_bin_files)
-                ]
+                checks = [BinCheck(files, number, bin_lengths.get(number)) for number in range(_bins_to_check(files))]
                 before = self.bytes_done
                 list(pool.map(BinCheck.begin, checks))
                 for first, entries in _stripes(files):
@@ -168,10 +166,26 @@ def _stripes(files: SegmentFiles) -> Iterator[tuple[int, NDArray[np.void]]]:
         yield start, files.entries(start, min(start + rows * info.num_bins, num_entries))
 
 
+def _bins_to_check(files: SegmentFiles) -> int:
+    """Return of how many bins the first records or the files are there; a forged manifest claims millions."""
+    try:
+        num_entries = files.num_entries_in(files.index())
+    except (FormatError, OSError):
+        num_entries = 0
+    return min(files.info.num_bin_files, max(num_entries, len(_sizes_of_bins(files))))
+
+
 def _bytes_of_bins(files: SegmentFiles) -> int:
     """Return the bytes that will be read of a segment's bins, as far as they exist."""
-    total = 0
-    for number in range(files.info.num_bin_files):
-        with suppress(OSError):
-            total += os.stat(files.paths.bin(number)).st_size
-    return total
+    return sum(_sizes_of_bins(files))
+
+
+def _sizes_of_bins(files: SegmentFiles) -> list[int]:
+    """Return the sizes of the bins that exist, in no order."""
+    sizes: list[int] = []
+    with suppress(OSError), os.scandir(files.paths.folder) as names:
+        for entry in names:
+            number = files.paths.bin_of_name(entry.name)
+            if number is not None and number < files.info.num_bin_files:
+                sizes.append(entry.stat(follow_symlinks=False).st_size)
+    return sizes

@@ -46,7 +46,7 @@ def _bounded(segment: SegmentReader, sequences: NDArray[np.int64]) -> Iterator[s
     """Cut a chunk where its records are much larger than the segment's mean."""
     first, last = int(sequences[0]), int(sequences[-1]) + 1
     stride = int(sequences[1]) - first if len(sequences) > 1 else 1
-    totals = np.cumsum(segment.raw_lengths(first, last)[::stride])
+    totals = np.cumsum(segment.raw_lengths(first, last, stride))
     start = 0
     while start < len(sequences):
         before = int(totals[start - 1]) if start else 0
