@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -56,10 +57,12 @@ class FilePool:
         self.io = io
         # A mapped file costs two descriptors: one of Python's map, one for questions to the kernel.
         self._limit = max(4, descriptor_limit() // (2 if io == "mmap" else 1))
-        self._open: deque[Callable[[], None]] = deque()
+        # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
+        # next garbage collection: a reader that refreshes often would run out of descriptors.
+        self._open: deque[tuple[weakref.ref[SegmentFiles], int | None]] = deque()
 
-    def open(self, path: str, drop: Callable[[], None]) -> MappedSource | PreadSource:
-        """Open a file; `drop` is called when it is to be let go."""
+    def open(self, path: str, owner: SegmentFiles, bin_index: int | None) -> MappedSource | PreadSource:
+        """Open a bin, or the index, of `owner`, which is told when it is to let go of it."""
         while len(self._open) >= self._limit:
             self._drop_oldest()
         try:
@@ -71,7 +74,7 @@ class FilePool:
             for _ in range(len(self._open) // 2 + 1):
                 self._drop_oldest()
             source = open_source(path, self.io)
-        self._open.append(drop)
+        self._open.append((weakref.ref(owner), bin_index))
         return source
 
     def drop_all(self) -> None:
@@ -81,9 +84,12 @@ class FilePool:
 
     def _drop_oldest(self) -> None:
         try:
-            self._open.popleft()()
+            reference, bin_index = self._open.popleft()
         except IndexError:  # another thread was faster
             return
+        owner = reference()
+        if owner is not None:
+            owner.drop(bin_index)
 
 
 class SegmentFiles:
@@ -129,7 +135,7 @@ class SegmentFiles:
     def _open_index(self) -> MappedSource | PreadSource:
         path = self.paths.index
         try:
-            source = self._pool.open(path, self._drop_index)
+            source = self._pool.open(path, self, None)
         except (FileNotFoundError, NotADirectoryError):
             raise TruncatedFileError(
                 f"{path} does not exist: {self.info.num_records} records cannot be found without it; "
@@ -172,7 +178,7 @@ class SegmentFiles:
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
         path = self.paths.bin(bin_index)
         try:
-            source = self._pool.open(path, lambda: self._drop_bin(bin_index))
+            source = self._pool.open(path, self, bin_index)
         except (FileNotFoundError, NotADirectoryError):
             raise MissingBinError(self._missing_text(path), path=path) from None
         header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
@@ -205,14 +211,15 @@ class SegmentFiles:
             f"{info.num_records} records of the segment; restore the files, the other records stay readable"
         )
 
-    def _drop_bin(self, bin_index: int) -> None:
+    def drop(self, bin_index: int | None) -> None:
+        """Let go of a bin, or of the index; it is opened again when it is used."""
+        if bin_index is None:
+            self.entry_words = None
+            self._index = None
+            return
         self.words[bin_index] = None
         self.maps[bin_index] = None
         self._bins.pop(bin_index, None)
-
-    def _drop_index(self) -> None:
-        self.entry_words = None
-        self._index = None
 
     def entry(self, sequence: int) -> tuple[int, int]:
         """Return place and lengths of a record as they stand in the index.
