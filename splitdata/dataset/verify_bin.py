@@ -165,7 +165,11 @@ class BinCheck:
         is_zstd = header[2] == sequences | _U64(spec.CODEC_ZSTD << 40)
         proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
         proven &= (header[2] == sequences) & (entries["stored"] == entries["raw"]) | is_zstd
-        if not proven.all() or _any_between(data, stops[:-1] - base, gaps[1:]) or any(data[: int(offsets[0]) - base]):
+        if (
+            not proven.all()
+            or _any_between(data, stops[:-1] - base, gaps[1:])
+            or any(data[self._end - base : int(offsets[0]) - base])
+        ):
             return False
         hashes = self._payload_hashes(data, offsets - base, stops - base, header[1], entries, is_zstd)
         if hashes is None:
