@@ -113,8 +113,9 @@ class _Verification:
         self._progress = progress
         self._segments = []
         first_position = 0
+        pool = FilePool("pread")
         for info in segments:
-            self._segments.append(SegmentFiles(paths.segment(info.id), info, first_position, FilePool("pread")))
+            self._segments.append(SegmentFiles(paths.segment(info.id), info, first_position, pool))
             first_position += info.num_records
         self._total = sum(_bytes_of_bins(files) for files in self._segments)
 

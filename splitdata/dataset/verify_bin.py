@@ -60,7 +60,9 @@ class BinCheck:
         self._table_length = table_length
         self._salt = files.salt(bin_index)
         self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
-        self._source: MappedSource | PreadSource | None = None
+        # Whether there is any point in going on. The file itself is asked for each time, so that of
+        # thousands of bins only a few are open.
+        self._is_readable = False
         # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
         self._end: int | None = spec.BIN_HEADER_BYTES
         self._next_ordinal = 0
@@ -68,7 +70,8 @@ class BinCheck:
     def begin(self) -> None:
         """Open the bin and look at its header."""
         try:
-            source = self._source = self._files.bin(self._bin)
+            source = self._files.bin(self._bin)
+            self._is_readable = True
             self._check_header(source.read(0, spec.BIN_HEADER_BYTES))
             if self._bin == 0:
                 self._skip_metadata(source)
@@ -78,23 +81,28 @@ class BinCheck:
     def check_run(self, entries: NDArray[np.void]) -> None:
         """Look at the next records; `entries` are theirs from the index, in order."""
         # Without an entry where the index is cut off.
-        if self._source is None or not len(entries):
+        if not self._is_readable or not len(entries):
             return
         first = self._next_ordinal
         self._next_ordinal += len(entries)
         try:
-            if not self._check_together(self._source, first, entries):
+            if not self._check_together(self._files.bin(self._bin), first, entries):
                 self._check_singly(first, len(entries))
-        except OSError as error:
+        except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(first))
         self.bytes_done = max(self.bytes_done, self._end or 0)
 
     def finish(self) -> None:
         """Look at what lies behind the last record."""
-        source, info = self._source, self._files.info
-        if source is None or not info.is_sealed:
+        if not self._is_readable or not self._files.info.is_sealed:
             # Behind the last committed record of an open segment a writer may be at work, or have been killed.
             return
+        try:
+            self._check_end(self._files.bin(self._bin))
+        except (FormatError, OSError) as error:
+            self._give_up(str(error), self._position(0))
+
+    def _check_end(self, source: MappedSource | PreadSource) -> None:
         if self._table_length is not None and source.size != self._table_length:
             self._add(f"the bin has {source.size} bytes, it was sealed with {self._table_length}")
         if self._end is not None and source.size > self._end:
@@ -238,7 +246,7 @@ class BinCheck:
     def _give_up(self, problem: str, position: int | None = None) -> None:
         """Report the file as a whole; nothing more of it is looked at."""
         lost = self.num_records - self._next_ordinal if position is None else self.num_records
-        self._source = None
+        self._is_readable = False
         self._add(problem, self._position(0) if position is None else position, lost)
 
     def _position(self, ordinal: int) -> int:

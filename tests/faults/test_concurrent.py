@@ -297,7 +297,7 @@ MANY_BINS = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-from splitdata import SplitDataLoader, SplitWriter
+from splitdata import SplitDataLoader, SplitWriter, verify
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -317,12 +317,20 @@ for io in ("mmap", "pread"):
         positions = [number * 104729 % (3 * bins) for number in range(2000)]
         assert loader[positions] == [record(number) for number in positions]
         assert sum(1 for _ in loader.iterate_binwise(shuffle=True, seed=1)) == 3 * bins
+for number in range(40):
+    with SplitWriter(path, bins=2, mode="append", durability="none") as writer:
+        writer.write_many(map(record, range(3 * bins + 3 * number, 3 * bins + 3 * number + 3)))
+for io in ("mmap", "pread"):
+    with SplitDataLoader(path, io=io) as loader:
+        assert all(found == record(number) for number, found in enumerate(loader))
+report = verify(path)
+assert report.is_intact, report.findings[:3]
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux reports it")
-def test_ten_thousand_bins_need_few_descriptors_and_little_memory(folder: Path) -> None:
+def test_ten_thousand_bins_and_forty_segments_need_few_descriptors_and_little_memory(folder: Path) -> None:
     ended = run_python("-c", MANY_BINS, folder / "data", "10000")
 
     assert ended.returncode == 0, ended.stderr[-2000:]
