@@ -127,7 +127,9 @@ class _BinTable:
             firsts.append(snapshot.starts[number] + in_bins)
             strides.append(np.full(len(in_bins), info.num_bins, np.int64))
             counts.append((info.num_records - in_bins + info.num_bins - 1) // info.num_bins)
-            means.append(np.full(len(in_bins), info.raw_bytes // info.num_records + 32, np.int64))
+            # The manifest may claim any number, up to what an int64 just holds.
+            mean = min(info.raw_bytes // info.num_records, _CHUNK_BYTES) + 32
+            means.append(np.full(len(in_bins), mean, np.int64))
         empty = np.empty(0, np.int64)
         self.firsts = np.concatenate([empty, *firsts])
         self.strides = np.concatenate([empty, *strides])
