@@ -18,6 +18,7 @@ from splitdata.dataset.commit import Committer, MovedError
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
+from splitdata.format import spec
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class WriteRun:
     def append(self, records: list[bytes]) -> None:
         """Append ordinary records."""
         if records:
-            self._open_segment(sum(map(len, records))).append(records, self._compressor)
+            # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
+            size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
+            self._open_segment(size).append(records, self._compressor)
 
     def append_large(self, source: LargeSource) -> None:
         """Append one record of 16 MiB or more."""
