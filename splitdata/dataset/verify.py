@@ -8,7 +8,6 @@ digest    of all raw records, against the manifest
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -121,6 +120,9 @@ class _Verification:
 
     def run(self, num_workers: int) -> None:
         """Look at one segment after the other, at its bins in parallel."""
+        # Imported here, as `import splitdata` is to load no more than it must.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(num_workers) as pool:
             for files in self._segments:
                 findings, bin_lengths = check_index(files)

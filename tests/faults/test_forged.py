@@ -64,6 +64,8 @@ def _use(path: Path, io: Io) -> None:
             _attempt(loader.__getitems__, [position])
         _attempt(_walk_some, iter(loader))
         _attempt(_walk_some, loader.iterate_binwise())
+        if count < 1000:
+            _attempt(_walk_some, loader.iterate_binwise(shuffle=True, seed=1))
 
 
 def _walk_some(records: Iterator[bytes]) -> None:
@@ -171,6 +173,7 @@ CLAIMS = [
     {"records": 5, "bins": 2**24},
     {"raw_bytes": 2**63 - 1, "stored_bytes": 2**63 - 1},
     {"raw_bytes": 0, "stored_bytes": 0},
+    {"records": 1, "raw_bytes": 2**63 - 1, "stored_bytes": 2**63 - 1},
 ]
 
 USE = """
