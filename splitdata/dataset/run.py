@@ -7,6 +7,7 @@ seal ours, move what is pending into a new one
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from splitdata.dataset.commit import Committer, MovedError
+from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.segment_writer import SegmentWriter
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from splitdata.format.codec import Compressor
 
 __all__ = ["ONE_BIN_BYTES", "RunOptions", "WriteRun"]
+
+_logger = logging.getLogger(__name__)
 
 # Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
 ONE_BIN_BYTES: Final = 64 << 20
@@ -152,6 +156,17 @@ class WriteRun:
             segment.mark_committed()
             return range(start, start + count)
 
+    def fold(self) -> None:
+        """Fold small segments, of this run and others; what fails here has changed nothing."""
+        try:
+            fold_small_segments(
+                self._directory,
+                lambda: self._new_id(f"segment {self._next_segment()}"),
+                durable=self._options.is_durable,
+            )
+        except (OSError, SplitDataError) as error:
+            _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
+
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
         segment = self._segment
@@ -216,16 +231,21 @@ class WriteRun:
         return find_open_segment(self._directory, bins=self._options.bins, alignment=self._options.alignment)
 
     def _new_segment(self, num_bins: int, resumed: ResumedSegment | None = None) -> SegmentWriter:
+        number = self._next_segment()
         segment = SegmentWriter(
             self._directory.paths,
-            resumed.info.id if resumed else self._new_id(f"segment {self._num_segments}"),
+            resumed.info.id if resumed else self._new_id(f"segment {number}"),
             num_bins=num_bins,
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
             resumed=resumed,
         )
-        self._num_segments += 1
         return segment
+
+    def _next_segment(self) -> int:
+        """Return the number of the next segment of this run, from 0."""
+        self._num_segments += 1
+        return self._num_segments - 1
 
     def _move(self) -> None:
         """Begin a new segment with what is pending in the present one, and seal that one."""

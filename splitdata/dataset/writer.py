@@ -238,6 +238,7 @@ class SplitWriter:
         try:
             if self._failure is None:
                 self._guarded(lambda: self._commit(seal=True, metadata=metadata))
+                self._run.fold()
         finally:
             self._release()
 
