@@ -17,8 +17,7 @@ import xxhash
 
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
-from splitdata.dataset.segment_writer import SegmentWriter
-from splitdata.dataset.tally import Tally
+from splitdata.dataset.segment_writer import SegmentWriter, Tally
 from splitdata.errors import SplitDataError
 from splitdata.format import spec
 from splitdata.format.frames import FrameHeader, footprint

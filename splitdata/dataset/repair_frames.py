@@ -15,7 +15,7 @@ import numpy as np
 
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
-from splitdata.dataset.tally import Tally
+from splitdata.dataset.segment_writer import Tally
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.bins import candidate_frames

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from splitdata.format.codec import Compressor
     from splitdata.storage.paths import DatasetPaths
 
-__all__ = ["SegmentWriter"]
+__all__ = ["SegmentWriter", "Tally"]
 
 _U64: Final = np.uint64
 
