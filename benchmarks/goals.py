@@ -1,7 +1,7 @@
 """What splitdata is to reach, as ratios within one run, every check on.
 
-    figure of splitdata / figure of the other   >=   goal
-    figure of splitdata / memcpy of this run    >=   goal / 21 GB/s        where no peer is the measure
+figure of splitdata / figure of the other   >=   goal
+figure of splitdata / memcpy of this run    >=   goal / 21 GB/s        where no peer is the measure
 """
 
 from __future__ import annotations

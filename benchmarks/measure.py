@@ -1,8 +1,8 @@
 """Taking turns: peer after peer inside each repetition, so that what else the machine does hits all alike.
 
-    warm up and calibrate    a b c      how many records fill the time of one run
-    repetition 1             a b c
-    repetition 2             a b c      ...  the median of each peer's rates counts
+warm up and calibrate    a b c      how many records fill the time of one run
+repetition 1             a b c
+repetition 2             a b c      ...  the median of each peer's rates counts
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def take_turns(
             results[name].num_records = _calibrate(operation, full, settings.seconds)
         except Unsupported as error:
             results[name].answer = str(error)
-        except Exception as error:  # noqa: BLE001  # a peer that fails is reported, the others go on
+        except Exception as error:  # a peer that fails is reported, the others go on
             results[name].answer = f"failed: {type(error).__name__}: {error}"
     for _ in range(settings.repeat):
         for name, operation in operations.items():

@@ -1,6 +1,6 @@
 """A results file as tables in Markdown, and as a plot where matplotlib is installed.
 
-    python -m benchmarks.report RESULTS.json [--markdown OUT.md] [--plot OUT.png]
+python -m benchmarks.report RESULTS.json [--markdown OUT.md] [--plot OUT.png]
 """
 
 from __future__ import annotations
@@ -135,14 +135,13 @@ def plot(results: Mapping[str, Any], target: Path) -> None:
                 if one["data"] == name and one["workload"] == workload
             }
             values = [rates.get(peer) or 0.0 for peer in peers]
-            colours = ["tab:orange" if peer.startswith("splitdata") and peer != "splitdataloader" else "tab:blue" for peer in peers]
+            colours = ["tab:orange" if peer in ("splitdata", "splitdata-unverified") else "tab:blue" for peer in peers]
             panel.barh(peers, values, color=colours)
-            panel.invert_yaxis()
             panel.set_xscale("log")
             panel.set_title(f"{workload}, {name}", fontsize=9)
             panel.tick_params(labelsize=7)
             panel.grid(axis="x", alpha=0.3)
-        row[0].invert_yaxis()
+        # Once for the row, whose panels share the axis.
         row[0].invert_yaxis()
     figure.supxlabel("records per second, logarithmic; no bar: not offered", fontsize=8)
     figure.tight_layout()

@@ -1,8 +1,8 @@
 """Measure splitdata and its peers: `make bench`, or `python -m benchmarks.run --help`.
 
-    data set ─> W of all peers ─> W durable ─> every adapter proven ─> R1 R2 gather R3 R4 ─> cold, few descriptors
-    10^9 records in fresh processes
-    ─> results as JSON, tables, plot
+data set ─> W of all peers ─> W durable ─> every adapter proven ─> R1 R2 gather R3 R4 ─> cold, few descriptors
+10^9 records in fresh processes
+─> results as JSON, tables, plot
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _open_all(found: list[Peer], folder: Path, given: data.Data, results: list[R
             readers[peer.name] = reader
         except Unsupported:
             continue
-        except Exception as error:  # noqa: BLE001  # a peer that fails is reported, the others go on
+        except Exception as error:  # a peer that fails is reported, the others go on
             answer = f"failed: {type(error).__name__}: {error}"
             results += _said([Result("open", given.name, peer.name, answer=answer)])
     return readers
@@ -154,7 +154,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=list(_ALL), choices=_ALL, help="workloads (default: all)")
     parser.add_argument("--peers", nargs="+", default=list(peers.NAMES), choices=peers.NAMES, help="default: all")
     parser.add_argument("--repeat", type=int, help="runs of which the median counts")
-    parser.add_argument("--data", type=Path, help="folder for the datasets, 12 GB (default: the system's for temporary files)")
+    parser.add_argument(
+        "--data", type=Path, help="folder for the datasets, 12 GB (default: the system's for temporary files)"
+    )
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--plot", type=Path, help="draw them here, a PNG")
     return parser.parse_args()

@@ -46,9 +46,7 @@ def make_sparse_dataset(folder: Path, records: dict[int, bytes], num_records: in
     header = IndexHeader(segment_id=_SEGMENT, num_bins=_NUM_BINS, num_records=num_records, raw_bytes=raw_bytes)
     bins = {
         number: bytearray(
-            BinHeader(
-                segment_id=_SEGMENT, bin_index=number, num_bins=_NUM_BINS, alignment=spec.FRAME_UNIT
-            ).pack()
+            BinHeader(segment_id=_SEGMENT, bin_index=number, num_bins=_NUM_BINS, alignment=spec.FRAME_UNIT).pack()
         )
         for number in range(_NUM_BINS)
     }

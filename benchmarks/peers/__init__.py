@@ -44,6 +44,6 @@ def load(names: Iterable[str]) -> tuple[list[Peer], dict[str, str]]:
         module, kind = _PEERS[name]
         try:
             peers.append(getattr(importlib.import_module(f"benchmarks.peers.{module}"), kind)())
-        except Exception as error:  # noqa: BLE001  # whatever a foreign package does when it is imported
+        except Exception as error:  # whatever a foreign package does when it is imported
             missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
     return peers, missing

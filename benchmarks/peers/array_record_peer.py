@@ -40,7 +40,7 @@ class _Reader(Reader):
 
     def scan(self, limit: int) -> int:
         reader: Any = ArrayRecordReader(self._path)
-        total = min(limit, reader.num_records())
+        total = min(limit, int(reader.num_records()))
         for start in range(0, total, _SCAN_BATCH):
             for _ in reader.read(start, min(start + _SCAN_BATCH, total)):
                 pass

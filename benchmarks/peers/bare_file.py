@@ -93,7 +93,7 @@ class _RowsReader(Reader):
         self._rows = np.memmap(folder / "data", np.uint8, "r", shape=(len(offsets) - 1, size)).view(np.ndarray)
 
     def get(self, position: int) -> bytes:
-        return self._rows[position].tobytes()
+        return bytes(self._rows[position])
 
     def gather_batches(self, batches: Sequence[NDArray[np.int64]]) -> None:
         rows = self._rows

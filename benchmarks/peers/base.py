@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Peer", "Reader", "Unsupported", "count_up_to"]
 
 
-class Unsupported(Exception):  # noqa: N818  # it is an answer, not an error
+class Unsupported(Exception):  # it is an answer, not an error
     """A peer has no such operation; the text says what it lacks."""
 
 
@@ -54,7 +54,7 @@ class Reader(ABC):
         """Read up to `limit` records of a shuffled epoch, each record at most once; returns how many there were."""
         raise Unsupported("no shuffled order of its own")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most have nothing to let go of
         """Let go of files."""
 
 

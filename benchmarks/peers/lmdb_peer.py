@@ -23,7 +23,7 @@ class _Reader(Reader):
         self._environment: Any = lmdb.open(
             str(folder), map_size=1 << 34, readonly=True, lock=False, readahead=False, meminit=False
         )
-        self._transaction = self._environment.begin()
+        self._transaction: Any = self._environment.begin()
 
     def get(self, position: int) -> bytes:
         record: bytes = self._transaction.get(_key(position))

@@ -55,10 +55,10 @@ class Splitdata(Peer):
     name = "splitdata"
     package = ""
     checks = "every record: place, lengths, xxh3-64"
-    note = "64 bins; scan yields memoryviews; the shuffled epoch mixes 4 bins at a time"
+    note = "64 bins (above 64 MiB, as by default); scan yields memoryviews; the shuffled epoch mixes 4 bins at a time"
 
     def write(self, folder: Path, records: list[bytes], *, durable: bool) -> None:
-        with SplitWriter(folder, bins=64, durability="commit" if durable else "none") as writer:
+        with SplitWriter(folder, durability="commit" if durable else "none") as writer:
             writer.write_many(records)
 
     def open(self, folder: Path) -> Reader:

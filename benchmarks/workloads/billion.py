@@ -1,6 +1,6 @@
 """O: open a dataset of 10^9 records, in a process of its own.
 
-    parent ── makes the sparse dataset, starts ──> child: open, [i], len, sizes[i], prefetch ── JSON ──> parent
+parent ── makes the sparse dataset, starts ──> child: open, [i], len, sizes[i], prefetch ── JSON ──> parent
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,6 +86,11 @@ def _since(start: float) -> float:
 
 
 def _peak_rss_mb() -> float:
+    # The largest memory of this process alone: what getrusage says includes its parent's, before the exec.
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1e3
     if sys.platform == "win32":
         return 0.0
     import resource

@@ -1,6 +1,6 @@
 """R1 with 256 bins under `ulimit -n 1024`: more maps than a careless reader could hold, in a process of its own.
 
-    parent ── starts ──> child: limit lowered, 64 and 256 bins in turn ── JSON ──> parent
+parent ── starts ──> child: limit lowered, 64 and 256 bins in turn ── JSON ──> parent
 """
 
 from __future__ import annotations

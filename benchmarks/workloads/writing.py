@@ -36,7 +36,7 @@ def write_all(peers: list[Peer], data: Data, folder: Path, settings: Settings, *
             seconds = _write_once(peer, data, folder, durable=durable)
         except Unsupported as error:
             result.answer = str(error)
-        except Exception as error:  # noqa: BLE001  # a peer that fails is reported, the others go on
+        except Exception as error:  # a peer that fails is reported, the others go on
             result.answer = f"failed: {type(error).__name__}: {error}"
         else:
             if seconds > settings.patience:
