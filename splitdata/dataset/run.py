@@ -1,12 +1,13 @@
 """One writing run: chunks go into a segment of its own, commits put it into the manifest.
 
-append(records) ──> segment (made when the number of bins is known)
+append(records) ──> segment (made when the number of bins is known, or that of a dead run)
 commit          ──> manifest, positions          a rival's segment lies behind ours?
 seal ours, move what is pending into a new one
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from splitdata.dataset.commit import Committer, MovedError
+from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
+from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.dataset.target import bins_for, check_target
 from splitdata.errors import DatasetExistsError, SplitDataError
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from splitdata.format.codec import Compressor
 
 __all__ = ["RunOptions", "WriteRun"]
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,9 @@ class WriteRun:
         self._num_segments = 0
         self._num_before = 0
         self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
-        if options.mode == "append" and options.metadata and (current := directory.newest_or_none()):
+        resumed = self._find_open() if options.mode == "resume" else None
+        begins = options.mode == "create" or (options.mode == "resume" and not directory.generations())
+        if options.mode in ("append", "resume") and options.metadata and (current := directory.newest_or_none()):
             # Found out now rather than at the commit, when all is written: together they may be too large.
             encode_metadata(current.metadata | options.metadata)
         self._committer = Committer(
@@ -73,9 +80,12 @@ class WriteRun:
             dataset_id=self._new_id("dataset"),
             metadata=options.metadata,
             replaces=options.mode == "overwrite",
-            creates=options.mode == "create",
+            creates=begins,
             durable=options.is_durable,
+            resumes=resumed.manifest if resumed else None,
         )
+        if resumed:
+            self._segment = self._new_segment(resumed.info.num_bins, resumed)
 
     @property
     def num_records(self) -> int:
@@ -92,6 +102,14 @@ class WriteRun:
         """Bins of the segment, None while that is open."""
         return self._segment.num_bins if self._segment else self._options.bins
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The dataset's metadata as of this run's last commit, or before it as they were found."""
+        manifest = self._committer.manifest
+        if manifest is None and self._options.mode in ("append", "resume"):
+            manifest = self._directory.newest_or_none()
+        return dict(manifest.metadata) if manifest else {}
+
     def append(self, records: list[bytes]) -> None:
         """Append ordinary records."""
         if records:
@@ -103,24 +121,28 @@ class WriteRun:
         """Append one record of 16 MiB or more."""
         self._open_segment(source.length).append_large(source, self._compressor)
 
-    def commit(self, *, seal: bool) -> range:
+    def commit(self, *, seal: bool, metadata: dict[str, Any] | None = None) -> range:
         """Put all that was appended into the manifest; returns its positions.
 
         Args:
             seal: Nothing follows in this run.
+            metadata: Replace those of the dataset, key by key, with this commit.
         """
+        if self._segment is None and metadata and not seal and self._options.mode == "resume" and self._options.bins:
+            # Listed while it is empty, the segment is what the next run, or a second one now, finds and locks.
+            self._segment = self._new_segment(self._options.bins)
         while True:
             segment = self._segment
             count = segment.pending.num_records if segment else 0
-            if segment is None and not self._has_news(seal=seal):
+            if segment is None and not metadata and not self._has_news(seal=seal):
                 return range(0)
-            if segment and not count and not seal:
+            if segment and not count and not metadata and not seal:
                 start = segment.committed.num_records
                 return range(start, start)
-            if segment and seal and segment.num_records:
+            if segment and seal:
                 segment.seal()
             try:
-                first = self._committer.commit(segment)
+                first = self._committer.commit(segment, metadata)
             except MovedError:
                 self._move()
                 continue
@@ -130,12 +152,23 @@ class WriteRun:
             segment.mark_committed()
             return range(start, start + count)
 
+    def fold(self) -> None:
+        """Fold small segments, of this run and others; what fails here has changed nothing."""
+        try:
+            fold_small_segments(
+                self._directory,
+                lambda: self._new_id(f"segment {self._next_segment()}"),
+                durable=self._options.is_durable,
+            )
+        except (OSError, SplitDataError) as error:
+            _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
+
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
         segment = self._segment
         if segment and self._is_in_doubt(segment):
             return
-        if segment and not segment.committed.num_records:
+        if segment and not self._is_listed(segment):
             segment.remove()
             self._segment = None
         elif segment and segment.pending.num_records:
@@ -147,6 +180,11 @@ class WriteRun:
                 if self._made_folder:
                     files.remove_directory(self._directory.folder)
 
+    def _is_listed(self, segment: SegmentWriter) -> bool:
+        """Say whether this run, or the one that it goes on with, has committed the segment, be it empty."""
+        manifest = self._committer.manifest
+        return manifest is not None and manifest.find(segment.id) is not None
+
     def _is_in_doubt(self, segment: SegmentWriter) -> bool:
         """Say whether a manifest lists what this run takes to be pending.
 
@@ -157,7 +195,9 @@ class WriteRun:
         except (OSError, SplitDataError):
             return True
         listed = newest.find(segment.id) if newest else None
-        return listed is not None and listed.num_records > segment.committed.num_records
+        if listed is None:
+            return False
+        return listed.num_records > segment.committed.num_records or not self._is_listed(segment)
 
     def close(self) -> None:
         """Release all files."""
@@ -168,8 +208,9 @@ class WriteRun:
         """Say whether a commit without records changes the dataset: it is new, or its metadata are."""
         if self._num_segments or self._committer.manifest is not None:
             return False
-        is_new = self._options.mode != "append" or not self._directory.generations()
-        return is_new or (seal and bool(self._options.metadata))
+        if self._options.mode not in ("append", "resume") or not self._directory.generations():
+            return True
+        return seal and self.metadata | self._options.metadata != self.metadata
 
     def _open_segment(self, first_bytes: int | None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""
@@ -177,16 +218,29 @@ class WriteRun:
             self._segment = self._new_segment(self._options.bins or bins_for(first_bytes))
         return self._segment
 
-    def _new_segment(self, num_bins: int) -> SegmentWriter:
+    def _find_open(self) -> ResumedSegment | None:
+        """Return the segment that a dead run has left open; clear away what one has left that committed nothing."""
+        if not self._directory.generations():
+            remove_uncommitted(self._directory)
+            return None
+        return find_open_segment(self._directory, bins=self._options.bins, alignment=self._options.alignment)
+
+    def _new_segment(self, num_bins: int, resumed: ResumedSegment | None = None) -> SegmentWriter:
+        number = self._next_segment()
         segment = SegmentWriter(
             self._directory.paths,
-            self._new_id(f"segment {self._num_segments}"),
+            resumed.info.id if resumed else self._new_id(f"segment {number}"),
             num_bins=num_bins,
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
+            resumed=resumed,
         )
-        self._num_segments += 1
         return segment
+
+    def _next_segment(self) -> int:
+        """Return the number of the next segment of this run, from 0."""
+        self._num_segments += 1
+        return self._num_segments - 1
 
     def _move(self) -> None:
         """Begin a new segment with what is pending in the present one, and seal that one."""
@@ -217,8 +271,15 @@ class WriteRun:
         # A run that was killed before its first commit has left its folder.
         taken = set(self._directory.segment_ids())
         while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
+            if self._options.mode == "resume" and self._was_never_listed(identifier):
+                break
             derived += " again"
         return identifier
+
+    def _was_never_listed(self, segment_id: str) -> bool:
+        """Remove a segment that no manifest lists and no writer is at work in; True if it is gone."""
+        newest = self._directory.newest_or_none()
+        return (newest is None or newest.find(segment_id) is None) and self._directory.remove_segment(segment_id)
 
 
 def _make_folder(folder: str, *, durable: bool) -> bool:

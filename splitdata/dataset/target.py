@@ -1,7 +1,7 @@
 """What a writing run meets where it is to write, and how many bins it begins; nothing is changed here.
 
 nothing, an empty directory     any mode
-a dataset                       append, overwrite; not create
+a dataset                       append, resume, overwrite; not create
 anything else                   never
 """
 
@@ -45,7 +45,7 @@ def check_target(directory: DatasetDirectory, mode: str) -> None:
             "nothing is written to or removed from such a directory: choose another one",
             path=folder,
         )
-    if mode == "append":
+    if mode in ("append", "resume"):
         _check_appendable(directory)
 
 
