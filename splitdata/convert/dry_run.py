@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.target import ONE_BIN_BYTES, bins_for, check_target
+from splitdata.dataset.target import BinChoice, check_target
 from splitdata.errors import DatasetExistsError
-from splitdata.format import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +33,7 @@ class DryRun:
     def __init__(self, dest: str | os.PathLike[str], *, mode: str, bins: int | None) -> None:
         """Look at what is at `dest`; raises as the writer does if the mode does not allow it."""
         self.num_records = 0
-        self._bins = bins
-        self._pending_bytes = 0
+        self._bins = BinChoice(bins)
         self._first_position = 0
         if Path(dest).is_dir():
             directory = DatasetDirectory(dest)
@@ -48,7 +46,7 @@ class DryRun:
     @property
     def num_bins(self) -> int:
         """Bins that the records taken so far would lie in."""
-        return self._bins or bins_for(self._pending_bytes)
+        return self._bins.num_bins
 
     @property
     def positions(self) -> range:
@@ -60,18 +58,8 @@ class DryRun:
         for record in records:
             is_file = hasattr(record, "read")
             size = _drained(record) if is_file else memoryview(cast("Any", record)).nbytes
-            if self._bins is None:
-                self._choose_bins(size)
+            self._bins.take(size)
             self.num_records += 1
-
-    def _choose_bins(self, size: int) -> None:
-        """Choose as the writer does: when 64 MiB have come together, or at the first large record."""
-        if size < spec.LARGE_RECORD_BYTES:
-            self._pending_bytes += size + spec.FRAME_HEADER_BYTES
-            if self._pending_bytes > ONE_BIN_BYTES:
-                self._bins = bins_for(self._pending_bytes)
-        else:
-            self._bins = bins_for(self._pending_bytes or size)
 
 
 def _drained(record: Any) -> int:  # noqa: ANN401  # a file of any kind

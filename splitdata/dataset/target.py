@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
+from splitdata.format import spec
 from splitdata.storage import files
 
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
 
-__all__ = ["ONE_BIN_BYTES", "bins_for", "check_target"]
+__all__ = ["ONE_BIN_BYTES", "BinChoice", "bins_for", "check_target"]
 
 # Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
 ONE_BIN_BYTES: Final = 64 << 20
@@ -25,6 +26,31 @@ _MANY_BINS: Final = 64
 def bins_for(first_bytes: int | None) -> int:
     """Return how many bins a segment gets by what is known when it is begun: bytes, or None if nobody can tell."""
     return 1 if first_bytes is not None and first_bytes <= ONE_BIN_BYTES else _MANY_BINS
+
+
+class BinChoice:
+    """Foretells how many bins a run will have that writes records of given sizes."""
+
+    def __init__(self, bins: int | None) -> None:
+        """Take what the writer was told."""
+        self._chosen = bins
+        self._pending_bytes = 0
+
+    @property
+    def num_bins(self) -> int:
+        """Bins of the run, if it ends here."""
+        return self._chosen or bins_for(self._pending_bytes)
+
+    def take(self, size: int) -> None:
+        """Count a record: the writer chooses when 64 MiB have come together, or at the first large one."""
+        if self._chosen is not None:
+            return
+        if size >= spec.LARGE_RECORD_BYTES:
+            self._chosen = bins_for(self._pending_bytes or size)
+            return
+        self._pending_bytes += size + spec.FRAME_HEADER_BYTES
+        if self._pending_bytes > ONE_BIN_BYTES:
+            self._chosen = bins_for(self._pending_bytes)
 
 
 def check_target(directory: DatasetDirectory, mode: str) -> None:
