@@ -33,7 +33,8 @@ def move_pending(source: SegmentWriter, target: SegmentWriter) -> None:
         header = FrameHeader.unpack(source.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
         body_length = footprint(header) - header.size
         raw_hash = _raw_hash(source, bin_index, offset, header)
-        target.append_stored(header, _blocks(source, bin_index, offset + header.size, body_length), raw_hash)
+        key = source.read_back(bin_index, header.key_length, offset + footprint(header) - header.key_length)
+        target.append_stored(header, _blocks(source, bin_index, offset + header.size, body_length), raw_hash, key)
     source.drop_pending()
 
 

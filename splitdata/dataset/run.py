@@ -91,17 +91,17 @@ class WriteRun:
         """Bins of the segment, None while that is open."""
         return self._segment.num_bins if self._segment else self._options.bins
 
-    def append(self, records: list[bytes]) -> None:
-        """Append ordinary records."""
+    def append(self, records: list[bytes], keys: list[bytes] | None = None) -> None:
+        """Append ordinary records, with the key of each, empty for none, if any has one."""
         if records:
             # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
             size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
-            self._open_segment(size).append(records, self._compressor)
+            self._open_segment(size).append(records, self._compressor, keys)
 
-    def append_large(self, source: LargeSource) -> None:
+    def append_large(self, source: LargeSource, key: bytes) -> None:
         """Append one record of 16 MiB or more."""
         size = source.length if source.length is not None else ONE_BIN_BYTES + 1
-        self._open_segment(size).append_large(source, self._compressor)
+        self._open_segment(size).append_large(source, self._compressor, key)
 
     def commit(self, *, seal: bool) -> range:
         """Put all that was appended into the manifest; returns its positions.
@@ -175,16 +175,17 @@ class WriteRun:
         """Return the segment, made if this is its first record; by then so much data is known of."""
         if self._segment is None:
             bins = self._options.bins or (1 if first_bytes <= ONE_BIN_BYTES else _MANY_BINS)
-            self._segment = self._new_segment(bins)
+            self._segment = self._new_segment(bins, first_number=0)
         return self._segment
 
-    def _new_segment(self, num_bins: int) -> SegmentWriter:
+    def _new_segment(self, num_bins: int, *, first_number: int) -> SegmentWriter:
         segment = SegmentWriter(
             self._directory.paths,
             self._new_id(f"segment {self._num_segments}"),
             num_bins=num_bins,
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
+            first_number=first_number,
         )
         self._num_segments += 1
         return segment
@@ -194,7 +195,7 @@ class WriteRun:
         old = self._segment
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
-        new = self._new_segment(old.num_bins)
+        new = self._new_segment(old.num_bins, first_number=self._num_before + old.committed.num_records)
         try:
             move_pending(old, new)
             old.unseal()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
+from splitdata.dataset.key_table import open_key_table
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.key_table import KeyTable
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.paths import SegmentPaths
     from splitdata.storage.source import IoMode, PreadSource
@@ -39,6 +41,9 @@ __all__ = ["FilePool", "SegmentFiles"]
 
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+# Instead of the number of a bin.
+_KEYS: Final = -1
 
 # Up to this many entries are read to get at one: 256 bytes.
 _MAX_READ_STRIDE: Final = 16
@@ -62,7 +67,7 @@ class FilePool:
         self._open: deque[tuple[weakref.ref[SegmentFiles], int | None]] = deque()
 
     def open(self, path: str, owner: SegmentFiles, bin_index: int | None) -> MappedSource | PreadSource:
-        """Open a bin, or the index, of `owner`, which is told when it is to let go of it."""
+        """Open a bin, the index or the keys of `owner`, which is told when it is to let go of it."""
         while len(self._open) >= self._limit:
             self._drop_oldest()
         try:
@@ -115,6 +120,7 @@ class SegmentFiles:
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
+        self._keys: KeyTable | None = None
 
     @property
     def is_mapped(self) -> bool:
@@ -171,6 +177,18 @@ class SegmentFiles:
             source = self._open_bin(bin_index)
         return source
 
+    def keys(self) -> KeyTable:
+        """Return the open table of keys; the segment has some.
+
+        Raises:
+            FormatError: If it is missing or damaged; no record is affected.
+        """
+        table = self._keys
+        if table is None:
+            table = open_key_table(self.paths, self.info, lambda path: self._pool.open(path, self, _KEYS))
+            self._keys = table
+        return table
+
     def salt(self, bin_index: int) -> int:
         """Return the salt of a bin."""
         return bin_salt(self.info.id, bin_index)
@@ -212,7 +230,10 @@ class SegmentFiles:
         )
 
     def drop(self, bin_index: int | None) -> None:
-        """Let go of a bin, or of the index; it is opened again when it is used."""
+        """Let go of a bin, the index or the keys; what is used again is opened again."""
+        if bin_index == _KEYS:
+            self._keys = None
+            return
         if bin_index is None:
             self.entry_words = None
             self._index = None
@@ -259,7 +280,7 @@ class SegmentFiles:
     @property
     def dataset_folder(self) -> str:
         """The dataset's directory, for messages."""
-        return os.path.dirname(os.path.dirname(self.paths.folder))
+        return self.paths.dataset_folder
 
 
 def _intact(path: str, unpack: Callable[[], _Header]) -> _Header | None:

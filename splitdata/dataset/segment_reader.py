@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.key_table import raise_keys_error
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +76,27 @@ class SegmentReader:
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
             pass
         return self.records.read(sequence)
+
+    def find_key(self, key: bytes) -> int | None:
+        """Return the sequence number of the record that has a key, None if none has.
+
+        Raises:
+            FormatError: If the table of keys is damaged: then nothing can be said.
+            CorruptRecordError: If the record that seems to have the key is damaged.
+        """
+        files = self.files
+        if not files.info.num_keys:
+            return None
+        table = files.keys()
+        try:
+            candidates = table.find(key_hash(key))
+        except FormatError as error:
+            raise_keys_error(files.paths, table.path, str(error))
+        for sequence in candidates:
+            # A table that was sealed later has keys that this snapshot does not show.
+            if sequence < files.info.num_records and self.records.key(sequence) == key:
+                return sequence
+        return None
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""

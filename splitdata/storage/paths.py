@@ -2,6 +2,7 @@
 
 DIR/manifest.0000000042.json
     segments/<32 hex>/index
+                      keys, keys.open
                       000000.bin
 """
 
@@ -29,9 +30,24 @@ class SegmentPaths:
     folder: str
 
     @property
+    def dataset_folder(self) -> str:
+        """The directory of the dataset."""
+        return os.path.dirname(os.path.dirname(self.folder))
+
+    @property
     def index(self) -> str:
         """The index."""
         return os.path.join(self.folder, spec.INDEX_NAME)
+
+    @property
+    def keys(self) -> str:
+        """The keys of a sealed segment."""
+        return os.path.join(self.folder, spec.KEYS_NAME)
+
+    @property
+    def open_keys(self) -> str:
+        """The keys of a segment that is not sealed."""
+        return os.path.join(self.folder, spec.OPEN_KEYS_NAME)
 
     def bin(self, bin_index: int) -> str:
         """One bin; six digits, more where a segment has more than a million bins."""
@@ -46,7 +62,8 @@ class SegmentPaths:
     @staticmethod
     def is_own_name(name: str) -> bool:
         """Say whether a file of this name can be a segment's."""
-        return name == spec.INDEX_NAME or SegmentPaths.bin_of_name(name) is not None
+        names = (spec.INDEX_NAME, spec.KEYS_NAME, spec.OPEN_KEYS_NAME)
+        return name in names or SegmentPaths.bin_of_name(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
