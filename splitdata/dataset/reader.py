@@ -18,7 +18,7 @@ from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
 from splitdata.dataset.snapshot import DatasetState, Snapshot, open_state
 from splitdata.dataset.walk import walk_bins, walk_bins_shuffled, walk_in_order
-from splitdata.errors import ClosedError, ManifestError
+from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.order.permutation import derive_key
@@ -226,7 +226,10 @@ class SplitDataLoader:
             FormatError: If the record is damaged.
         """
         segment, sequence = self._find(index)
-        return segment.records.key(sequence).decode() or None
+        try:
+            return segment.records.key(sequence).decode() or None
+        except UnicodeDecodeError as error:
+            raise FormatError(f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}") from None
 
     def find(self, key: str) -> int:
         """Return the position of the record with a key; of several runs that wrote it, the newest.

@@ -34,6 +34,9 @@ __all__ = ["SegmentReader"]
 _SHIFT: Final = spec.BIN_SHIFT
 _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
+# Word 2 without the length of the key: kind and codec must be 0.
+_KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
+_KEY_SHIFT: Final = 48
 # Of a batch this many records are asked after; each question is a system call.
 _RESIDENCE_SAMPLES: Final = 4
 
@@ -65,13 +68,19 @@ class SegmentReader:
             lengths = entries[2 * sequence + 1]  # type: ignore[index]
             word = place & _MASK
             words = files.words[place >> _SHIFT]
-            if words[word + 2] == sequence and words[word + 3] == lengths:  # type: ignore[index]
+            second = words[word + 2]  # type: ignore[index]
+            if words[word + 3] == lengths:  # type: ignore[index]
                 start = (word << 3) + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
                 stop = start + (lengths >> 32)
-                payload: bytes = files.maps[place >> _SHIFT][start:stop]
-                if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
-                    return payload
+                if second == sequence:
+                    payload: bytes = files.maps[place >> _SHIFT][start:stop]
+                    if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
+                        return payload
+                elif second & _KEYED_MASK == sequence:
+                    body: bytes = files.maps[place >> _SHIFT][start : stop + (second >> _KEY_SHIFT)]
+                    if hash64(body) == words[word + 1]:  # type: ignore[index]
+                        return body[: stop - start]
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
             pass
@@ -123,13 +132,20 @@ class SegmentReader:
             try:
                 word = place & _MASK
                 words = all_words[place >> _SHIFT]
-                if words[word + 2] == sequence and words[word + 3] == both:
+                second = words[word + 2]
+                if words[word + 3] == both:
                     start = (word << 3) + 32
                     stop = start + (both >> 32)
-                    payload = all_maps[place >> _SHIFT][start:stop]
-                    if hash64(payload) == words[word + 1] if verify else len(payload) == both & _LENGTH_MASK:
-                        keep(payload)
-                        continue
+                    if second == sequence:
+                        payload = all_maps[place >> _SHIFT][start:stop]
+                        if hash64(payload) == words[word + 1] if verify else len(payload) == both & _LENGTH_MASK:
+                            keep(payload)
+                            continue
+                    elif second & _KEYED_MASK == sequence:
+                        body = all_maps[place >> _SHIFT][start : stop + (second >> _KEY_SHIFT)]
+                        if hash64(body) == words[word + 1]:
+                            keep(body[: stop - start])
+                            continue
             except (IndexError, TypeError):
                 pass
             keep(self.records.read(sequence))
@@ -162,10 +178,17 @@ class SegmentReader:
         stops = starts + entries["raw"]
         source = memoryview(data) if as_views else data
         payloads = [source[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
+        bodies: Sequence[bytes | memoryview] = payloads
+        key_lengths = (frame_sequences >> np.uint64(_KEY_SHIFT)).astype(np.int64)
+        if key_lengths.any():
+            frame_sequences &= np.uint64(_KEYED_MASK)
+            stops += key_lengths
+            views = memoryview(data)
+            bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
         usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
         if self._verify:
-            usual &= np.fromiter(map(hash64, payloads), np.uint64, len(payloads)) == hashes
+            usual &= np.fromiter(map(hash64, bodies), np.uint64, len(bodies)) == hashes
         else:
             usual &= (stops <= len(data)) & (entries["stored"] == entries["raw"])
         for number in np.flatnonzero(~usual).tolist():
