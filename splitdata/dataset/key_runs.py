@@ -1,8 +1,8 @@
 """Sorted runs of keys: read in proven parts, merged in bounded memory, written block by block.
 
-    run  ─ batches ─┐
-    run  ─ batches ─┼─> merge: all up to the least last hash of any batch ─> RunSink ─> run
-    arrays ─────────┘                              `─> equal neighbours: is it one key? (Uniqueness)
+run  ─ batches ─┐
+run  ─ batches ─┼─> merge: all up to the least last hash of any batch ─> RunSink ─> run
+arrays ─────────┘                              `─> equal neighbours: is it one key? (Uniqueness)
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
 from splitdata.format import spec
+from splitdata.format.manifest import encode_metadata
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ class WriteRun:
         self._segment: SegmentWriter | None = None
         self._num_segments = 0
         self._num_before = 0
-        self._made_folder = _claim(directory, options.mode)
+        self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
+        if options.mode == "append" and options.metadata and (current := directory.newest_or_none()):
+            # Found out now rather than at the commit, when all is written: together they may be too large.
+            encode_metadata(current.metadata | options.metadata)
         self._committer = Committer(
             directory,
             dataset_id=self._new_id("dataset"),
@@ -223,14 +227,26 @@ class WriteRun:
         return identifier
 
 
-def _claim(directory: DatasetDirectory, mode: str) -> bool:
+def _make_folder(folder: str, *, durable: bool) -> bool:
+    """Make a directory and its parents, so that their names would survive a loss of power; True if it was not there.
+
+    A link to a directory will do for the dataset as a whole, as it does for a reader.
+    """
+    if os.path.isdir(folder):
+        return False
+    parent = os.path.dirname(os.path.abspath(folder))
+    _make_folder(parent, durable=durable)
+    made = files.make_directory(folder)
+    if durable:
+        files.sync_directory(parent)
+    return made
+
+
+def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> bool:
     """Make the directory, or check that the mode allows what is there; True if it was made."""
     paths = directory.paths
-    parent = os.path.dirname(os.path.abspath(paths.folder))
-    os.makedirs(parent, exist_ok=True)
     try:
-        # A link to a directory will do for the dataset as a whole, as it does for a reader.
-        made = not os.path.isdir(paths.folder) and files.make_directory(paths.folder)
+        made = _make_folder(paths.folder, durable=durable)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     names = files.list_names(paths.folder)

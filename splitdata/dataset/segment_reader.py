@@ -165,7 +165,7 @@ class SegmentReader:
         try:
             self.files.bin(bin_index)
             words, data = self.files.words[bin_index], self.files.maps[bin_index]
-            if words is None:
+            if words is None or data is None:
                 return self._one_by_one(sequences, as_views=as_views)
             entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
             frames = np.frombuffer(words, "<u8")

@@ -392,7 +392,8 @@ def _taken_from_file(record: object) -> bytes | LargeSource:
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
+    # By type too: 8.0 equals 8, and would fail much later.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 

@@ -82,3 +82,5 @@ INDEX_NAME: Final = "index"
 KEYS_NAME: Final = "keys"
 # Of a segment that is not sealed.
 OPEN_KEYS_NAME: Final = "keys.open"
+KEYS_SCRATCH_NAME: Final = "keys.tmp"
+INDEX_SCRATCH_NAME: Final = "index.tmp"

@@ -37,6 +37,7 @@ __all__ = [
     "remove",
     "remove_directory",
     "rename_exclusive",
+    "rename_over",
     "size_of",
     "sync_data",
     "sync_directory",
@@ -235,6 +236,11 @@ def rename_exclusive(source: str, target: str) -> None:
     if os.name != "nt" and os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     os.rename(source, target)
+
+
+def rename_over(source: str, target: str) -> None:
+    """Rename a file in one step, in the place of another that may have the name; who has that one open keeps it."""
+    os.replace(source, target)
 
 
 def remove(path: str) -> None:

@@ -49,6 +49,16 @@ class SegmentPaths:
         """The keys of a segment that is not sealed."""
         return os.path.join(self.folder, spec.OPEN_KEYS_NAME)
 
+    @property
+    def keys_scratch(self) -> str:
+        """Where a repair writes new keys before they take the place of the old ones."""
+        return os.path.join(self.folder, spec.KEYS_SCRATCH_NAME)
+
+    @property
+    def index_scratch(self) -> str:
+        """Where a repair writes a new index before it takes the place of the old one."""
+        return os.path.join(self.folder, spec.INDEX_SCRATCH_NAME)
+
     def bin(self, bin_index: int) -> str:
         """One bin; six digits, more where a segment has more than a million bins."""
         return os.path.join(self.folder, f"{bin_index:06d}.bin")
@@ -62,7 +72,7 @@ class SegmentPaths:
     @staticmethod
     def is_own_name(name: str) -> bool:
         """Say whether a file of this name can be a segment's."""
-        names = (spec.INDEX_NAME, spec.KEYS_NAME, spec.OPEN_KEYS_NAME)
+        names = (spec.INDEX_NAME, spec.INDEX_SCRATCH_NAME, spec.KEYS_NAME, spec.OPEN_KEYS_NAME, spec.KEYS_SCRATCH_NAME)
         return name in names or SegmentPaths.bin_of_name(name) is not None
 
 

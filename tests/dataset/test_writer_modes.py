@@ -195,6 +195,8 @@ def test_create_loses_to_a_program_that_was_faster(tmp_path: Path) -> None:
         ({"durability": True}, ValueError),
         ({"alignment": 12}, ValueError),
         ({"alignment": 4}, ValueError),
+        ({"alignment": 8.0}, ValueError),
+        ({"mode": ["append"]}, ValueError),
         ({"alignment": 8192}, ValueError),
         ({"bins": 0}, ValueError),
         ({"bins": -1}, ValueError),
