@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.key_runs import RunReader, RunSink, Uniqueness, merge
-from splitdata.format import spec
 from splitdata.format.keys import KeyRun, KeysHeader, pack_directory
 from splitdata.storage import files
 
