@@ -11,11 +11,14 @@ The copy has an id derived from where its records come from: a second run knows 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import xxhash
 
+from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_writer import SegmentWriter, Tally
+from splitdata.errors import SplitDataError
 from splitdata.format import spec
 from splitdata.format.frames import FrameHeader, footprint
 
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.source import MappedSource, PreadSource
 
-__all__ = ["Tail", "copy_of", "extended", "is_copy", "tail_of", "write_copy"]
+__all__ = ["Tail", "copy_of", "extended", "is_copy", "is_unfinished_fold", "tail_of", "write_copy"]
+
+# Fewer segments than this are never folded.
+_MIN_FOLDED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,31 @@ def is_copy(records: Tally, tail: Tail) -> bool:
         return False
     start = tail.info.num_records
     return tail.search.tally(start, start + count).digest == records.digest
+
+
+def is_unfinished_fold(directory: DatasetDirectory, search: FrameSearch, count: int, listed: list[SegmentInfo]) -> bool:
+    """Say whether the first `count` records of a segment are those of listed segments: a fold was killed.
+
+    Only where there are enough listed segments to be folded. Reads one record of each, as a rule.
+    """
+    pool = FilePool("pread")
+    for start in range(len(listed) - _MIN_FOLDED + 1):
+        there = _raw_hashes(directory, listed[start:], pool)
+        if all(next(there, None) == search.raw_hash(sequence) for sequence in range(count)):
+            return True
+    return False
+
+
+def _raw_hashes(directory: DatasetDirectory, listed: list[SegmentInfo], pool: FilePool) -> Iterator[int | None]:
+    """Yield the hash of each raw record of some segments, None for one that cannot be read."""
+    for info in listed:
+        files = SegmentFiles(directory.paths.segment(info.id), info, 0, pool)
+        reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        for sequence in range(info.num_records):
+            try:
+                yield reader.check(sequence, with_header_check=False)
+            except SplitDataError:
+                yield None
 
 
 def copy_of(info: SegmentInfo) -> str:

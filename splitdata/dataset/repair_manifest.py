@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from splitdata.errors import ManifestError
 from splitdata.format import spec
+from splitdata.format.digest import EMPTY_DIGEST, join_digests
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
 
@@ -33,12 +34,13 @@ class ManifestsOnDisk:
     Attributes:
         intact: The newest intact one, None if there is none.
         damaged: Numbers of those above it, which are damaged; descending.
-        replaced: Ids of segments of a dataset that was here before, of which manifests are left.
+        superseded: Ids of segments that older manifests list and the newest intact one does not: they were
+            replaced or folded, readers may have them open, and writers remove them in time.
     """
 
     intact: Manifest | None
     damaged: tuple[int, ...]
-    replaced: frozenset[str]
+    superseded: frozenset[str]
 
     @property
     def next_generation(self) -> int:
@@ -68,12 +70,10 @@ def look_at_manifests(directory: DatasetDirectory) -> ManifestsOnDisk:
             if intact is None:
                 damaged.append(generation)
             continue
-        if intact is None:
-            intact = manifest
-        elif manifest.dataset_id != intact.dataset_id:
-            older |= {segment.id for segment in manifest.segments}
+        intact = intact or manifest
+        older |= {segment.id for segment in manifest.segments}
     listed = {segment.id for segment in intact.segments} if intact else set()
-    return ManifestsOnDisk(intact=intact, damaged=tuple(damaged), replaced=frozenset(older - listed))
+    return ManifestsOnDisk(intact=intact, damaged=tuple(damaged), superseded=frozenset(older - listed))
 
 
 def old_dataset_id(directory: DatasetDirectory, damaged: tuple[int, ...]) -> str | None:
@@ -150,6 +150,7 @@ class _Chain:
         self._total = sum(info.num_records for info in listed)
         known = {info.id for info in listed}
         claims = [header for header in headers.values() if header.segment_id not in known and header.num_records]
+        claims = _without_copies(claims, listed)
         # A first commit that was interrupted claims the same positions as the one that succeeded.
         settled = [header for header in claims if not header.awaits_first_commit]
         may_await = is_strict and not listed and not any(header.first_position == 0 for header in settled)
@@ -218,3 +219,27 @@ def _sealed_as(info: SegmentInfo, header: IndexHeader | None) -> SegmentInfo:
     """Return a segment as sealed if its header says so for the same records: the last step of its writer."""
     is_same = header is not None and header.num_records == info.num_records
     return replace(info, is_sealed=True) if is_same and header is not None and header.is_sealed else info
+
+
+def _without_copies(claims: list[IndexHeader], listed: tuple[SegmentInfo, ...]) -> list[IndexHeader]:
+    """Leave out segments into which several others were folded, which are all there still."""
+    places: dict[int, list[SegmentInfo]] = {}
+    position = 0
+    for info in listed:
+        places.setdefault(position, []).append(info)
+        position += info.num_records
+    for claim in claims:
+        places.setdefault(claim.first_position, []).append(info_of_header(claim))
+    return [claim for claim in claims if not _is_copy(claim, places)]
+
+
+def _is_copy(claim: IndexHeader, places: dict[int, list[SegmentInfo]]) -> bool:
+    position, end = claim.first_position, claim.first_position + claim.num_records
+    digest = EMPTY_DIGEST
+    while position < end:
+        parts = [info for info in places.get(position, []) if 0 < info.num_records < claim.num_records]
+        if not parts or position + parts[0].num_records > end:
+            return False
+        digest = join_digests(digest, parts[0].digest, parts[0].num_records)
+        position += parts[0].num_records
+    return digest == claim.digest

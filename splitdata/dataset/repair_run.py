@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.finding import Finding
-from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, tail_of, write_copy
+from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
 from splitdata.dataset.repair_frames import PROVEN
 from splitdata.dataset.repair_index import SegmentMender
 from splitdata.dataset.repair_manifest import continue_segments, look_at_manifests, old_dataset_id
@@ -114,7 +114,7 @@ class RepairRun:
         if not is_strict:
             for info in listed:
                 headers.pop(copy_of(info), None)
-        headers = {one: header for one, header in headers.items() if one not in self._manifests.replaced}
+        headers = {one: header for one, header in headers.items() if one not in self._manifests.superseded}
         if not is_strict:
             # What a writer at work has not committed yet is its own affair.
             headers = {one: header for one, header in headers.items() if self._disk[one].take_lock()}
@@ -233,22 +233,20 @@ class RepairRun:
         adopted: list[SegmentInfo] = []
         position = sum(info.num_records for info in segments)
         listed = {info.id for info in segments}
-        unlisted = [segment for one, segment in self._disk.items() if one not in listed]
+        known = listed | self._manifests.superseded
+        unlisted = [segment for one, segment in self._disk.items() if one not in known]
         unlisted.sort(key=lambda one: (one.header.first_position if one.header else 1 << 64, one.id))
         for segment in unlisted:
-            info = self._look_at(segment, position)
+            info = self._look_at(segment, position, segments)
             if info is not None:
                 adopted.append(info)
                 position += info.num_records
         return adopted
 
-    def _look_at(self, segment: SegmentOnDisk, position: int) -> SegmentInfo | None:
+    def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> SegmentInfo | None:
         """Return the manifest entry of a segment that is to be adopted, None for all others."""
         if not segment.take_lock():
             self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
-            return None
-        if segment.id in self._manifests.replaced:
-            self._removable.append(segment)
             return None
         claimed = segment.unlisted_info()
         search = segment.search(claimed, position, self._advance)
@@ -260,7 +258,8 @@ class RepairRun:
                 return None
             empty = replace(claimed, num_records=0)
             tally = search.tally(0, count)
-            if not claimed.num_records and any(is_copy(tally, tail) for tail in self._tails):
+            is_second = not claimed.num_records and any(is_copy(tally, tail) for tail in self._tails)
+            if is_second or is_unfinished_fold(self._directory, search, count, listed):
                 self._removable.append(segment)
                 return None
             if not self._adopt:
