@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.key_runs import RunReader, RunSink, Uniqueness, merge
-from splitdata.format.keys import KeyRun, KeysHeader, pack_directory
+from splitdata.errors import FormatError
+from splitdata.format.keys import (
+    FOOTER_BYTES,
+    KeyRun,
+    KeysHeader,
+    directory_bytes,
+    pack_directory,
+    parse_directory,
+    parse_footer,
+)
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -25,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.key_runs import Pairs
-    from splitdata.storage.paths import SegmentPaths
 
 __all__ = ["KeyLedger"]
 
@@ -42,18 +50,27 @@ class KeyLedger:
     """
 
     def __init__(
-        self, paths: SegmentPaths, segment_id: str, read_key: Callable[[int], bytes], *, first_number: int
+        self,
+        open_path: str,
+        sealed_path: str,
+        segment_id: str,
+        read_key: Callable[[int], bytes] | None,
+        *,
+        first_number: int = 0,
     ) -> None:
-        """Take a segment's files.
+        """Take the places of the files; none is made before there is a key.
 
         Args:
-            paths: Of the files; none is made before there is a key.
+            open_path: Of the file that grows with each commit.
+            sealed_path: Of the file that sealing makes.
             segment_id: For their headers.
-            read_key: Reads the key of an appended record back, where two have one hash.
+            read_key: Reads the key of an appended record back, where two have one hash; None where
+                all keys are known to differ.
             first_number: Number in the writing run of the segment's first record, for messages.
         """
         self.num_keys = 0
-        self._paths = paths
+        self._open_path = open_path
+        self._sealed_path = sealed_path
         self._header = KeysHeader(segment_id).pack()
         self._read_key = read_key
         self._first_number = first_number
@@ -84,6 +101,49 @@ class KeyLedger:
             self._spilled.append(self._write_run([pairs]))
             self._waiting, self._num_waiting = [], 0
 
+    def take_over(self, num_keys: int, keys_bytes: int) -> None:
+        """Go on where a writer that died had made its last commit; what lies behind it is cut off.
+
+        Raises:
+            FormatError: If the file is missing or damaged. Nothing was changed then.
+        """
+        if not num_keys:
+            files.remove(self._open_path)
+            files.remove(self._sealed_path)
+            return
+        try:
+            descriptor = files.open_existing(self._open_path, writable=True)
+        except FileNotFoundError:
+            raise FormatError(f"{self._open_path} does not exist", path=self._open_path) from None
+        try:
+            self._runs = self._runs_before(descriptor, keys_bytes)
+            files.truncate(descriptor, keys_bytes)
+        except FormatError as error:
+            files.close(descriptor)
+            raise FormatError(f"{self._open_path}: {error}", path=self._open_path) from None
+        except BaseException:
+            files.close(descriptor)
+            raise
+        # What it had sealed and not committed.
+        files.remove(self._sealed_path)
+        self._descriptor = descriptor
+        self.num_keys = num_keys
+        self._end = self._keys_end = keys_bytes
+        self._committed = (list(self._runs), keys_bytes, num_keys)
+
+    @staticmethod
+    def _runs_before(descriptor: int, end: int) -> list[KeyRun]:
+        """Read the directory that ends at a byte, and prove that its runs are there."""
+        if end > files.size_of(descriptor):
+            raise FormatError(f"it has {files.size_of(descriptor)} of {end} bytes")
+        length = directory_bytes(parse_footer(files.read_at(descriptor, FOOTER_BYTES, max(0, end - FOOTER_BYTES))))
+        if not 0 <= length <= end:
+            raise FormatError("the footer of the keys is damaged")
+        runs = parse_directory(files.read_at(descriptor, length, end - length), end - length)
+        for run in runs:
+            RunReader(lambda offset, size: files.read_at(descriptor, size, offset), run)
+        return runs
+
     def flush(self) -> None:
         """Bring all keys under a directory in keys.open; without new ones it does nothing.
 
@@ -92,7 +152,7 @@ class KeyLedger:
         """
         if not self._waiting and not self._spilled:
             return
-        check = Uniqueness(self._read_key, self._first_number)
+        check = self._new_check()
         pairs = self._sorted_waiting()
         if not self._spilled:
             check.check(pairs)
@@ -117,11 +177,11 @@ class KeyLedger:
             return
         self.unseal()
         # A writer that was interrupted here may have left one.
-        files.remove(self._paths.keys)
-        self._sealed_descriptor = files.create(self._paths.keys)
+        files.remove(self._sealed_path)
+        self._sealed_descriptor = files.create(self._sealed_path)
         files.write_at(self._sealed_descriptor, self._header, 0)
         sink = RunSink(self._sealed_descriptor, len(self._header))
-        check = Uniqueness(self._read_key, self._first_number)
+        check = self._new_check()
         for pairs in _checked(merge(self._readers(self._runs + self._spilled), self._sorted_waiting()), check):
             sink.add(pairs)
         run = sink.finish()
@@ -135,7 +195,7 @@ class KeyLedger:
         if self._sealed_descriptor >= 0:
             files.close(self._sealed_descriptor)
             self._sealed_descriptor = -1
-            files.remove(self._paths.keys)
+            files.remove(self._sealed_path)
 
     def sync(self, *, durable: bool) -> None:
         """Bring all keys to the files, and to the medium if `durable`.
@@ -155,7 +215,7 @@ class KeyLedger:
             self.close()
             # Someone may have it open on a system that then refuses; it is ignored.
             with contextlib.suppress(OSError):
-                files.remove(self._paths.open_keys)
+                files.remove(self._open_path)
             return
         self._committed = (list(self._runs), self._keys_end, self.num_keys)
 
@@ -180,6 +240,9 @@ class KeyLedger:
 
     # -- parts -------------------------------------------------------------------------------
 
+    def _new_check(self) -> Uniqueness:
+        return Uniqueness(self._read_key, self._first_number)
+
     def _sorted_waiting(self) -> Pairs:
         hashes = np.concatenate([np.empty(0, np.uint64), *(pairs[0] for pairs in self._waiting)])
         sequences = np.concatenate([np.empty(0, np.uint32), *(pairs[1] for pairs in self._waiting)])
@@ -189,7 +252,7 @@ class KeyLedger:
     def _write_run(self, parts: Iterable[Pairs]) -> KeyRun:
         """Write sorted keys as a run behind all that is in keys.open."""
         if self._descriptor < 0:
-            self._descriptor = files.create(self._paths.open_keys)
+            self._descriptor = files.create(self._open_path)
             files.write_at(self._descriptor, self._header, 0)
             self._end = len(self._header)
         sink = RunSink(self._descriptor, self._end)
@@ -213,7 +276,7 @@ class KeyLedger:
         for hashes, sequences in RunReader(self._read, new).batches(256):
             for run in older:
                 for found, others in run.matches(hashes):
-                    check = Uniqueness(self._read_key, self._first_number)
+                    check = self._new_check()
                     start = hashes.searchsorted(found[0], "left")
                     stop = hashes.searchsorted(found[-1], "right")
                     both = np.concatenate([found, hashes[start:stop]])

@@ -150,7 +150,8 @@ class RunSink:
 
     def add(self, pairs: Pairs) -> None:
         """Take keys that are not below those before."""
-        hashes, sequences = (np.concatenate(both) for both in zip(self._rest, pairs, strict=True))
+        hashes = np.concatenate([self._rest[0], pairs[0]])
+        sequences = np.concatenate([self._rest[1], pairs[1]])
         full = len(hashes) - len(hashes) % spec.KEYS_PER_BLOCK
         self._rest = hashes[full:], sequences[full:]
         if full:
@@ -175,8 +176,8 @@ class RunSink:
 class Uniqueness:
     """Finds keys that are there twice; sees hashes in ascending order and looks at keys where two are equal."""
 
-    def __init__(self, read_key: Callable[[int], bytes], first_number: int) -> None:
-        """Take what reads the key of a record, and the number in the run of the segment's first record."""
+    def __init__(self, read_key: Callable[[int], bytes] | None, first_number: int) -> None:
+        """Take what reads the key of a record, None not to look; and the number in the run of sequence 0."""
         self._read_key = read_key
         self._first_number = first_number
         self._last: tuple[int, int] | None = None
@@ -191,7 +192,7 @@ class Uniqueness:
             DuplicateKeyError: If two records have one key.
         """
         hashes, sequences = pairs
-        if not len(hashes):
+        if not len(hashes) or self._read_key is None:
             return
         if self._last is not None and self._last[0] == hashes[0]:
             self._compare(*self._last, int(sequences[0]))
@@ -200,6 +201,8 @@ class Uniqueness:
         self._last = int(hashes[-1]), int(sequences[-1])
 
     def _compare(self, key_hash: int, one: int, other: int) -> None:
+        if self._read_key is None:
+            return
         if self._hash != key_hash:
             self._hash, self._keys = key_hash, {self._read_key(one): one}
         key = self._read_key(other)

@@ -111,7 +111,9 @@ class SegmentWriter:
         self._committed_ends = self._ends.copy()
         files.make_directory(self._paths.folder)
         self._index = files.create(self._paths.index)
-        self._keys = KeyLedger(self._paths, segment_id, self.read_key, first_number=first_number)
+        self._keys = KeyLedger(
+            self._paths.open_keys, self._paths.keys, segment_id, self.read_key, first_number=first_number
+        )
         self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
         try:
             files.lock(self._index)

@@ -83,4 +83,5 @@ KEYS_NAME: Final = "keys"
 # Of a segment that is not sealed.
 OPEN_KEYS_NAME: Final = "keys.open"
 KEYS_SCRATCH_NAME: Final = "keys.tmp"
+OPEN_KEYS_SCRATCH_NAME: Final = "keys.open.tmp"
 INDEX_SCRATCH_NAME: Final = "index.tmp"

@@ -20,6 +20,16 @@ __all__ = ["DatasetPaths", "SegmentPaths"]
 _MANIFEST: Final = re.compile(r"manifest\.([0-9]{10})\.json")
 _SCRATCH: Final = re.compile(r"manifest\.[0-9a-f]{32}\.tmp")
 _SEGMENT: Final = re.compile(r"[0-9a-f]{32}")
+_SEGMENT_NAMES: Final = frozenset(
+    (
+        spec.INDEX_NAME,
+        spec.INDEX_SCRATCH_NAME,
+        spec.KEYS_NAME,
+        spec.OPEN_KEYS_NAME,
+        spec.KEYS_SCRATCH_NAME,
+        spec.OPEN_KEYS_SCRATCH_NAME,
+    )
+)
 _BIN: Final = re.compile(r"([0-9]{6,8})\.bin")
 
 
@@ -55,6 +65,11 @@ class SegmentPaths:
         return os.path.join(self.folder, spec.KEYS_SCRATCH_NAME)
 
     @property
+    def open_keys_scratch(self) -> str:
+        """Where a repair keeps sorted runs of keys on the way."""
+        return os.path.join(self.folder, spec.OPEN_KEYS_SCRATCH_NAME)
+
+    @property
     def index_scratch(self) -> str:
         """Where a repair writes a new index before it takes the place of the old one."""
         return os.path.join(self.folder, spec.INDEX_SCRATCH_NAME)
@@ -72,8 +87,7 @@ class SegmentPaths:
     @staticmethod
     def is_own_name(name: str) -> bool:
         """Say whether a file of this name can be a segment's."""
-        names = (spec.INDEX_NAME, spec.INDEX_SCRATCH_NAME, spec.KEYS_NAME, spec.OPEN_KEYS_NAME, spec.KEYS_SCRATCH_NAME)
-        return name in names or SegmentPaths.bin_of_name(name) is not None
+        return name in _SEGMENT_NAMES or SegmentPaths.bin_of_name(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
