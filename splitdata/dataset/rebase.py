@@ -33,8 +33,7 @@ def move_pending(source: SegmentWriter, target: SegmentWriter) -> None:
         header = FrameHeader.unpack(source.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
         body_length = footprint(header) - header.size
         raw_hash = _raw_hash(source, bin_index, offset, header)
-        key = source.read_back(bin_index, header.key_length, offset + footprint(header) - header.key_length)
-        target.append_stored(header, _blocks(source, bin_index, offset + header.size, body_length), raw_hash, key)
+        target.append_stored(header, _blocks(source, bin_index, offset + header.size, body_length), raw_hash)
     source.drop_pending()
 
 

@@ -200,14 +200,13 @@ class SegmentWriter:
         if key:
             self._add_key(key, sequence)
 
-    def append_stored(self, header: FrameHeader, body: Iterable[bytes], raw_hash: int, key: bytes = b"") -> None:
+    def append_stored(self, header: FrameHeader, body: Iterable[bytes], raw_hash: int) -> None:
         """Append a record as another segment stores it.
 
         Args:
             header: Of the frame there; sequence and place are replaced.
             body: Yields all that follows the header in that frame, in pieces.
             raw_hash: xxh3-64 of the raw record.
-            key: Of the record; it stands in `body` too.
         """
         self._check_room(1)
         own = replace(header, sequence=self.num_records)
@@ -219,8 +218,8 @@ class SegmentWriter:
             self._bins.write(bin_index, [piece], end)
             end += len(piece)
         self._finish_frame(bin_index, offset, own, end, raw_hash)
-        if key:
-            self._add_key(key, own.sequence)
+        if own.key_length:
+            self._add_key(self.read_back(bin_index, own.key_length, end - own.key_length), own.sequence)
 
     def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all that was appended to the files, and to the medium if `durable`.

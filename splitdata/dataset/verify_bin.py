@@ -204,11 +204,8 @@ class BinCheck:
         stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])
         # The last key, whose length only its frame tells; what follows is read in vain.
         longest = spec.MAX_KEY_BYTES if self._files.info.num_keys else 0
-        if (
-            not (base <= offsets).all()
-            or not base <= stop <= base + _RUN_BYTES
-            or (offsets + spec.FRAME_HEADER_BYTES > stop).any()
-        ):
+        is_inside = (base <= offsets) & (offsets + spec.FRAME_HEADER_BYTES <= stop)
+        if not is_inside.all() or stop > base + _RUN_BYTES:
             return None
         data = source.read(base, stop - base + longest)
         return data if len(data) >= stop - base else None

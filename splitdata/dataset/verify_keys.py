@@ -80,9 +80,8 @@ def check_keys(files: SegmentFiles, of_frames: KeySum | None) -> list[Finding]:
         text = str(error)
         return [_finding(files.paths.keys, text)]
     if of_frames is not None and listed != (of_frames.num_keys, of_frames.total):
-        return [
-            _finding(table.path, f"the table lists {listed[0]} keys, other ones than the {info.num_keys} of records")
-        ]
+        problem = f"the table lists {listed[0]} keys, other ones than the {info.num_keys} of the records"
+        return [_finding(table.path, problem)]
     return []
 
 
