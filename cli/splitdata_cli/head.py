@@ -21,19 +21,15 @@ _WIDEST_KEY: Final = 40
 @click.option("-n", "--number", type=click.IntRange(min=0), default=10, show_default=True, help="How many records.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def head(path: str, number: int, as_json: bool) -> None:
-    """Show the first records of the dataset in DIR: position, size in bytes, key if any has one, and how each begins."""
+    """Show the first records of the dataset in DIR: position, size in bytes, key, and how each begins."""
     from splitdata import SplitDataLoader
 
     with SplitDataLoader(path) as loader:
         shown = range(min(number, len(loader)))
+        sizes, keys = loader.sizes, map(loader.key, shown)
         rows = [
-            (
-                position,
-                int(loader.sizes[position]),
-                loader.key(position),
-                loader.read_range(position, 0, _PREVIEW_BYTES),
-            )
-            for position in shown
+            (position, int(sizes[position]), key, loader.read_range(position, 0, _PREVIEW_BYTES))
+            for position, key in zip(shown, keys, strict=True)
         ]
     if as_json:
         print_json(
@@ -51,9 +47,9 @@ def head(path: str, number: int, as_json: bool) -> None:
         return
     width_of_position = max((len(str(position)) for position, *_ in rows), default=0)
     width_of_size = max((len(str(size)) for _, size, *_ in rows), default=0)
-    keys = [escape(key or "") for _, _, key, _ in rows]
-    width_of_key = min(max(map(len, keys), default=0), _WIDEST_KEY)
-    for (position, size, _, begin), key in zip(rows, keys, strict=True):
+    escaped = [escape(key or "") for _, _, key, _ in rows]
+    width_of_key = min(max(map(len, escaped), default=0), _WIDEST_KEY)
+    for (position, size, _, begin), key in zip(rows, escaped, strict=True):
         label = f"{position:>{width_of_position}}  {size:>{width_of_size}}  "
         if width_of_key:
             label += f"{_shortened(key, width_of_key):<{width_of_key}}  "

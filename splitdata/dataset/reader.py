@@ -16,7 +16,7 @@ import numpy as np
 from splitdata.dataset.positions import checked_position, checked_positions
 from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
-from splitdata.dataset.snapshot import DatasetState, Snapshot, open_state
+from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.dataset.walk import walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.retention import Pin
     from splitdata.dataset.segment_reader import SegmentReader
     from splitdata.dataset.walk import Chunk
+    from splitdata.format.manifest import Manifest
 
 __all__ = ["SplitDataLoader"]
 
@@ -84,13 +86,13 @@ class SplitDataLoader:
         self._verify = verify
         self._io = io
         self._max_record_bytes = max_record_bytes
-        self._open([open_state(one, generation, None) for one in self.paths])
+        self._open([open_pinned(one, generation, None) for one in self.paths])
 
-    def _open(self, manifests: list[Any]) -> None:
+    def _open(self, states: list[tuple[Manifest, Pin]]) -> None:
         self._get: Callable[[int], bytes] | None
         self._snapshot = Snapshot(
             self.paths,
-            manifests,
+            states,
             io=self._io,
             verify=self._verify,
             max_record_bytes=self._max_record_bytes,
@@ -344,11 +346,11 @@ class SplitDataLoader:
         """
         self._check_open()
         before = self._snapshot.manifests
-        after = [open_state(path, None, None) for path in self.paths]
-        for path, old, new in zip(self.paths, before, after, strict=True):
+        after = [open_pinned(path, None, None) for path in self.paths]
+        for path, old, (new, _) in zip(self.paths, before, after, strict=True):
             if old.dataset_id != new.dataset_id:
                 raise ManifestError(f"{path} was replaced by another dataset; open it again")
-        if [old.generation for old in before] == [new.generation for new in after]:
+        if [old.generation for old in before] == [new.generation for new, _ in after]:
             return False
         self._open(after)
         return True
@@ -388,7 +390,7 @@ class SplitDataLoader:
         self._verify = state["verify"]
         self._io = state["io"]
         self._max_record_bytes = state["max_record_bytes"]
-        self._open([open_state(one.path, one.generation, one) for one in states])
+        self._open([open_pinned(one.path, one.generation, one) for one in states])
 
     # -- parts -------------------------------------------------------------------------------
 

@@ -66,6 +66,11 @@ class _FoundFiles(SegmentFiles):
         """Return entries as they were found."""
         return self.found[start:stop:stride]
 
+    def drop(self, bin_index: int | None) -> None:
+        """Let go of a bin; there may be more of them than the listed records need."""
+        if bin_index is not None:
+            self._bins.pop(bin_index, None)
+
 
 class FrameSearch:
     """Looks for the records of one segment in its bins.

@@ -188,7 +188,7 @@ class SegmentMender:
                 self.actions.append(f"{self._paths.bin(bin_index)}: header made again")
 
     def _expected_header(self, old: OldIndex) -> IndexHeader:
-        info, known = self._info, old.header
+        info = self._info
         return IndexHeader(
             segment_id=info.id,
             num_bins=info.num_bins,
@@ -199,15 +199,19 @@ class SegmentMender:
             digest=info.digest,
             stored_bytes=info.stored_bytes,
             raw_bytes=info.raw_bytes,
-            # Of lost records only the old header knows.
-            max_raw_bytes=(known.max_raw_bytes if known and known.num_records == info.num_records else self._longest()),
+            max_raw_bytes=self._longest(old),
         )
 
-    def _longest(self) -> int:
-        entries = self._search.entries[: self._info.num_records]
-        long = [raw for sequence, raw in self._search.long_raw.items() if sequence < self._info.num_records]
-        there = entries["raw"][(entries["loc"] != _U64(spec.TOMBSTONE)) & (entries["raw"] != spec.LENGTH_ESCAPE)]
-        return max([int(there.max()) if len(there) else 0, *long])
+    def _longest(self, old: OldIndex) -> int:
+        num_records = self._info.num_records
+        entries, state = self._search.entries[:num_records], self._search.state[:num_records]
+        there = entries["raw"][(state != LOST) & (entries["raw"] != spec.LENGTH_ESCAPE)]
+        long = [raw for sequence, raw in self._search.long_raw.items() if sequence < num_records]
+        longest = max([int(there.max()) if len(there) else 0, *long])
+        # Of records that were not found only the old header knows.
+        if old.header is not None and old.header.num_records == num_records and (state != PROVEN).any():
+            longest = max(longest, old.header.max_raw_bytes)
+        return longest
 
     # -- the whole index -----------------------------------------------------------------------
 
@@ -251,19 +255,18 @@ class SegmentMender:
         return tuple(hash64(piece) for piece in self._entry_pieces())
 
     def _bin_lengths(self, old: OldIndex) -> tuple[int, ...]:
-        """Return the lengths at sealing: from the old table, else from the last frame, else from the file."""
-        known = old.bin_lengths()
-        if known is not None:
-            return known
-        info = self._info
-        lengths = [0] * info.num_bins
+        """Return the lengths at sealing: from the last frame, else from the old table, else from the file."""
+        info, known = self._info, old.bin_lengths()
+        lengths = list(known) if known is not None else [0] * info.num_bins
         for bin_index in self._search.frames_in:
-            if bin_index < info.num_bin_files:
-                last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
-                end = self._search.end_of(last)
-                size = self._search.files.bin(bin_index).size
-                whole = size if end is None else aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
-                lengths[bin_index] = whole
+            if bin_index >= info.num_bin_files:
+                continue
+            last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
+            end = self._search.end_of(last) if self._search.state[last] == PROVEN else None
+            if end is not None:
+                lengths[bin_index] = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+            elif known is None:
+                lengths[bin_index] = self._search.files.bin(bin_index).size
         return tuple(lengths)
 
     def _write_in_bin(self, bin_index: int, data: bytes, offset: int) -> None:

@@ -7,6 +7,7 @@ seal ours, move what is pending into a new one
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from splitdata.dataset.commit import Committer, MovedError
+from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from splitdata.format.codec import Compressor
 
 __all__ = ["ONE_BIN_BYTES", "RunOptions", "WriteRun"]
+
+_logger = logging.getLogger(__name__)
 
 # Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
 ONE_BIN_BYTES: Final = 64 << 20
@@ -134,6 +138,17 @@ class WriteRun:
             segment.mark_committed()
             return range(start, start + count)
 
+    def fold(self) -> None:
+        """Fold small segments, of this run and others; what fails here has changed nothing."""
+        try:
+            fold_small_segments(
+                self._directory,
+                lambda: self._new_id(f"segment {self._next_segment()}"),
+                durable=self._options.is_durable,
+            )
+        except (OSError, SplitDataError) as error:
+            _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
+
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
         segment = self._segment
@@ -185,14 +200,18 @@ class WriteRun:
     def _new_segment(self, num_bins: int, *, first_number: int) -> SegmentWriter:
         segment = SegmentWriter(
             self._directory.paths,
-            self._new_id(f"segment {self._num_segments}"),
+            self._new_id(f"segment {self._next_segment()}"),
             num_bins=num_bins,
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
             first_number=first_number,
         )
-        self._num_segments += 1
         return segment
+
+    def _next_segment(self) -> int:
+        """Return the number of the next segment of this run, from 0."""
+        self._num_segments += 1
+        return self._num_segments - 1
 
     def _move(self) -> None:
         """Begin a new segment with what is pending in the present one, and seal that one."""

@@ -87,7 +87,7 @@ class SegmentReader:
         return self.records.read(sequence)
 
     def find_key(self, key: bytes) -> int | None:
-        """Return the sequence number of the record that has a key, None if none has.
+        """Return the sequence number of the newest record that has a key, None if none has.
 
         Raises:
             FormatError: If the table of keys is damaged: then nothing can be said.
@@ -101,7 +101,7 @@ class SegmentReader:
             candidates = table.find(key_hash(key))
         except FormatError as error:
             raise_keys_error(files.paths, table.path, str(error))
-        for sequence in candidates:
+        for sequence in sorted(candidates, reverse=True):
             # A table that was sealed later has keys that this snapshot does not show.
             if sequence < files.info.num_records and self.records.key(sequence) == key:
                 return sequence

@@ -84,6 +84,7 @@ class SegmentWriter:
         alignment: int = spec.FRAME_UNIT,
         metadata: bytes = b"",
         first_number: int = 0,
+        has_unique_keys: bool = True,
     ) -> None:
         """Make the segment's folder and index, and take its lock.
 
@@ -94,6 +95,8 @@ class SegmentWriter:
             alignment: Of payloads.
             metadata: Copied into bin 0.
             first_number: Number of its first record in the writing run.
+            has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
+                newest record of a key is found.
         """
         self.id = segment_id
         self.num_bins = num_bins
@@ -112,7 +115,11 @@ class SegmentWriter:
         files.make_directory(self._paths.folder)
         self._index = files.create(self._paths.index)
         self._keys = KeyLedger(
-            self._paths.open_keys, self._paths.keys, segment_id, self.read_key, first_number=first_number
+            self._paths.open_keys,
+            self._paths.keys,
+            segment_id,
+            self.read_key if has_unique_keys else None,
+            first_number=first_number,
         )
         self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
         try:

@@ -261,6 +261,7 @@ class SplitWriter:
         try:
             if self._failure is None:
                 self._guarded(lambda: self._commit(seal=True))
+                self._run.fold()
         except DuplicateKeyError:
             # The disk is well: leave nothing behind that stands in the way of another try.
             with suppress(OSError):
