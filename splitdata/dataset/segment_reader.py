@@ -78,8 +78,10 @@ class SegmentReader:
                     if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
                         return payload
                 elif second & _KEYED_MASK == sequence:
-                    body: bytes = files.maps[place >> _SHIFT][start : stop + (second >> _KEY_SHIFT)]
-                    if hash64(body) == words[word + 1]:  # type: ignore[index]
+                    end = stop + (second >> _KEY_SHIFT)
+                    body: bytes = files.maps[place >> _SHIFT][start:end]
+                    # A slice ends with the file: what is cut off there would go unnoticed.
+                    if len(body) == end - start and hash64(body) == words[word + 1]:  # type: ignore[index]
                         return body[: stop - start]
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
@@ -142,8 +144,9 @@ class SegmentReader:
                             keep(payload)
                             continue
                     elif second & _KEYED_MASK == sequence:
-                        body = all_maps[place >> _SHIFT][start : stop + (second >> _KEY_SHIFT)]
-                        if hash64(body) == words[word + 1]:
+                        end = stop + (second >> _KEY_SHIFT)
+                        body = all_maps[place >> _SHIFT][start:end]
+                        if len(body) == end - start and hash64(body) == words[word + 1]:
                             keep(body[: stop - start])
                             continue
             except (IndexError, TypeError):
@@ -187,10 +190,12 @@ class SegmentReader:
             bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
         usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
+        # A slice ends with the file: what is cut off there would go unnoticed.
+        usual &= stops <= len(data)
         if self._verify:
             usual &= np.fromiter(map(hash64, bodies), np.uint64, len(bodies)) == hashes
         else:
-            usual &= (stops <= len(data)) & (entries["stored"] == entries["raw"])
+            usual &= entries["stored"] == entries["raw"]
         for number in np.flatnonzero(~usual).tolist():
             sequence = int(sequences[number])
             payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
