@@ -31,7 +31,7 @@ POINTS = {
     "rename": 250,
     "blocks": 100,
     "blocks-zstd": 100,
-    "keys": 250,
+    "keys": 120,
     "rivals": 250,
     "append": 150,
     "overwrite": 200,
