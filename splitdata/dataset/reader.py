@@ -203,13 +203,8 @@ class SplitDataLoader:
             ValueError: If the records differ in size.
         """
         self._check_open()
-        records = self._snapshot.get_many(checked_positions(indices, self._num_records))
-        sizes = set(map(len, records))
-        if len(sizes) > 1:
-            raise ValueError(f"gather takes records of one size; these have {min(sizes)} to {max(sizes)} bytes")
-        rows = np.empty((len(records), sizes.pop() if sizes else 0), np.uint8)
-        rows.reshape(-1)[:] = np.frombuffer(b"".join(records), np.uint8)
-        return rows
+        snapshot = self._snapshot
+        return snapshot.gather(checked_positions(indices, snapshot.num_records))
 
     def prefetch(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> None:
         """Ask the kernel to bring records into memory, and return without waiting."""

@@ -88,7 +88,10 @@ class RepairRun:
         self._bytes_total = sum(segment.num_bytes for segment in self._disk.values())
         self._metadata = dict(intact.metadata) if intact else {}
         before = list(intact.segments) if intact else []
-        segments = self._mend_listed(self._in_order(), {info.id for info in before})
+        committed = self._in_order()
+        if not damaged:
+            self.num_adopted = sum(info.num_records for info in committed) - sum(info.num_records for info in before)
+        segments = self._mend_listed(committed, {info.id for info in before})
         segments += self._copy_tails(segments)
         segments += self._look_at_unlisted(segments)
         if intact is None and not damaged and not segments:
@@ -132,9 +135,21 @@ class RepairRun:
             listed,
             headers,
             [info for info in others if info.num_records],
+            last_grown=self._grown_by_frames(listed) if is_strict else None,
             folder=self._directory.folder,
             is_strict=is_strict,
         )
+
+    def _grown_by_frames(self, listed: tuple[SegmentInfo, ...]) -> SegmentInfo | None:
+        """Return the last listed segment with all that its bins hold, if it is open and its header is damaged."""
+        last = listed[-1] if listed else None
+        segment = self._disk.get(last.id) if last and not last.is_sealed else None
+        if last is None or segment is None or segment.header is not None:
+            return None
+        search = segment.search(last, 0, self._advance_nothing)
+        grown = extended(last, tail_of(last, search).tally)
+        search.close()
+        return grown
 
     def _headerless(self, segment: SegmentOnDisk) -> SegmentInfo:
         """Return what the bins of a segment without an intact index header hold."""

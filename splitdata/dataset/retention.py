@@ -72,8 +72,15 @@ def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = 
         # One that has gone meanwhile, by another writer's hand, lists nothing any more.
         with suppress(FileNotFoundError):
             unlisted -= {segment.id for segment in directory.read(generation).segments}
+    failures = []
     for segment_id in unlisted:
-        directory.remove_segment(segment_id)
+        try:
+            directory.remove_segment(segment_id)
+        except (OSError, FormatError) as error:
+            # Somebody's own file in there, say: that segment stays, the others still go.
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def _remove_manifest(directory: DatasetDirectory, generation: int) -> Manifest | None:

@@ -11,8 +11,9 @@ What was appended counts only once a manifest lists it: the numbers up to there 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,10 +22,12 @@ from splitdata.dataset.bin_files import BinFiles
 from splitdata.dataset.chunk import frame_chunk
 from splitdata.dataset.key_ledger import KeyLedger
 from splitdata.dataset.large_record import write_large
+from splitdata.dataset.resume import cut_off
+from splitdata.dataset.tally import Tally
 from splitdata.errors import RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
-from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
+from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frames import FrameHeader, aligned_start, footprint, padding_of
 from splitdata.format.index import IndexHeader, IndexTables, make_entries
 from splitdata.format.keys import key_hash
@@ -37,33 +40,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.large_record import LargeSource
+    from splitdata.dataset.resume import ResumedSegment
     from splitdata.format.codec import Compressor
     from splitdata.storage.paths import DatasetPaths
 
 __all__ = ["SegmentWriter", "Tally"]
 
 _U64: Final = np.uint64
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Numbers of a run of records; they add up when runs are joined."""
-
-    num_records: int = 0
-    digest: int = EMPTY_DIGEST
-    stored_bytes: int = 0
-    raw_bytes: int = 0
-    max_raw_bytes: int = 0
-
-    def joined(self, other: Tally) -> Tally:
-        """Return the numbers of this run and another behind it."""
-        return Tally(
-            self.num_records + other.num_records,
-            join_digests(self.digest, other.digest, other.num_records),
-            self.stored_bytes + other.stored_bytes,
-            self.raw_bytes + other.raw_bytes,
-            max(self.max_raw_bytes, other.max_raw_bytes),
-        )
 
 
 class SegmentWriter:
@@ -83,17 +66,20 @@ class SegmentWriter:
         num_bins: int,
         alignment: int = spec.FRAME_UNIT,
         metadata: bytes = b"",
+        resumed: ResumedSegment | None = None,
         first_number: int = 0,
         has_unique_keys: bool = True,
     ) -> None:
-        """Make the segment's folder and index, and take its lock.
+        """Make the segment's folder and index, and take its lock; or go on with one that a dead run has left.
 
         Args:
-            dataset: Where it is made.
+            dataset: Where it lies.
             segment_id: 32 hex digits.
-            num_bins: Bins it will have.
+            num_bins: Of the segment.
             alignment: Of payloads.
             metadata: Copied into bin 0.
+            resumed: The segment as it was last committed, which has this id, these bins and this
+                alignment. What lies behind that is cut off. The descriptor in it is closed with this.
             first_number: Number of its first record in the writing run.
             has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
                 newest record of a key is found.
@@ -112,8 +98,7 @@ class SegmentWriter:
         start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
         self._ends = np.full(num_bins, start, _U64)
         self._committed_ends = self._ends.copy()
-        files.make_directory(self._paths.folder)
-        self._index = files.create(self._paths.index)
+        self._index = -1
         self._keys = KeyLedger(
             self._paths.open_keys,
             self._paths.keys,
@@ -122,16 +107,10 @@ class SegmentWriter:
             first_number=first_number,
         )
         self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
-        try:
-            files.lock(self._index)
-            files.write_at(self._index, self._header(Tally()).pack(), 0)
-            if metadata:
-                self._write_metadata(metadata)
-        except BaseException:
-            # Nobody else gets to know of this segment.
-            with contextlib.suppress(OSError):
-                self.remove()
-            raise
+        if resumed is None:
+            self._make(metadata)
+        else:
+            self._take_over(resumed, metadata)
 
     @property
     def tally(self) -> Tally:
@@ -323,6 +302,42 @@ class SegmentWriter:
             files.remove_directory(self._paths.folder)
 
     # -- parts -------------------------------------------------------------------------------
+
+    def _make(self, metadata: bytes) -> None:
+        files.make_directory(self._paths.folder)
+        self._index = files.create(self._paths.index)
+        try:
+            # One who clears away what dead runs have left may have taken this for such.
+            if not files.lock(self._index) or not files.is_regular(self._paths.index):
+                raise BlockingIOError(
+                    errno.EAGAIN, "another program has removed this new segment; try again", self._paths.folder
+                )
+            files.write_at(self._index, self._header(Tally()).pack(), 0)
+            if metadata:
+                self._write_metadata(metadata)
+        except BaseException:
+            # Nobody else gets to know of this segment.
+            with contextlib.suppress(OSError):
+                self.remove()
+            raise
+
+    def _take_over(self, resumed: ResumedSegment, metadata: bytes) -> None:
+        """Cut off all that was not committed, and stand where the last commit stood."""
+        self._index = resumed.index
+        info = resumed.info
+        self.committed = Tally(info.num_records, info.digest, info.stored_bytes, info.raw_bytes, resumed.max_raw_bytes)
+        self._first_position = resumed.first_position
+        num_existing = len(resumed.ends)
+        self._ends[:num_existing] = resumed.ends
+        self._committed_ends = self._ends.copy()
+        try:
+            self._keys.take_over(info.num_keys, info.keys_bytes)
+            self._bins.take_over(num_existing, changed=cut_off(self._paths, resumed))
+            if metadata and not num_existing:
+                self._write_metadata(metadata)
+        except BaseException:
+            self.close()
+            raise
 
     def _check_room(self, count: int) -> None:
         if self.num_records + count > spec.MAX_SEGMENT_RECORDS:

@@ -209,6 +209,20 @@ class Snapshot:
                 records[place] = record
         return records
 
+    def gather(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return records of one size as rows of a new array; ValueError if they differ in size."""
+        if self.num_segments == 1 and len(positions):
+            rows = self.segment(0).get_rows(positions)
+            if rows is not None:
+                return rows
+        records = self.get_many(positions)
+        sizes = set(map(len, records))
+        if len(sizes) > 1:
+            raise ValueError(f"gather takes records of one size; these have {min(sizes)} to {max(sizes)} bytes")
+        rows = np.empty((len(records), sizes.pop() if sizes else 0), np.uint8)
+        rows.reshape(-1)[:] = np.frombuffer(b"".join(records), np.uint8)
+        return rows
+
     def drop(self) -> None:
         """Let go of all files, and of the snapshot itself: it may be removed from now on."""
         self._pins = []

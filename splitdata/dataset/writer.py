@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.large_record import LargeSource, checked_piece
 from splitdata.dataset.record_key import encode_key, encode_keys
-from splitdata.dataset.run import ONE_BIN_BYTES, RunOptions, WriteRun
+from splitdata.dataset.run import RunOptions, WriteRun
+from splitdata.dataset.target import ONE_BIN_BYTES
 from splitdata.errors import ClosedError, DuplicateKeyError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
@@ -54,7 +55,7 @@ class SplitWriter:
         path: str | os.PathLike[str],
         *,
         bins: int | None = None,
-        mode: Literal["create", "append", "overwrite"] = "create",
+        mode: Literal["create", "append", "overwrite", "resume"] = "create",
         compression: Literal["zstd"] | None = None,
         compression_level: int = DEFAULT_LEVEL,
         durability: Literal["commit", "none"] = "commit",
@@ -68,7 +69,8 @@ class SplitWriter:
             path: The directory; it is made where it does not exist, its parents too.
             bins: Number of bin files. None: one up to 64 MiB of records, 64 for more.
             mode: "create" refuses a directory that holds anything, "append" adds to a dataset
-                (or begins one), "overwrite" replaces a dataset with the first commit.
+                (or begins one), "overwrite" replaces a dataset with the first commit, "resume" goes on
+                with a run that was killed (below).
             compression: "zstd" compresses each record by itself where that makes it smaller.
             compression_level: Of zstd, -100 to 22.
             durability: "commit" waits for the medium at each commit: a committed record survives
@@ -78,13 +80,22 @@ class SplitWriter:
                 equal records give equal files. A text names the source and is mixed in.
             alignment: Of each payload in its file, a power of two from 8 to 4096.
 
+        A run that was killed, or has failed, leaves its last segment open. "resume" with the same
+        options takes that segment's lock, cuts off what was never committed, and goes on as if there
+        had been one run: `num_written` and the numbers that `write` returns count its committed records
+        too, and `metadata` are those of its last commit. Where there is no such segment, because the
+        run was closed, has other bins or another alignment, or another one has appended since, "resume"
+        begins one as "append" does; and a dataset where there is none, as "create" does.
+
         Raises:
             DatasetExistsError: If the mode does not allow what is there.
             ManifestError: If what is there is a damaged dataset.
+            FormatError: If the segment to resume is damaged; nothing was changed.
+            BlockingIOError: If another writer is at work in the segment to resume.
             ValueError, TypeError: If an option is none.
         """
         self._is_closed = True
-        _check_choice("mode", mode, ("create", "append", "overwrite"))
+        _check_choice("mode", mode, ("create", "append", "overwrite", "resume"))
         _check_choice("compression", compression, (None, "zstd"))
         _check_choice("durability", durability, ("commit", "none"))
         _check_choice("alignment", alignment, spec.ALIGNMENTS)
@@ -115,8 +126,18 @@ class SplitWriter:
 
     @property
     def num_written(self) -> int:
-        """Records written in this run, committed or not."""
+        """Records written in this run, committed or not; with those of the run that it goes on with."""
         return self._run.num_records + len(self._pending)
+
+    @property
+    def num_bins(self) -> int | None:
+        """Bins that this run writes to; None while that is open."""
+        return self._run.num_bins
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The dataset's metadata as of this writer's last commit; before that what it adds to, {} if nothing."""
+        return self._run.metadata
 
     def write(self, record: BytesLike | ReadableFile, key: str | None = None) -> int:
         """Take one record; returns its number in this run, from 0.
@@ -237,8 +258,12 @@ class SplitWriter:
                 continue
             self._take_batch(records[start:stop], encoded)
 
-    def commit(self) -> range:
+    def commit(self, *, metadata: dict[str, Any] | None = None) -> range:
         """Make everything written so far part of the dataset; returns its new positions.
+
+        Args:
+            metadata: Replace those of the dataset, key by key, in the same step: so that what the
+                records were made from, and how far, is stored with them or not at all.
 
         Once it returns, readers that `refresh()` see the records, and with durability "commit" they
         survive a loss of power. Costs a few milliseconds: commit by the second, not by the record.
@@ -247,20 +272,28 @@ class SplitWriter:
             DuplicateKeyError: If two records of this run have one key: nothing of this commit counts
                 then, and the writer is done.
             OSError: If the disk fails: nothing of this commit counts then, and the writer is done.
+            ValueError, TypeError: If the metadata are no JSON, or more than 1 MiB of it.
         """
         self._check_usable()
-        return self._guarded(lambda: self._commit(seal=False))
+        if metadata:
+            encode_metadata(metadata)
+        return self._guarded(lambda: self._commit(seal=False, metadata=metadata))
 
-    def close(self) -> None:
+    def close(self, *, metadata: dict[str, Any] | None = None) -> None:
         """Commit what is pending, seal the segment and release all files; safe to call again.
+
+        Args:
+            metadata: As `commit` takes it.
 
         After a failure it only releases: the failure was raised where it happened.
         """
         if self._is_closed:
             return
+        if metadata:
+            encode_metadata(metadata)
         try:
             if self._failure is None:
-                self._guarded(lambda: self._commit(seal=True))
+                self._guarded(lambda: self._commit(seal=True, metadata=metadata))
                 self._run.fold()
         except DuplicateKeyError:
             # The disk is well: leave nothing behind that stands in the way of another try.
@@ -330,9 +363,9 @@ class SplitWriter:
         self._flush()
         self._run.append_large(source, key)
 
-    def _commit(self, *, seal: bool) -> range:
+    def _commit(self, *, seal: bool, metadata: dict[str, Any] | None) -> range:
         self._flush()
-        return self._run.commit(seal=seal)
+        return self._run.commit(seal=seal, metadata=metadata)
 
     def _guarded(self, action: Callable[[], _Result]) -> _Result:
         """Run a step that changes files; if it fails, the writer is done for."""

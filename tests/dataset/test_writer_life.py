@@ -256,7 +256,7 @@ def test_two_writers_that_take_turns_lose_nothing(tmp_path: Path, compression: N
     assert loader.fingerprint == SplitDataLoader(written(tmp_path / "other", model)).fingerprint
 
 
-def test_segments_past_the_limit_are_refused_and_compact_is_named(
+def test_segments_past_the_limit_are_refused_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("splitdata.format.spec.MAX_SEGMENTS", 3)
@@ -266,7 +266,7 @@ def test_segments_past_the_limit_are_refused_and_compact_is_named(
             writer.write(b"%d" % number)
     writer = SplitWriter(path, mode="append")
     writer.write(b"one too many")
-    with pytest.raises(ManifestError, match="splitdata compact"):
+    with pytest.raises(ManifestError, match="3 segments, the limit"):
         writer.close()
 
     assert read(path) == [b"0", b"1", b"2"]
