@@ -323,7 +323,8 @@ def test_table_of_rich_records_says_what_is_in_the_golden_files() -> None:
             kind = "large record" if header.kind == spec.KIND_LARGE else "record"
             codec = "zstd" if header.codec == spec.CODEC_ZSTD else "uncompressed"
             assert what.startswith(f"{kind}, {codec}")
-            assert ("key" in what) == bool(header.key_length)
+            assert ("with the key" in what) == bool(header.key_length)
+            assert loader.key(position) == (code_words(what)[0] if header.key_length else None)
         assert f"fingerprint is `{loader.fingerprint}`" in section("14")
         assert json.loads(re.findall(r"metadata are `(.*)`", section("14"))[0]) == loader.metadata
 

@@ -192,7 +192,7 @@ class RepairRun:
         elif tail.tally.num_records:
             self._tails.append(tail)
         self._mend_files(segment, info, position, search, is_new=is_new or is_adopted)
-        info = self._mend_keys(segment, info, position, is_new=is_new or is_adopted)
+        info = self._mend_keys(segment, info, position)
         if is_new:
             self._add_metadata(search)
         if not tail.tally.num_records or is_adopted:
@@ -216,20 +216,22 @@ class RepairRun:
                 mender.apply(is_new=is_new)
             remove_scratch(segment.paths.index_scratch)
 
-    def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int, *, is_new: bool) -> SegmentInfo:
+    def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int) -> SegmentInfo:
         """Make the keys of a segment again where they are damaged, or where no manifest tells of them."""
         files_of_segment = SegmentFiles(segment.paths, info, position, FilePool("pread"))
-        if not is_new and keys_are_intact(files_of_segment):
+        intact = self._manifests.intact
+        is_listed = intact is not None and info in intact.segments
+        if is_listed and keys_are_intact(files_of_segment):
             return info
         if self._dry_run:
-            # What a new segment has can be read only by its new index.
-            if not is_new:
+            # What another segment has can be read only by its new index.
+            if is_listed:
                 self.actions.append(f"{segment.paths.keys}: made again from the keys in the bins")
             return info
         mended = rebuild_keys(files_of_segment)
         if mended.num_keys:
             self.actions.append(f"{segment.paths.keys}: made again from the {mended.num_keys} keys in the bins")
-        return mended if is_new else info
+        return info if is_listed else mended
 
     # -- what no manifest lists ----------------------------------------------------------------
 
@@ -302,7 +304,7 @@ class RepairRun:
             self.num_adopted += count
             self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
             self._mend_files(segment, info, position, search, is_new=True)
-            info = self._mend_keys(segment, info, position, is_new=True)
+            info = self._mend_keys(segment, info, position)
             self._add_metadata(search)
         finally:
             search.close()

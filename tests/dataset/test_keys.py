@@ -25,6 +25,7 @@ from splitdata import (
 from splitdata.dataset import key_ledger, key_runs, segment_reader, segment_writer
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.format import spec
+from splitdata.format.keys import KeyRun
 from tests.faults.file_faults import fast_folder
 
 NAMES = [f"train/n{number % 7}/größe_{number}.jpg" for number in range(300)]
@@ -245,7 +246,7 @@ def test_ledger_goes_on_behind_the_last_commit(small_parts: None, tmp_path: Path
     ledger.seal()
     ledger.close()
     data = Path(paths[1]).read_bytes()
-    run = key_ledger.KeyRun(64, 65, int.from_bytes(data[-32:-24], "little"))
+    run = KeyRun(64, 65, int.from_bytes(data[-32:-24], "little"))
     reader = key_runs.RunReader(lambda offset, length: data[offset : offset + length], run)
     found = sorted((int(one), int(seq)) for part in reader.batches(2) for one, seq in zip(*part, strict=True))
     assert found == sorted((int(hashes[seq]), seq) for seq in [*range(50), *range(75, 90)])
