@@ -154,6 +154,8 @@ class WriteRun:
 
     def fold(self) -> None:
         """Fold small segments, of this run and others; what fails here has changed nothing."""
+        # Its lock is let go: nothing more is written to it.
+        self.close()
         try:
             fold_small_segments(
                 self._directory,

@@ -123,6 +123,7 @@ class SegmentFiles:
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
         self._keys: KeyTable | None = None
+        self._has_real_folders = False
         self._mapped_bins: MappedBins | None = None
 
     @property
@@ -141,7 +142,16 @@ class SegmentFiles:
             source = self._open_index()
         return source
 
+    def _refuse_links(self) -> None:
+        """Raise if a folder on the way to the files is a link; only the dataset itself may be one."""
+        if not self._has_real_folders:
+            for folder in (os.path.dirname(self.paths.folder), self.paths.folder):
+                if os.path.islink(folder):
+                    raise FormatError(f"{folder} is a symbolic link; none is followed inside a dataset", path=folder)
+            self._has_real_folders = True
+
     def _open_index(self) -> MappedSource | PreadSource:
+        self._refuse_links()
         path = self.paths.index
         try:
             source = self._pool.open(path, self, None)
@@ -204,6 +214,7 @@ class SegmentFiles:
         return bin_salt(self.info.id, bin_index)
 
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
+        self._refuse_links()
         path = self.paths.bin(bin_index)
         try:
             source = self._pool.open(path, self, bin_index)

@@ -13,7 +13,7 @@ import numpy as np
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.verify_keys import KeySum
-from splitdata.errors import FormatError, TruncatedFileError
+from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
@@ -253,7 +253,7 @@ class BinCheck:
                     self.keys.add(hashes, np.array([sequence], _U64))
             except TruncatedFileError as error:
                 cut_off.append(str(error))
-            except FormatError as error:
+            except (FormatError, RecordTooLargeError) as error:
                 self._end = None
                 self._add(str(error), self._position(ordinal), 1)
         if cut_off:
