@@ -198,6 +198,7 @@ class SegmentFiles:
         """
         table = self._keys
         if table is None:
+            self._refuse_links()
             table = open_key_table(self.paths, self.info, lambda path: self._pool.open(path, self, _KEYS))
             self._keys = table
         return table
