@@ -11,7 +11,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
@@ -20,7 +20,8 @@ from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.segment_writer import SegmentWriter
-from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
+from splitdata.dataset.target import bins_for, check_target
+from splitdata.errors import DatasetExistsError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.manifest import encode_metadata
 from splitdata.storage import files
@@ -30,13 +31,9 @@ if TYPE_CHECKING:
     from splitdata.dataset.large_record import LargeSource
     from splitdata.format.codec import Compressor
 
-__all__ = ["ONE_BIN_BYTES", "RunOptions", "WriteRun"]
+__all__ = ["RunOptions", "WriteRun"]
 
 _logger = logging.getLogger(__name__)
-
-# Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
-ONE_BIN_BYTES: Final = 64 << 20
-_MANY_BINS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +119,7 @@ class WriteRun:
 
     def append_large(self, source: LargeSource) -> None:
         """Append one record of 16 MiB or more."""
-        size = source.length if source.length is not None else ONE_BIN_BYTES + 1
-        self._open_segment(size).append_large(source, self._compressor)
+        self._open_segment(source.length).append_large(source, self._compressor)
 
     def commit(self, *, seal: bool, metadata: dict[str, Any] | None = None) -> range:
         """Put all that was appended into the manifest; returns its positions.
@@ -216,11 +212,10 @@ class WriteRun:
             return True
         return seal and self.metadata | self._options.metadata != self.metadata
 
-    def _open_segment(self, first_bytes: int) -> SegmentWriter:
+    def _open_segment(self, first_bytes: int | None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""
         if self._segment is None:
-            bins = self._options.bins or (1 if first_bytes <= ONE_BIN_BYTES else _MANY_BINS)
-            self._segment = self._new_segment(bins)
+            self._segment = self._new_segment(self._options.bins or bins_for(first_bytes))
         return self._segment
 
     def _find_open(self) -> ResumedSegment | None:
@@ -309,37 +304,7 @@ def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> bool:
         made = _make_folder(paths.folder, durable=durable)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
-    names = files.list_names(paths.folder)
-    if mode == "create" and names:
-        raise DatasetExistsError(f"{paths.folder} is not empty{_hint(directory)}", path=paths.folder)
-    foreign = directory.foreign_names()
-    if foreign:
-        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
-        raise DatasetExistsError(
-            f"{paths.folder} holds {len(foreign)} things that are not splitdata's ({shown}); "
-            "nothing is written to or removed from such a directory: choose another one",
-            path=paths.folder,
-        )
-    if mode in ("append", "resume"):
-        _check_appendable(directory)
+    check_target(directory, mode)
     if not files.make_directory(paths.segments) and mode == "create":
         raise DatasetExistsError(f"{paths.folder}: another program began to write here meanwhile", path=paths.folder)
     return made
-
-
-def _check_appendable(directory: DatasetDirectory) -> None:
-    """Raise if the present dataset is damaged, or its manifests are gone."""
-    try:
-        directory.newest()
-    except DatasetNotFoundError:
-        if directory.has_committed_segments():
-            raise ManifestError(f"{directory.folder} has lost its manifest", path=directory.folder) from None
-
-
-def _hint(directory: DatasetDirectory) -> str:
-    """Say what can be done with a directory that "create" refuses."""
-    if directory.foreign_names():
-        return " and is no splitdata dataset: choose another directory"
-    if not directory.generations():
-        return ": a writer began here and has not committed; remove it, or write with mode='overwrite'"
-    return ": it is a splitdata dataset; mode='append' adds to it, mode='overwrite' replaces it"

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.large_record import LargeSource, checked_piece
-from splitdata.dataset.run import ONE_BIN_BYTES, RunOptions, WriteRun
+from splitdata.dataset.run import RunOptions, WriteRun
+from splitdata.dataset.target import ONE_BIN_BYTES
 from splitdata.errors import ClosedError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
@@ -124,6 +125,11 @@ class SplitWriter:
     def num_written(self) -> int:
         """Records written in this run, committed or not; with those of the run that it goes on with."""
         return self._run.num_records + len(self._pending)
+
+    @property
+    def num_bins(self) -> int | None:
+        """Bins that this run writes to; None while that is open."""
+        return self._run.num_bins
 
     @property
     def metadata(self) -> dict[str, Any]:
