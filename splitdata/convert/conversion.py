@@ -2,7 +2,8 @@
 
 source ──record by record──> SplitWriter ──end of the source──> one commit ──> ConversionReport
   │                  `─> progress, every 256 records and every MiB
-  `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request
+  `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request;
+     with commits on the way, from where an earlier run stood (resumable.py) on request
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from splitdata.convert.choose import open_source
+from splitdata.convert.conversion_log import ConversionLog
 from splitdata.convert.dry_run import DryRun
+from splitdata.convert.resumable import ResumableConversion, bins_of_source
+from splitdata.convert.seek import state_of
 from splitdata.convert.shuffle import ShuffledSource
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from splitdata._types import BytesLike, ReadableFile
+    from splitdata.convert.resumable import ResumedRun
     from splitdata.convert.source import Record, RecordSource
 
 __all__ = ["ConversionProgress", "ConversionReport", "convert"]
@@ -62,6 +67,9 @@ class ConversionReport:
         num_bins: That the new records were written to.
         skipped: What the source left out: what each thing is, and how many there were.
         is_dry_run: Nothing was written; this is what would have been.
+        num_resumed: Records that earlier runs of a resumed conversion had committed.
+        was_finished: It was finished before, and nothing was done.
+        num_between: Records among the positions that another program has appended meanwhile.
     """
 
     path: str
@@ -71,11 +79,14 @@ class ConversionReport:
     num_bins: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     is_dry_run: bool = False
+    num_resumed: int = 0
+    was_finished: bool = False
+    num_between: int = 0
 
     @property
     def num_records(self) -> int:
         """Records added."""
-        return len(self.positions)
+        return len(self.positions) - self.num_between
 
 
 def convert(
@@ -92,11 +103,13 @@ def convert(
     limit: int | None = None,
     shuffle: int | None = None,
     dry_run: bool = False,
+    resume: bool = False,
     progress: Callable[[ConversionProgress], None] | None = None,
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
 
-    All or nothing: after any error, and after Ctrl-C, the dataset is as it was before.
+    All or nothing: after any error, and after Ctrl-C, the dataset is as it was before. With `resume` it
+    holds what was committed until then, and the same call goes on from there.
 
     Args:
         source: What `open_source` gave, or takes.
@@ -114,9 +127,18 @@ def convert(
             order is equally likely. About 256 MiB of memory are used for it; what does not fit waits in a
             temporary file beside `dest`, as large as all records uncompressed.
         dry_run: Read the source to its end and report what would be written, but write nothing.
+        resume: Commit every 64 MiB and, unless reproducible, every second, with the position in the source;
+            begin where there is no dataset, go on where an earlier call was interrupted or killed, and do
+            nothing where it was finished. Of files that are not compressed, and of folders, what is done is
+            not read again; what is compressed is decompressed again from its beginning, and rows of CSV, and
+            records of functions without a parameter `start`, are made again; none is written again. Not
+            for standard input.
         progress: Called in this thread while records are written.
 
     Raises:
+        StateMismatchError: If a conversion to resume had another source, which includes its time of change
+            unless reproducible, or other options.
+        BlockingIOError: If a conversion to resume is still running.
         SourceError: If the source is damaged, truncated or of another kind.
         DatasetExistsError: If the mode does not allow what is there.
         ValueError, TypeError: If an argument is none.
@@ -129,6 +151,8 @@ def convert(
     if isinstance(source, (str, os.PathLike, Sequence)):
         source = open_source(source)
     _check_apart(source, dest)
+    if resume and (mode != "create" or shuffle is not None or dry_run):
+        raise ValueError("resume goes with neither append, overwrite, shuffle nor dry_run")
     watch = _Watch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
@@ -139,16 +163,35 @@ def convert(
         metadata = {"source": {"kind": source.kind, "name": _storable(source.name)}}
         if shuffle is not None:
             metadata["source"]["shuffle"] = shuffle
+    log = None
+    if resume:
+        options = {
+            "kind": source.kind,
+            "name": _storable(source.name),
+            "bins": bins,
+            "compression": compression,
+            "level": compression_level if compression else None,
+            "limit": limit,
+            "reproducible": reproducible,
+            "metadata": metadata,
+        }
+        log = ConversionLog(source=state_of(source, with_times=not reproducible), options=options)
+        bins = bins or bins_of_source(source)
+    conversion = log and ResumableConversion(source, os.fspath(dest), log, limit=limit, by_time=not reproducible)
+    if conversion and conversion.is_finished:
+        return watch.resumed_report(dest, conversion.finished_run())
     with SplitWriter(
         dest,
         bins=bins,
-        mode=mode,
+        mode="resume" if conversion else mode,
         compression=compression,
         compression_level=compression_level,
         durability=durability,
         metadata=metadata,
         reproducible=source.identity() if reproducible else False,
     ) as writer:
+        if conversion:
+            return watch.resumed_report(dest, conversion.run(writer, watch.watched, lambda: watch.num_bytes))
         # Closed at once, so that files are released before the error is looked at.
         with closing(iter(source)) as records:
             writer.write_many(watch.watched(islice(records, limit)))
@@ -210,6 +253,15 @@ class _Watch:
             num_bins=num_bins,
             skipped=dict(self.source.skipped),
             is_dry_run=is_dry_run,
+        )
+
+    def resumed_report(self, dest: str | os.PathLike[str], run: ResumedRun) -> ConversionReport:
+        """Tell for the last time how far it has come, and return what a resumable conversion has done."""
+        return replace(
+            self.final_report(dest, run.positions, num_bins=run.num_bins),
+            num_resumed=run.num_resumed,
+            was_finished=run.was_finished,
+            num_between=run.num_between,
         )
 
 

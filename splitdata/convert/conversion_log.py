@@ -18,8 +18,10 @@ from splitdata.format import spec
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Generator, Iterable
 
     from splitdata.convert.seek import Position
+    from splitdata.convert.source import Record
 
 __all__ = ["CommitPace", "ConversionLog", "metadata_of"]
 
@@ -123,30 +125,32 @@ def _shown(value: object) -> str:
 class CommitPace:
     """Says when the next commit is due: after 64 MiB, or a second, whichever comes first."""
 
-    def __init__(self, *, by_time: bool) -> None:
-        """Begin now; without time the same records give the same commits."""
+    def __init__(self, count_bytes: Callable[[], int], *, by_time: bool) -> None:
+        """Begin now; without time the same records give the same commits.
+
+        Args:
+            count_bytes: Says how many bytes of records have gone by.
+            by_time: Whether a second counts.
+        """
+        self.is_due = False
+        self._count_bytes = count_bytes
         self._by_time = by_time
+        self._start = 0
+        self._deadline = 0.0
         self.restart()
 
     def restart(self) -> None:
         """Count from a commit on."""
         self.is_due = False
-        self._size = 0
+        self._start = self._count_bytes()
         self._deadline = time.monotonic() + _COMMIT_SECONDS
 
     def until_due(self, records: Iterable[Record]) -> Generator[Record, None, None]:
         """Pass records on until a commit is due, then leave the rest where they are."""
-        for record in records:
+        for number, record in enumerate(records, 1):
             yield record
-            # A file has been read to its end by now. The header counts, so that empty records are committed too.
-            self._size += _size_of(record) + spec.FRAME_HEADER_BYTES
-            if self._size >= _COMMIT_BYTES or (self._by_time and time.monotonic() >= self._deadline):
+            # A file has been read to its end by now. Headers count, so that empty records are committed too.
+            size = self._count_bytes() - self._start + number * spec.FRAME_HEADER_BYTES
+            if size >= _COMMIT_BYTES or (self._by_time and time.monotonic() >= self._deadline):
                 self.is_due = True
                 return
-
-
-def _size_of(record: Record) -> int:
-    if type(record) is bytes:
-        return len(record)
-    tell = getattr(record, "tell", None)
-    return tell() if tell else memoryview(record).nbytes

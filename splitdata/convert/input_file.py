@@ -22,7 +22,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["STANDARD_INPUT", "InputFile", "plain_suffix"]
+__all__ = ["STANDARD_INPUT", "InputFile", "is_compressed", "plain_suffix"]
 
 STANDARD_INPUT: Final = "-"
 
@@ -37,6 +37,11 @@ def plain_suffix(path: str) -> str:
     """Return the ending of a name in small letters, without that of a compression."""
     file = Path(path)
     return Path(file.stem if file.suffix.lower() in _DECOMPRESSORS else file.name).suffix.lower()
+
+
+def is_compressed(path: str) -> bool:
+    """Say whether the name of a file says that it is compressed in a way that is read here."""
+    return Path(path).suffix.lower() in _DECOMPRESSORS
 
 
 class InputFile:
@@ -82,7 +87,7 @@ class InputFile:
     @property
     def is_compressed(self) -> bool:
         """Whether its name says that it is."""
-        return Path(self.path).suffix.lower() in _DECOMPRESSORS
+        return is_compressed(self.path)
 
     @property
     def num_bytes(self) -> int | None:
