@@ -272,6 +272,39 @@ def test_rich_dataset_reads_as_it_was_made(io: str) -> None:
     assert loader.fingerprint == fingerprint(digest_of_hashes(hashes), len(hashes))
 
 
+def test_table_of_rich_records_says_what_is_in_the_golden_files() -> None:
+    rows = table("14", "position")
+    with SplitDataLoader(RICH) as loader:
+        assert [int(row[0]) for row in rows] == list(range(len(loader)))
+        for position, (_, length, digest, begin, what) in enumerate(rows):
+            if what.startswith("lost"):
+                assert (position, length, digest, begin) == (make_golden.RICH_LOST, "", "", "")
+                continue
+            record = loader[position]
+            assert (int(length), digest) == (len(record), f"`{hash64(record):016x}`")
+            assert bytes.fromhex(begin.strip("`")) == record[:8]
+            header = header_of(RICH, position)
+            kind = "large record" if header.kind == spec.KIND_LARGE else "record"
+            codec = "zstd" if header.codec == spec.CODEC_ZSTD else "uncompressed"
+            assert what.startswith(f"{kind}, {codec}")
+            assert ("key" in what) == bool(header.key_length)
+        assert f"fingerprint is `{loader.fingerprint}`" in section("14")
+        assert json.loads(re.findall(r"metadata are `(.*)`", section("14"))[0]) == loader.metadata
+
+
+def header_of(folder: Path, position: int) -> FrameHeader:
+    """Return the frame header to which the index leads for a position."""
+    for segment in Manifest.decode(max(folder.glob("manifest.*.json")).read_bytes()).segments:
+        if position < segment.num_records:
+            files = folder / "segments" / segment.id
+            entry = (files / "index").read_bytes()[spec.INDEX_HEADER_BYTES + spec.INDEX_ENTRY_BYTES * position :]
+            loc = int.from_bytes(entry[:8], "little")
+            data = (files / f"{loc >> spec.BIN_SHIFT:06d}.bin").read_bytes()
+            return FrameHeader.unpack(data[(loc & spec.PLACE_MASK) * spec.FRAME_UNIT :])
+        position -= segment.num_records
+    raise AssertionError(f"no segment has the position {position}")
+
+
 def test_rich_dataset_has_one_of_everything_and_one_finding() -> None:
     report = verify(RICH)
     assert [finding.position for finding in report.findings] == [make_golden.RICH_LOST]
