@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from splitdata.convert.choose import open_source
-from splitdata.convert.conversion_log import ConversionLog
+from splitdata.convert.conversion_log import ConversionLog, hash_of
 from splitdata.convert.dry_run import DryRun
 from splitdata.convert.resumable import ResumableConversion, bins_of_source
 from splitdata.convert.seek import state_of
@@ -163,23 +163,21 @@ def convert(
         metadata = {"source": {"kind": source.kind, "name": _storable(source.name)}}
         if shuffle is not None:
             metadata["source"]["shuffle"] = shuffle
-    log = None
+    conversion = None
     if resume:
-        options = {
-            "kind": source.kind,
-            "name": _storable(source.name),
-            "bins": bins,
-            "compression": compression,
-            "level": compression_level if compression else None,
-            "limit": limit,
-            "reproducible": reproducible,
-            "metadata": metadata,
-        }
-        log = ConversionLog(source=state_of(source, with_times=not reproducible), options=options)
+        log = _log_of(
+            source,
+            bins=bins,
+            compression=compression,
+            level=compression_level,
+            limit=limit,
+            reproducible=reproducible,
+            metadata=metadata,
+        )
+        conversion = ResumableConversion(source, os.fspath(dest), log, limit=limit, by_time=not reproducible)
+        if conversion.is_finished:
+            return watch.resumed_report(dest, conversion.finished_run())
         bins = bins or bins_of_source(source)
-    conversion = log and ResumableConversion(source, os.fspath(dest), log, limit=limit, by_time=not reproducible)
-    if conversion and conversion.is_finished:
-        return watch.resumed_report(dest, conversion.finished_run())
     with SplitWriter(
         dest,
         bins=bins,
@@ -198,6 +196,31 @@ def convert(
         positions = writer.commit()
         num_bins = writer.num_bins or 0
     return watch.final_report(dest, positions, num_bins=num_bins)
+
+
+def _log_of(
+    source: RecordSource,
+    *,
+    bins: int | None,
+    compression: str | None,
+    level: int,
+    limit: int | None,
+    reproducible: bool,
+    metadata: dict[str, Any] | None,
+) -> ConversionLog:
+    """Return the log of a resumable conversion that begins: all that its records and files depend on."""
+    options = {
+        "kind": source.kind,
+        "name": _storable(source.name),
+        "bins": bins,
+        "compression": compression,
+        "level": level if compression else None,
+        "limit": limit,
+        "reproducible": reproducible,
+        "hash of metadata": hash_of(metadata),
+    }
+    # Equal sources of equal name, such as copies, give equal files, so their times are left out.
+    return ConversionLog(source=state_of(source, with_times=not reproducible), options=options)
 
 
 def _try_out(

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
 from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.manifest import encode_metadata
 
 if TYPE_CHECKING:
     import os
@@ -23,9 +25,16 @@ if TYPE_CHECKING:
     from splitdata.convert.seek import Position
     from splitdata.convert.source import Record
 
-__all__ = ["CommitPace", "ConversionLog", "metadata_of"]
+__all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of"]
 
 _KEY: Final = "conversion"
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "source": dict,
+    "options": dict,
+    "position": (dict, type(None)),
+    "records": int,
+    "finished": bool,
+}
 _COMMIT_BYTES: Final = 64 << 20
 _COMMIT_SECONDS: Final = 1.0
 
@@ -83,8 +92,7 @@ class ConversionLog:
                 path=dest,
             )
         stored = metadata[_KEY]
-        types = {"source": dict, "options": dict, "position": (dict, type(None)), "records": int, "finished": bool}
-        if not isinstance(stored, dict) or any(not isinstance(stored.get(key), kind) for key, kind in types.items()):
+        if not isinstance(stored, dict) or any(not isinstance(stored.get(key), kind) for key, kind in _TYPES.items()):
             raise StateMismatchError(f"the state of the conversion in {dest} is not as this splitdata writes it")
         return cls(
             source=stored["source"],
@@ -120,6 +128,11 @@ def metadata_of(dest: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def _shown(value: object) -> str:
     return "not set" if value is None else repr(value)
+
+
+def hash_of(metadata: dict[str, Any] | None) -> str:
+    """Return 16 hex digits that tell a user's metadata from others."""
+    return f"{hash64(encode_metadata(metadata or {})):016x}"
 
 
 class CommitPace:

@@ -104,19 +104,21 @@ class ResumableConversion:
             watched: Passes records on to the writer, and counts them.
             count_bytes: Says how many bytes of records it has passed on.
         """
-        if writer.metadata:
+        begins = not writer.metadata
+        if not begins:
             # Another run may have gone on, or finished, before the lock was ours.
             self._log = self._checked(writer.metadata)
             if self._log.is_finished:
                 return self.finished_run()
         num_resumed = self._log.num_records
-        if self._log.position is None or writer.num_written != num_resumed:
-            # Listed in the manifest, the segment is what a second run finds locked.
+        if begins or writer.num_written != num_resumed:
+            # A segment of its own that the manifest lists, be it empty, is what a second run finds locked.
             self._commit(writer)
         self._write(writer, watched, count_bytes)
         num_bins = writer.num_bins or 0
         writer.close(metadata=self._log.finished().to_metadata())
-        first, last = self._positions[0].start, self._positions[-1].stop
+        first = self._positions[0].start if self._positions else 0
+        last = self._positions[-1].stop if self._positions else 0
         return ResumedRun(
             positions=range(first, last),
             num_between=last - first - sum(map(len, self._positions)),
@@ -145,7 +147,9 @@ class ResumableConversion:
                 num_new = writer.write_many(pace.until_due(passed_on))
                 num_records = self._log.num_records + num_new
                 self._log = self._log.at(position_of(self._source, num_records), num_records)
-                self._commit(writer)
+                # A run that was killed behind its last record has nothing to add; then the next commit seals.
+                if num_new:
+                    self._commit(writer)
                 if not pace.is_due:
                     return
 

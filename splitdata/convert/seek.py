@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     Position: TypeAlias = dict[str, Any]
     """What a source needs to read on: plain JSON, equal for equal places whatever was read at a time."""
 
-__all__ = ["Position", "SeekableSource", "position_of", "records_from", "state_of"]
+__all__ = ["DescribedSource", "Position", "SeekableSource", "position_of", "records_from", "state_of"]
 
 
 @runtime_checkable
-class SeekableSource(Protocol):
-    """What a source of records has, beside `RecordSource`, that can be read on in another process."""
+class DescribedSource(Protocol):
+    """What a source of records has, beside `RecordSource`, that can tell whether it has changed."""
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells this source from a changed one, found out without reading all of it.
@@ -37,6 +37,11 @@ class SeekableSource(Protocol):
             ValueError: If it cannot be read a second time.
         """
 
+
+@runtime_checkable
+class SeekableSource(Protocol):
+    """What a source of records has, beside `RecordSource`, that need not be read again from its beginning."""
+
     def position(self) -> Position:
         """Return where the newest iteration stands, which is behind the record that it gave last."""
 
@@ -46,7 +51,7 @@ class SeekableSource(Protocol):
 
 def state_of(source: RecordSource, *, with_times: bool) -> dict[str, Any]:
     """Return what tells a source from a changed one; of a source that cannot say, its identity."""
-    if isinstance(source, SeekableSource):
+    if isinstance(source, DescribedSource):
         return source.state(with_times=with_times)
     return {"identity": source.identity()}
 
