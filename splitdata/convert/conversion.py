@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from splitdata.convert.choose import open_source
 from splitdata.convert.conversion_log import ConversionLog, hash_of
 from splitdata.convert.dry_run import DryRun
+from splitdata.convert.feed import RecordFeed, storable
 from splitdata.convert.resumable import ResumableConversion, bins_of_source
 from splitdata.convert.seek import state_of
 from splitdata.convert.shuffle import ShuffledSource
@@ -108,6 +109,8 @@ def convert(
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
 
+    The files of a folder get their paths in it as keys.
+
     All or nothing: after any error, and after Ctrl-C, the dataset is as it was before. With `resume` it
     holds what was committed until then, and the same call goes on from there.
 
@@ -160,7 +163,7 @@ def convert(
         folder = str(Path(dest).resolve().parent)
         source = watch.source = ShuffledSource(source, shuffle, folder=folder, limit=limit, tick=watch.report)
     if metadata is None and mode != "append":
-        metadata = {"source": {"kind": source.kind, "name": _storable(source.name)}}
+        metadata = {"source": {"kind": source.kind, "name": storable(source.name)}}
         if shuffle is not None:
             metadata["source"]["shuffle"] = shuffle
     conversion = None
@@ -190,9 +193,8 @@ def convert(
     ) as writer:
         if conversion:
             return watch.resumed_report(dest, conversion.run(writer, watch.watched, lambda: watch.num_bytes))
-        # Closed at once, so that files are released before the error is looked at.
-        with closing(iter(source)) as records:
-            writer.write_many(watch.watched(islice(records, limit)))
+        with closing(RecordFeed(source, limit=limit)) as feed:
+            feed.write(writer, watch.watched(feed.records))
         positions = writer.commit()
         num_bins = writer.num_bins or 0
     return watch.final_report(dest, positions, num_bins=num_bins)
@@ -211,7 +213,7 @@ def _log_of(
     """Return the log of a resumable conversion that begins: all that its records and files depend on."""
     options = {
         "kind": source.kind,
-        "name": _storable(source.name),
+        "name": storable(source.name),
         "bins": bins,
         "compression": compression,
         "level": level if compression else None,
@@ -318,8 +320,3 @@ def _check_apart(source: RecordSource, dest: str | os.PathLike[str]) -> None:
             raise ValueError(
                 f"the dataset {os.fspath(dest)} would lie inside the source {path}; choose a place outside of it"
             )
-
-
-def _storable(name: str) -> str:
-    """Return a name as text that JSON can hold, whatever bytes the file system allows in it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

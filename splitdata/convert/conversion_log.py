@@ -8,15 +8,15 @@ Records and position are in one manifest, so they agree whenever the run was kil
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import xxhash
+
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
-from splitdata.format import spec
-from splitdata.format.checksum import hash64
-from splitdata.format.manifest import encode_metadata
 
 if TYPE_CHECKING:
     import os
@@ -37,6 +37,8 @@ _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
 }
 _COMMIT_BYTES: Final = 64 << 20
 _COMMIT_SECONDS: Final = 1.0
+# What a record takes beside its payload, so that empty ones are committed too.
+_RECORD_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ def _shown(value: object) -> str:
 
 def hash_of(metadata: dict[str, Any] | None) -> str:
     """Return 16 hex digits that tell a user's metadata from others."""
-    return f"{hash64(encode_metadata(metadata or {})):016x}"
+    return xxhash.xxh3_64_hexdigest(json.dumps(metadata or {}).encode())
 
 
 class CommitPace:
@@ -162,8 +164,8 @@ class CommitPace:
         """Pass records on until a commit is due, then leave the rest where they are."""
         for number, record in enumerate(records, 1):
             yield record
-            # A file has been read to its end by now. Headers count, so that empty records are committed too.
-            size = self._count_bytes() - self._start + number * spec.FRAME_HEADER_BYTES
+            # A file has been read to its end by now.
+            size = self._count_bytes() - self._start + number * _RECORD_BYTES
             if size >= _COMMIT_BYTES or (self._by_time and time.monotonic() >= self._deadline):
                 self.is_due = True
                 return

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from splitdata.convert.conversion_log import CommitPace, ConversionLog, metadata_of
+from splitdata.convert.feed import RecordFeed
 from splitdata.convert.input_file import is_compressed
-from splitdata.convert.seek import position_of, records_from
+from splitdata.convert.seek import position_of
 from splitdata.dataset.target import bins_for
 
 if TYPE_CHECKING:
@@ -139,12 +139,11 @@ class ResumableConversion:
     ) -> None:
         pace = CommitPace(count_bytes, by_time=self._by_time)
         left = None if self._limit is None else self._limit - self._log.num_records
-        # Closed at once, so that files are released before an error is looked at.
-        with closing(records_from(self._source, self._log.position)) as records:
-            passed_on = watched(islice(records, left))
+        with closing(RecordFeed(self._source, self._log.position, limit=left)) as feed:
+            passed_on = watched(feed.records)
             while True:
                 pace.restart()
-                num_new = writer.write_many(pace.until_due(passed_on))
+                num_new = feed.write(writer, pace.until_due(passed_on))
                 num_records = self._log.num_records + num_new
                 self._log = self._log.at(position_of(self._source, num_records), num_records)
                 # A run that was killed behind its last record has nothing to add; then the next commit seals.

@@ -100,7 +100,7 @@ TEXT = b"\xef\xbb\xbf" + b"".join(line + (b"\n", b"\r\n")[at % 3 == 0] for at, l
 JSON = b"".join(b'{"text": "%s"}\n%s' % (line, b" \n" * (at % 5 == 0)) for at, line in enumerate(lines(2000)))
 CSV = b"number,text\n" + b"".join(b'%d,"%s\n"\n' % (at, line) for at, line in enumerate(lines(2000)))
 PREFIXED = b"".join(
-    len(line).to_bytes(4, "little") + line for line in [*lines(2000), b"L" * (1 << 20), b"M" * 2_000_000, b"", b"end"]
+    len(line).to_bytes(4, "little") + line for line in [*lines(2000), b"L" * (1 << 20), b"M" * (1 << 20 | 1), b"end"]
 )
 
 
