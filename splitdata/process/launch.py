@@ -1,0 +1,100 @@
+"""The three ways to a worker process. None of them imports the user's `__main__`.
+
+    spawn        a fresh interpreter that runs one line; it gets sys.path as a literal in that line
+    forkserver   a server, started by spawn once, forks for each worker           forkserver.py
+    fork         a copy of this process, on request only: threads and CUDA do not survive it
+
+Each gives the worker exactly the descriptors in WorkerEnds and makes it the leader of its own group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from splitdata.process.children import Child, OwnChild
+from splitdata.process.worker import Call, WorkerEnds, forked_main
+
+__all__ = ["StartMethod", "fork_worker", "interrupts_blocked", "interpreter", "parent_to_bind", "spawn_worker"]
+
+StartMethod = Literal["spawn", "forkserver", "fork"]
+
+
+@contextlib.contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back while a process exists that nobody has noted down yet."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def parent_to_bind() -> int:
+    """Return the pid a direct child may bind its life to; 0 from other threads, whose end would count as ours."""
+    return os.getpid() if threading.current_thread() is threading.main_thread() else 0
+
+
+def interpreter(statement: str, argument: str) -> list[str]:
+    """Return the command line of a fresh interpreter with our sys.path that runs one statement.
+
+    Raises:
+        RuntimeError: This program has no interpreter that could be started again.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise RuntimeError("sys.executable is not a Python interpreter: use start_method='fork'")
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    path = ascii([entry for entry in sys.path if isinstance(entry, str)])
+    code = f"import sys; argument = sys.argv.pop(); sys.path[:] = {path}; {statement}"
+    return [sys.executable, *flags, "-c", code, argument]
+
+
+def spawn_worker(ends: WorkerEnds, *, use_sentinel: bool = True) -> Child:
+    """Start a worker in a fresh interpreter."""
+    command = interpreter("from splitdata.process.worker import spawned_main; spawned_main(argument)", json.dumps(ends))
+    if sys.platform == "win32":
+        popen = _popen_windows(command, ends)
+    else:
+        with interrupts_blocked():
+            popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=ends.descriptors(), process_group=0, close_fds=True
+            )
+            return OwnChild(popen.pid, popen, use_sentinel=use_sentinel)
+    return OwnChild(popen.pid, popen)
+
+
+def _popen_windows(command: list[str], ends: WorkerEnds) -> subprocess.Popen[bytes]:
+    """Start with exactly the handles of the worker inherited, and out of reach of Ctrl-C."""
+    startup: Any = subprocess.STARTUPINFO(lpAttributeList={"handle_list": ends.descriptors()})  # type: ignore[attr-defined]
+    for handle in ends.descriptors():
+        os.set_handle_inheritable(handle, True)  # type: ignore[attr-defined]
+    try:
+        group: int = subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, startupinfo=startup, creationflags=group, close_fds=True
+        )
+    finally:
+        for handle in ends.descriptors():
+            os.set_handle_inheritable(handle, False)  # type: ignore[attr-defined]
+
+
+def fork_worker(ends: WorkerEnds, call: Call, *, use_sentinel: bool = True) -> Child:
+    """Copy this process; the copy runs the worker and never returns."""
+    with interrupts_blocked():
+        pid = os.fork()
+        if pid == 0:
+            forked_main(ends, call)
+        with contextlib.suppress(OSError):
+            # Both sides do it, so that neither has to wait for the other.
+            os.setpgid(pid, pid)
+        return OwnChild(pid, None, use_sentinel=use_sentinel)
