@@ -1,0 +1,67 @@
+"""Byte records in N bin files beside a mapped index, and the loaders that train from them.
+
+Write records, read any of them, walk all of them::
+
+    from splitdata import SplitDataLoader, SplitWriter
+
+    with SplitWriter("data/train") as writer:
+        writer.write_many(records)
+
+    loader = SplitDataLoader("data/train")
+    loader[2], loader[-1], loader[[7, 3]]
+    for record in loader.iterate_binwise(shuffle=True, seed=0):
+        ...
+
+The on-disk format is specified in FORMAT.md. Everything public is named in `__all__`; what is
+imported from deeper down may change without notice.
+"""
+
+from splitdata._version import __version__
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.split_data import write_split_data
+from splitdata.dataset.writer import SplitWriter
+from splitdata.errors import (
+    BadMagicError,
+    CacheError,
+    ClosedError,
+    CorruptRecordError,
+    DatasetExistsError,
+    DatasetNotFoundError,
+    FormatError,
+    ManifestError,
+    MissingBinError,
+    RecordTooLargeError,
+    SplitDataError,
+    StateMismatchError,
+    TruncatedFileError,
+    UnsupportedVersionError,
+    WorkerCrashedError,
+    WorkerError,
+    WorkerTimeoutError,
+)
+from splitdata.format.spec import FORMAT_VERSION
+
+__all__ = [
+    "FORMAT_VERSION",
+    "BadMagicError",
+    "CacheError",
+    "ClosedError",
+    "CorruptRecordError",
+    "DatasetExistsError",
+    "DatasetNotFoundError",
+    "FormatError",
+    "ManifestError",
+    "MissingBinError",
+    "RecordTooLargeError",
+    "SplitDataError",
+    "SplitDataLoader",
+    "SplitWriter",
+    "StateMismatchError",
+    "TruncatedFileError",
+    "UnsupportedVersionError",
+    "WorkerCrashedError",
+    "WorkerError",
+    "WorkerTimeoutError",
+    "__version__",
+    "write_split_data",
+]

@@ -1,0 +1,75 @@
+# Every command of a developer, and of the continuous integration. Needs Python 3.11 or newer, git and make;
+# the rest is installed into .venv, once, and again when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# An empty file a set of packages: what it stands for is installed.
+CORE := $(VENV)/.installed-core
+TEST := $(VENV)/.installed-test
+BENCH := $(VENV)/.installed-bench
+RELEASE := $(VENV)/.installed-release
+
+.DEFAULT_GOAL := help
+# A half-made environment must not look like a finished one.
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench wheel soak
+
+help:
+	@echo "make demo     install splitdata and convert, inspect, read and verify real files"
+	@echo "make test     run the tests"
+	@echo "make check    lint, formatting, types"
+	@echo "make format   put the code into its standard form"
+	@echo "make bench    measure against other libraries on this machine"
+	@echo "make wheel    build the wheel into dist/ and look through its contents"
+	@echo "make soak     run the tests that take long on purpose"
+
+demo: $(CORE)
+	$(BIN)/python examples/demo.py
+
+test: $(TEST)
+	$(BIN)/pytest -q
+
+check: $(TEST)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(TEST)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(BENCH)
+	$(BIN)/python benchmarks/run.py
+
+wheel: $(RELEASE)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/check-wheel-contents dist
+
+# The watchdog of the tests sets the limits here, not the last resort of an ordinary run.
+soak: $(TEST)
+	$(BIN)/pytest -m soak --hypothesis-profile=soak -o faulthandler_timeout=0
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("splitdata needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": run make PYTHON=/path/to/a/newer/python")'
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(CORE): pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
+	$(INSTALL) --editable .
+	@touch $@
+
+$(TEST): $(CORE)
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(BENCH): $(CORE)
+	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+$(RELEASE): $(CORE)
+	$(INSTALL) --editable '.[release]'
+	@touch $@

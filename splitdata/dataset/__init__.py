@@ -1,0 +1,1 @@
+"""One dataset directory: writing, reading, walking, verifying and repairing it."""

@@ -1,0 +1,100 @@
+"""The bins that a writer has open: any number of bins over a bounded number of descriptors.
+
+write(bin, pieces, offset) ──> descriptor of the bin, opened again if it was closed
+made with its header where the bin is new
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from splitdata.format.bins import BinHeader
+from splitdata.storage import files
+from splitdata.storage.source import descriptor_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from splitdata.storage.paths import SegmentPaths
+
+__all__ = ["BinFiles"]
+
+# Waiting for the medium is what syncing does; a few bins wait at the same time.
+_SYNC_THREADS: Final = 8
+
+
+class BinFiles:
+    """Bins of one segment under construction; for one thread at a time."""
+
+    def __init__(self, paths: SegmentPaths, *, segment_id: str, num_bins: int, alignment: int) -> None:
+        self._paths = paths
+        self._segment_id = segment_id
+        self._num_bins = num_bins
+        self._alignment = alignment
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._limit = descriptor_limit()
+        self._exists = bytearray(num_bins)
+        self._dirty: set[int] = set()
+
+    def write(self, bin_index: int, pieces: Sequence[bytes | memoryview], offset: int) -> None:
+        """Write pieces one behind the other at a byte of a bin."""
+        descriptor = self._descriptor(bin_index)
+        self._dirty.add(bin_index)
+        if len(pieces) == 1:
+            files.write_at(descriptor, pieces[0], offset)
+        else:
+            files.write_gathered(descriptor, pieces, offset)
+
+    def read(self, bin_index: int, length: int, offset: int) -> bytes:
+        """Read back what was written."""
+        return files.read_at(self._descriptor(bin_index), length, offset)
+
+    def truncate(self, bin_index: int, length: int) -> None:
+        """Cut a bin behind its last committed frame."""
+        if self._exists[bin_index]:
+            files.truncate(self._descriptor(bin_index), length)
+
+    def sync(self) -> None:
+        """Wait until all that was written to the bins has reached the medium."""
+        dirty = sorted(self._dirty)
+        for start in range(0, len(dirty), self._limit):
+            descriptors = [self._descriptor(bin_index) for bin_index in dirty[start : start + self._limit]]
+            if len(descriptors) < 2:
+                for descriptor in descriptors:
+                    files.sync_data(descriptor)
+                continue
+            with ThreadPoolExecutor(min(_SYNC_THREADS, len(descriptors))) as pool:
+                list(pool.map(files.sync_data, descriptors))
+        self._dirty.clear()
+
+    def close(self) -> None:
+        """Close all descriptors; safe to call again."""
+        while self._open:
+            files.close(self._open.popitem()[1])
+
+    def _descriptor(self, bin_index: int) -> int:
+        descriptor = self._open.get(bin_index)
+        if descriptor is not None:
+            self._open.move_to_end(bin_index)
+            return descriptor
+        while len(self._open) >= self._limit:
+            files.close(self._open.popitem(last=False)[1])
+        path = self._paths.bin(bin_index)
+        if self._exists[bin_index]:
+            descriptor = files.open_existing(path, writable=True)
+        else:
+            descriptor = files.create(path)
+            self._exists[bin_index] = 1
+            self._open[bin_index] = descriptor
+            header = BinHeader(
+                segment_id=self._segment_id,
+                bin_index=bin_index,
+                num_bins=self._num_bins,
+                alignment=self._alignment,
+            )
+            files.write_at(descriptor, header.pack(), 0)
+            self._dirty.add(bin_index)
+        self._open[bin_index] = descriptor
+        return descriptor

@@ -1,0 +1,163 @@
+"""A chunk of records becomes frames: one numpy pass for all headers, one write a bin.
+
+    records r0 r1 r2 ... of sequence s, s+1, s+2, ...
+         `─ column j of the chunk ─> bin (s + j) % N        records[j::N]
+    footprints, summed down each column ─> offsets ─> headers, index entries
+
+What is per record in Python is `len` and the hash, both under `map`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.frames import pack_headers
+from splitdata.format.index import make_entries
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.format.codec import Compressor
+
+__all__ = ["FramedChunk", "frame_chunk"]
+
+_U64: Final = np.uint64
+_ZEROS: Final = tuple(bytes(length) for length in range(max(spec.ALIGNMENTS)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedChunk:
+    """What a chunk of records adds to a segment.
+
+    Attributes:
+        writes: For each touched bin: its number, the offset, the pieces to write there.
+        ends: New end of each bin, uint64[num_bins].
+        entries: Index entries of the records, in order.
+        raw_hashes: xxh3-64 of each raw record, for the digest.
+        stored_bytes, raw_bytes, max_raw_bytes: Sums and maximum over the records.
+    """
+
+    writes: list[tuple[int, int, list[bytes | memoryview]]]
+    ends: NDArray[np.uint64]
+    entries: NDArray[np.void]
+    raw_hashes: NDArray[np.uint64]
+    stored_bytes: int
+    raw_bytes: int
+    max_raw_bytes: int
+
+
+def frame_chunk(
+    records: list[bytes],
+    *,
+    first_sequence: int,
+    salts: NDArray[np.uint64],
+    ends: NDArray[np.uint64],
+    alignment: int,
+    compressor: Compressor | None,
+) -> FramedChunk:
+    """Lay out a chunk of ordinary records (below 16 MiB each) behind the present ends of the bins.
+
+    Args:
+        records: The raw records, at least one.
+        first_sequence: Sequence number of the first.
+        salts: Of each bin, uint64[num_bins].
+        ends: Where the next frame of each bin begins.
+        alignment: Of payloads, in bytes.
+        compressor: Compresses each record where that makes it smaller.
+    """
+    num_records, num_bins = len(records), len(ends)
+    raw_lengths = np.fromiter(map(len, records), _U64, num_records)
+    raw_hashes = np.fromiter(map(hash64, records), _U64, num_records)
+    stored, stored_lengths, stored_hashes = records, raw_lengths, raw_hashes
+    codecs: NDArray[np.uint64] | int = spec.CODEC_NONE
+    if compressor is not None:
+        stored = list(map(compressor.compress, records))
+        stored_lengths = np.fromiter(map(len, stored), _U64, num_records)
+        stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records)
+        codecs = np.where(stored_lengths < raw_lengths, _U64(spec.CODEC_ZSTD), _U64(spec.CODEC_NONE))
+
+    columns = min(num_bins, num_records)
+    bins = (first_sequence + np.arange(columns)) % num_bins
+    steps = _U64(alignment)
+    footprints = (stored_lengths + _U64(spec.FRAME_HEADER_BYTES) + steps - _U64(1)) // steps * steps
+    offsets, column_sums = _offsets(footprints, columns, ends[bins])
+    row_bins = np.resize(bins, num_records)
+    headers = pack_headers(
+        salts=salts[row_bins],
+        offsets=offsets,
+        payload_hashes=stored_hashes,
+        sequences=np.arange(first_sequence, first_sequence + num_records, dtype=_U64),
+        stored_lengths=stored_lengths,
+        raw_lengths=raw_lengths,
+        codecs=codecs,
+    )
+    locs = row_bins.astype(_U64) << _U64(spec.BIN_SHIFT) | offsets >> _U64(3)
+    paddings = footprints - stored_lengths - _U64(spec.FRAME_HEADER_BYTES)
+    writes = [
+        (int(bins[column]), int(offsets[column]), pieces)
+        for column, pieces in enumerate(_pieces(stored, headers, paddings, columns))
+    ]
+    new_ends = ends.copy()
+    new_ends[bins] += column_sums
+    return FramedChunk(
+        writes=writes,
+        ends=new_ends,
+        entries=make_entries(locs, stored_lengths, raw_lengths),
+        raw_hashes=raw_hashes,
+        stored_bytes=int(stored_lengths.sum()),
+        raw_bytes=int(raw_lengths.sum()),
+        max_raw_bytes=int(raw_lengths.max()),
+    )
+
+
+def _offsets(
+    footprints: NDArray[np.uint64], columns: int, column_ends: NDArray[np.uint64]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return where each frame begins, and how much each column adds to its bin."""
+    num_records = len(footprints)
+    rows = -(-num_records // columns)
+    table = np.zeros(rows * columns, _U64)
+    table[:num_records] = footprints
+    sums = np.cumsum(table.reshape(rows, columns), axis=0)
+    offsets = (sums - table.reshape(rows, columns) + column_ends).reshape(-1)[:num_records]
+    return offsets, sums[-1]
+
+
+def _pieces(
+    stored: list[bytes], headers: NDArray[np.uint64], paddings: NDArray[np.uint64], columns: int
+) -> list[list[bytes | memoryview]]:
+    """Return, for each column, its frames as few large pieces."""
+    if len(set(map(len, stored))) == 1:
+        return [
+            [_equal_frames(stored[column::columns], headers[column::columns], int(paddings[0]))]
+            for column in range(columns)
+        ]
+    pieces: list[list[bytes | memoryview]] = []
+    for column in range(columns):
+        payloads = stored[column::columns]
+        parts: list[bytes] = [b""] * (3 * len(payloads))
+        parts[0::3] = _rows_as_bytes(headers[column::columns])
+        parts[1::3] = payloads
+        parts[2::3] = map(_ZEROS.__getitem__, paddings[column::columns].tolist())
+        pieces.append([b"".join(parts)])
+    return pieces
+
+
+def _rows_as_bytes(headers: NDArray[np.uint64]) -> list[bytes]:
+    rows: list[bytes] = np.ascontiguousarray(headers).view(f"V{spec.FRAME_HEADER_BYTES}").reshape(-1).tolist()
+    return rows
+
+
+def _equal_frames(payloads: list[bytes], headers: NDArray[np.uint64], padding: int) -> memoryview:
+    """Return frames of one length: headers and payloads as two columns of one array."""
+    length = len(payloads[0])
+    frames = np.zeros((len(payloads), spec.FRAME_HEADER_BYTES + length + padding), np.uint8)
+    frames[:, : spec.FRAME_HEADER_BYTES] = np.ascontiguousarray(headers).view(np.uint8)
+    body = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), length)
+    frames[:, spec.FRAME_HEADER_BYTES : spec.FRAME_HEADER_BYTES + length] = body
+    return frames.reshape(-1).data

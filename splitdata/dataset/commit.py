@@ -1,0 +1,143 @@
+"""The commit: a segment enters the manifest, against any number of rivals.
+
+    newest manifest g ──> + own segment ──> publish as g+1 ── taken? ──> begin again
+                                                 |
+                              newest manifest has own segment? ── no ──> remove own g+1, begin again
+                                                 | yes
+                                              committed
+
+The look back is needed because old manifests are removed: a slow writer can find number g+1
+free only since its rivals have gone far beyond it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from splitdata.errors import DatasetExistsError, ManifestError
+from splitdata.format import spec
+from splitdata.format.manifest import Manifest
+from splitdata.storage import files
+from splitdata.storage.publish import publish
+
+if TYPE_CHECKING:
+    from splitdata.dataset.directory import DatasetDirectory
+    from splitdata.dataset.segment_writer import SegmentWriter
+
+__all__ = ["Committer", "MovedError"]
+
+
+class MovedError(Exception):
+    """Another writer's segment lies behind ours, so what is pending must go into a new one."""
+
+
+class Committer:
+    """Puts the segments of one writer into the manifest of one dataset.
+
+    Attributes:
+        manifest: The newest one in which this writer's records are, None before.
+    """
+
+    def __init__(
+        self,
+        directory: DatasetDirectory,
+        *,
+        dataset_id: str,
+        metadata: dict[str, Any],
+        replaces: bool,
+        creates: bool,
+        durable: bool,
+    ) -> None:
+        """Say what the first commit does.
+
+        Args:
+            directory: Of the dataset.
+            dataset_id: For a dataset that does not exist yet.
+            metadata: Added to what the dataset has.
+            replaces: The first commit leaves out all that was there before.
+            creates: The first commit must find nothing.
+            durable: Whether commits wait for the medium.
+        """
+        self.manifest: Manifest | None = None
+        self._directory = directory
+        self._dataset_id = dataset_id
+        self._metadata = metadata
+        self._replaces = replaces
+        self._creates = creates
+        self._durable = durable
+
+    def commit(self, segment: SegmentWriter | None) -> int:
+        """List all that was appended to a segment; returns the position of its first record.
+
+        Without a segment, only the dataset itself (and its metadata) is made.
+
+        Raises:
+            MovedError: If the segment is listed already and no longer the last one.
+            ManifestError: If the dataset was replaced meanwhile.
+        """
+        while True:
+            current = self._directory.newest_or_none()
+            base = self._base(current)
+            first = base.num_records
+            if segment is not None:
+                listed = base.position_of(segment.id)
+                if listed is not None and segment.pending.num_records and base.segments[-1].id != segment.id:
+                    raise MovedError
+                if listed is None and len(base.segments) >= spec.MAX_SEGMENTS:
+                    raise ManifestError(
+                        f"{self._directory.folder} has {len(base.segments)} segments, the limit; "
+                        f"`splitdata compact {self._directory.folder}` joins them"
+                    )
+                first = first if listed is None else listed
+                segment.sync(first_position=first, durable=self._durable)
+                base = base.with_segment(segment.info())
+            if self._publish(base, segment):
+                self._finish(base, current)
+                return first
+
+    def _base(self, current: Manifest | None) -> Manifest:
+        """Return the manifest to build upon, with the number that the new one is to have."""
+        if current is None:
+            if self.manifest is not None:
+                raise ManifestError(f"{self._directory.folder}: its manifests were removed while this writer worked")
+            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=self._metadata)
+        generation = current.generation + 1
+        if self.manifest is None:
+            if self._creates:
+                raise DatasetExistsError(
+                    f"{self._directory.folder}: another program has written a dataset here meanwhile",
+                    path=self._directory.folder,
+                )
+            if self._replaces:
+                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=self._metadata)
+            return replace(current, generation=generation, metadata=current.metadata | self._metadata)
+        if current.dataset_id != self.manifest.dataset_id:
+            raise ManifestError(f"{self._directory.folder}: the dataset was replaced while this writer was at work")
+        return replace(current, generation=generation)
+
+    def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
+        paths = self._directory.paths
+        if not publish(paths, manifest.generation, manifest.encode(), durable=self._durable):
+            return False
+        newest = self._directory.newest()
+        if newest.generation == manifest.generation:
+            return True
+        listed = None if segment is None else newest.find(segment.id)
+        if newest.dataset_id == manifest.dataset_id and (
+            segment is None or (listed is not None and listed.num_records >= segment.num_records)
+        ):
+            return True
+        files.remove(paths.manifest(manifest.generation))
+        return False
+
+    def _finish(self, manifest: Manifest, replaced: Manifest | None) -> None:
+        is_first = self.manifest is None
+        self.manifest = manifest
+        if is_first and self._replaces and replaced is not None:
+            for old in replaced.segments:
+                self._directory.remove_segment(old.id)
+            for generation in self._directory.generations():
+                if generation < manifest.generation:
+                    files.remove(self._directory.paths.manifest(generation))
+        self._directory.remove_old_manifests(manifest.generation)

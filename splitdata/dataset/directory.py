@@ -1,0 +1,178 @@
+"""A dataset directory as a whole: which manifest is current, and what may be touched in it.
+
+DIR/manifest.0000000041.json
+manifest.0000000042.json     <- highest number = current
+segments/<32 hex>/           folders that the manifest lists, and those of writers at work
+anything else                is foreign: then nobody writes here, and nothing is removed
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
+from splitdata.format import spec
+from splitdata.format.index import IndexHeader
+from splitdata.format.manifest import Manifest
+from splitdata.storage import files
+from splitdata.storage.paths import DatasetPaths
+
+__all__ = ["DatasetDirectory"]
+
+# A manifest may vanish between listing and opening, when writers commit fast; each try sees a newer one.
+_MAX_TRIES: Final = 100
+# Old manifests that stay for readers which are about to open them.
+_KEPT_MANIFESTS: Final = 8
+
+
+class DatasetDirectory:
+    """Looks at one directory; holds nothing open, keeps no state."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.paths = DatasetPaths(os.fspath(folder))
+
+    @property
+    def folder(self) -> str:
+        """The directory as it was given."""
+        return self.paths.folder
+
+    def generations(self) -> list[int]:
+        """Return the numbers of all manifests, ascending.
+
+        Raises:
+            DatasetNotFoundError: If there is no such directory.
+        """
+        try:
+            names = files.list_names(self.folder)
+        except FileNotFoundError:
+            raise DatasetNotFoundError(f"{self.folder} does not exist", path=self.folder) from None
+        except NotADirectoryError:
+            raise DatasetNotFoundError(
+                f"{self.folder} is a file; a splitdata dataset is a directory", path=self.folder
+            ) from None
+        numbers = (self.paths.generation_of_name(name) for name in names)
+        return sorted(number for number in numbers if number is not None)
+
+    def read(self, generation: int) -> Manifest:
+        """Return the manifest with a number; FileNotFoundError if there is none."""
+        path = self.paths.manifest(generation)
+        try:
+            descriptor = files.open_existing(path)
+            try:
+                data = files.read_at(descriptor, spec.MAX_MANIFEST_BYTES + 1, 0)
+            finally:
+                files.close(descriptor)
+            manifest = Manifest.decode(data)
+            if manifest.generation != generation:
+                raise ManifestError(f"the manifest says that it is generation {manifest.generation}")
+        except ManifestError as error:
+            raise ManifestError(
+                f"{path}: {error}; nothing was changed, `splitdata repair {self.folder}` makes it again from the data",
+                path=path,
+            ) from None
+        except FormatError as error:
+            raise type(error)(f"{path}: {error}", path=path) from None
+        return manifest
+
+    def newest(self) -> Manifest:
+        """Return the current manifest.
+
+        Raises:
+            DatasetNotFoundError: If there is no dataset here.
+            ManifestError: If the current manifest is damaged, or all manifests are gone.
+        """
+        for _ in range(_MAX_TRIES):
+            generations = self.generations()
+            if not generations:
+                raise self._without_manifest()
+            try:
+                return self.read(generations[-1])
+            except FileNotFoundError:
+                continue
+        raise ManifestError(f"{self.folder}: the manifests change faster than they can be read", path=self.folder)
+
+    def newest_or_none(self) -> Manifest | None:
+        """Return the current manifest, None where nothing was committed yet."""
+        return self.newest() if self.generations() else None
+
+    def _without_manifest(self) -> Exception:
+        if self.has_committed_segments():
+            return ManifestError(
+                f"{self.folder} holds segments but no manifest: it was deleted; "
+                f"`splitdata repair --adopt {self.folder}` makes it again from them",
+                path=self.folder,
+            )
+        unfinished = " (a writer began here and has not committed yet)" if self.segment_ids() else ""
+        return DatasetNotFoundError(
+            f"{self.folder} is not a splitdata dataset: it has no manifest.*.json{unfinished}", path=self.folder
+        )
+
+    def segment_ids(self) -> list[str]:
+        """Return the ids of all segment folders, listed in a manifest or not, sorted."""
+        try:
+            names = files.list_names(self.paths.segments)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in names if self.paths.is_segment(name))
+
+    def index_header(self, segment_id: str) -> IndexHeader | None:
+        """Return the header of a segment's index, None where it cannot be read."""
+        try:
+            descriptor = files.open_existing(self.paths.segment(segment_id).index)
+            try:
+                return IndexHeader.unpack(files.read_at(descriptor, spec.INDEX_HEADER_BYTES, 0))
+            finally:
+                files.close(descriptor)
+        except (FormatError, OSError):
+            return None
+
+    def has_committed_segments(self) -> bool:
+        """Say whether any segment was committed once: its index header counts records."""
+        headers = (self.index_header(segment_id) for segment_id in self.segment_ids())
+        return any(header is not None and header.num_records for header in headers)
+
+    def foreign_names(self) -> list[str]:
+        """Return what lies in the directory, or among the segments, that is not splitdata's."""
+        foreign = [
+            name
+            for name in files.list_names(self.folder)
+            if self.paths.generation_of_name(name) is None
+            and not self.paths.is_scratch(name)
+            and not (name == spec.SEGMENTS_FOLDER and self._is_real_directory(self.paths.segments))
+        ]
+        if spec.SEGMENTS_FOLDER in files.list_names(self.folder) and self._is_real_directory(self.paths.segments):
+            for name in files.list_names(self.paths.segments):
+                folder = self.paths.segment(name).folder
+                if not self.paths.is_segment(name) or not self._is_real_directory(folder):
+                    foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
+        return sorted(foreign)
+
+    @staticmethod
+    def _is_real_directory(path: str) -> bool:
+        return os.path.isdir(path) and not os.path.islink(path)
+
+    def remove_old_manifests(self, current: int) -> None:
+        """Remove manifests that no reader is about to open any more."""
+        for generation in self.generations():
+            if generation <= current - _KEPT_MANIFESTS:
+                files.remove(self.paths.manifest(generation))
+
+    def remove_segment(self, segment_id: str) -> bool:
+        """Remove a segment that no manifest lists, unless a writer is at work in it; True if it is gone."""
+        segment = self.paths.segment(segment_id)
+        try:
+            descriptor = files.open_existing(segment.index, writable=True)
+        except FileNotFoundError:
+            descriptor = -1
+        try:
+            if descriptor >= 0 and not files.lock(descriptor):
+                return False
+            for name in files.list_names(segment.folder):
+                if segment.is_own_name(name):
+                    files.remove(os.path.join(segment.folder, name))
+            files.remove_directory(segment.folder)
+        finally:
+            if descriptor >= 0:
+                files.close(descriptor)
+        return True

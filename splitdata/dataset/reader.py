@@ -1,0 +1,364 @@
+"""SplitDataLoader: a dataset, or several end to end, as a sequence of bytes.
+
+loader[i] ──> Snapshot.find ──> SegmentReader.get ──> bytes, verified
+for record in loader            write order           walk.py
+loader.iterate_binwise()        sequential I/O        walk.py, order/bins.py
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
+
+import numpy as np
+
+from splitdata.dataset.positions import checked_position, checked_positions
+from splitdata.dataset.sizes import RecordSizes
+from splitdata.dataset.snapshot import DatasetState, Snapshot, open_state
+from splitdata.dataset.walk import walk_bins, walk_bins_shuffled, walk_in_order
+from splitdata.errors import ClosedError, ManifestError
+from splitdata.format import spec
+from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+from splitdata.order.permutation import derive_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.segment_reader import SegmentReader
+    from splitdata.dataset.walk import Chunk
+
+__all__ = ["SplitDataLoader"]
+
+_DEFAULT_INTERLEAVE: Final = 4
+
+
+class SplitDataLoader:
+    """Reads a dataset directory; records by position, in write order or binwise.
+
+    What was committed when it was opened is what it shows, until `refresh()`. Opening reads the
+    manifest and nothing else. Safe to share between threads and to use after a fork; pickles as
+    path and generation, so a worker process opens the same snapshot by itself.
+
+    Attributes:
+        paths: The directories.
+        generations: The number of the manifest that is open, of each.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        verify: bool = True,
+        io: Literal["auto", "mmap", "pread"] = "auto",
+        generation: int | None = None,
+        max_record_bytes: int = spec.MAX_COMPRESSED_RAW_BYTES,
+    ) -> None:
+        """Open a dataset.
+
+        Args:
+            path: Of the dataset; a list of paths is read as one, end to end.
+            verify: Check each record against its checksum. False leaves out only that: place,
+                sequence number and lengths are always proven.
+            io: "auto" maps files on local file systems and uses pread elsewhere. "pread" turns a
+                failing medium into an OSError, where a map would end the process.
+            generation: Open this manifest instead of the newest; for one path only.
+            max_record_bytes: Compressed records that declare more are refused, unread.
+
+        Raises:
+            DatasetNotFoundError: If there is no dataset.
+            ManifestError: If its manifest is damaged, or the generation is gone.
+            UnsupportedVersionError: If it was written by a newer splitdata.
+        """
+        if io not in ("auto", "mmap", "pread"):
+            raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
+        self.paths = [os.fspath(path)] if isinstance(path, (str, os.PathLike)) else [os.fspath(one) for one in path]
+        if generation is not None and len(self.paths) != 1:
+            raise ValueError("a generation belongs to one dataset; open each by itself")
+        self._verify = verify
+        self._io = io
+        self._max_record_bytes = max_record_bytes
+        self._open([open_state(one, generation, None) for one in self.paths])
+
+    def _open(self, manifests: list[Any]) -> None:
+        self._snapshot = Snapshot(
+            self.paths,
+            manifests,
+            io=self._io,
+            verify=self._verify,
+            max_record_bytes=self._max_record_bytes,
+        )
+        self._is_closed = False
+        self._num_records = self._snapshot.num_records
+        # One segment is the usual case, and then its reader answers without a detour.
+        self._get = self._snapshot.segment(0).get if self._snapshot.num_segments == 1 else None
+
+    # -- what is there -----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return self._num_records
+
+    @property
+    def generations(self) -> list[int]:
+        """The number of the manifest that is open, of each dataset."""
+        return [manifest.generation for manifest in self._snapshot.manifests]
+
+    @property
+    def generation(self) -> int:
+        """The number of the manifest that is open; of the first dataset, where there are several."""
+        return self._snapshot.manifests[0].generation
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the writers stored with the dataset; of several datasets the union, later ones first."""
+        merged: dict[str, Any] = {}
+        for manifest in self._snapshot.manifests:
+            merged |= manifest.metadata
+        return merged
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that depends on the records and their order alone, not on how they are stored."""
+        digest = EMPTY_DIGEST
+        for manifest in self._snapshot.manifests:
+            digest = join_digests(digest, manifest.digest, manifest.num_records)
+        return fingerprint(digest, self._num_records)
+
+    @property
+    def sizes(self) -> RecordSizes:
+        """The length of each record in bytes, without reading any."""
+        self._check_open()
+        return RecordSizes(self._snapshot)
+
+    def __repr__(self) -> str:
+        """Show the paths and the number of records."""
+        shown = repr(self.paths[0]) if len(self.paths) == 1 else repr(self.paths)
+        return f"SplitDataLoader({shown}): {self._num_records} records"
+
+    # -- records by position -----------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]: ...
+    def __getitem__(self, index: Any) -> Any:
+        """Return one record as bytes; for a slice or integers a list of records, in the order asked.
+
+        Raises:
+            IndexError: If a position is out of range.
+            TypeError: If it is no integer.
+            FormatError: If a record is damaged; the others stay readable.
+        """
+        if type(index) is int and 0 <= index < self._num_records and self._get is not None:
+            return self._get(index)
+        if isinstance(index, (slice, list, tuple, range)) or (isinstance(index, np.ndarray) and index.ndim):
+            return self.__getitems__(index)  # type: ignore[arg-type]  # a slice too, from here
+        segment, sequence = self._find(index)
+        return segment.get(sequence)
+
+    def __getitems__(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
+        """Return several records in the order asked: torch's batched fetch.
+
+        Cold records are asked for together first and read in the order of the disk.
+        """
+        self._check_open()
+        return self._snapshot.get_many(checked_positions(indices, self._num_records))
+
+    def view(self, index: int) -> memoryview:
+        """Return one record as a read-only memoryview, verified.
+
+        Without a copy where the file is mapped and the record not compressed. Valid for as long as
+        it is held, also after `close()`.
+        """
+        segment, sequence = self._find(index)
+        return segment.records.view(sequence)
+
+    def read_range(self, index: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, cut at its end as a slice is.
+
+        Of a record of 16 MiB and more only the blocks of 1 MiB that are touched are read and verified.
+        """
+        if start < 0 or stop < start:
+            raise ValueError(f"a range goes from 0 or more upwards, got {start} to {stop}")
+        segment, sequence = self._find(index)
+        return segment.records.read_range(sequence, start, stop)
+
+    def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> NDArray[np.uint8]:
+        """Return records of one size as rows: a new uint8[len(indices), record_size].
+
+        Raises:
+            ValueError: If the records differ in size.
+        """
+        self._check_open()
+        records = self._snapshot.get_many(checked_positions(indices, self._num_records))
+        sizes = set(map(len, records))
+        if len(sizes) > 1:
+            raise ValueError(f"gather takes records of one size; these have {min(sizes)} to {max(sizes)} bytes")
+        rows = np.empty((len(records), sizes.pop() if sizes else 0), np.uint8)
+        rows.reshape(-1)[:] = np.frombuffer(b"".join(records), np.uint8)
+        return rows
+
+    def prefetch(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> None:
+        """Ask the kernel to bring records into memory, and return without waiting."""
+        self._check_open()
+        positions = checked_positions(indices, self._num_records)
+        for segment, sequences, _ in self._snapshot.by_segment(positions):
+            segment.prefetch(sequences)
+
+    # -- walking -----------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Walk all records in write order."""
+        self._check_open()
+        for _, records in walk_in_order(self._snapshot, as_views=False):
+            yield from records  # type: ignore[misc]
+
+    @overload
+    def iterate_binwise(
+        self,
+        shuffle: bool = False,
+        seed: int | None = None,
+        *,
+        epoch: int = 0,
+        interleave: int = _DEFAULT_INTERLEAVE,
+        with_positions: Literal[False] = False,
+        as_views: Literal[False] = False,
+    ) -> Iterator[bytes]: ...
+    @overload
+    def iterate_binwise(
+        self,
+        shuffle: bool = False,
+        seed: int | None = None,
+        *,
+        epoch: int = 0,
+        interleave: int = _DEFAULT_INTERLEAVE,
+        with_positions: Literal[True],
+        as_views: bool = False,
+    ) -> Iterator[tuple[int, bytes]]: ...
+    @overload
+    def iterate_binwise(
+        self,
+        shuffle: bool = False,
+        seed: int | None = None,
+        *,
+        epoch: int = 0,
+        interleave: int = _DEFAULT_INTERLEAVE,
+        with_positions: Literal[False] = False,
+        as_views: Literal[True],
+    ) -> Iterator[memoryview]: ...
+    def iterate_binwise(
+        self,
+        shuffle: bool = False,
+        seed: int | None = None,
+        *,
+        epoch: int = 0,
+        interleave: int = _DEFAULT_INTERLEAVE,
+        with_positions: bool = False,
+        as_views: bool = False,
+    ) -> Iterator[Any]:
+        """Walk all records bin by bin: sequential for the disk, in bounded memory.
+
+        Args:
+            shuffle: Bins in random order, `interleave` of them mixed with each other at a time.
+            seed: Makes the shuffled order repeatable: it depends on (seed, epoch) and the dataset
+                alone. None draws one from the system; Python's and numpy's generators are not touched.
+            epoch: Another order under the same seed.
+            interleave: Bins that are mixed; more is closer to a global shuffle and reads more files at once.
+            with_positions: Yield (position, record).
+            as_views: Yield memoryviews instead of bytes; not with `shuffle`, where copies are faster.
+
+        Raises:
+            ValueError, TypeError: If an argument is none. At the call, not at the first record.
+        """
+        self._check_open()
+        if as_views and shuffle:
+            raise ValueError("as_views goes without shuffle")
+        if interleave < 1:
+            raise ValueError(f"interleave must be 1 or more bins, got {interleave}")
+        if shuffle:
+            seed = secrets.randbits(63) if seed is None else seed
+            derive_key(seed)
+            chunks = walk_bins_shuffled(self._snapshot, seed=seed, epoch=epoch, interleave=interleave)
+        else:
+            chunks = walk_bins(self._snapshot, as_views=as_views)
+        return _with_positions(chunks) if with_positions else _records(chunks)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Show what was committed since this was opened; True if there was anything.
+
+        Views and iterators that were taken before keep the snapshot they have.
+
+        Raises:
+            ManifestError: If the dataset was replaced by another one meanwhile.
+        """
+        self._check_open()
+        before = self._snapshot.manifests
+        after = [open_state(path, None, None) for path in self.paths]
+        for path, old, new in zip(self.paths, before, after, strict=True):
+            if old.dataset_id != new.dataset_id:
+                raise ManifestError(f"{path} was replaced by another dataset; open it again")
+        if [old.generation for old in before] == [new.generation for new in after]:
+            return False
+        self._open(after)
+        return True
+
+    def close(self) -> None:
+        """Let go of all files; views that are held stay valid. Safe to call again."""
+        self._is_closed = True
+        self._get = None
+        self._snapshot.drop()
+
+    def __enter__(self) -> Self:
+        """Return the loader itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle as paths and generations; the receiver opens the same snapshot itself."""
+        manifests = zip(self.paths, self._snapshot.manifests, strict=True)
+        return {
+            "states": [DatasetState(path, m.generation, m.dataset_id, m.num_records) for path, m in manifests],
+            "verify": self._verify,
+            "io": self._io,
+            "max_record_bytes": self._max_record_bytes,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the snapshot again."""
+        states: list[DatasetState] = state["states"]
+        self.paths = [one.path for one in states]
+        self._verify = state["verify"]
+        self._io = state["io"]
+        self._max_record_bytes = state["max_record_bytes"]
+        self._open([open_state(one.path, one.generation, one) for one in states])
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"SplitDataLoader({self.paths[0]!r}) is closed")
+
+    def _find(self, index: object) -> tuple[SegmentReader, int]:
+        self._check_open()
+        return self._snapshot.find(checked_position(index, self._num_records))
+
+
+def _records(chunks: Iterator[Chunk]) -> Iterator[Any]:
+    for _, records in chunks:
+        yield from records
+
+
+def _with_positions(chunks: Iterator[Chunk]) -> Iterator[tuple[int, Any]]:
+    for positions, records in chunks:
+        yield from zip(positions.tolist(), records, strict=True)

@@ -1,0 +1,245 @@
+"""The careful read of one record: every check, every kind, and the exact word for what is wrong.
+
+    entry ─ lost? other bin? ─> bin ─ there? long enough? ─> header ─ same sequence, same lengths? ─>
+      ordinary   payload | key            hash over both, then the codec
+      large      blocks | table | key     hash over table and key, then block by block
+
+Slower than segment_reader.py, which comes here for whatever is not the usual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import numpy as np
+
+from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.codec import decompress, decompress_stream
+from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitdata.dataset.segment_files import SegmentFiles
+    from splitdata.storage.source import MappedSource, PreadSource
+
+__all__ = ["Located", "RecordReader"]
+
+_CODECS: Final = (spec.CODEC_NONE, spec.CODEC_ZSTD)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A frame that agrees with its index entry and lies within its bin."""
+
+    sequence: int
+    bin_index: int
+    offset: int
+    header: FrameHeader
+    source: MappedSource | PreadSource
+
+    @property
+    def payload_offset(self) -> int:
+        """Where the stored payload begins in the bin."""
+        return self.offset + self.header.size
+
+
+class RecordReader:
+    """Reads single records of one segment; safe to share between threads."""
+
+    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+        self._files = files
+        self._verify = verify
+        self._max_record_bytes = max_record_bytes
+        # Counting what a truncation costs walks the index: once for each bin is enough.
+        self._cut_off: dict[tuple[int, int], int] = {}
+
+    # -- whole records -----------------------------------------------------------------------
+
+    def read(self, sequence: int) -> bytes:
+        """Return one record as bytes."""
+        place = self.locate(sequence)
+        if place.header.kind == spec.KIND_LARGE:
+            return b"".join(self._large_pieces(place))
+        return bytes(self._ordinary(place))
+
+    def view(self, sequence: int) -> memoryview:
+        """Return one record as a read-only view; of the map itself if it is not compressed."""
+        place = self.locate(sequence)
+        if place.header.kind != spec.KIND_LARGE:
+            return memoryview(self._ordinary(place)).toreadonly()
+        if place.header.codec != spec.CODEC_NONE:
+            return memoryview(b"".join(self._large_pieces(place)))
+        if self._verify:
+            for _ in self._stored_blocks(place, 0, num_blocks(place.header.stored_length)):
+                pass
+        return place.source.view(place.payload_offset, place.header.stored_length)
+
+    def length(self, sequence: int) -> int:
+        """Return the raw length of a record from the index, from its frame where the index cannot say."""
+        length = self._files.entry(sequence)[1] >> 32
+        return self.locate(sequence).header.raw_length if length == spec.LENGTH_ESCAPE else length
+
+    def read_range(self, sequence: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, verified; of a large one only those blocks are read."""
+        place = self.locate(sequence)
+        stop = min(stop, place.header.raw_length)
+        if start >= stop:
+            return b""
+        if place.header.kind != spec.KIND_LARGE:
+            return bytes(self._ordinary(place)[start:stop])
+        if place.header.codec == spec.CODEC_NONE:
+            first = start // spec.BLOCK_BYTES
+            blocks = b"".join(self._stored_blocks(place, first, num_blocks(stop)))
+            return blocks[start - first * spec.BLOCK_BYTES : stop - first * spec.BLOCK_BYTES]
+        return b"".join(_cut(self._large_pieces(place), start, stop))
+
+    # -- finding the frame -------------------------------------------------------------------
+
+    def locate(self, sequence: int) -> Located:
+        """Find the frame of a record and hold it against the index.
+
+        Raises:
+            CorruptRecordError: If the record is lost, or entry and frame do not agree.
+            TruncatedFileError: If the bin, or the index, ends before it.
+            MissingBinError: If the bin is not there.
+        """
+        place, lengths = self._files.entry(sequence)
+        if place == spec.TOMBSTONE:
+            self._raise_corrupt(sequence, "is lost; its position is kept")
+        bin_index, offset = place >> spec.BIN_SHIFT, (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        if bin_index != sequence % self._files.info.num_bins:
+            self._raise_corrupt(sequence, f"has an index entry that leads to bin {bin_index}", in_index=True)
+        source = self._files.bin(bin_index)
+        if offset + spec.FRAME_HEADER_BYTES > source.size:
+            self._raise_cut_off(sequence, bin_index, offset + spec.FRAME_HEADER_BYTES, source.size)
+        try:
+            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+        except FormatError as error:
+            self._raise_corrupt(sequence, f"has a damaged frame: {error}", bin_index, offset)
+        if header.sequence != sequence or lengths != lengths_word(header.stored_length, header.raw_length):
+            self._raise_corrupt(sequence, "and its index entry do not agree", bin_index, offset)
+        if header.kind not in (spec.KIND_RECORD, spec.KIND_LARGE) or header.codec not in _CODECS:
+            text = f"has kind {header.kind} and codec {header.codec}, unknown here"
+            self._raise_corrupt(sequence, text, bin_index, offset)
+        end = offset + footprint(header)
+        if end > source.size:
+            self._raise_cut_off(sequence, bin_index, end, source.size)
+        return Located(sequence, bin_index, offset, header, source)
+
+    # -- ordinary records --------------------------------------------------------------------
+
+    def _ordinary(self, place: Located) -> bytes | memoryview:
+        """Return the raw record: a view of the stored bytes, or the decompressed ones."""
+        header = place.header
+        stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
+        if self._verify and hash64(stored) != header.payload_hash:
+            self._raise_checksum(place)
+        stored = stored[: header.stored_length]
+        if header.codec == spec.CODEC_NONE:
+            return stored
+        try:
+            return decompress(stored, header.raw_length, self._max_record_bytes)
+        except RecordTooLargeError:
+            raise
+        except FormatError as error:
+            self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
+
+    # -- large records -----------------------------------------------------------------------
+
+    def _large_pieces(self, place: Located) -> Iterator[bytes]:
+        """Yield the raw record in blocks."""
+        header = place.header
+        stored = self._stored_blocks(place, 0, num_blocks(header.stored_length))
+        if header.codec == spec.CODEC_NONE:
+            yield from stored
+            return
+        try:
+            yield from decompress_stream(stored, header.raw_length, self._max_record_bytes)
+        except (RecordTooLargeError, CorruptRecordError):
+            raise
+        except FormatError as error:
+            self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
+
+    def _stored_blocks(self, place: Located, first: int, stop: int) -> Iterator[bytes]:
+        """Yield stored blocks, each held against the table, which is held against the header."""
+        header = place.header
+        table_bytes = 8 * num_blocks(header.stored_length)
+        table = place.source.read(place.offset + header.table_offset, table_bytes + header.key_length)
+        if self._verify and hash64(table) != header.payload_hash:
+            self._raise_corrupt(place.sequence, "has a damaged table of block hashes", place.bin_index, place.offset)
+        for block in range(first, stop):
+            start = block * spec.BLOCK_BYTES
+            length = min(spec.BLOCK_BYTES, header.stored_length - start)
+            data = place.source.read(place.payload_offset + start, length)
+            if self._verify and hash64(data) != int.from_bytes(table[8 * block : 8 * block + 8], "little"):
+                text = f"is damaged in block {block}, its bytes {start} to {start + length}"
+                self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
+            yield data
+
+    # -- saying what is wrong ----------------------------------------------------------------
+
+    def _raise_checksum(self, place: Located) -> NoReturn:
+        self._raise_corrupt(
+            place.sequence, "does not match its checksum", place.bin_index, place.offset + place.header.size
+        )
+
+    def _raise_corrupt(
+        self,
+        sequence: int,
+        what: str,
+        bin_index: int | None = None,
+        offset: int | None = None,
+        *,
+        in_index: bool = False,
+    ) -> NoReturn:
+        files = self._files
+        position = files.first_position + sequence
+        path = files.paths.index if bin_index is None else files.paths.bin(bin_index)
+        where = path if offset is None else f"{path} @ {offset}"
+        next_step = "repair" if in_index else "verify"
+        raise CorruptRecordError(
+            f"record {position} {what} [{where}]; no other record is affected by this, "
+            f"`splitdata {next_step} {files.dataset_folder}` looks at all of them",
+            path=path,
+            offset=offset,
+            position=position,
+            bin_index=bin_index,
+        )
+
+    def _raise_cut_off(self, sequence: int, bin_index: int, end: int, size: int) -> NoReturn:
+        files = self._files
+        path = files.paths.bin(bin_index)
+        if (bin_index, size) not in self._cut_off:
+            self._cut_off[bin_index, size] = self._count_cut_off(bin_index, size)
+        raise TruncatedFileError(
+            f"record {files.first_position + sequence} ends at byte {end} of {path}, which has {size} bytes: "
+            f"{self._cut_off[bin_index, size]} of {files.info.num_records} records of the segment are cut off; "
+            f"restore the file, or see `splitdata verify {files.dataset_folder}`; all others stay readable",
+            path=path,
+            offset=size,
+        )
+
+    def _count_cut_off(self, bin_index: int, size: int) -> int:
+        """Count the records of a bin that lie behind its end."""
+        info, count = self._files.info, 0
+        step = info.num_bins * spec.ENTRIES_PER_SUM
+        for start in range(0, info.num_records, step):
+            entries = self._files.entries(start, min(start + step, info.num_records))[bin_index :: info.num_bins]
+            ends = (entries["loc"] & np.uint64(spec.PLACE_MASK)) * np.uint64(spec.FRAME_UNIT) + entries["stored"]
+            count += int(np.count_nonzero(ends + np.uint64(spec.FRAME_HEADER_BYTES) > size))
+        return count
+
+
+def _cut(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Yield the part of a stream of pieces that lies between two bytes, and read no further."""
+    place = 0
+    for piece in pieces:
+        if place + len(piece) > start:
+            yield piece[max(0, start - place) : stop - place]
+        place += len(piece)
+        if place >= stop:
+            return

@@ -1,0 +1,240 @@
+"""One writing run: chunks go into a segment of its own, commits put it into the manifest.
+
+append(records) ──> segment (made when the number of bins is known)
+commit          ──> manifest, positions          a rival's segment lies behind ours?
+seal ours, move what is pending into a new one
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import xxhash
+
+from splitdata.dataset.commit import Committer, MovedError
+from splitdata.dataset.rebase import move_pending
+from splitdata.dataset.segment_writer import SegmentWriter
+from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from splitdata.dataset.directory import DatasetDirectory
+    from splitdata.dataset.large_record import LargeSource
+    from splitdata.format.codec import Compressor
+
+__all__ = ["ONE_BIN_BYTES", "RunOptions", "WriteRun"]
+
+# Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
+ONE_BIN_BYTES: Final = 64 << 20
+_MANY_BINS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run writes; see `SplitWriter`.
+
+    Attributes:
+        identity: From what ids are derived, None for random ones.
+    """
+
+    mode: str
+    bins: int | None
+    alignment: int
+    is_durable: bool
+    metadata: dict[str, Any]
+    metadata_bytes: bytes
+    identity: str | None
+
+
+class WriteRun:
+    """The segments of one run and their way into the manifest.
+
+    Attributes:
+        num_records: Records appended in this run.
+        num_committed: Those of them that are in the manifest.
+    """
+
+    def __init__(self, directory: DatasetDirectory, options: RunOptions, compressor: Compressor | None) -> None:
+        """Open or make the directory; raises as `SplitWriter` says."""
+        self._directory = directory
+        self._options = options
+        self._compressor = compressor
+        self._segment: SegmentWriter | None = None
+        self._num_segments = 0
+        self._num_before = 0
+        self._made_folder = _claim(directory, options.mode)
+        self._committer = Committer(
+            directory,
+            dataset_id=self._new_id("dataset"),
+            metadata=options.metadata,
+            replaces=options.mode == "overwrite",
+            creates=options.mode == "create",
+            durable=options.is_durable,
+        )
+
+    @property
+    def num_records(self) -> int:
+        """Records appended in this run."""
+        return self._num_before + (self._segment.num_records if self._segment else 0)
+
+    @property
+    def num_committed(self) -> int:
+        """Records of this run that are in the manifest."""
+        return self._num_before + (self._segment.committed.num_records if self._segment else 0)
+
+    @property
+    def num_bins(self) -> int | None:
+        """Bins of the segment, None while that is open."""
+        return self._segment.num_bins if self._segment else self._options.bins
+
+    def append(self, records: list[bytes]) -> None:
+        """Append ordinary records."""
+        if records:
+            self._open_segment(sum(map(len, records))).append(records, self._compressor)
+
+    def append_large(self, source: LargeSource) -> None:
+        """Append one record of 16 MiB or more."""
+        size = source.length if source.length is not None else ONE_BIN_BYTES + 1
+        self._open_segment(size).append_large(source, self._compressor)
+
+    def commit(self, *, seal: bool) -> range:
+        """Put all that was appended into the manifest; returns its positions.
+
+        Args:
+            seal: Nothing follows in this run.
+        """
+        while True:
+            segment = self._segment
+            count = segment.pending.num_records if segment else 0
+            if segment is None and not self._has_news(seal=seal):
+                return range(0)
+            if segment and not count and not seal:
+                start = segment.committed.num_records
+                return range(start, start)
+            if segment and seal and segment.num_records:
+                segment.seal()
+            try:
+                first = self._committer.commit(segment)
+            except MovedError:
+                self._move()
+                continue
+            if segment is None:
+                return range(first, first)
+            start = first + segment.committed.num_records
+            segment.mark_committed()
+            return range(start, start + count)
+
+    def undo(self) -> None:
+        """Drop what was not committed; where nothing was, also what this run has made."""
+        segment = self._segment
+        if segment and not segment.committed.num_records:
+            segment.remove()
+            self._segment = None
+        elif segment and segment.pending.num_records:
+            segment.drop_pending()
+        if self._committer.manifest is None:
+            # Another writer may be at work in there by now; then the folders are not empty and stay.
+            with suppress(OSError):
+                files.remove_directory(self._directory.paths.segments)
+                if self._made_folder:
+                    files.remove_directory(self._directory.folder)
+
+    def close(self) -> None:
+        """Release all files."""
+        if self._segment:
+            self._segment.close()
+
+    def _has_news(self, *, seal: bool) -> bool:
+        """Say whether a commit without records changes the dataset: it is new, or its metadata are."""
+        if self._num_segments or self._committer.manifest is not None:
+            return False
+        is_new = self._options.mode != "append" or not self._directory.generations()
+        return is_new or (seal and bool(self._options.metadata))
+
+    def _open_segment(self, first_bytes: int) -> SegmentWriter:
+        """Return the segment, made if this is its first record; by then so much data is known of."""
+        if self._segment is None:
+            bins = self._options.bins or (1 if first_bytes <= ONE_BIN_BYTES else _MANY_BINS)
+            self._segment = self._new_segment(bins)
+        return self._segment
+
+    def _new_segment(self, num_bins: int) -> SegmentWriter:
+        segment = SegmentWriter(
+            self._directory.paths,
+            self._new_id(f"segment {self._num_segments}"),
+            num_bins=num_bins,
+            alignment=self._options.alignment,
+            metadata=self._options.metadata_bytes,
+        )
+        self._num_segments += 1
+        return segment
+
+    def _move(self) -> None:
+        """Begin a new segment with what is pending in the present one, and seal that one."""
+        old = self._segment
+        if old is None:  # pragma: no cover - a commit without a segment moves nothing
+            return
+        new = self._new_segment(old.num_bins)
+        move_pending(old, new)
+        old.unseal()
+        old.seal()
+        self._committer.commit(old)
+        old.close()
+        self._num_before += old.num_records
+        self._segment = new
+
+    def _new_id(self, what: str) -> str:
+        """Return 32 hex digits: random, or derived from the run's identity and its place in the dataset."""
+        if self._options.identity is None:
+            return os.urandom(16).hex()
+        # The newest generation keeps two equal runs, one appended to the other, apart.
+        generation = max(self._directory.generations(), default=0) if self._options.mode == "append" else 0
+        return xxhash.xxh3_128_hexdigest(f"{generation} {what} {self._options.identity}".encode())
+
+
+def _claim(directory: DatasetDirectory, mode: str) -> bool:
+    """Make the directory, or check that the mode allows what is there; True if it was made."""
+    paths = directory.paths
+    parent = os.path.dirname(os.path.abspath(paths.folder))
+    os.makedirs(parent, exist_ok=True)
+    try:
+        made = files.make_directory(paths.folder)
+    except FileExistsError:
+        raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
+    names = files.list_names(paths.folder)
+    if mode == "create" and names:
+        raise DatasetExistsError(f"{paths.folder} is not empty{_hint(directory)}", path=paths.folder)
+    foreign = directory.foreign_names()
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise DatasetExistsError(
+            f"{paths.folder} holds {len(foreign)} things that are not splitdata's ({shown}); "
+            "nothing is written to or removed from such a directory: choose another one",
+            path=paths.folder,
+        )
+    if mode == "append":
+        _check_appendable(directory)
+    if not files.make_directory(paths.segments) and mode == "create":
+        raise DatasetExistsError(f"{paths.folder}: another program began to write here meanwhile", path=paths.folder)
+    return made
+
+
+def _check_appendable(directory: DatasetDirectory) -> None:
+    """Raise if the present dataset is damaged, or its manifests are gone."""
+    try:
+        directory.newest()
+    except DatasetNotFoundError:
+        if directory.has_committed_segments():
+            raise ManifestError(f"{directory.folder} has lost its manifest", path=directory.folder) from None
+
+
+def _hint(directory: DatasetDirectory) -> str:
+    """Say what can be done with a directory that "create" refuses."""
+    if directory.foreign_names():
+        return " and is no splitdata dataset: choose another directory"
+    if not directory.generations():
+        return ": a writer began here and has not committed; remove it, or write with mode='overwrite'"
+    return ": it is a splitdata dataset; mode='append' adds to it, mode='overwrite' replaces it"

@@ -1,0 +1,230 @@
+"""The files of a committed segment, opened where they are first used, bounded over a whole reader.
+
+    FilePool      first opened, first dropped; what somebody still holds stays valid
+      ├─ SegmentFiles of segment 0     index, bins 0..N-1
+      └─ SegmentFiles of segment 1     ...
+
+`maps`, `words` and `entry_words` are what the fast reads index directly: an item is there while
+the file is open and mapped, None otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader
+from splitdata.storage.source import MappedSource, descriptor_limit, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.paths import SegmentPaths
+    from splitdata.storage.source import IoMode, PreadSource
+
+__all__ = ["FilePool", "SegmentFiles"]
+
+# Words of a map are read in the machine's byte order; the files are little-endian.
+_IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+
+class FilePool:
+    """Bounds how many files one reader holds open.
+
+    Attributes:
+        io: How files are read.
+    """
+
+    def __init__(self, io: IoMode) -> None:
+        self.io = io
+        # A mapped file costs two descriptors: one of Python's map, one for questions to the kernel.
+        self._limit = max(4, descriptor_limit() // (2 if io == "mmap" else 1))
+        self._open: deque[Callable[[], None]] = deque()
+
+    def open(self, path: str, drop: Callable[[], None]) -> MappedSource | PreadSource:
+        """Open a file; `drop` is called when it is to be let go."""
+        while len(self._open) >= self._limit:
+            self._drop_oldest()
+        try:
+            source = open_source(path, self.io)
+        except OSError as error:
+            # Other parts of the process have used up the descriptors: make do with fewer.
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open:
+                raise
+            for _ in range(len(self._open) // 2 + 1):
+                self._drop_oldest()
+            source = open_source(path, self.io)
+        self._open.append(drop)
+        return source
+
+    def drop_all(self) -> None:
+        """Let go of every file."""
+        while self._open:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        try:
+            self._open.popleft()()
+        except IndexError:  # another thread was faster
+            return
+
+
+class SegmentFiles:
+    """Index and bins of one segment; safe to share between threads.
+
+    Attributes:
+        info: As the manifest lists it.
+        first_position: Position of the segment's first record in its dataset.
+        paths: Of the files.
+        maps: For each bin its mmap, slices of which are bytes.
+        words: For each bin its u64 words.
+        entry_words: Of the index, two for each record.
+    """
+
+    def __init__(self, paths: SegmentPaths, info: SegmentInfo, first_position: int, pool: FilePool) -> None:
+        self.paths = paths
+        self.info = info
+        self.first_position = first_position
+        self.maps: list[Any] = [None] * info.num_bins
+        self.words: list[memoryview | None] = [None] * info.num_bins
+        self.entry_words: memoryview | None = None
+        self._pool = pool
+        self._bins: dict[int, MappedSource | PreadSource] = {}
+        self._index: MappedSource | PreadSource | None = None
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether files are read by mmap."""
+        return self._pool.io == "mmap"
+
+    def index(self) -> MappedSource | PreadSource:
+        """Return the open index.
+
+        Raises:
+            TruncatedFileError: If there is none.
+        """
+        source = self._index
+        if source is None:
+            source = self._open_index()
+        return source
+
+    def _open_index(self) -> MappedSource | PreadSource:
+        path = self.paths.index
+        try:
+            source = self._pool.open(path, self._drop_index)
+        except FileNotFoundError:
+            raise TruncatedFileError(
+                f"{path} does not exist: {self.info.num_records} records cannot be found without it; "
+                f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+                path=path,
+            ) from None
+        _refuse_newer(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
+            end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
+            self.entry_words = source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None
+        self._index = source
+        return source
+
+    def num_entries_in(self, index: MappedSource | PreadSource) -> int:
+        """Return how many of the segment's entries an index file really has."""
+        return max(0, min(self.info.num_records, (index.size - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES))
+
+    def bin(self, bin_index: int) -> MappedSource | PreadSource:
+        """Return an open bin.
+
+        Raises:
+            MissingBinError: If there is none.
+            FormatError: If something else has its name.
+        """
+        source = self._bins.get(bin_index)
+        if source is None:
+            source = self._open_bin(bin_index)
+        return source
+
+    def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
+        path = self.paths.bin(bin_index)
+        try:
+            source = self._pool.open(path, lambda: self._drop_bin(bin_index))
+        except FileNotFoundError:
+            raise MissingBinError(self._missing_text(path), path=path) from None
+        _refuse_newer(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        if isinstance(source, MappedSource):
+            self.maps[bin_index] = source.map
+            if _IS_LITTLE_ENDIAN:
+                self.words[bin_index] = source.words
+        self._bins[bin_index] = source
+        return source
+
+    def _missing_text(self, path: str) -> str:
+        info = self.info
+        missing = [number for number in range(info.num_bin_files) if not os.path.lexists(self.paths.bin(number))]
+        lost = sum(-(-(info.num_records - number) // info.num_bins) for number in missing)
+        return (
+            f"{path} does not exist: {len(missing)} of {info.num_bin_files} bins are missing, with {lost} of "
+            f"{info.num_records} records of the segment; restore the files, the other records stay readable"
+        )
+
+    def _drop_bin(self, bin_index: int) -> None:
+        self.words[bin_index] = None
+        self.maps[bin_index] = None
+        self._bins.pop(bin_index, None)
+
+    def _drop_index(self) -> None:
+        self.entry_words = None
+        self._index = None
+
+    def entry(self, sequence: int) -> tuple[int, int]:
+        """Return place and lengths of a record as they stand in the index.
+
+        Raises:
+            TruncatedFileError: If the index ends before it.
+        """
+        index = self.index()
+        offset = spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
+        data = index.read(offset, spec.INDEX_ENTRY_BYTES)
+        if len(data) < spec.INDEX_ENTRY_BYTES:
+            self._raise_short_index(index)
+        return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+
+    def entries(self, start: int, stop: int) -> NDArray[np.void]:
+        """Return the entries of a range of records; a view of the map where there is one."""
+        index = self.index()
+        offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
+        data = index.view(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
+        if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
+            self._raise_short_index(index)
+        return np.frombuffer(data, ENTRY_DTYPE)
+
+    def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
+        have = self.num_entries_in(index)
+        raise TruncatedFileError(
+            f"{self.paths.index} has {index.size} bytes, entries of {have} of {self.info.num_records} records; "
+            f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+            path=self.paths.index,
+        )
+
+    @property
+    def dataset_folder(self) -> str:
+        """The dataset's directory, for messages."""
+        return os.path.dirname(os.path.dirname(self.paths.folder))
+
+
+def _refuse_newer(path: str, unpack: Callable[[], object]) -> None:
+    """Raise for a header that is intact and asks for a newer splitdata; a damaged one costs nothing."""
+    try:
+        unpack()
+    except UnsupportedVersionError as error:
+        raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
+    except FormatError:
+        return

@@ -1,0 +1,208 @@
+"""Fast reads of one committed segment; whatever is not the usual goes to record_reader.py.
+
+    one      entry words ─> frame words ─> slice ─> hash                     `get`
+    many     entries of all by numpy, then the same loop                     `get_many`
+    a run    one bin, ascending: frame words of all by numpy too             `get_run`
+
+The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
+sequence number and word 3 equals the index entry. These reads try that and fall back to the
+careful reader, one record at a time, where it fails: so speed never decides what is an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.record_reader import RecordReader
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.segment_files import SegmentFiles
+
+__all__ = ["SegmentReader"]
+
+_SHIFT: Final = spec.BIN_SHIFT
+_MASK: Final = spec.PLACE_MASK
+_LENGTH_MASK: Final = 0xFFFFFFFF
+# Of a batch this many records are asked after; each question is a system call.
+_RESIDENCE_SAMPLES: Final = 4
+
+
+class SegmentReader:
+    """Reads records of one segment by sequence number; safe to share between threads.
+
+    Attributes:
+        files: The open files.
+        records: The careful reader.
+    """
+
+    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+        self.files = files
+        self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
+        self._verify = verify
+        self._was_cold = False
+
+    def get(self, sequence: int) -> bytes:
+        """Return one record; `sequence` must lie within the segment.
+
+        Raises:
+            FormatError: If the record cannot be proven to be what was written.
+        """
+        files = self.files
+        try:
+            entries = files.entry_words
+            place = entries[2 * sequence]  # type: ignore[index]  # None is met by the TypeError below
+            lengths = entries[2 * sequence + 1]  # type: ignore[index]
+            word = place & _MASK
+            words = files.words[place >> _SHIFT]
+            if words[word + 2] == sequence and words[word + 3] == lengths:  # type: ignore[index]
+                start = (word << 3) + 32
+                stop = start + (lengths & _LENGTH_MASK)
+                payload: bytes = files.maps[place >> _SHIFT][start:stop]
+                if hash64(payload) == words[word + 1] if self._verify else len(payload) == stop - start:  # type: ignore[index]
+                    return payload
+        except (IndexError, TypeError):
+            # A file that is not open yet, or a place outside of it: the careful reader's to handle.
+            pass
+        return self.records.read(sequence)
+
+    def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
+        pairs = self._entry_pairs(sequences)
+        if pairs is None:
+            return [self.get(sequence) for sequence in sequences.tolist()]
+        if self._is_cold(pairs):
+            self._prefetch(pairs)
+            order = np.argsort(pairs[:, 0], kind="stable")
+            ordered = self._read_pairs(sequences[order].tolist(), pairs[order])
+            records: list[bytes] = [b""] * len(ordered)
+            for place, record in zip(order.tolist(), ordered, strict=True):
+                records[place] = record
+            return records
+        return self._read_pairs(sequences.tolist(), pairs)
+
+    def _read_pairs(self, sequences: list[int], pairs: NDArray[np.uint64]) -> list[bytes]:
+        """Return the records to which index entries lead."""
+        all_words, all_maps = self.files.words, self.files.maps
+        records: list[bytes] = []
+        keep, verify = records.append, self._verify
+        places, lengths = pairs[:, 0].tolist(), pairs[:, 1].tolist()
+        for sequence, place, both in zip(sequences, places, lengths, strict=True):
+            try:
+                word = place & _MASK
+                words = all_words[place >> _SHIFT]
+                if words[word + 2] == sequence and words[word + 3] == both:
+                    start = (word << 3) + 32
+                    stop = start + (both & _LENGTH_MASK)
+                    payload = all_maps[place >> _SHIFT][start:stop]
+                    if hash64(payload) == words[word + 1] if verify else len(payload) == stop - start:
+                        keep(payload)
+                        continue
+            except (IndexError, TypeError):
+                pass
+            keep(self.records.read(sequence))
+        return records
+
+    def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
+        """Return the records with ordinals `first` to `stop` of one bin.
+
+        Args:
+            bin_index: Of the bin in the segment.
+            first: Ordinal of the first record: its sequence number is `bin_index + first * num_bins`.
+            stop: Ordinal behind the last.
+            as_views: Return memoryviews of the map instead of copies, where there is a map.
+        """
+        num_bins = self.files.info.num_bins
+        sequences = np.arange(bin_index + first * num_bins, bin_index + stop * num_bins, num_bins, dtype=np.int64)
+        try:
+            self.files.bin(bin_index)
+            words, data = self.files.words[bin_index], self.files.maps[bin_index]
+            if words is None:
+                return self._one_by_one(sequences, as_views=as_views)
+            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1)[::num_bins]
+            frames = np.frombuffer(words, "<u8")
+            place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
+            hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
+        except (FormatError, IndexError):
+            # Some record of the run is out of reach: find out which, and return the others.
+            return self._one_by_one(sequences, as_views=as_views)
+        starts = place * 8 + spec.FRAME_HEADER_BYTES
+        stops = starts + entries["stored"]
+        source = memoryview(data) if as_views else data
+        payloads = [source[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
+        usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
+        usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
+        if self._verify:
+            usual &= np.fromiter(map(hash64, payloads), np.uint64, len(payloads)) == hashes
+        else:
+            usual &= stops <= len(data)
+        for number in np.flatnonzero(~usual).tolist():
+            sequence = int(sequences[number])
+            payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
+        return payloads
+
+    def _one_by_one(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes] | list[memoryview]:
+        read = self.records.view if as_views else self.get
+        return [read(sequence) for sequence in sequences.tolist()]  # type: ignore[return-value]
+
+    def raw_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the raw lengths of a range of records, int64[stop - start]."""
+        entries = self.files.entries(start, stop)
+        lengths = entries["raw"].astype(np.int64)
+        for number in np.flatnonzero(lengths == spec.LENGTH_ESCAPE).tolist():
+            lengths[number] = self.records.length(start + number)
+        return lengths
+
+    # -- cold data ---------------------------------------------------------------------------
+
+    def prefetch(self, sequences: NDArray[np.int64]) -> None:
+        """Ask the kernel for records; returns without waiting for them."""
+        pairs = self._entry_pairs(sequences)
+        if pairs is not None:
+            self._prefetch(pairs)
+
+    def _entry_pairs(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64] | None:
+        """Return place and lengths of each record, None where the index cannot be taken as one array."""
+        try:
+            if not self.files.is_mapped:
+                pairs = [self.files.entry(sequence) for sequence in sequences.tolist()]
+                return np.array(pairs, np.uint64).reshape(-1, 2)
+            self.files.index()
+            words = self.files.entry_words
+            return None if words is None else np.frombuffer(words, "<u8").reshape(-1, 2)[sequences]
+        except (FormatError, IndexError):
+            return None
+
+    def _is_cold(self, pairs: NDArray[np.uint64]) -> bool:
+        """Say whether a batch should be asked for before it is read.
+
+        A few of its records are looked up in the page cache; after a cold batch the next one is
+        taken to be cold too, until all looked up are in memory.
+        """
+        samples = pairs[:: max(1, len(pairs) // _RESIDENCE_SAMPLES), 0].tolist()
+        self._was_cold = any(not self._is_resident(place) for place in samples)
+        return self._was_cold
+
+    def _is_resident(self, place: int) -> bool:
+        try:
+            return self.files.bin(place >> _SHIFT).is_resident((place & _MASK) * spec.FRAME_UNIT)
+        except (FormatError, OSError, IndexError):
+            return True
+
+    def _prefetch(self, pairs: NDArray[np.uint64]) -> None:
+        for place, lengths in pairs.tolist():
+            bin_index, offset = place >> _SHIFT, (place & _MASK) * spec.FRAME_UNIT
+            try:
+                source = self.files.bin(bin_index)
+                source.prefetch(offset, spec.FRAME_HEADER_BYTES + (lengths & _LENGTH_MASK))
+            except (FormatError, OSError, IndexError, ValueError):
+                # It will be met, and named, when the record is read.
+                continue

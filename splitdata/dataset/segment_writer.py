@@ -1,0 +1,333 @@
+"""One segment under construction: frames into its bins, entries into its index.
+
+    append(records) ──> chunk.py ──> bins        entries ──> index, behind the last one
+    sync()          bins, then index header and index, then the folders
+    seal()          tables behind the entries, header "sealed"
+
+What was appended counts only once a manifest lists it: the numbers up to there are `committed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.bin_files import BinFiles
+from splitdata.dataset.chunk import frame_chunk
+from splitdata.dataset.large_record import write_large
+from splitdata.errors import RecordTooLargeError
+from splitdata.format import spec
+from splitdata.format.checksum import bin_salt, hash64
+from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
+from splitdata.format.frames import FrameHeader, aligned_start, padding_of
+from splitdata.format.index import IndexHeader, IndexTables, make_entries
+from splitdata.format.manifest import SegmentInfo
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.large_record import LargeSource
+    from splitdata.format.codec import Compressor
+    from splitdata.storage.paths import DatasetPaths
+
+__all__ = ["SegmentWriter", "Tally"]
+
+_U64: Final = np.uint64
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Numbers of a run of records; they add up when runs are joined."""
+
+    num_records: int = 0
+    digest: int = EMPTY_DIGEST
+    stored_bytes: int = 0
+    raw_bytes: int = 0
+    max_raw_bytes: int = 0
+
+    def joined(self, other: Tally) -> Tally:
+        """Return the numbers of this run and another behind it."""
+        return Tally(
+            self.num_records + other.num_records,
+            join_digests(self.digest, other.digest, other.num_records),
+            self.stored_bytes + other.stored_bytes,
+            self.raw_bytes + other.raw_bytes,
+            max(self.max_raw_bytes, other.max_raw_bytes),
+        )
+
+
+class SegmentWriter:
+    """Appends records to one segment of its own; for one thread at a time.
+
+    Attributes:
+        id: 32 hex digits.
+        committed: What a manifest lists.
+        pending: What was appended since.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetPaths,
+        segment_id: str,
+        *,
+        num_bins: int,
+        alignment: int = spec.FRAME_UNIT,
+        metadata: bytes = b"",
+    ) -> None:
+        """Make the segment's folder and index, and take its lock; `metadata` is copied into bin 0."""
+        self.id = segment_id
+        self.num_bins = num_bins
+        self.committed = Tally()
+        self.pending = Tally()
+        self._dataset = dataset
+        self._paths = dataset.segment(segment_id)
+        self._alignment = alignment
+        self._is_sealed = False
+        self._first_position = 0
+        self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
+        start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
+        self._ends = np.full(num_bins, start, _U64)
+        self._committed_ends = self._ends.copy()
+        files.make_directory(self._paths.folder)
+        self._index = files.create(self._paths.index)
+        files.lock(self._index)
+        files.write_at(self._index, self._header(Tally()).pack(), 0)
+        self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
+        if metadata:
+            self._write_metadata(metadata)
+
+    @property
+    def tally(self) -> Tally:
+        """Numbers of all that was appended."""
+        return self.committed.joined(self.pending)
+
+    @property
+    def num_records(self) -> int:
+        """Records appended so far: the sequence number of the next one."""
+        return self.committed.num_records + self.pending.num_records
+
+    def info(self) -> SegmentInfo:
+        """Return the entry that lists all that was appended."""
+        tally = self.tally
+        return SegmentInfo(
+            id=self.id,
+            num_records=tally.num_records,
+            num_bins=self.num_bins,
+            is_sealed=self._is_sealed,
+            digest=tally.digest,
+            raw_bytes=tally.raw_bytes,
+            stored_bytes=tally.stored_bytes,
+        )
+
+    def append(self, records: list[bytes], compressor: Compressor | None) -> None:
+        """Append ordinary records, each below 16 MiB."""
+        self._check_room(len(records))
+        chunk = frame_chunk(
+            records,
+            first_sequence=self.num_records,
+            salts=self._salts,
+            ends=self._ends,
+            alignment=self._alignment,
+            compressor=compressor,
+        )
+        self._check_bin_length(int(chunk.ends.max()))
+        for bin_index, offset, pieces in chunk.writes:
+            self._bins.write(bin_index, pieces, offset)
+        self._append_entries(chunk.entries)
+        self._ends = chunk.ends
+        self.pending = self.pending.joined(
+            Tally(
+                len(records),
+                digest_of_hashes(chunk.raw_hashes),
+                chunk.stored_bytes,
+                chunk.raw_bytes,
+                chunk.max_raw_bytes,
+            )
+        )
+
+    def append_large(self, source: LargeSource, compressor: Compressor | None) -> None:
+        """Append one record of 16 MiB or more."""
+        self._check_room(1)
+        sequence = self.num_records
+        bin_index = sequence % self.num_bins
+        offset = aligned_start(int(self._ends[bin_index]), spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+        written = write_large(
+            self._bins,
+            bin_index,
+            offset,
+            source,
+            sequence=sequence,
+            salt=int(self._salts[bin_index]),
+            compressor=compressor,
+        )
+        self._finish_frame(bin_index, offset, written.header, written.end, written.raw_hash)
+
+    def append_stored(self, header: FrameHeader, body: Iterable[bytes], raw_hash: int) -> None:
+        """Append a record as another segment stores it.
+
+        Args:
+            header: Of the frame there; sequence and place are replaced.
+            body: Yields all that follows the header in that frame, in pieces.
+            raw_hash: xxh3-64 of the raw record.
+        """
+        self._check_room(1)
+        own = replace(header, sequence=self.num_records)
+        bin_index = own.sequence % self.num_bins
+        offset = aligned_start(int(self._ends[bin_index]), own.size, self._alignment)
+        self._bins.write(bin_index, [own.pack(int(self._salts[bin_index]), offset)], offset)
+        end = offset + own.size
+        for piece in body:
+            self._bins.write(bin_index, [piece], end)
+            end += len(piece)
+        self._finish_frame(bin_index, offset, own, end, raw_hash)
+
+    def sync(self, *, first_position: int, durable: bool) -> None:
+        """Bring all that was appended to the files, and to the medium if `durable`.
+
+        The caller then publishes a manifest with `info()` and calls `mark_committed`.
+        """
+        if durable:
+            self._bins.sync()
+        self._first_position = first_position
+        files.write_at(self._index, self._header(self.tally).pack(), 0)
+        if durable:
+            files.sync_data(self._index)
+            files.sync_directory(self._paths.folder)
+            files.sync_directory(self._dataset.segments)
+            files.sync_directory(self._dataset.folder)
+
+    def mark_committed(self) -> None:
+        """Count everything appended as committed: a manifest lists it now."""
+        self.committed = self.tally
+        self.pending = Tally()
+        self._committed_ends = self._ends.copy()
+
+    def seal(self) -> None:
+        """Write the tables; nothing can be appended afterwards."""
+        self._is_sealed = True
+        entries_end = self._entry_offset(self.num_records)
+        tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths())
+        files.write_at(self._index, tables.pack(), entries_end)
+
+    def unseal(self) -> None:
+        """Take back a seal that no manifest lists yet; what `seal` wrote is cut off by `drop_pending`."""
+        self._is_sealed = False
+
+    def drop_pending(self) -> None:
+        """Cut off what was appended since the last commit."""
+        for bin_index in np.flatnonzero(self._ends != self._committed_ends).tolist():
+            self._bins.truncate(bin_index, int(self._committed_ends[bin_index]))
+        files.truncate(self._index, self._entry_offset(self.committed.num_records))
+        self._ends = self._committed_ends.copy()
+        self.pending = Tally()
+
+    def read_back(self, bin_index: int, length: int, offset: int) -> bytes:
+        """Read bytes of a bin as they were written."""
+        return self._bins.read(bin_index, length, offset)
+
+    def entries_from(self, sequence: int) -> NDArray[np.uint64]:
+        """Return the index entries from a sequence number on, as u64 pairs: place, lengths."""
+        count = self.num_records - sequence
+        data = files.read_at(self._index, count * spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
+        return np.frombuffer(data, "<u8").reshape(count, 2)
+
+    def close(self) -> None:
+        """Close all files; safe to call again."""
+        self._bins.close()
+        if self._index >= 0:
+            files.close(self._index)
+            self._index = -1
+
+    def remove(self) -> None:
+        """Remove the segment, which no manifest lists."""
+        self.close()
+        for name in files.list_names(self._paths.folder):
+            if self._paths.is_own_name(name):
+                files.remove(os.path.join(self._paths.folder, name))
+        with contextlib.suppress(OSError):
+            files.remove_directory(self._paths.folder)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _check_room(self, count: int) -> None:
+        if self.num_records + count > spec.MAX_SEGMENT_RECORDS:
+            raise RecordTooLargeError(
+                f"one run may write {spec.MAX_SEGMENT_RECORDS} records; close this writer and append with a new one"
+            )
+
+    @staticmethod
+    def _check_bin_length(length: int) -> None:
+        if length > spec.MAX_BIN_BYTES:
+            raise RecordTooLargeError(f"a bin would have {length} bytes, the limit is {spec.MAX_BIN_BYTES}: more bins")
+
+    def _finish_frame(self, bin_index: int, offset: int, header: FrameHeader, end: int, raw_hash: int) -> None:
+        aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
+        if aligned != end:
+            self._bins.write(bin_index, [bytes(aligned - end)], end)
+        self._check_bin_length(aligned)
+        self._ends[bin_index] = aligned
+        loc = bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
+        lengths = (np.array([length], _U64) for length in (header.stored_length, header.raw_length))
+        self._append_entries(make_entries(np.array([loc], _U64), *lengths))
+        digest = digest_of_hashes(np.array([raw_hash], _U64))
+        one = Tally(1, digest, header.stored_length, header.raw_length, header.raw_length)
+        self.pending = self.pending.joined(one)
+
+    def _append_entries(self, entries: NDArray[np.void]) -> None:
+        # `num_records` counts these only afterwards, so it tells where they belong.
+        files.write_at(self._index, entries.tobytes(), self._entry_offset(self.num_records))
+
+    @staticmethod
+    def _entry_offset(sequence: int) -> int:
+        return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
+
+    def _write_metadata(self, metadata: bytes) -> None:
+        """Put a copy of the user's metadata at the head of bin 0, for a repair without a manifest."""
+        offset = int(self._ends[0])
+        header = FrameHeader(
+            sequence=spec.CONTROL_SEQUENCE,
+            stored_length=len(metadata),
+            raw_length=len(metadata),
+            payload_hash=hash64(metadata),
+            kind=spec.KIND_METADATA,
+        )
+        frame = header.pack(int(self._salts[0]), offset) + metadata
+        end = offset + len(frame)
+        aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
+        self._bins.write(0, [frame + bytes(aligned - end)], offset)
+        self._ends[0] = aligned
+        self._committed_ends[0] = aligned
+
+    def _header(self, tally: Tally) -> IndexHeader:
+        return IndexHeader(
+            segment_id=self.id,
+            num_bins=self.num_bins,
+            alignment=self._alignment,
+            is_sealed=self._is_sealed,
+            num_records=tally.num_records,
+            first_position=self._first_position,
+            digest=tally.digest,
+            stored_bytes=tally.stored_bytes,
+            raw_bytes=tally.raw_bytes,
+            max_raw_bytes=tally.max_raw_bytes,
+        )
+
+    def _block_sums(self) -> tuple[int, ...]:
+        block = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
+        end = self._entry_offset(self.num_records)
+        return tuple(
+            hash64(files.read_at(self._index, min(block, end - start), start))
+            for start in range(spec.INDEX_HEADER_BYTES, end, block)
+        )
+
+    def _bin_lengths(self) -> tuple[int, ...]:
+        # A bin without a record has no file, unless it carries the metadata.
+        start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
+        return tuple(0 if end == start else end for end in self._ends.tolist())

@@ -1,0 +1,112 @@
+"""The bin file: a header, then frames, and the search for frames where the index is lost.
+
+    0     header, 64 bytes     magic, version, segment, number of this bin, alignment, xxh3
+    64..  frames               frames.py; zeros between them
+
+A damaged header costs nothing: all it says is known from the manifest and the file's name.
+It lets a bin that was found alone be recognised. FORMAT.md sections 5.1 and 10.4.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.checksum import frame_checks, hash64, sync_word
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BinHeader", "candidate_frames"]
+
+_LAYOUT: Final = struct.Struct("<8sHHI16sIIIIB7x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinHeader:
+    """Which bin of which segment this file is."""
+
+    segment_id: str
+    bin_index: int
+    num_bins: int
+    alignment: int = spec.FRAME_UNIT
+
+    def pack(self) -> bytes:
+        """Return the 64 bytes with which the file begins."""
+        body = _LAYOUT.pack(
+            spec.BIN_MAGIC,
+            spec.MAJOR,
+            spec.MINOR,
+            spec.BIN_HEADER_BYTES,
+            bytes.fromhex(self.segment_id),
+            self.bin_index,
+            self.num_bins,
+            0,
+            0,
+            self.alignment.bit_length() - 1,
+        )
+        return body + hash64(body).to_bytes(8, "little")
+
+    @classmethod
+    def unpack(cls, buffer: bytes | memoryview) -> BinHeader:
+        """Read and prove a header.
+
+        Raises:
+            BadMagicError: If this is not a bin.
+            UnsupportedVersionError: If it is intact and needs a newer splitdata.
+            FormatError: If it is damaged.
+        """
+        head = bytes(buffer[: spec.BIN_HEADER_BYTES])
+        if head[:8] != spec.BIN_MAGIC:
+            raise BadMagicError("the file does not begin as a bin of splitdata does")
+        if len(head) < spec.BIN_HEADER_BYTES or hash64(head[:-8]) != int.from_bytes(head[-8:], "little"):
+            raise FormatError("the header of the bin is damaged")
+        _, major, minor, _, segment, bin_index, num_bins, must, _, alignment_bits = _LAYOUT.unpack_from(head)
+        check_version(major, minor, must)
+        return cls(
+            segment_id=segment.hex(), bin_index=bin_index, num_bins=num_bins, alignment=1 << (alignment_bits & 31)
+        )
+
+
+def check_version(major: int, minor: int, must_understand: int) -> None:
+    """Raise unless a file of this version and with these feature flags can be read here.
+
+    Version 0 is not frozen: each minor of it is a format of its own.
+    """
+    readable = major == spec.MAJOR and (major > 0 or minor == spec.MINOR)
+    if not readable or must_understand:
+        raise UnsupportedVersionError(
+            f"format {major}.{minor} with required features {must_understand:#x}; this splitdata reads "
+            f"{spec.MAJOR}.{spec.MINOR}: install the splitdata that wrote it, or a newer one"
+        )
+
+
+def candidate_frames(data: NDArray[np.uint8], base: int, salt: int) -> NDArray[np.int64]:
+    """Return the offsets at which a frame header of this bin is proven by its check.
+
+    Args:
+        data: Bytes of the bin from byte `base` on, a multiple of 8; a window that ends within
+            a header does not find it, so windows must overlap by 48 bytes.
+        base: Where `data` begins in the bin.
+        salt: Of the bin.
+
+    Note:
+        One numpy pass for the sync word, then the check of the few places where it stands.
+    """
+    words = data[: len(data) & ~7].view("<u8")
+    places = np.flatnonzero(words.astype("<u4") == np.uint32(sync_word(salt)))
+    places = places[places + 4 <= len(words)]
+    is_large = (words[places + 2] >> np.uint64(32)).astype("<u1") == spec.KIND_LARGE
+    found = []
+    for num_words, chosen in ((3, places[~is_large]), (5, places[is_large])):
+        inside = chosen[chosen + 1 + num_words <= len(words)]
+        offsets = (inside * 8 + base).astype(np.uint64)
+        salts = np.full(len(inside), salt, np.uint64)
+        checks = frame_checks(salts, offsets, tuple(words[inside + 1 + n] for n in range(num_words)))
+        found.append(offsets[checks == words[inside] >> np.uint64(32)])
+    return np.sort(np.concatenate(found)).astype(np.int64)

@@ -1,0 +1,88 @@
+"""The digest of a sequence of records: 61 bits that compose when sequences are joined.
+
+    digest(r0 r1 ... rn-1) = sum of (hash(ri) + 1) * BASE**(n-1-i)     modulo 2**61 - 1
+    digest(A B)            = digest(A) * BASE**len(B) + digest(B)
+
+So a segment's digest is made from its chunks, a dataset's from its segments, and neither
+compression nor the number of bins nor the borders of segments change it. `hash` is xxh3-64
+of the raw record. FORMAT.md section 7.3.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EMPTY_DIGEST", "digest_of_hashes", "fingerprint", "join_digests"]
+
+_PRIME: Final = (1 << 61) - 1
+_BASE: Final = 0x0F1E2D3C4B5A6979
+EMPTY_DIGEST: Final = 0
+# Longest run whose powers are kept: the table is this many u64.
+_BLOCK: Final = 1 << 14
+
+
+def digest_of_hashes(hashes: NDArray[np.uint64]) -> int:
+    """Return the digest of a sequence, given the xxh3-64 of each raw record in order."""
+    digest = EMPTY_DIGEST
+    for start in range(0, len(hashes), _BLOCK):
+        block = hashes[start : start + _BLOCK]
+        digest = join_digests(digest, _block_digest(block), len(block))
+    return digest
+
+
+def join_digests(left: int, right: int, num_right: int) -> int:
+    """Return the digest of two sequences end to end; `num_right` is the length of the second."""
+    return (left * pow(_BASE, num_right, _PRIME) + right) % _PRIME
+
+
+def fingerprint(digest: int, num_records: int) -> str:
+    """Return digest and length as the text that checkpoints and caches compare."""
+    return f"{num_records}-{digest:016x}"
+
+
+@lru_cache(maxsize=1)
+def _powers() -> NDArray[np.uint64]:
+    """Return BASE**(BLOCK-1) ... BASE**0 modulo the prime."""
+    powers = np.empty(_BLOCK, np.uint64)
+    power = 1
+    for place in range(_BLOCK - 1, -1, -1):
+        powers[place] = power
+        power = power * _BASE % _PRIME
+    return powers
+
+
+def _block_digest(hashes: NDArray[np.uint64]) -> int:
+    # 2**61 is 1 modulo the prime: fold the high bits onto the low ones. The added one keeps
+    # a record whose hash is zero from vanishing at the head of a sequence.
+    values = (hashes & np.uint64(_PRIME)) + (hashes >> np.uint64(61)) + np.uint64(1)
+    products = _multiply(values, _powers()[_BLOCK - len(hashes) :])
+    # Halves are summed apart: 2**14 terms of 61 bits do not fit into 64.
+    low = int((products & np.uint64(0xFFFFFFFF)).sum())
+    high = int((products >> np.uint64(32)).sum())
+    return (low + (high << 32)) % _PRIME
+
+
+def _multiply(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Multiply modulo 2**61 - 1 (loosely reduced) in 31-bit limbs; operands up to 2**61 + 7."""
+    bits = np.uint64(31)
+    mask = np.uint64((1 << 31) - 1)
+    left_high, left_low = left >> bits, left & mask
+    right_high, right_low = right >> bits, right & mask
+    middle = left_high * right_low + left_low * right_high
+    # high * 2**62 is high * 2; middle * 2**31 splits at bit 30, where 2**61 wraps to 1.
+    total = (
+        ((left_high * right_high) << np.uint64(1))
+        + (middle >> np.uint64(30))
+        + ((middle & np.uint64((1 << 30) - 1)) << bits)
+    )
+    total = (total & np.uint64(_PRIME)) + (total >> np.uint64(61))
+    product = left_low * right_low
+    total += (product & np.uint64(_PRIME)) + (product >> np.uint64(61))
+    folded: NDArray[np.uint64] = (total & np.uint64(_PRIME)) + (total >> np.uint64(61))
+    return folded

@@ -1,0 +1,159 @@
+"""Frames: how one record lies in a bin.
+
+    word 0   sync u32 | check u32          sync: low half of the bin's salt; check: checksum.py
+    word 1   payload hash u64              xxh3-64 of payload and key; of a large record: of table and key
+    word 2   sequence u32 | kind u8 | codec u8 | key length u16
+    word 3   stored length u32 | raw length u32        0xFFFFFFFF: see words 4 and 5
+   [word 4   stored length u64    word 5   raw length u64]       large records only
+    payload, key, zeros up to the next frame
+    large:  payload, zeros to 8, table of block hashes, key, zeros
+
+Word 2 of an uncompressed record without a key is its sequence number, and word 3 equals the
+lengths in the index entry: a reader proves the usual frame with two comparisons and a hash.
+FORMAT.md section 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.format.checksum import frame_check, frame_checks, sync_word
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FrameHeader", "aligned_start", "footprint", "lengths_word", "num_blocks", "pack_headers", "padding_of"]
+
+_WORDS: Final = struct.Struct("<4Q")
+_LARGE_WORDS: Final = struct.Struct("<6Q")
+_MASK32: Final = 0xFFFFFFFF
+
+
+def _saturated(length: int) -> int:
+    return min(length, spec.LENGTH_ESCAPE)
+
+
+def lengths_word(stored_length: int, raw_length: int) -> int:
+    """Return both lengths as they stand in word 3 and in the second half of an index entry."""
+    return _saturated(stored_length) | _saturated(raw_length) << 32
+
+
+def num_blocks(stored_length: int) -> int:
+    """Return how many block hashes a large record of this stored length has."""
+    return -(-stored_length // spec.BLOCK_BYTES)
+
+
+def padding_of(length: int) -> int:
+    """Return the zeros that bring a length to the next multiple of 8."""
+    return -length % spec.FRAME_UNIT
+
+
+def aligned_start(end: int, header_bytes: int, alignment: int) -> int:
+    """Return where the next frame begins behind byte `end`, so that its payload is aligned."""
+    return end + -(end + header_bytes) % alignment
+
+
+def footprint(header: FrameHeader) -> int:
+    """Return the bytes from the begin of a frame to the end of its last part, without padding behind it."""
+    if header.kind != spec.KIND_LARGE:
+        return spec.FRAME_HEADER_BYTES + header.stored_length + header.key_length
+    return header.table_offset + 8 * num_blocks(header.stored_length) + header.key_length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameHeader:
+    """The header of one frame; lengths are true lengths, never the escape."""
+
+    sequence: int
+    stored_length: int
+    raw_length: int
+    payload_hash: int
+    kind: int = spec.KIND_RECORD
+    codec: int = spec.CODEC_NONE
+    key_length: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header itself: where the payload begins, counted from the frame."""
+        return spec.LARGE_FRAME_HEADER_BYTES if self.kind == spec.KIND_LARGE else spec.FRAME_HEADER_BYTES
+
+    @property
+    def table_offset(self) -> int:
+        """Where a large record's block hashes begin, counted from the frame."""
+        return self.size + self.stored_length + padding_of(self.stored_length)
+
+    def pack(self, salt: int, offset: int) -> bytes:
+        """Return the header's bytes for this place; `offset` is where the frame begins in its bin."""
+        words = [
+            self.payload_hash,
+            self.sequence | self.kind << 32 | self.codec << 40 | self.key_length << 48,
+            lengths_word(self.stored_length, self.raw_length),
+        ]
+        if self.kind == spec.KIND_LARGE:
+            words += [self.stored_length, self.raw_length]
+        check = frame_check(salt, offset, tuple(words))
+        return struct.pack(f"<{1 + len(words)}Q", sync_word(salt) | check << 32, *words)
+
+    @classmethod
+    def unpack(cls, buffer: bytes | memoryview) -> FrameHeader:
+        """Read a header from its first 32 (large: 48) bytes, without proving the check.
+
+        Raises:
+            FormatError: If the bytes are too few or the fields contradict each other.
+        """
+        if len(buffer) < spec.FRAME_HEADER_BYTES:
+            raise FormatError(f"a frame header has {spec.FRAME_HEADER_BYTES} bytes, here are {len(buffer)}")
+        _, payload_hash, word, lengths = _WORDS.unpack_from(buffer)
+        stored_length, raw_length = lengths & _MASK32, lengths >> 32
+        kind, codec, key_length = word >> 32 & 0xFF, word >> 40 & 0xFF, word >> 48
+        if kind == spec.KIND_LARGE:
+            if len(buffer) < spec.LARGE_FRAME_HEADER_BYTES:
+                raise FormatError(f"a large frame header has {spec.LARGE_FRAME_HEADER_BYTES} bytes")
+            stored_length, raw_length = _LARGE_WORDS.unpack_from(buffer)[4:]
+            if lengths_word(stored_length, raw_length) != lengths:
+                raise FormatError("the two lengths of a large frame header differ")
+        if (codec == spec.CODEC_NONE) != (stored_length == raw_length) or stored_length > raw_length:
+            raise FormatError(f"codec {codec} with {stored_length} stored and {raw_length} raw bytes")
+        if (kind == spec.KIND_LARGE) != (raw_length >= spec.LARGE_RECORD_BYTES) and kind != spec.KIND_DICTIONARY:
+            raise FormatError(f"a frame of kind {kind} with {raw_length} raw bytes")
+        return cls(
+            sequence=word & _MASK32,
+            stored_length=stored_length,
+            raw_length=raw_length,
+            payload_hash=payload_hash,
+            kind=kind,
+            codec=codec,
+            key_length=key_length,
+        )
+
+    def check_of(self, salt: int, offset: int) -> int:
+        """Return the check that word 0 must carry at this place."""
+        return int.from_bytes(self.pack(salt, offset)[4:8], "little")
+
+
+def pack_headers(
+    *,
+    salts: NDArray[np.uint64],
+    offsets: NDArray[np.uint64],
+    payload_hashes: NDArray[np.uint64],
+    sequences: NDArray[np.uint64],
+    stored_lengths: NDArray[np.uint64],
+    raw_lengths: NDArray[np.uint64],
+    codecs: NDArray[np.uint64] | int = 0,
+    key_lengths: NDArray[np.uint64] | int = 0,
+) -> NDArray[np.uint64]:
+    """Return the headers of many ordinary records: shape (n, 4), little-endian u64, ready for the file."""
+    half = np.uint64(32)
+    words = np.empty((len(sequences), 4), "<u8")
+    words[:, 1] = payload_hashes
+    words[:, 2] = sequences | np.uint64(codecs) << np.uint64(40) | np.uint64(key_lengths) << np.uint64(48)
+    words[:, 3] = stored_lengths | raw_lengths << half
+    checks = frame_checks(salts, offsets, (words[:, 1], words[:, 2], words[:, 3]))
+    words[:, 0] = (salts & np.uint64(_MASK32)) | np.uint64(1) | checks << half
+    return words

@@ -1,0 +1,164 @@
+"""The index of a segment: where each record lies.
+
+    0        header, 128 bytes        IndexHeader
+    128      entries, 16 bytes each   loc u64 | stored u32 | raw u32     by sequence number
+    when sealed, behind the last entry:
+             block sums   u64 xxh3-64 of each 4,096 entries
+             bin table    u64 length of each bin file
+             dictionary   its bytes, zeros to a multiple of 8
+             footer       u64 xxh3-64 each of block sums, bin table, dictionary
+
+    loc = bin << 40 | offset of the frame / 8      all ones: the record is lost
+
+Entries are mapped, never read whole. Their truth is proven on use by the frame they lead to;
+header and tables serve verify and repair. FORMAT.md section 6.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.errors import BadMagicError, FormatError
+from splitdata.format import spec
+from splitdata.format.bins import check_version
+from splitdata.format.checksum import hash64
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ENTRY_DTYPE", "IndexHeader", "IndexTables", "make_entries", "tables_size"]
+
+_LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBB2xQQQQI20x")
+
+ENTRY_DTYPE: Final = np.dtype([("loc", "<u8"), ("stored", "<u4"), ("raw", "<u4")])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexHeader:
+    """What the index says of its segment as a whole; everything in it can be had elsewhere too."""
+
+    segment_id: str
+    num_bins: int
+    alignment: int = spec.FRAME_UNIT
+    is_sealed: bool = False
+    num_records: int = 0
+    first_position: int = 0
+    digest: int = 0
+    stored_bytes: int = 0
+    raw_bytes: int = 0
+    max_raw_bytes: int = 0
+    dictionary_bytes: int = 0
+
+    def pack(self) -> bytes:
+        """Return the 128 bytes with which the file begins."""
+        body = _LAYOUT.pack(
+            spec.INDEX_MAGIC,
+            spec.MAJOR,
+            spec.MINOR,
+            spec.INDEX_HEADER_BYTES,
+            bytes.fromhex(self.segment_id),
+            0,
+            0,
+            self.num_records,
+            self.first_position,
+            self.num_bins,
+            self.alignment.bit_length() - 1,
+            self.is_sealed,
+            self.digest,
+            self.stored_bytes,
+            self.raw_bytes,
+            self.max_raw_bytes,
+            self.dictionary_bytes,
+        )
+        return body + hash64(body).to_bytes(8, "little")
+
+    @classmethod
+    def unpack(cls, buffer: bytes | memoryview) -> IndexHeader:
+        """Read and prove a header.
+
+        Raises:
+            BadMagicError: If this is not an index.
+            UnsupportedVersionError: If it is intact and needs a newer splitdata.
+            FormatError: If it is damaged.
+        """
+        head = bytes(buffer[: spec.INDEX_HEADER_BYTES])
+        if head[:8] != spec.INDEX_MAGIC:
+            raise BadMagicError("the file does not begin as an index of splitdata does")
+        if len(head) < spec.INDEX_HEADER_BYTES or hash64(head[:-8]) != int.from_bytes(head[-8:], "little"):
+            raise FormatError("the header of the index is damaged")
+        fields = _LAYOUT.unpack_from(head)
+        check_version(fields[1], fields[2], fields[5])
+        return cls(
+            segment_id=fields[4].hex(),
+            num_records=fields[7],
+            first_position=fields[8],
+            num_bins=fields[9],
+            alignment=1 << (fields[10] & 31),
+            is_sealed=bool(fields[11]),
+            digest=fields[12],
+            stored_bytes=fields[13],
+            raw_bytes=fields[14],
+            max_raw_bytes=fields[15],
+            dictionary_bytes=fields[16],
+        )
+
+
+def make_entries(
+    locs: NDArray[np.uint64], stored_lengths: NDArray[np.uint64], raw_lengths: NDArray[np.uint64]
+) -> NDArray[np.void]:
+    """Return index entries, ready for the file; lengths of 2**32-1 and more become the escape."""
+    entries = np.empty(len(locs), ENTRY_DTYPE)
+    entries["loc"] = locs
+    entries["stored"] = np.minimum(stored_lengths, np.uint64(spec.LENGTH_ESCAPE))
+    entries["raw"] = np.minimum(raw_lengths, np.uint64(spec.LENGTH_ESCAPE))
+    return entries
+
+
+def tables_size(num_records: int, num_bins: int, dictionary_bytes: int = 0) -> int:
+    """Return the bytes that sealing writes behind the last entry."""
+    num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
+    return 8 * num_sums + 8 * num_bins + (dictionary_bytes + 7) // 8 * 8 + 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexTables:
+    """What sealing adds: sums over the entries, lengths of the bins, the dictionary."""
+
+    block_sums: tuple[int, ...]
+    bin_lengths: tuple[int, ...]
+    dictionary: bytes = b""
+
+    def pack(self) -> bytes:
+        """Return the tables and their footer."""
+        sums = np.array(self.block_sums, "<u8").tobytes()
+        lengths = np.array(self.bin_lengths, "<u8").tobytes()
+        dictionary = self.dictionary + bytes(-len(self.dictionary) % 8)
+        footer = b"".join(hash64(table).to_bytes(8, "little") for table in (sums, lengths, dictionary))
+        return sums + lengths + dictionary + footer
+
+    @classmethod
+    def unpack(cls, buffer: bytes, *, num_records: int, num_bins: int, dictionary_bytes: int = 0) -> IndexTables:
+        """Read and prove the tables.
+
+        Raises:
+            FormatError: If one is damaged; the message names it.
+        """
+        if len(buffer) != tables_size(num_records, num_bins, dictionary_bytes):
+            raise FormatError(f"the tables of the index have {len(buffer)} bytes, other than its header implies")
+        num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
+        borders = [0, 8 * num_sums, 8 * (num_sums + num_bins), len(buffer) - 24]
+        parts = [buffer[start:stop] for start, stop in pairwise(borders)]
+        for number, (part, name) in enumerate(zip(parts, ("block sums", "bin table", "dictionary"), strict=True)):
+            stored = buffer[len(buffer) - 24 + 8 * number :][:8]
+            if hash64(part) != int.from_bytes(stored, "little"):
+                raise FormatError(f"the {name} of the index is damaged")
+        return cls(
+            block_sums=tuple(np.frombuffer(parts[0], "<u8").tolist()),
+            bin_lengths=tuple(np.frombuffer(parts[1], "<u8").tolist()),
+            dictionary=parts[2][:dictionary_bytes],
+        )

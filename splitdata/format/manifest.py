@@ -1,0 +1,265 @@
+"""The manifest: JSON that lists the segments, in the order of their positions.
+
+    line 1   {"format":"splitdata","version":[0,1],"generation":42,"dataset":"<32 hex>",
+              "must_understand":[],"metadata":{...},"segments":[{"id":"<32 hex>","records":1000,...}]}
+    line 2   {"xxh3":"<16 hex digits: xxh3-64 of line 1 without its newline>"}
+
+Nothing in it is a path: file names are computed from ids that must be 32 hex digits.
+FORMAT.md section 7.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NoReturn
+
+from splitdata.errors import ManifestError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+
+__all__ = ["Manifest", "SegmentInfo"]
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_MAX_INT: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentInfo:
+    """One segment as the manifest lists it."""
+
+    id: str
+    num_records: int
+    num_bins: int
+    is_sealed: bool
+    digest: int
+    raw_bytes: int
+    stored_bytes: int
+
+    @property
+    def num_bin_files(self) -> int:
+        """Bins that hold a record, and so must exist: record `s` is in bin `s % num_bins`."""
+        return min(self.num_bins, self.num_records)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as it stands in the manifest."""
+        return {
+            "id": self.id,
+            "records": self.num_records,
+            "bins": self.num_bins,
+            "sealed": self.is_sealed,
+            "digest": f"{self.digest:016x}",
+            "raw_bytes": self.raw_bytes,
+            "stored_bytes": self.stored_bytes,
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> SegmentInfo:
+        """Read and check one entry; raises `ManifestError`."""
+        fields = _Fields(value, "a segment")
+        digest = fields.text("digest", re.compile(r"[0-9a-f]{16}"))
+        info = cls(
+            id=fields.text("id", _ID),
+            num_records=fields.integer("records", spec.MAX_SEGMENT_RECORDS),
+            num_bins=fields.integer("bins", spec.MAX_BINS),
+            is_sealed=fields.boolean("sealed"),
+            digest=int(digest, 16),
+            raw_bytes=fields.integer("raw_bytes", _MAX_INT),
+            stored_bytes=fields.integer("stored_bytes", _MAX_INT),
+        )
+        if info.num_bins < 1:
+            raise ManifestError("a segment of the manifest has no bins")
+        return info
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One committed state of a dataset."""
+
+    generation: int
+    dataset_id: str
+    segments: tuple[SegmentInfo, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_records(self) -> int:
+        """Records of all segments."""
+        return sum(segment.num_records for segment in self.segments)
+
+    @property
+    def digest(self) -> int:
+        """Digest of all records in order."""
+        digest = EMPTY_DIGEST
+        for segment in self.segments:
+            digest = join_digests(digest, segment.digest, segment.num_records)
+        return digest
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that is equal for equal sequences of records, however they are stored."""
+        return fingerprint(self.digest, self.num_records)
+
+    def position_of(self, segment_id: str) -> int | None:
+        """Return the position of the first record of a segment, None if it is not listed."""
+        position = 0
+        for segment in self.segments:
+            if segment.id == segment_id:
+                return position
+            position += segment.num_records
+        return None
+
+    def find(self, segment_id: str) -> SegmentInfo | None:
+        """Return the entry of a segment, None if it is not listed."""
+        return next((segment for segment in self.segments if segment.id == segment_id), None)
+
+    def with_segment(self, info: SegmentInfo) -> Manifest:
+        """Return this with one segment updated, or added at the end."""
+        known = self.find(info.id) is not None
+        segments = tuple(info if old.id == info.id else old for old in self.segments)
+        return replace(self, segments=segments if known else (*segments, info))
+
+    def encode(self) -> bytes:
+        """Return the two lines of the file.
+
+        Raises:
+            ManifestError: If the metadata or the whole are larger than the format allows.
+        """
+        body = {
+            "format": spec.FORMAT_NAME,
+            "version": [spec.MAJOR, spec.MINOR],
+            "generation": self.generation,
+            "dataset": self.dataset_id,
+            "must_understand": [],
+            "metadata": self.metadata,
+            "segments": [segment.to_json() for segment in self.segments],
+        }
+        line = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+        data = line + b'\n{"xxh3":"' + f"{hash64(line):016x}".encode() + b'"}\n'
+        if len(data) > spec.MAX_MANIFEST_BYTES:
+            raise ManifestError(f"the manifest would have {len(data)} bytes, the limit is {spec.MAX_MANIFEST_BYTES}")
+        return data
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """Read, prove and check a manifest.
+
+        Raises:
+            ManifestError: If it is damaged or says what cannot be.
+            UnsupportedVersionError: If it is intact and needs a newer splitdata.
+        """
+        fields = _Fields(_parse(_proven_line(data)), "the manifest")
+        if fields.value.get("format") != spec.FORMAT_NAME:
+            raise ManifestError('the manifest does not say "format":"splitdata"')
+        _check_version(fields.value)
+        segments = fields.value.get("segments")
+        metadata = fields.value.get("metadata")
+        if not isinstance(segments, list) or not isinstance(metadata, dict):
+            raise ManifestError("the manifest has no list of segments or no metadata")
+        manifest = cls(
+            generation=fields.integer("generation", _MAX_INT),
+            dataset_id=fields.text("dataset", _ID),
+            segments=tuple(SegmentInfo.from_json(segment) for segment in segments),
+            metadata=metadata,
+        )
+        if len({segment.id for segment in manifest.segments}) != len(manifest.segments):
+            raise ManifestError("the manifest lists a segment twice")
+        return manifest
+
+
+def encode_metadata(metadata: dict[str, Any]) -> bytes:
+    """Return user metadata as JSON bytes, as they are copied into a bin.
+
+    Raises:
+        TypeError, ValueError: If it is no JSON, or larger than 1 MiB.
+    """
+    given: object = metadata
+    if not isinstance(given, dict) or any(not isinstance(key, str) for key in given):
+        raise TypeError("metadata must be a dict with text keys")
+    data = json.dumps(metadata, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    if len(data) > spec.MAX_METADATA_BYTES:
+        raise ValueError(f"metadata take {len(data)} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
+    return data
+
+
+def decode_metadata(data: bytes) -> dict[str, Any]:
+    """Read what `encode_metadata` made; raises `ManifestError`."""
+    return _Fields(_parse(data), "the metadata").value
+
+
+def _proven_line(data: bytes) -> bytes:
+    if len(data) > spec.MAX_MANIFEST_BYTES:
+        raise ManifestError(f"the manifest has {len(data)} bytes, the limit is {spec.MAX_MANIFEST_BYTES}")
+    line, _, rest = data.partition(b"\n")
+    if rest != b'{"xxh3":"' + f"{hash64(line):016x}".encode() + b'"}\n':
+        raise ManifestError("the manifest is damaged: its checksum does not match")
+    return line
+
+
+def _parse(line: bytes) -> object:
+    try:
+        parsed: object = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded)
+    except ManifestError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"the manifest is not the JSON it should be: {error}") from None
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ManifestError("the manifest has a key twice")
+    return result
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ManifestError(f"the manifest has the number {constant}")
+
+
+def _bounded(digits: str) -> int:
+    # Python refuses to parse very long numbers by itself; this keeps what is left within 64 bits.
+    number = int(digits) if len(digits) <= 20 else _MAX_INT + 1
+    if abs(number) > _MAX_INT:
+        raise ManifestError(f"the manifest has a number of {len(digits)} digits")
+    return number
+
+
+def _check_version(body: dict[str, Any]) -> None:
+    version, must = body.get("version"), body.get("must_understand")
+    if not (isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)):
+        raise ManifestError("the manifest has no version")
+    if tuple(version) != spec.FORMAT_VERSION or must != []:
+        raise UnsupportedVersionError(
+            f"format {version[0]}.{version[1]} with required features {must!r}; this splitdata reads "
+            f"{spec.MAJOR}.{spec.MINOR}: install the splitdata that wrote it, or a newer one"
+        )
+
+
+class _Fields:
+    """Typed look-ups in one JSON object."""
+
+    def __init__(self, value: object, what: str) -> None:
+        if not isinstance(value, dict):
+            raise ManifestError(f"{what} is not a JSON object")
+        self.value: dict[str, Any] = value
+        self._what = what
+
+    def integer(self, name: str, limit: int) -> int:
+        value = self.value.get(name)
+        if type(value) is not int or not 0 <= value <= limit:
+            raise ManifestError(f"{self._what}: {name} is {value!r}, not a whole number up to {limit}")
+        return value
+
+    def text(self, name: str, pattern: re.Pattern[str]) -> str:
+        value = self.value.get(name)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ManifestError(f"{self._what}: {name} is {value!r}, not {pattern.pattern}")
+        return value
+
+    def boolean(self, name: str) -> bool:
+        value = self.value.get(name)
+        if not isinstance(value, bool):
+            raise ManifestError(f"{self._what}: {name} is {value!r}, not true or false")
+        return value

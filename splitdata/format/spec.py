@@ -1,0 +1,73 @@
+"""The numbers of FORMAT.md, each with its section: what every other module of the format is built on.
+
+DIR/manifest.0000000042.json        section 7
+segments/<32 hex>/index         section 6
+000000.bin    section 5
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- versions (section 12) ---------------------------------------------------------------------
+MAJOR: Final = 0
+MINOR: Final = 1
+FORMAT_VERSION: Final = (MAJOR, MINOR)
+
+# -- bins (section 5) --------------------------------------------------------------------------
+# A byte above 127 and the three line endings show a file that a text-mode transfer has changed.
+BIN_MAGIC: Final = b"\x89SDB\r\n\x1a\n"
+BIN_HEADER_BYTES: Final = 64
+
+FRAME_HEADER_BYTES: Final = 32
+LARGE_FRAME_HEADER_BYTES: Final = 48
+# Places are stored in units of 8 bytes, and the header words of a frame are read as aligned u64.
+FRAME_UNIT: Final = 8
+ALIGNMENTS: Final = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+KIND_RECORD: Final = 0
+KIND_DICTIONARY: Final = 1
+KIND_METADATA: Final = 2
+KIND_LARGE: Final = 4
+
+CODEC_NONE: Final = 0
+CODEC_ZSTD: Final = 1
+CODEC_ZSTD_DICTIONARY: Final = 2
+
+# From this raw length on a record is hashed in blocks, so that a range of it can be verified alone.
+LARGE_RECORD_BYTES: Final = 1 << 24
+BLOCK_BYTES: Final = 1 << 20
+# In the u32 length fields of frame and index: the length stands in the 48-byte frame header.
+LENGTH_ESCAPE: Final = 0xFFFFFFFF
+# The sequence number of a frame that is not a record (dictionary, metadata).
+CONTROL_SEQUENCE: Final = 0xFFFFFFFF
+MAX_KEY_BYTES: Final = 0xFFFF
+
+# -- index (section 6) -------------------------------------------------------------------------
+INDEX_MAGIC: Final = b"\x89SDI\r\n\x1a\n"
+INDEX_HEADER_BYTES: Final = 128
+INDEX_ENTRY_BYTES: Final = 16
+# A `loc` of all ones: the record that stood here is lost, its position stays.
+TOMBSTONE: Final = 0xFFFFFFFFFFFFFFFF
+BIN_SHIFT: Final = 40
+PLACE_MASK: Final = (1 << BIN_SHIFT) - 1
+# Entries under one checksum of the block sums: 64 KiB, what one disk read brings anyway.
+ENTRIES_PER_SUM: Final = 4096
+
+# -- limits (section 4) ------------------------------------------------------------------------
+MAX_SEGMENT_RECORDS: Final = 0xFFFFFFFE
+MAX_BINS: Final = 1 << 24
+MAX_BIN_BYTES: Final = 1 << (BIN_SHIFT + 3)
+MAX_SEGMENTS: Final = 10_000
+MAX_MANIFEST_BYTES: Final = 16 << 20
+MAX_METADATA_BYTES: Final = 1 << 20
+MAX_DICTIONARY_BYTES: Final = 16 << 20
+# The largest zstd window a reader must grant; also what bounds its memory beside the output.
+MAX_WINDOW_BYTES: Final = 128 << 20
+# Larger records are never compressed, so that a reader's default limit admits all that is written.
+MAX_COMPRESSED_RAW_BYTES: Final = 1 << 30
+
+# -- manifest (section 7) ----------------------------------------------------------------------
+FORMAT_NAME: Final = "splitdata"
+SEGMENTS_FOLDER: Final = "segments"
+INDEX_NAME: Final = "index"

@@ -1,0 +1,1 @@
+"""Order: which record comes when, as pure functions of integers and numpy arrays."""

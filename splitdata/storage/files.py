@@ -1,0 +1,267 @@
+"""The operations on files: the one module through which the library changes or reads a disk.
+
+    dataset ──> files.write_at(...) ──> pwrite
+
+Callers name them through the module (``files.sync_data(descriptor)``), so a test replaces any of
+them to fail, to tear a write or to kill the process at an exact byte. Interrupted and short
+operations are finished here; nothing is retried after an error, least of all fsync: a kernel
+may have forgotten the page that it could not write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from splitdata.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "close",
+    "create",
+    "is_regular",
+    "link",
+    "list_names",
+    "lock",
+    "make_directory",
+    "open_existing",
+    "read_at",
+    "remove",
+    "remove_directory",
+    "rename_exclusive",
+    "size_of",
+    "sync_data",
+    "sync_directory",
+    "truncate",
+    "write_at",
+    "write_gathered",
+]
+
+_BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# A symlink in place of a file is refused, a FIFO or device cannot make the open wait.
+_CAUTIOUS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# What Linux takes in one gathered write.
+_MAX_PIECES: Final = 1024
+# Without pread and pwrite (Windows) a position is shared by all threads that use the descriptor.
+_seek_lock = threading.Lock()
+_has_positional = hasattr(os, "pread") and hasattr(os, "pwrite")
+
+
+def create(path: str) -> int:
+    """Make a new file and return its descriptor; FileExistsError if anything has that name."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+
+
+def open_existing(path: str, *, writable: bool = False) -> int:
+    """Open a regular file and return its descriptor.
+
+    Raises:
+        FormatError: If it is a symbolic link, a FIFO, a device, a socket or a directory.
+        OSError: As the system says, FileNotFoundError above all.
+    """
+    try:
+        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _BINARY | _CAUTIOUS)
+    except OSError as error:
+        # ELOOP: a symlink. ENXIO: a socket, or a FIFO without a reader. EISDIR: asked to write a directory.
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise FormatError(f"{path} is no regular file; splitdata opens nothing else", path=path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FormatError(f"{path} is no regular file; splitdata opens nothing else", path=path)
+    return descriptor
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor."""
+    os.close(descriptor)
+
+
+def size_of(descriptor: int) -> int:
+    """Return the length of an open file in bytes."""
+    return os.fstat(descriptor).st_size
+
+
+def is_regular(path: str) -> bool:
+    """Say whether a regular file, not a link to one, has this name."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """Return `length` bytes from `offset` on, fewer only where the file ends."""
+    data = _read_some(descriptor, length, offset)
+    if len(data) == length or not data:
+        return data
+    pieces = [data]
+    missing = length - len(data)
+    while missing and (data := _read_some(descriptor, missing, offset + length - missing)):
+        pieces.append(data)
+        missing -= len(data)
+    return b"".join(pieces)
+
+
+def _read_some(descriptor: int, length: int, offset: int) -> bytes:
+    if _has_positional:
+        return os.pread(descriptor, length, offset)
+    with _seek_lock:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, length)
+
+
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`; the file grows as needed."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        written = _write_some(descriptor, rest, offset)
+        offset += written
+        rest = rest[written:]
+
+
+def _write_some(descriptor: int, data: memoryview, offset: int) -> int:
+    if _has_positional:
+        return os.pwrite(descriptor, data, offset)
+    with _seek_lock:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, data)
+
+
+def write_gathered(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> None:
+    """Write pieces one behind the other at `offset`, without joining them in memory where possible."""
+    if not hasattr(os, "pwritev"):
+        write_at(descriptor, b"".join(pieces), offset)
+        return
+    for start in range(0, len(pieces), _MAX_PIECES):
+        group = pieces[start : start + _MAX_PIECES]
+        total = sum(map(len, group))
+        written = os.pwritev(descriptor, group, offset)
+        if written != total:
+            write_at(descriptor, memoryview(b"".join(group))[written:], offset + written)
+        offset += total
+
+
+def truncate(descriptor: int, length: int) -> None:
+    """Cut a file, or extend it with zeros."""
+    os.ftruncate(descriptor, length)
+
+
+def sync_data(descriptor: int) -> None:
+    """Wait until the bytes of a file, and its length, would survive a loss of power."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # On macOS fsync does not reach the medium.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def sync_directory(path: str) -> None:
+    """Wait until the names in a directory would survive a loss of power."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _BINARY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: str) -> bool:
+    """Make one directory; False if it was there."""
+    try:
+        Path(path).mkdir()
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise
+        return False
+    return True
+
+
+def list_names(path: str) -> list[str]:
+    """Return the names in a directory, in no order."""
+    return os.listdir(path)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name; FileExistsError if it is taken."""
+    os.link(source, target)
+
+
+def link_unnamed(descriptor: int, target: str) -> None:
+    """Give an unnamed file (`create_unnamed`) its name; FileExistsError if it is taken."""
+    # With a directory descriptor given, Python uses linkat with AT_SYMLINK_FOLLOW, as proc(5) asks.
+    folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY | _BINARY)
+    try:
+        name = os.path.basename(target)
+        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def create_unnamed(folder: str) -> int:
+    """Open a file without a name on the file system of `folder`: nothing is left if the process dies.
+
+    Raises:
+        OSError: Where the system or the file system has no such thing.
+    """
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None:
+        raise OSError(errno.EOPNOTSUPP, "no unnamed files on this system", folder)
+    # What O_EXCL means elsewhere it does not mean here; without it the file may be linked later.
+    return os.open(folder, os.O_RDWR | flag | _BINARY, 0o666)
+
+
+def rename_exclusive(source: str, target: str) -> None:
+    """Rename a file where links are not to be had; FileExistsError if the name is taken.
+
+    Only Windows makes this one step. Elsewhere the caller holds a lock.
+    """
+    if os.name != "nt" and os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target)
+
+
+def remove(path: str) -> None:
+    """Remove one name of a file; no error if it is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_directory(path: str) -> None:
+    """Remove an empty directory; no error if it is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path)
+
+
+def lock(descriptor: int) -> bool:
+    """Try to take the lock of an open file for as long as it stays open; True if it is ours.
+
+    Also True where the system or the file system knows no locks: then one writer at a time
+    is the user's to see to.
+    """
+    try:
+        if os.name == "nt":  # pragma: no cover - not on the systems that run the tests
+            import msvcrt
+
+            # One byte far behind any data: Windows locks are mandatory for the bytes they cover.
+            os.lseek(descriptor, 1 << 62, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+    return True

@@ -1,0 +1,89 @@
+"""Names: where the parts of a dataset lie. They are computed; none is ever read from a file.
+
+DIR/manifest.0000000042.json
+    segments/<32 hex>/index
+                      000000.bin
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from splitdata.format import spec
+
+__all__ = ["DatasetPaths", "SegmentPaths"]
+
+_MANIFEST: Final = re.compile(r"manifest\.(\d{10})\.json")
+_SCRATCH: Final = re.compile(r"manifest\.[0-9a-f]{32}\.tmp")
+_SEGMENT: Final = re.compile(r"[0-9a-f]{32}")
+_BIN: Final = re.compile(r"(\d{6,8})\.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPaths:
+    """The files of one segment."""
+
+    folder: str
+
+    @property
+    def index(self) -> str:
+        """The index."""
+        return os.path.join(self.folder, spec.INDEX_NAME)
+
+    def bin(self, bin_index: int) -> str:
+        """One bin; six digits, more where a segment has more than a million bins."""
+        return os.path.join(self.folder, f"{bin_index:06d}.bin")
+
+    @staticmethod
+    def bin_of_name(name: str) -> int | None:
+        """Return the number of the bin that has this name, None if it is no bin's."""
+        match = _BIN.fullmatch(name)
+        return int(match[1]) if match and f"{int(match[1]):06d}.bin" == name else None
+
+    @staticmethod
+    def is_own_name(name: str) -> bool:
+        """Say whether a file of this name can be a segment's."""
+        return name == spec.INDEX_NAME or SegmentPaths.bin_of_name(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPaths:
+    """The files of one dataset directory."""
+
+    folder: str
+
+    def manifest(self, generation: int) -> str:
+        """The manifest with this number."""
+        return os.path.join(self.folder, f"manifest.{generation:010d}.json")
+
+    def scratch(self, token: str) -> str:
+        """Where a manifest is written before it gets its number, on systems without unnamed files."""
+        return os.path.join(self.folder, f"manifest.{token}.tmp")
+
+    @property
+    def segments(self) -> str:
+        """The folder of all segments."""
+        return os.path.join(self.folder, spec.SEGMENTS_FOLDER)
+
+    def segment(self, segment_id: str) -> SegmentPaths:
+        """The files of one segment."""
+        return SegmentPaths(os.path.join(self.segments, segment_id))
+
+    @staticmethod
+    def generation_of_name(name: str) -> int | None:
+        """Return the number of the manifest that has this name, None if it is no manifest's."""
+        match = _MANIFEST.fullmatch(name)
+        return int(match[1]) if match else None
+
+    @staticmethod
+    def is_scratch(name: str) -> bool:
+        """Say whether this is the name of an unfinished manifest."""
+        return _SCRATCH.fullmatch(name) is not None
+
+    @staticmethod
+    def is_segment(name: str) -> bool:
+        """Say whether this can be the folder of a segment."""
+        return _SEGMENT.fullmatch(name) is not None

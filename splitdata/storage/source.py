@@ -1,0 +1,177 @@
+"""Sources: one open file read at random, by mmap where that is safe, by pread elsewhere.
+
+    open_source(path, "mmap")  ->  MappedSource   slices of the page cache, no copy, words as integers
+    open_source(path, "pread") ->  PreadSource    a system call a read; a failing medium is an OSError
+
+With mmap a medium error or a truncation while mapped ends the process, so it is chosen by
+itself only on file systems that are known to be local. Maps are dropped, never closed: a view
+of one stays valid for as long as somebody holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import re
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal
+
+from splitdata.storage import files
+
+__all__ = ["IoMode", "MappedSource", "PreadSource", "choose_io", "descriptor_limit", "open_source"]
+
+IoMode = Literal["mmap", "pread"]
+
+# fmt: off
+_LOCAL_FILE_SYSTEMS: Final = frozenset((
+    "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "hfsplus", "iso9660", "jfs", "msdos",
+    "ntfs", "ntfs3", "overlay", "ramfs", "reiserfs", "squashfs", "tmpfs", "udf", "vfat", "xfs", "zfs",
+))
+# fmt: on
+_WORD_BYTES: Final = 8
+_RWF_NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
+
+
+class MappedSource:
+    """A file mapped into memory, read-only.
+
+    Attributes:
+        size: Bytes of the file when it was opened.
+        map: The mapping itself: slices of it are `bytes`. Empty bytes for an empty file.
+        data: A memoryview of all of it: slices of it are views.
+        words: The whole u64 of it as integers in the machine's order, by `offset // 8`.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor", "data", "map", "size", "words")
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = files.open_existing(path)
+        self.size = files.size_of(self._descriptor)
+        self.map: mmap.mmap | bytes = b""
+        if self.size:
+            self.map = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
+        self.data = memoryview(self.map)
+        self.words = self.data[: self.size // _WORD_BYTES * _WORD_BYTES].cast("Q")
+
+    def __del__(self) -> None:
+        descriptor = getattr(self, "_descriptor", -1)
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a copy of some bytes, fewer where the file ends."""
+        return self.map[offset : offset + length]
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return some bytes without a copy, fewer where the file ends; read-only, valid while held."""
+        return self.data[offset : offset + length]
+
+    def is_resident(self, offset: int) -> bool:
+        """Say whether the byte at `offset` is in memory; True where the system cannot tell."""
+        return _is_resident(self._descriptor, offset)
+
+    def prefetch(self, offset: int, length: int) -> None:
+        """Ask the kernel to read some bytes soon; returns at once."""
+        if isinstance(self.map, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED") and offset < self.size:
+            start = offset - offset % mmap.PAGESIZE
+            self.map.madvise(mmap.MADV_WILLNEED, start, min(offset + length, self.size) - start)
+
+
+class PreadSource:
+    """A file read by positional system calls; the same interface, copies instead of views."""
+
+    __slots__ = ("__weakref__", "_descriptor", "size")
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = files.open_existing(path)
+        self.size = files.size_of(self._descriptor)
+
+    def __del__(self) -> None:
+        descriptor = getattr(self, "_descriptor", -1)
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return some bytes, fewer where the file ends."""
+        return files.read_at(self._descriptor, length, offset)
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return some bytes as a view of a copy."""
+        return memoryview(self.read(offset, length))
+
+    def is_resident(self, offset: int) -> bool:
+        """Say whether the byte at `offset` is in memory; True where the system cannot tell."""
+        return _is_resident(self._descriptor, offset)
+
+    def prefetch(self, offset: int, length: int) -> None:
+        """Ask the kernel to read some bytes soon; returns at once."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+
+
+def open_source(path: str, io: IoMode) -> MappedSource | PreadSource:
+    """Open a regular file for random reads; raises as `files.open_existing` does."""
+    return MappedSource(path) if io == "mmap" else PreadSource(path)
+
+
+def choose_io(folder: str) -> IoMode:
+    """Return how files in a folder are best read: mmap if its file system is known to be local."""
+    return "mmap" if _file_system_of(os.path.realpath(folder)) in _LOCAL_FILE_SYSTEMS else "pread"
+
+
+@lru_cache(maxsize=256)
+def _file_system_of(folder: str) -> str:
+    """Return the type of the file system that holds a folder, empty where that is unknown."""
+    best, kind = "", ""
+    for mount_point, candidate in _mounts():
+        inside = folder == mount_point or folder.startswith(mount_point.rstrip("/") + "/")
+        # Of two mounts on one place the later one is seen.
+        if inside and len(mount_point) >= len(best):
+            best, kind = mount_point, candidate
+    return kind
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """Return place and type of each mount, as proc(5) describes mountinfo."""
+    mounts = []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+            left, _, right = line.partition(" - ")
+            # Blanks and backslashes of the path stand as three octal digits.
+            place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), left.split(" ")[4])
+            mounts.append((place, right.split(" ")[0]))
+    return mounts
+
+
+def _is_resident(descriptor: int, offset: int) -> bool:
+    if _RWF_NOWAIT is None:
+        return True
+    try:
+        os.preadv(descriptor, [bytearray(1)], offset, _RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # The file system does not support the question: then nobody can tell.
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return True
+        raise
+    return True
+
+
+def descriptor_limit() -> int:
+    """Return how many files a reader or writer keeps open at once: a part of what the process may.
+
+    A mapped file holds two descriptors, and the process needs most of its own for other things.
+    """
+    soft = 512
+    if sys.platform != "win32":
+        import resource
+
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if soft == resource.RLIM_INFINITY:
+            soft = 1 << 16
+    return max(4, min(1024, soft // 4))

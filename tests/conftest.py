@@ -1,0 +1,52 @@
+"""What holds for every test: the watchdog around it, and how hypothesis looks for examples.
+
+processes before -> setup -> processes after -> call -> teardown -> no further process left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.watchdog import end_processes, limit_of, processes_left, running_ids, time_limit
+
+# The same examples in every run: a failure is found by the change that causes it. The machines
+# that run the tests are shared, so how long an example takes says nothing.
+settings.register_profile(
+    "default", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+# New examples each time, and many of them.
+settings.register_profile("soak", parent=settings.get_profile("default"), derandomize=False, max_examples=5000)
+settings.load_profile("default")
+
+_BEFORE_SETUP = pytest.StashKey[frozenset[int]]()
+_AFTER_SETUP = pytest.StashKey[frozenset[int]]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Limit the fixtures' setup, and note the processes that fixtures keep for several tests."""
+    item.stash[_BEFORE_SETUP] = running_ids()
+    with time_limit(limit_of(item), spared=item.stash[_BEFORE_SETUP]):
+        yield
+    item.stash[_AFTER_SETUP] = running_ids()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Limit the test itself."""
+    with time_limit(limit_of(item), spared=item.stash[_BEFORE_SETUP]):
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Limit the fixtures' teardown, then end and report every process that the test left."""
+    with time_limit(limit_of(item), spared=item.stash[_BEFORE_SETUP]):
+        yield
+    left = processes_left(item.stash.get(_AFTER_SETUP, item.stash[_BEFORE_SETUP]))
+    if left:
+        end_processes(left)
+        pytest.fail("processes left behind, and ended now: " + "; ".join(f"{p.pid} {p.command}" for p in left))

@@ -1,0 +1,36 @@
+"""The examples: each is short, and runs as it is, in an empty folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, run_python
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+LINE_LIMIT = 80
+
+# It converts real files and shows a part of everything, so it is longer.
+DEMO = "demo.py"
+
+
+def test_there_are_examples_beside_the_demo() -> None:
+    names = [example.name for example in EXAMPLES]
+
+    assert DEMO in names
+    assert len(names) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
+def test_example_runs_in_an_empty_folder(example: Path, tmp_path: Path) -> None:
+    ended = run_python(example, cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.name != DEMO], ids=lambda example: example.name)
+def test_example_is_short(example: Path) -> None:
+    assert len(example.read_text(encoding="utf-8").splitlines()) <= LINE_LIMIT
