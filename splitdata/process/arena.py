@@ -25,11 +25,10 @@ import os
 import secrets
 import sys
 import tempfile
-from typing import Literal
 
-__all__ = ["Arena", "ArenaKind", "default_kind"]
+from splitdata.process.options import ArenaKind
 
-ArenaKind = Literal["memfd", "file", "mapping"]
+__all__ = ["Arena", "default_kind"]
 
 
 def default_kind() -> ArenaKind:

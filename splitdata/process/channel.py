@@ -103,6 +103,16 @@ class Channel(Iterator[BatchType]):
                 self._is_running = False
             return batch
 
+    def begin_close(self) -> None:
+        """Tell the worker to end, without waiting for it; `close` does the rest."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._is_running:
+                    self._handle.begin_close()
+                    self._is_closing = True
+            finally:
+                self._lock.release()
+
     def close(self) -> None:
         """End the worker and give everything back. Batches already handed out stay valid.
 
@@ -199,7 +209,7 @@ class Channel(Iterator[BatchType]):
                 "Free memory, or lower max_bytes.",
                 self.pid,
             )
-        parcel = numpy.empty(size, numpy.uint8)
+        parcel: Any = numpy.empty(size, numpy.uint8)
         self._read_body(memoryview(parcel))
         return parcel
 

@@ -132,9 +132,11 @@ class OwnChild:
 class ServedChild:
     """A child of the fork server. The server ends what is left of its group and reaps it."""
 
-    def __init__(self, pid: int, status: int) -> None:
+    def __init__(self, pid: int, status: int, server: object) -> None:
         self.pid = pid
         self.sentinel: int | None = status
+        # Held until the child has ended: without the server nobody would learn how.
+        self._server: object | None = server
 
     def wait(self, timeout: float) -> bool:
         """Wait until the server says that the process has ended, or has ended itself."""
@@ -157,6 +159,7 @@ class ServedChild:
             return None
         report = os.read(status, COUNT.size)
         os.close(status)
+        self._server = None
         return os.waitstatus_to_exitcode(COUNT.unpack(report)[0]) if len(report) == COUNT.size else None
 
 

@@ -91,7 +91,7 @@ class ForkServer:
                 pid = read_pid(status)
             if not pid:
                 raise OSError(f"the fork server (pid {self.pid}) could not fork a worker")
-            return ServedChild(pid, status)
+            return ServedChild(pid, status, self)
         except BaseException:
             os.close(status)
             if their_status >= 0:

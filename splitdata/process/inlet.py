@@ -1,10 +1,10 @@
 """The consumer's reading end: bytes of the wire -> frames, and parcels -> memory.
 
-    wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
-                           ^begin               ^end
+wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
+                       ^begin               ^end
 
-    `frame()` cuts whole frames; `body()` reads what follows a PARCEL or FAILURE frame straight into
-    memory of its own. Neither waits: the channel does, between calls.
+`frame()` cuts whole frames; `body()` reads what follows a PARCEL or FAILURE frame straight into
+memory of its own. Neither waits: the channel does, between calls.
 """
 
 from __future__ import annotations

@@ -17,14 +17,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from splitdata.process.children import Child, OwnChild
 from splitdata.process.worker import Call, WorkerEnds, forked_main
 
-__all__ = ["StartMethod", "fork_worker", "interrupts_blocked", "interpreter", "parent_to_bind", "spawn_worker"]
-
-StartMethod = Literal["spawn", "forkserver", "fork"]
+__all__ = ["fork_worker", "interrupts_blocked", "interpreter", "parent_to_bind", "spawn_worker"]
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """MpQItr: any generator of batches, running in another process while this one uses the batches.
 
-    MpQItr(generator_function, *args, **kwargs)
-        iter()  -->  a fresh worker process runs generator_function(*args, **kwargs)    start.py
-        next()  <--  its batches, in order, through shared memory                       channel.py
+MpQItr(generator_function, *args, **kwargs)
+    iter()  -->  a fresh worker process runs generator_function(*args, **kwargs)    start.py
+    next()  <--  its batches, in order, through shared memory                       channel.py
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from splitdata.errors import ClosedError
-from splitdata.process.options import ChannelOptions
-from splitdata.process.launch import StartMethod
+from splitdata.process.options import ChannelOptions, StartMethod
 
 __all__ = ["MpQItr"]
 
@@ -34,7 +33,7 @@ class MpQItr(Generic[BatchType]):
     be a lambda, a closure, or defined in a notebook or a script without main guard.
 
     A batch is any nesting of containers with arrays, tensors, or whatever pickles. Arrays and tensors
-    of 8 KiB and more arrive without a copy, are writable, and stay valid for as long as someone holds
+    of 16 KiB and more arrive without a copy, are writable, and stay valid for as long as someone holds
     them. Who keeps so many that half of the shared memory is taken gets copies from then on.
 
     The generator runs at most `max_batches` ahead. What it raises is raised here, after everything
@@ -136,8 +135,11 @@ class MpQItr(Generic[BatchType]):
     def close(self) -> None:
         """End all runs. Batches already handed out stay valid. May be called more than once."""
         self._is_closed = True
-        for running in list(self._running):
-            running.close()
+        runs = list(self._running)
+        for run in runs:
+            run.begin_close()
+        for run in runs:
+            run.close()
         self._server = None
 
     def __enter__(self) -> Self:

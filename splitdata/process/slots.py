@@ -74,7 +74,7 @@ class FreeRanges:
             self._ends.insert(place, end)
 
 
-class _Loan(weakref.ref):  # type: ignore[type-arg]
+class _Loan(weakref.ref[Any]):
     """A weak reference to the array over a slot that knows which slot it was."""
 
     __slots__ = ("offset", "size")
@@ -114,7 +114,7 @@ class Loans:
         """Return the offsets of the slots that came back since the last call."""
         offsets: list[int] = []
         while self._returned:
-            loan: Any = self._returned.popleft()
+            loan = self._returned.popleft()
             if self._out.get(loan.offset) is loan:
                 del self._out[loan.offset]
                 self.bytes_out -= loan.size

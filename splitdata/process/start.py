@@ -1,9 +1,9 @@
 """Puts a worker together: shared memory, pipes, process, job, channel. All of it or nothing.
 
-    call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
-                     |          `---------+-----------+-----------+----------'
-                     |                        launch (spawn, forkserver, fork)
-                     `--job--> note pipe      the worker's ends are closed here
+call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
+                 |          `---------+-----------+-----------+----------'
+                 |                        launch (spawn, forkserver, fork)
+                 `--job--> note pipe      the worker's ends are closed here
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from splitdata.process.arena import Arena
+from splitdata.process.budget import memory_budget
 from splitdata.process.channel import Channel
 from splitdata.process.children import Child
 from splitdata.process.frames import COUNT
 from splitdata.process.handle import WorkerHandle
 from splitdata.process.launch import fork_worker, parent_to_bind, spawn_worker
-from splitdata.process.options import ChannelOptions, memory_budget
+from splitdata.process.options import ChannelOptions
 from splitdata.process.slots import Loans
 from splitdata.process.travel import pack_call
 from splitdata.process.wires import ConsumerWire, MessageWire, PipeWire, new_pipes
@@ -127,7 +128,7 @@ def _make_wire(
         ours, connection = Pipe(duplex=True)
         cleanup.callback(ours.close)
         theirs.callback(connection.close)
-        return connection.fileno(), -1, MessageWire(ours)  # type: ignore[arg-type]
+        return connection.fileno(), -1, MessageWire(ours)
     (data_read, data_write), (notes_read, notes_write) = new_pipes()
     theirs.callback(os.close, data_write)
     theirs.callback(os.close, notes_read)

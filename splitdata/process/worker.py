@@ -23,8 +23,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from splitdata.process.arena import Arena, ArenaKind
+from splitdata.process.arena import Arena
 from splitdata.process.guard import Guard, StopWorker, lead_process_group
+from splitdata.process.options import ArenaKind
 from splitdata.process.outlet import Outlet
 from splitdata.process.travel import unpack_call
 from splitdata.process.wires import Hangup, MessagePort, PipePort, WorkerPort
@@ -103,7 +104,7 @@ def _port(ends: WorkerEnds) -> WorkerPort:
     if ends.notes < 0:
         from multiprocessing import connection
 
-        kind: Any = connection.PipeConnection if sys.platform == "win32" else connection.Connection
+        kind = getattr(connection, "PipeConnection" if sys.platform == "win32" else "Connection")
         return MessagePort(kind(ends.data))
     if hasattr(os, "register_at_fork"):
         # A process forked by the generator must not keep the pipe open after this one has ended.
@@ -188,18 +189,18 @@ def _forget_parent() -> None:
         signal.set_wakeup_fd(-1)
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None:
-        process._children = set()  # type: ignore[attr-defined]
-        util._finalizer_registry.clear()  # type: ignore[attr-defined]
-        util._run_after_forkers()  # type: ignore[attr-defined]
+        process._children = set()
+        util._finalizer_registry.clear()
+        util._run_after_forkers()
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
     # A fresh interpreter would have drawn its own; without this every epoch would repeat the parent's draws.
     numpy_random, torch = sys.modules.get("numpy.random"), sys.modules.get("torch")
     if numpy_random is not None:
-        numpy_random.seed()  # type: ignore[attr-defined]
+        numpy_random.seed()
     if torch is not None:
-        torch.default_generator.seed()  # type: ignore[attr-defined]
+        torch.default_generator.seed()
 
 
 def _leave(code: int, *, by_signal: bool) -> NoReturn:
@@ -207,7 +208,7 @@ def _leave(code: int, *, by_signal: bool) -> NoReturn:
         threading._shutdown()  # type: ignore[attr-defined]
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
-            util._exit_function()  # type: ignore[attr-defined]
+            util._exit_function()
         atexit._run_exitfuncs()
     finally:
         for stream in (sys.stdout, sys.stderr):
