@@ -53,7 +53,7 @@ def _sealed_memory_file(size: int) -> int:
 
 def _unlinked_file(size: int) -> int:
     # TemporaryFile opens exclusively with mode 0600 and leaves no name behind.
-    with tempfile.TemporaryFile(prefix="splitdata-") as file:
+    with tempfile.TemporaryFile(prefix="splitdata-arena-") as file:
         file.truncate(size)
         return os.dup(file.fileno())
 

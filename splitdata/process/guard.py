@@ -68,6 +68,21 @@ def _ask_for_death_signal(parent: int) -> None:
         os._exit(1)
 
 
+def _hold() -> None:
+    # Python forgets in a new process what arrived before it was set up; the kernel does not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _release_to_default() -> None:
+    """Processes forked by the generator get the default back: the group's SIGTERM ends them."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release()
+
+
 class Guard:
     """Arms everything above for the life of the process.
 
@@ -98,7 +113,7 @@ class Guard:
         if hasattr(signal, "SIGTERM"):
             signal.signal(signal.SIGTERM, self._on_terminate)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._disarm_child)
+            os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release_to_default)
 
     def close(self) -> None:
         """Note that the worker is ending: from now on SIGTERM is ignored until the process has ended."""
@@ -109,10 +124,6 @@ class Guard:
         if not self._closing:
             self._closing = True
             raise StopWorker
-
-    def _disarm_child(self) -> None:
-        """Processes forked by the generator get the default back: the group's SIGTERM ends them."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _watch(self) -> None:
         while True:

@@ -38,8 +38,9 @@ class Holdings:
     def now(cls) -> Holdings:
         return cls(
             frozenset(_descriptors()),
-            frozenset(_names(Path("/dev/shm"), "")),
-            frozenset(_names(Path(tempfile.gettempdir()), "splitdata-")),
+            # Names as multiprocessing and torch give them; others share the folder with us.
+            frozenset(_names(Path("/dev/shm"), ("psm_", "wnsm_", "sem.", "torch_"))),
+            frozenset(_names(Path(tempfile.gettempdir()), ("splitdata-arena-", "pymp-"))),
             frozenset(f"{thread.name} {thread.ident}" for thread in threading.enumerate()),
         )
 
@@ -64,8 +65,8 @@ def _descriptors() -> Iterator[tuple[str, str]]:
             continue
 
 
-def _names(folder: Path, prefix: str) -> list[str]:
-    return [entry.name for entry in folder.iterdir() if entry.name.startswith(prefix)] if folder.exists() else []
+def _names(folder: Path, prefixes: tuple[str, ...]) -> list[str]:
+    return [entry.name for entry in folder.iterdir() if entry.name.startswith(prefixes)] if folder.exists() else []
 
 
 @pytest.fixture(autouse=True)
