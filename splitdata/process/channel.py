@@ -80,7 +80,9 @@ class Channel(Iterator[BatchType]):
         self._can_resume = False
         self._has_warned = False
         self._lock = threading.RLock()
-        self._finalizer = weakref.finalize(self, handle.close)
+        self._finalizer = weakref.finalize(self, handle.drop)
+        # At exit the handles are closed together.
+        self._finalizer.atexit = False
         self._flush()
 
     def __iter__(self) -> Self:

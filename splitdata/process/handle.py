@@ -7,19 +7,22 @@
                         4  end its process group, reap, close the lifeline and the rest
         abandon         in a forked child of the consumer: let go of the descriptors, touch nothing else
 
-`close` is called by the iterator, by its finalizer, at exit of the interpreter; an exception in it (a
-second Ctrl-C) turns it into step 3 at once. All live handles are known here, so that at exit all workers
-are told to end before the first is waited for.
+`close` is called by the iterator and at exit of the interpreter; an exception in it (a second Ctrl-C)
+turns it into step 3 at once. The finalizer of an iterator calls `drop`, which waits in a thread: Python
+loses a KeyboardInterrupt that arrives in a finalizer. All live handles are known here, so that at exit
+all workers are told to end before the first is waited for.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import os
 import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +107,7 @@ class WorkerHandle:
         self._stack = stack
         self._use_signals = use_signals
         self._closing_since: float | None = None
+        self._lock = threading.Lock()
         _set_hooks()
         _live[id(self)] = self
 
@@ -115,21 +119,32 @@ class WorkerHandle:
 
     def close(self) -> None:
         """End the worker and give everything back; at most about a second, and only if it is stuck."""
+        with self._lock:
+            if self.is_closed:
+                return
+            try:
+                self.begin_close()
+                since = self._closing_since or 0.0
+                if not self.child.wait(since + _HANGUP_GRACE - time.monotonic()):
+                    if sys.platform != "win32":
+                        self.child.signal(signal.SIGTERM)
+                    self.child.wait(since + _TERMINATE_GRACE - time.monotonic())
+            finally:
+                self._finish()
+
+    def drop(self) -> None:
+        """Close without waiting here: for finalizers."""
         if self.is_closed:
             return
+        self.begin_close()
         try:
-            self.begin_close()
-            since = self._closing_since or 0.0
-            if not self.child.wait(since + _HANGUP_GRACE - time.monotonic()):
-                if sys.platform != "win32":
-                    self.child.signal(signal.SIGTERM)
-                self.child.wait(since + _TERMINATE_GRACE - time.monotonic())
-        finally:
-            self._finish()
+            # Not threading.Thread: a finalizer may run while this thread holds that module's locks.
+            _thread.start_new_thread(self.close, ())
+        except RuntimeError:
+            # The interpreter is ending.
+            self.close()
 
     def _finish(self) -> None:
-        if self.is_closed:
-            return
         self.is_closed = True
         _live.pop(id(self), None)
         if not self.child.wait(0):

@@ -5,6 +5,7 @@
     fork         a copy of this process, on request only: threads and CUDA do not survive it
 
 Each gives the worker exactly the descriptors in WorkerEnds and makes it the leader of its own group.
+Callers hold interrupts back meanwhile: a process that exists must not be forgotten.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from splitdata.process.children import Child, OwnChild
@@ -63,12 +64,10 @@ def spawn_worker(ends: WorkerEnds, *, use_sentinel: bool = True) -> Child:
     if sys.platform == "win32":
         popen = _popen_windows(command, ends)
     else:
-        with interrupts_blocked():
-            popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=ends.descriptors(), process_group=0, close_fds=True
-            )
-            return OwnChild(popen.pid, popen, use_sentinel=use_sentinel)
-    return OwnChild(popen.pid, popen)
+        popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, pass_fds=ends.descriptors(), process_group=0, close_fds=True
+        )
+    return OwnChild(popen.pid, popen, use_sentinel=use_sentinel)
 
 
 def _popen_windows(command: list[str], ends: WorkerEnds) -> subprocess.Popen[bytes]:
@@ -86,13 +85,12 @@ def _popen_windows(command: list[str], ends: WorkerEnds) -> subprocess.Popen[byt
             os.set_handle_inheritable(handle, False)  # type: ignore[attr-defined]
 
 
-def fork_worker(ends: WorkerEnds, call: Call, *, use_sentinel: bool = True) -> Child:
-    """Copy this process; the copy runs the worker and never returns."""
-    with interrupts_blocked():
-        pid = os.fork()
-        if pid == 0:
-            forked_main(ends, call)
-        with contextlib.suppress(OSError):
-            # Both sides do it, so that neither has to wait for the other.
-            os.setpgid(pid, pid)
-        return OwnChild(pid, None, use_sentinel=use_sentinel)
+def fork_worker(ends: WorkerEnds, call: Call, consumer_ends: Sequence[int], *, use_sentinel: bool = True) -> Child:
+    """Copy this process; the copy closes the consumer's ends, runs the worker and never returns."""
+    pid = os.fork()
+    if pid == 0:
+        forked_main(ends, call, consumer_ends)
+    with contextlib.suppress(OSError):
+        # Both sides do it, so that neither has to wait for the other.
+        os.setpgid(pid, pid)
+    return OwnChild(pid, None, use_sentinel=use_sentinel)

@@ -22,7 +22,7 @@ from splitdata.process.channel import Channel
 from splitdata.process.children import Child
 from splitdata.process.frames import COUNT
 from splitdata.process.handle import WorkerHandle
-from splitdata.process.launch import fork_worker, parent_to_bind, spawn_worker
+from splitdata.process.launch import fork_worker, interrupts_blocked, parent_to_bind, spawn_worker
 from splitdata.process.options import ChannelOptions
 from splitdata.process.slots import Loans
 from splitdata.process.travel import pack_call
@@ -79,20 +79,27 @@ def start_worker(
             parent=0 if options.start_method == "forkserver" else parent_to_bind(),
             use_signals=options.use_signals,
         )
-        child = _launch(ends, (function, args, dict(kwargs)), options)
-        handle = WorkerHandle(
-            child,
-            wire,
-            Loans(arena.map) if arena is not None else None,
-            lifeline=lifeline,
-            stack=stack,
-            use_signals=sys.platform == "linux" if options.use_signals is None else options.use_signals,
-        )
-        # From here the handle owns all of ours; theirs are closed on leaving.
-        cleanup.pop_all()
-        with theirs:
-            job = _encode_job(packed, options)
-            return Channel(handle, options, job, arena.size if arena is not None else 0, worker_id)
+        size = arena.size if arena is not None else 0
+        handle: WorkerHandle | None = None
+        try:
+            with interrupts_blocked():
+                child = _launch(ends, (function, args, dict(kwargs)), options, [*wire.descriptors(), lifeline, stack])
+                handle = WorkerHandle(
+                    child,
+                    wire,
+                    Loans(arena.map) if arena is not None else None,
+                    lifeline=lifeline,
+                    stack=stack,
+                    use_signals=sys.platform == "linux" if options.use_signals is None else options.use_signals,
+                )
+                # The handle owns all of ours now, the worker has its own.
+                cleanup.pop_all()
+                theirs.close()
+                return Channel(handle, options, _encode_job(packed, options), size, worker_id)
+        except BaseException:
+            if handle is not None:
+                handle.close()
+            raise
     raise AssertionError("unreachable")
 
 
@@ -160,9 +167,9 @@ def _inheritable(descriptor: int) -> int:
     return descriptor
 
 
-def _launch(ends: WorkerEnds, call: Call, options: ChannelOptions) -> Child:
+def _launch(ends: WorkerEnds, call: Call, options: ChannelOptions, consumer_ends: list[int]) -> Child:
     if options.start_method == "fork":
-        return fork_worker(ends, call, use_sentinel=options.use_sentinel)
+        return fork_worker(ends, call, consumer_ends, use_sentinel=options.use_sentinel)
     if options.start_method == "forkserver":
         from splitdata.process.forkserver import ForkServer
 

@@ -61,6 +61,9 @@ class ConsumerWire(Protocol):
     def wait(self, sentinel: int | None, timeout: float | None, *, writing: bool) -> int | None:
         """Wait for bytes, for the sentinel, or for room to write: READY, ENDED, or None when the time is over."""
 
+    def descriptors(self) -> list[int]:
+        """What a forked worker must close."""
+
     def close(self) -> None:
         """Close this end: the worker sees a Hangup."""
 
@@ -130,6 +133,10 @@ class PipeWire:
         if not ready:
             return None
         return ENDED if any(descriptor == sentinel for descriptor, _ in ready) else READY
+
+    def descriptors(self) -> list[int]:
+        """Both pipes."""
+        return [self._data, self._notes]
 
     def close(self) -> None:
         """Close both pipes."""
@@ -218,6 +225,10 @@ class MessageWire:
         if not ready:
             return None
         return ENDED if sentinel in ready else READY
+
+    def descriptors(self) -> list[int]:
+        """The connection's one."""
+        return [self._connection.fileno()]
 
     def close(self) -> None:
         """Close the connection."""

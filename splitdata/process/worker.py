@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from splitdata.process.arena import Arena
@@ -65,9 +65,11 @@ def spawned_main(encoded: str) -> NoReturn:
     main(WorkerEnds(*json.loads(encoded)), None)
 
 
-def forked_main(ends: WorkerEnds, call: Call | None) -> NoReturn:
+def forked_main(ends: WorkerEnds, call: Call | None, consumer_ends: Sequence[int] = ()) -> NoReturn:
     """Run a worker in a process just forked: first forget what belonged to the parent."""
     try:
+        # Above all its end of our lifeline, which must end with the parent alone.
+        _close_all(consumer_ends)
         _forget_parent()
         main(ends, call)
     finally:
@@ -112,7 +114,7 @@ def _port(ends: WorkerEnds) -> WorkerPort:
     return PipePort(ends.data, ends.notes)
 
 
-def _close_all(descriptors: tuple[int, ...]) -> None:
+def _close_all(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
             os.close(descriptor)
