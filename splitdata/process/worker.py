@@ -202,6 +202,8 @@ def _forget_parent() -> None:
     if numpy_random is not None:
         numpy_random.seed()
     if torch is not None:
+        # Its OpenMP threads did not survive the fork; waiting for them would hang.
+        torch.set_num_threads(1)
         torch.default_generator.seed()
 
 

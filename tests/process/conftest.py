@@ -40,7 +40,7 @@ class Holdings:
             frozenset(_descriptors()),
             # Names as multiprocessing and torch give them; others share the folder with us.
             frozenset(_names(Path("/dev/shm"), ("psm_", "wnsm_", "sem.", "torch_"))),
-            frozenset(_names(Path(tempfile.gettempdir()), ("splitdata-arena-", "pymp-"))),
+            frozenset(_names(Path(tempfile.gettempdir()), ("splitdata-arena-",))),
             frozenset(f"{thread.name} {thread.ident}" for thread in threading.enumerate()),
         )
 
