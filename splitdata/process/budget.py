@@ -44,7 +44,7 @@ def _room_in_cgroups(root: Path, membership: Path) -> list[int]:
     except OSError:
         return rooms
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers == "":
             base, limit_name, usage_name = root, "memory.max", "memory.current"
         elif "memory" in controllers.split(","):

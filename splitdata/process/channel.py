@@ -23,7 +23,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
 from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError, WorkerTimeoutError
 from splitdata.process import frames
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from splitdata.process.options import ChannelOptions
 
 __all__ = ["Channel"]
+
+# A batch, or memory that holds one: its type is the user's.
+Anything: TypeAlias = Any
 
 BatchType = TypeVar("BatchType")
 
@@ -157,7 +160,7 @@ class Channel(Iterator[BatchType]):
             raise ClosedError("this iterator belongs to the process that forked this one: start another one here")
         raise ClosedError(f"this iterator was {self._ended} after {self.num_received} batches: start another one")
 
-    def _receive(self) -> Any:
+    def _receive(self) -> Anything:
         if self._handle.loans is not None and self._handle.loans.has_returns:
             self._send_notes()
         while True:
@@ -181,7 +184,7 @@ class Channel(Iterator[BatchType]):
             else:
                 raise WorkerError(f"the worker's pipe carries something else: a frame of kind {kind}", pid=self.pid)
 
-    def _hand_out(self, load: Callable[..., Any], *source: Any) -> Any:
+    def _hand_out(self, load: Callable[..., Any], *source: Anything) -> Anything:
         self._num_taken += 1
         if self._num_taken >= self._note_every:
             self._send_notes()
@@ -193,7 +196,7 @@ class Channel(Iterator[BatchType]):
         self.num_received += 1
         return batch
 
-    def _open_slot(self, offset: int, size: int) -> Any:
+    def _open_slot(self, offset: int, size: int) -> Anything:
         loans = self._handle.loans
         if loans is None:
             raise WorkerError("the worker speaks of shared memory that there is not", pid=self.pid)
@@ -201,7 +204,7 @@ class Channel(Iterator[BatchType]):
         slot = loans.lend(offset, size)
         return _open_parcel(slot.copy() if copies else slot)
 
-    def _read_parcel(self, size: int, reason: int) -> Any:
+    def _read_parcel(self, size: int, reason: int) -> Anything:
         import numpy
 
         if reason == NO_MEMORY and not self._has_warned:
@@ -333,7 +336,7 @@ class Channel(Iterator[BatchType]):
         )
 
 
-def _open_parcel(parcel: Any) -> Any:
+def _open_parcel(parcel: Anything) -> Anything:
     pickled, *buffers = frames.read_table(memoryview(parcel))
     views = [memoryview(parcel[begin:end]) for begin, end in buffers]
     return load_batch(memoryview(parcel[slice(*pickled)]), views)

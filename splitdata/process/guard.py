@@ -21,7 +21,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from pathlib import Path
+from types import FrameType
 
 __all__ = ["Guard", "StopWorker", "lead_process_group"]
 
@@ -100,7 +101,7 @@ class Guard:
         self.terminated = False
         if use_signals is None:
             use_signals = sys.platform == "linux"
-        if use_signals and os.path.isdir("/proc/self/fd"):
+        if use_signals and Path("/proc/self/fd").is_dir():
             _arm_kernel(lifeline)
             faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
             if _is_ended(lifeline):
@@ -119,7 +120,7 @@ class Guard:
         """Note that the worker is ending: from now on SIGTERM is ignored until the process has ended."""
         self._closing = True
 
-    def _on_terminate(self, number: int, frame: Any) -> None:
+    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
         self.terminated = True
         if not self._closing:
             self._closing = True

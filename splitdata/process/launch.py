@@ -23,7 +23,7 @@ from typing import Any
 from splitdata.process.children import Child, OwnChild
 from splitdata.process.worker import Call, WorkerEnds, forked_main
 
-__all__ = ["fork_worker", "interrupts_blocked", "interpreter", "parent_to_bind", "spawn_worker"]
+__all__ = ["fork_worker", "interpreter", "interrupts_blocked", "parent_to_bind", "spawn_worker"]
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def interpreter(statement: str, argument: str) -> list[str]:
     if not sys.executable or getattr(sys, "frozen", False):
         raise RuntimeError("sys.executable is not a Python interpreter: use start_method='fork'")
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    path = ascii([entry for entry in sys.path if isinstance(entry, str)])
+    path = ascii(list(map(str, sys.path)))
     code = f"import sys; argument = sys.argv.pop(); sys.path[:] = {path}; {statement}"
     return [sys.executable, *flags, "-c", code, argument]
 

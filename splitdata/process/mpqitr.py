@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from splitdata.errors import ClosedError
 from splitdata.process.options import ChannelOptions, StartMethod
@@ -19,6 +19,8 @@ from splitdata.process.options import ChannelOptions, StartMethod
 __all__ = ["MpQItr"]
 
 BatchType = TypeVar("BatchType")
+# Whatever the user's function takes.
+Argument: TypeAlias = Any
 Arguments = ParamSpec("Arguments")
 
 
@@ -51,7 +53,9 @@ class MpQItr(Generic[BatchType]):
         TypeError: From `iter()`: part of the call cannot be sent to a process. None was started.
     """
 
-    def __init__(self, generator_function: Callable[..., Iterable[BatchType]], /, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, generator_function: Callable[..., Iterable[BatchType]], /, *args: Argument, **kwargs: Argument
+    ) -> None:
         self._set_up(ChannelOptions(), generator_function, args, kwargs)
 
     def _set_up(

@@ -22,7 +22,7 @@ from splitdata.errors import WorkerError
 __all__ = ["WorkerTraceback", "rebuild", "report"]
 
 
-class WorkerTraceback(Exception):  # noqa: N818 - it is shown as a cause, not raised alone
+class WorkerTraceback(Exception):
     """The traceback of an error as the worker printed it; the cause of the error that the consumer sees."""
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from splitdata.process.arena import Arena
@@ -110,7 +111,7 @@ def _encode_job(packed: bytes | None, options: ChannelOptions) -> bytes:
             "max_batches": options.max_batches,
             "path": list(sys.path),
             "argv": list(sys.argv),
-            "cwd": os.getcwd(),
+            "cwd": str(Path.cwd()),
         }
     )
     return COUNT.pack(len(job)) + job

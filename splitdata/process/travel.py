@@ -15,11 +15,14 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from splitdata.process.explain import find_unpicklable
 
 __all__ = ["pack_call", "unpack_call"]
+
+# Functions and classes of the user.
+Anything: TypeAlias = Any
 
 
 def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
@@ -54,19 +57,19 @@ def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
 class _CallUnpickler(pickle.Unpickler):
     """Takes note of the classes that cloudpickle makes."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> Anything:
         """Import by name; let the makers of classes show what they make."""
         found = super().find_class(module, name)
         if module == "cloudpickle.cloudpickle" and name.startswith("_make_skeleton_"):
 
-            def make(*args: Any) -> Any:
+            def make(*args: Anything) -> Anything:
                 return _put_into_main(found(*args))
 
             return make
         return found
 
 
-def _put_into_main(cls: Any) -> Any:
+def _put_into_main(cls: Anything) -> Anything:
     main = sys.modules["__main__"]
     name = cls.__qualname__
     if cls.__module__ == "__main__" and "." not in name and not hasattr(main, name):

@@ -45,7 +45,7 @@ ENDED = 2
 _PIPE_BYTES = 256 * 1024
 
 
-class Hangup(Exception):  # noqa: N818 - an event, not an error
+class Hangup(Exception):
     """The consumer has closed its end."""
 
 

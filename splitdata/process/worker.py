@@ -191,7 +191,7 @@ def _forget_parent() -> None:
         signal.set_wakeup_fd(-1)
     process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
     if process is not None and util is not None:
-        process._children = set()
+        vars(process)["_children"] = set()
         util._finalizer_registry.clear()
         util._run_after_forkers()
     nowhere = os.open(os.devnull, os.O_RDONLY)

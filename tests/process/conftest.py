@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +90,18 @@ def _left(before: Holdings) -> list[str]:
     return Holdings.now().beyond(before)
 
 
+@pytest.fixture
+def report() -> Callable[[str], None]:
+    """Return a function that shows a figure, with -s."""
+
+    def write(text: str) -> None:
+        sys.stdout.write(f"\n{text}")
+
+    return write
+
+
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
+def fork_server() -> ForkServer:
     """One fork server for all tests that need one: starting it is what takes long."""
     server = prepare_server(ChannelOptions(start_method="forkserver"))
     assert isinstance(server, ForkServer)

@@ -1,6 +1,6 @@
 """Finding every process that a program of a test started, also those that no longer have a parent.
 
-    start(token) -> environment with a mark -> inherited by all descendants -> /proc/<pid>/environ
+start(token) -> environment with a mark -> inherited by all descendants -> /proc/<pid>/environ
 """
 
 from __future__ import annotations

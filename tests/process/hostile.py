@@ -20,12 +20,12 @@ class HoldsALock(Exception):
 
 
 class ReduceRaises(Exception):
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         raise RuntimeError("not me")
 
 
 class ReduceLies(Exception):
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         return str, ("not an exception",)
 
 
@@ -47,7 +47,7 @@ class ChangesOnTheWay(Exception):
     def __str__(self) -> str:
         return self.text
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         return ChangesOnTheWay, ()
 
 
@@ -61,13 +61,13 @@ class RefusesAttributes(Exception):
 
 
 class ExitsWhenRebuilt(Exception):
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         return exit_process, (os.getpid(),)
 
 
 class LiesAboutItsClass(Exception):
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # noqa: D105
+    def __class__(self) -> type:
         return StopIteration
 
 
@@ -164,7 +164,7 @@ SURVIVING = [str_raises, repr_raises, no_ordinary_exception, refuses_attributes,
 class RaisesOnArrival:
     """Yielded as a batch; raises where it is unpickled."""
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Any, ...]:
         return divmod, (1, 0)
 
 

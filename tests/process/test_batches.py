@@ -7,7 +7,7 @@ import datetime
 import pickle
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ from hypothesis.extra import numpy as hnp
 from splitdata.process.batches import INLINE_BYTES, BatchPickler, load_batch
 from splitdata.process.mpqitr import MpQItr
 
-Anything = Any
+# Whatever nests.
+Anything: TypeAlias = Any
+
 Pair = namedtuple("Pair", "left right")
 
 
@@ -29,13 +31,13 @@ class Sample:
     label: Any
 
 
-def round_trip(batch: Any) -> Any:
+def round_trip(batch: Anything) -> Anything:
     """Send a batch through pickle and buffers, each buffer copied as into a slot."""
     pickled, buffers = BatchPickler().dump(batch)
     return load_batch(pickled, [memoryview(bytearray(buffer)) for buffer in buffers])
 
 
-def equal(left: Any, right: Any) -> bool:
+def equal(left: Anything, right: Anything) -> bool:
     """Compare batches deeply: types, dtypes, shapes, and NaN as equal to itself."""
     if type(left) is not type(right):
         return False
@@ -94,7 +96,7 @@ BATCHES = st.recursive(
 
 
 @given(BATCHES)
-def test_any_nesting_is_the_same_after_pickle_and_buffers(batch: Any) -> None:
+def test_any_nesting_is_the_same_after_pickle_and_buffers(batch: Anything) -> None:
     assert equal(round_trip(batch), batch)
 
 

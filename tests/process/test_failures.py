@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_worker_that_is_interrupted_raises_keyboard_interrupt_here(method: Start
     assert isinstance(error.__cause__, WorkerTraceback)
 
 
-def test_worker_that_cannot_start_is_a_crash_that_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_worker_that_cannot_start_is_a_crash_that_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\nexit 7\n")
     broken.chmod(0o755)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -21,6 +22,9 @@ from tests.command import ROOT
 from tests.process.family import environment, new_mark, seconds_until_gone
 from tests.process.generators import is_mixed, mixed, stuck, then_exit
 
+# Options of every type.
+Anything: TypeAlias = Any
+
 FALLBACKS: dict[str, dict[str, Any]] = {
     "temporary file": {"arena_kind": "file"},
     "watching thread": {"use_signals": False},
@@ -30,7 +34,7 @@ FALLBACKS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(function: Any, *args: Any, **options: Any) -> Channel[Any]:
+def run(function: Anything, *args: Anything, **options: Anything) -> Channel[Any]:
     return start_worker(function, args, {}, ChannelOptions(**options))
 
 
@@ -51,7 +55,7 @@ def test_fallback_carries_batches_of_all_sizes(name: str, method: str) -> None:
 @pytest.mark.parametrize("name", FALLBACKS)
 def test_fallback_notices_a_dead_worker_after_all_batches(name: str, how: str) -> None:
     running = run(then_exit, 20, how, **FALLBACKS[name])
-    received = []
+    received: list[int] = []
     with pytest.raises(WorkerCrashedError) as caught:
         received.extend(running)
 
@@ -109,11 +113,11 @@ def test_without_memfd_a_temporary_file_is_used(monkeypatch: pytest.MonkeyPatch)
 def test_on_windows_a_named_mapping_is_made_and_attached_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, str]] = []
 
-    def map_named(size: int, name: str) -> Any:
+    def map_named(size: int, name: str) -> Anything:
         made.append((size, name))
-        return arena.mmap.mmap(-1, size)
+        return mmap.mmap(-1, size)
 
-    monkeypatch.setattr(arena.sys, "platform", "win32")
+    monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setattr(arena, "_map_named", map_named)
     ours = Arena.create(5000)
     theirs = Arena.attach(ours.kind, ours.size, ours.handle)
@@ -140,11 +144,11 @@ def test_shared_memory_that_cannot_be_made_is_one_warning(
     assert "come through the pipe" in caplog.text
 
 
-def full_machine(n: int, size: int) -> Any:
+def full_machine(n: int, size: int) -> Anything:
     def refuse(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    os.posix_fallocate = refuse  # type: ignore[assignment]
+    os.posix_fallocate = refuse
     return mixed(n, size)
 
 

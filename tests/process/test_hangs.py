@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def test_close_ends_a_worker_that_hangs(method: StartMethod, how: str) -> None:
         os.kill(running.pid, 0)
 
 
-def test_generator_runs_its_finally_blocks_when_the_loop_is_left(tmp_path: Any) -> None:
+def test_generator_runs_its_finally_blocks_when_the_loop_is_left(tmp_path: Path) -> None:
     def careful(place: str, how: str) -> Iterator[int]:
         try:
             yield 0

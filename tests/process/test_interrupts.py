@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -47,7 +47,7 @@ def run_at_terminal(method: str, what: str, mark: str) -> tuple[subprocess.Popen
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(slave)
     return program, master
@@ -66,7 +66,9 @@ def read_until(master: int, word: bytes, seconds: float) -> bytes:
 
 
 @pytest.mark.parametrize("trials", [pytest.param(9, id="few"), pytest.param(100, id="many", marks=pytest.mark.soak)])
-def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(trials: int, record_property: Any) -> None:
+def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(
+    trials: int, report: Callable[[str], None]
+) -> None:
     chance = random.Random("ctrl-c")
     slowest = 0.0
     for trial in range(trials):
@@ -95,6 +97,4 @@ def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(trials: i
             if program.poll() is None:
                 program.kill()
                 program.wait()
-    record_property("interrupts", trials)
-    record_property("slowest_exit_seconds", slowest)
-    print(f"\n{trials} interrupts, the program ended after at most {slowest:.2f} s")
+    report(f"{trials} interrupts, the program ended after at most {slowest:.2f} s")

@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -33,18 +33,20 @@ def assert_prefix_then_crash(running: Iterator[dict[str, Any]], n: int) -> tuple
         for batch in running:
             assert is_mixed(batch, received)
             received += 1
-    except WorkerCrashedError as error:
-        assert error.items_received == received
-        assert error.exit_code == -signal.SIGKILL
-        return received, error
-    assert received == n
-    return received, None
+    except WorkerCrashedError as caught:
+        error = caught
+    else:
+        assert received == n
+        return received, None
+    assert error.items_received == received
+    assert error.exit_code == -signal.SIGKILL
+    return received, error
 
 
 @pytest.mark.parametrize("trials", TRIALS)
 @pytest.mark.parametrize("method", METHODS)
 def test_worker_killed_at_a_random_moment_gives_a_prefix_and_a_crash(
-    method: StartMethod, trials: int, fork_server: ForkServer, record_property: Any
+    method: StartMethod, trials: int, fork_server: ForkServer, report: Callable[[str], None]
 ) -> None:
     chance = random.Random(f"moments {method}")
     latest = 0.0
@@ -74,16 +76,14 @@ def test_worker_killed_at_a_random_moment_gives_a_prefix_and_a_crash(
         finally:
             killer.cancel()
             killer.join()
-    record_property("kills", crashes)
-    record_property("slowest_notice_seconds", latest)
-    print(f"\n{method}: {crashes} kills at random moments in {trials} trials, noticed after at most {latest:.3f} s")
+    report(f"{method}: {crashes} kills at random moments in {trials} trials, noticed after at most {latest:.3f} s")
     assert crashes >= trials // 3
 
 
 @pytest.mark.parametrize("trials", TRIALS)
 @pytest.mark.parametrize("method", METHODS)
 def test_worker_killed_in_the_middle_of_a_message_gives_the_batches_before_it(
-    method: StartMethod, trials: int, fork_server: ForkServer, record_property: Any
+    method: StartMethod, trials: int, fork_server: ForkServer, report: Callable[[str], None]
 ) -> None:
     chance = random.Random(f"bytes {method}")
     for trial in range(trials):
@@ -95,8 +95,7 @@ def test_worker_killed_in_the_middle_of_a_message_gives_the_batches_before_it(
         received, error = assert_prefix_then_crash(iter(options(killed_at_byte, limit, 30, size)), 30)
         assert error is not None, (limit, size)
         assert received < 30
-    record_property("kills", trials)
-    print(f"\n{method}: {trials} kills at a byte of the stream")
+    report(f"{method}: {trials} kills at a byte of the stream")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -135,7 +134,9 @@ def wait_until_gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("trials", [pytest.param(20, id="few"), pytest.param(200, id="many", marks=pytest.mark.soak)])
-def test_break_at_a_random_batch_leaves_nothing(trials: int, fork_server: ForkServer) -> None:
+def test_break_at_a_random_batch_leaves_nothing(
+    trials: int, fork_server: ForkServer, report: Callable[[str], None]
+) -> None:
     chance = random.Random("breaks")
     for trial in range(trials):
         # Fresh interpreters take longer, so they come less often.
@@ -146,4 +147,4 @@ def test_break_at_a_random_batch_leaves_nothing(trials: int, fork_server: ForkSe
             assert is_mixed(batch, number)
             if number == stop:
                 break
-    print(f"\n{trials} breaks")
+    report(f"{trials} breaks")

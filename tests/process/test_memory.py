@@ -6,13 +6,16 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
 from splitdata.process.mpqitr import MpQItr
 from tests.process.generators import arrays, is_mixed, mixed
+
+# Arrays of every type.
+Anything: TypeAlias = Any
 
 MIB = 1 << 20
 
@@ -27,7 +30,7 @@ def addresses(mark: str) -> list[tuple[int, int]]:
     return places
 
 
-def is_shared(array: Any) -> bool:
+def is_shared(array: Anything) -> bool:
     """Tell whether an array lies in a block of shared memory."""
     place = array.__array_interface__["data"][0]
     return any(begin <= place < end for begin, end in addresses("memfd:splitdata"))
@@ -141,7 +144,7 @@ def test_held_slots_that_cover_every_hole_do_not_stop_the_stream() -> None:
         for number in range(400):
             yield np.full(20_000 if number % 2 else 300_000, number, np.uint16)
 
-    kept = {}
+    kept: dict[int, Any] = {}
     for number, batch in enumerate(MpQItr.options(start_method="fork", max_bytes=2 * MIB)(alternating)):
         assert (batch == number).all()
         if number % 7 == 1 and len(kept) < 20:
@@ -166,9 +169,9 @@ def test_batch_that_refers_to_itself_gives_its_slot_back() -> None:
 
 def test_generator_may_reuse_its_buffer() -> None:
     def reusing(n: int) -> Iterator[dict[str, Any]]:
-        batch = {"x": np.zeros(50_000, np.int64), "n": [0]}
+        batch: dict[str, Any] = {"x": np.zeros(50_000, np.int64), "n": [0]}
         for number in range(n):
-            batch["x"][:] = number  # type: ignore[index,call-overload]
+            batch["x"][:] = number
             batch["n"][0] = number
             yield batch
 

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -76,7 +76,7 @@ def test_killed_parent_takes_its_workers_along(method: str, what: str, how: str)
 @pytest.mark.parametrize("how", ["kill", "killpg"])
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_parent_killed_at_a_random_moment_leaves_nothing(
-    method: str, how: str, trials: int, record_property: Any
+    method: str, how: str, trials: int, report: Callable[[str], None]
 ) -> None:
     chance = random.Random(f"{method} {how}")
     slowest = 0.0
@@ -89,16 +89,15 @@ def test_parent_killed_at_a_random_moment_leaves_nothing(
         taken = seconds_until_gone(mark, 5.0)
         assert taken < 5.0, members(mark)
         slowest = max(slowest, taken)
-    record_property("deaths", trials)
-    record_property("slowest_seconds", slowest)
-    print(f"\n{method} {how}: {trials} deaths, all gone after at most {slowest:.3f} s")
+    report(f"{method} {how}: {trials} deaths, all gone after at most {slowest:.3f} s")
 
 
 @pytest.mark.parametrize("what", ["sleep", "holding the GIL"])
 def test_parent_killed_while_a_sibling_holds_its_descriptors_takes_its_worker_along(what: str, tmp_path: Path) -> None:
     # A sibling forked by C code that never ran Python's hooks keeps the lifeline open: the death signal is left.
     source = PROGRAM.replace(
-        'print("ready"', 'import ctypes; pid = ctypes.PyDLL(None).fork()\nif pid == 0: ctypes.PyDLL(None).sleep(600)\nprint("ready"'
+        'print("ready"',
+        'import ctypes; pid = ctypes.PyDLL(None).fork()\nif pid == 0: ctypes.PyDLL(None).sleep(600)\nprint("ready"',
     )
     mark = new_mark()
     program = subprocess.Popen(

@@ -119,7 +119,7 @@ def test_generator_may_use_a_data_loader_with_processes(method: StartMethod) -> 
     def loading() -> Iterator[Any]:
         from torch.utils.data import DataLoader
 
-        yield from DataLoader(list(range(40)), batch_size=10, num_workers=2)  # type: ignore[arg-type]
+        yield from DataLoader(list(range(40)), batch_size=10, num_workers=2)
 
     received = list(MpQItr.options(start_method=method)(loading))
 
