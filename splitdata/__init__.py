@@ -17,8 +17,14 @@ imported from deeper down may change without notice.
 """
 
 from splitdata._version import __version__
+from splitdata.convert.choose import open_source
+from splitdata.convert.conversion import ConversionProgress, ConversionReport, convert
+from splitdata.convert.source import RecordSource
+from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
+from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.split_data import write_split_data
+from splitdata.dataset.verify import VerifyReport, verify
 from splitdata.dataset.writer import SplitWriter
 from splitdata.errors import (
     BadMagicError,
@@ -31,6 +37,7 @@ from splitdata.errors import (
     ManifestError,
     MissingBinError,
     RecordTooLargeError,
+    SourceError,
     SplitDataError,
     StateMismatchError,
     TruncatedFileError,
@@ -42,26 +49,38 @@ from splitdata.errors import (
 from splitdata.format.spec import FORMAT_VERSION
 
 __all__ = [
-    "FORMAT_VERSION",
     "BadMagicError",
     "CacheError",
     "ClosedError",
+    "ConversionProgress",
+    "ConversionReport",
     "CorruptRecordError",
+    "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
+    "FORMAT_VERSION",
+    "Finding",
     "FormatError",
     "ManifestError",
     "MissingBinError",
+    "RecordSource",
     "RecordTooLargeError",
+    "SegmentDescription",
+    "SourceError",
     "SplitDataError",
     "SplitDataLoader",
     "SplitWriter",
     "StateMismatchError",
     "TruncatedFileError",
     "UnsupportedVersionError",
+    "VerifyReport",
     "WorkerCrashedError",
     "WorkerError",
     "WorkerTimeoutError",
     "__version__",
+    "convert",
+    "describe",
+    "open_source",
+    "verify",
     "write_split_data",
 ]

@@ -12,6 +12,7 @@
     |- DatasetExistsError (FileExistsError)
     |- RecordTooLargeError (ValueError)
     |- ClosedError (ValueError)
+    |- SourceError (ValueError)               what is to be converted is damaged, or of another kind
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
     |- CacheError
     `- WorkerError (RuntimeError)
@@ -41,6 +42,7 @@ __all__ = [
     "ManifestError",
     "MissingBinError",
     "RecordTooLargeError",
+    "SourceError",
     "SplitDataError",
     "StateMismatchError",
     "TruncatedFileError",
@@ -159,6 +161,22 @@ class RecordTooLargeError(SplitDataError, ValueError):
 
 class ClosedError(SplitDataError, ValueError):
     """The object was closed, or a failure has ended its use."""
+
+
+class SourceError(SplitDataError, ValueError):
+    """What is to be converted is damaged, ends too early, or is not of the kind that it was said to be.
+
+    Attributes:
+        path: The file, folder or function that is read, where one is known.
+        position: Number of the record in its source, from 0, where one is known.
+    """
+
+    def __init__(
+        self, message: str, *, path: str | os.PathLike[str] | None = None, position: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = None if path is None else os.fspath(path)
+        self.position = position
 
 
 class StateMismatchError(SplitDataError, ValueError):

@@ -7,7 +7,6 @@ made with its header where the bin is new
 from __future__ import annotations
 
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from splitdata.format.bins import BinHeader
@@ -65,6 +64,9 @@ class BinFiles:
                 for descriptor in descriptors:
                     files.sync_data(descriptor)
                 continue
+            # Imported here, as `import splitdata` is to load no more than it must, and readers never need it.
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(min(_SYNC_THREADS, len(descriptors))) as pool:
                 list(pool.map(files.sync_data, descriptors))
         self._dirty.clear()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["FramedChunk", "frame_chunk"]
 
 _U64: Final = np.uint64
+# From this mean length on, records go to the kernel as they are, many in one call.
+_GATHERED_MEAN_BYTES: Final = 4096
 _ZEROS: Final = tuple(bytes(length) for length in range(max(spec.ALIGNMENTS)))
 
 
@@ -86,7 +88,7 @@ def frame_chunk(
     steps = _U64(alignment)
     footprints = (stored_lengths + _U64(spec.FRAME_HEADER_BYTES) + steps - _U64(1)) // steps * steps
     offsets, column_sums = _offsets(footprints, columns, ends[bins])
-    row_bins = np.resize(bins, num_records)
+    row_bins = np.tile(bins, -(-num_records // columns))[:num_records]
     headers = pack_headers(
         salts=salts[row_bins],
         offsets=offsets,
@@ -137,6 +139,8 @@ def _pieces(
             [_equal_frames(stored[column::columns], headers[column::columns], int(paddings[0]))]
             for column in range(columns)
         ]
+    # Joining copies every byte once more, handing over many pieces costs time for each of them.
+    is_joined = sum(map(len, stored)) < _GATHERED_MEAN_BYTES * len(stored)
     pieces: list[list[bytes | memoryview]] = []
     for column in range(columns):
         payloads = stored[column::columns]
@@ -144,7 +148,7 @@ def _pieces(
         parts[0::3] = _rows_as_bytes(headers[column::columns])
         parts[1::3] = payloads
         parts[2::3] = map(_ZEROS.__getitem__, paddings[column::columns].tolist())
-        pieces.append([b"".join(parts)])
+        pieces.append([b"".join(parts)] if is_joined else list(filter(None, parts)))
     return pieces
 
 

@@ -12,10 +12,11 @@ free only since its rivals have gone far beyond it.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from splitdata.errors import DatasetExistsError, ManifestError
+from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest
 from splitdata.storage import files
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from splitdata.dataset.segment_writer import SegmentWriter
 
 __all__ = ["Committer", "MovedError"]
+
+_logger = logging.getLogger(__name__)
 
 
 class MovedError(Exception):
@@ -90,7 +93,7 @@ class Committer:
                         f"`splitdata compact {self._directory.folder}` joins them"
                     )
                 first = first if listed is None else listed
-                segment.sync(first_position=first, durable=self._durable)
+                segment.sync(first_position=first, durable=self._durable, is_first_commit=current is None)
                 base = base.with_segment(segment.info())
             if self._publish(base, segment):
                 self._finish(base, current)
@@ -103,6 +106,10 @@ class Committer:
                 raise ManifestError(f"{self._directory.folder}: its manifests were removed while this writer worked")
             return Manifest(generation=1, dataset_id=self._dataset_id, metadata=self._metadata)
         generation = current.generation + 1
+        if generation > spec.MAX_GENERATION:
+            raise ManifestError(
+                f"{self._directory.folder} is at generation {current.generation}, the last there is; copy its records"
+            )
         if self.manifest is None:
             if self._creates:
                 raise DatasetExistsError(
@@ -134,10 +141,18 @@ class Committer:
     def _finish(self, manifest: Manifest, replaced: Manifest | None) -> None:
         is_first = self.manifest is None
         self.manifest = manifest
-        if is_first and self._replaces and replaced is not None:
-            for old in replaced.segments:
-                self._directory.remove_segment(old.id)
-            for generation in self._directory.generations():
-                if generation < manifest.generation:
-                    files.remove(self._directory.paths.manifest(generation))
-        self._directory.remove_old_manifests(manifest.generation)
+        try:
+            if is_first and self._replaces and replaced is not None:
+                self._remove(replaced, manifest.generation)
+            self._directory.remove_old_manifests(manifest.generation)
+        except (OSError, FormatError) as error:
+            # The commit stands. What should be gone only takes up room.
+            _logger.warning("%s: cannot remove what is no longer needed: %s", self._directory.folder, error)
+
+    def _remove(self, replaced: Manifest, current: int) -> None:
+        """Remove the dataset that this one has replaced."""
+        for old in replaced.segments:
+            self._directory.remove_segment(old.id)
+        for generation in self._directory.generations():
+            if generation < current:
+                files.remove(self._directory.paths.manifest(generation))

@@ -128,9 +128,9 @@ class DatasetDirectory:
             return None
 
     def has_committed_segments(self) -> bool:
-        """Say whether any segment was committed once: its index header counts records."""
+        """Say whether any segment lies in what was a dataset: its index header counts records, and says so."""
         headers = (self.index_header(segment_id) for segment_id in self.segment_ids())
-        return any(header is not None and header.num_records for header in headers)
+        return any(header and header.num_records and not header.awaits_first_commit for header in headers)
 
     def foreign_names(self) -> list[str]:
         """Return what lies in the directory, or among the segments, that is not splitdata's."""

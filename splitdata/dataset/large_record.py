@@ -7,6 +7,7 @@ header last, over its place: lengths and hashes are known only then
 
 from __future__ import annotations
 
+import errno
 from typing import IO, TYPE_CHECKING
 
 import xxhash
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.bin_files import BinFiles
     from splitdata.format.codec import Compressor
 
-__all__ = ["LargeSource", "WrittenRecord", "write_large"]
+__all__ = ["LargeSource", "WrittenRecord", "checked_piece", "write_large"]
 
 
 class LargeSource:
@@ -43,13 +44,27 @@ class LargeSource:
         whole = memoryview(self._head) if self._buffer is None else self._buffer
         for start in range(0, len(whole), spec.BLOCK_BYTES):
             yield whole[start : start + spec.BLOCK_BYTES]
-        while self._file is not None and (piece := self._file.read(spec.BLOCK_BYTES)):
+        while self._file is not None and (piece := checked_piece(self._file.read(spec.BLOCK_BYTES))):
             yield piece
 
     def first_block(self) -> bytes | memoryview:
         """Return the beginning of the record without using it up."""
         whole = memoryview(self._head) if self._buffer is None else self._buffer
         return whole[: spec.BLOCK_BYTES]
+
+
+def checked_piece(piece: object) -> bytes:
+    """Return what a file gave as a piece of a record.
+
+    Raises:
+        TypeError: If it is no bytes: the file is open for text.
+        BlockingIOError: If a file that does not block has nothing yet: its end is not known then.
+    """
+    if piece is None:
+        raise BlockingIOError(errno.EAGAIN, "a record's file must block until it has data; this one gave None")
+    if not isinstance(piece, bytes):
+        raise TypeError(f"a record's file must be open in binary mode; it gave {type(piece).__name__}")
+    return piece
 
 
 def _length_of(head: bytes, file: IO[bytes] | None) -> int | None:

@@ -23,7 +23,7 @@ from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.order.permutation import derive_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -76,6 +76,8 @@ class SplitDataLoader:
         if io not in ("auto", "mmap", "pread"):
             raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
         self.paths = [os.fspath(path)] if isinstance(path, (str, os.PathLike)) else [os.fspath(one) for one in path]
+        if not self.paths:
+            raise ValueError("no path was given; a list of paths holds one or more")
         if generation is not None and len(self.paths) != 1:
             raise ValueError("a generation belongs to one dataset; open each by itself")
         self._verify = verify
@@ -84,6 +86,7 @@ class SplitDataLoader:
         self._open([open_state(one, generation, None) for one in self.paths])
 
     def _open(self, manifests: list[Any]) -> None:
+        self._get: Callable[[int], bytes] | None
         self._snapshot = Snapshot(
             self.paths,
             manifests,
@@ -92,6 +95,8 @@ class SplitDataLoader:
             max_record_bytes=self._max_record_bytes,
         )
         self._is_closed = False
+        # In this order: another thread that is reading must not meet the old segment with the new length.
+        self._get = None
         self._num_records = self._snapshot.num_records
         # One segment is the usual case, and then its reader answers without a detour.
         self._get = self._snapshot.segment(0).get if self._snapshot.num_segments == 1 else None
@@ -153,8 +158,8 @@ class SplitDataLoader:
             TypeError: If it is no integer.
             FormatError: If a record is damaged; the others stay readable.
         """
-        if type(index) is int and 0 <= index < self._num_records and self._get is not None:
-            return self._get(index)
+        if type(index) is int and 0 <= index < self._num_records and (get := self._get) is not None:
+            return get(index)
         if isinstance(index, (slice, list, tuple, range)) or (isinstance(index, np.ndarray) and index.ndim):
             return self.__getitems__(index)  # type: ignore[arg-type]  # a slice too, from here
         segment, sequence = self._find(index)
@@ -166,7 +171,8 @@ class SplitDataLoader:
         Cold records are asked for together first and read in the order of the disk.
         """
         self._check_open()
-        return self._snapshot.get_many(checked_positions(indices, self._num_records))
+        snapshot = self._snapshot
+        return snapshot.get_many(checked_positions(indices, snapshot.num_records))
 
     def view(self, index: int) -> memoryview:
         """Return one record as a read-only memoryview, verified.
@@ -277,8 +283,8 @@ class SplitDataLoader:
         self._check_open()
         if as_views and shuffle:
             raise ValueError("as_views goes without shuffle")
-        if interleave < 1:
-            raise ValueError(f"interleave must be 1 or more bins, got {interleave}")
+        _check_count("interleave", interleave, 1)
+        _check_count("epoch", epoch, 0)
         if shuffle:
             seed = secrets.randbits(63) if seed is None else seed
             derive_key(seed)
@@ -326,9 +332,11 @@ class SplitDataLoader:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle as paths and generations; the receiver opens the same snapshot itself."""
-        manifests = zip(self.paths, self._snapshot.manifests, strict=True)
         return {
-            "states": [DatasetState(path, m.generation, m.dataset_id, m.num_records) for path, m in manifests],
+            "states": [
+                DatasetState(path, manifest.generation, manifest.dataset_id, manifest.num_records, manifest.digest)
+                for path, manifest in zip(self.paths, self._snapshot.manifests, strict=True)
+            ],
             "verify": self._verify,
             "io": self._io,
             "max_record_bytes": self._max_record_bytes,
@@ -351,7 +359,15 @@ class SplitDataLoader:
 
     def _find(self, index: object) -> tuple[SegmentReader, int]:
         self._check_open()
-        return self._snapshot.find(checked_position(index, self._num_records))
+        snapshot = self._snapshot
+        return snapshot.find(checked_position(index, snapshot.num_records))
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, got {value}")
 
 
 def _records(chunks: Iterator[Chunk]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
+import xxhash
 
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
@@ -45,6 +46,10 @@ class Located:
     def payload_offset(self) -> int:
         """Where the stored payload begins in the bin."""
         return self.offset + self.header.size
+
+    def stored_word(self) -> int:
+        """Return word 0 of the frame, sync word and header check, as it stands in the file."""
+        return int.from_bytes(self.source.read(self.offset, 8), "little")
 
 
 class RecordReader:
@@ -97,6 +102,18 @@ class RecordReader:
             return blocks[start - first * spec.BLOCK_BYTES : stop - first * spec.BLOCK_BYTES]
         return b"".join(_cut(self._large_pieces(place), start, stop))
 
+    def check(self, sequence: int) -> int:
+        """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes."""
+        place = self.locate(sequence)
+        if place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word():
+            self._raise_corrupt(sequence, "has a frame whose header check is wrong", place.bin_index, place.offset)
+        if place.header.kind != spec.KIND_LARGE:
+            return hash64(self._ordinary(place))
+        state = xxhash.xxh3_64()
+        for piece in self._large_pieces(place):
+            state.update(piece)
+        return state.intdigest()
+
     # -- finding the frame -------------------------------------------------------------------
 
     def locate(self, sequence: int) -> Located:
@@ -143,8 +160,8 @@ class RecordReader:
             return stored
         try:
             return decompress(stored, header.raw_length, self._max_record_bytes)
-        except RecordTooLargeError:
-            raise
+        except RecordTooLargeError as error:
+            self._raise_too_large(place, error)
         except FormatError as error:
             self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
 
@@ -159,7 +176,9 @@ class RecordReader:
             return
         try:
             yield from decompress_stream(stored, header.raw_length, self._max_record_bytes)
-        except (RecordTooLargeError, CorruptRecordError):
+        except RecordTooLargeError as error:
+            self._raise_too_large(place, error)
+        except CorruptRecordError:
             raise
         except FormatError as error:
             self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
@@ -186,6 +205,11 @@ class RecordReader:
         self._raise_corrupt(
             place.sequence, "does not match its checksum", place.bin_index, place.offset + place.header.size
         )
+
+    def _raise_too_large(self, place: Located, error: RecordTooLargeError) -> NoReturn:
+        position = self._files.first_position + place.sequence
+        path = self._files.paths.bin(place.bin_index)
+        raise RecordTooLargeError(f"record {position} is refused: {error} [{path} @ {place.offset}]") from None
 
     def _raise_corrupt(
         self,
@@ -227,8 +251,8 @@ class RecordReader:
         """Count the records of a bin that lie behind its end."""
         info, count = self._files.info, 0
         step = info.num_bins * spec.ENTRIES_PER_SUM
-        for start in range(0, info.num_records, step):
-            entries = self._files.entries(start, min(start + step, info.num_records))[bin_index :: info.num_bins]
+        for start in range(bin_index, info.num_records, step):
+            entries = self._files.entries(start, min(start + step, info.num_records), info.num_bins)
             ends = (entries["loc"] & np.uint64(spec.PLACE_MASK)) * np.uint64(spec.FRAME_UNIT) + entries["stored"]
             count += int(np.count_nonzero(ends + np.uint64(spec.FRAME_HEADER_BYTES) > size))
         return count

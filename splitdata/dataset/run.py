@@ -17,7 +17,8 @@ import xxhash
 from splitdata.dataset.commit import Committer, MovedError
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.segment_writer import SegmentWriter
-from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
+from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
+from splitdata.format import spec
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class WriteRun:
     def append(self, records: list[bytes]) -> None:
         """Append ordinary records."""
         if records:
-            self._open_segment(sum(map(len, records))).append(records, self._compressor)
+            # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
+            size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
+            self._open_segment(size).append(records, self._compressor)
 
     def append_large(self, source: LargeSource) -> None:
         """Append one record of 16 MiB or more."""
@@ -130,6 +133,8 @@ class WriteRun:
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
         segment = self._segment
+        if segment and self._is_in_doubt(segment):
+            return
         if segment and not segment.committed.num_records:
             segment.remove()
             self._segment = None
@@ -141,6 +146,18 @@ class WriteRun:
                 files.remove_directory(self._directory.paths.segments)
                 if self._made_folder:
                     files.remove_directory(self._directory.folder)
+
+    def _is_in_doubt(self, segment: SegmentWriter) -> bool:
+        """Say whether a manifest lists what this run takes to be pending.
+
+        A commit may fail, or be interrupted, after its manifest has appeared.
+        """
+        try:
+            newest = self._directory.newest_or_none()
+        except (OSError, SplitDataError):
+            return True
+        listed = newest.find(segment.id) if newest else None
+        return listed is not None and listed.num_records > segment.committed.num_records
 
     def close(self) -> None:
         """Release all files."""
@@ -178,10 +195,15 @@ class WriteRun:
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
         new = self._new_segment(old.num_bins)
-        move_pending(old, new)
-        old.unseal()
-        old.seal()
-        self._committer.commit(old)
+        try:
+            move_pending(old, new)
+            old.unseal()
+            old.seal()
+            self._committer.commit(old)
+        except BaseException:
+            with suppress(OSError):
+                new.remove()
+            raise
         old.close()
         self._num_before += old.num_records
         self._segment = new
@@ -190,9 +212,14 @@ class WriteRun:
         """Return 32 hex digits: random, or derived from the run's identity and its place in the dataset."""
         if self._options.identity is None:
             return os.urandom(16).hex()
-        # The newest generation keeps two equal runs, one appended to the other, apart.
-        generation = max(self._directory.generations(), default=0) if self._options.mode == "append" else 0
-        return xxhash.xxh3_128_hexdigest(f"{generation} {what} {self._options.identity}".encode())
+        # The newest generation keeps equal runs apart, of which one adds to the other or replaces it.
+        generation = max(self._directory.generations(), default=0)
+        derived = f"{generation} {what} {self._options.identity}"
+        # A run that was killed before its first commit has left its folder.
+        taken = set(self._directory.segment_ids())
+        while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
+            derived += " again"
+        return identifier
 
 
 def _claim(directory: DatasetDirectory, mode: str) -> bool:
@@ -201,7 +228,8 @@ def _claim(directory: DatasetDirectory, mode: str) -> bool:
     parent = os.path.dirname(os.path.abspath(paths.folder))
     os.makedirs(parent, exist_ok=True)
     try:
-        made = files.make_directory(paths.folder)
+        # A link to a directory will do for the dataset as a whole, as it does for a reader.
+        made = not os.path.isdir(paths.folder) and files.make_directory(paths.folder)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     names = files.list_names(paths.folder)

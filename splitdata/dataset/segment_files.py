@@ -13,14 +13,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import bin_salt
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
 from splitdata.storage.source import MappedSource, descriptor_limit, open_source
 
@@ -38,6 +40,11 @@ __all__ = ["FilePool", "SegmentFiles"]
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
 
+# Up to this many entries are read to get at one: 256 bytes.
+_MAX_READ_STRIDE: Final = 16
+
+_Header = TypeVar("_Header", BinHeader, IndexHeader)
+
 
 class FilePool:
     """Bounds how many files one reader holds open.
@@ -50,10 +57,12 @@ class FilePool:
         self.io = io
         # A mapped file costs two descriptors: one of Python's map, one for questions to the kernel.
         self._limit = max(4, descriptor_limit() // (2 if io == "mmap" else 1))
-        self._open: deque[Callable[[], None]] = deque()
+        # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
+        # next garbage collection: a reader that refreshes often would run out of descriptors.
+        self._open: deque[tuple[weakref.ref[SegmentFiles], int | None]] = deque()
 
-    def open(self, path: str, drop: Callable[[], None]) -> MappedSource | PreadSource:
-        """Open a file; `drop` is called when it is to be let go."""
+    def open(self, path: str, owner: SegmentFiles, bin_index: int | None) -> MappedSource | PreadSource:
+        """Open a bin, or the index, of `owner`, which is told when it is to let go of it."""
         while len(self._open) >= self._limit:
             self._drop_oldest()
         try:
@@ -65,7 +74,7 @@ class FilePool:
             for _ in range(len(self._open) // 2 + 1):
                 self._drop_oldest()
             source = open_source(path, self.io)
-        self._open.append(drop)
+        self._open.append((weakref.ref(owner), bin_index))
         return source
 
     def drop_all(self) -> None:
@@ -75,9 +84,12 @@ class FilePool:
 
     def _drop_oldest(self) -> None:
         try:
-            self._open.popleft()()
+            reference, bin_index = self._open.popleft()
         except IndexError:  # another thread was faster
             return
+        owner = reference()
+        if owner is not None:
+            owner.drop(bin_index)
 
 
 class SegmentFiles:
@@ -96,8 +108,9 @@ class SegmentFiles:
         self.paths = paths
         self.info = info
         self.first_position = first_position
-        self.maps: list[Any] = [None] * info.num_bins
-        self.words: list[memoryview | None] = [None] * info.num_bins
+        # A manifest may claim millions of bins for a few records.
+        self.maps: list[Any] = [None] * info.num_bin_files
+        self.words: list[memoryview | None] = [None] * info.num_bin_files
         self.entry_words: memoryview | None = None
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
@@ -122,14 +135,20 @@ class SegmentFiles:
     def _open_index(self) -> MappedSource | PreadSource:
         path = self.paths.index
         try:
-            source = self._pool.open(path, self._drop_index)
-        except FileNotFoundError:
+            source = self._pool.open(path, self, None)
+        except (FileNotFoundError, NotADirectoryError):
             raise TruncatedFileError(
                 f"{path} does not exist: {self.info.num_records} records cannot be found without it; "
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
                 path=path,
             ) from None
-        _refuse_newer(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        header = _intact(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        if header is not None and header.segment_id != self.info.id:
+            raise FormatError(
+                f"{path} is the index of another segment, {header.segment_id}; put the right file there, or "
+                f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+                path=path,
+            )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
             end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
             self.entry_words = source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None
@@ -145,20 +164,31 @@ class SegmentFiles:
 
         Raises:
             MissingBinError: If there is none.
-            FormatError: If something else has its name.
+            FormatError: If something else has its name, another bin too.
         """
         source = self._bins.get(bin_index)
         if source is None:
             source = self._open_bin(bin_index)
         return source
 
+    def salt(self, bin_index: int) -> int:
+        """Return the salt of a bin."""
+        return bin_salt(self.info.id, bin_index)
+
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
         path = self.paths.bin(bin_index)
         try:
-            source = self._pool.open(path, lambda: self._drop_bin(bin_index))
-        except FileNotFoundError:
+            source = self._pool.open(path, self, bin_index)
+        except (FileNotFoundError, NotADirectoryError):
             raise MissingBinError(self._missing_text(path), path=path) from None
-        _refuse_newer(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        # Its frames may agree with the index all the same, where records have one size.
+        if header is not None and (header.segment_id, header.bin_index) != (self.info.id, bin_index):
+            raise FormatError(
+                f"{path} is another file: bin {header.bin_index} of segment {header.segment_id}; put the right "
+                f"file there, see `splitdata verify {self.dataset_folder}`; all other bins stay readable",
+                path=path,
+            )
         if isinstance(source, MappedSource):
             self.maps[bin_index] = source.map
             if _IS_LITTLE_ENDIAN:
@@ -168,21 +198,28 @@ class SegmentFiles:
 
     def _missing_text(self, path: str) -> str:
         info = self.info
-        missing = [number for number in range(info.num_bin_files) if not os.path.lexists(self.paths.bin(number))]
-        lost = sum(-(-(info.num_records - number) // info.num_bins) for number in missing)
+        try:
+            names = os.listdir(self.paths.folder)
+        except OSError:
+            names = []
+        numbers = (self.paths.bin_of_name(name) for name in names)
+        present = [number for number in numbers if number is not None and number < info.num_bin_files]
+        lost = info.num_records - sum(-(-(info.num_records - number) // info.num_bins) for number in present)
         return (
-            f"{path} does not exist: {len(missing)} of {info.num_bin_files} bins are missing, with {lost} of "
+            f"{path} does not exist: {info.num_bin_files - len(present)} of {info.num_bin_files} bins are missing, "
+            f"with {lost} of "
             f"{info.num_records} records of the segment; restore the files, the other records stay readable"
         )
 
-    def _drop_bin(self, bin_index: int) -> None:
+    def drop(self, bin_index: int | None) -> None:
+        """Let go of a bin, or of the index; it is opened again when it is used."""
+        if bin_index is None:
+            self.entry_words = None
+            self._index = None
+            return
         self.words[bin_index] = None
         self.maps[bin_index] = None
         self._bins.pop(bin_index, None)
-
-    def _drop_index(self) -> None:
-        self.entry_words = None
-        self._index = None
 
     def entry(self, sequence: int) -> tuple[int, int]:
         """Return place and lengths of a record as they stand in the index.
@@ -197,14 +234,19 @@ class SegmentFiles:
             self._raise_short_index(index)
         return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
 
-    def entries(self, start: int, stop: int) -> NDArray[np.void]:
-        """Return the entries of a range of records; a view of the map where there is one."""
+    def entries(self, start: int, stop: int, stride: int = 1) -> NDArray[np.void]:
+        """Return the entries of every `stride`-th record of a range; a view of the map where there is one."""
         index = self.index()
+        if stride > _MAX_READ_STRIDE and not isinstance(index, MappedSource):
+            # Between those of one bin of thousands lies more than may be held.
+            return np.array([self.entry(sequence) for sequence in range(start, stop, stride)], "<u8").view(ENTRY_DTYPE)[
+                :, 0
+            ]
         offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
         data = index.view(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
         if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)
-        return np.frombuffer(data, ENTRY_DTYPE)
+        return np.frombuffer(data, ENTRY_DTYPE)[::stride]
 
     def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
         have = self.num_entries_in(index)
@@ -220,11 +262,11 @@ class SegmentFiles:
         return os.path.dirname(os.path.dirname(self.paths.folder))
 
 
-def _refuse_newer(path: str, unpack: Callable[[], object]) -> None:
-    """Raise for a header that is intact and asks for a newer splitdata; a damaged one costs nothing."""
+def _intact(path: str, unpack: Callable[[], _Header]) -> _Header | None:
+    """Return a header, None if it is damaged, which costs nothing; raise if it asks for a newer splitdata."""
     try:
-        unpack()
+        return unpack()
     except UnsupportedVersionError as error:
         raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
     except FormatError:
-        return
+        return None

@@ -5,7 +5,7 @@
     a run    one bin, ascending: frame words of all by numpy too             `get_run`
 
 The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
-sequence number and word 3 equals the index entry. These reads try that and fall back to the
+sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
 careful reader, one record at a time, where it fails: so speed never decides what is an error.
 """
 
@@ -65,9 +65,10 @@ class SegmentReader:
             words = files.words[place >> _SHIFT]
             if words[word + 2] == sequence and words[word + 3] == lengths:  # type: ignore[index]
                 start = (word << 3) + 32
-                stop = start + (lengths & _LENGTH_MASK)
+                # The raw length: of a compressed record it is not the stored one, and nothing below will match.
+                stop = start + (lengths >> 32)
                 payload: bytes = files.maps[place >> _SHIFT][start:stop]
-                if hash64(payload) == words[word + 1] if self._verify else len(payload) == stop - start:  # type: ignore[index]
+                if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
                     return payload
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
@@ -101,9 +102,9 @@ class SegmentReader:
                 words = all_words[place >> _SHIFT]
                 if words[word + 2] == sequence and words[word + 3] == both:
                     start = (word << 3) + 32
-                    stop = start + (both & _LENGTH_MASK)
+                    stop = start + (both >> 32)
                     payload = all_maps[place >> _SHIFT][start:stop]
-                    if hash64(payload) == words[word + 1] if verify else len(payload) == stop - start:
+                    if hash64(payload) == words[word + 1] if verify else len(payload) == both & _LENGTH_MASK:
                         keep(payload)
                         continue
             except (IndexError, TypeError):
@@ -127,7 +128,7 @@ class SegmentReader:
             words, data = self.files.words[bin_index], self.files.maps[bin_index]
             if words is None:
                 return self._one_by_one(sequences, as_views=as_views)
-            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1)[::num_bins]
+            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
             frames = np.frombuffer(words, "<u8")
             place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
             hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
@@ -135,7 +136,7 @@ class SegmentReader:
             # Some record of the run is out of reach: find out which, and return the others.
             return self._one_by_one(sequences, as_views=as_views)
         starts = place * 8 + spec.FRAME_HEADER_BYTES
-        stops = starts + entries["stored"]
+        stops = starts + entries["raw"]
         source = memoryview(data) if as_views else data
         payloads = [source[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
@@ -143,7 +144,7 @@ class SegmentReader:
         if self._verify:
             usual &= np.fromiter(map(hash64, payloads), np.uint64, len(payloads)) == hashes
         else:
-            usual &= stops <= len(data)
+            usual &= (stops <= len(data)) & (entries["stored"] == entries["raw"])
         for number in np.flatnonzero(~usual).tolist():
             sequence = int(sequences[number])
             payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
@@ -153,12 +154,12 @@ class SegmentReader:
         read = self.records.view if as_views else self.get
         return [read(sequence) for sequence in sequences.tolist()]  # type: ignore[return-value]
 
-    def raw_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the raw lengths of a range of records, int64[stop - start]."""
-        entries = self.files.entries(start, stop)
+    def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
+        """Return the raw lengths of every `stride`-th record of a range, int64."""
+        entries = self.files.entries(start, stop, stride)
         lengths = entries["raw"].astype(np.int64)
         for number in np.flatnonzero(lengths == spec.LENGTH_ESCAPE).tolist():
-            lengths[number] = self.records.length(start + number)
+            lengths[number] = self.records.length(start + number * stride)
         return lengths
 
     # -- cold data ---------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class SegmentWriter:
         self._paths = dataset.segment(segment_id)
         self._alignment = alignment
         self._is_sealed = False
+        self._awaits_first_commit = False
         self._first_position = 0
         self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
         start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
@@ -97,11 +98,17 @@ class SegmentWriter:
         self._committed_ends = self._ends.copy()
         files.make_directory(self._paths.folder)
         self._index = files.create(self._paths.index)
-        files.lock(self._index)
-        files.write_at(self._index, self._header(Tally()).pack(), 0)
         self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
-        if metadata:
-            self._write_metadata(metadata)
+        try:
+            files.lock(self._index)
+            files.write_at(self._index, self._header(Tally()).pack(), 0)
+            if metadata:
+                self._write_metadata(metadata)
+        except BaseException:
+            # Nobody else gets to know of this segment.
+            with contextlib.suppress(OSError):
+                self.remove()
+            raise
 
     @property
     def tally(self) -> Tally:
@@ -188,11 +195,17 @@ class SegmentWriter:
             end += len(piece)
         self._finish_frame(bin_index, offset, own, end, raw_hash)
 
-    def sync(self, *, first_position: int, durable: bool) -> None:
+    def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all that was appended to the files, and to the medium if `durable`.
 
         The caller then publishes a manifest with `info()` and calls `mark_committed`.
+
+        Args:
+            first_position: Of the segment in the dataset.
+            durable: Whether to wait for the medium.
+            is_first_commit: Whether the dataset has no manifest yet.
         """
+        self._awaits_first_commit = is_first_commit
         if durable:
             self._bins.sync()
         self._first_position = first_position
@@ -208,6 +221,11 @@ class SegmentWriter:
         self.committed = self.tally
         self.pending = Tally()
         self._committed_ends = self._ends.copy()
+        if self._awaits_first_commit:
+            self._awaits_first_commit = False
+            # The manifest says it already: this only helps where it is deleted some day.
+            with contextlib.suppress(OSError):
+                files.write_at(self._index, self._header(self.committed).pack(), 0)
 
     def seal(self) -> None:
         """Write the tables; nothing can be appended afterwards."""
@@ -311,6 +329,7 @@ class SegmentWriter:
             num_bins=self.num_bins,
             alignment=self._alignment,
             is_sealed=self._is_sealed,
+            awaits_first_commit=self._awaits_first_commit,
             num_records=tally.num_records,
             first_position=self._first_position,
             digest=tally.digest,

@@ -18,6 +18,7 @@ from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.errors import ManifestError
+from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.source import choose_io
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class DatasetState:
     generation: int
     dataset_id: str
     num_records: int
+    digest: int
 
 
 def open_state(path: str, generation: int | None, known: DatasetState | None) -> Manifest:
@@ -58,14 +60,18 @@ def open_state(path: str, generation: int | None, known: DatasetState | None) ->
         return directory.newest()
     try:
         manifest = directory.read(generation)
+        # A writer far behind its rivals may take a number that is free again, until it looks back.
+        is_other = known is not None and (manifest.num_records, manifest.digest) != (known.num_records, known.digest)
     except FileNotFoundError:
+        is_other = True
+    if is_other:
         manifest = directory.newest()
+        if known is not None and manifest.dataset_id != known.dataset_id:
+            raise ManifestError(f"{path} was replaced by another dataset since this reader was opened")
         if known is None or generation > manifest.generation:
             kept = ", ".join(map(str, directory.generations()))
-            raise ManifestError(f"{path} has no generation {generation} (any more); it has {kept}") from None
+            raise ManifestError(f"{path} has no generation {generation} (any more); it has {kept}")
         manifest = _head(manifest, known)
-    if known is not None and manifest.dataset_id != known.dataset_id:
-        raise ManifestError(f"{path} was replaced by another dataset since this reader was opened")
     return manifest
 
 
@@ -76,11 +82,19 @@ def _head(manifest: Manifest, known: DatasetState) -> Manifest:
     for segment in manifest.segments:
         if missing:
             count = min(missing, segment.num_records)
-            segments.append(replace(segment, num_records=count, is_sealed=False))
+            if count < segment.num_records:
+                # What was known of it tells its digest: the sum less the share of the segments before.
+                before = replace(manifest, segments=tuple(segments)).digest
+                digest = add_digests((known.digest, -shift_digest(before, count)))
+                segment = replace(segment, num_records=count, is_sealed=False, digest=digest)
+            segments.append(segment)
             missing -= count
     if missing:
         raise ManifestError(f"{known.path} has {missing} records less than when this reader was opened")
-    return replace(manifest, generation=known.generation, segments=tuple(segments))
+    head = replace(manifest, generation=known.generation, segments=tuple(segments))
+    if head.digest != known.digest:
+        raise ManifestError(f"{known.path} has other records than when this reader was opened")
+    return head
 
 
 class Snapshot:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.large_record import LargeSource
+from splitdata.dataset.large_record import LargeSource, checked_piece
 from splitdata.dataset.run import ONE_BIN_BYTES, RunOptions, WriteRun
 from splitdata.errors import ClosedError
 from splitdata.format import spec
@@ -20,7 +20,7 @@ from splitdata.format.codec import DEFAULT_LEVEL, Compressor
 from splitdata.format.manifest import encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from splitdata._types import BytesLike, ReadableFile
@@ -33,6 +33,8 @@ _Result = TypeVar("_Result")
 _MIN_CHUNK_BYTES: Final = 4 << 20
 _CHUNK_BYTES_PER_BIN: Final = 16 << 10
 _MAX_CHUNK_BYTES: Final = 64 << 20
+# Of a list so many records are looked at together.
+_BATCH_RECORDS: Final = 1024
 
 
 class SplitWriter:
@@ -145,6 +147,31 @@ class SplitWriter:
         """
         self._check_usable()
         before = self.num_written
+        if isinstance(records, (list, tuple)):
+            for start in range(0, len(records), _BATCH_RECORDS):
+                self._take_batch(records[start : start + _BATCH_RECORDS])
+        else:
+            self._take_each(records)
+        # The iterable may have closed the writer, and what it gave afterwards went nowhere.
+        self._check_usable()
+        return self.num_written - before
+
+    def _take_batch(self, records: Sequence[BytesLike | ReadableFile]) -> None:
+        """Take records that are in memory already: checked together, a third of the time of one by one."""
+        if set(map(type, records)) == {bytes}:
+            sizes = list(map(len, cast("Sequence[bytes]", records)))
+            total = sum(sizes)
+            if total <= self._chunk_bytes and max(sizes) < spec.LARGE_RECORD_BYTES:
+                self._check_usable()
+                self._pending.extend(cast("Sequence[bytes]", records))
+                self._pending_bytes += total + len(records) * spec.FRAME_HEADER_BYTES
+                if self._pending_bytes >= self._chunk_bytes:
+                    self._guarded(self._flush)
+                return
+        self._take_each(records)
+
+    def _take_each(self, records: Iterable[BytesLike | ReadableFile]) -> None:
+        """Take records one by one, as they come: never more of them in memory than a chunk."""
         large, header = spec.LARGE_RECORD_BYTES, spec.FRAME_HEADER_BYTES
         keep, size, limit = self._pending.append, self._pending_bytes, self._chunk_bytes
         try:
@@ -158,10 +185,9 @@ class SplitWriter:
                 else:
                     self._pending_bytes = size
                     self.write(record)
-                keep, size, limit = self._pending.append, self._pending_bytes, self._chunk_bytes
+                size, limit = self._pending_bytes, self._chunk_bytes
         finally:
             self._pending_bytes = size
-        return self.num_written - before
 
     def commit(self) -> range:
         """Make everything written so far part of the dataset; returns its new positions.
@@ -230,7 +256,8 @@ class SplitWriter:
 
     def _flush(self) -> None:
         self._run.append(self._pending)
-        self._pending = []
+        # The list itself stays: `write_many` holds it while an iterable that commits runs.
+        self._pending.clear()
         self._pending_bytes = 0
         self._chunk_bytes = _chunk_bytes(self._run.num_bins)
 
@@ -261,7 +288,7 @@ class SplitWriter:
 
     def _release(self) -> None:
         self._is_closed = True
-        self._pending = []
+        self._pending.clear()
         self._run.close()
 
 
@@ -292,9 +319,7 @@ def _taken_from_file(record: object) -> bytes | LargeSource:
         raise TypeError(f"a record is bytes-like or a binary file, not {type(record).__name__}{hint}")
     file = cast("IO[bytes]", record)
     pieces, size = [], 0
-    while size < spec.LARGE_RECORD_BYTES and (piece := read(spec.LARGE_RECORD_BYTES - size)):
-        if not isinstance(piece, bytes):
-            raise TypeError(f"a record's file must be open in binary mode; it gave {type(piece).__name__}")
+    while size < spec.LARGE_RECORD_BYTES and (piece := checked_piece(read(spec.LARGE_RECORD_BYTES - size))):
         pieces.append(piece)
         size += len(piece)
     head = b"".join(pieces)

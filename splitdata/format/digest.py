@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-__all__ = ["EMPTY_DIGEST", "digest_of_hashes", "fingerprint", "join_digests"]
+__all__ = ["EMPTY_DIGEST", "add_digests", "digest_of_hashes", "fingerprint", "join_digests", "shift_digest"]
 
 _PRIME: Final = (1 << 61) - 1
 _BASE: Final = 0x0F1E2D3C4B5A6979
@@ -27,18 +29,33 @@ EMPTY_DIGEST: Final = 0
 _BLOCK: Final = 1 << 14
 
 
-def digest_of_hashes(hashes: NDArray[np.uint64]) -> int:
-    """Return the digest of a sequence, given the xxh3-64 of each raw record in order."""
+def digest_of_hashes(hashes: NDArray[np.uint64], stride: int = 1) -> int:
+    """Return the digest of a sequence, given the xxh3-64 of each raw record in order.
+
+    With a stride it is the share of every `stride`-th record, the last of them at the end: the
+    digest of a segment is the sum of its bins' shares, each moved into place by `shift_digest`.
+    """
+    base = pow(_BASE, stride, _PRIME)
     digest = EMPTY_DIGEST
     for start in range(0, len(hashes), _BLOCK):
         block = hashes[start : start + _BLOCK]
-        digest = join_digests(digest, _block_digest(block), len(block))
+        digest = (digest * pow(base, len(block), _PRIME) + _block_digest(block, base)) % _PRIME
     return digest
 
 
 def join_digests(left: int, right: int, num_right: int) -> int:
     """Return the digest of two sequences end to end; `num_right` is the length of the second."""
-    return (left * pow(_BASE, num_right, _PRIME) + right) % _PRIME
+    return (shift_digest(left, num_right) + right) % _PRIME
+
+
+def add_digests(shares: Iterable[int]) -> int:
+    """Return the digest of a sequence from the shares of its parts, each in its place."""
+    return sum(shares) % _PRIME
+
+
+def shift_digest(digest: int, num_behind: int) -> int:
+    """Return the share of a sequence in one that has so many further records behind it."""
+    return digest * pow(_BASE, num_behind, _PRIME) % _PRIME
 
 
 def fingerprint(digest: int, num_records: int) -> str:
@@ -46,22 +63,22 @@ def fingerprint(digest: int, num_records: int) -> str:
     return f"{num_records}-{digest:016x}"
 
 
-@lru_cache(maxsize=1)
-def _powers() -> NDArray[np.uint64]:
-    """Return BASE**(BLOCK-1) ... BASE**0 modulo the prime."""
+@lru_cache(maxsize=4)
+def _powers(base: int) -> NDArray[np.uint64]:
+    """Return base**(BLOCK-1) ... base**0 modulo the prime."""
     powers = np.empty(_BLOCK, np.uint64)
     power = 1
     for place in range(_BLOCK - 1, -1, -1):
         powers[place] = power
-        power = power * _BASE % _PRIME
+        power = power * base % _PRIME
     return powers
 
 
-def _block_digest(hashes: NDArray[np.uint64]) -> int:
+def _block_digest(hashes: NDArray[np.uint64], base: int) -> int:
     # 2**61 is 1 modulo the prime: fold the high bits onto the low ones. The added one keeps
     # a record whose hash is zero from vanishing at the head of a sequence.
     values = (hashes & np.uint64(_PRIME)) + (hashes >> np.uint64(61)) + np.uint64(1)
-    products = _multiply(values, _powers()[_BLOCK - len(hashes) :])
+    products = _multiply(values, _powers(base)[_BLOCK - len(hashes) :])
     # Halves are summed apart: 2**14 terms of 61 bits do not fit into 64.
     low = int((products & np.uint64(0xFFFFFFFF)).sum())
     high = int((products >> np.uint64(32)).sum())

@@ -132,9 +132,9 @@ class FrameHeader:
             key_length=key_length,
         )
 
-    def check_of(self, salt: int, offset: int) -> int:
-        """Return the check that word 0 must carry at this place."""
-        return int.from_bytes(self.pack(salt, offset)[4:8], "little")
+    def first_word(self, salt: int, offset: int) -> int:
+        """Return word 0, sync word and check, as it must stand at this place."""
+        return int.from_bytes(self.pack(salt, offset)[:8], "little")
 
 
 def pack_headers(

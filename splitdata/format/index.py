@@ -33,19 +33,25 @@ if TYPE_CHECKING:
 
 __all__ = ["ENTRY_DTYPE", "IndexHeader", "IndexTables", "make_entries", "tables_size"]
 
-_LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBB2xQQQQI20x")
+_LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBBBxQQQQI20x")
 
 ENTRY_DTYPE: Final = np.dtype([("loc", "<u8"), ("stored", "<u4"), ("raw", "<u4")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexHeader:
-    """What the index says of its segment as a whole; everything in it can be had elsewhere too."""
+    """What the index says of its segment as a whole; everything in it can be had elsewhere too.
+
+    Attributes:
+        awaits_first_commit: Set until the first manifest of the dataset exists: without a manifest
+            it tells a first commit that was interrupted from a dataset whose manifests were deleted.
+    """
 
     segment_id: str
     num_bins: int
     alignment: int = spec.FRAME_UNIT
     is_sealed: bool = False
+    awaits_first_commit: bool = False
     num_records: int = 0
     first_position: int = 0
     digest: int = 0
@@ -69,6 +75,7 @@ class IndexHeader:
             self.num_bins,
             self.alignment.bit_length() - 1,
             self.is_sealed,
+            self.awaits_first_commit,
             self.digest,
             self.stored_bytes,
             self.raw_bytes,
@@ -100,11 +107,12 @@ class IndexHeader:
             num_bins=fields[9],
             alignment=1 << (fields[10] & 31),
             is_sealed=bool(fields[11]),
-            digest=fields[12],
-            stored_bytes=fields[13],
-            raw_bytes=fields[14],
-            max_raw_bytes=fields[15],
-            dictionary_bytes=fields[16],
+            awaits_first_commit=bool(fields[12]),
+            digest=fields[13],
+            stored_bytes=fields[14],
+            raw_bytes=fields[15],
+            max_raw_bytes=fields[16],
+            dictionary_bytes=fields[17],
         )
 
 

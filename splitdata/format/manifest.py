@@ -11,7 +11,9 @@ FORMAT.md section 7.
 from __future__ import annotations
 
 import json
+import math
 import re
+import reprlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NoReturn
 
@@ -158,7 +160,7 @@ class Manifest:
         if not isinstance(segments, list) or not isinstance(metadata, dict):
             raise ManifestError("the manifest has no list of segments or no metadata")
         manifest = cls(
-            generation=fields.integer("generation", _MAX_INT),
+            generation=fields.integer("generation", spec.MAX_GENERATION),
             dataset_id=fields.text("dataset", _ID),
             segments=tuple(SegmentInfo.from_json(segment) for segment in segments),
             metadata=metadata,
@@ -180,6 +182,11 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
     data = json.dumps(metadata, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
     if len(data) > spec.MAX_METADATA_BYTES:
         raise ValueError(f"metadata take {len(data)} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
+    # Python writes more than a manifest may hold: numbers above 63 bits, the keys 1 and "1" beside each other.
+    try:
+        decode_metadata(data)
+    except ManifestError as error:
+        raise ValueError(f"these metadata could not be read back: {error}") from None
     return data
 
 
@@ -199,7 +206,9 @@ def _proven_line(data: bytes) -> bytes:
 
 def _parse(line: bytes) -> object:
     try:
-        parsed: object = json.loads(line, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded)
+        parsed: object = json.loads(
+            line, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded, parse_float=_finite
+        )
     except ManifestError:
         raise
     except (ValueError, RecursionError) as error:
@@ -226,13 +235,20 @@ def _bounded(digits: str) -> int:
     return number
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ManifestError(f"the manifest has the number {digits:.40}, which no float can hold")
+    return number
+
+
 def _check_version(body: dict[str, Any]) -> None:
     version, must = body.get("version"), body.get("must_understand")
     if not (isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)):
         raise ManifestError("the manifest has no version")
     if tuple(version) != spec.FORMAT_VERSION or must != []:
         raise UnsupportedVersionError(
-            f"format {version[0]}.{version[1]} with required features {must!r}; this splitdata reads "
+            f"format {version[0]}.{version[1]} with required features {reprlib.repr(must)}; this splitdata reads "
             f"{spec.MAJOR}.{spec.MINOR}: install the splitdata that wrote it, or a newer one"
         )
 
@@ -249,17 +265,17 @@ class _Fields:
     def integer(self, name: str, limit: int) -> int:
         value = self.value.get(name)
         if type(value) is not int or not 0 <= value <= limit:
-            raise ManifestError(f"{self._what}: {name} is {value!r}, not a whole number up to {limit}")
+            raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not a whole number up to {limit}")
         return value
 
     def text(self, name: str, pattern: re.Pattern[str]) -> str:
         value = self.value.get(name)
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise ManifestError(f"{self._what}: {name} is {value!r}, not {pattern.pattern}")
+            raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not {pattern.pattern}")
         return value
 
     def boolean(self, name: str) -> bool:
         value = self.value.get(name)
         if not isinstance(value, bool):
-            raise ManifestError(f"{self._what}: {name} is {value!r}, not true or false")
+            raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not true or false")
         return value

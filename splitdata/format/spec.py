@@ -60,6 +60,8 @@ MAX_BINS: Final = 1 << 24
 MAX_BIN_BYTES: Final = 1 << (BIN_SHIFT + 3)
 MAX_SEGMENTS: Final = 10_000
 MAX_MANIFEST_BYTES: Final = 16 << 20
+# Ten digits, as many as the name of a manifest has.
+MAX_GENERATION: Final = 9_999_999_999
 MAX_METADATA_BYTES: Final = 1 << 20
 MAX_DICTIONARY_BYTES: Final = 16 << 20
 # The largest zstd window a reader must grant; also what bounds its memory beside the output.

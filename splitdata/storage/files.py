@@ -124,6 +124,10 @@ def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     rest = memoryview(data).cast("B")
     while rest:
         written = _write_some(descriptor, rest, offset)
+        if not written:
+            raise OSError(
+                errno.EIO, f"the system writes none of {len(rest)} bytes at byte {offset}, and gives no error"
+            )
         offset += written
         rest = rest[written:]
 

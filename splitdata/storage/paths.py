@@ -16,10 +16,10 @@ from splitdata.format import spec
 
 __all__ = ["DatasetPaths", "SegmentPaths"]
 
-_MANIFEST: Final = re.compile(r"manifest\.(\d{10})\.json")
+_MANIFEST: Final = re.compile(r"manifest\.([0-9]{10})\.json")
 _SCRATCH: Final = re.compile(r"manifest\.[0-9a-f]{32}\.tmp")
 _SEGMENT: Final = re.compile(r"[0-9a-f]{32}")
-_BIN: Final = re.compile(r"(\d{6,8})\.bin")
+_BIN: Final = re.compile(r"([0-9]{6,8})\.bin")
 
 
 @dataclass(frozen=True, slots=True)

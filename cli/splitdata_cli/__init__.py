@@ -1,0 +1,1 @@
+"""The command line of splitdata: each command parses, calls one public function, shows the result."""

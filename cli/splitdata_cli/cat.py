@@ -1,0 +1,73 @@
+"""`splitdata cat DIR I...`: records by position, raw into a pipe or a file, escaped onto a terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from splitdata_cli._render import BytesEscaper, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitdata import SplitDataLoader
+
+__all__ = ["cat"]
+
+# Compressed records are no larger, and reading a range of one decompresses all that is before it.
+# Larger ones are read in pieces, each verified before it is written.
+_WHOLE_BYTES: Final = 1 << 30
+_PIECE_BYTES: Final = 16 << 20
+_SHOWN_PIECE_BYTES: Final = 1 << 20
+
+
+# An unknown option may be a negative position, which then fails as a number if it is none.
+@click.command(context_settings={"ignore_unknown_options": True}, short_help="Write records by position.")
+@click.argument("path", metavar="DIR")
+@click.argument("positions", metavar="I...", type=int, nargs=-1, required=True)
+def cat(path: str, positions: tuple[int, ...]) -> None:
+    """Write the records of the dataset in DIR at the positions I... to standard output.
+
+    Nothing is added between them. On a terminal each is one line, with what does not print escaped.
+    Negative positions count from the end: -1 is the last record.
+    """
+    from splitdata import SplitDataLoader
+
+    with SplitDataLoader(path) as loader:
+        # All of them first: nothing is written of a request that cannot be met.
+        checked = [_checked(position, len(loader)) for position in positions]
+        if sys.stdout.isatty():
+            for position in checked:
+                _show(loader, position)
+            return
+        output = sys.stdout.buffer
+        for position in checked:
+            for piece in _pieces(loader, position):
+                output.write(piece)
+        output.flush()
+
+
+def _checked(position: int, num_records: int) -> int:
+    if not -num_records <= position < num_records:
+        raise click.UsageError(f"there is no record {position}: the dataset has {num_records} records")
+    return position % num_records
+
+
+def _show(loader: SplitDataLoader, position: int) -> None:
+    escaper = BytesEscaper()
+    for piece in _pieces(loader, position):
+        for start in range(0, len(piece), _SHOWN_PIECE_BYTES):
+            part = bytes(piece[start : start + _SHOWN_PIECE_BYTES])
+            print_line(escaper.escape(part, is_last=False), newline=False)
+    print_line(escaper.escape(b"", is_last=True))
+
+
+def _pieces(loader: SplitDataLoader, position: int) -> Iterator[bytes | memoryview]:
+    size = int(loader.sizes[position])
+    if size <= _WHOLE_BYTES:
+        yield loader.view(position)
+        return
+    for start in range(0, size, _PIECE_BYTES):
+        yield loader.read_range(position, start, start + _PIECE_BYTES)

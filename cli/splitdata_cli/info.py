@@ -1,0 +1,53 @@
+"""`splitdata info DIR`: what a dataset is, without reading a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from splitdata_cli._render import counted, print_json, print_table, size_text
+
+if TYPE_CHECKING:
+    from splitdata import DatasetDescription
+
+__all__ = ["info"]
+
+
+@click.command(short_help="Show what a dataset is.")
+@click.argument("path", metavar="DIR")
+@click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to describe. Default: the newest.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, with each segment.")
+def info(path: str, generation: int | None, as_json: bool) -> None:
+    """Show what the dataset in DIR is: records, bytes, bins, fingerprint, metadata."""
+    from splitdata import describe
+
+    description = describe(path, generation=generation)
+    if as_json:
+        print_json(dataclasses.asdict(description) | {"mean_record_bytes": description.mean_record_bytes})
+    else:
+        print_table(_rows(description))
+
+
+def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
+    longest = "unknown" if dataset.max_record_bytes is None else size_text(dataset.max_record_bytes)
+    rows = [
+        ("dataset", dataset.path),
+        ("records", f"{dataset.num_records:,}"),
+        ("record size", f"{size_text(dataset.mean_record_bytes)} on average, {longest} at most"),
+        ("raw size", size_text(dataset.raw_bytes)),
+        ("stored size", size_text(dataset.stored_bytes)),
+        ("on disk", size_text(dataset.disk_bytes)),
+        ("bins", f"{counted(dataset.num_bins, 'bin')} in {counted(dataset.num_segments, 'segment')}"),
+        ("generation", str(dataset.generation)),
+        ("format", ".".join(map(str, dataset.format_version))),
+        ("id", dataset.dataset_id),
+        ("fingerprint", dataset.fingerprint),
+    ]
+    rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]
+    if dataset.unlisted_segments:
+        count = counted(len(dataset.unlisted_segments), "segment")
+        rows.append(("not committed", f"{count} of writers that are at work or were killed"))
+    return rows

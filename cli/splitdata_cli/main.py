@@ -1,0 +1,83 @@
+"""The program `splitdata`: its commands, one module each.
+
+    splitdata write SOURCE DEST     files, lines, JSONL, a pipe, a function -> dataset
+    splitdata info DIR              what a dataset is
+    splitdata head DIR              its first records
+    splitdata cat DIR I...          records by position
+    splitdata verify DIR            every byte of it against its checksums
+
+The library is loaded by the command that runs, not here: `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from splitdata_cli._failure import OneLineGroup
+from splitdata_cli._render import print_line
+from splitdata_cli.cat import cat
+from splitdata_cli.head import head
+from splitdata_cli.info import info
+from splitdata_cli.verify import verify
+from splitdata_cli.write import write
+
+__all__ = ["cli", "main"]
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        print_line(f"splitdata {_version()}")
+        ctx.exit()
+
+
+def _version() -> str:
+    """Return the version of the library without loading it: that one module imports nothing."""
+    found = importlib.util.find_spec("splitdata")
+    if found is None or found.origin is None:
+        return "(the library splitdata is not installed)"
+    spec = importlib.util.spec_from_file_location("_version_of_splitdata", Path(found.origin).with_name("_version.py"))
+    if spec is None or spec.loader is None:
+        return "of unknown number"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    version: str = module.__version__
+    return version
+
+
+@click.group(
+    cls=OneLineGroup,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, traceback: bool) -> None:
+    """Datasets of byte records in a few bin files beside a mapped index.
+
+    Exit codes: 0 done; 1 damage found by verify; 2 wrong input or a failing disk, told in one line.
+    """
+    # Looked at where an error arrives.
+    del traceback
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for command in (write, info, head, cat, verify):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    cli(prog_name="splitdata")

@@ -1,0 +1,66 @@
+"""`splitdata verify DIR`: every byte against its checksums; exit code 1 if anything is damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from splitdata_cli._progress import verify_progress
+from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+
+if TYPE_CHECKING:
+    from splitdata import Finding, VerifyReport
+
+__all__ = ["verify"]
+
+_DAMAGED: Final = 1
+# More are of no use to a person; --json has them all.
+_MAX_SHOWN: Final = 100
+
+
+@click.command(short_help="Hold all of a dataset against its checksums.")
+@click.argument("path", metavar="DIR")
+@click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to verify. Default: the newest.")
+@click.option("--workers", type=click.IntRange(min=1), help="To read with. Default: by the number of processors.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON, with every finding.")
+@click.pass_context
+def verify(ctx: click.Context, path: str, generation: int | None, workers: int | None, as_json: bool) -> None:
+    """Read all of the dataset in DIR and hold it against its checksums.
+
+    The exit code is 0 if all is intact, 1 if anything is damaged, 2 if it could not be verified.
+    """
+    from splitdata import verify as verify_dataset
+
+    started = time.monotonic()
+    with verify_progress() as progress:
+        report = verify_dataset(path, generation=generation, num_workers=workers, progress=progress)
+    seconds = time.monotonic() - started
+    if as_json:
+        computed = {"is_intact": report.is_intact, "num_damaged_records": report.num_damaged_records}
+        print_json(dataclasses.asdict(report) | computed | {"seconds": round(seconds, 3)})
+    else:
+        _show(report, path, seconds)
+    if not report.is_intact:
+        ctx.exit(_DAMAGED)
+
+
+def _show(report: VerifyReport, path: str, seconds: float) -> None:
+    for finding in report.findings[:_MAX_SHOWN]:
+        print_line(_line(finding))
+    if len(report.findings) > _MAX_SHOWN:
+        print_line(f"... and {len(report.findings) - _MAX_SHOWN:,} more, which --json lists")
+    looked = f"{counted(report.num_records, 'record')}, {size_text(report.num_bytes)} in {seconds:.1f} s"
+    if report.is_intact:
+        print_line(f"{escape(path)} is intact: {looked}")
+    else:
+        lost = f"{counted(report.num_damaged_records, 'record')} damaged"
+        print_line(f"{escape(path)} is damaged: {counted(len(report.findings), 'finding')}, {lost}, of {looked}")
+
+
+def _line(finding: Finding) -> str:
+    where = "" if finding.position is None else f", record {finding.position}"
+    count = f" ({counted(finding.num_records, 'record')} affected)" if finding.num_records > 1 else ""
+    return escape(f"{finding.path}{where}: {finding.problem}{count}")

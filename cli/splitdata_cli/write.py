@@ -1,0 +1,133 @@
+"""`splitdata write SOURCE DEST`: any source of records becomes a dataset, whole or not at all."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from splitdata_cli._progress import write_progress
+from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+
+if TYPE_CHECKING:
+    from splitdata import ConversionReport
+
+__all__ = ["write"]
+
+Mode = Literal["create", "append", "overwrite"]
+Kind = Literal["auto", "folder", "lines", "jsonl", "prefixed", "callable"]
+
+
+@click.command(short_help="Convert files, lines or records into a dataset.")
+@click.argument("source")
+@click.argument("dest")
+@click.option("--bins", type=click.IntRange(min=1), help="Bin files. Default: 1 up to 64 MiB of records, 64 for more.")
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(["auto", "folder", "lines", "jsonl", "prefixed", "callable"]),
+    default="auto",
+    show_default=True,
+    help="How to find records in the source.",
+)
+@click.option("--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True)
+@click.option("--level", type=click.IntRange(-100, 22), help="Of zstd. Default: 3.")
+@click.option("--append", is_flag=True, help="Add to the dataset in DEST.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the dataset in DEST, at the end; nothing else is ever replaced."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
+@click.option("--reproducible", is_flag=True, help="Equal sources and options give equal files, byte by byte.")
+@click.option(
+    "--durability",
+    type=click.Choice(["commit", "none"]),
+    default="commit",
+    show_default=True,
+    help="Whether to wait until the disk has it all.",
+)
+@click.option("--validate", is_flag=True, help="Refuse lines of JSONL that are not JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def write(
+    source: str,
+    dest: str,
+    bins: int | None,
+    kind: Kind,
+    compression: Literal["none", "zstd"],
+    level: int | None,
+    append: bool,
+    overwrite: bool,
+    limit: int | None,
+    reproducible: bool,
+    durability: Literal["commit", "none"],
+    validate: bool,
+    as_json: bool,
+) -> None:
+    """Convert SOURCE into the dataset DEST.
+
+    SOURCE is a folder (each file is a record; hidden files and links are left out), a text or JSONL file
+    (each line is a record; plain, .gz or .zst), - for standard input (lines, or with --from prefixed
+    records that follow their length as u32 little-endian), or module:function for a Python function
+    that yields bytes.
+
+    All or nothing: after an error or Ctrl-C, DEST is as it was before.
+    """
+    from splitdata import convert, open_source
+
+    if append and overwrite:
+        raise click.UsageError("--append and --overwrite exclude each other")
+    if level is not None and compression == "none":
+        raise click.UsageError("--level is for --compression zstd")
+    mode: Mode = "append" if append else "overwrite" if overwrite else "create"
+    _let_import_from_here()
+    opened = open_source(source, kind=kind, validate=validate)
+    started = time.monotonic()
+    with write_progress(opened, limit) as progress:
+        report = convert(
+            opened,
+            dest,
+            bins=bins,
+            mode=mode,
+            compression=None if compression == "none" else compression,
+            compression_level=3 if level is None else level,
+            durability=durability,
+            reproducible=reproducible,
+            limit=limit,
+            progress=progress,
+        )
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json(_as_dict(report, seconds))
+    else:
+        print_line(_summary(report, seconds))
+
+
+def _let_import_from_here() -> None:
+    """Let functions be found in modules of the working folder, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _summary(report: ConversionReport, seconds: float) -> str:
+    text = f"wrote {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(report.path)}"
+    if report.positions:
+        text += f" as positions {report.positions[0]} to {report.positions[-1]}"
+    text += f" in {seconds:.1f} s"
+    if report.skipped:
+        text += "; left out: " + ", ".join(counted(number, what) for what, number in report.skipped.items())
+    return text
+
+
+def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
+    return {
+        "path": report.path,
+        "kind": report.kind,
+        "num_records": report.num_records,
+        "num_bytes": report.num_bytes,
+        "first_position": report.positions.start if report.positions else None,
+        "skipped": dict(report.skipped),
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,103 @@
+"""Blocks of a gzip or zstd file -> blocks of what was compressed, in bounded memory, all or an error.
+
+member | member | zero bytes      gzip: members end to end, padding behind the last
+frame  | frame  | skippable       zstd: frames end to end
+     ^ an input that ends here, inside a member or a frame, is an error
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final
+
+import zstandard
+
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["gunzip", "unzstd"]
+
+_GZIP_FORMAT: Final = 31
+_MAX_OUTPUT_BYTES: Final = 1 << 20
+
+# A zstd block of 4 bytes may stand for 128 KiB, and python-zstandard gives all that its input
+# expands to at once: 2 KiB at a time keep that below 64 MiB. Larger pieces were not faster.
+_ZSTD_INPUT_BYTES: Final = 2 << 10
+# What the zstd program grants by default.
+_MAX_WINDOW_BYTES: Final = 128 << 20
+
+
+def gunzip(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the content of a gzip file, checksums verified; `path` is shown in errors.
+
+    Raises:
+        SourceError: If the file is damaged, truncated or empty.
+    """
+    stream = None
+    for block in blocks:
+        rest = block
+        while rest:
+            if stream is None or stream.eof:
+                # Some tools fill up the last sector of a tape or a disk.
+                rest = rest.lstrip(b"\0") if stream else rest
+                if not rest:
+                    break
+                stream = zlib.decompressobj(_GZIP_FORMAT)
+            piece = _inflate(stream, rest, path)
+            if piece:
+                yield piece
+            rest = stream.unused_data if stream.eof else stream.unconsumed_tail
+    # Input may be used up while output still waits for room.
+    while stream and not stream.eof and (piece := _inflate(stream, b"", path)):
+        yield piece
+    _check_end("gzip", path, is_empty=stream is None, is_complete=bool(stream and stream.eof))
+
+
+def unzstd(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the content of a zstd file; `path` is shown in errors.
+
+    Raises:
+        SourceError: If the file is damaged, truncated or empty, or needs a window above 128 MiB.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+    stream = None
+    for block in blocks:
+        for start in range(0, len(block), _ZSTD_INPUT_BYTES):
+            rest = block[start : start + _ZSTD_INPUT_BYTES]
+            while rest:
+                if stream is None or stream.eof:
+                    stream = decompressor.decompressobj()
+                try:
+                    piece = stream.decompress(rest)
+                except zstandard.ZstdError as error:
+                    raise _damaged("zstd", path, error) from None
+                if piece:
+                    yield piece
+                rest = stream.unused_data if stream.eof else b""
+    _check_end("zstd", path, is_empty=stream is None, is_complete=bool(stream and stream.eof))
+
+
+def _inflate(stream: zlib._Decompress, data: bytes, path: str) -> bytes:
+    try:
+        return stream.decompress(data, _MAX_OUTPUT_BYTES)
+    except zlib.error as error:
+        raise _damaged("gzip", path, error) from None
+
+
+def _damaged(what: str, path: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path} is no {what} data, or damaged: {error}; nothing of it is taken, "
+        "make the file again or decompress it by other means",
+        path=path,
+    )
+
+
+def _check_end(what: str, path: str, *, is_empty: bool, is_complete: bool) -> None:
+    if is_empty:
+        raise SourceError(f"{path} is empty, which no {what} file is; make or fetch it again", path=path)
+    if not is_complete:
+        raise SourceError(
+            f"{path} is truncated: it ends in the middle of its {what} data; make or fetch it again", path=path
+        )

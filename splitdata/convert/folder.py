@@ -1,0 +1,181 @@
+"""A folder of files: each regular file below it is a record, in the order of their relative paths.
+
+    root/b.jpg  root/a/2.jpg  root/a/1.jpg  ──>  a/1.jpg  a/2.jpg  b.jpg
+
+Paths are compared as bytes, with "/" between their parts, so the order is the same on every file
+system. Left out and counted: what is hidden (a name that begins with a dot, and all below it),
+symbolic links, and all that is neither file nor folder (pipes, sockets, devices).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import xxhash
+
+from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+__all__ = ["FolderSource"]
+
+# A link put in place of a file meanwhile is refused, and a pipe cannot make the open wait.
+_OPEN_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What one walk over the folder found."""
+
+    num_bytes: int
+    names_hash: str
+
+
+class FolderSource:
+    """The files of a folder and of all folders below it.
+
+    Memory holds the names of the folders on one path, never those of all files.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: str) -> None:
+        """Take the folder; it may be a link itself.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: If there is none.
+        """
+        if not stat.S_ISDIR(Path(path).stat().st_mode):
+            raise NotADirectoryError(20, "this is not a folder", path)
+        self.path = path
+        self.skipped: Counter[str] = Counter()
+        self.bytes_read = 0
+        self._surveyed: _Survey | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return Path(self.path).resolve().name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The path of the folder."""
+        return [self.path]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files together; the first time this walks over all of them."""
+        return self._survey().num_bytes
+
+    def identity(self) -> str:
+        """Return kind and a hash of all relative paths, for which it walks over them."""
+        return f"{self.kind} {self._survey().names_hash}"
+
+    def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the content of each file; of 1 MiB and more as an open file.
+
+        Raises:
+            SourceError: If there is no file at all, or one shrinks while it is read.
+            OSError: If a folder or a file cannot be read: nothing is left out silently.
+        """
+        for _, record in self.keyed_records():
+            yield record
+
+    def keyed_records(self) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+        """Yield the relative path of each file, its parts separated by "/", and its content."""
+        self.skipped.clear()
+        self.bytes_read = 0
+        position = 0
+        for relative, entry in _walk(self.path, self.skipped):
+            with os.fdopen(os.open(entry.path, _OPEN_FLAGS), "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    self.skipped["special file"] += 1
+                    continue
+                if status.st_size < READ_WHOLE_BYTES:
+                    data = file.read()
+                    self.bytes_read += len(data)
+                    yield relative, data
+                else:
+                    read = self._counted(file.read)
+                    yield relative, SizedFile(read, status.st_size, path=entry.path, position=position)
+            position += 1
+        if not position:
+            found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
+            raise SourceError(
+                f"{self.path} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
+            )
+
+    def _counted(self, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+        def read_and_count(size: int) -> bytes:
+            data = read(size)
+            self.bytes_read += len(data)
+            return data
+
+        return read_and_count
+
+    def _survey(self) -> _Survey:
+        if self._surveyed is None:
+            num_bytes = 0
+            names = xxhash.xxh3_128()
+            for relative, entry in _walk(self.path, Counter()):
+                num_bytes += entry.stat(follow_symlinks=False).st_size
+                # No name holds a zero byte, so no two lists of names give the same bytes.
+                names.update(os.fsencode(relative) + b"\0")
+            self._surveyed = _Survey(num_bytes, names.hexdigest())
+        return self._surveyed
+
+
+def _walk(folder: str, skipped: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield relative path and entry of each regular file in order, and count what is left out."""
+    # A stack of its own: the depth of folders is not bounded by that of Python's calls.
+    levels = [iter(_sorted_entries(folder, skipped))]
+    prefixes = [""]
+    while levels:
+        entry = next(levels[-1], None)
+        if entry is None:
+            levels.pop()
+            prefixes.pop()
+        elif entry.is_dir(follow_symlinks=False):
+            levels.append(iter(_sorted_entries(entry.path, skipped)))
+            prefixes.append(f"{prefixes[-1]}{entry.name}/")
+        else:
+            yield prefixes[-1] + entry.name, entry
+
+
+def _sorted_entries(folder: str, skipped: Counter[str]) -> list[os.DirEntry[str]]:
+    """Return the files and folders in a folder, by the order of the paths that begin with them."""
+    kept = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            reason = _reason_to_skip(entry)
+            if reason:
+                skipped[reason] += 1
+            else:
+                kept.append(entry)
+    # "a.b" comes before "a/x": a folder is compared with the separator that follows its name.
+    return sorted(kept, key=lambda entry: os.fsencode(entry.name) + b"/" * entry.is_dir(follow_symlinks=False))
+
+
+def _reason_to_skip(entry: os.DirEntry[str]) -> str | None:
+    if entry.name.startswith("."):
+        return "hidden name"
+    # Links could lead out of the folder or round in circles. Junctions are the links of Windows.
+    if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):
+        return "symbolic link"
+    if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+        return "special file"
+    return None

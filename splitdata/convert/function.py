@@ -1,0 +1,123 @@
+"""A function of the user's that yields records, named by where it is.
+
+"package.module:function" ──import──> function() ──> iterable of bytes-like objects or binary files
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from splitdata.convert.source import Record
+
+__all__ = ["FunctionSource"]
+
+
+class FunctionSource:
+    """The records that a function without arguments returns or yields.
+
+    An exception of the function passes through as itself.
+    """
+
+    kind = "callable"
+
+    def __init__(self, target: str) -> None:
+        """Import the module and find the function.
+
+        Args:
+            target: "module:function"; both parts may have dots.
+
+        Raises:
+            SourceError: If there is no such module or function, or it cannot be called without arguments.
+        """
+        self.name = target
+        self.skipped: Mapping[str, int] = {}
+        self.num_bytes = None
+        self.bytes_read = 0
+        self._function = _find(target)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Nothing that is known."""
+        return []
+
+    def identity(self) -> str:
+        """Return kind and target: the records themselves are in the dataset."""
+        return f"{self.kind} {self.name}"
+
+    def __iter__(self) -> Generator[Record, None, None]:
+        """Call the function and yield its records.
+
+        Raises:
+            SourceError: If it returns no iterable, or something in it is no record.
+        """
+        self.bytes_read = 0
+        records = self._function()
+        # Bytes are an iterable of numbers; one record alone is surely a mistake.
+        if not isinstance(records, Iterable) or isinstance(records, (str, bytes, bytearray, memoryview)):
+            kind = type(records).__name__
+            hint = ": did it forget to yield, or to return?" if records is None else ""
+            raise SourceError(f"{self.name} gave {kind}, not an iterable of records{hint}", path=self.name)
+        for position, record in enumerate(records):
+            if type(record) is not bytes:
+                self._check(record, position)
+            yield record
+
+    def _check(self, record: object, position: int) -> None:
+        if hasattr(record, "read"):
+            return
+        try:
+            memoryview(record)  # type: ignore[arg-type]  # that is the question
+        except TypeError:
+            hint = "; encode text first" if isinstance(record, str) else ""
+            raise SourceError(
+                f"record {position} of {self.name} is {type(record).__name__}, "
+                f"not a bytes-like object or a binary file{hint}",
+                path=self.name,
+                position=position,
+            ) from None
+
+
+def _find(target: str) -> Callable[[], Any]:
+    module_name, _, path = target.partition(":")
+    if not module_name or not path:
+        raise SourceError(f"a function is given as module:function, not {target!r}", path=target)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that the user's module misses is told by that module's own error.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise SourceError(f"there is no module {error.name} to import for {target}", path=target) from None
+    for name in path.split("."):
+        if not hasattr(found, name):
+            file = getattr(found, "__file__", None)
+            where = f" ({file})" if file else ""
+            raise SourceError(f"{target}: there is no {name} in {module_name}{where}", path=target)
+        found = getattr(found, name)
+    _check_callable(found, target)
+    function: Callable[[], Any] = found
+    return function
+
+
+def _check_callable(found: object, target: str) -> None:
+    # Loads a dozen modules, and only here.
+    import inspect
+
+    if not callable(found):
+        raise SourceError(f"{target} is {type(found).__name__}, not a function", path=target)
+    if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
+        raise SourceError(f"{target} is asynchronous; give a function that yields records by itself", path=target)
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise SourceError(f"{target} cannot be called without arguments: {error}", path=target) from None
+    except ValueError:
+        # Some functions of C have no signature that can be asked; calling tells.
+        return

@@ -1,0 +1,121 @@
+"""One file, or standard input, as blocks of bytes; what it is called says how it is compressed.
+
+name.gz   ──> gunzip ──┐
+name.zst  ──> unzstd ──┼──> blocks
+name, -   ─────────────┘
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from splitdata.convert.decompress import gunzip, unzstd
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["STANDARD_INPUT", "InputFile", "plain_suffix"]
+
+STANDARD_INPUT: Final = "-"
+
+_BLOCK_BYTES: Final = 256 << 10
+_DECOMPRESSORS: Final = {".gz": gunzip, ".zst": unzstd}
+_OTHER_COMPRESSIONS: Final = (".bz2", ".xz", ".lzma", ".zip", ".z", ".lz4", ".7z")
+
+
+def plain_suffix(path: str) -> str:
+    """Return the ending of a name in small letters, without that of a compression."""
+    file = Path(path)
+    return Path(file.stem if file.suffix.lower() in _DECOMPRESSORS else file.name).suffix.lower()
+
+
+class InputFile:
+    """A file to read once or several times, or standard input, to read once.
+
+    Attributes:
+        path: Of the file; "-" for standard input.
+        bytes_read: Bytes of the file, as it is stored, that the newest reading took so far.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Take a path without opening it.
+
+        Raises:
+            FileNotFoundError, IsADirectoryError: If there is no file.
+            SourceError: If its name says a compression that is not read here.
+        """
+        self.path = path
+        self.bytes_read = 0
+        self._was_read = False
+        if self.is_standard_input:
+            return
+        if stat.S_ISDIR(Path(path).stat().st_mode):
+            raise IsADirectoryError(21, "this is a folder, not a file of records", path)
+        suffix = Path(path).suffix.lower()
+        if suffix in _OTHER_COMPRESSIONS:
+            raise SourceError(
+                f"{path} is compressed in a way that is not read here (.gz and .zst are); "
+                "decompress it and pass it on standard input, as `-`",
+                path=path,
+            )
+
+    @property
+    def is_standard_input(self) -> bool:
+        """Whether this is standard input."""
+        return self.path == STANDARD_INPUT
+
+    @property
+    def shown(self) -> str:
+        """What to call it in a message."""
+        return "standard input" if self.is_standard_input else self.path
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether its name says that it is."""
+        return Path(self.path).suffix.lower() in _DECOMPRESSORS
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Its size as it is stored; None for pipes and devices."""
+        if self.is_standard_input:
+            return None
+        status = Path(self.path).stat()
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield its content, decompressed, in pieces of any size but none.
+
+        Raises:
+            SourceError: If it is compressed and damaged or truncated, or standard input was read before.
+            OSError: If it cannot be read.
+        """
+        self.bytes_read = 0
+        decompress = _DECOMPRESSORS.get(Path(self.path).suffix.lower())
+        stored = self._standard_input() if self.is_standard_input else self._stored()
+        return decompress(stored, self.path) if decompress else stored
+
+    def _stored(self) -> Iterator[bytes]:
+        with Path(self.path).open("rb", buffering=0) as file:
+            yield from self._counted(file)
+
+    def _standard_input(self) -> Iterator[bytes]:
+        if self._was_read:
+            raise SourceError("standard input can be read only once", path=self.path)
+        self._was_read = True
+        # Python runs without one where the descriptor was closed.
+        if sys.stdin is None:
+            raise SourceError("there is no standard input to read", path=self.path)
+        yield from self._counted(sys.stdin.buffer)
+
+    def _counted(self, file: IO[bytes]) -> Iterator[bytes]:
+        # None: the descriptor is in non-blocking mode and has nothing yet, which must not pass for the end.
+        data: bytes | None
+        while (data := file.read(_BLOCK_BYTES)) != b"":
+            if data is None:
+                raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
+            self.bytes_read += len(data)
+            yield data

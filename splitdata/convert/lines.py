@@ -1,0 +1,184 @@
+r"""Lines of text, and JSONL: each line is a record, without its line ending.
+
+block   b"...a\nb\r\nc"   -> b"a", b"b"   and b"c" waits for the next block
+start   a UTF-8 byte order mark is dropped; UTF-16 and compressed data are refused
+blank   a record of its own in text, left out in JSONL
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from splitdata.convert.input_file import InputFile
+from splitdata.errors import RecordTooLargeError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+__all__ = ["JsonLineSource", "LineSource", "split_lines"]
+
+# A line is held whole; a file without any line ending is not one of lines.
+MAX_LINE_BYTES: Final = 256 << 20
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_REFUSED_STARTS: Final = {
+    b"\x1f\x8b\x08": "compressed with gzip: give it a name that ends in .gz, or pass it through `gzip -dc`",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: give it a name that ends in .zst, or pass it through `zstd -dc`",
+    b"\xff\xfe": "text in UTF-16, whose lines cannot be told apart by bytes: convert it to UTF-8",
+    b"\xfe\xff": "text in UTF-16, whose lines cannot be told apart by bytes: convert it to UTF-8",
+}
+_LONGEST_START: Final = 4
+
+
+def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Iterator[list[bytes]]:
+    """Yield the lines that end in each block, and last what is behind the last line ending, if anything.
+
+    A line ends with LF or CR LF. A CR anywhere else belongs to the line.
+
+    Args:
+        blocks: Pieces of the text, cut anywhere.
+        max_bytes: Longer lines are refused; up to this much, and a block, is held.
+        shown: What the text is called in an error.
+
+    Raises:
+        RecordTooLargeError: If a line is longer than that.
+    """
+    waiting: list[bytes] = []
+    waiting_bytes = 0
+    num_lines = 0
+    for block in blocks:
+        lines = block.split(b"\n")
+        waiting.append(lines[0])
+        waiting_bytes += len(lines[0])
+        if waiting_bytes > max_bytes or (len(block) > max_bytes and max(map(len, lines)) > max_bytes):
+            raise RecordTooLargeError(
+                f"a line behind line {num_lines} of {shown} is longer than {max_bytes} bytes; if these are not lines "
+                "of text, choose another kind of source",
+            )
+        if len(lines) == 1:
+            continue
+        lines[0] = b"".join(waiting)
+        rest = lines.pop()
+        waiting, waiting_bytes = [rest], len(rest)
+        num_lines += len(lines)
+        # Most text has none, and one search of a block is far cheaper than one of each line.
+        if b"\r\n" in block or lines[0].endswith(b"\r"):
+            lines = [line.removesuffix(b"\r") for line in lines]
+        yield lines
+    if waiting_bytes:
+        yield [b"".join(waiting)]
+
+
+class LineSource:
+    """The lines of a text file, plain, .gz or .zst, or of standard input.
+
+    Blank lines are records of no bytes: line k of the file is record k.
+    """
+
+    kind = "lines"
+
+    def __init__(self, path: str) -> None:
+        """Take a path, "-" for standard input; raises as `InputFile` does."""
+        self._input = InputFile(path)
+        self.skipped: Counter[str] = Counter()
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self._input.path if self._input.is_standard_input else Path(self._input.path).name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The path of the file."""
+        return [] if self._input.is_standard_input else [self._input.path]
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Size of the file as it is stored."""
+        return self._input.num_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file read so far."""
+        return self._input.bytes_read
+
+    def identity(self) -> str:
+        """Return kind and name: the lines themselves are in the dataset."""
+        return f"{self.kind} {self.name}"
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        """Yield the lines.
+
+        Raises:
+            SourceError: If the file is compressed and damaged, or is no text in bytes.
+            RecordTooLargeError: If a line has more than 256 MiB.
+        """
+        self.skipped.clear()
+        blocks = self._without_mark(self._input.blocks())
+        for lines in split_lines(blocks, max_bytes=MAX_LINE_BYTES, shown=self._input.shown):
+            yield from lines
+
+    def _without_mark(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass blocks on without a byte order mark, once their beginning has been found to be text."""
+        start = b""
+        while len(start) < _LONGEST_START and (block := next(blocks, b"")):
+            start += block
+        for refused, reason in _REFUSED_STARTS.items():
+            if start.startswith(refused):
+                path = self._input.path
+                raise SourceError(f"{self._input.shown} is {reason}; nothing of it is taken", path=path)
+        yield start.removeprefix(_BYTE_ORDER_MARK)
+        yield from blocks
+
+
+class JsonLineSource(LineSource):
+    """The lines of a JSONL file; blank ones are left out and counted.
+
+    The bytes of a line are stored as they are, whatever its blanks and its order of keys.
+    """
+
+    kind = "jsonl"
+
+    def __init__(self, path: str, *, validate: bool = False) -> None:
+        """Take a path, "-" for standard input.
+
+        Args:
+            path: Of the file.
+            validate: Refuse lines that are not JSON, by RFC 8259. Costs a few microseconds a line.
+        """
+        super().__init__(path)
+        self._validate = validate
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        """Yield the lines that are not blank.
+
+        Raises:
+            SourceError: As for text; and with `validate`, if a line is not JSON.
+            RecordTooLargeError: If a line has more than 256 MiB.
+        """
+        position = 0
+        for number, line in enumerate(super().__iter__(), 1):
+            if not line or line.isspace():
+                self.skipped["blank line"] += 1
+                continue
+            if self._validate:
+                self._check(line, number, position)
+            yield line
+            position += 1
+
+    def _check(self, line: bytes, number: int, position: int) -> None:
+        try:
+            # Text first: given bytes, json guesses an encoding. Numbers are not made, only looked at.
+            json.loads(line.decode("utf-8"), parse_int=len, parse_float=len, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise SourceError(
+                f"line {number} of {self._input.shown} is not JSON: {reason}", path=self._input.path, position=position
+            ) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")

@@ -1,0 +1,127 @@
+"""describe: what a dataset is, from its manifest, the index and the sizes of its files; no record is read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.snapshot import open_state
+from splitdata.format import spec
+
+if TYPE_CHECKING:
+    from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.paths import SegmentPaths
+
+__all__ = ["DatasetDescription", "SegmentDescription", "describe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentDescription:
+    """One segment of a dataset; see `DatasetDescription` for the words."""
+
+    id: str
+    num_records: int
+    num_bins: int
+    is_sealed: bool
+    raw_bytes: int
+    stored_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetDescription:
+    """What a dataset is.
+
+    Attributes:
+        path: The directory.
+        format_version: Of its files.
+        generation: The manifest that is described.
+        dataset_id: 32 hex digits, of this dataset for as long as it lives.
+        fingerprint: Of its records and their order, however they are stored.
+        num_records, num_segments, num_bins: How many there are.
+        raw_bytes: Of all records as they were written.
+        stored_bytes: Of all records as they are stored: less, if they are compressed.
+        disk_bytes: Of all files, with headers and index.
+        max_record_bytes: The largest record; None where the index does not say.
+        metadata: What the writers stored with it.
+        segments: In the order of positions.
+        unlisted_segments: Folders of writers that are at work, or were killed before a commit.
+    """
+
+    path: str
+    format_version: tuple[int, int]
+    generation: int
+    dataset_id: str
+    fingerprint: str
+    num_records: int
+    num_segments: int
+    num_bins: int
+    raw_bytes: int
+    stored_bytes: int
+    disk_bytes: int
+    max_record_bytes: int | None
+    metadata: dict[str, Any]
+    segments: tuple[SegmentDescription, ...]
+    unlisted_segments: tuple[str, ...]
+
+    @property
+    def mean_record_bytes(self) -> float:
+        """Mean length of a record, 0 where there is none."""
+        return self.raw_bytes / self.num_records if self.num_records else 0.0
+
+
+def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> DatasetDescription:
+    """Describe a dataset; costs a look at each of its files' sizes.
+
+    Raises:
+        DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
+    """
+    directory = DatasetDirectory(path)
+    manifest = open_state(directory.folder, generation, None)
+    segments = tuple(_describe_segment(directory.paths.segment(info.id), info) for info in manifest.segments)
+    listed = {info.id for info in manifest.segments}
+    return DatasetDescription(
+        path=directory.folder,
+        format_version=spec.FORMAT_VERSION,
+        generation=manifest.generation,
+        dataset_id=manifest.dataset_id,
+        fingerprint=manifest.fingerprint,
+        num_records=manifest.num_records,
+        num_segments=len(segments),
+        num_bins=sum(segment.num_bins for segment in segments),
+        raw_bytes=sum(segment.raw_bytes for segment in segments),
+        stored_bytes=sum(segment.stored_bytes for segment in segments),
+        disk_bytes=sum(segment.disk_bytes for segment in segments)
+        + _size(directory.paths.manifest(manifest.generation)),
+        max_record_bytes=_largest(directory, manifest.segments),
+        metadata=manifest.metadata,
+        segments=segments,
+        unlisted_segments=tuple(one for one in directory.segment_ids() if one not in listed),
+    )
+
+
+def _describe_segment(paths: SegmentPaths, info: SegmentInfo) -> SegmentDescription:
+    bins = sum(_size(paths.bin(number)) for number in range(info.num_bin_files))
+    return SegmentDescription(
+        id=info.id,
+        num_records=info.num_records,
+        num_bins=info.num_bins,
+        is_sealed=info.is_sealed,
+        raw_bytes=info.raw_bytes,
+        stored_bytes=info.stored_bytes,
+        disk_bytes=bins + _size(paths.index),
+    )
+
+
+def _largest(directory: DatasetDirectory, segments: tuple[SegmentInfo, ...]) -> int | None:
+    headers = [directory.index_header(info.id) for info in segments]
+    return max((header.max_raw_bytes for header in headers if header is not None), default=None)
+
+
+def _size(path: str) -> int:
+    with suppress(OSError):
+        return os.stat(path).st_size
+    return 0

@@ -1,0 +1,265 @@
+"""Verifying one bin: its frames must stand end to end, each proven, with zeros between them.
+
+header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
+└ padding up to the alignment      a run that fails is looked at record by record
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.finding import Finding
+from splitdata.dataset.record_reader import RecordReader
+from splitdata.errors import FormatError, TruncatedFileError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import frame_checks, hash64, sync_word
+from splitdata.format.codec import decompress
+from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
+from splitdata.format.frames import FrameHeader, footprint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.segment_files import SegmentFiles
+    from splitdata.storage.source import MappedSource, PreadSource
+
+__all__ = ["BinCheck"]
+
+# What is held of a bin at a time, beside one record.
+_RUN_BYTES: Final = 16 << 20
+_MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
+# Padding to the next frame, and once more if that is a large one, whose header is longer.
+_MAX_GAP: Final = 2 * _MAX_ALIGNMENT
+_U64: Final = np.uint64
+
+
+class BinCheck:
+    """The verification of one bin: `begin`, then `check_run` over all of its records in order, then `finish`.
+
+    For one thread at a time.
+
+    Attributes:
+        findings: What is wrong.
+        digest: Of the raw records of this bin, as a share of the segment's (digest.py).
+        bytes_done: How far into the file everything was looked at.
+    """
+
+    def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None) -> None:
+        """Take the length that the index's bin table gives for a sealed bin, where it is known."""
+        info = files.info
+        self.findings: list[Finding] = []
+        self.digest = EMPTY_DIGEST
+        self.bytes_done = 0
+        self.num_records = len(range(bin_index, info.num_records, info.num_bins))
+        self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
+        self._files = files
+        self.bin_index = self._bin = bin_index
+        self._table_length = table_length
+        self._salt = files.salt(bin_index)
+        self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        # Whether there is any point in going on. The file itself is asked for each time, so that of
+        # thousands of bins only a few are open.
+        self._is_readable = False
+        # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
+        self._end: int | None = spec.BIN_HEADER_BYTES
+        self._next_ordinal = 0
+
+    def begin(self) -> None:
+        """Open the bin and look at its header."""
+        try:
+            source = self._files.bin(self._bin)
+            self._is_readable = True
+            self._check_header(source.read(0, spec.BIN_HEADER_BYTES))
+            if self._bin == 0:
+                self._skip_metadata(source)
+        except (FormatError, OSError) as error:
+            self._give_up(str(error))
+
+    def check_run(self, entries: NDArray[np.void]) -> None:
+        """Look at the next records; `entries` are theirs from the index, in order."""
+        # Without an entry where the index is cut off.
+        if not self._is_readable or not len(entries):
+            return
+        first = self._next_ordinal
+        self._next_ordinal += len(entries)
+        try:
+            if not self._check_together(self._files.bin(self._bin), first, entries):
+                self._check_singly(first, len(entries))
+        except (FormatError, OSError) as error:
+            self._give_up(str(error), self._position(first))
+        self.bytes_done = max(self.bytes_done, self._end or 0)
+
+    def finish(self) -> None:
+        """Look at what lies behind the last record."""
+        if not self._is_readable or not self._files.info.is_sealed:
+            # Behind the last committed record of an open segment a writer may be at work, or have been killed.
+            return
+        try:
+            self._check_end(self._files.bin(self._bin))
+        except (FormatError, OSError) as error:
+            self._give_up(str(error), self._position(0))
+
+    def _check_end(self, source: MappedSource | PreadSource) -> None:
+        if self._table_length is not None and source.size != self._table_length:
+            self._add(f"the bin has {source.size} bytes, it was sealed with {self._table_length}")
+        if self._end is not None and source.size > self._end:
+            rest = source.read(self._end, _MAX_ALIGNMENT)
+            if source.size - self._end >= _MAX_ALIGNMENT or any(rest):
+                self._add(f"{source.size - self._end} bytes lie behind the last record")
+
+    # -- header and metadata -------------------------------------------------------------------
+
+    def _check_header(self, data: bytes) -> None:
+        info = self._files.info
+        try:
+            header = BinHeader.unpack(data)
+        except FormatError as error:
+            self._add(str(error))
+            return
+        if (header.segment_id, header.bin_index, header.num_bins) != (info.id, self._bin, info.num_bins):
+            self._add(
+                f"the header says bin {header.bin_index} of {header.num_bins} in segment {header.segment_id}: "
+                "this is another bin's file"
+            )
+
+    def _skip_metadata(self, source: MappedSource | PreadSource) -> None:
+        """Prove the copy of the user's metadata, if the bin begins with one."""
+        offset = self._next_nonzero(source)
+        try:
+            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+        except FormatError:
+            return
+        payload = source.read(offset + header.size, min(header.stored_length, spec.MAX_METADATA_BYTES))
+        word = int.from_bytes(source.read(offset, 8), "little")
+        if (
+            header.kind == spec.KIND_METADATA
+            and word == header.first_word(self._salt, offset)
+            and hash64(payload) == header.payload_hash
+        ):
+            self._end = offset + footprint(header)
+
+    def _next_nonzero(self, source: MappedSource | PreadSource) -> int:
+        """Return where the first frame must begin: at the first unit that is not all zeros."""
+        head = source.read(spec.BIN_HEADER_BYTES, _MAX_ALIGNMENT)
+        offset = next((number for number, byte in enumerate(head) if byte), 0)
+        return spec.BIN_HEADER_BYTES + offset // spec.FRAME_UNIT * spec.FRAME_UNIT
+
+    # -- records -------------------------------------------------------------------------------
+
+    def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
+        """Prove a run of ordinary frames with numpy; False if any is another kind, or wrong."""
+        offsets = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
+        stops = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
+        if self._end is None or not (entries["loc"] >> _U64(spec.BIN_SHIFT) == self._bin).all():
+            return False
+        gaps = offsets - np.concatenate([[self._end], stops[:-1]])
+        length = int(stops[-1]) - self._end
+        if (gaps < 0).any() or (gaps >= _MAX_ALIGNMENT).any() or length > _RUN_BYTES:
+            return False
+        # Words are read at multiples of 8, and the last frame may end at none.
+        base = self._end // 8 * 8
+        data = source.read(base, int(stops[-1]) - base)
+        if len(data) < int(stops[-1]) - base:
+            return False
+        words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
+        sequences = (self._bin + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
+        place = (offsets - base) // 8
+        header = [words[place + number] for number in range(4)]
+        checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
+        lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
+        is_zstd = header[2] == sequences | _U64(spec.CODEC_ZSTD << 40)
+        proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
+        proven &= (header[2] == sequences) & (entries["stored"] == entries["raw"]) | is_zstd
+        if (
+            not proven.all()
+            or _any_between(data, stops[:-1] - base, gaps[1:])
+            or any(data[self._end - base : int(offsets[0]) - base])
+        ):
+            return False
+        hashes = self._payload_hashes(data, offsets - base, stops - base, header[1], entries, is_zstd)
+        if hashes is None:
+            return False
+        self._join(hashes)
+        self._end = int(stops[-1])
+        return True
+
+    def _payload_hashes(
+        self,
+        data: bytes,
+        offsets: NDArray[np.int64],
+        stops: NDArray[np.int64],
+        expected: NDArray[np.uint64],
+        entries: NDArray[np.void],
+        is_zstd: NDArray[np.bool_],
+    ) -> NDArray[np.uint64] | None:
+        """Return the hashes of the raw records, None if a payload is not what its hash says."""
+        starts = (offsets + spec.FRAME_HEADER_BYTES).tolist()
+        payloads = [data[start:stop] for start, stop in zip(starts, stops.tolist(), strict=True)]
+        hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
+        if (hashes != expected).any():
+            return None
+        for number in np.flatnonzero(is_zstd).tolist():
+            try:
+                raw = decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
+            except FormatError:
+                return None
+            hashes[number] = hash64(raw)
+        return hashes
+
+    def _check_singly(self, first: int, count: int) -> None:
+        """Look at each record of a run by itself, and say what is wrong with it."""
+        cut_off: list[str] = []
+        for ordinal in range(first, first + count):
+            sequence = self._bin + ordinal * self._files.info.num_bins
+            try:
+                place = self._records.locate(sequence)
+                self._check_gap(place.source, place.offset)
+                self._end = place.offset + footprint(place.header)
+                self._join(np.array([self._records.check(sequence)], _U64))
+            except TruncatedFileError as error:
+                cut_off.append(str(error))
+            except FormatError as error:
+                self._end = None
+                self._add(str(error), self._position(ordinal), 1)
+        if cut_off:
+            self._end = None
+            self._add(cut_off[0], self._position(first + count - len(cut_off)), len(cut_off))
+
+    def _check_gap(self, source: MappedSource | PreadSource, offset: int) -> None:
+        """Zeros, and not many of them, must lie between the last frame and this one."""
+        if self._end is None:
+            return
+        gap = offset - self._end
+        if not 0 <= gap < _MAX_GAP or any(source.read(self._end, gap)):
+            self._add(f"bytes {self._end} to {offset} belong to no record and are not the zeros they should be")
+
+    # -- keeping the result --------------------------------------------------------------------
+
+    def _join(self, hashes: NDArray[np.uint64]) -> None:
+        stride = self._files.info.num_bins
+        share = digest_of_hashes(hashes, stride)
+        self.digest = join_digests(self.digest, share, len(hashes) * stride)
+
+    def _give_up(self, problem: str, position: int | None = None) -> None:
+        """Report the file as a whole; nothing more of it is looked at."""
+        lost = self.num_records - self._next_ordinal if position is None else self.num_records
+        self._is_readable = False
+        self._add(problem, self._position(0) if position is None else position, lost)
+
+    def _position(self, ordinal: int) -> int:
+        return self._files.first_position + self._bin + ordinal * self._files.info.num_bins
+
+    def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
+        path = self._files.paths.bin(self._bin)
+        self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
+
+
+def _any_between(data: bytes, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> bool:
+    """Say whether any byte of the gaps, each beginning at a stop, is not zero."""
+    total = int(gaps.sum())
+    first_of_gap = np.cumsum(gaps) - gaps
+    places = np.repeat(stops - first_of_gap, gaps) + np.arange(total)
+    return bool(np.frombuffer(data, np.uint8)[places].any())

@@ -1,0 +1,203 @@
+"""The program as a whole: help and version at once, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import splitdata
+from splitdata_cli.main import cli
+from tests.cli.processes import command_line, environment, run_bytes
+
+COMMANDS = ["cat", "head", "info", "verify", "write"]
+
+
+def invoke(*arguments: str | os.PathLike[str]) -> Result:
+    return CliRunner().invoke(cli, [os.fspath(argument) for argument in arguments])
+
+
+def assert_one_line(result: Result) -> str:
+    """Check that a command ended with one line on stderr and code 2; returns that line."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("splitdata: error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("\n")
+    return result.stderr
+
+
+def test_version_is_that_of_the_library() -> None:
+    assert invoke("--version").stdout == f"splitdata {splitdata.__version__}\n"
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_help_and_version_load_nothing_of_the_library(option: str) -> None:
+    code = (
+        "import json, sys\n"
+        "from splitdata_cli.main import cli\n"
+        "try:\n"
+        f"    cli([{option!r}])\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print(json.dumps([name for name in sys.modules if name.split('.')[0] in ('splitdata', 'numpy', 'tqdm')]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, check=True)
+
+    assert json.loads(ended.stdout.splitlines()[-1]) == []
+
+
+def test_program_without_arguments_shows_its_commands() -> None:
+    result = invoke()
+
+    assert result.exit_code == 0
+    assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
+    assert result.stdout == invoke("--help").stdout == invoke("-h").stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = invoke(command, "--help")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: cli {command} ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["--no-such-option"],
+        ["write"],
+        ["write", "a"],
+        ["write", "a", "b", "c"],
+        ["write", "a", "b", "--from", "nothing"],
+        ["write", "a", "b", "--bins", "0"],
+        ["write", "a", "b", "--bins", "many"],
+        ["write", "a", "b", "--limit", "0"],
+        ["write", "a", "b", "--level", "3"],
+        ["write", "a", "b", "--compression", "zstd", "--level", "23"],
+        ["write", "a", "b", "--append", "--overwrite"],
+        ["info"],
+        ["info", "a", "--generation", "-1"],
+        ["cat"],
+        ["cat", "a"],
+        ["cat", "a", "x"],
+        ["cat", "a", "1.5"],
+        ["cat", "a", "--jsn"],
+        ["head", "a", "-n", "-1"],
+        ["verify", "a", "--workers", "0"],
+    ],
+)
+def test_arguments_that_make_no_sense_are_one_line(arguments: list[str]) -> None:
+    assert "--help` tells more" in assert_one_line(invoke(*arguments))
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "head", "cat"])
+@pytest.mark.parametrize("what", ["missing", "file", "empty folder", "foreign folder", "damaged manifest"])
+def test_place_without_a_readable_dataset_is_one_line(tmp_path: Path, command: str, what: str) -> None:
+    path = tmp_path / "x"
+    if what == "file":
+        path.write_bytes(b"not a dataset")
+    elif what != "missing":
+        path.mkdir()
+    if what == "foreign folder":
+        (path / "notes.txt").write_bytes(b"mine")
+    if what == "damaged manifest":
+        (path / "segments").mkdir()
+        (path / "manifest.0000000001.json").write_bytes(b'{"format": "splitdata", ')
+
+    assert str(path) in assert_one_line(invoke(command, path, *(["0"] if command == "cat" else [])))
+
+
+def test_message_with_line_ends_and_escapes_is_one_harmless_line() -> None:
+    line = assert_one_line(invoke("info", "a\nb\x1b[2J\u202ec"))
+
+    assert r"a b\x1b[2J\u202ec" in line
+
+
+def test_error_of_the_system_shows_what_it_is_about(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a.txt").touch()
+
+    line = assert_one_line(invoke("write", tmp_path / "a.txt", tmp_path / "file" / "below"))
+
+    assert "Errno" not in line
+    assert str(tmp_path / "file") in line
+
+
+def test_traceback_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    ended = run_bytes("--traceback", "info", tmp_path / "missing")
+
+    assert ended.returncode != 0
+    assert b"Traceback (most recent call last)" in ended.stderr
+    assert b"Traceback" not in run_bytes("info", tmp_path / "missing").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of a terminal are another thing there")
+def test_interrupted_write_ends_with_130_and_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        command_line("write", "-", tmp_path / "data"),
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        # More than a pipe holds: once it is taken, the program is reading.
+        process.stdin.write(b"line\n" * 200_000)
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
+
+    assert process.returncode == 130
+    assert stderr == b"splitdata: interrupted\n"
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+@pytest.mark.parametrize("command", ["cat", "head", "info"])
+def test_reader_that_leaves_ends_the_program_quietly(tmp_path: Path, command: str) -> None:
+    source = tmp_path / "a.txt"
+    source.write_bytes(b"".join(b"%0200d\n" % number for number in range(20_000)))
+    assert run_bytes("write", source, tmp_path / "data").returncode == 0
+    more = {"cat": [str(number) for number in range(5000)], "head": ["-n", "20000"], "info": []}[command]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            command_line(command, tmp_path / "data", *more),
+            env=environment(),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+    assert ended.stderr == b""
+    assert ended.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("command", ["cat", "head", "info"])
+def test_full_disk_behind_the_output_is_one_line(tmp_path: Path, command: str) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a\n")
+    assert run_bytes("write", tmp_path / "a.txt", tmp_path / "data").returncode == 0
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            command_line(command, tmp_path / "data", *(["0"] if command == "cat" else [])),
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert ended.stderr == b"splitdata: error: No space left on device\n"
+    assert ended.returncode == 2

@@ -1,0 +1,98 @@
+"""What a text names: the kind is told by what is there, and asked for where it cannot be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import splitdata
+from splitdata import SourceError, SplitWriter, open_source
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.txt", "lines"),
+        ("a.TXT", "lines"),
+        ("a.log.gz", "lines"),
+        ("a.text.zst", "lines"),
+        ("a.jsonl", "jsonl"),
+        ("a.b.ndjson.zst", "jsonl"),
+        ("a.jsonlines.GZ", "jsonl"),
+    ],
+)
+def test_kind_of_a_file_is_told_by_its_name(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).touch()
+    source = open_source(tmp_path / name)
+
+    assert source.kind == kind
+    assert source.name == name
+
+
+@pytest.mark.parametrize("name", ["a", "a.bin", "a.json", "a.csv", "a.gz", "a.parquet", ".txt"])
+def test_kind_that_a_name_does_not_tell_is_asked_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    with pytest.raises(SourceError, match="say which kind"):
+        open_source(tmp_path / name)
+    assert open_source(tmp_path / name, kind="lines").kind == "lines"
+    assert open_source(tmp_path / name, kind="prefixed").kind == "prefixed"
+
+
+def test_other_places_have_their_kinds(tmp_path: Path) -> None:
+    assert open_source(tmp_path).kind == "folder"
+    assert open_source("-").kind == "lines"
+    assert open_source("-", kind="prefixed").kind == "prefixed"
+    assert open_source("os:listdir").kind == "callable"
+
+
+def test_file_whose_name_looks_like_a_function_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("os:listdir").touch()
+
+    with pytest.raises(SourceError, match="say which kind"):
+        open_source("os:listdir")
+
+
+@pytest.mark.parametrize("text", ["missing.txt", "", "a b:c", "http://example.org/a.txt", "os:"])
+def test_text_that_names_nothing_is_not_found(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises((FileNotFoundError, SourceError)):
+        open_source(text)
+
+
+def test_dataset_is_not_taken_for_a_folder_of_files(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write(b"a")
+
+    with pytest.raises(SourceError, match="is a splitdata dataset already"):
+        open_source(tmp_path / "data")
+    assert open_source(tmp_path / "data", kind="folder").kind == "folder"
+
+
+def test_unknown_kind_and_needless_validation_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="kind must be one of"):
+        open_source(tmp_path, kind="files")  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ValueError, match="validate is for JSONL"):
+        open_source(tmp_path, validate=True)
+
+
+def test_every_source_is_a_record_source(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a\n")
+    sources: list[splitdata.RecordSource] = [
+        open_source(tmp_path),
+        open_source(tmp_path / "a.txt"),
+        open_source(tmp_path / "a.txt", kind="jsonl"),
+        open_source(tmp_path / "a.txt", kind="prefixed"),
+        open_source("os:listdir"),
+    ]
+    for source in sources:
+        assert source.kind
+        assert source.name
+        assert source.identity()
+        assert source.num_bytes in (2, None)
+        assert source.bytes_read == 0
+        assert source.skipped == {}
+        assert len(source.inputs) <= 1

@@ -1,0 +1,281 @@
+"""Makes the golden datasets of FORMAT.md, and the hex dump that FORMAT.md shows of the first.
+
+    v0.1/tiny   3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
+    v0.1/rich   every kind of frame, a lost record, 4 segments, one of them left open by its writer
+
+Run it after a change of the format, in the root of the repository; what it makes is committed:
+
+    python tests/golden/make_golden.py
+
+It writes both folders anew and puts the dump between the two marks in FORMAT.md. How zstd
+compresses may differ between its versions, so `rich` need not come out as it was: commit it only
+where the format asks for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from splitdata import SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import bin_salt, hash64
+from splitdata.format.digest import digest_of_hashes
+from splitdata.format.frames import FrameHeader, padding_of
+from splitdata.format.index import IndexHeader, IndexTables, make_entries, tables_size
+from splitdata.format.manifest import SegmentInfo
+
+GOLDEN: Final = Path(__file__).resolve().parent / f"v{spec.MAJOR}.{spec.MINOR}"
+DOCUMENT: Final = Path(__file__).resolve().parents[2] / "FORMAT.md"
+DUMP_BEGIN: Final = "<!-- dump: begin -->\n"
+DUMP_END: Final = "<!-- dump: end -->\n"
+
+TINY_RECORDS: Final = (b"hello", b"", b"splitdata")
+
+RICH_METADATA: Final = {"name": "rich", "licence": "MIT", "größe": 11}
+# Segment 0, written by one run: alignment 64, zstd, metadata. Record 5 is lost afterwards.
+RICH_MAIN: Final = (
+    b"",
+    b"to and fro, " * 40,
+    b"abc",
+    bytes(range(256)),
+    bytes(spec.LARGE_RECORD_BYTES),
+    b"a record that is damaged, then given up",
+    b"the last of the first segment",
+)
+RICH_LOST: Final = 5
+# Segment 1, appended: alignment 8, uncompressed.
+RICH_APPENDED: Final = (b"appended", b"twice")
+# Segment 2: a record with a key, as a later version will write it.
+RICH_KEYED: Final = b"a record with a key"
+RICH_KEY: Final = "schlüssel/7".encode()
+_KEYED_SEGMENT: Final = "0" * 31 + "2"
+# Segment 3: its writer was killed after the commit of one record, while it wrote the next.
+RICH_COMMITTED: Final = b"committed"
+RICH_UNCOMMITTED: Final = b"written and never committed"
+_OPEN_SEGMENT: Final = "0" * 31 + "3"
+RICH_RECORDS: Final = (*RICH_MAIN, *RICH_APPENDED, RICH_KEYED, RICH_COMMITTED)
+
+# What each part of a file is, for the dump: bytes and words, in order.
+_BIN_NOTES: Final = (
+    (8, "magic"),
+    (8, "version 0.1, header of 64 bytes"),
+    (16, "segment"),
+    (8, "bin {bin} of 2"),
+    (8, "feature flags: none"),
+    (8, "alignment 2**3, zeros"),
+    (8, "xxh3-64 of bytes 0 to 55"),
+)
+_FRAME_NOTES: Final = (
+    (8, "sync word, header check"),
+    (8, "payload hash"),
+    (8, "sequence {sequence}; record, uncompressed, no key"),
+    (8, "stored length {length}, raw length {length}"),
+)
+_INDEX_NOTES: Final = (
+    (8, "magic"),
+    (8, "version 0.1, header of 128 bytes"),
+    (16, "segment"),
+    (8, "feature flags: none"),
+    (8, "3 records"),
+    (8, "first position 0"),
+    (8, "2 bins, alignment 2**3, sealed, not awaiting"),
+    (8, "digest"),
+    (8, "stored bytes: 14"),
+    (8, "raw bytes: 14"),
+    (8, "longest raw record: 9"),
+    (8, "no dictionary, zeros"),
+    (16, "zeros"),
+    (8, "xxh3-64 of bytes 0 to 119"),
+    (16, "entry 0: bin 0, 8 * 8; 5 and 5 bytes"),
+    (16, "entry 1: bin 1, 8 * 8; empty"),
+    (16, "entry 2: bin 0, 8 * 13; 9 and 9 bytes"),
+    (8, "block sums: xxh3-64 of the 48 bytes of entries"),
+    (8, "bin table: bin 0 has 152 bytes"),
+    (8, "           bin 1 has 96 bytes"),
+    (8, "footer: xxh3-64 of the block sums"),
+    (8, "        xxh3-64 of the bin table"),
+    (8, "        xxh3-64 of the dictionary: no bytes"),
+)
+
+
+def write_tiny(folder: Path) -> None:
+    """Write the dataset of FORMAT.md section 14."""
+    with SplitWriter(folder, bins=2, reproducible=True) as writer:
+        writer.write_many(TINY_RECORDS)
+
+
+def write_rich(folder: Path) -> None:
+    """Write the dataset that has one of everything."""
+    with SplitWriter(
+        folder, bins=3, compression="zstd", metadata=RICH_METADATA, reproducible="golden", alignment=64
+    ) as writer:
+        writer.write_many(RICH_MAIN)
+    _lose_record(folder)
+    with SplitWriter(folder, bins=2, mode="append", reproducible="golden") as writer:
+        writer.write_many(RICH_APPENDED)
+    _add_keyed_record(folder)
+    _leave_segment_open(folder)
+
+
+def dump_of_tiny(folder: Path) -> str:
+    """Return the annotated dump of the tiny dataset, as FORMAT.md shows it."""
+    parts = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        parts.append(f"`{path.relative_to(folder).as_posix()}`, {len(data)} bytes:\n\n")
+        if path.suffix == ".json":
+            parts.append(f"```json\n{data.decode()}```\n\n")
+        else:
+            parts.append(f"```text\n{_hex_lines(data, _notes_of(path))}```\n\n")
+    return "".join(parts)
+
+
+def _lose_record(folder: Path) -> None:
+    """Damage one record of the first segment and mark it as lost, with every checksum right again."""
+    segment = DatasetDirectory(folder).newest().segments[0]
+    paths = DatasetDirectory(folder).paths.segment(segment.id)
+    index = bytearray(Path(paths.index).read_bytes())
+    start = spec.INDEX_HEADER_BYTES + RICH_LOST * spec.INDEX_ENTRY_BYTES
+    loc = int.from_bytes(index[start : start + 8], "little")
+    bin_path = Path(paths.bin(loc >> spec.BIN_SHIFT))
+    damaged = bytearray(bin_path.read_bytes())
+    damaged[(loc & spec.PLACE_MASK) * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES + 3] ^= 0x10
+    bin_path.write_bytes(damaged)
+
+    index[start : start + spec.INDEX_ENTRY_BYTES] = spec.TOMBSTONE.to_bytes(8, "little") + bytes(8)
+    end = spec.INDEX_HEADER_BYTES + segment.num_records * spec.INDEX_ENTRY_BYTES
+    old = IndexTables.unpack(bytes(index[end:]), num_records=segment.num_records, num_bins=segment.num_bins)
+    entries = bytes(index[spec.INDEX_HEADER_BYTES : end])
+    index[end:] = IndexTables(block_sums=(hash64(entries),), bin_lengths=old.bin_lengths).pack()
+    if len(index) != end + tables_size(segment.num_records, segment.num_bins):
+        raise RuntimeError("the index has changed its length")
+    Path(paths.index).write_bytes(index)
+
+
+def _add_keyed_record(folder: Path) -> None:
+    header = FrameHeader(
+        sequence=0,
+        stored_length=len(RICH_KEYED),
+        raw_length=len(RICH_KEYED),
+        payload_hash=hash64(RICH_KEYED + RICH_KEY),
+        key_length=len(RICH_KEY),
+    )
+    info = _one_bin_segment(folder, _KEYED_SEGMENT, [(header, RICH_KEYED + RICH_KEY)], is_sealed=True)
+    _commit(folder, info)
+
+
+def _leave_segment_open(folder: Path) -> None:
+    frames = [
+        (FrameHeader(sequence=0, **_plain(RICH_COMMITTED)), RICH_COMMITTED),
+        (FrameHeader(sequence=1, **_plain(RICH_UNCOMMITTED)), RICH_UNCOMMITTED),
+    ]
+    # The index header runs ahead of the manifest: the kill came before the second commit's last step.
+    info = _one_bin_segment(folder, _OPEN_SEGMENT, frames, is_sealed=False)
+    size = len(RICH_COMMITTED)
+    _commit(folder, replace(info, num_records=1, digest=_digest([RICH_COMMITTED]), raw_bytes=size, stored_bytes=size))
+
+
+def _plain(record: bytes) -> dict[str, int]:
+    return {"stored_length": len(record), "raw_length": len(record), "payload_hash": hash64(record)}
+
+
+def _digest(records: list[bytes]) -> int:
+    return digest_of_hashes(np.array([hash64(record) for record in records], np.uint64))
+
+
+def _one_bin_segment(
+    folder: Path, segment_id: str, frames: list[tuple[FrameHeader, bytes]], *, is_sealed: bool
+) -> SegmentInfo:
+    """Lay out a segment of one bin from headers and what follows them, uncompressed; nothing commits it."""
+    data = bytearray(BinHeader(segment_id=segment_id, bin_index=0, num_bins=1).pack())
+    places = []
+    for header, body in frames:
+        places.append(len(data) // spec.FRAME_UNIT)
+        data += header.pack(bin_salt(segment_id, 0), len(data)) + body
+        data += bytes(padding_of(len(data)))
+    lengths = [header.raw_length for header, _ in frames]
+    info = SegmentInfo(
+        id=segment_id,
+        num_records=len(frames),
+        num_bins=1,
+        is_sealed=is_sealed,
+        digest=_digest([body[: header.raw_length] for header, body in frames]),
+        raw_bytes=sum(lengths),
+        stored_bytes=sum(lengths),
+    )
+    index_header = IndexHeader(
+        segment_id=segment_id,
+        num_bins=1,
+        is_sealed=is_sealed,
+        num_records=len(frames),
+        first_position=DatasetDirectory(folder).newest().num_records,
+        digest=info.digest,
+        stored_bytes=info.stored_bytes,
+        raw_bytes=info.raw_bytes,
+        max_raw_bytes=max(lengths),
+    )
+    words = np.array(lengths, np.uint64)
+    entries = make_entries(np.array(places, np.uint64), words, words).tobytes()
+    tables = IndexTables(block_sums=(hash64(entries),), bin_lengths=(len(data),)).pack() if is_sealed else b""
+    paths = DatasetDirectory(folder).paths.segment(segment_id)
+    Path(paths.folder).mkdir()
+    Path(paths.bin(0)).write_bytes(data)
+    Path(paths.index).write_bytes(index_header.pack() + entries + tables)
+    return info
+
+
+def _commit(folder: Path, info: SegmentInfo) -> None:
+    directory = DatasetDirectory(folder)
+    manifest = directory.newest().with_segment(info)
+    manifest = replace(manifest, generation=manifest.generation + 1)
+    Path(directory.paths.manifest(manifest.generation)).write_bytes(manifest.encode())
+
+
+def _notes_of(path: Path) -> list[tuple[int, str]]:
+    if path.name == spec.INDEX_NAME:
+        return list(_INDEX_NOTES)
+    bin_index = int(path.stem)
+    notes = [(size, note.format(bin=bin_index)) for size, note in _BIN_NOTES]
+    for sequence in range(bin_index, len(TINY_RECORDS), 2):
+        record = TINY_RECORDS[sequence]
+        notes += [(size, note.format(sequence=sequence, length=len(record))) for size, note in _FRAME_NOTES]
+        if record:
+            notes.append((-(-len(record) // 8) * 8, f'payload "{record.decode()}", zeros to a multiple of 8'))
+    return notes
+
+
+def _hex_lines(data: bytes, notes: list[tuple[int, str]]) -> str:
+    """Return lines of an offset, up to 16 bytes and what they are."""
+    if sum(size for size, _ in notes) != len(data):
+        raise RuntimeError(f"the notes describe {sum(size for size, _ in notes)} of {len(data)} bytes")
+    lines, offset = [], 0
+    for size, note in notes:
+        for start in range(offset, offset + size, 16):
+            piece = data[start : min(start + 16, offset + size)]
+            lines.append(f"{start:08x}  {piece.hex(' '):47}  {note if start == offset else ''}".rstrip() + "\n")
+        offset += size
+    return "".join(lines)
+
+
+def main() -> None:
+    """Write the folders and the dump."""
+    shutil.rmtree(GOLDEN, ignore_errors=True)
+    GOLDEN.mkdir(parents=True)
+    write_tiny(GOLDEN / "tiny")
+    write_rich(GOLDEN / "rich")
+    text = DOCUMENT.read_text("utf-8")
+    before, _, rest = text.partition(DUMP_BEGIN)
+    _, _, after = rest.partition(DUMP_END)
+    new = before + DUMP_BEGIN + "\n" + dump_of_tiny(GOLDEN / "tiny") + DUMP_END + after
+    DOCUMENT.write_text(new, "utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""FORMAT.md, the code and the golden datasets say the same.
+
+FORMAT.md ── constants, tables, vectors ──> splitdata/format
+    `─ hex dump ──> tests/golden/v0.1/tiny <── SplitWriter
+                    tests/golden/v0.1/rich ──> SplitDataLoader
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+import xxhash
+
+import splitdata
+from splitdata import CorruptRecordError, SplitDataLoader
+from splitdata.dataset.verify import verify
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader, candidate_frames
+from splitdata.format.checksum import bin_salt, frame_check, frame_checks, hash64, sync_word
+from splitdata.format.digest import digest_of_hashes, fingerprint
+from splitdata.format.frames import FrameHeader, aligned_start, footprint
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries
+from splitdata.format.manifest import Manifest
+from tests.format_tables import DOCUMENT, ROOT, code_words, constant_of, fields_of, records_of, section, table
+from tests.golden import make_golden
+
+TINY: Final = make_golden.GOLDEN / "tiny"
+RICH: Final = make_golden.GOLDEN / "rich"
+SEGMENT: Final = "0123456789abcdef" * 2
+
+
+# -- constants, tables, vectors ------------------------------------------------------------------
+
+
+def test_every_constant_of_the_code_is_stated_in_the_document() -> None:
+    stated = {code_words(name)[0]: constant_of(value) for name, value, _ in table("4", "name")}
+    of_code = {name: value for name, value in vars(spec).items() if name.isupper() and name != "FORMAT_VERSION"}
+    assert stated == of_code
+
+
+def test_stated_version_is_the_one_of_the_code() -> None:
+    assert f"Version **{spec.MAJOR}.{spec.MINOR}**" in DOCUMENT
+    assert splitdata.FORMAT_VERSION == (spec.MAJOR, spec.MINOR)
+
+
+def test_sections_that_the_code_cites_exist() -> None:
+    cited = set()
+    for path in sorted((ROOT / "splitdata").rglob("*.py")):
+        for numbers in re.findall(r"FORMAT\.md sections? ([0-9.]+(?: and [0-9.]+)*)", path.read_text("utf-8")):
+            cited |= {number.rstrip(".") for number in numbers.split(" and ")}
+    assert {"5.1", "5.3", "6", "7.3", "8", "10.4"} <= cited
+    for number in cited:
+        section(number)
+
+
+def test_errors_that_the_document_names_exist() -> None:
+    names = {name for row in table("11", "condition") for name in code_words(row[1])}
+    assert len(names) >= 8
+    assert all(issubclass(getattr(splitdata, name), splitdata.SplitDataError) for name in names)
+
+
+def test_table_of_the_bin_header_describes_what_the_code_packs() -> None:
+    data = BinHeader(segment_id=SEGMENT, bin_index=5, num_bins=0x01020304, alignment=256).pack()
+    assert len(data) == spec.BIN_HEADER_BYTES
+    assert fields_of(table("5.1", "offset"), data) == {
+        "magic": spec.BIN_MAGIC,
+        "major": spec.MAJOR,
+        "minor": spec.MINOR,
+        "header_bytes": spec.BIN_HEADER_BYTES,
+        "segment_id": bytes.fromhex(SEGMENT),
+        "bin_index": 5,
+        "num_bins": 0x01020304,
+        "must_understand": 0,
+        "may_ignore": 0,
+        "alignment_log2": 8,
+        "reserved": bytes(7),
+        "header_hash": hash64(data[:56]),
+    }
+
+
+@pytest.mark.parametrize(("is_sealed", "awaits"), [(False, True), (True, False)])
+def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool, awaits: bool) -> None:
+    data = IndexHeader(
+        segment_id=SEGMENT,
+        num_bins=7,
+        alignment=4096,
+        is_sealed=is_sealed,
+        awaits_first_commit=awaits,
+        num_records=1 << 33,
+        first_position=1 << 34,
+        digest=1 << 60,
+        stored_bytes=1 << 41,
+        raw_bytes=1 << 42,
+        max_raw_bytes=1 << 35,
+        dictionary_bytes=9,
+    ).pack()
+    assert len(data) == spec.INDEX_HEADER_BYTES
+    assert fields_of(table("6.1", "offset"), data) == {
+        "magic": spec.INDEX_MAGIC,
+        "major": spec.MAJOR,
+        "minor": spec.MINOR,
+        "header_bytes": spec.INDEX_HEADER_BYTES,
+        "segment_id": bytes.fromhex(SEGMENT),
+        "must_understand": 0,
+        "may_ignore": 0,
+        "num_records": 1 << 33,
+        "first_position": 1 << 34,
+        "num_bins": 7,
+        "alignment_log2": 12,
+        "is_sealed": int(is_sealed),
+        "awaits_first_commit": int(awaits),
+        "reserved_a": bytes(1),
+        "digest": 1 << 60,
+        "stored_bytes": 1 << 41,
+        "raw_bytes": 1 << 42,
+        "max_raw_bytes": 1 << 35,
+        "dictionary_bytes": 9,
+        "reserved_b": bytes(20),
+        "header_hash": hash64(data[:120]),
+    }
+
+
+def test_table_of_the_frame_header_describes_what_the_code_packs() -> None:
+    header = FrameHeader(
+        sequence=0x01020304, stored_length=70, raw_length=90, payload_hash=1 << 63, codec=spec.CODEC_ZSTD, key_length=11
+    )
+    salt = bin_salt(SEGMENT, 3)
+    data = header.pack(salt, 64)
+    assert len(data) == spec.FRAME_HEADER_BYTES
+    words = np.frombuffer(data, "<u8").tolist()
+    assert fields_of(table("5.2", "offset"), data) == {
+        "sync": sync_word(salt),
+        "check": frame_check(salt, 64, tuple(words[1:])),
+        "payload_hash": 1 << 63,
+        "sequence": 0x01020304,
+        "kind": spec.KIND_RECORD,
+        "codec": spec.CODEC_ZSTD,
+        "key_length": 11,
+        "stored_low": 70,
+        "raw_low": 90,
+    }
+    for offset, _, _, name, word, _ in table("5.2", "offset") + table("5.2", "offset", 1):
+        assert int(offset) // 8 == int(word), name
+
+
+def test_table_of_the_large_frame_header_describes_what_the_code_packs() -> None:
+    header = FrameHeader(
+        sequence=1, stored_length=1 << 33, raw_length=1 << 33, payload_hash=2, kind=spec.KIND_LARGE, key_length=3
+    )
+    data = header.pack(5, 64)
+    assert len(data) == spec.LARGE_FRAME_HEADER_BYTES
+    fields = fields_of(table("5.2", "offset") + table("5.2", "offset", 1), data)
+    assert (fields["stored_low"], fields["raw_low"]) == (spec.LENGTH_ESCAPE, spec.LENGTH_ESCAPE)
+    assert (fields["stored_length"], fields["raw_length"]) == (1 << 33, 1 << 33)
+    assert footprint(header) == 48 + (1 << 33) + 8 * (1 << 13) + 3
+
+
+def test_table_of_index_entries_describes_what_the_code_packs() -> None:
+    loc = 3 << spec.BIN_SHIFT | 8
+    lengths = (np.array([length], np.uint64) for length in (10, 1 << 40))
+    data = make_entries(np.array([loc], np.uint64), *lengths).tobytes()
+    assert len(data) == ENTRY_DTYPE.itemsize == spec.INDEX_ENTRY_BYTES
+    assert fields_of(table("6.2", "offset"), data) == {"loc": loc, "stored": 10, "raw": spec.LENGTH_ESCAPE}
+
+
+def test_note_on_the_first_frame_follows_from_the_rule() -> None:
+    starts = [aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment) for alignment in spec.ALIGNMENTS]
+    assert starts[:5] == [64, 64, 64, 96, 96]
+    assert starts[-1] == 4064
+
+
+def test_vectors_of_the_hash_hold() -> None:
+    inputs = {'`""`': b"", '`"a"`': b"a", '`"123456789"`': b"123456789", '`"splitdata"`': b"splitdata"}
+    rows = table("2", "input")
+    assert len(rows) == 7
+    for name, length, seed, stated in rows:
+        data = bytes(range(256)) if name.startswith("bytes 0") else inputs.get(name, bytes(int(length)))
+        assert len(data) == int(length)
+        assert f"`{xxhash.xxh3_64_intdigest(data, int(seed)):016x}`" == stated
+
+
+def test_vectors_of_salt_and_header_check_hold() -> None:
+    salts_of_bins = table("5.3", "segment")
+    assert len(salts_of_bins) == 4
+    for segment, bin_index, salt, sync in salts_of_bins:
+        computed = bin_salt(segment.strip("`"), int(bin_index))
+        assert (f"`{computed:016x}`", f"`{sync_word(computed):08x}`") == (salt, sync)
+    rows = table("5.3", "salt")
+    assert len(rows) == 6
+    for salt, offset, listed, check in rows:
+        words = tuple(int(word, 16) for word in code_words(listed))
+        assert len(words) in (3, 5)
+        assert f"`{frame_check(int(salt.strip('`'), 16), int(offset), words):08x}`" == check
+        arrays = tuple(np.array([word], np.uint64) for word in words)
+        salts, offsets = np.array([int(salt.strip("`"), 16)], np.uint64), np.array([int(offset)], np.uint64)
+        assert f"`{int(frame_checks(salts, offsets, arrays)[0]):08x}`" == check
+
+
+def test_formula_and_vectors_of_the_digest_hold() -> None:
+    rows = table("7.3", "records")
+    assert len(rows) == 6
+    for listed, stated, text in rows:
+        digest = 0
+        for record in records_of(listed):
+            digest = (digest * 0x0F1E2D3C4B5A6979 + hash64(record) + 1) % (2**61 - 1)
+        hashes = np.array([hash64(record) for record in records_of(listed)], np.uint64)
+        assert digest_of_hashes(hashes) == digest
+        assert (f"`{digest:016x}`", f"`{fingerprint(digest, len(hashes))}`") == (stated, text)
+
+
+def test_manifest_has_exactly_the_stated_fields() -> None:
+    body = json.loads((RICH / "manifest.0000000004.json").read_bytes().splitlines()[0])
+    assert list(body) == [code_words(row[0])[0] for row in table("7.2", "key")]
+    stated = [code_words(row[0])[0] for row in table("7.2", "key", 1)]
+    assert [list(segment) for segment in body["segments"]] == [stated] * 4
+
+
+# -- golden datasets -----------------------------------------------------------------------------
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_hex_dump_of_the_document_equals_the_golden_files() -> None:
+    shown: dict[str, bytes] = {}
+    for name, size, kind, text in re.findall(
+        r"^`([^`\n]+)`, (\d+) bytes:\n\n```(text|json)\n(.*?)```", section("14"), re.M | re.S
+    ):
+        data = bytearray(text.encode() if kind == "json" else b"")
+        for line in text.splitlines() if kind == "text" else ():
+            offset, piece = re.fullmatch(r"([0-9a-f]{8})  ((?:[0-9a-f]{2} ?)+)(?: .*)?", line).groups()  # type: ignore[union-attr]
+            assert int(offset, 16) == len(data), line
+            data += bytes.fromhex(piece)
+        assert len(data) == int(size)
+        shown[name] = bytes(data)
+    assert len(shown) == 4
+    assert shown == files_of(TINY)
+
+
+def test_tiny_dataset_written_again_is_equal_byte_by_byte(tmp_path: Path) -> None:
+    make_golden.write_tiny(tmp_path / "tiny")
+    assert files_of(tmp_path / "tiny") == files_of(TINY)
+    assert make_golden.dump_of_tiny(tmp_path / "tiny") in DOCUMENT
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_tiny_dataset_reads_as_the_document_says(io: str) -> None:
+    loader = SplitDataLoader(TINY, io="mmap" if io == "mmap" else "pread")
+    assert [loader[position] for position in range(len(loader))] == [b"hello", b"", b"splitdata"]
+    assert loader.fingerprint == "3-1ade29491afbd915"
+    assert verify(TINY).is_intact
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_rich_dataset_reads_as_it_was_made(io: str) -> None:
+    loader = SplitDataLoader(RICH, io="mmap" if io == "mmap" else "pread")
+    assert len(loader) == len(make_golden.RICH_RECORDS) == 11
+    for position, record in enumerate(make_golden.RICH_RECORDS):
+        if position == make_golden.RICH_LOST:
+            with pytest.raises(CorruptRecordError, match="lost"):
+                loader[position]
+        else:
+            assert loader[position] == record
+    assert loader.metadata == make_golden.RICH_METADATA
+    hashes = np.array([hash64(record) for record in make_golden.RICH_RECORDS], np.uint64)
+    assert loader.fingerprint == fingerprint(digest_of_hashes(hashes), len(hashes))
+
+
+def test_rich_dataset_has_one_of_everything_and_one_finding() -> None:
+    report = verify(RICH)
+    assert [finding.position for finding in report.findings] == [make_golden.RICH_LOST]
+    manifest = Manifest.decode((RICH / "manifest.0000000004.json").read_bytes())
+    assert [segment.is_sealed for segment in manifest.segments] == [True, True, True, False]
+    kinds, codecs, keys = set(), set(), set()
+    for segment in manifest.segments:
+        for number in range(segment.num_bin_files):
+            data = (RICH / "segments" / segment.id / f"{number:06d}.bin").read_bytes()
+            for offset in candidate_frames(np.frombuffer(data, np.uint8), 0, bin_salt(segment.id, number)).tolist():
+                header = FrameHeader.unpack(data[offset:])
+                kinds.add(header.kind)
+                codecs.add(header.codec)
+                keys.add(header.key_length)
+                assert (offset + header.size) % BinHeader.unpack(data).alignment == 0
+    assert kinds == {spec.KIND_RECORD, spec.KIND_METADATA, spec.KIND_LARGE}
+    assert codecs == {spec.CODEC_NONE, spec.CODEC_ZSTD}
+    assert keys == {0, len(make_golden.RICH_KEY)}
+
+
+@pytest.mark.parametrize("folder", [TINY, RICH], ids=["tiny", "rich"])
+def test_search_of_section_10_4_makes_each_sealed_index_again(folder: Path) -> None:
+    newest = max(folder.glob("manifest.*.json"))
+    first_position = 0
+    for segment in Manifest.decode(newest.read_bytes()).segments:
+        entries = np.zeros((segment.num_records, 2), "<u8")
+        entries[:, 0] = spec.TOMBSTONE
+        lengths, longest, alignment = [0] * segment.num_bins, 0, 8
+        for number in range(segment.num_bin_files):
+            data = (folder / "segments" / segment.id / f"{number:06d}.bin").read_bytes()
+            lengths[number], alignment = len(data), BinHeader.unpack(data).alignment
+            for offset in candidate_frames(np.frombuffer(data, np.uint8), 0, bin_salt(segment.id, number)).tolist():
+                header = FrameHeader.unpack(data[offset:])
+                lost = first_position == 0 and folder == RICH and header.sequence == make_golden.RICH_LOST
+                if header.sequence < segment.num_records and not lost:
+                    both = header.stored_length | header.raw_length << 32
+                    entries[header.sequence] = number << spec.BIN_SHIFT | offset // 8, both
+                longest = max(longest, header.raw_length if header.sequence < segment.num_records else 0)
+        index = IndexHeader(
+            segment_id=segment.id,
+            num_bins=segment.num_bins,
+            alignment=alignment,
+            is_sealed=True,
+            num_records=segment.num_records,
+            first_position=first_position,
+            digest=segment.digest,
+            stored_bytes=segment.stored_bytes,
+            raw_bytes=segment.raw_bytes,
+            max_raw_bytes=longest,
+        ).pack()
+        tables = IndexTables(block_sums=(hash64(entries.tobytes()),), bin_lengths=tuple(lengths)).pack()
+        if segment.is_sealed:
+            golden = (folder / "segments" / segment.id / "index").read_bytes()
+            assert index + entries.tobytes() + tables == golden
+        first_position += segment.num_records
