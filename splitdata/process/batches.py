@@ -10,7 +10,7 @@ are taken out of its hands, because their own reduction copies or refuses more t
 - numpy.ndarray: any order of axes that is dense travels as it lies, whatever else is made contiguous;
   read-only arrays arrive writable; dtypes that the buffer protocol does not know travel as bytes.
 - torch.Tensor on the CPU, dense: the same, with every dtype. torch is looked up among the loaded
-  modules, never imported here; only a consumer that receives a tensor imports it.
+  modules, never imported here; a consumer that receives a tensor gets torch with its dtype.
 
 Subclasses, object arrays and other devices use the reduction that their library gives them. Buffers
 below 16 KiB stay in the pickle: copying them costs less than keeping a slot for them.
@@ -107,17 +107,16 @@ def _reduce_tensor(tensor: Anything, torch: Anything) -> Anything:
     flat = data.contiguous().reshape(-1)
     buffer = pickle.PickleBuffer(flat.view(torch.uint8).numpy() if flat.numel() else bytearray())
     back = None if axes is None else _inverse(axes)
-    return _make_tensor, (buffer, str(tensor.dtype), shape, back, tensor.requires_grad)
+    return _make_tensor, (buffer, tensor.dtype, shape, back, tensor.requires_grad)
 
 
 def _make_tensor(
-    buffer: Anything, dtype: str, shape: tuple[int, ...], axes: Sequence[int] | None, grad: bool
+    buffer: Anything, dtype: Anything, shape: tuple[int, ...], axes: Sequence[int] | None, grad: bool
 ) -> Anything:
-    import torch
-
-    kind = getattr(torch, dtype.removeprefix("torch."))
+    # Loaded by now: the dtype, which was unpickled before this call, is one of its own objects.
+    torch = sys.modules["torch"]
     # frombuffer refuses a buffer of no bytes.
-    tensor = torch.empty(shape, dtype=kind) if 0 in shape else torch.frombuffer(buffer, dtype=kind).reshape(shape)
+    tensor = torch.empty(shape, dtype=dtype) if 0 in shape else torch.frombuffer(buffer, dtype=dtype).reshape(shape)
     if axes is not None:
         tensor = tensor.permute(tuple(axes))
     return tensor.requires_grad_() if grad else tensor

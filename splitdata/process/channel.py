@@ -19,19 +19,19 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
-from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError, WorkerTimeoutError
+from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError
 from splitdata.process import frames
 from splitdata.process.batches import load_batch
 from splitdata.process.children import describe_exit
 from splitdata.process.inlet import Inlet
 from splitdata.process.outlet import NO_MEMORY
 from splitdata.process.remote import rebuild
+from splitdata.process.stall import Stall
 from splitdata.process.wires import ENDED
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Channel(Iterator[BatchType]):
         self.pid = handle.child.pid
         self.num_received = 0
         self._inlet = Inlet(handle.wire)
+        self._stall = Stall(handle, options, worker_id)
         self._outgoing = bytearray(outgoing)
         self._arena_half = arena_size // 2
         self._num_taken = 0
@@ -176,13 +177,22 @@ class Channel(Iterator[BatchType]):
             if kind == frames.PARCEL:
                 return self._hand_out(_open_parcel, self._read_parcel(*frames.TWO.unpack(body)))
             if kind == frames.HELLO:
-                self._handle.is_ready = True
+                self._greet(*frames.TWO.unpack(body))
             elif kind == frames.END:
                 self._finish(*frames.COUNT.unpack(body))
             elif kind == frames.FAILURE:
                 self._fail(*frames.TWO.unpack(body))
             else:
                 raise WorkerError(f"the worker's pipe carries something else: a frame of kind {kind}", pid=self.pid)
+
+    def _greet(self, pid: int, version: int) -> None:
+        if version != frames.VERSION:
+            raise WorkerError(
+                f"worker process {pid} runs another version of splitdata: its frames have version {version}, ours "
+                f"{frames.VERSION}. Look for a second installation on sys.path.",
+                pid=pid,
+            )
+        self._handle.is_ready = True
 
     def _hand_out(self, load: Callable[..., Any], *source: Anything) -> Anything:
         self._num_taken += 1
@@ -244,7 +254,7 @@ class Channel(Iterator[BatchType]):
         """
         child, wire = self._handle.child, self._handle.wire
         has_ended = False
-        begun = warned = time.monotonic()
+        self._stall.begin()
         while True:
             count = read()
             if count:
@@ -254,56 +264,18 @@ class Channel(Iterator[BatchType]):
             if count == 0 or has_ended:
                 self._crash()
             self._send_notes()
-            patience = self._patience(begun, warned)
             self._can_resume = not is_halfway
-            event = wire.wait(child.sentinel, patience, writing=bool(self._outgoing))
+            event = wire.wait(child.sentinel, self._stall.patience(), writing=bool(self._outgoing))
             self._can_resume = False
             # One more read follows the end: what the worker wrote before it is in the pipe.
             has_ended = event == ENDED
             if event is None:
-                warned = self._stalled(begun, warned)
-
-    def _patience(self, begun: float, warned: float) -> float | None:
-        timeout, interval = self._options.timeout, self._options.stall_warning
-        dues = [begun + timeout] if timeout is not None else []
-        dues += [warned + interval] if interval is not None else []
-        return min(dues) - time.monotonic() if dues else None
-
-    def _stalled(self, begun: float, warned: float) -> float:
-        """Raise if the timeout is over, else warn if it is time to; return when the last warning was."""
-        now = time.monotonic()
-        timeout, interval = self._options.timeout, self._options.stall_warning
-        if timeout is not None and now >= begun + timeout:
-            stack = self._handle.stack()
-            raise WorkerTimeoutError(
-                f"worker {self._name} produced no batch for {timeout:g} s, after {self.num_received} batches. "
-                f"{self._where(stack)}",
-                worker_id=self._worker_id,
-                pid=self.pid,
-                stack=stack,
-            )
-        if interval is None or now < warned + interval:
-            return warned
-        _log.warning(
-            "worker %s has produced no batch for %.0f s. %s", self._name, now - begun, self._where(self._handle.stack())
-        )
-        return now
-
-    @property
-    def _name(self) -> str:
-        return f"(pid {self.pid})" if self._worker_id is None else f"{self._worker_id} (pid {self.pid})"
-
-    def _where(self, stack: str | None) -> str:
-        if stack is not None:
-            return f"It stands at:\n{stack}"
-        if not self._handle.is_ready:
-            return "It is still starting."
-        return "It gives no stack: it is stopped, or waits in the kernel."
+                self._stall.check(self.num_received)
 
     def _finish(self, count: int) -> NoReturn:
         if count != self.num_received:
             raise WorkerError(
-                f"worker {self._name} sent {count} batches, {self.num_received} arrived: the epoch is not whole",
+                f"worker {self._stall.name} sent {count} batches, {self.num_received} arrived: the epoch is not whole",
                 worker_id=self._worker_id,
                 pid=self.pid,
             )
@@ -328,7 +300,8 @@ class Channel(Iterator[BatchType]):
         if not self._handle.is_ready:
             when = "before it was ready; what it printed may tell why"
         raise WorkerCrashedError(
-            f"worker {self._name} {what}, {when}. {self.num_received} batches arrived, none is missing among them.",
+            f"worker {self._stall.name} {what}, {when}. "
+            f"{self.num_received} batches arrived, none is missing among them.",
             worker_id=self._worker_id,
             pid=self.pid,
             exit_code=code,

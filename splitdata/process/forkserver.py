@@ -43,6 +43,7 @@ class ForkServer:
 
     _lock = threading.Lock()
     _current: weakref.ref[ForkServer] | None = None
+    _is_hooked = False
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -67,7 +68,17 @@ class ForkServer:
             if server is None or server._owner != os.getpid() or server._popen.poll() is not None:
                 server = cls()
                 cls._current = weakref.ref(server)
+                if not cls._is_hooked:
+                    cls._is_hooked = True
+                    os.register_at_fork(after_in_child=cls._let_go)
             return server
+
+    @classmethod
+    def _let_go(cls) -> None:
+        """A fork of this process that outlives it must not keep the server running."""
+        server = cls._current() if cls._current is not None else None
+        if server is not None:
+            server._socket.close()
 
     @property
     def pid(self) -> int:

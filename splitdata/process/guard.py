@@ -111,8 +111,10 @@ class Guard:
             threading.Thread(target=self._watch, name="splitdata-lifeline", daemon=True).start()
         if parent is not None and sys.platform == "linux":
             _ask_for_death_signal(parent)
-        if hasattr(signal, "SIGTERM"):
-            signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        if hasattr(signal, "SIGTTOU"):
+            # Outside the terminal's foreground group, printing could stop this process (`stty tostop`).
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release_to_default)
 

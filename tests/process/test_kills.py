@@ -50,10 +50,9 @@ def test_worker_killed_at_a_random_moment_gives_a_prefix_and_a_crash(
 ) -> None:
     chance = random.Random(f"moments {method}")
     latest = 0.0
-    crashes = 0
     for trial in range(trials):
         options = MpQItr.options(start_method=method, max_bytes=1 << 20, max_batches=chance.choice([1, 4, 16]))
-        running: Any = iter(options(mixed, 400, size=SIZES[trial % 3]))
+        running: Any = iter(options(mixed, 10**9, size=SIZES[trial % 3]))
         killed: list[float] = []
         # The start of an interpreter belongs to the moments; forked workers start at once.
         delay = chance.uniform(0, 0.25 if method == "spawn" else 0.08)
@@ -68,16 +67,14 @@ def test_worker_killed_at_a_random_moment_gives_a_prefix_and_a_crash(
         killer = threading.Timer(delay, kill)
         killer.start()
         try:
-            _, error = assert_prefix_then_crash(running, 400)
-            if error is not None:
-                crashes += 1
-                killer.join()
-                latest = max(latest, time.monotonic() - killed[0])
+            _, error = assert_prefix_then_crash(running, 10**9)
+            assert error is not None
+            killer.join()
+            latest = max(latest, time.monotonic() - killed[0])
         finally:
             killer.cancel()
             killer.join()
-    report(f"{method}: {crashes} kills at random moments in {trials} trials, noticed after at most {latest:.3f} s")
-    assert crashes >= trials // 3
+    report(f"{method}: {trials} kills at random moments, noticed after at most {latest:.3f} s")
 
 
 @pytest.mark.parametrize("trials", TRIALS)

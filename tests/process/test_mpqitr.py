@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from splitdata.errors import ClosedError
@@ -199,6 +200,16 @@ def test_generator_may_use_a_pool_of_processes(method: StartMethod) -> None:
             yield from pool.imap(abs, range(-5, 0))
 
     assert list(MpQItr.options(start_method=method)(pooled)) == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_arguments_larger_than_a_pipe_arrive(method: StartMethod) -> None:
+    large = np.arange(3_000_000)
+
+    def summed(numbers: npt.NDArray[np.int64], blob: bytes) -> Iterator[tuple[int, int]]:
+        yield int(numbers.sum()), len(blob)
+
+    assert list(MpQItr.options(start_method=method)(summed, large, b"x" * 5_000_000)) == [(int(large.sum()), 5_000_000)]
 
 
 def test_mpqitr_pickles_with_its_options() -> None:

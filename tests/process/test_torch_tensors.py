@@ -57,7 +57,7 @@ def test_tensor_of_every_dtype_arrives_equal(name: str, size: int) -> None:
     again = round_trip({"x": tensor})["x"]
 
     assert again.dtype == dtype
-    assert again.untyped_storage().tolist()[:100] == tensor.untyped_storage().tolist()[:100]
+    assert bytes(again.view(torch.uint8).numpy()) == bytes(tensor.view(torch.uint8).numpy())
 
 
 LAYOUTS: dict[str, Any] = {
@@ -112,6 +112,19 @@ def test_torch_is_not_imported_for_those_who_do_not_use_it() -> None:
     )
 
     assert run_python("-c", source).stdout == "False False\n"
+
+
+def test_consumer_without_torch_gets_it_with_the_first_tensor() -> None:
+    # Importing this module would import torch, so the function is written out.
+    source = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}]\nfrom splitdata.process.mpqitr import MpQItr\n"
+        "def generate():\n    import torch\n    yield torch.full((5,), 7.0), torch.full((9000,), 7.0)\n"
+        "running = iter(MpQItr(generate))\nbefore = 'torch' in sys.modules\n"
+        "small, large = next(running)\nprint(before, float(small.sum()), float(large.sum()))\n"
+    )
+    ended = run_python("-c", source)
+
+    assert (ended.stdout, ended.stderr) == ("False 35.0 63000.0\n", "")
 
 
 @pytest.mark.parametrize("method", METHODS)
