@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from splitdata.process.mpqitr import MpQItr
+from splitdata import MpQItr
 
 SENTENCES = ["the cat sat on the mat", "a dog slept under the warm sun", "rain fell on the quiet town all day"]
 

@@ -47,6 +47,7 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.process.mpqitr import MpQItr
 
 __all__ = [
     "BadMagicError",
@@ -63,6 +64,7 @@ __all__ = [
     "FormatError",
     "ManifestError",
     "MissingBinError",
+    "MpQItr",
     "RecordSource",
     "RecordTooLargeError",
     "SegmentDescription",

@@ -10,5 +10,5 @@ frames.py      every byte of the messages                 wires.py     how they 
 arena.py       shared memory                              slots.py     whose bytes are whose
 batches.py     batches <-> pickle and buffers             travel.py    functions to the worker
 remote.py      exceptions from the worker                 explain.py   what does not pickle
-options.py     options and the memory budget
+stall.py       timeouts and warnings                      options.py    options; budget.py: the memory
 """

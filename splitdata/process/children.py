@@ -64,6 +64,7 @@ class OwnChild:
     def __init__(self, pid: int, popen: subprocess.Popen[bytes] | None, *, use_sentinel: bool = True) -> None:
         self.pid = pid
         self._popen = popen
+        self._status: int | None = None
         self.sentinel: int | None = None
         if sys.platform == "win32":
             self.sentinel = int(popen._handle) if popen is not None else None  # type: ignore[attr-defined]
@@ -93,14 +94,21 @@ class OwnChild:
 
     def _has_ended(self) -> bool:
         try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            if hasattr(os, "waitid"):
+                return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            if self._status is None:
+                # No way to look without reaping (macOS before Python 3.13).
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self._status = status if pid else None
+            return self._status is not None
         except ChildProcessError:
             return True
 
     def signal(self, number: int) -> None:
-        """Send a signal; the number stays ours until `reap`."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        """Send a signal; the pid is ours until it is reaped."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End the process at once."""
@@ -117,10 +125,11 @@ class OwnChild:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             # SIGTERM: multiprocessing's resource tracker ignores it and cleans up what is left in /dev/shm.
             os.killpg(self.pid, signal.SIGTERM)
-        code: int | None = None
-        # Another part of the program may have waited for all children; then nobody knows any more.
-        with contextlib.suppress(ChildProcessError):
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self._status is None:
+            # Another part of the program may have waited for all children; then nobody knows any more.
+            with contextlib.suppress(ChildProcessError):
+                self._status = os.waitpid(self.pid, 0)[1]
+        code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
         if self._popen is not None:
             self._popen.returncode = 0 if code is None else code
         sentinel, self.sentinel = self.sentinel, None

@@ -13,7 +13,9 @@ forkserver does), and ends with the process that started it. It imports splitdat
 
 from __future__ import annotations
 
+import _thread
 import array
+import atexit
 import contextlib
 import json
 import os
@@ -58,7 +60,8 @@ class ForkServer:
             raise
         self._socket = ours
         self._owner = os.getpid()
-        self._close = weakref.finalize(self, _stop, ours, self._popen, self._owner)
+        self._finalizer = weakref.finalize(self, _stop_aside, ours, self._popen)
+        self._finalizer.atexit = False
 
     @classmethod
     def shared(cls) -> ForkServer:
@@ -71,14 +74,26 @@ class ForkServer:
                 if not cls._is_hooked:
                     cls._is_hooked = True
                     os.register_at_fork(after_in_child=cls._let_go)
+                    atexit.register(cls._stop_current)
             return server
 
     @classmethod
     def _let_go(cls) -> None:
         """A fork of this process that outlives it must not keep the server running."""
+        cls._lock = threading.Lock()
         server = cls._current() if cls._current is not None else None
         if server is not None:
+            server._finalizer.detach()
             server._socket.close()
+            # Not ours to wait for.
+            server._popen.returncode = 0
+
+    @classmethod
+    def _stop_current(cls) -> None:
+        server = cls._current() if cls._current is not None else None
+        if server is not None and server._finalizer.detach() is not None:
+            server._socket.close()
+            _wait_for_end(server._popen)
 
     @property
     def pid(self) -> int:
@@ -110,12 +125,17 @@ class ForkServer:
             raise
 
 
-def _stop(connection: socket.socket, popen: subprocess.Popen[bytes], owner: int) -> None:
+def _stop_aside(connection: socket.socket, popen: subprocess.Popen[bytes]) -> None:
+    """Stop a server from a finalizer, which must not wait: Python loses a Ctrl-C that arrives in one."""
     connection.close()
-    if os.getpid() != owner:
-        # A fork of the owner: the server is not ours to wait for.
-        popen.returncode = 0
-        return
+    try:
+        _thread.start_new_thread(_wait_for_end, (popen,))
+    except RuntimeError:
+        # The interpreter is ending.
+        _wait_for_end(popen)
+
+
+def _wait_for_end(popen: subprocess.Popen[bytes]) -> None:
     try:
         popen.wait(1.0)
     except BaseException as error:
@@ -204,13 +224,18 @@ def _fork(message: bytes, descriptors: list[int], statuses: dict[int, int], own:
 def _collect(statuses: dict[int, int]) -> None:
     """Report and reap every child that has ended."""
     while statuses:
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None:
+        pid, code = 0, 0
+        if hasattr(os, "waitid"):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            pid = ended.si_pid if ended is not None else 0
+        else:
+            pid, code = os.waitpid(-1, os.WNOHANG)
+        if not pid:
             return
-        pid = ended.si_pid
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGTERM)
-        _, code = os.waitpid(pid, 0)
+        if hasattr(os, "waitid"):
+            _, code = os.waitpid(pid, 0)
         status = statuses.pop(pid, None)
         if status is not None:
             # A consumer that has ended does not want to know.

@@ -8,13 +8,16 @@ MpQItr(generator_function, *args, **kwargs)
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
 from splitdata.errors import ClosedError
 from splitdata.process.options import ChannelOptions, StartMethod
+
+if TYPE_CHECKING:
+    from splitdata.process.channel import Channel
 
 __all__ = ["MpQItr"]
 
@@ -76,7 +79,7 @@ class MpQItr(Generic[BatchType]):
         self._kwargs = kwargs
         self._is_closed = False
         self._server: object | None = None
-        self._running: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._running: weakref.WeakSet[Channel[BatchType]] = weakref.WeakSet()
 
     @staticmethod
     def options(
@@ -119,7 +122,7 @@ class MpQItr(Generic[BatchType]):
             )
         )
 
-    def __iter__(self) -> Iterator[BatchType]:
+    def __iter__(self) -> Channel[BatchType]:
         """Start a fresh run. The iterator has `close()` and may be used in a `with`.
 
         Raises:

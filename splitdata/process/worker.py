@@ -85,7 +85,8 @@ def main(ends: WorkerEnds, call: Call | None) -> NoReturn:
             for descriptor in ends.descriptors():
                 # Programs that the generator starts must not inherit them.
                 os.set_inheritable(descriptor, False)
-        guard = Guard(ends.lifeline, ends.stack, parent=ends.parent or None, use_signals=ends.use_signals)
+        lifeline, stack = _descriptor(ends.lifeline, os.O_RDONLY), _descriptor(ends.stack, os.O_WRONLY)
+        guard = Guard(lifeline, stack, parent=ends.parent or None, use_signals=ends.use_signals)
         if hasattr(signal, "pthread_sigmask"):
             # Blocked by the consumer until this process could handle them.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -100,6 +101,15 @@ def main(ends: WorkerEnds, call: Call | None) -> NoReturn:
         os._exit(0)
     finally:
         os._exit(code)
+
+
+def _descriptor(inherited: int, flags: int) -> int:
+    """Return a descriptor for what was inherited: on Windows it is a handle."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        return msvcrt.open_osfhandle(inherited, flags)
+    return inherited
 
 
 def _port(ends: WorkerEnds) -> WorkerPort:

@@ -112,6 +112,16 @@ def test_any_nesting_is_the_same_after_a_worker(batches: list[Any], max_bytes: i
     assert equal(received, batches)
 
 
+@pytest.mark.soak
+@settings(max_examples=1500)
+@given(st.lists(BATCHES, max_size=12), st.sampled_from([1, 100_000, 1 << 20]))
+def test_any_nesting_is_the_same_after_many_workers(batches: list[Any], max_bytes: int) -> None:
+    def generate() -> Iterator[Any]:
+        yield from batches
+
+    assert equal(list(MpQItr.options(start_method="fork", max_bytes=max_bytes)(generate)), batches)
+
+
 VARIANTS: dict[str, npt.NDArray[Any]] = {
     "C order": np.arange(60_000).reshape(300, 200),
     "Fortran order": np.asfortranarray(np.arange(60_000).reshape(300, 200)),

@@ -103,6 +103,17 @@ def test_fallback_ends_with_a_killed_parent(name: str) -> None:
     assert seconds_until_gone(mark, 5.0) < 5.0
 
 
+@pytest.mark.parametrize("how", ["os._exit", "SIGKILL"])
+def test_system_that_cannot_look_without_reaping_knows_the_exit_code(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = run(then_exit, 3, how, start_method="fork", use_sentinel=False)
+    with monkeypatch.context() as patch:
+        patch.delattr("os.waitid")
+        with pytest.raises(WorkerCrashedError) as caught:
+            list(running)
+
+    assert caught.value.exit_code == (0 if how == "os._exit" else -signal.SIGKILL)
+
+
 def test_without_memfd_a_temporary_file_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.memfd_create")
 
