@@ -113,9 +113,9 @@ class Channel(Iterator[BatchType]):
         """Tell the worker to end, without waiting for it; `close` does the rest."""
         if self._lock.acquire(blocking=False):
             try:
-                if not self._is_running:
+                if not self._is_running and self._ended is None:
+                    self._ended = "closed"
                     self._handle.begin_close()
-                    self._is_closing = True
             finally:
                 self._lock.release()
 
@@ -127,12 +127,12 @@ class Channel(Iterator[BatchType]):
         self._is_closing = True
         if not self._lock.acquire(timeout=0):
             # Another thread waits for a batch: the end of the worker wakes it.
-            self._handle.child.kill()
+            self._handle.kill()
             self._lock.acquire()
         try:
             if self._is_running:
                 # We are in a signal handler or finalizer on top of our own __next__, which will find out.
-                self._handle.child.kill()
+                self._handle.kill()
             else:
                 self._end("closed")
         finally:

@@ -132,6 +132,15 @@ class WorkerHandle:
             finally:
                 self._finish()
 
+    def kill(self) -> None:
+        """End the process at once and leave the rest to `close`; nothing where that is under way."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self.is_closed:
+                    self.child.kill()
+            finally:
+                self._lock.release()
+
     def drop(self) -> None:
         """Close without waiting here: for finalizers."""
         if self.is_closed:

@@ -19,12 +19,16 @@ from splitdata.process.mpqitr import MpQItr
 from splitdata.process.options import StartMethod
 from tests.process.generators import count, slowly, stuck
 
-METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]
 WAYS = ["sleep", "busy", "blocked pipe", "holding the GIL", "ignoring SIGTERM"]
+# Every way once, and the hardest with every start method.
+COMBINATIONS: list[tuple[StartMethod, str]] = [
+    *[("fork", how) for how in WAYS],
+    ("spawn", "holding the GIL"),
+    ("forkserver", "holding the GIL"),
+]
 
 
-@pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "how"), COMBINATIONS)
 def test_hanging_worker_is_a_timeout_with_its_stack(method: StartMethod, how: str) -> None:
     # Long enough for a fresh interpreter on a busy machine: the first batch counts too.
     running = iter(MpQItr.options(start_method=method, timeout=2.0)(stuck, how, 2))
@@ -80,8 +84,7 @@ def test_starting_worker_is_not_asked_for_its_stack(caplog: pytest.LogCaptureFix
     assert any("still starting" in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "how"), COMBINATIONS)
 def test_close_ends_a_worker_that_hangs(method: StartMethod, how: str) -> None:
     running: Any = iter(MpQItr.options(start_method=method)(stuck, how, 1))
     next(running)

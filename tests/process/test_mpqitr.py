@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from splitdata.errors import ClosedError
 from splitdata.process.forkserver import ForkServer
 from splitdata.process.mpqitr import MpQItr
 from splitdata.process.options import StartMethod
-from tests.process.generators import arrays, count, forever, is_mixed, mixed
+from tests.process.generators import arrays, count, forever, is_mixed, mixed, slowly
 
 METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]
 
@@ -154,6 +155,19 @@ def test_close_from_another_thread_wakes_a_waiting_next() -> None:
     with pytest.raises(ClosedError):
         next(running)
     closer.join()
+
+
+def test_close_from_a_signal_handler_ends_a_waiting_next() -> None:
+    running = iter(MpQItr.options(start_method="fork")(slowly, 5, 30.0))
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: running.close())
+    ringer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR2))
+    ringer.start()
+    try:
+        with pytest.raises(ClosedError):
+            next(running)
+    finally:
+        ringer.join()
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_batches_go_to_several_threads_once_each() -> None:
