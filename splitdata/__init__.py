@@ -23,6 +23,7 @@ from splitdata.convert.source import RecordSource
 from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.repair import RepairReport, repair
 from splitdata.dataset.split_data import write_split_data
 from splitdata.dataset.verify import VerifyReport, verify
 from splitdata.dataset.writer import SplitWriter
@@ -67,6 +68,7 @@ __all__ = [
     "MpQItr",
     "RecordSource",
     "RecordTooLargeError",
+    "RepairReport",
     "SegmentDescription",
     "SourceError",
     "SplitDataError",
@@ -83,6 +85,7 @@ __all__ = [
     "convert",
     "describe",
     "open_source",
+    "repair",
     "verify",
     "write_split_data",
 ]

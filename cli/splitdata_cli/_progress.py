@@ -51,12 +51,12 @@ def write_progress(source: RecordSource, limit: int | None) -> Iterator[Callable
 
 
 @contextmanager
-def verify_progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar while the block runs; gives what `verify` takes as `progress`, None without a terminal."""
+def verify_progress(title: str = "verifying") -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar while the block runs; gives what `verify` and `repair` take as `progress`, None without a terminal."""
     if not _is_watched():
         yield None
         return
-    with _bar("verifying", None, in_bytes=True) as bar:
+    with _bar(title, None, in_bytes=True) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -5,6 +5,7 @@
     splitdata head DIR              its first records
     splitdata cat DIR I...          records by position
     splitdata verify DIR            every byte of it against its checksums
+    splitdata repair DIR            damaged indexes, headers and manifests made again
 
 The library is loaded by the command that runs, not here: `--help` and `--version` answer at once.
 """
@@ -21,6 +22,7 @@ from splitdata_cli._render import print_line
 from splitdata_cli.cat import cat
 from splitdata_cli.head import head
 from splitdata_cli.info import info
+from splitdata_cli.repair import repair
 from splitdata_cli.verify import verify
 from splitdata_cli.write import write
 
@@ -66,7 +68,7 @@ def _version() -> str:
 def cli(ctx: click.Context, traceback: bool) -> None:
     """Datasets of byte records in a few bin files beside a mapped index.
 
-    Exit codes: 0 done; 1 damage found by verify; 2 wrong input or a failing disk, told in one line.
+    Exit codes: 0 done; 1 damage found by verify, or left by repair; 2 wrong input or a failing disk, told in one line.
     """
     # Looked at where an error arrives.
     del traceback
@@ -74,7 +76,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, head, cat, verify):
+for command in (write, info, head, cat, verify, repair):
     cli.add_command(command)
 
 

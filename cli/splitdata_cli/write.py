@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 Mode = Literal["create", "append", "overwrite"]
-Kind = Literal["auto", "folder", "lines", "jsonl", "prefixed", "callable"]
+Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "callable"]
 
 
 @click.command(short_help="Convert files, lines or records into a dataset.")
-@click.argument("source")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("dest")
 @click.option("--bins", type=click.IntRange(min=1), help="Bin files. Default: 1 up to 64 MiB of records, 64 for more.")
 @click.option(
     "--from",
     "kind",
-    type=click.Choice(["auto", "folder", "lines", "jsonl", "prefixed", "callable"]),
+    type=click.Choice(get_args(Kind)),
     default="auto",
     show_default=True,
     help="How to find records in the source.",
@@ -49,9 +49,14 @@ Kind = Literal["auto", "folder", "lines", "jsonl", "prefixed", "callable"]
     help="Whether to wait until the disk has it all.",
 )
 @click.option("--validate", is_flag=True, help="Refuse lines of JSONL that are not JSON.")
+@click.option("--column", help="Take one column of CSV or TSV by its name, as it is, instead of whole rows as JSON.")
+@click.option("--delimiter", help="Between the fields of CSV or TSV.")
+@click.option("--no-header", is_flag=True, help="The first row of CSV or TSV is a record; columns have numbers from 0.")
+@click.option("--no-quotes", is_flag=True, help="Quotes mean nothing in this CSV or TSV.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Of CSV or TSV; records are UTF-8 always.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def write(
-    source: str,
+    sources: tuple[str, ...],
     dest: str,
     bins: int | None,
     kind: Kind,
@@ -63,14 +68,23 @@ def write(
     reproducible: bool,
     durability: Literal["commit", "none"],
     validate: bool,
+    column: str | None,
+    delimiter: str | None,
+    no_header: bool,
+    no_quotes: bool,
+    encoding: str,
     as_json: bool,
 ) -> None:
     """Convert SOURCE into the dataset DEST.
 
     SOURCE is a folder (each file is a record; hidden files and links are left out), a text or JSONL file
-    (each line is a record; plain, .gz or .zst), - for standard input (lines, or with --from prefixed
-    records that follow their length as u32 little-endian), or module:function for a Python function
-    that yields bytes.
+    (each line is a record), a CSV or TSV file (each row is a record, as a JSON object), - for standard
+    input (lines, or with --from prefixed records that follow their length as u32 little-endian), or
+    module:function for a Python function that yields bytes. Files may be plain, .gz, .zst, .bz2 or .xz.
+
+    Several sources, and those that a pattern such as "data/*.jsonl" matches, are read one after another.
+    Of files whose names tell of no lines or rows, each is a record, and so is each that @LIST names, a
+    path a line.
 
     All or nothing: after an error or Ctrl-C, DEST is as it was before.
     """
@@ -82,7 +96,17 @@ def write(
         raise click.UsageError("--level is for --compression zstd")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
     _let_import_from_here()
-    opened = open_source(source, kind=kind, validate=validate)
+    opened = open_source(
+        sources[0] if len(sources) == 1 else sources,
+        kind=kind,
+        validate=validate,
+        column=column,
+        # What a shell cannot type easily.
+        delimiter="\t" if delimiter == r"\t" else delimiter,
+        header=not no_header,
+        quotes=not no_quotes,
+        encoding=encoding,
+    )
     started = time.monotonic()
     with write_progress(opened, limit) as progress:
         report = convert(

@@ -2,9 +2,12 @@
 
 -                       lines of standard input, unless a kind says otherwise
 a folder                folder
-name.jsonl(.gz, .zst)   jsonl        also .ndjson, .jsonlines
-name.txt(.gz, .zst)     lines        also .text, .log
+name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
+name.txt(.gz, ...)      lines        also .text, .log
+name.csv, name.tsv      csv, tsv     also .tab
 module:function         callable     where no file has that name
+*.jsonl, several names  these files one after another, by the same table; of other names each is a record
+@list.txt               files        each file that the list names is a record
 anything else           an error that asks for the kind
 """
 
@@ -16,65 +19,188 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from splitdata.convert.csv_rows import CsvFormat, CsvSource
+from splitdata.convert.file_list import FileListSource, ListedPaths, matching_files
 from splitdata.convert.folder import FolderSource
 from splitdata.convert.function import FunctionSource
 from splitdata.convert.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.convert.lines import JsonLineSource, LineSource
 from splitdata.convert.prefixed import PrefixedSource
+from splitdata.convert.several import SeveralSources
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from splitdata.convert.source import RecordSource
 
 __all__ = ["KINDS", "SourceKind", "open_source"]
 
-SourceKind: TypeAlias = Literal["auto", "folder", "lines", "jsonl", "prefixed", "callable"]
+SourceKind: TypeAlias = Literal[
+    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "callable"
+]
 
-KINDS: Final[tuple[SourceKind, ...]] = ("auto", "folder", "lines", "jsonl", "prefixed", "callable")
+KINDS: Final[tuple[SourceKind, ...]] = (
+    "auto",
+    "folder",
+    "files",
+    "list",
+    "lines",
+    "jsonl",
+    "csv",
+    "tsv",
+    "prefixed",
+    "callable",
+)
 _KIND_OF_SUFFIX: Final[dict[str, SourceKind]] = {
+    ".csv": "csv",
     ".jsonl": "jsonl",
     ".jsonlines": "jsonl",
-    ".ndjson": "jsonl",
     ".log": "lines",
+    ".ndjson": "jsonl",
+    ".tab": "tsv",
     ".text": "lines",
+    ".tsv": "tsv",
     ".txt": "lines",
 }
 _FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MANIFEST: Final = re.compile(r"manifest\.[0-9]+\.json")
+_PATTERN: Final = re.compile(r"[*?[]")
+_LIST_MARK: Final = "@"
 
 
-def open_source(text: str | os.PathLike[str], *, kind: SourceKind = "auto", validate: bool = False) -> RecordSource:
+def open_source(
+    text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    kind: SourceKind = "auto",
+    validate: bool = False,
+    column: str | None = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    quotes: bool = True,
+    encoding: str = "utf-8",
+) -> RecordSource:
     """Return the source of records that a text names.
 
     Args:
-        text: A path, "-" for standard input, or "module:function". Such a module is imported, which
-            runs it: never pass on text that you do not trust.
-        kind: "folder" takes each file as a record, "lines" and "jsonl" each line, "prefixed" reads
-            records that follow their length as u32 little-endian, "callable" calls a function that
-            yields them. "auto" decides by what is there and by the name, and asks where it cannot tell.
+        text: A path, "-" for standard input, a pattern such as "data/*.jsonl", "@list.txt" for the files
+            that a list names, or "module:function"; several of them are read one after another. Such
+            a module is imported, which runs it: never pass on text that you do not trust.
+        kind: "folder" and "files" take each file as a record, "list" each file that a file names,
+            "lines" and "jsonl" each line, "csv" and "tsv" each row, "prefixed" reads records that
+            follow their length as u32 little-endian, "callable" calls a function that yields them.
+            "auto" decides by what is there and by the name, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
+        column: Of CSV and TSV: the column whose values are the records; None makes a JSON object of
+            each row. Without a header its number, from 0.
+        delimiter: The character between fields, if it is not that of the kind.
+        header: Whether the first row names the columns.
+        quotes: Whether fields may stand in double quotes.
+        encoding: Of CSV and TSV; records are UTF-8 in any case.
 
     Raises:
         FileNotFoundError: If there is no such file, folder or function.
         SourceError: If the kind cannot be told, or what is there does not fit it.
-        ValueError: If the kind is unknown, or does not go with `validate`.
+        ValueError: If the kind is unknown, or an option does not go with it.
     """
-    text = os.fspath(text)
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
+    form = CsvFormat(column=column, delimiter=delimiter, header=header, quotes=quotes, encoding=encoding)
+    texts = [os.fspath(text)] if isinstance(text, (str, os.PathLike)) else [os.fspath(one) for one in text]
+    paths = _Paths(texts, is_list=kind == "list")
+    if kind == "list":
+        kind = "files"
     if kind == "auto":
-        kind = _kind_of(text)
+        kind = _kind_of_several(paths) if paths.are_several else _kind_of(texts[0])
     if validate and kind != "jsonl":
-        raise ValueError(f"validate is for JSONL, and {text} is read as {kind}")
+        raise ValueError(f"validate is for JSONL, and {paths.name} is read as {kind}")
+    if form != CsvFormat() and kind not in ("csv", "tsv"):
+        raise ValueError(f"options of CSV and TSV are for these, and {paths.name} is read as {kind}")
+    if kind == "files":
+        return FileListSource(paths, name=paths.name)
+    if not paths.are_several:
+        return _open_one(texts[0], kind, form, validate=validate)
+    parts = [_open_one(path, kind, form, validate=validate) for path in paths]
+    if not parts:
+        raise SourceError(f"{paths.name} names no file to convert", path=paths.name)
+    return SeveralSources(parts, name=paths.name)
+
+
+def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool) -> RecordSource:
+    """Return the source of a kind that reads one thing."""
     if kind == "folder":
         return FolderSource(text)
     if kind == "lines":
         return LineSource(text)
     if kind == "jsonl":
         return JsonLineSource(text, validate=validate)
+    if kind in ("csv", "tsv"):
+        return CsvSource(text, form, kind=kind)
     if kind == "prefixed":
         return PrefixedSource(text)
     return FunctionSource(text)
+
+
+class _Paths:
+    """The paths for which texts stand: themselves, what matches a pattern, what a list names; in this order."""
+
+    def __init__(self, texts: Sequence[str], *, is_list: bool) -> None:
+        if not texts:
+            raise ValueError("no source was given; several sources are one or more")
+        self._groups = [_paths_of(text, is_list=is_list) for text in texts]
+        more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
+        self.name = _name_of(texts[0]) + more
+        self.is_list = len(texts) == 1 and isinstance(self._groups[0], ListedPaths)
+        self.are_several = len(texts) > 1 or self._groups[0] != [texts[0]]
+
+    def __iter__(self) -> Iterator[str]:
+        for group in self._groups:
+            yield from group
+
+
+def _name_of(text: str) -> str:
+    return text if text == STANDARD_INPUT or _FUNCTION.fullmatch(text) else Path(text.removeprefix(_LIST_MARK)).name
+
+
+def _paths_of(text: str, *, is_list: bool) -> Iterable[str]:
+    """Return the paths for which one text stands; what exists by that very name stands for itself."""
+    if is_list:
+        return ListedPaths(text.removeprefix(_LIST_MARK))
+    if text == STANDARD_INPUT or os.path.lexists(text):
+        return [text]
+    if text.startswith(_LIST_MARK) and len(text) > 1:
+        return ListedPaths(text.removeprefix(_LIST_MARK))
+    if not _PATTERN.search(text):
+        return [text]
+    found = matching_files(text)
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no file matches this pattern", text)
+    return found
+
+
+def _kind_of_several(paths: _Paths) -> SourceKind:
+    """Return the kind of files that are read together: by their names if these agree, else each is a record."""
+    if paths.is_list:
+        return "files"
+    kinds = {_kind_among_several(path) for path in paths}
+    if len(kinds) > 1:
+        raise SourceError(
+            f"{paths.name}: these are of several kinds by their names ({', '.join(sorted(kinds))}); "
+            "say which kind they are (kind=, --from): files takes each as a record",
+            path=paths.name,
+        )
+    return kinds.pop()
+
+
+def _kind_among_several(path: str) -> SourceKind:
+    if path == STANDARD_INPUT:
+        return "lines"
+    if Path(path).is_dir():
+        _check_no_dataset(Path(path))
+        return "folder"
+    if _FUNCTION.fullmatch(path) and not Path(path).exists():
+        return "callable"
+    return _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
 
 
 def _kind_of(text: str) -> SourceKind:
@@ -98,7 +224,7 @@ def _kind_of_file(text: str) -> SourceKind:
         return _KIND_OF_SUFFIX[suffix]
     raise SourceError(
         f"{text}: its name does not tell how to find records in it; "
-        "say which kind it is (kind=, --from): lines, jsonl or prefixed",
+        "say which kind it is (kind=, --from): lines, jsonl, csv, tsv, prefixed, or files for one record",
         path=text,
     )
 

@@ -7,7 +7,7 @@ source ──record by record──> SplitWriter ──end of the source──> 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -70,7 +70,7 @@ class ConversionReport:
 
 
 def convert(
-    source: RecordSource | str | os.PathLike[str],
+    source: RecordSource | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     dest: str | os.PathLike[str],
     *,
     bins: int | None = None,
@@ -109,7 +109,7 @@ def convert(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be 1 or more records, got {limit}")
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike, Sequence)):
         source = open_source(source)
     _check_apart(source, dest)
     if metadata is None and mode != "append":

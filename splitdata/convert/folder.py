@@ -14,26 +14,19 @@ import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import xxhash
 
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.convert.file_record import NO_LINKS, open_file_record
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
+
+    from splitdata.convert.sized_file import SizedFile
 
 __all__ = ["FolderSource"]
-
-# A link put in place of a file meanwhile is refused, and a pipe cannot make the open wait.
-_OPEN_FLAGS: Final = (
-    os.O_RDONLY
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +93,11 @@ class FolderSource:
         self.bytes_read = 0
         position = 0
         for relative, entry in _walk(self.path, self.skipped):
-            with os.fdopen(os.open(entry.path, _OPEN_FLAGS), "rb", buffering=0) as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
+            with open_file_record(entry.path, position=position, count=self._count, flags=NO_LINKS) as record:
+                if record is None:
                     self.skipped["special file"] += 1
                     continue
-                if status.st_size < READ_WHOLE_BYTES:
-                    data = file.read()
-                    self.bytes_read += len(data)
-                    yield relative, data
-                else:
-                    read = self._counted(file.read)
-                    yield relative, SizedFile(read, status.st_size, path=entry.path, position=position)
+                yield relative, record
             position += 1
         if not position:
             found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
@@ -119,13 +105,8 @@ class FolderSource:
                 f"{self.path} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
             )
 
-    def _counted(self, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-        def read_and_count(size: int) -> bytes:
-            data = read(size)
-            self.bytes_read += len(data)
-            return data
-
-        return read_and_count
+    def _count(self, num_bytes: int) -> None:
+        self.bytes_read += num_bytes
 
     def _survey(self) -> _Survey:
         if self._surveyed is None:

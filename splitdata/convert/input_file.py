@@ -1,8 +1,10 @@
 """One file, or standard input, as blocks of bytes; what it is called says how it is compressed.
 
-name.gz   ──> gunzip ──┐
-name.zst  ──> unzstd ──┼──> blocks
-name, -   ─────────────┘
+name.gz   ──> gunzip ───┐
+name.zst  ──> unzstd ───┤
+name.bz2  ──> bunzip2 ──┼──> blocks
+name.xz   ──> unxz ─────┤
+name, -   ──────────────┘
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from splitdata.convert.decompress import gunzip, unzstd
+from splitdata.convert.decompress import bunzip2, gunzip, unxz, unzstd
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ __all__ = ["STANDARD_INPUT", "InputFile", "plain_suffix"]
 STANDARD_INPUT: Final = "-"
 
 _BLOCK_BYTES: Final = 256 << 10
-_DECOMPRESSORS: Final = {".gz": gunzip, ".zst": unzstd}
-_OTHER_COMPRESSIONS: Final = (".bz2", ".xz", ".lzma", ".zip", ".z", ".lz4", ".7z")
+_DECOMPRESSORS: Final = {".bz2": bunzip2, ".gz": gunzip, ".xz": unxz, ".zst": unzstd}
+_OTHER_COMPRESSIONS: Final = (".lzma", ".zip", ".z", ".lz4", ".7z")
 
 
 def plain_suffix(path: str) -> str:
@@ -58,7 +60,7 @@ class InputFile:
         suffix = Path(path).suffix.lower()
         if suffix in _OTHER_COMPRESSIONS:
             raise SourceError(
-                f"{path} is compressed in a way that is not read here (.gz and .zst are); "
+                f"{path} is compressed in a way that is not read here ({', '.join(_DECOMPRESSORS)} are); "
                 "decompress it and pass it on standard input, as `-`",
                 path=path,
             )

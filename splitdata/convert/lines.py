@@ -27,10 +27,12 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _REFUSED_STARTS: Final = {
     b"\x1f\x8b\x08": "compressed with gzip: give it a name that ends in .gz, or pass it through `gzip -dc`",
     b"\x28\xb5\x2f\xfd": "compressed with zstd: give it a name that ends in .zst, or pass it through `zstd -dc`",
+    b"BZh91AY&SY": "compressed with bzip2: give it a name that ends in .bz2, or pass it through `bzip2 -dc`",
+    b"\xfd7zXZ\x00": "compressed with xz: give it a name that ends in .xz, or pass it through `xz -dc`",
     b"\xff\xfe": "text in UTF-16, whose lines cannot be told apart by bytes: convert it to UTF-8",
     b"\xfe\xff": "text in UTF-16, whose lines cannot be told apart by bytes: convert it to UTF-8",
 }
-_LONGEST_START: Final = 4
+_LONGEST_START: Final = max(map(len, _REFUSED_STARTS))
 
 
 def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Iterator[list[bytes]]:
@@ -73,7 +75,7 @@ def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Itera
 
 
 class LineSource:
-    """The lines of a text file, plain, .gz or .zst, or of standard input.
+    """The lines of a text file, plain or compressed, or of standard input.
 
     Blank lines are records of no bytes: line k of the file is record k.
     """

@@ -22,7 +22,7 @@ _PREFIX_BYTES: Final = 4
 
 
 class PrefixedSource:
-    """The length-prefixed records of a file, plain, .gz or .zst, or of standard input.
+    """The length-prefixed records of a file, plain or compressed, or of standard input.
 
     Nothing is allocated for a length before the bytes are there; records above 1 MiB are streamed.
     """

@@ -16,6 +16,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from splitdata.dataset.retention import remove_superseded
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest
@@ -25,8 +26,9 @@ from splitdata.storage.publish import publish
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.segment_writer import SegmentWriter
+    from splitdata.format.manifest import SegmentInfo
 
-__all__ = ["Committer", "MovedError"]
+__all__ = ["Committer", "MovedError", "replace_segments"]
 
 _logger = logging.getLogger(__name__)
 
@@ -90,13 +92,13 @@ class Committer:
                 if listed is None and len(base.segments) >= spec.MAX_SEGMENTS:
                     raise ManifestError(
                         f"{self._directory.folder} has {len(base.segments)} segments, the limit; "
-                        f"`splitdata compact {self._directory.folder}` joins them"
+                        "read it and write its records into a new dataset"
                     )
                 first = first if listed is None else listed
                 segment.sync(first_position=first, durable=self._durable, is_first_commit=current is None)
                 base = base.with_segment(segment.info())
             if self._publish(base, segment):
-                self._finish(base, current)
+                self._finish(base)
                 return first
 
     def _base(self, current: Manifest | None) -> Manifest:
@@ -138,21 +140,40 @@ class Committer:
         files.remove(paths.manifest(manifest.generation))
         return False
 
-    def _finish(self, manifest: Manifest, replaced: Manifest | None) -> None:
+    def _finish(self, manifest: Manifest) -> None:
         is_first = self.manifest is None
         self.manifest = manifest
         try:
-            if is_first and self._replaces and replaced is not None:
-                self._remove(replaced, manifest.generation)
-            self._directory.remove_old_manifests(manifest.generation)
+            if is_first and self._replaces:
+                remove_superseded(self._directory, manifest.generation, keep=1)
+            remove_superseded(self._directory, manifest.generation)
         except (OSError, FormatError) as error:
             # The commit stands. What should be gone only takes up room.
             _logger.warning("%s: cannot remove what is no longer needed: %s", self._directory.folder, error)
 
-    def _remove(self, replaced: Manifest, current: int) -> None:
-        """Remove the dataset that this one has replaced."""
-        for old in replaced.segments:
-            self._directory.remove_segment(old.id)
-        for generation in self._directory.generations():
-            if generation < current:
-                files.remove(self._directory.paths.manifest(generation))
+
+def replace_segments(
+    directory: DatasetDirectory, replaced: tuple[SegmentInfo, ...], segment: SegmentWriter, *, durable: bool
+) -> bool:
+    """Put one sealed segment in the place of several that hold the same records; False if they are no longer there.
+
+    Positions stay as they are, so readers and writers of the dataset notice nothing.
+    """
+    while True:
+        current = directory.newest()
+        ids = [info.id for info in current.segments]
+        start = ids.index(replaced[0].id) if replaced[0].id in ids else 0
+        if current.segments[start : start + len(replaced)] != replaced:
+            return False
+        first_position = sum(info.num_records for info in current.segments[:start])
+        segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
+        segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
+        manifest = replace(current, generation=current.generation + 1, segments=segments)
+        if not publish(directory.paths, manifest.generation, manifest.encode(), durable=durable):
+            continue
+        newest = directory.newest()
+        if newest.find(segment.id) is not None:
+            segment.mark_committed()
+            remove_superseded(directory, newest.generation)
+            return True
+        files.remove(directory.paths.manifest(manifest.generation))

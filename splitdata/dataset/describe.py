@@ -80,7 +80,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
     """
     directory = DatasetDirectory(path)
-    manifest = open_state(directory.folder, generation, None)
+    manifest, _ = open_state(directory.folder, generation, None)
     segments = tuple(_describe_segment(directory.paths.segment(info.id), info) for info in manifest.segments)
     listed = {info.id for info in manifest.segments}
     return DatasetDescription(

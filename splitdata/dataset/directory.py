@@ -22,8 +22,6 @@ __all__ = ["DatasetDirectory"]
 
 # A manifest may vanish between listing and opening, when writers commit fast; each try sees a newer one.
 _MAX_TRIES: Final = 100
-# Old manifests that stay for readers which are about to open them.
-_KEPT_MANIFESTS: Final = 8
 
 
 class DatasetDirectory:
@@ -144,19 +142,14 @@ class DatasetDirectory:
         if spec.SEGMENTS_FOLDER in files.list_names(self.folder) and self._is_real_directory(self.paths.segments):
             for name in files.list_names(self.paths.segments):
                 folder = self.paths.segment(name).folder
-                if not self.paths.is_segment(name) or not self._is_real_directory(folder):
+                # A segment may be removed, by the writer that folded it, while this looks around.
+                if not self.paths.is_segment(name) or (os.path.lexists(folder) and not self._is_real_directory(folder)):
                     foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
         return sorted(foreign)
 
     @staticmethod
     def _is_real_directory(path: str) -> bool:
         return os.path.isdir(path) and not os.path.islink(path)
-
-    def remove_old_manifests(self, current: int) -> None:
-        """Remove manifests that no reader is about to open any more."""
-        for generation in self.generations():
-            if generation <= current - _KEPT_MANIFESTS:
-                files.remove(self.paths.manifest(generation))
 
     def remove_segment(self, segment_id: str) -> bool:
         """Remove a segment that no manifest lists, unless a writer is at work in it; True if it is gone."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from splitdata.dataset.positions import checked_position, checked_positions
 from splitdata.dataset.sizes import RecordSizes
-from splitdata.dataset.snapshot import DatasetState, Snapshot, open_state
+from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.dataset.walk import walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.errors import ClosedError, ManifestError
 from splitdata.format import spec
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.retention import Pin
     from splitdata.dataset.segment_reader import SegmentReader
     from splitdata.dataset.walk import Chunk
+    from splitdata.format.manifest import Manifest
 
 __all__ = ["SplitDataLoader"]
 
@@ -83,13 +85,13 @@ class SplitDataLoader:
         self._verify = verify
         self._io = io
         self._max_record_bytes = max_record_bytes
-        self._open([open_state(one, generation, None) for one in self.paths])
+        self._open([open_pinned(one, generation, None) for one in self.paths])
 
-    def _open(self, manifests: list[Any]) -> None:
+    def _open(self, states: list[tuple[Manifest, Pin]]) -> None:
         self._get: Callable[[int], bytes] | None
         self._snapshot = Snapshot(
             self.paths,
-            manifests,
+            states,
             io=self._io,
             verify=self._verify,
             max_record_bytes=self._max_record_bytes,
@@ -200,13 +202,8 @@ class SplitDataLoader:
             ValueError: If the records differ in size.
         """
         self._check_open()
-        records = self._snapshot.get_many(checked_positions(indices, self._num_records))
-        sizes = set(map(len, records))
-        if len(sizes) > 1:
-            raise ValueError(f"gather takes records of one size; these have {min(sizes)} to {max(sizes)} bytes")
-        rows = np.empty((len(records), sizes.pop() if sizes else 0), np.uint8)
-        rows.reshape(-1)[:] = np.frombuffer(b"".join(records), np.uint8)
-        return rows
+        snapshot = self._snapshot
+        return snapshot.gather(checked_positions(indices, snapshot.num_records))
 
     def prefetch(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> None:
         """Ask the kernel to bring records into memory, and return without waiting."""
@@ -305,11 +302,11 @@ class SplitDataLoader:
         """
         self._check_open()
         before = self._snapshot.manifests
-        after = [open_state(path, None, None) for path in self.paths]
-        for path, old, new in zip(self.paths, before, after, strict=True):
+        after = [open_pinned(path, None, None) for path in self.paths]
+        for path, old, (new, _) in zip(self.paths, before, after, strict=True):
             if old.dataset_id != new.dataset_id:
                 raise ManifestError(f"{path} was replaced by another dataset; open it again")
-        if [old.generation for old in before] == [new.generation for new in after]:
+        if [old.generation for old in before] == [new.generation for new, _ in after]:
             return False
         self._open(after)
         return True
@@ -349,7 +346,7 @@ class SplitDataLoader:
         self._verify = state["verify"]
         self._io = state["io"]
         self._max_record_bytes = state["max_record_bytes"]
-        self._open([open_state(one.path, one.generation, one) for one in states])
+        self._open([open_pinned(one.path, one.generation, one) for one in states])
 
     # -- parts -------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ seal ours, move what is pending into a new one
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from splitdata.dataset.commit import Committer, MovedError
+from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
 from splitdata.format import spec
+from splitdata.format.manifest import encode_metadata
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from splitdata.format.codec import Compressor
 
 __all__ = ["ONE_BIN_BYTES", "RunOptions", "WriteRun"]
+
+_logger = logging.getLogger(__name__)
 
 # Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
 ONE_BIN_BYTES: Final = 64 << 20
@@ -66,7 +71,10 @@ class WriteRun:
         self._segment: SegmentWriter | None = None
         self._num_segments = 0
         self._num_before = 0
-        self._made_folder = _claim(directory, options.mode)
+        self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
+        if options.mode == "append" and options.metadata and (current := directory.newest_or_none()):
+            # Found out now rather than at the commit, when all is written: together they may be too large.
+            encode_metadata(current.metadata | options.metadata)
         self._committer = Committer(
             directory,
             dataset_id=self._new_id("dataset"),
@@ -130,6 +138,17 @@ class WriteRun:
             segment.mark_committed()
             return range(start, start + count)
 
+    def fold(self) -> None:
+        """Fold small segments, of this run and others; what fails here has changed nothing."""
+        try:
+            fold_small_segments(
+                self._directory,
+                lambda: self._new_id(f"segment {self._next_segment()}"),
+                durable=self._options.is_durable,
+            )
+        except (OSError, SplitDataError) as error:
+            _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
+
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
         segment = self._segment
@@ -181,13 +200,17 @@ class WriteRun:
     def _new_segment(self, num_bins: int) -> SegmentWriter:
         segment = SegmentWriter(
             self._directory.paths,
-            self._new_id(f"segment {self._num_segments}"),
+            self._new_id(f"segment {self._next_segment()}"),
             num_bins=num_bins,
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
         )
-        self._num_segments += 1
         return segment
+
+    def _next_segment(self) -> int:
+        """Return the number of the next segment of this run, from 0."""
+        self._num_segments += 1
+        return self._num_segments - 1
 
     def _move(self) -> None:
         """Begin a new segment with what is pending in the present one, and seal that one."""
@@ -222,14 +245,26 @@ class WriteRun:
         return identifier
 
 
-def _claim(directory: DatasetDirectory, mode: str) -> bool:
+def _make_folder(folder: str, *, durable: bool) -> bool:
+    """Make a directory and its parents, so that their names would survive a loss of power; True if it was not there.
+
+    A link to a directory will do for the dataset as a whole, as it does for a reader.
+    """
+    if os.path.isdir(folder):
+        return False
+    parent = os.path.dirname(os.path.abspath(folder))
+    _make_folder(parent, durable=durable)
+    made = files.make_directory(folder)
+    if durable:
+        files.sync_directory(parent)
+    return made
+
+
+def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> bool:
     """Make the directory, or check that the mode allows what is there; True if it was made."""
     paths = directory.paths
-    parent = os.path.dirname(os.path.abspath(paths.folder))
-    os.makedirs(parent, exist_ok=True)
     try:
-        # A link to a directory will do for the dataset as a whole, as it does for a reader.
-        made = not os.path.isdir(paths.folder) and files.make_directory(paths.folder)
+        made = _make_folder(paths.folder, durable=durable)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     names = files.list_names(paths.folder)

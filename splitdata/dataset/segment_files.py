@@ -5,7 +5,7 @@
       └─ SegmentFiles of segment 1     ...
 
 `maps`, `words` and `entry_words` are what the fast reads index directly: an item is there while
-the file is open and mapped, None otherwise.
+the file is open and mapped, None otherwise. `mapped_bins` is all of them as one array.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
+from splitdata.dataset.mapped_bins import MappedBins
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -51,19 +52,20 @@ class FilePool:
 
     Attributes:
         io: How files are read.
+        limit: So many files are held open at most.
     """
 
     def __init__(self, io: IoMode) -> None:
         self.io = io
         # A mapped file costs two descriptors: one of Python's map, one for questions to the kernel.
-        self._limit = max(4, descriptor_limit() // (2 if io == "mmap" else 1))
+        self.limit = max(4, descriptor_limit() // (2 if io == "mmap" else 1))
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
         # next garbage collection: a reader that refreshes often would run out of descriptors.
         self._open: deque[tuple[weakref.ref[SegmentFiles], int | None]] = deque()
 
     def open(self, path: str, owner: SegmentFiles, bin_index: int | None) -> MappedSource | PreadSource:
         """Open a bin, or the index, of `owner`, which is told when it is to let go of it."""
-        while len(self._open) >= self._limit:
+        while len(self._open) >= self.limit:
             self._drop_oldest()
         try:
             source = open_source(path, self.io)
@@ -115,6 +117,7 @@ class SegmentFiles:
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
+        self._mapped_bins: MappedBins | None = None
 
     @property
     def is_mapped(self) -> bool:
@@ -171,6 +174,13 @@ class SegmentFiles:
             source = self._open_bin(bin_index)
         return source
 
+    def mapped_bins(self) -> MappedBins | None:
+        """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""
+        mapped = self._mapped_bins
+        if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.maps) <= self._pool.limit:
+            mapped = self._mapped_bins = MappedBins(self.maps)
+        return mapped
+
     def salt(self, bin_index: int) -> int:
         """Return the salt of a bin."""
         return bin_salt(self.info.id, bin_index)
@@ -193,6 +203,8 @@ class SegmentFiles:
             self.maps[bin_index] = source.map
             if _IS_LITTLE_ENDIAN:
                 self.words[bin_index] = source.words
+            # Made again with the new one where it is used next.
+            self._mapped_bins = None
         self._bins[bin_index] = source
         return source
 
@@ -219,6 +231,7 @@ class SegmentFiles:
             return
         self.words[bin_index] = None
         self.maps[bin_index] = None
+        self._mapped_bins = None
         self._bins.pop(bin_index, None)
 
     def entry(self, sequence: int) -> tuple[int, int]:

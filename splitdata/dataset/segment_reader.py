@@ -1,7 +1,7 @@
 """Fast reads of one committed segment; whatever is not the usual goes to record_reader.py.
 
     one      entry words ─> frame words ─> slice ─> hash                     `get`
-    many     entries of all by numpy, then the same loop                     `get_many`
+    many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
     a run    one bin, ascending: frame words of all by numpy too             `get_run`
 
 The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.mapped_bins import UsualFrames
     from splitdata.dataset.segment_files import SegmentFiles
 
 __all__ = ["SegmentReader"]
@@ -32,8 +33,12 @@ __all__ = ["SegmentReader"]
 _SHIFT: Final = spec.BIN_SHIFT
 _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
-# Of a batch this many records are asked after; each question is a system call.
-_RESIDENCE_SAMPLES: Final = 4
+# Of a batch this many records are asked after; each question is a system call, a tenth of what a batch costs.
+_RESIDENCE_SAMPLES: Final = 2
+# While batches are cold: to be surer that they no longer are.
+_RESIDENCE_SAMPLES_COLD: Final = 4
+# Fewer are read faster one by one.
+_FEW_RECORDS: Final = 16
 
 
 class SegmentReader:
@@ -78,39 +83,31 @@ class SegmentReader:
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
         pairs = self._entry_pairs(sequences)
-        if pairs is None:
-            return [self.get(sequence) for sequence in sequences.tolist()]
-        if self._is_cold(pairs):
-            self._prefetch(pairs)
-            order = np.argsort(pairs[:, 0], kind="stable")
-            ordered = self._read_pairs(sequences[order].tolist(), pairs[order])
-            records: list[bytes] = [b""] * len(ordered)
-            for place, record in zip(order.tolist(), ordered, strict=True):
-                records[place] = record
-            return records
-        return self._read_pairs(sequences.tolist(), pairs)
-
-    def _read_pairs(self, sequences: list[int], pairs: NDArray[np.uint64]) -> list[bytes]:
-        """Return the records to which index entries lead."""
-        all_words, all_maps = self.files.words, self.files.maps
-        records: list[bytes] = []
-        keep, verify = records.append, self._verify
-        places, lengths = pairs[:, 0].tolist(), pairs[:, 1].tolist()
-        for sequence, place, both in zip(sequences, places, lengths, strict=True):
-            try:
-                word = place & _MASK
-                words = all_words[place >> _SHIFT]
-                if words[word + 2] == sequence and words[word + 3] == both:
-                    start = (word << 3) + 32
-                    stop = start + (both >> 32)
-                    payload = all_maps[place >> _SHIFT][start:stop]
-                    if hash64(payload) == words[word + 1] if verify else len(payload) == both & _LENGTH_MASK:
-                        keep(payload)
-                        continue
-            except (IndexError, TypeError):
-                pass
-            keep(self.records.read(sequence))
+        if pairs is None or not self._is_cold(pairs):
+            return self._read_warm(sequences, pairs)
+        self._prefetch(pairs)
+        order = np.argsort(pairs[:, 0], kind="stable")
+        ordered = self._read_warm(sequences[order], pairs[order])
+        records: list[bytes] = [b""] * len(ordered)
+        for place, record in zip(order.tolist(), ordered, strict=True):
+            records[place] = record
         return records
+
+    def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
+        pairs = self._entry_pairs(sequences)
+        frames = None if pairs is None or self._is_cold(pairs) else self._usual_frames(sequences, pairs)
+        return frames.rows(verify=self._verify) if frames else None
+
+    def _read_warm(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None) -> list[bytes]:
+        """Return records, together if all are usual, one by one otherwise."""
+        frames = None if pairs is None else self._usual_frames(sequences, pairs)
+        records = frames.payloads(verify=self._verify) if frames else None
+        return [self.get(sequence) for sequence in sequences.tolist()] if records is None else records
+
+    def _usual_frames(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64]) -> UsualFrames | None:
+        mapped = self.files.mapped_bins() if len(sequences) >= _FEW_RECORDS else None
+        return mapped.find(sequences, pairs) if mapped else None
 
     def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin.
@@ -126,7 +123,7 @@ class SegmentReader:
         try:
             self.files.bin(bin_index)
             words, data = self.files.words[bin_index], self.files.maps[bin_index]
-            if words is None:
+            if words is None or data is None:
                 return self._one_by_one(sequences, as_views=as_views)
             entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
             frames = np.frombuffer(words, "<u8")
@@ -188,7 +185,8 @@ class SegmentReader:
         A few of its records are looked up in the page cache; after a cold batch the next one is
         taken to be cold too, until all looked up are in memory.
         """
-        samples = pairs[:: max(1, len(pairs) // _RESIDENCE_SAMPLES), 0].tolist()
+        count = _RESIDENCE_SAMPLES_COLD if self._was_cold else _RESIDENCE_SAMPLES
+        samples = pairs[:: max(1, len(pairs) // count), 0].tolist()
         self._was_cold = any(not self._is_resident(place) for place in samples)
         return self._was_cold
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.retention import Pin
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.errors import ManifestError
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from splitdata.format.manifest import Manifest, SegmentInfo
     from splitdata.storage.source import IoMode
 
-__all__ = ["DatasetState", "Snapshot", "open_state"]
+__all__ = ["DatasetState", "Snapshot", "open_pinned", "open_state"]
+
+# A manifest may be removed between being read and being pinned; each try sees a newer one.
+_MAX_TRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,22 @@ class DatasetState:
     digest: int
 
 
-def open_state(path: str, generation: int | None, known: DatasetState | None) -> Manifest:
-    """Return the manifest of a dataset at a generation, or the newest.
+def open_pinned(path: str, generation: int | None, known: DatasetState | None) -> tuple[Manifest, Pin]:
+    """Return the manifest of a dataset, and what keeps its files from being removed for as long as it is held.
+
+    Takes and raises what `open_state` does.
+    """
+    directory = DatasetDirectory(path)
+    for _ in range(_MAX_TRIES):
+        manifest, read_generation = open_state(path, generation, known)
+        pin = Pin.take(directory, read_generation)
+        if pin is not None:
+            return manifest, pin
+    raise ManifestError(f"{path}: the manifests change faster than they can be read", path=path)
+
+
+def open_state(path: str, generation: int | None, known: DatasetState | None) -> tuple[Manifest, int]:
+    """Return the manifest of a dataset at a generation, or the newest, and the generation of the file it is from.
 
     Args:
         path: Of the dataset.
@@ -57,7 +75,8 @@ def open_state(path: str, generation: int | None, known: DatasetState | None) ->
     """
     directory = DatasetDirectory(path)
     if generation is None:
-        return directory.newest()
+        manifest = directory.newest()
+        return manifest, manifest.generation
     try:
         manifest = directory.read(generation)
         # A writer far behind its rivals may take a number that is free again, until it looks back.
@@ -71,8 +90,8 @@ def open_state(path: str, generation: int | None, known: DatasetState | None) ->
         if known is None or generation > manifest.generation:
             kept = ", ".join(map(str, directory.generations()))
             raise ManifestError(f"{path} has no generation {generation} (any more); it has {kept}")
-        manifest = _head(manifest, known)
-    return manifest
+        return _head(manifest, known), manifest.generation
+    return manifest, generation
 
 
 def _head(manifest: Manifest, known: DatasetState) -> Manifest:
@@ -106,16 +125,23 @@ class Snapshot:
     """
 
     def __init__(
-        self, paths: list[str], manifests: list[Manifest], *, io: str, verify: bool, max_record_bytes: int
+        self,
+        paths: list[str],
+        states: list[tuple[Manifest, Pin]],
+        *,
+        io: str,
+        verify: bool,
+        max_record_bytes: int,
     ) -> None:
-        self.manifests = manifests
+        self.manifests = [manifest for manifest, _ in states]
+        self._pins = [pin for _, pin in states]
         self._verify = verify
         self._max_record_bytes = max_record_bytes
         self._places: list[tuple[DatasetDirectory, SegmentInfo, int, FilePool]] = []
         self.starts: list[int] = []
         start = 0
         pools: dict[IoMode, FilePool] = {}
-        for path, manifest in zip(paths, manifests, strict=True):
+        for path, manifest in zip(paths, self.manifests, strict=True):
             directory = DatasetDirectory(path)
             mode: IoMode = choose_io(path) if io == "auto" else "mmap" if io == "mmap" else "pread"
             pool = pools.setdefault(mode, FilePool(mode))
@@ -174,8 +200,23 @@ class Snapshot:
                 records[place] = record
         return records
 
+    def gather(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return records of one size as rows of a new array; ValueError if they differ in size."""
+        if self.num_segments == 1 and len(positions):
+            rows = self.segment(0).get_rows(positions)
+            if rows is not None:
+                return rows
+        records = self.get_many(positions)
+        sizes = set(map(len, records))
+        if len(sizes) > 1:
+            raise ValueError(f"gather takes records of one size; these have {min(sizes)} to {max(sizes)} bytes")
+        rows = np.empty((len(records), sizes.pop() if sizes else 0), np.uint8)
+        rows.reshape(-1)[:] = np.frombuffer(b"".join(records), np.uint8)
+        return rows
+
     def drop(self) -> None:
-        """Let go of all files; what is used again is opened again."""
+        """Let go of all files, and of the snapshot itself: it may be removed from now on."""
+        self._pins = []
         self._segments = [None] * len(self._places)
         for pool in {id(place[3]): place[3] for place in self._places}.values():
             pool.drop_all()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
-from splitdata.dataset.snapshot import open_state
+from splitdata.dataset.snapshot import open_pinned
 from splitdata.dataset.verify_bin import BinCheck
 from splitdata.dataset.verify_index import check_index
 from splitdata.errors import FormatError
@@ -89,9 +89,11 @@ def verify(
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be 1 or more, got {num_workers}")
     folder = os.fspath(path)
-    manifest = open_state(folder, generation, None)
+    # Held to the end, so that nothing of it is removed meanwhile.
+    manifest, pin = open_pinned(folder, generation, None)
     work = _Verification(DatasetPaths(folder), manifest.segments, progress)
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
+    del pin
     return VerifyReport(
         path=folder,
         generation=manifest.generation,

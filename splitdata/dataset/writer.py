@@ -211,6 +211,7 @@ class SplitWriter:
         try:
             if self._failure is None:
                 self._guarded(lambda: self._commit(seal=True))
+                self._run.fold()
         finally:
             self._release()
 
@@ -327,7 +328,8 @@ def _taken_from_file(record: object) -> bytes | LargeSource:
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
+    # By type too: 8.0 equals 8, and would fail much later.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 

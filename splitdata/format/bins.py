@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
+from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import frame_checks, hash64, sync_word
+from splitdata.format.version import check_version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,19 +71,6 @@ class BinHeader:
         check_version(major, minor, must)
         return cls(
             segment_id=segment.hex(), bin_index=bin_index, num_bins=num_bins, alignment=1 << (alignment_bits & 31)
-        )
-
-
-def check_version(major: int, minor: int, must_understand: int) -> None:
-    """Raise unless a file of this version and with these feature flags can be read here.
-
-    Version 0 is not frozen: each minor of it is a format of its own.
-    """
-    readable = major == spec.MAJOR and (major > 0 or minor == spec.MINOR)
-    if not readable or must_understand:
-        raise UnsupportedVersionError(
-            f"format {major}.{minor} with required features {must_understand:#x}; this splitdata reads "
-            f"{spec.MAJOR}.{spec.MINOR}: install the splitdata that wrote it, or a newer one"
         )
 
 

@@ -25,8 +25,8 @@ import numpy as np
 
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
-from splitdata.format.bins import check_version
 from splitdata.format.checksum import hash64
+from splitdata.format.version import check_version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,10 +17,11 @@ import reprlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NoReturn
 
-from splitdata.errors import ManifestError, UnsupportedVersionError
+from splitdata.errors import ManifestError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+from splitdata.format.version import check_version
 
 __all__ = ["Manifest", "SegmentInfo"]
 
@@ -126,8 +127,10 @@ class Manifest:
         """Return the two lines of the file.
 
         Raises:
-            ManifestError: If the metadata or the whole are larger than the format allows.
+            ValueError: If the metadata are larger than the format allows.
+            ManifestError: If the whole is.
         """
+        encode_metadata(self.metadata)
         body = {
             "format": spec.FORMAT_NAME,
             "version": [spec.MAJOR, spec.MINOR],
@@ -206,8 +209,9 @@ def _proven_line(data: bytes) -> bytes:
 
 def _parse(line: bytes) -> object:
     try:
+        # Decoded here, since for bytes Python would also guess UTF-16 and UTF-32.
         parsed: object = json.loads(
-            line, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded, parse_float=_finite
+            line.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_bounded, parse_float=_finite
         )
     except ManifestError:
         raise
@@ -246,11 +250,9 @@ def _check_version(body: dict[str, Any]) -> None:
     version, must = body.get("version"), body.get("must_understand")
     if not (isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)):
         raise ManifestError("the manifest has no version")
-    if tuple(version) != spec.FORMAT_VERSION or must != []:
-        raise UnsupportedVersionError(
-            f"format {version[0]}.{version[1]} with required features {reprlib.repr(must)}; this splitdata reads "
-            f"{spec.MAJOR}.{spec.MINOR}: install the splitdata that wrote it, or a newer one"
-        )
+    if not isinstance(must, list):
+        raise ManifestError("the manifest has no list of required features")
+    check_version(version[0], version[1], must)
 
 
 class _Fields:

@@ -73,3 +73,4 @@ MAX_COMPRESSED_RAW_BYTES: Final = 1 << 30
 FORMAT_NAME: Final = "splitdata"
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_NAME: Final = "index"
+INDEX_SCRATCH_NAME: Final = "index.tmp"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "close",
     "create",
+    "has_name",
     "is_regular",
     "link",
     "list_names",
@@ -37,6 +38,7 @@ __all__ = [
     "remove",
     "remove_directory",
     "rename_exclusive",
+    "rename_over",
     "size_of",
     "sync_data",
     "sync_directory",
@@ -237,6 +239,11 @@ def rename_exclusive(source: str, target: str) -> None:
     os.rename(source, target)
 
 
+def rename_over(source: str, target: str) -> None:
+    """Rename a file in one step, in the place of another that may have the name; who has that one open keeps it."""
+    os.replace(source, target)
+
+
 def remove(path: str) -> None:
     """Remove one name of a file; no error if it is gone."""
     with contextlib.suppress(FileNotFoundError):
@@ -249,23 +256,31 @@ def remove_directory(path: str) -> None:
         os.rmdir(path)
 
 
-def lock(descriptor: int) -> bool:
+def has_name(descriptor: int) -> bool:
+    """Say whether an open file still has a name."""
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def lock(descriptor: int, *, shared: bool = False) -> bool:
     """Try to take the lock of an open file for as long as it stays open; True if it is ours.
 
-    Also True where the system or the file system knows no locks: then one writer at a time
-    is the user's to see to.
+    A shared lock goes together with other shared ones, and with no exclusive one. Also True where
+    the system or the file system knows no locks: then one writer at a time is the user's to see to.
     """
     try:
         if os.name == "nt":  # pragma: no cover - not on the systems that run the tests
             import msvcrt
 
+            if shared:
+                # A file that is open cannot be removed there, which is what shared locks are for here.
+                return True
             # One byte far behind any data: Windows locks are mandatory for the bytes they cover.
             os.lseek(descriptor, 1 << 62, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
     return True

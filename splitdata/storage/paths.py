@@ -33,6 +33,11 @@ class SegmentPaths:
         """The index."""
         return os.path.join(self.folder, spec.INDEX_NAME)
 
+    @property
+    def index_scratch(self) -> str:
+        """Where a repair writes a new index before it takes the place of the old one."""
+        return os.path.join(self.folder, spec.INDEX_SCRATCH_NAME)
+
     def bin(self, bin_index: int) -> str:
         """One bin; six digits, more where a segment has more than a million bins."""
         return os.path.join(self.folder, f"{bin_index:06d}.bin")
@@ -46,7 +51,7 @@ class SegmentPaths:
     @staticmethod
     def is_own_name(name: str) -> bool:
         """Say whether a file of this name can be a segment's."""
-        return name == spec.INDEX_NAME or SegmentPaths.bin_of_name(name) is not None
+        return name in (spec.INDEX_NAME, spec.INDEX_SCRATCH_NAME) or SegmentPaths.bin_of_name(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,6 @@ def test_every_command_has_help(command: str) -> None:
         ["--no-such-option"],
         ["write"],
         ["write", "a"],
-        ["write", "a", "b", "c"],
         ["write", "a", "b", "--from", "nothing"],
         ["write", "a", "b", "--bins", "0"],
         ["write", "a", "b", "--bins", "many"],

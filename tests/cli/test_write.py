@@ -229,3 +229,50 @@ def test_disk_that_refuses_more_is_one_line_and_commits_nothing(tmp_path: Path) 
     assert ended.returncode == 2
     assert ended.stderr == b"splitdata: error: File too large\n"
     assert not (tmp_path / "data").exists()
+
+
+def test_rows_of_csv_are_written_whole_or_by_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes('id;text\n1;"a\nb"\n2;é\n'.encode("latin-1"))
+    options = ["--delimiter", ";", "--encoding", "latin-1"]
+
+    assert write(tmp_path / "a.csv", tmp_path / "rows", *options).exit_code == 0
+    assert write(tmp_path / "a.csv", tmp_path / "texts", *options, "--column", "text").exit_code == 0
+    assert (
+        write("-", tmp_path / "piped", "--from", "csv", "--no-header", "--column", "1", stdin=b"a,b\nc,d").exit_code
+        == 0
+    )
+    assert (
+        write("-", tmp_path / "tabs", "--from", "csv", "--delimiter", r"\t", "--no-quotes", stdin=b'a\n"').exit_code
+        == 0
+    )
+
+    assert records_of(tmp_path / "rows") == [b'{"id":"1","text":"a\\nb"}', '{"id":"2","text":"é"}'.encode()]
+    assert records_of(tmp_path / "texts") == [b"a\nb", "é".encode()]
+    assert records_of(tmp_path / "piped") == [b"b", b"d"]
+    assert records_of(tmp_path / "tabs") == [b'{"a":"\\""}']
+
+
+def test_ragged_row_is_one_line_that_names_it_and_commits_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n3\n")
+
+    result = write(tmp_path / "a.csv", tmp_path / "data")
+
+    assert result.exit_code == 2
+    assert "line 3 has 1 fields" in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_several_sources_a_pattern_and_a_list_of_standard_input_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(f"{name}.jsonl").write_bytes(b'"%s"\n' % name.encode())
+
+    assert write("b.jsonl", "a.jsonl", "one").exit_code == 0
+    assert write("*.jsonl", "two").exit_code == 0
+    assert write("@-", "three", stdin=b"b.jsonl\na.jsonl\n").exit_code == 0
+
+    assert records_of(tmp_path / "one") == [b'"b"', b'"a"']
+    assert records_of(tmp_path / "two") == [b'"a"', b'"b"']
+    assert records_of(tmp_path / "three") == [b'"b"\n', b'"a"\n']

@@ -20,6 +20,11 @@ from splitdata import SourceError, SplitWriter, open_source
         ("a.jsonl", "jsonl"),
         ("a.b.ndjson.zst", "jsonl"),
         ("a.jsonlines.GZ", "jsonl"),
+        ("a.jsonl.bz2", "jsonl"),
+        ("a.csv", "csv"),
+        ("a.csv.xz", "csv"),
+        ("a.tsv", "tsv"),
+        ("a.TAB.zst", "tsv"),
     ],
 )
 def test_kind_of_a_file_is_told_by_its_name(tmp_path: Path, name: str, kind: str) -> None:
@@ -30,7 +35,7 @@ def test_kind_of_a_file_is_told_by_its_name(tmp_path: Path, name: str, kind: str
     assert source.name == name
 
 
-@pytest.mark.parametrize("name", ["a", "a.bin", "a.json", "a.csv", "a.gz", "a.parquet", ".txt"])
+@pytest.mark.parametrize("name", ["a", "a.bin", "a.json", "a.xls", "a.gz", "a.parquet", ".txt"])
 def test_kind_that_a_name_does_not_tell_is_asked_for(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
 
@@ -74,25 +79,38 @@ def test_dataset_is_not_taken_for_a_folder_of_files(tmp_path: Path) -> None:
 
 def test_unknown_kind_and_needless_validation_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="kind must be one of"):
-        open_source(tmp_path, kind="files")  # type: ignore[arg-type]  # on purpose
+        open_source(tmp_path, kind="images")  # type: ignore[arg-type]  # on purpose
     with pytest.raises(ValueError, match="validate is for JSONL"):
         open_source(tmp_path, validate=True)
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(ValueError, match="validate is for JSONL"):
+        open_source(tmp_path / "a.csv", validate=True)
+    (tmp_path / "a.txt").touch()
+    for option in ({"column": "a"}, {"delimiter": ";"}, {"encoding": "latin-1"}):
+        with pytest.raises(ValueError, match="options of CSV and TSV"):
+            open_source(tmp_path / "a.txt", **option)  # type: ignore[arg-type]  # each a text
+    with pytest.raises(ValueError, match="no source was given"):
+        open_source([])
 
 
 def test_every_source_is_a_record_source(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"a\n")
+    (tmp_path / "a.csv").write_bytes(b"a\n")
     sources: list[splitdata.RecordSource] = [
         open_source(tmp_path),
         open_source(tmp_path / "a.txt"),
         open_source(tmp_path / "a.txt", kind="jsonl"),
         open_source(tmp_path / "a.txt", kind="prefixed"),
         open_source("os:listdir"),
+        open_source(tmp_path / "a.csv"),
+        open_source(tmp_path / "a.txt", kind="files"),
+        open_source([tmp_path / "a.txt", tmp_path / "*.txt"]),
     ]
     for source in sources:
         assert source.kind
         assert source.name
         assert source.identity()
-        assert source.num_bytes in (2, None)
+        assert source.num_bytes in (2, 4, None)
         assert source.bytes_read == 0
         assert source.skipped == {}
-        assert len(source.inputs) <= 1
+        assert len(source.inputs) <= 2

@@ -1,8 +1,10 @@
-"""gzip and zstd input: all of it or an error, wherever it is cut off and whatever is flipped."""
+"""Compressed input: all of it or an error, wherever it is cut off and whatever is flipped."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import random
 import tracemalloc
 import zlib
@@ -13,7 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.convert.decompress import gunzip, unzstd
+from splitdata.convert.decompress import bunzip2, gunzip, unxz, unzstd
 from splitdata.errors import SourceError
 
 Decompress = Callable[[Iterable[bytes], str], Iterator[bytes]]
@@ -35,6 +37,8 @@ def zstd_unsized(data: bytes) -> bytes:
 COMPRESSORS: list[tuple[Callable[[bytes], bytes], Decompress]] = [
     (gzip.compress, gunzip),
     (zstd, unzstd),
+    (bz2.compress, bunzip2),
+    (lzma.compress, unxz),
     (zstd_unsized, unzstd),
 ]
 each_format = pytest.mark.parametrize(("compress", "decompress"), COMPRESSORS)
@@ -75,8 +79,8 @@ def test_input_cut_off_at_any_byte_is_an_error(compress: Callable[[bytes], bytes
             list(decompress(blocks_of(stored[:length], 7), "a"))
 
 
-# The third form has no checksum, so it cannot tell.
-@pytest.mark.parametrize(("compress", "decompress"), COMPRESSORS[:2])
+# The last form has no checksum, so it cannot tell.
+@pytest.mark.parametrize(("compress", "decompress"), COMPRESSORS[:4])
 def test_flipped_bits_give_an_error_or_the_right_content(
     compress: Callable[[bytes], bytes], decompress: Decompress
 ) -> None:
@@ -94,7 +98,7 @@ def test_flipped_bits_give_an_error_or_the_right_content(
 
 
 @each_format
-@pytest.mark.parametrize("tail", [b"garbage", b"\x1f\x8bx", b"\x28\xb5"])
+@pytest.mark.parametrize("tail", [b"garbage", b"\x1f\x8bx", b"\x28\xb5", b"BZ", b"\xfd7z"])
 def test_garbage_behind_the_data_is_an_error(
     compress: Callable[[bytes], bytes], decompress: Decompress, tail: bytes
 ) -> None:
@@ -108,9 +112,29 @@ def test_zero_bytes_behind_gzip_members_are_padding() -> None:
     assert b"".join(gunzip(blocks_of(stored, 100), "a")) == b"ab"
 
 
-def test_zero_bytes_alone_are_no_gzip() -> None:
-    with pytest.raises(SourceError, match="no gzip data"):
-        list(gunzip([bytes(512)], "a"))
+def test_zero_bytes_between_and_behind_xz_streams_are_padding() -> None:
+    stored = lzma.compress(b"a") + bytes(8) + lzma.compress(b"b") + bytes(4)
+
+    assert b"".join(unxz(blocks_of(stored, 100), "a")) == b"ab"
+
+
+@pytest.mark.parametrize("decompress", [gunzip, bunzip2, unxz])
+def test_zero_bytes_alone_are_no_compressed_data(decompress: Decompress) -> None:
+    with pytest.raises(SourceError, match=r"is no (gzip|bzip2|xz) data"):
+        list(decompress([bytes(512)], "a"))
+
+
+def test_xz_that_needs_more_memory_than_the_limit_is_an_error() -> None:
+    head = lzma.compress(b"a", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}])
+    assert list(unxz([head], "a")) == [b"a"]
+    # The size of the dictionary is one byte of the block header, which has a checksum of its own.
+    header = bytearray(head[12 : 12 + (head[12] + 1) * 4])
+    header[4] = 32
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    stored = head[:12] + bytes(header) + head[12 + len(header) :]
+
+    with pytest.raises(SourceError, match="Memory usage limit"):
+        list(unxz([stored], "a"))
 
 
 def test_skippable_zstd_frames_are_skipped() -> None:
@@ -136,7 +160,18 @@ def bomb_of_zstd() -> bytes:
     return b"".join(stream.compress(bytes(1 << 20)) for _ in range(400)) + stream.flush()
 
 
-@pytest.mark.parametrize(("make", "decompress"), [(bomb_of_gzip, gunzip), (bomb_of_zstd, unzstd)])
+def bomb_of_bzip2() -> bytes:
+    return bz2.compress(bytes(100 << 20)) * 4
+
+
+def bomb_of_xz() -> bytes:
+    return lzma.compress(bytes(100 << 20), preset=0) * 4
+
+
+@pytest.mark.parametrize(
+    ("make", "decompress"),
+    [(bomb_of_gzip, gunzip), (bomb_of_zstd, unzstd), (bomb_of_bzip2, bunzip2), (bomb_of_xz, unxz)],
+)
 def test_data_that_expand_far_beyond_their_size_take_bounded_memory(
     make: Callable[[], bytes], decompress: Decompress
 ) -> None:

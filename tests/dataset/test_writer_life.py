@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import ClosedError, DatasetNotFoundError, SplitDataLoader, SplitWriter
+from splitdata import ClosedError, DatasetNotFoundError, ManifestError, SplitDataLoader, SplitWriter
 from splitdata.storage import files
 from tests.dataset.disk import files_of, read, written
 
@@ -254,3 +254,19 @@ def test_two_writers_that_take_turns_lose_nothing(tmp_path: Path, compression: N
     assert read(path) == model
     loader = SplitDataLoader(path)
     assert loader.fingerprint == SplitDataLoader(written(tmp_path / "other", model)).fingerprint
+
+
+def test_segments_past_the_limit_are_refused_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitdata.format.spec.MAX_SEGMENTS", 3)
+    path = tmp_path / "data"
+    for number in range(3):
+        with SplitWriter(path, mode="append") as writer:
+            writer.write(b"%d" % number)
+    writer = SplitWriter(path, mode="append")
+    writer.write(b"one too many")
+    with pytest.raises(ManifestError, match="3 segments, the limit"):
+        writer.close()
+
+    assert read(path) == [b"0", b"1", b"2"]

@@ -261,6 +261,10 @@ def test_without_durability_nothing_waits_for_the_medium(tmp_path: Path) -> None
 
 def test_durable_commit_syncs_bins_index_and_folders_before_the_manifest(tmp_path: Path) -> None:
     calls = recorded(tmp_path / "data", "commit")
+
+    # The new folder's own name comes first.
+    assert calls[:2] == ["make_directory data", f"sync_directory {tmp_path.name}"]
+    calls = calls[2:]
     published = [number for number, call in enumerate(calls) if call.startswith("link_unnamed")]
     commits = [calls[: published[0] + 2], calls[published[0] + 2 : published[1] + 2]]
 

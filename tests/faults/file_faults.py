@@ -30,6 +30,7 @@ CHANGING = (
     "remove",
     "remove_directory",
     "rename_exclusive",
+    "rename_over",
     "sync_data",
     "sync_directory",
     "truncate",

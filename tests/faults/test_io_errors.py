@@ -274,4 +274,4 @@ def test_really_full_disk_keeps_what_was_committed(tmp_path: Path) -> None:
 
 
 def test_all_operations_of_the_module_are_intercepted() -> None:
-    assert set(NAMES) | {"close", "is_regular", "lock"} >= set(files.__all__)
+    assert set(NAMES) | {"close", "has_name", "is_regular", "lock"} >= set(files.__all__)

@@ -1,0 +1,150 @@
+"""Files that are named one by one: each is a record, in the order of their names in the list.
+
+    a/2.jpg⏎a/1.jpg⏎        @list.txt: a path a line        a/2.jpg  a/1.jpg
+    "a/*.jpg"               a pattern: paths sorted          a/1.jpg  a/2.jpg
+
+Links are followed, and a name given twice is a record twice: whoever names a file means it.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from splitdata.convert.file_record import open_file_record
+from splitdata.convert.input_file import STANDARD_INPUT
+from splitdata.convert.lines import LineSource
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from splitdata.convert.sized_file import SizedFile
+
+__all__ = ["FileListSource", "ListedPaths", "matching_files"]
+
+
+def matching_files(pattern: str) -> list[str]:
+    """Return the files that match a pattern, sorted as a folder's files are; folders are left out.
+
+    `*`, `?` and `[a-z]` stand for parts of a name that does not begin with a dot, `**` for any folders.
+    """
+    # The method of Path takes no absolute pattern.
+    found = [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
+    return sorted(found, key=lambda path: os.fsencode(_with_slashes(path)))
+
+
+def _with_slashes(path: str) -> str:
+    return path.replace(os.sep, "/") if os.sep != "/" else path
+
+
+class ListedPaths:
+    """The paths in a file, one a line, blank lines left out; read again each time they are iterated.
+
+    From standard input they are read once, and held.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Take the path of the list, "-" for standard input; raises as `InputFile` does."""
+        self._lines = LineSource(path)
+        self._held: list[str] | None = None
+        self._is_standard_input = path == STANDARD_INPUT
+
+    @property
+    def name(self) -> str:
+        """The name of the list."""
+        return self._lines.name
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the paths; relative ones count from the working folder."""
+        if not self._is_standard_input:
+            yield from self._read()
+            return
+        if self._held is None:
+            self._held = list(self._read())
+        yield from self._held
+
+    def _read(self) -> Iterator[str]:
+        for line in self._lines:
+            if line and not line.isspace():
+                if b"\0" in line:
+                    raise SourceError(
+                        f"{self._lines.name} is no list of paths, one a line: it holds zero bytes",
+                        path=self._lines.name,
+                    )
+                yield os.fsdecode(line)
+
+
+class FileListSource:
+    """Files as records, in the order in which they are named; memory holds no name but that of one."""
+
+    kind = "files"
+
+    def __init__(self, paths: Iterable[str], *, name: str) -> None:
+        """Take paths that can be iterated again, and what to call them together."""
+        self.name = name
+        self.skipped: Counter[str] = Counter()
+        self.bytes_read = 0
+        self._paths = paths
+        self._surveyed: tuple[int, str] | None = None
+
+    @property
+    def inputs(self) -> list[str]:
+        """Nothing: a dataset, which is a folder, cannot lie inside of a file."""
+        return []
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files together; the first time this looks at each of them."""
+        return self._survey()[0]
+
+    def identity(self) -> str:
+        """Return kind and a hash of all paths as they are named."""
+        return f"{self.kind} {self._survey()[1]}"
+
+    def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the content of each file; of 1 MiB and more as an open file.
+
+        Raises:
+            SourceError: If there is no file at all, one of them is none, or shrinks while it is read.
+            OSError: If a file does not exist or cannot be read: nothing is left out silently.
+        """
+        for _, record in self.keyed_records():
+            yield record
+
+    def keyed_records(self) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+        """Yield each path as it is named, its parts separated by "/", and the content of the file."""
+        self.bytes_read = 0
+        position = 0
+        for path in self._paths:
+            with open_file_record(path, position=position, count=self._count) as record:
+                if record is None:
+                    raise SourceError(
+                        f"{path}, named by {self.name}, is no file but a folder or a device; take it out of the list",
+                        path=path,
+                        position=position,
+                    )
+                yield _with_slashes(path), record
+            position += 1
+        if not position:
+            raise SourceError(f"{self.name} names no file to convert", path=self.name)
+
+    def _count(self, num_bytes: int) -> None:
+        self.bytes_read += num_bytes
+
+    def _survey(self) -> tuple[int, str]:
+        if self._surveyed is None:
+            num_bytes = 0
+            names = xxhash.xxh3_128()
+            for path in self._paths:
+                status = Path(path).stat()
+                num_bytes += status.st_size if stat.S_ISREG(status.st_mode) else 0
+                names.update(os.fsencode(_with_slashes(path)) + b"\0")
+            self._surveyed = (num_bytes, names.hexdigest())
+        return self._surveyed

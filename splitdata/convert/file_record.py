@@ -1,0 +1,58 @@
+"""One whole file as a record: its bytes, or, where it is large, an open file that must not end early."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["NO_LINKS", "open_file_record"]
+
+# A pipe cannot make the open wait.
+_OPEN_FLAGS: Final = (
+    os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+)
+
+NO_LINKS: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+"""Refuses a symbolic link, which may have been put in place of a file meanwhile."""
+
+
+@contextmanager
+def open_file_record(
+    path: str, *, position: int, count: Callable[[int], None], flags: int = 0
+) -> Iterator[bytes | SizedFile | None]:
+    """Give the content of a file while the block runs, None for what is no regular file.
+
+    Args:
+        path: Of the file.
+        position: Number of the record in its source, shown in errors.
+        count: Called with the number of bytes of each read.
+        flags: For the open, beside the usual ones.
+    """
+    descriptor = os.open(path, _OPEN_FLAGS | flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            yield None
+            return
+        # Unbuffered: it is read in large pieces. The descriptor is closed here, whatever happens.
+        file = io.FileIO(descriptor, closefd=False)
+
+        def read_and_count(size: int) -> bytes:
+            data = file.read(size)
+            count(len(data))
+            return data
+
+        if status.st_size < READ_WHOLE_BYTES:
+            yield read_and_count(-1)
+        else:
+            yield SizedFile(read_and_count, status.st_size, path=path, position=position)
+    finally:
+        os.close(descriptor)

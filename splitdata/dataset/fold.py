@@ -1,0 +1,127 @@
+"""Folding: many small segments, one behind the other, become one; positions stay as they are.
+
+    s0 s1 s2 ... s31 | big | s33 s34        32 or more adjacent, sealed, all of one tier
+    └──── folded ───┘
+
+Tiers grow by a factor of 32, so a record is copied once a tier, and a dataset of n appends has
+about 32 segments a tier instead of n. Frames are copied as they are stored; a run in which
+anything is damaged is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from splitdata.dataset.commit import replace_segments
+from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.segment_files import FilePool, SegmentFiles
+from splitdata.dataset.segment_writer import SegmentWriter
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.format.frames import footprint
+from splitdata.format.manifest import encode_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from splitdata.dataset.directory import DatasetDirectory
+    from splitdata.dataset.record_reader import Located
+    from splitdata.format.manifest import Manifest, SegmentInfo
+
+__all__ = ["fold_small_segments", "foldable_run"]
+
+_logger = logging.getLogger(__name__)
+
+_FANOUT: Final = 32
+# Of the largest segment in a run, with what its records cost beside their payload. Folding the
+# last tier makes segments of up to 128 MiB or so, which are no longer small.
+_TIER_BYTES: Final = (4 << 10, 128 << 10, 4 << 20)
+
+
+def foldable_run(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]:
+    """Return the first run of segments that is worth folding, of the lowest tier; empty if there is none.
+
+    Smaller segments between those of the tier go along, but do not count: else a few large ones
+    would be copied again for every few small ones that come behind them.
+    """
+    for above, most_bytes in pairwise((0, *_TIER_BYTES)):
+        run: list[SegmentInfo] = []
+        for info in (*segments, None):
+            if info is not None and info.is_sealed and _disk_bytes(info) <= most_bytes:
+                run.append(info)
+            elif _count_above(run, above) >= _FANOUT:
+                break
+            else:
+                run = []
+        if _count_above(run, above) >= _FANOUT:
+            return tuple(run)
+    return ()
+
+
+def _count_above(run: list[SegmentInfo], num_bytes: int) -> int:
+    return sum(_disk_bytes(info) > num_bytes for info in run)
+
+
+def _disk_bytes(info: SegmentInfo) -> int:
+    return info.stored_bytes + info.num_records * (spec.FRAME_HEADER_BYTES + spec.INDEX_ENTRY_BYTES)
+
+
+def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], *, durable: bool) -> None:
+    """Fold runs of small segments until none is left; gives up quietly where another program is faster.
+
+    Args:
+        directory: Of the dataset.
+        new_id: Makes the id of a new segment.
+        durable: Whether to wait for the medium.
+    """
+    while run := foldable_run((manifest := directory.newest()).segments):
+        if not _fold(directory, manifest, run, new_id(), durable=durable):
+            return
+
+
+def _fold(
+    directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+) -> bool:
+    headers = [directory.index_header(info.id) for info in run]
+    target = SegmentWriter(
+        directory.paths,
+        segment_id,
+        num_bins=1,
+        alignment=max((header.alignment for header in headers if header), default=spec.FRAME_UNIT),
+        metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
+    )
+    is_done = False
+    try:
+        for info in run:
+            _copy(directory, info, manifest.position_of(info.id) or 0, target)
+        if target.tally.digest == replace(manifest, segments=run).digest:
+            target.seal()
+            is_done = replace_segments(directory, run, target, durable=durable)
+    except FormatError as error:
+        _logger.warning("%s: small segments are not folded, as one is damaged: %s", directory.folder, error)
+    finally:
+        if not is_done:
+            with suppress(OSError):
+                target.remove()
+        target.close()
+    return is_done
+
+
+def _copy(directory: DatasetDirectory, info: SegmentInfo, first_position: int, target: SegmentWriter) -> None:
+    """Append every record of a segment to another as it is stored, each verified."""
+    files = SegmentFiles(directory.paths.segment(info.id), info, first_position, FilePool("pread"))
+    reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    for sequence in range(info.num_records):
+        place = reader.locate(sequence)
+        target.append_stored(place.header, _body(place), reader.check(sequence))
+
+
+def _body(place: Located) -> Iterator[bytes]:
+    """Yield what follows the header in a frame."""
+    length = footprint(place.header) - place.header.size
+    for start in range(0, length, spec.BLOCK_BYTES):
+        yield place.source.read(place.payload_offset + start, min(spec.BLOCK_BYTES, length - start))

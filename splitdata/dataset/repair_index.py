@@ -1,0 +1,278 @@
+"""Mending one listed segment: what its index and headers must say, held against what they say.
+
+    bins ── FrameSearch ──> entries ─┐
+    old index: what is proven in it ─┼─> the index as it must be ── differs? ── replaced as a whole
+    manifest: numbers of the segment ┘
+    bin headers, first words of frames: written again in their place
+
+An entry of the old index stands for a record that no search finds, if it can be true: so a record
+whose frame is damaged keeps its place, and one whose bin is missing is back when the bin is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.finding import Finding
+from splitdata.dataset.repair_frames import DAMAGED, LOST, PROVEN
+from splitdata.dataset.repair_old_index import OldIndex
+from splitdata.errors import FormatError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import hash64
+from splitdata.format.frames import aligned_start
+from splitdata.format.index import IndexHeader, IndexTables
+from splitdata.storage import files
+from splitdata.storage.replace import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitdata.dataset.repair_frames import FrameSearch
+    from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.paths import SegmentPaths
+
+__all__ = ["SegmentMender"]
+
+_SUMMED: Final = spec.ENTRIES_PER_SUM
+_MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
+_U64: Final = np.uint64
+
+
+class SegmentMender:
+    """Plans, then does, what makes one segment whole again.
+
+    Attributes:
+        actions: What is to be done, in words.
+        findings: Records that cannot be read, before as after.
+    """
+
+    def __init__(
+        self, paths: SegmentPaths, info: SegmentInfo, first_position: int, search: FrameSearch, alignment: int
+    ) -> None:
+        """Take the segment as the manifest is going to list it, and a search that has run."""
+        self.actions: list[str] = []
+        self.findings: list[Finding] = []
+        self._paths = paths
+        self._info = info
+        self._first_position = first_position
+        self._search = search
+        self._alignment = alignment
+        self._bin_headers: dict[int, bytes] = {}
+        self._tables = b""
+        self._replaces_index = False
+
+    def plan(self) -> None:
+        """Find out what is to be done; changes nothing.
+
+        Raises:
+            UnsupportedVersionError: If a header is intact and of another version.
+        """
+        old = OldIndex(self._paths.index, self._info)
+        try:
+            self._fill_holes(old)
+            self._plan_bin_headers()
+            self._header = self._expected_header(old)
+            if self._info.is_sealed:
+                self._tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths(old)).pack()
+            problem = old.problem or self._difference(old)
+        finally:
+            old.close()
+        if problem:
+            self._replaces_index = True
+            self.actions.append(f"{self._paths.index}: made again from the bins ({problem})")
+        for bin_index, offset, _ in self._search.first_words:
+            self.actions.append(f"{self._paths.bin(bin_index)}: header check of the frame at byte {offset} made again")
+        self._report_records()
+
+    def apply(self, *, is_new: bool) -> None:
+        """Do it; `is_new` also waits until the bins are on the medium, of which nobody has done so yet."""
+        for bin_index, data in self._bin_headers.items():
+            self._write_in_bin(bin_index, data, 0)
+        for bin_index, offset, word in self._search.first_words:
+            self._write_in_bin(bin_index, word, offset)
+        if is_new:
+            for bin_index in self._search.frames_in:
+                descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
+                try:
+                    files.sync_data(descriptor)
+                finally:
+                    files.close(descriptor)
+        if self._replaces_index:
+            replace_file(self._paths.index_scratch, self._paths.index, self._pieces())
+
+    # -- entries -------------------------------------------------------------------------------
+
+    def _fill_holes(self, old: OldIndex) -> None:
+        """Decide on the entry of each record that was not proven."""
+        search, num_records = self._search, self._info.num_records
+        for start in range(0, num_records, _SUMMED):
+            state = search.state[start : min(start + _SUMMED, num_records)]
+            holes = np.flatnonzero(state != PROVEN)
+            if not len(holes):
+                continue
+            block = old.block(start)
+            for hole in holes.tolist():
+                self._fill(start + hole, block.entry(hole), is_sure=block.is_proven)
+
+    def _fill(self, sequence: int, old: tuple[int, int, int] | None, *, is_sure: bool) -> None:
+        search = self._search
+        if old is not None and old[0] == spec.TOMBSTONE:
+            # Given up before, and its frame has not come back whole.
+            search.state[sequence] = LOST
+            search.entries[sequence] = (spec.TOMBSTONE, 0, 0)
+        elif search.state[sequence] == LOST:
+            is_kept = old is not None and (is_sure or self._may_be(sequence, old[0]))
+            search.entries[sequence] = old if is_kept else (spec.TOMBSTONE, 0, 0)
+            bin_index = sequence % self._info.num_bins
+            if is_kept and not (bin_index in search.frames_in and search.prove(sequence)):
+                search.state[sequence] = DAMAGED
+
+    def _may_be(self, sequence: int, loc: int) -> bool:
+        """Say whether a record of this number can lie there: in its bin, between its neighbours."""
+        num_bins = self._info.num_bins
+        if loc >> spec.BIN_SHIFT != sequence % num_bins:
+            return False
+        offset = (loc & spec.PLACE_MASK) * spec.FRAME_UNIT
+        before = self._search.end_of(sequence - num_bins) if sequence >= num_bins else None
+        after = sequence + num_bins
+        stop = None
+        if after < self._info.num_records and self._search.state[after] == PROVEN:
+            stop = (int(self._search.entries[after]["loc"]) & spec.PLACE_MASK) * spec.FRAME_UNIT
+        least = self._search.start_of_bin(sequence % num_bins) if before is None else before
+        return offset >= least and (stop is None or offset + spec.FRAME_HEADER_BYTES <= stop)
+
+    def _report_records(self) -> None:
+        """Note which records of each bin stay unreadable."""
+        info = self._info
+        for bin_index in range(info.num_bin_files):
+            state = self._search.state[bin_index : info.num_records : info.num_bins]
+            broken = np.flatnonzero(state != PROVEN)
+            if not len(broken):
+                continue
+            lost = int(np.count_nonzero(state[broken] == LOST))
+            problem = (
+                f"{len(broken) - lost} records cannot be read where they lie, {lost} are lost; their positions are kept"
+            )
+            if bin_index in self._search.problems:
+                problem = self._search.problems[bin_index]
+            elif bin_index not in self._search.frames_in:
+                problem = f"the bin does not exist: {len(broken)} records cannot be read until it is restored"
+            position = self._first_position + bin_index + int(broken[0]) * info.num_bins
+            path = self._paths.bin(bin_index)
+            self.findings.append(Finding(path=path, problem=problem, position=position, num_records=len(broken)))
+
+    # -- headers -------------------------------------------------------------------------------
+
+    def _plan_bin_headers(self) -> None:
+        for bin_index, num_frames in self._search.frames_in.items():
+            # Where not one frame is this bin's, it may be another file altogether: that one is left alone.
+            if not num_frames or bin_index >= self._info.num_bins:
+                continue
+            data = self._search.files.bin(bin_index).read(0, spec.BIN_HEADER_BYTES)
+            try:
+                BinHeader.unpack(data)
+            except UnsupportedVersionError:
+                raise
+            except FormatError:
+                header = BinHeader(
+                    segment_id=self._info.id,
+                    bin_index=bin_index,
+                    num_bins=self._info.num_bins,
+                    alignment=self._alignment,
+                )
+                self._bin_headers[bin_index] = header.pack()
+                self.actions.append(f"{self._paths.bin(bin_index)}: header made again")
+
+    def _expected_header(self, old: OldIndex) -> IndexHeader:
+        info = self._info
+        return IndexHeader(
+            segment_id=info.id,
+            num_bins=info.num_bins,
+            alignment=self._alignment,
+            is_sealed=info.is_sealed,
+            num_records=info.num_records,
+            first_position=self._first_position,
+            digest=info.digest,
+            stored_bytes=info.stored_bytes,
+            raw_bytes=info.raw_bytes,
+            max_raw_bytes=self._longest(old),
+        )
+
+    def _longest(self, old: OldIndex) -> int:
+        num_records = self._info.num_records
+        entries, state = self._search.entries[:num_records], self._search.state[:num_records]
+        there = entries["raw"][(state != LOST) & (entries["raw"] != spec.LENGTH_ESCAPE)]
+        long = [raw for sequence, raw in self._search.long_raw.items() if sequence < num_records]
+        longest = max([int(there.max()) if len(there) else 0, *long])
+        # Of records that were not found only the old header knows.
+        if old.header is not None and old.header.num_records == num_records and (state != PROVEN).any():
+            longest = max(longest, old.header.max_raw_bytes)
+        return longest
+
+    # -- the whole index -----------------------------------------------------------------------
+
+    def _difference(self, old: OldIndex) -> str | None:
+        """Say what is wrong with the index that is there, None if nothing is."""
+        if not self._accepts(old.header):
+            return "its header is damaged"
+        offset = spec.INDEX_HEADER_BYTES
+        for piece in self._entry_pieces():
+            if old.read(offset, len(piece)) != piece:
+                return "its entries are damaged"
+            offset += len(piece)
+        if self._info.is_sealed and old.read(offset, len(self._tables) + 1) != self._tables:
+            return "its tables are damaged"
+        return None
+
+    def _accepts(self, header: IndexHeader | None) -> bool:
+        """Say whether a header will do: as it must be, or ahead of the manifest as a killed writer leaves it."""
+        if header is None:
+            return False
+        if replace(header, awaits_first_commit=False) == self._header:
+            return True
+        same = (header.segment_id, header.num_bins, header.alignment) == (
+            self._info.id,
+            self._info.num_bins,
+            self._alignment,
+        )
+        return same and not self._info.is_sealed and header.num_records > self._info.num_records
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield self._header.pack()
+        yield from self._entry_pieces()
+        yield self._tables
+
+    def _entry_pieces(self) -> Iterator[bytes]:
+        num_records = self._info.num_records
+        for start in range(0, num_records, _SUMMED):
+            yield self._search.entries[start : min(start + _SUMMED, num_records)].tobytes()
+
+    def _block_sums(self) -> tuple[int, ...]:
+        return tuple(hash64(piece) for piece in self._entry_pieces())
+
+    def _bin_lengths(self, old: OldIndex) -> tuple[int, ...]:
+        """Return the lengths at sealing: from the last frame, else from the old table, else from the file."""
+        info, known = self._info, old.bin_lengths()
+        lengths = list(known) if known is not None else [0] * info.num_bins
+        for bin_index in self._search.frames_in:
+            if bin_index >= info.num_bin_files:
+                continue
+            last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
+            end = self._search.end_of(last) if self._search.state[last] == PROVEN else None
+            if end is not None:
+                lengths[bin_index] = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+            elif known is None:
+                lengths[bin_index] = self._search.files.bin(bin_index).size
+        return tuple(lengths)
+
+    def _write_in_bin(self, bin_index: int, data: bytes, offset: int) -> None:
+        descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
+        try:
+            files.write_at(descriptor, data, offset)
+            files.sync_data(descriptor)
+        finally:
+            files.close(descriptor)

@@ -1,0 +1,128 @@
+"""The index that is there, perhaps damaged: which parts of it are proven by its own checksums.
+
+    header        its hash               block sums ── hash in the footer ── hash of 4,096 entries
+    bin table     hash in the footer
+
+Nothing here raises for damage; what is not proven is left to the bins to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from splitdata.errors import FormatError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, tables_size
+from splitdata.format.manifest import SegmentInfo
+from splitdata.storage import files
+
+__all__ = ["EntryBlock", "OldIndex"]
+
+_BLOCK_BYTES: Final = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class EntryBlock:
+    """Some entries as they stand in the old index, and whether their sum proves them."""
+
+    data: bytes
+    is_proven: bool
+
+    def entry(self, number: int) -> tuple[int, int, int] | None:
+        """Return place, stored and raw length; None where the index has ended."""
+        data = self.data[number * spec.INDEX_ENTRY_BYTES : (number + 1) * spec.INDEX_ENTRY_BYTES]
+        if len(data) < spec.INDEX_ENTRY_BYTES:
+            return None
+        loc, stored, raw = np.frombuffer(data, ENTRY_DTYPE)[0].tolist()
+        return loc, stored, raw
+
+
+class OldIndex:
+    """Reads one index file, by position.
+
+    Attributes:
+        header: Its header, None if that is damaged or another segment's.
+        problem: Why the file as a whole is of no use; None if it is.
+    """
+
+    def __init__(self, path: str, info: SegmentInfo) -> None:
+        """Open it, if there is one.
+
+        Raises:
+            UnsupportedVersionError: If the header is intact and of another version.
+            FormatError: If something else than a file has its name.
+        """
+        self.header: IndexHeader | None = None
+        self.problem: str | None = None
+        self._descriptor = -1
+        self._info = info
+        self._tables: dict[int, bytes | None] = {}
+        try:
+            self._descriptor = files.open_existing(path)
+        except FileNotFoundError:
+            self.problem = "it was missing"
+            return
+        try:
+            header = IndexHeader.unpack(files.read_at(self._descriptor, spec.INDEX_HEADER_BYTES, 0))
+        except UnsupportedVersionError as error:
+            self.close()
+            raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
+        except FormatError:
+            return
+        if header.segment_id != info.id:
+            self.problem = f"it was that of segment {header.segment_id}"
+            self.close()
+            return
+        self.header = header
+
+    def close(self) -> None:
+        """Close the file; safe to call again."""
+        if self._descriptor >= 0:
+            files.close(self._descriptor)
+            self._descriptor = -1
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return some bytes, fewer where the file ends, none where there is no file."""
+        return files.read_at(self._descriptor, length, offset) if self._descriptor >= 0 else b""
+
+    def block(self, start: int) -> EntryBlock:
+        """Return up to 4,096 entries from a multiple of that on."""
+        length = min(_BLOCK_BYTES, self._tables_start() - self._entry_offset(start))
+        data = self.read(self._entry_offset(start), length)
+        sums = self._table(0)
+        number = start // spec.ENTRIES_PER_SUM
+        is_proven = sums is not None and hash64(data) == int.from_bytes(sums[8 * number : 8 * number + 8], "little")
+        return EntryBlock(data, is_proven)
+
+    def bin_lengths(self) -> tuple[int, ...] | None:
+        """Return the table of the bins' lengths, None if it is not intact."""
+        table = self._table(1)
+        return None if table is None else tuple(np.frombuffer(table, "<u8").tolist())
+
+    def _table(self, number: int) -> bytes | None:
+        """Return the block sums (0) or the bin table (1) of a sealed index, None if not proven."""
+        if number not in self._tables:
+            self._tables[number] = self._proven_table(number) if self._info.is_sealed else None
+        return self._tables[number]
+
+    def _proven_table(self, number: int) -> bytes | None:
+        info = self._info
+        sums = 8 * -(-info.num_records // spec.ENTRIES_PER_SUM)
+        start = self._tables_start()
+        footer = start + tables_size(info.num_records, info.num_bins) - 24
+        place, length = ((start, sums), (start + sums, 8 * info.num_bins))[number]
+        data = self.read(place, length)
+        expected = self.read(footer + 8 * number, 8)
+        is_intact = len(data) == length and len(expected) == 8 and hash64(data) == int.from_bytes(expected, "little")
+        return data if is_intact else None
+
+    def _tables_start(self) -> int:
+        return self._entry_offset(self._info.num_records)
+
+    @staticmethod
+    def _entry_offset(sequence: int) -> int:
+        return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES

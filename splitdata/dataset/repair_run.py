@@ -1,0 +1,361 @@
+"""One run of repair, step by step; what each step knows is kept here, its work is done in other rooms.
+
+look ── order ── listed segments ── their tails ── unlisted segments ── manifest ── clean up
+repair_manifest.py  repair_index.py    repair_adopt.py                   publish
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from splitdata.dataset.finding import Finding
+from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
+from splitdata.dataset.repair_frames import PROVEN
+from splitdata.dataset.repair_index import SegmentMender
+from splitdata.dataset.repair_manifest import continue_segments, look_at_manifests, old_dataset_id
+from splitdata.dataset.repair_segment import SegmentOnDisk
+from splitdata.errors import DatasetNotFoundError, ManifestError
+from splitdata.format import spec
+from splitdata.format.manifest import Manifest, decode_metadata
+from splitdata.storage import files
+from splitdata.storage.publish import publish
+from splitdata.storage.replace import remove_scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from splitdata.dataset.directory import DatasetDirectory
+    from splitdata.dataset.repair_frames import FrameSearch
+    from splitdata.format.manifest import SegmentInfo
+
+__all__ = ["RepairRun"]
+
+
+class RepairRun:
+    """The state of one call of `repair`.
+
+    Attributes:
+        actions, findings, notes, num_adopted, num_adoptable: As the report has them.
+    """
+
+    def __init__(
+        self,
+        directory: DatasetDirectory,
+        *,
+        adopt: bool,
+        dry_run: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.actions: list[str] = []
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.num_adopted = 0
+        self.num_adoptable = 0
+        self._directory = directory
+        self._adopt = adopt
+        self._dry_run = dry_run
+        self._progress = progress
+        self._bytes_done = 0
+        self._bytes_total = 0
+        self._disk: dict[str, SegmentOnDisk] = {}
+        self._metadata: dict[str, Any] = {}
+        self._tails: list[Tail] = []
+        self._removable: list[SegmentOnDisk] = []
+
+    def __enter__(self) -> Self:
+        """Return the run itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back every lock."""
+        for segment in self._disk.values():
+            segment.release()
+
+    def run(self) -> Manifest:
+        """Do everything; returns the newest manifest as it is afterwards, or would be."""
+        # Scratch files are listed before the locks are tried: of those that are there now, none is in use then.
+        scratch = [name for name in self._names() if self._directory.paths.is_scratch(name)]
+        self._manifests = look_at_manifests(self._directory)
+        intact, damaged = self._manifests.intact, self._manifests.damaged
+        if intact is None and not damaged and not self._adopt:
+            return self._directory.newest()  # which raises, and says what to do
+        self._disk = {one: SegmentOnDisk(self._directory, one) for one in self._directory.segment_ids()}
+        self._bytes_total = sum(segment.num_bytes for segment in self._disk.values())
+        self._metadata = dict(intact.metadata) if intact else {}
+        before = list(intact.segments) if intact else []
+        segments = self._mend_listed(self._in_order(), {info.id for info in before})
+        segments += self._copy_tails(segments)
+        segments += self._look_at_unlisted(segments)
+        if intact is None and not damaged and not segments:
+            raise DatasetNotFoundError(
+                f"{self._directory.folder} is not a splitdata dataset: it has no manifest and no whole record",
+                path=self._directory.folder,
+            )
+        manifest = intact
+        if manifest is None or damaged or segments != before:
+            manifest = self._publish(segments)
+        self._clean_up(scratch)
+        return manifest
+
+    # -- which segments there are --------------------------------------------------------------
+
+    def _in_order(self) -> list[SegmentInfo]:
+        """Return the segments that were committed, in the order of their positions."""
+        intact, damaged = self._manifests.intact, self._manifests.damaged
+        is_strict = bool(damaged) or intact is None
+        listed = intact.segments if intact else ()
+        if not is_strict and not self._adopt:
+            return list(listed)
+        known = {info.id for info in listed}
+        headers = {one: segment.header for one, segment in self._disk.items() if segment.header is not None}
+        if not is_strict:
+            for info in listed:
+                headers.pop(copy_of(info), None)
+        headers = {one: header for one, header in headers.items() if one not in self._manifests.superseded}
+        if not is_strict:
+            # What a writer at work has not committed yet is its own affair.
+            headers = {one: header for one, header in headers.items() if self._disk[one].take_lock()}
+        elif not damaged and all(header.awaits_first_commit for header in headers.values()):
+            # There never was a manifest: nothing was committed, all may be adopted.
+            headers = {}
+        others = [
+            self._headerless(segment)
+            for one, segment in self._disk.items()
+            if segment.header is None and one not in known and is_strict and segment.bins
+        ]
+        return continue_segments(
+            listed,
+            headers,
+            [info for info in others if info.num_records],
+            folder=self._directory.folder,
+            is_strict=is_strict,
+        )
+
+    def _headerless(self, segment: SegmentOnDisk) -> SegmentInfo:
+        """Return what the bins of a segment without an intact index header hold."""
+        info = segment.unlisted_info()
+        search = segment.search(info, 0, self._advance_nothing)
+        tail = tail_of(info, search)
+        search.close()
+        return extended(info, tail.tally)
+
+    # -- listed segments -----------------------------------------------------------------------
+
+    def _mend_listed(self, segments: list[SegmentInfo], before: set[str]) -> list[SegmentInfo]:
+        """Mend each segment of the list; returns the list, the last one with what was adopted behind it."""
+        result: list[SegmentInfo] = []
+        position = 0
+        for number, info in enumerate(segments):
+            is_last = number == len(segments) - 1
+            mended = self._mend(info, position, is_last=is_last, is_new=info.id not in before)
+            result.append(mended)
+            position += mended.num_records
+        return result
+
+    def _mend(self, info: SegmentInfo, position: int, *, is_last: bool, is_new: bool) -> SegmentInfo:
+        segment = self._disk.get(info.id) or SegmentOnDisk(self._directory, info.id)
+        self._disk[info.id] = segment
+        if not os.path.isdir(segment.paths.folder):
+            problem = "the folder of the segment does not exist: nothing can be made again without its bins"
+            self._lose(segment.paths.folder, problem, position, info.num_records)
+            return info
+        if not segment.take_lock():
+            self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
+            return info
+        search = segment.search(info, position, self._advance)
+        tail = tail_of(info, search)
+        is_adopted = self._adopt and is_last and tail.tally.num_records > 0
+        if is_adopted:
+            self.num_adopted += tail.tally.num_records
+            self.actions.append(f"{segment.paths.folder}: {tail.tally.num_records} records that it holds are committed")
+            info = extended(info, tail.tally)
+        elif tail.tally.num_records:
+            self._tails.append(tail)
+        self._mend_files(segment, info, position, search, is_new=is_new or is_adopted)
+        if is_new:
+            self._add_metadata(search)
+        if not tail.tally.num_records or is_adopted:
+            search.close()
+        if not is_new and not is_adopted:
+            segment.release()
+        return info
+
+    def _lose(self, path: str, problem: str, position: int, num_records: int) -> None:
+        self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
+
+    def _mend_files(
+        self, segment: SegmentOnDisk, info: SegmentInfo, position: int, search: FrameSearch, *, is_new: bool
+    ) -> None:
+        mender = SegmentMender(segment.paths, info, position, search, segment.alignment())
+        mender.plan()
+        self.actions += mender.actions
+        self.findings += mender.findings
+        if not self._dry_run:
+            if mender.actions or is_new:
+                mender.apply(is_new=is_new)
+            remove_scratch(segment.paths.index_scratch)
+
+    # -- what no manifest lists ----------------------------------------------------------------
+
+    def _copy_tails(self, segments: list[SegmentInfo]) -> list[SegmentInfo]:
+        """Copy what killed writers left in segments that are no longer last."""
+        copies: list[SegmentInfo] = []
+        position = sum(info.num_records for info in segments)
+        listed = {info.id for info in segments}
+        for tail in self._tails:
+            identifier = copy_of(tail.info)
+            unfinished = self._disk.pop(identifier, None) if identifier not in listed else None
+            count = tail.tally.num_records
+            if identifier in listed:
+                continue
+            if not self._adopt:
+                self._count_adoptable(self._disk[tail.info.id], count)
+                continue
+            self.num_adopted += count
+            folder = tail.search.files.paths.folder
+            self.actions.append(f"{folder}: {count} records behind those that are listed are copied to the end")
+            empty = replace(tail.info, num_records=0, digest=0, raw_bytes=0, stored_bytes=0)
+            info = extended(empty, tail.tally)
+            if not self._dry_run:
+                if unfinished is not None and not self._directory.remove_segment(identifier):
+                    raise ManifestError(f"{unfinished.paths.folder}: another program is repairing this dataset")
+                alignment = self._disk[tail.info.id].alignment()
+                info = write_copy(self._directory, tail, alignment, position)
+            copies.append(replace(info, id=identifier))
+            position += count
+        return copies
+
+    def _look_at_unlisted(self, segments: list[SegmentInfo]) -> list[SegmentInfo]:
+        """Adopt, count or give up each segment that is not listed; returns the adopted ones."""
+        adopted: list[SegmentInfo] = []
+        position = sum(info.num_records for info in segments)
+        listed = {info.id for info in segments}
+        known = listed | self._manifests.superseded
+        unlisted = [segment for one, segment in self._disk.items() if one not in known]
+        unlisted.sort(key=lambda one: (one.header.first_position if one.header else 1 << 64, one.id))
+        for segment in unlisted:
+            info = self._look_at(segment, position, segments)
+            if info is not None:
+                adopted.append(info)
+                position += info.num_records
+        return adopted
+
+    def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> SegmentInfo | None:
+        """Return the manifest entry of a segment that is to be adopted, None for all others."""
+        if not segment.take_lock():
+            self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
+            return None
+        claimed = segment.unlisted_info()
+        search = segment.search(claimed, position, self._advance)
+        try:
+            count = claimed.num_records + search.num_proven_from(claimed.num_records)
+            if not count or not (search.state == PROVEN).any():
+                if segment.may_be_removed() and not search.state.any() and not search.problems:
+                    self._removable.append(segment)
+                return None
+            empty = replace(claimed, num_records=0)
+            tally = search.tally(0, count)
+            is_second = not claimed.num_records and any(is_copy(tally, tail) for tail in self._tails)
+            if is_second or is_unfinished_fold(self._directory, search, count, listed):
+                self._removable.append(segment)
+                return None
+            if not self._adopt:
+                self._count_adoptable(segment, count)
+                return None
+            info = extended(empty, tally)
+            self.num_adopted += count
+            self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
+            self._mend_files(segment, info, position, search, is_new=True)
+            self._add_metadata(search)
+        finally:
+            search.close()
+        return info
+
+    def _count_adoptable(self, segment: SegmentOnDisk, count: int) -> None:
+        self.num_adoptable += count
+        self.notes.append(
+            f"{segment.paths.folder}: {count} whole records were never committed; "
+            f"`splitdata repair --adopt {self._directory.folder}` adds them at the end"
+        )
+
+    def _add_metadata(self, search: FrameSearch) -> None:
+        if search.metadata is not None:
+            try:
+                self._metadata |= decode_metadata(search.metadata)
+            except ManifestError as error:
+                self.notes.append(f"{search.files.paths.bin(0)}: its copy of the metadata is of no use: {error}")
+
+    # -- the manifest --------------------------------------------------------------------------
+
+    def _publish(self, segments: list[SegmentInfo]) -> Manifest:
+        intact, damaged = self._manifests.intact, self._manifests.damaged
+        dataset_id = intact.dataset_id if intact else old_dataset_id(self._directory, damaged) or os.urandom(16).hex()
+        manifest = Manifest(
+            generation=self._manifests.next_generation,
+            dataset_id=dataset_id,
+            segments=tuple(segments),
+            metadata=self._metadata,
+        )
+        if len(segments) > spec.MAX_SEGMENTS:
+            raise ManifestError(
+                f"{self._directory.folder} would have {len(segments)} segments, more than a manifest may"
+            )
+        path = self._directory.paths.manifest(manifest.generation)
+        why = f"{len(damaged)} damaged, " if damaged else ""
+        self.actions.append(f"{path}: new manifest ({why}{manifest.num_records} records in {len(segments)} segments)")
+        if self._dry_run:
+            return manifest
+        for folder in [*(self._directory.paths.segment(info.id).folder for info in segments), self._directory.folder]:
+            if os.path.isdir(folder):
+                files.sync_directory(folder)
+        if os.path.isdir(self._directory.paths.segments):
+            files.sync_directory(self._directory.paths.segments)
+        if not publish(self._directory.paths, manifest.generation, manifest.encode(), durable=True):
+            self._raise_overtaken()
+        # As every writer does: old manifests are removed, so the number may be free since others have gone beyond it.
+        if self._directory.newest().generation != manifest.generation:
+            files.remove(path)
+            self._raise_overtaken()
+        return manifest
+
+    def _raise_overtaken(self) -> None:
+        raise ManifestError(
+            f"{self._directory.folder}: another program has committed while this was repaired; nothing is lost, run "
+            f"`splitdata repair {self._directory.folder}` again",
+            path=self._directory.folder,
+        )
+
+    # -- leftovers -----------------------------------------------------------------------------
+
+    def _clean_up(self, scratch: list[str]) -> None:
+        """Remove what is of no use to anybody, now that the new manifest stands."""
+        paths = self._directory.paths
+        leftovers = [paths.manifest(generation) for generation in self._manifests.damaged]
+        if scratch and all(segment.take_lock() for segment in self._disk.values()):
+            leftovers += [os.path.join(paths.folder, name) for name in scratch]
+        for path in leftovers:
+            self.actions.append(f"{path}: removed")
+            if not self._dry_run:
+                files.remove(path)
+        for segment in self._removable:
+            self.actions.append(f"{segment.paths.folder}: removed, a killed writer left it without a record of its own")
+            if not self._dry_run:
+                segment.release()
+                self._directory.remove_segment(segment.id)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        self._directory.generations()  # which raises where there is no directory
+        return files.list_names(self._directory.folder)
+
+    def _advance(self, num_bytes: int) -> None:
+        self._bytes_done += num_bytes
+        if self._progress is not None:
+            self._progress(min(self._bytes_done, self._bytes_total), self._bytes_total)
+
+    def _advance_nothing(self, num_bytes: int) -> None:
+        """Take no note of bytes that are read once more later."""

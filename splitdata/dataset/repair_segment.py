@@ -1,0 +1,146 @@
+"""One segment as it is found on disk, with nothing taken from a manifest.
+
+segments/<32 hex>/  index ── its header, if that is intact; its lock: is a writer at work?
+000000.bin ... ── which are there, how long; what their headers say
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from splitdata.dataset.repair_frames import FrameSearch
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.manifest import SegmentInfo
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splitdata.dataset.directory import DatasetDirectory
+
+__all__ = ["SegmentOnDisk"]
+
+_MOST_HEADERS: Final = 64
+
+
+class SegmentOnDisk:
+    """Index header, lock and bins of one segment.
+
+    Attributes:
+        id: 32 hex digits.
+        header: Of the index, None where it is damaged, missing or another segment's.
+        bins: Numbers of the bin files, ascending.
+        num_bytes: Of the bin files together.
+    """
+
+    def __init__(self, directory: DatasetDirectory, segment_id: str) -> None:
+        """Look at the folder; opens only the index, for its header."""
+        self.id = segment_id
+        self.paths = directory.paths.segment(segment_id)
+        header = directory.index_header(segment_id)
+        self.header = header if header is not None and header.segment_id == segment_id else None
+        self._lock = -1
+        sizes: dict[int, int] = {}
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.paths.folder) as names:
+            for entry in names:
+                number = self.paths.bin_of_name(entry.name)
+                if number is not None:
+                    sizes[number] = entry.stat(follow_symlinks=False).st_size
+        self.bins = sorted(sizes)
+        self.num_bytes = sum(sizes.values())
+
+    def take_lock(self) -> bool:
+        """Take the lock that a writer holds while it works, until `release`; True where there is no index to lock."""
+        if self._lock >= 0:
+            return True
+        try:
+            descriptor = files.open_existing(self.paths.index, writable=True)
+        except FileNotFoundError:
+            return True
+        except PermissionError:
+            # Enough for a dry run; whoever wants to change something is told then.
+            descriptor = files.open_existing(self.paths.index)
+        if files.lock(descriptor):
+            self._lock = descriptor
+            return True
+        files.close(descriptor)
+        return False
+
+    def release(self) -> None:
+        """Give the lock back; safe to call again."""
+        if self._lock >= 0:
+            files.close(self._lock)
+            self._lock = -1
+
+    def may_be_removed(self) -> bool:
+        """Say whether the folder can only be what a killed writer has left: needs the lock, and an intact header.
+
+        A writer that is about to begin has made the folder, and perhaps an index without a header yet.
+        """
+        return self._lock >= 0 and self.header is not None
+
+    def num_bins(self) -> int:
+        """Return the number of bins as index or bins say it, as a guess from their names where none does."""
+        if self.header is not None:
+            return self.header.num_bins
+        header = self._bin_header()
+        return header.num_bins if header else (self.bins[-1] + 1 if self.bins else 1)
+
+    def alignment(self) -> int:
+        """Return the alignment of payloads, 8 where neither index nor bins say it."""
+        header = self.header or self._bin_header()
+        return header.alignment if header and header.alignment in spec.ALIGNMENTS else spec.FRAME_UNIT
+
+    def unlisted_info(self) -> SegmentInfo:
+        """Return what the index header counts, as an unsealed segment; no records where there is no header."""
+        count = self.header.num_records if self.header else 0
+        return SegmentInfo(
+            id=self.id,
+            num_records=count if self._is_possible(count) else 0,
+            num_bins=self.num_bins(),
+            is_sealed=False,
+            digest=0,
+            raw_bytes=0,
+            stored_bytes=0,
+        )
+
+    def search(self, info: SegmentInfo, first_position: int, advance: Callable[[int], None]) -> FrameSearch:
+        """Search all bins.
+
+        Raises:
+            FormatError: If so many records are claimed that nothing on disk can be of them.
+        """
+        if not self._is_possible(info.num_records):
+            raise FormatError(
+                f"{self.paths.folder} is to hold {info.num_records} records, and its files have {self.num_bytes} "
+                "bytes: nothing was changed; restore the files first",
+                path=self.paths.folder,
+            )
+        search = FrameSearch(self.paths, info, first_position, alignment=self.alignment())
+        last = info.num_bin_files if info.is_sealed else info.num_bins
+        search.run([number for number in self.bins if number < last], self.num_bytes, advance)
+        return search
+
+    def _is_possible(self, num_records: int) -> bool:
+        # Room for these is taken at once: a forged header must not cost more than a small multiple of the files.
+        entries = 0
+        with suppress(OSError):
+            entries = os.stat(self.paths.index).st_size // spec.INDEX_ENTRY_BYTES
+        return num_records <= max(1 << 20, entries, self.num_bytes // 8)
+
+    def _bin_header(self) -> BinHeader | None:
+        """Return the first intact header of this segment's bins."""
+        for number in self.bins[:_MOST_HEADERS]:
+            with suppress(FormatError, OSError):
+                descriptor = files.open_existing(self.paths.bin(number))
+                try:
+                    header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
+                finally:
+                    files.close(descriptor)
+                if (header.segment_id, header.bin_index) == (self.id, number):
+                    return header
+        return None

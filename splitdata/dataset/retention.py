@@ -1,0 +1,97 @@
+"""Retention: which old manifests, and segments that only they list, may go.
+
+    reader ── shared lock ──> manifest.0000000040.json       for as long as it has that snapshot open
+    writer, after a commit ─> each manifest behind the newest 8 ── exclusive lock? ── no ──> stays, and
+                                    | yes                                        so do its segments
+                                removed, then the segments in it that no manifest lists any more
+
+So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and
+no clock decides when it ends. Folders of writers at work, or killed, are in no manifest and are
+not touched. Where the file system knows no locks, the 8 newest manifests are all that is kept.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from splitdata.errors import FormatError
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from splitdata.dataset.directory import DatasetDirectory
+    from splitdata.format.manifest import Manifest
+
+__all__ = ["Pin", "remove_superseded"]
+
+# Manifests that stay for readers which have listed them and are about to open them.
+_KEPT_MANIFESTS: Final = 8
+
+
+class Pin:
+    """Keeps one manifest and its segments from being removed, until it is dropped or the process ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Take the descriptor of a manifest on which the shared lock is held."""
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, directory: DatasetDirectory, generation: int) -> Self | None:
+        """Pin a generation; None if its manifest is gone, or is being removed."""
+        try:
+            descriptor = files.open_existing(directory.paths.manifest(generation))
+        except FileNotFoundError:
+            return None
+        if files.lock(descriptor, shared=True) and files.has_name(descriptor):
+            return cls(descriptor)
+        files.close(descriptor)
+        return None
+
+    def __del__(self) -> None:
+        """Let it go."""
+        files.close(self._descriptor)
+
+
+def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = _KEPT_MANIFESTS) -> None:
+    """Remove what no reader needs any more, after a commit.
+
+    Args:
+        directory: Of the dataset.
+        current: The newest generation.
+        keep: How many of the newest manifests stay in any case.
+    """
+    unlisted: set[str] = set()
+    for generation in directory.generations():
+        if generation <= current - keep:
+            manifest = _remove_manifest(directory, generation)
+            unlisted |= {segment.id for segment in manifest.segments} if manifest else set()
+    # The newest one lists most of them still; the older ones are read only where it does not.
+    for generation in reversed(directory.generations()):
+        if not unlisted:
+            return
+        # One that has gone meanwhile, by another writer's hand, lists nothing any more.
+        with suppress(FileNotFoundError):
+            unlisted -= {segment.id for segment in directory.read(generation).segments}
+    for segment_id in unlisted:
+        directory.remove_segment(segment_id)
+
+
+def _remove_manifest(directory: DatasetDirectory, generation: int) -> Manifest | None:
+    """Remove one manifest unless a reader has pinned it; returns what it listed, None if it stays."""
+    path = directory.paths.manifest(generation)
+    try:
+        descriptor = files.open_existing(path, writable=True)
+    except FileNotFoundError:
+        return None
+    try:
+        if not files.lock(descriptor):
+            return None
+        try:
+            manifest = directory.read(generation)
+        except FormatError:
+            # What a damaged manifest lists is for repair to find out.
+            return None
+        files.remove(path)
+        return manifest
+    finally:
+        files.close(descriptor)
