@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +172,7 @@ def test_argument_that_cannot_travel_is_named_before_a_process_starts(
 
 
 def test_closure_variable_that_cannot_travel_is_named() -> None:
-    handle = sys.stdout if sys.stdout.__class__.__name__ == "TextIOWrapper" else threading.Lock()
+    handle = threading.Lock()
 
     def generate() -> Iterator[str]:
         yield repr(handle)
