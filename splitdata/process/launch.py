@@ -17,7 +17,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 from splitdata.process.children import Child, OwnChild
@@ -37,15 +38,31 @@ _LIFELINE_FIRST = (
 
 @contextlib.contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while a process exists that nobody has noted down yet."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Hold SIGINT and SIGTERM back while a process exists that nobody has noted down yet.
+
+    The mask is for the child, which inherits it and is still in the terminal's foreground group; it does not
+    keep them from this process, whose other threads may receive them: here a handler keeps them for later.
+    """
+    arrived: list[int] = []
+    handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    before = None
     try:
+        if threading.current_thread() is threading.main_thread():
+            for number in map(int, (signal.SIGINT, signal.SIGTERM)):
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    handlers[number] = handler
+                    signal.signal(number, lambda number, frame: arrived.append(number))
+        if hasattr(signal, "pthread_sigmask"):
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in arrived:
+            handlers[number](number, None)
 
 
 def parent_to_bind() -> int:

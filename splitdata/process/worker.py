@@ -87,9 +87,12 @@ def main(ends: WorkerEnds, call: Call | None) -> NoReturn:
                 os.set_inheritable(descriptor, False)
         lifeline, stack = _descriptor(ends.lifeline, os.O_RDONLY), _descriptor(ends.stack, os.O_WRONLY)
         guard = Guard(lifeline, stack, parent=ends.parent or None, use_signals=ends.use_signals)
+        # A Ctrl-C from before we left the terminal's foreground group was not meant for us: ignoring drops it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if hasattr(signal, "pthread_sigmask"):
             # Blocked by the consumer until this process could handle them.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         outlet = Outlet(_port(ends), _arena(ends))
         code = _work(outlet, guard, call)
         guard.close()
