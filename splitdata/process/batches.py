@@ -163,18 +163,22 @@ class BatchPickler:
         Raises:
             Exception: Whatever the batch raises when it is pickled.
         """
-        self._buffers = []
-        self._file.seek(0)
-        self._file.truncate()
+        file, pickler = self._file, self._pickler
         try:
-            self._pickler.dump(batch)
+            pickler.dump(batch)
         except BaseException:
             # A pickler that stopped half-way is not used again.
+            self._buffers = []
             self._renew()
             raise
-        self._pickler.clear_memo()
-        buffers, self._buffers = self._buffers, []
-        return self._file.getvalue(), buffers
+        pickler.clear_memo()
+        pickled = file.getvalue()
+        file.seek(0)
+        file.truncate()
+        buffers = self._buffers
+        if buffers:
+            self._buffers = []
+        return pickled, buffers
 
 
 def load_batch(pickled: bytes | memoryview, buffers: Iterable[Any] | None = None) -> Anything:

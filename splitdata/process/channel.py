@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -46,6 +47,10 @@ Anything: TypeAlias = Any
 BatchType = TypeVar("BatchType")
 
 _log = logging.getLogger("splitdata")
+
+# Small batches pass here half a million times a second.
+_ITEM = frames.ITEM
+_load_item = pickle.loads
 
 # How long a process may take to end after it has let go of its pipe.
 _CRASH_GRACE = 0.5
@@ -83,6 +88,7 @@ class Channel(Iterator[BatchType]):
         self._is_running = False
         self._can_resume = False
         self._has_warned = False
+        self._has_slots = False
         self._lock = threading.RLock()
         self._finalizer = weakref.finalize(self, handle.drop)
         # At exit the handles are closed together.
@@ -162,16 +168,17 @@ class Channel(Iterator[BatchType]):
         raise ClosedError(f"this iterator was {self._ended} after {self.num_received} batches: start another one")
 
     def _receive(self) -> Anything:
-        if self._handle.loans is not None and self._handle.loans.has_returns:
+        if self._has_slots and self._handle.loans is not None and self._handle.loans.has_returns:
             self._send_notes()
+        inlet = self._inlet
         while True:
-            frame = self._inlet.frame()
+            frame = inlet.frame()
             if frame is None:
-                self._await(self._inlet.fill, is_halfway=False)
+                self._await(inlet.fill, is_halfway=False)
                 continue
             kind, body = frame
-            if kind == frames.ITEM:
-                return self._hand_out(load_batch, body)
+            if kind == _ITEM:
+                return self._hand_out(_load_item, body)
             if kind == frames.SLOT:
                 return self._hand_out(self._open_slot, *frames.TWO.unpack(body))
             if kind == frames.PARCEL:
@@ -211,6 +218,7 @@ class Channel(Iterator[BatchType]):
         if loans is None:
             raise WorkerError("the worker speaks of shared memory that there is not", pid=self.pid)
         copies = self._options.copy or loans.bytes_out >= self._arena_half
+        self._has_slots = True
         slot = loans.lend(offset, size)
         return _open_parcel(slot.copy() if copies else slot)
 
@@ -263,7 +271,12 @@ class Channel(Iterator[BatchType]):
                 raise ClosedError(f"this iterator was closed after {self.num_received} batches")
             if count == 0 or has_ended:
                 self._crash()
-            self._send_notes()
+            if self._has_slots:
+                # The worker may be waiting for a slot, and has to know that we have taken everything.
+                self._send_notes()
+            else:
+                # It has room for half a window at least: notes would only cost system calls.
+                self._flush()
             self._can_resume = not is_halfway
             event = wire.wait(child.sentinel, self._stall.patience(), writing=bool(self._outgoing))
             self._can_resume = False

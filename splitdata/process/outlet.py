@@ -38,6 +38,7 @@ NO_MEMORY = 1
 _MAX_UNREAD = 64
 
 _ITEM_LIMIT = frames.MAX_ITEM_BYTES
+_pack_header = frames.HEADER.pack
 
 
 class Outlet:
@@ -101,7 +102,7 @@ class Outlet:
             )
             raise
         if not buffers and len(pickled) < INLINE_BYTES:
-            self._frame(frames.ITEM, pickled)
+            self._port.write((_pack_header(len(pickled), frames.ITEM) + pickled,))
         else:
             self._send_parcel([memoryview(pickled), *buffers])
         self.num_sent += 1

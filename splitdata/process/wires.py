@@ -104,6 +104,8 @@ class PipeWire:
         self._notes = notes
         os.set_blocking(data, False)
         os.set_blocking(notes, False)
+        self._poller = select.poll()
+        self._polled: tuple[int | None, bool] | None = None
 
     def read_into(self, view: memoryview) -> int | None:
         """Read what is there."""
@@ -123,13 +125,15 @@ class PipeWire:
 
     def wait(self, sentinel: int | None, timeout: float | None, *, writing: bool) -> int | None:
         """Wait for bytes, the sentinel or room."""
-        poller = select.poll()
-        poller.register(self._data, select.POLLIN)
-        if sentinel is not None:
-            poller.register(sentinel, select.POLLIN)
-        if writing:
-            poller.register(self._notes, select.POLLOUT)
-        ready = poller.poll(None if timeout is None else max(0.0, timeout) * 1000)
+        if self._polled != (sentinel, writing):
+            self._poller = select.poll()
+            self._poller.register(self._data, select.POLLIN)
+            if sentinel is not None:
+                self._poller.register(sentinel, select.POLLIN)
+            if writing:
+                self._poller.register(self._notes, select.POLLOUT)
+            self._polled = (sentinel, writing)
+        ready = self._poller.poll(None if timeout is None else max(0.0, timeout) * 1000)
         if not ready:
             return None
         return ENDED if any(descriptor == sentinel for descriptor, _ in ready) else READY
@@ -174,15 +178,12 @@ class PipePort:
     def write(self, parts: Sequence[bytes | memoryview]) -> None:
         """Write all parts; one system call where they fit into the pipe."""
         try:
-            if len(parts) == 1:
-                rest = memoryview(parts[0])
-                written = os.write(self._data, rest)
-                while written < len(rest):
-                    rest = rest[written:]
-                    written = os.write(self._data, rest)
-                return
             for part in parts:
-                self.write((part,))
+                written = os.write(self._data, part)
+                if written < len(part):
+                    rest = memoryview(part)[written:]
+                    while len(rest):
+                        rest = rest[os.write(self._data, rest) :]
         except BrokenPipeError:
             raise Hangup from None
 
