@@ -63,7 +63,7 @@ $(CORE): pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
 	@touch $@
 
 $(TEST): $(CORE)
-	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --editable '.[test,torch]'
 	@touch $@
 
 $(BENCH): $(CORE)

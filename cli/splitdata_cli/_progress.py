@@ -24,17 +24,21 @@ _REFRESH_SECONDS = 0.2
 
 
 @contextmanager
-def write_progress(source: RecordSource, limit: int | None) -> Iterator[Callable[[ConversionProgress], None] | None]:
+def write_progress(
+    source: RecordSource, limit: int | None, *, is_shuffled: bool
+) -> Iterator[Callable[[ConversionProgress], None] | None]:
     """Show a bar while the block runs; gives what `convert` takes as `progress`, None without a terminal.
 
     Args:
         source: What is read: its size is what the bar is measured against, where it has one.
         limit: Records to take; if given, these are what the bar is measured against.
+        is_shuffled: Each byte of the source counts twice.
     """
     if not _is_watched():
         yield None
         return
-    total = limit or source.num_bytes
+    size = source.num_bytes
+    total = limit or (2 * size if size is not None and is_shuffled else size)
     started = time.monotonic()
     with _bar("writing", total, in_bytes=limit is None) as bar:
 

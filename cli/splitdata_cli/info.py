@@ -46,6 +46,8 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
         ("id", dataset.dataset_id),
         ("fingerprint", dataset.fingerprint),
     ]
+    if dataset.num_keys:
+        rows.append(("keys", counted(dataset.num_keys, "key")))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]
     if dataset.unlisted_segments:
         count = counted(len(dataset.unlisted_segments), "segment")

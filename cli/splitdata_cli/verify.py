@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,9 +14,10 @@ from splitdata_cli._render import counted, escape, print_json, print_line, size_
 if TYPE_CHECKING:
     from splitdata import Finding, VerifyReport
 
-__all__ = ["verify"]
+__all__ = ["DAMAGED", "report_as_dict", "show_report", "verify"]
 
-_DAMAGED: Final = 1
+DAMAGED: Final = 1
+"""The exit code that says so."""
 # More are of no use to a person; --json has them all.
 _MAX_SHOWN: Final = 100
 
@@ -39,15 +40,21 @@ def verify(ctx: click.Context, path: str, generation: int | None, workers: int |
         report = verify_dataset(path, generation=generation, num_workers=workers, progress=progress)
     seconds = time.monotonic() - started
     if as_json:
-        computed = {"is_intact": report.is_intact, "num_damaged_records": report.num_damaged_records}
-        print_json(dataclasses.asdict(report) | computed | {"seconds": round(seconds, 3)})
+        print_json(report_as_dict(report, seconds))
     else:
-        _show(report, path, seconds)
+        show_report(report, path, seconds)
     if not report.is_intact:
-        ctx.exit(_DAMAGED)
+        ctx.exit(DAMAGED)
 
 
-def _show(report: VerifyReport, path: str, seconds: float) -> None:
+def report_as_dict(report: VerifyReport, seconds: float) -> dict[str, Any]:
+    """Return a report, and how long it took, as JSON has it."""
+    computed = {"is_intact": report.is_intact, "num_damaged_records": report.num_damaged_records}
+    return dataclasses.asdict(report) | computed | {"seconds": round(seconds, 3)}
+
+
+def show_report(report: VerifyReport, path: str, seconds: float) -> None:
+    """Print what is wrong, a line each, and a line that sums it up."""
     for finding in report.findings[:_MAX_SHOWN]:
         print_line(_line(finding))
     if len(report.findings) > _MAX_SHOWN:

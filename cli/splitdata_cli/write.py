@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from splitdata_cli._progress import write_progress
+from splitdata_cli._progress import verify_progress, write_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
 
 if TYPE_CHECKING:
-    from splitdata import ConversionReport
+    from splitdata import ConversionReport, VerifyReport
 
 __all__ = ["write"]
 
@@ -40,6 +41,12 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
     "--overwrite", is_flag=True, help="Replace the dataset in DEST, at the end; nothing else is ever replaced."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
+@click.option(
+    "--shuffle",
+    type=click.IntRange(min=0),
+    metavar="SEED",
+    help="Write in a random order that SEED alone decides; needs room beside DEST for all records once more.",
+)
 @click.option("--reproducible", is_flag=True, help="Equal sources and options give equal files, byte by byte.")
 @click.option(
     "--durability",
@@ -54,8 +61,12 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
 @click.option("--no-header", is_flag=True, help="The first row of CSV or TSV is a record; columns have numbers from 0.")
 @click.option("--no-quotes", is_flag=True, help="Quotes mean nothing in this CSV or TSV.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of CSV or TSV; records are UTF-8 always.")
+@click.option("--dry-run", is_flag=True, help="Read SOURCE to its end and tell what would be written; write nothing.")
+@click.option("--verify", is_flag=True, help="Read DEST back at the end; exit code 1 if it is damaged.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
 def write(
+    ctx: click.Context,
     sources: tuple[str, ...],
     dest: str,
     bins: int | None,
@@ -65,6 +76,7 @@ def write(
     append: bool,
     overwrite: bool,
     limit: int | None,
+    shuffle: int | None,
     reproducible: bool,
     durability: Literal["commit", "none"],
     validate: bool,
@@ -73,6 +85,8 @@ def write(
     no_header: bool,
     no_quotes: bool,
     encoding: str,
+    dry_run: bool,
+    verify: bool,
     as_json: bool,
 ) -> None:
     """Convert SOURCE into the dataset DEST.
@@ -94,6 +108,8 @@ def write(
         raise click.UsageError("--append and --overwrite exclude each other")
     if level is not None and compression == "none":
         raise click.UsageError("--level is for --compression zstd")
+    if dry_run and verify:
+        raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
     _let_import_from_here()
     opened = open_source(
@@ -108,7 +124,7 @@ def write(
         encoding=encoding,
     )
     started = time.monotonic()
-    with write_progress(opened, limit) as progress:
+    with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:
         report = convert(
             opened,
             dest,
@@ -119,13 +135,30 @@ def write(
             durability=durability,
             reproducible=reproducible,
             limit=limit,
+            shuffle=shuffle,
+            dry_run=dry_run,
             progress=progress,
         )
     seconds = time.monotonic() - started
-    if as_json:
-        print_json(_as_dict(report, seconds))
-    else:
+    if not as_json:
         print_line(_summary(report, seconds))
+    verified = _verified(dest) if verify else None
+    if as_json:
+        print_json(_as_dict(report, seconds) | ({"verified": report_as_dict(*verified)} if verified else {}))
+    elif verified:
+        show_report(verified[0], dest, verified[1])
+    if verified and not verified[0].is_intact:
+        ctx.exit(DAMAGED)
+
+
+def _verified(dest: str) -> tuple[VerifyReport, float]:
+    """Verify what was written; returns the seconds that it took, too."""
+    from splitdata import verify
+
+    started = time.monotonic()
+    with verify_progress() as progress:
+        report = verify(dest, progress=progress)
+    return report, time.monotonic() - started
 
 
 def _let_import_from_here() -> None:
@@ -136,9 +169,12 @@ def _let_import_from_here() -> None:
 
 
 def _summary(report: ConversionReport, seconds: float) -> str:
-    text = f"wrote {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(report.path)}"
+    done = "would write" if report.is_dry_run else "wrote"
+    text = f"{done} {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(report.path)}"
     if report.positions:
         text += f" as positions {report.positions[0]} to {report.positions[-1]}"
+    if report.is_dry_run:
+        text += f" in {counted(report.num_bins, 'bin')}; read"
     text += f" in {seconds:.1f} s"
     if report.skipped:
         text += "; left out: " + ", ".join(counted(number, what) for what, number in report.skipped.items())
@@ -151,7 +187,9 @@ def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
         "kind": report.kind,
         "num_records": report.num_records,
         "num_bytes": report.num_bytes,
+        "num_bins": report.num_bins,
         "first_position": report.positions.start if report.positions else None,
         "skipped": dict(report.skipped),
+        "is_dry_run": report.is_dry_run,
         "seconds": round(seconds, 3),
     }

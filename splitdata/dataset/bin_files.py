@@ -14,7 +14,7 @@ from splitdata.storage import files
 from splitdata.storage.source import descriptor_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from splitdata.storage.paths import SegmentPaths
 
@@ -36,6 +36,11 @@ class BinFiles:
         self._limit = descriptor_limit()
         self._exists = bytearray(num_bins)
         self._dirty: set[int] = set()
+
+    def take_over(self, num_existing: int, *, changed: Iterable[int]) -> None:
+        """Count the first so many bins as there already; those that were `changed` wait for the next sync."""
+        self._exists[:num_existing] = b"\1" * num_existing
+        self._dirty.update(changed)
 
     def write(self, bin_index: int, pieces: Sequence[bytes | memoryview], offset: int) -> None:
         """Write pieces one behind the other at a byte of a bin."""

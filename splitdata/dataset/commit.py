@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from splitdata.dataset.retention import remove_superseded
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
-from splitdata.format.manifest import Manifest
+from splitdata.format.manifest import Manifest, encode_metadata
 from splitdata.storage import files
 from splitdata.storage.publish import publish
 
@@ -53,6 +53,7 @@ class Committer:
         replaces: bool,
         creates: bool,
         durable: bool,
+        resumes: Manifest | None = None,
     ) -> None:
         """Say what the first commit does.
 
@@ -63,8 +64,9 @@ class Committer:
             replaces: The first commit leaves out all that was there before.
             creates: The first commit must find nothing.
             durable: Whether commits wait for the medium.
+            resumes: The newest manifest, if its last segment is gone on with: then no commit is the first.
         """
-        self.manifest: Manifest | None = None
+        self.manifest = resumes
         self._directory = directory
         self._dataset_id = dataset_id
         self._metadata = metadata
@@ -72,18 +74,23 @@ class Committer:
         self._creates = creates
         self._durable = durable
 
-    def commit(self, segment: SegmentWriter | None) -> int:
+    def commit(self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None) -> int:
         """List all that was appended to a segment; returns the position of its first record.
 
-        Without a segment, only the dataset itself (and its metadata) is made.
+        Without a segment, only the dataset itself (and its metadata) is made. `metadata` replace
+        those of the dataset, key by key.
 
         Raises:
             MovedError: If the segment is listed already and no longer the last one.
             ManifestError: If the dataset was replaced meanwhile.
+            ValueError: If the metadata become too large.
         """
         while True:
             current = self._directory.newest_or_none()
             base = self._base(current)
+            if metadata:
+                base = replace(base, metadata=base.metadata | metadata)
+                encode_metadata(base.metadata)
             first = base.num_records
             if segment is not None:
                 listed = base.position_of(segment.id)

@@ -29,6 +29,7 @@ class SegmentDescription:
     raw_bytes: int
     stored_bytes: int
     disk_bytes: int
+    num_keys: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class DatasetDescription:
         stored_bytes: Of all records as they are stored: less, if they are compressed.
         disk_bytes: Of all files, with headers and index.
         max_record_bytes: The largest record; None where the index does not say.
+        num_keys: Records that have a key.
         metadata: What the writers stored with it.
         segments: In the order of positions.
         unlisted_segments: Folders of writers that are at work, or were killed before a commit.
@@ -63,6 +65,7 @@ class DatasetDescription:
     stored_bytes: int
     disk_bytes: int
     max_record_bytes: int | None
+    num_keys: int
     metadata: dict[str, Any]
     segments: tuple[SegmentDescription, ...]
     unlisted_segments: tuple[str, ...]
@@ -97,6 +100,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         disk_bytes=sum(segment.disk_bytes for segment in segments)
         + _size(directory.paths.manifest(manifest.generation)),
         max_record_bytes=_largest(directory, manifest.segments),
+        num_keys=sum(segment.num_keys for segment in segments),
         metadata=manifest.metadata,
         segments=segments,
         unlisted_segments=tuple(one for one in directory.segment_ids() if one not in listed),
@@ -112,7 +116,8 @@ def _describe_segment(paths: SegmentPaths, info: SegmentInfo) -> SegmentDescript
         is_sealed=info.is_sealed,
         raw_bytes=info.raw_bytes,
         stored_bytes=info.stored_bytes,
-        disk_bytes=bins + _size(paths.index),
+        disk_bytes=bins + sum(map(_size, (paths.index, paths.keys, paths.open_keys))),
+        num_keys=info.num_keys,
     )
 
 

@@ -36,7 +36,7 @@ class RepairReport:
         actions: What was done, or would be, one line each.
         findings: Records that cannot be read afterwards, by file and first position.
         notes: What was left as it is, and why.
-        num_adopted: Records that were never committed and are now.
+        num_adopted: Records that no manifest listed (any more, or yet) and one lists now.
         num_adoptable: Records that were never committed and that `adopt` would add.
     """
 

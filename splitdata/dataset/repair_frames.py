@@ -272,23 +272,41 @@ class FrameSearch:
         if not is_copy or header.stored_length > spec.MAX_METADATA_BYTES:
             return
         payload = source.read(offset + header.size, header.stored_length)
-        self._start_of_bin_0 = offset + footprint(header)
         if hash64(payload) == header.payload_hash and header.codec == spec.CODEC_NONE:
+            self._start_of_bin_0 = offset + footprint(header)
             self.metadata = payload
 
     # -- what the search did not find ----------------------------------------------------------
 
     def _look_behind_neighbours(self, bin_index: int, source: MappedSource | PreadSource) -> None:
         """Try for each missing record the place where the frame before it ends."""
+        if bin_index == 0 and self.metadata is None:
+            self._try_metadata(source)
         step = self._info.num_bins
         missing = np.flatnonzero(self.state[bin_index : self._info.num_records : step] == LOST)
         for sequence in (missing * step + bin_index).tolist():
             end = self.end_of(sequence - step) if sequence >= step else self.start_of_bin(bin_index)
             if end is None:
                 continue
-            for header_bytes in (spec.FRAME_HEADER_BYTES, spec.LARGE_FRAME_HEADER_BYTES):
-                if self._try_place(sequence, bin_index, source, aligned_start(end, header_bytes, self._alignment)):
-                    break
+            # Where an ordinary frame begins, and from there where a large one does, as the writer lays them out.
+            ordinary = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+            large = aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+            if not self._try_place(sequence, bin_index, source, ordinary):
+                self._try_place(sequence, bin_index, source, large)
+
+    def _try_metadata(self, source: MappedSource | PreadSource) -> None:
+        """Look for the copy of the metadata where it must be, were its word 0 damaged."""
+        offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
+        try:
+            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+        except FormatError:
+            return
+        if header.sequence != spec.CONTROL_SEQUENCE:
+            return
+        self._take_metadata(0, source, offset, header)
+        if self.metadata is not None:
+            word = header.first_word(self.files.salt(0), offset)
+            self.first_words.append((0, offset, word.to_bytes(8, "little")))
 
     def _try_place(self, sequence: int, bin_index: int, source: MappedSource | PreadSource, offset: int) -> bool:
         try:

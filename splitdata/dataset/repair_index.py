@@ -154,9 +154,8 @@ class SegmentMender:
             if not len(broken):
                 continue
             lost = int(np.count_nonzero(state[broken] == LOST))
-            problem = (
-                f"{len(broken) - lost} records cannot be read where they lie, {lost} are lost; their positions are kept"
-            )
+            damaged = len(broken) - lost
+            problem = f"cannot be read: {damaged} damaged in place, {lost} lost; all positions are kept"
             if bin_index in self._search.problems:
                 problem = self._search.problems[bin_index]
             elif bin_index not in self._search.frames_in:

@@ -107,6 +107,7 @@ def continue_segments(
     headers: dict[str, IndexHeader],
     others: list[SegmentInfo],
     *,
+    last_grown: SegmentInfo | None = None,
     folder: str,
     is_strict: bool,
 ) -> list[SegmentInfo]:
@@ -116,6 +117,7 @@ def continue_segments(
         listed: By the newest intact manifest.
         headers: Intact index headers by segment id.
         others: Segments that have records and no header to say where they belong.
+        last_grown: The last listed one with what its bins hold, if its header cannot say.
         folder: Of the dataset, for messages.
         is_strict: A manifest is known to have listed more: so raise where it is not clear what, instead of
             stopping there.
@@ -124,6 +126,8 @@ def continue_segments(
         ManifestError: If two segments claim a position, or none does.
     """
     chain = _Chain(listed, headers, folder=folder, is_strict=is_strict)
+    if last_grown is not None:
+        chain.grown[last_grown.id] = last_grown
     if is_strict:
         chain.check_not_replaced()
     while chain.advance():
@@ -144,7 +148,7 @@ class _Chain:
         self, listed: tuple[SegmentInfo, ...], headers: dict[str, IndexHeader], *, folder: str, is_strict: bool
     ) -> None:
         self.segments = [_sealed_as(info, headers.get(info.id)) if is_strict else info for info in listed]
-        self._headers = headers
+        self.grown = {one: info_of_header(header) for one, header in headers.items()}
         self._folder = folder
         self._is_strict = is_strict
         self._total = sum(info.num_records for info in listed)
@@ -165,8 +169,8 @@ class _Chain:
     def advance(self) -> bool:
         """Add the one segment, or the records of the last one, that go on from here; False if there is none."""
         last = self.segments[-1] if self.segments else None
-        header = self._headers.get(last.id) if last and not last.is_sealed else None
-        grown = info_of_header(header) if header and last and header.num_records > last.num_records else None
+        grown = self.grown.get(last.id) if last and not last.is_sealed else None
+        grown = grown if grown and last and grown.num_records > last.num_records else None
         end = self._total + (grown.num_records - last.num_records if grown and last else 0)
         here = [claim for claim in self._claims if self._total <= claim.first_position < max(end, self._total + 1)]
         if len(here) + (grown is not None) > 1:

@@ -11,11 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.finding import Finding
+from splitdata.dataset.key_rebuild import keys_are_intact, rebuild_keys
 from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
 from splitdata.dataset.repair_frames import PROVEN
 from splitdata.dataset.repair_index import SegmentMender
-from splitdata.dataset.repair_manifest import continue_segments, look_at_manifests, old_dataset_id
+from splitdata.dataset.repair_manifest import look_at_manifests, old_dataset_id
+from splitdata.dataset.repair_order import committed_segments
 from splitdata.dataset.repair_segment import SegmentOnDisk
+from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.errors import DatasetNotFoundError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, decode_metadata
@@ -86,7 +89,10 @@ class RepairRun:
         self._bytes_total = sum(segment.num_bytes for segment in self._disk.values())
         self._metadata = dict(intact.metadata) if intact else {}
         before = list(intact.segments) if intact else []
-        segments = self._mend_listed(self._in_order(), {info.id for info in before})
+        committed = committed_segments(self._directory, self._manifests, self._disk, adopt=self._adopt)
+        if not damaged:
+            self.num_adopted = sum(info.num_records for info in committed) - sum(info.num_records for info in before)
+        segments = self._mend_listed(committed, {info.id for info in before})
         segments += self._copy_tails(segments)
         segments += self._look_at_unlisted(segments)
         if intact is None and not damaged and not segments:
@@ -99,48 +105,6 @@ class RepairRun:
             manifest = self._publish(segments)
         self._clean_up(scratch)
         return manifest
-
-    # -- which segments there are --------------------------------------------------------------
-
-    def _in_order(self) -> list[SegmentInfo]:
-        """Return the segments that were committed, in the order of their positions."""
-        intact, damaged = self._manifests.intact, self._manifests.damaged
-        is_strict = bool(damaged) or intact is None
-        listed = intact.segments if intact else ()
-        if not is_strict and not self._adopt:
-            return list(listed)
-        known = {info.id for info in listed}
-        headers = {one: segment.header for one, segment in self._disk.items() if segment.header is not None}
-        if not is_strict:
-            for info in listed:
-                headers.pop(copy_of(info), None)
-        headers = {one: header for one, header in headers.items() if one not in self._manifests.superseded}
-        if not is_strict:
-            # What a writer at work has not committed yet is its own affair.
-            headers = {one: header for one, header in headers.items() if self._disk[one].take_lock()}
-        elif not damaged and all(header.awaits_first_commit for header in headers.values()):
-            # There never was a manifest: nothing was committed, all may be adopted.
-            headers = {}
-        others = [
-            self._headerless(segment)
-            for one, segment in self._disk.items()
-            if segment.header is None and one not in known and is_strict and segment.bins
-        ]
-        return continue_segments(
-            listed,
-            headers,
-            [info for info in others if info.num_records],
-            folder=self._directory.folder,
-            is_strict=is_strict,
-        )
-
-    def _headerless(self, segment: SegmentOnDisk) -> SegmentInfo:
-        """Return what the bins of a segment without an intact index header hold."""
-        info = segment.unlisted_info()
-        search = segment.search(info, 0, self._advance_nothing)
-        tail = tail_of(info, search)
-        search.close()
-        return extended(info, tail.tally)
 
     # -- listed segments -----------------------------------------------------------------------
 
@@ -175,6 +139,7 @@ class RepairRun:
         elif tail.tally.num_records:
             self._tails.append(tail)
         self._mend_files(segment, info, position, search, is_new=is_new or is_adopted)
+        info = self._mend_keys(segment, info, position)
         if is_new:
             self._add_metadata(search)
         if not tail.tally.num_records or is_adopted:
@@ -197,6 +162,23 @@ class RepairRun:
             if mender.actions or is_new:
                 mender.apply(is_new=is_new)
             remove_scratch(segment.paths.index_scratch)
+
+    def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int) -> SegmentInfo:
+        """Make the keys of a segment again where they are damaged, or where no manifest tells of them."""
+        files_of_segment = SegmentFiles(segment.paths, info, position, FilePool("pread"))
+        intact = self._manifests.intact
+        is_listed = intact is not None and info in intact.segments
+        if is_listed and keys_are_intact(files_of_segment):
+            return info
+        if self._dry_run:
+            # What another segment has can be read only by its new index.
+            if is_listed:
+                self.actions.append(f"{segment.paths.keys}: made again from the keys in the bins")
+            return info
+        mended = rebuild_keys(files_of_segment)
+        if mended.num_keys:
+            self.actions.append(f"{segment.paths.keys}: made again from the {mended.num_keys} keys in the bins")
+        return info if is_listed else mended
 
     # -- what no manifest lists ----------------------------------------------------------------
 
@@ -269,6 +251,7 @@ class RepairRun:
             self.num_adopted += count
             self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
             self._mend_files(segment, info, position, search, is_new=True)
+            info = self._mend_keys(segment, info, position)
             self._add_metadata(search)
         finally:
             search.close()
@@ -356,6 +339,3 @@ class RepairRun:
         self._bytes_done += num_bytes
         if self._progress is not None:
             self._progress(min(self._bytes_done, self._bytes_total), self._bytes_total)
-
-    def _advance_nothing(self, num_bytes: int) -> None:
-        """Take no note of bytes that are read once more later."""

@@ -1,6 +1,6 @@
 """One writing run: chunks go into a segment of its own, commits put it into the manifest.
 
-append(records) ──> segment (made when the number of bins is known)
+append(records) ──> segment (made when the number of bins is known, or that of a dead run)
 commit          ──> manifest, positions          a rival's segment lies behind ours?
 seal ours, move what is pending into a new one
 """
@@ -11,15 +11,17 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from splitdata.dataset.commit import Committer, MovedError
 from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
+from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.segment_writer import SegmentWriter
-from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError, SplitDataError
+from splitdata.dataset.target import bins_for, check_target
+from splitdata.errors import DatasetExistsError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.manifest import encode_metadata
 from splitdata.storage import files
@@ -29,13 +31,9 @@ if TYPE_CHECKING:
     from splitdata.dataset.large_record import LargeSource
     from splitdata.format.codec import Compressor
 
-__all__ = ["ONE_BIN_BYTES", "RunOptions", "WriteRun"]
+__all__ = ["RunOptions", "WriteRun"]
 
 _logger = logging.getLogger(__name__)
-
-# Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
-ONE_BIN_BYTES: Final = 64 << 20
-_MANY_BINS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,9 @@ class WriteRun:
         self._num_segments = 0
         self._num_before = 0
         self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
-        if options.mode == "append" and options.metadata and (current := directory.newest_or_none()):
+        resumed = self._find_open() if options.mode == "resume" else None
+        begins = options.mode == "create" or (options.mode == "resume" and not directory.generations())
+        if options.mode in ("append", "resume") and options.metadata and (current := directory.newest_or_none()):
             # Found out now rather than at the commit, when all is written: together they may be too large.
             encode_metadata(current.metadata | options.metadata)
         self._committer = Committer(
@@ -80,9 +80,12 @@ class WriteRun:
             dataset_id=self._new_id("dataset"),
             metadata=options.metadata,
             replaces=options.mode == "overwrite",
-            creates=options.mode == "create",
+            creates=begins,
             durable=options.is_durable,
+            resumes=resumed.manifest if resumed else None,
         )
+        if resumed:
+            self._segment = self._new_segment(resumed.info.num_bins, resumed)
 
     @property
     def num_records(self) -> int:
@@ -99,36 +102,47 @@ class WriteRun:
         """Bins of the segment, None while that is open."""
         return self._segment.num_bins if self._segment else self._options.bins
 
-    def append(self, records: list[bytes]) -> None:
-        """Append ordinary records."""
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The dataset's metadata as of this run's last commit, or before it as they were found."""
+        manifest = self._committer.manifest
+        if manifest is None and self._options.mode in ("append", "resume"):
+            manifest = self._directory.newest_or_none()
+        return dict(manifest.metadata) if manifest else {}
+
+    def append(self, records: list[bytes], keys: list[bytes] | None = None) -> None:
+        """Append ordinary records, with the key of each, empty for none, if any has one."""
         if records:
             # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
             size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
-            self._open_segment(size).append(records, self._compressor)
+            self._open_segment(size).append(records, self._compressor, keys)
 
-    def append_large(self, source: LargeSource) -> None:
+    def append_large(self, source: LargeSource, key: bytes) -> None:
         """Append one record of 16 MiB or more."""
-        size = source.length if source.length is not None else ONE_BIN_BYTES + 1
-        self._open_segment(size).append_large(source, self._compressor)
+        self._open_segment(source.length).append_large(source, self._compressor, key)
 
-    def commit(self, *, seal: bool) -> range:
+    def commit(self, *, seal: bool, metadata: dict[str, Any] | None = None) -> range:
         """Put all that was appended into the manifest; returns its positions.
 
         Args:
             seal: Nothing follows in this run.
+            metadata: Replace those of the dataset, key by key, with this commit.
         """
+        if self._segment is None and metadata and not seal and self._options.mode == "resume" and self._options.bins:
+            # Listed while it is empty, the segment is what the next run, or a second one now, finds and locks.
+            self._segment = self._new_segment(self._options.bins)
         while True:
             segment = self._segment
             count = segment.pending.num_records if segment else 0
-            if segment is None and not self._has_news(seal=seal):
+            if segment is None and not metadata and not self._has_news(seal=seal):
                 return range(0)
-            if segment and not count and not seal:
+            if segment and not count and not metadata and not seal:
                 start = segment.committed.num_records
                 return range(start, start)
-            if segment and seal and segment.num_records:
+            if segment and seal:
                 segment.seal()
             try:
-                first = self._committer.commit(segment)
+                first = self._committer.commit(segment, metadata)
             except MovedError:
                 self._move()
                 continue
@@ -140,6 +154,8 @@ class WriteRun:
 
     def fold(self) -> None:
         """Fold small segments, of this run and others; what fails here has changed nothing."""
+        # Its lock is let go: nothing more is written to it.
+        self.close()
         try:
             fold_small_segments(
                 self._directory,
@@ -154,7 +170,7 @@ class WriteRun:
         segment = self._segment
         if segment and self._is_in_doubt(segment):
             return
-        if segment and not segment.committed.num_records:
+        if segment and not self._is_listed(segment):
             segment.remove()
             self._segment = None
         elif segment and segment.pending.num_records:
@@ -166,6 +182,11 @@ class WriteRun:
                 if self._made_folder:
                     files.remove_directory(self._directory.folder)
 
+    def _is_listed(self, segment: SegmentWriter) -> bool:
+        """Say whether this run, or the one that it goes on with, has committed the segment, be it empty."""
+        manifest = self._committer.manifest
+        return manifest is not None and manifest.find(segment.id) is not None
+
     def _is_in_doubt(self, segment: SegmentWriter) -> bool:
         """Say whether a manifest lists what this run takes to be pending.
 
@@ -176,7 +197,9 @@ class WriteRun:
         except (OSError, SplitDataError):
             return True
         listed = newest.find(segment.id) if newest else None
-        return listed is not None and listed.num_records > segment.committed.num_records
+        if listed is None:
+            return False
+        return listed.num_records > segment.committed.num_records or not self._is_listed(segment)
 
     def close(self) -> None:
         """Release all files."""
@@ -187,23 +210,35 @@ class WriteRun:
         """Say whether a commit without records changes the dataset: it is new, or its metadata are."""
         if self._num_segments or self._committer.manifest is not None:
             return False
-        is_new = self._options.mode != "append" or not self._directory.generations()
-        return is_new or (seal and bool(self._options.metadata))
+        if self._options.mode not in ("append", "resume") or not self._directory.generations():
+            return True
+        return seal and self.metadata | self._options.metadata != self.metadata
 
-    def _open_segment(self, first_bytes: int) -> SegmentWriter:
+    def _open_segment(self, first_bytes: int | None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""
         if self._segment is None:
-            bins = self._options.bins or (1 if first_bytes <= ONE_BIN_BYTES else _MANY_BINS)
-            self._segment = self._new_segment(bins)
+            self._segment = self._new_segment(self._options.bins or bins_for(first_bytes))
         return self._segment
 
-    def _new_segment(self, num_bins: int) -> SegmentWriter:
+    def _find_open(self) -> ResumedSegment | None:
+        """Return the segment that a dead run has left open; clear away what one has left that committed nothing."""
+        if not self._directory.generations():
+            remove_uncommitted(self._directory)
+            return None
+        return find_open_segment(self._directory, bins=self._options.bins, alignment=self._options.alignment)
+
+    def _new_segment(
+        self, num_bins: int, resumed: ResumedSegment | None = None, *, first_number: int = 0
+    ) -> SegmentWriter:
+        number = self._next_segment()
         segment = SegmentWriter(
             self._directory.paths,
-            self._new_id(f"segment {self._next_segment()}"),
+            resumed.info.id if resumed else self._new_id(f"segment {number}"),
             num_bins=num_bins,
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
+            resumed=resumed,
+            first_number=first_number,
         )
         return segment
 
@@ -217,7 +252,7 @@ class WriteRun:
         old = self._segment
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
-        new = self._new_segment(old.num_bins)
+        new = self._new_segment(old.num_bins, first_number=self._num_before + old.committed.num_records)
         try:
             move_pending(old, new)
             old.unseal()
@@ -241,8 +276,15 @@ class WriteRun:
         # A run that was killed before its first commit has left its folder.
         taken = set(self._directory.segment_ids())
         while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
+            if self._options.mode == "resume" and self._was_never_listed(identifier):
+                break
             derived += " again"
         return identifier
+
+    def _was_never_listed(self, segment_id: str) -> bool:
+        """Remove a segment that no manifest lists and no writer is at work in; True if it is gone."""
+        newest = self._directory.newest_or_none()
+        return (newest is None or newest.find(segment_id) is None) and self._directory.remove_segment(segment_id)
 
 
 def _make_folder(folder: str, *, durable: bool) -> bool:
@@ -267,37 +309,7 @@ def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> bool:
         made = _make_folder(paths.folder, durable=durable)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
-    names = files.list_names(paths.folder)
-    if mode == "create" and names:
-        raise DatasetExistsError(f"{paths.folder} is not empty{_hint(directory)}", path=paths.folder)
-    foreign = directory.foreign_names()
-    if foreign:
-        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
-        raise DatasetExistsError(
-            f"{paths.folder} holds {len(foreign)} things that are not splitdata's ({shown}); "
-            "nothing is written to or removed from such a directory: choose another one",
-            path=paths.folder,
-        )
-    if mode == "append":
-        _check_appendable(directory)
+    check_target(directory, mode)
     if not files.make_directory(paths.segments) and mode == "create":
         raise DatasetExistsError(f"{paths.folder}: another program began to write here meanwhile", path=paths.folder)
     return made
-
-
-def _check_appendable(directory: DatasetDirectory) -> None:
-    """Raise if the present dataset is damaged, or its manifests are gone."""
-    try:
-        directory.newest()
-    except DatasetNotFoundError:
-        if directory.has_committed_segments():
-            raise ManifestError(f"{directory.folder} has lost its manifest", path=directory.folder) from None
-
-
-def _hint(directory: DatasetDirectory) -> str:
-    """Say what can be done with a directory that "create" refuses."""
-    if directory.foreign_names():
-        return " and is no splitdata dataset: choose another directory"
-    if not directory.generations():
-        return ": a writer began here and has not committed; remove it, or write with mode='overwrite'"
-    return ": it is a splitdata dataset; mode='append' adds to it, mode='overwrite' replaces it"

@@ -169,8 +169,10 @@ def test_report_as_json_has_the_figures(tmp_path: Path, text: Path) -> None:
         "kind": "lines",
         "num_records": 3,
         "num_bytes": 11,
+        "num_bins": 1,
         "first_position": 0,
         "skipped": {},
+        "is_dry_run": False,
     }
 
 
@@ -276,3 +278,52 @@ def test_several_sources_a_pattern_and_a_list_of_standard_input_are_written(
     assert records_of(tmp_path / "one") == [b'"b"', b'"a"']
     assert records_of(tmp_path / "two") == [b'"a"', b'"b"']
     assert records_of(tmp_path / "three") == [b'"b"\n', b'"a"\n']
+
+
+def test_dry_run_tells_what_would_be_written_and_writes_nothing(tmp_path: Path, text: Path) -> None:
+    result = write(text, tmp_path / "data", "--dry-run")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith(
+        f"would write 3 records, 11 bytes, to {tmp_path / 'data'} as positions 0 to 2 in 1 bin"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert json.loads(write(text, tmp_path / "data", "--dry-run", "--json").stdout)["is_dry_run"] is True
+    assert write(text, tmp_path / "data", "--dry-run", "--verify").exit_code == 2
+
+
+def test_shuffled_writing_is_repeatable_and_other_seeds_give_other_orders(tmp_path: Path) -> None:
+    lines = [b"line %d" % number for number in range(1000)]
+    (tmp_path / "a.txt").write_bytes(b"\n".join(lines))
+    for name, seed in (("one", "7"), ("two", "7"), ("three", "8")):
+        assert write(tmp_path / "a.txt", tmp_path / name, "--shuffle", seed).exit_code == 0
+
+    assert sorted(records_of(tmp_path / "one")) == sorted(lines)
+    assert records_of(tmp_path / "one") == records_of(tmp_path / "two") != records_of(tmp_path / "three")
+    assert records_of(tmp_path / "one") != lines
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "one", "three", "two"]
+
+
+def test_verified_writing_says_that_it_is_intact(tmp_path: Path, text: Path) -> None:
+    result = write(text, tmp_path / "data", "--verify")
+    as_json = json.loads(write(text, tmp_path / "data", "--append", "--verify", "--json").stdout)
+
+    assert result.exit_code == 0
+    assert f"{tmp_path / 'data'} is intact: 3 records" in result.stdout.splitlines()[1]
+    assert as_json["verified"]["is_intact"] is True
+    assert as_json["verified"]["num_records"] == 6
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_verified_writing_into_a_damaged_dataset_ends_with_1(tmp_path: Path, text: Path, as_json: bool) -> None:
+    data = tmp_path / "data"
+    assert write(text, data).exit_code == 0
+    damaged = next(data.rglob("*.bin"))
+    content = bytearray(damaged.read_bytes())
+    content[-10] ^= 1
+    damaged.write_bytes(content)
+
+    result = write(text, data, "--append", "--verify", *(["--json"] if as_json else []))
+
+    assert result.exit_code == 1
+    assert ('"is_intact": false' if as_json else f"{data} is damaged") in result.stdout

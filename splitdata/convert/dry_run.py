@@ -1,0 +1,69 @@
+"""A conversion that writes nothing: the source is read to its end, and what would come of it is counted.
+
+source ──every byte, every check──> records, bytes, left out        DEST: may it be written to?
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.target import BinChoice, check_target
+from splitdata.errors import DatasetExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from splitdata.convert.source import Record
+
+__all__ = ["DryRun"]
+
+_PIECE_BYTES: Final = 1 << 20
+
+
+class DryRun:
+    """Stands in for a writer: takes records, keeps nothing.
+
+    Attributes:
+        num_records: Records taken.
+    """
+
+    def __init__(self, dest: str | os.PathLike[str], *, mode: str, bins: int | None) -> None:
+        """Look at what is at `dest`; raises as the writer does if the mode does not allow it."""
+        self.num_records = 0
+        self._bins = BinChoice(bins)
+        self._first_position = 0
+        if Path(dest).is_dir():
+            directory = DatasetDirectory(dest)
+            check_target(directory, mode)
+            manifest = directory.newest_or_none() if mode == "append" else None
+            self._first_position = manifest.num_records if manifest else 0
+        elif Path(dest).exists():
+            raise DatasetExistsError(f"{os.fspath(dest)} is a file; a dataset is a directory", path=dest)
+
+    @property
+    def num_bins(self) -> int:
+        """Bins that the records taken so far would lie in."""
+        return self._bins.num_bins
+
+    @property
+    def positions(self) -> range:
+        """Positions that they would have."""
+        return range(self._first_position, self._first_position + self.num_records)
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Read records to their ends."""
+        for record in records:
+            is_file = hasattr(record, "read")
+            size = _drained(record) if is_file else memoryview(cast("Any", record)).nbytes
+            self._bins.take(size)
+            self.num_records += 1
+
+
+def _drained(record: Any) -> int:  # noqa: ANN401  # a file of any kind
+    size = 0
+    while piece := record.read(_PIECE_BYTES):
+        size += len(piece)
+    return size

@@ -1,0 +1,183 @@
+"""A source in random order: every record equally likely at every place, the same for a seed and the same records.
+
+    source ──> record i gets the key random(seed, i) ──> sorted by key (spill.py) ──> records
+
+The order depends on the seed and the number of records alone: not on memory, disk or sizes.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.convert.spill import Buckets, Place, SpillFile
+from splitdata.errors import SourceError
+from splitdata.order.permutation import derive_key, random_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    from splitdata.convert.source import Record, RecordSource
+
+__all__ = ["SHUFFLE_MEMORY_BYTES", "ShuffledSource"]
+
+SHUFFLE_MEMORY_BYTES: Final = 256 << 20
+"""About what a shuffle holds at most, whatever the size of the source."""
+
+_BATCH_RECORDS: Final = 1 << 12
+_BATCH_BYTES: Final = 4 << 20
+_PIECE_BYTES: Final = 1 << 20
+
+
+class ShuffledSource:
+    """All records of another source, in random order.
+
+    Reads the source once, to its end, before it gives the first record. What does not fit into memory
+    waits in a file without a name, which needs as much room as the records, uncompressed, and 12 bytes
+    more for each.
+    """
+
+    def __init__(
+        self,
+        source: RecordSource,
+        seed: int,
+        *,
+        folder: str,
+        limit: int | None = None,
+        memory_bytes: int = SHUFFLE_MEMORY_BYTES,
+        tick: Callable[[], None] | None = None,
+    ) -> None:
+        """Take a source.
+
+        Args:
+            source: Whose records these are.
+            seed: Of the order.
+            folder: For the temporary file.
+            limit: Take only so many records from the front of the source.
+            memory_bytes: About what is used at most.
+            tick: Called now and then while the source is read.
+
+        Raises:
+            TypeError, ValueError: If the seed is no int of 0 or more.
+        """
+        self.kind = source.kind
+        self.name = source.name
+        self._key = derive_key(seed, "write")
+        self._seed = seed
+        self._source = source
+        self._folder = folder
+        self._limit = limit
+        self._memory_bytes = memory_bytes
+        self._tick = tick
+        self._share_given = 0.0
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The paths of the source."""
+        return self._source.inputs
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Bytes of the source, twice: they are read, and then given."""
+        size = self._source.num_bytes
+        return None if size is None else 2 * size
+
+    @property
+    def bytes_read(self) -> int:
+        """How many of them were read and given by the newest iteration."""
+        return int(self._source.bytes_read * (1 + self._share_given))
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """What the source left out."""
+        return self._source.skipped
+
+    def identity(self) -> str:
+        """Return the seed and the identity of the source."""
+        return f"shuffle {self._seed} {self._source.identity()}"
+
+    def __iter__(self) -> Generator[Record, None, None]:
+        """Yield the records; raises as the source does.
+
+        Raises:
+            OSError: If the temporary file cannot be written: the disk is full.
+        """
+        self._share_given = 0.0
+        with (
+            closing(Buckets(self._folder, memory_bytes=self._memory_bytes)) as buckets,
+            closing(SpillFile(self._folder)) as large,
+        ):
+            num_records = self._deal_out(buckets, large)
+            num_given = 0
+            for records in buckets.drain():
+                for record in records:
+                    yield self._opened(large, record, num_given) if isinstance(record, Place) else record
+                    num_given += 1
+                self._share_given = num_given / num_records
+
+    def _deal_out(self, buckets: Buckets, large: SpillFile) -> int:
+        """Read the source into buckets; returns how many records it had."""
+        num_records = 0
+        with closing(iter(self._source)) as records:
+            for batch in _batches(islice(records, self._limit), large):
+                buckets.add(random_keys(num_records, len(batch), self._key), batch)
+                num_records += len(batch)
+                if self._tick:
+                    self._tick()
+        return num_records
+
+    def _opened(self, large: SpillFile, place: Place, position: int) -> SizedFile:
+        offset = place.offset
+
+        def read(size: int) -> bytes:
+            nonlocal offset
+            data = large.read(offset, min(size, place.offset + place.length - offset))
+            offset += len(data)
+            return data
+
+        return SizedFile(read, place.length, path=self.name, position=position)
+
+
+def _batches(records: Iterator[Record], large: SpillFile) -> Iterator[list[bytes | Place]]:
+    """Yield records in lists of bounded size, large ones as their places in a file."""
+    batch: list[bytes | Place] = []
+    num_bytes = 0
+    for record in records:
+        taken = record if type(record) is bytes and len(record) < READ_WHOLE_BYTES else _taken(record, large)
+        batch.append(taken)
+        num_bytes += 0 if isinstance(taken, Place) else len(taken)
+        if len(batch) == _BATCH_RECORDS or num_bytes > _BATCH_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _taken(record: Record, large: SpillFile) -> bytes | Place:
+    """Return a record as bytes, or write it away if it is large; a file is read to its end."""
+    if not hasattr(record, "read"):
+        view = memoryview(cast("Any", record))
+        if view.nbytes < READ_WHOLE_BYTES:
+            return view.tobytes()
+        return Place(large.append(view.cast("B") if view.c_contiguous else view.tobytes()), view.nbytes)
+    pieces, size = [], 0
+    while size < READ_WHOLE_BYTES and (piece := _piece(record)):
+        pieces.append(piece)
+        size += len(piece)
+    head = b"".join(pieces)
+    if size < READ_WHOLE_BYTES:
+        return head
+    offset = large.append(head)
+    while piece := _piece(record):
+        large.append(piece)
+        size += len(piece)
+    return Place(offset, size)
+
+
+def _piece(file: Any) -> bytes:  # noqa: ANN401  # whatever a function of the user's gave
+    piece = file.read(_PIECE_BYTES)
+    if not isinstance(piece, bytes):
+        raise SourceError(f"a record's file must be open in binary mode and block; it gave {type(piece).__name__}")
+    return piece
