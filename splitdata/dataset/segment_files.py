@@ -4,7 +4,7 @@
       ├─ SegmentFiles of segment 0     index, bins 0..N-1
       └─ SegmentFiles of segment 1     ...
 
-`maps`, `words` and `entry_words` are what the fast reads index directly: an item is there while
+`mapped` and `entry_words` are what the fast reads index directly: an item is there while
 the file is open and mapped, None otherwise. `mapped_bins` is all of them as one array.
 """
 
@@ -105,8 +105,7 @@ class SegmentFiles:
         info: As the manifest lists it.
         first_position: Position of the segment's first record in its dataset.
         paths: Of the files.
-        maps: For each bin its mmap, slices of which are bytes.
-        words: For each bin its u64 words.
+        mapped: For each bin its u64 words, and its mmap, slices of which are bytes.
         entry_words: Of the index, two for each record.
     """
 
@@ -115,8 +114,7 @@ class SegmentFiles:
         self.info = info
         self.first_position = first_position
         # A manifest may claim millions of bins for a few records.
-        self.maps: list[Any] = [None] * info.num_bin_files
-        self.words: list[memoryview | None] = [None] * info.num_bin_files
+        self.mapped: list[tuple[memoryview, Any] | None] = [None] * info.num_bin_files
         self.entry_words: memoryview | None = None
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
@@ -207,8 +205,8 @@ class SegmentFiles:
     def mapped_bins(self) -> MappedBins | None:
         """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""
         mapped = self._mapped_bins
-        if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.maps) <= self._pool.limit:
-            mapped = self._mapped_bins = MappedBins(self.maps)
+        if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.mapped) <= self._pool.limit:
+            mapped = self._mapped_bins = MappedBins([pair[1] if pair else None for pair in self.mapped])
         return mapped
 
     def salt(self, bin_index: int) -> int:
@@ -230,10 +228,8 @@ class SegmentFiles:
                 f"file there, see `splitdata verify {self.dataset_folder}`; all other bins stay readable",
                 path=path,
             )
-        if isinstance(source, MappedSource):
-            self.maps[bin_index] = source.map
-            if _IS_LITTLE_ENDIAN:
-                self.words[bin_index] = source.words
+        if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
+            self.mapped[bin_index] = source.words, source.map
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -263,8 +259,7 @@ class SegmentFiles:
             self.entry_words = None
             self._index = None
             return
-        self.words[bin_index] = None
-        self.maps[bin_index] = None
+        self.mapped[bin_index] = None
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 
