@@ -285,9 +285,11 @@ class SegmentFiles:
                 :, 0
             ]
         offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
-        if isinstance(index, MappedSource):
-            index.prefetch(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
-        data = index.view(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
+        length = (stop - start) * spec.INDEX_ENTRY_BYTES
+        # To ask for megabytes that are there takes longer than to look for the last of them.
+        if isinstance(index, MappedSource) and (stride == 1 or not index.is_resident(offset + length - 1)):
+            index.prefetch(offset, length)
+        data = index.view(offset, length)
         if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)
         return np.frombuffer(data, ENTRY_DTYPE)[::stride]
