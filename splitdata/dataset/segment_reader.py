@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.segment import BinTable
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
@@ -39,6 +40,10 @@ _RESIDENCE_SAMPLES: Final = 2
 _RESIDENCE_SAMPLES_COLD: Final = 4
 # Fewer are read faster one by one.
 _FEW_RECORDS: Final = 16
+# With fewer records of each bin in a range the work per bin would dominate.
+_STRETCH_OF_BIN: Final = 256
+# A run costs some 20 us before its first record.
+_WORTHWHILE_RUN: Final = 32
 
 
 class SegmentReader:
@@ -54,6 +59,21 @@ class SegmentReader:
         self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
         self._verify = verify
         self._was_cold = False
+
+    @property
+    def num_records(self) -> int:
+        """Committed records of the segment."""
+        return self.files.info.num_records
+
+    @property
+    def mean_bytes(self) -> int:
+        """Mean raw length of a record."""
+        return self.files.info.raw_bytes // max(1, self.files.info.num_records)
+
+    @property
+    def stretch(self) -> int:
+        """From how many records in write order on each bin has a worthwhile share of them."""
+        return _STRETCH_OF_BIN * min(self.files.info.num_bins, _STRETCH_OF_BIN)
 
     def get(self, sequence: int) -> bytes:
         """Return one record; `sequence` must lie within the segment.
@@ -146,6 +166,43 @@ class SegmentReader:
             sequence = int(sequences[number])
             payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
         return payloads
+
+    def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
+        """Return records `first` to `stop` in write order, read as a run of each bin."""
+        num_bins = self.files.info.num_bins
+        if stop - first < _WORTHWHILE_RUN * num_bins and not as_views:
+            return self.get_many(np.arange(first, stop, dtype=np.int64))
+        records: list[bytes | memoryview] = [b""] * (stop - first)
+        for column in range(min(num_bins, stop - first)):
+            bin_index = (first + column) % num_bins
+            ordinal = (first + column) // num_bins
+            count = len(range(column, stop - first, num_bins))
+            records[column::num_bins] = self.get_run(bin_index, ordinal, ordinal + count, as_views=as_views)
+        return records
+
+    def view(self, sequence: int) -> memoryview:
+        """Return one record as a read-only view, of the map itself if it is not compressed."""
+        return self.records.view(sequence)
+
+    def read_range(self, sequence: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, cut at its end."""
+        return self.records.read_range(sequence, start, stop)
+
+    def length(self, sequence: int) -> int:
+        """Return the raw length of one record."""
+        return self.records.length(sequence)
+
+    def bin_table(self) -> BinTable:
+        """Return which records lie in which bin; opens no file."""
+        info = self.files.info
+        bins = np.arange(info.num_bin_files, dtype=np.int64)
+        strides = np.full(len(bins), info.num_bins, np.int64)
+        return BinTable(bins, strides, (info.num_records - bins + info.num_bins - 1) // info.num_bins)
+
+    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the raw lengths of the records with ordinals `first` to `stop` of one bin, int64."""
+        num_bins = self.files.info.num_bins
+        return self.raw_lengths(bin_index + first * num_bins, bin_index + (stop - 1) * num_bins + 1, num_bins)
 
     def _one_by_one(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes] | list[memoryview]:
         read = self.records.view if as_views else self.get

@@ -23,8 +23,7 @@ def write_forged_record(path: Path, stored: bytes, **fields: Any) -> None:  # no
     """Write a dataset of one record whose frame header says what `fields` say; the index says the same."""
     with SplitWriter(path, bins=1, durability="none") as writer:
         writer.write(stored)
-    with SplitDataLoader(path) as loader:
-        segment = loader._snapshot.manifests[0].segments[0]
+    segment = DatasetDirectory(path).newest().segments[0]
     folder = path / "segments" / segment.id
     values = {"sequence": 0, "stored_length": len(stored), "raw_length": len(stored), "payload_hash": hash64(stored)}
     header = FrameHeader(**(values | fields))
