@@ -11,6 +11,7 @@
     |- DatasetNotFoundError (FileNotFoundError)
     |- DatasetExistsError (FileExistsError)
     |- RecordTooLargeError (ValueError)
+    |- DuplicateKeyError (ValueError)
     |- ClosedError (ValueError)
     |- SourceError (ValueError)               what is to be converted is damaged, or of another kind
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
@@ -38,6 +39,7 @@ __all__ = [
     "CorruptRecordError",
     "DatasetExistsError",
     "DatasetNotFoundError",
+    "DuplicateKeyError",
     "FormatError",
     "ManifestError",
     "MissingBinError",
@@ -157,6 +159,20 @@ class DatasetExistsError(SplitDataError, FileExistsError):
 
 class RecordTooLargeError(SplitDataError, ValueError):
     """A record is larger than the limit that applies here."""
+
+
+class DuplicateKeyError(SplitDataError, ValueError):
+    """Two records of one writing run have the same key; nothing of the commit that brought it counts.
+
+    Attributes:
+        key: The key.
+        numbers: Both records, as `write` numbered them.
+    """
+
+    def __init__(self, message: str, *, key: str, numbers: tuple[int, int]) -> None:
+        super().__init__(message)
+        self.key = key
+        self.numbers = numbers
 
 
 class ClosedError(SplitDataError, ValueError):

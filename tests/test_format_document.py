@@ -125,6 +125,36 @@ def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool
     }
 
 
+def test_tables_of_the_keys_describe_the_golden_file() -> None:
+    info = Manifest.decode((RICH / "manifest.0000000004.json").read_bytes()).segments[2]
+    data = (RICH / "segments" / info.id / "keys").read_bytes()
+    assert (len(data), info.num_keys) == (info.keys_bytes, 2)
+    assert fields_of(table("7.4", "offset"), data[: spec.KEYS_HEADER_BYTES]) == {
+        "magic": spec.KEYS_MAGIC,
+        "major": spec.MAJOR,
+        "minor": spec.MINOR,
+        "header_bytes": spec.KEYS_HEADER_BYTES,
+        "segment_id": bytes.fromhex(info.id),
+        "must_understand": 0,
+        "may_ignore": 0,
+        "reserved": bytes(16),
+        "header_hash": hash64(data[:56]),
+    }
+    pairs = sorted((hash64(key.encode()), seq) for seq, key in enumerate(make_golden.RICH_KEYS) if key is not None)
+    block = (
+        np.array([pair[0] for pair in pairs], "<u8").tobytes() + np.array([pair[1] for pair in pairs], "<u4").tobytes()
+    )
+    fences = pairs[0][0].to_bytes(8, "little") + hash64(block).to_bytes(8, "little")
+    assert data[64 : 64 + 24 + 16] == block + fences
+    entry = data[104:128]
+    assert fields_of(table("7.4", "offset", 1), entry) == {"offset": 64, "num_keys": 2, "fences_hash": hash64(fences)}
+    assert fields_of(table("7.4", "offset", 2), data[128:]) == {
+        "total_keys": 2,
+        "num_runs": 1,
+        "directory_hash": hash64(data[104:144]),
+    }
+
+
 def test_table_of_the_frame_header_describes_what_the_code_packs() -> None:
     header = FrameHeader(
         sequence=0x01020304, stored_length=70, raw_length=90, payload_hash=1 << 63, codec=spec.CODEC_ZSTD, key_length=11
@@ -217,7 +247,8 @@ def test_manifest_has_exactly_the_stated_fields() -> None:
     body = json.loads((RICH / "manifest.0000000004.json").read_bytes().splitlines()[0])
     assert list(body) == [code_words(row[0])[0] for row in table("7.2", "key")]
     stated = [code_words(row[0])[0] for row in table("7.2", "key", 1)]
-    assert [list(segment) for segment in body["segments"]] == [stated] * 4
+    assert stated[-2:] == ["keys", "keys_bytes"]
+    assert [list(segment) for segment in body["segments"]] == [stated[:-2], stated[:-2], stated, stated[:-2]]
 
 
 # -- golden datasets -----------------------------------------------------------------------------
@@ -260,7 +291,7 @@ def test_tiny_dataset_reads_as_the_document_says(io: str) -> None:
 @pytest.mark.parametrize("io", ["mmap", "pread"])
 def test_rich_dataset_reads_as_it_was_made(io: str) -> None:
     loader = SplitDataLoader(RICH, io="mmap" if io == "mmap" else "pread")
-    assert len(loader) == len(make_golden.RICH_RECORDS) == 11
+    assert len(loader) == len(make_golden.RICH_RECORDS) == 13
     for position, record in enumerate(make_golden.RICH_RECORDS):
         if position == make_golden.RICH_LOST:
             with pytest.raises(CorruptRecordError, match="lost"):
@@ -268,6 +299,11 @@ def test_rich_dataset_reads_as_it_was_made(io: str) -> None:
         else:
             assert loader[position] == record
     assert loader.metadata == make_golden.RICH_METADATA
+    first = len(make_golden.RICH_MAIN) + len(make_golden.RICH_APPENDED)
+    for position, key in enumerate(make_golden.RICH_KEYS, first):
+        assert loader.key(position) == key
+        assert key is None or loader.find(key) == position
+    assert not loader.has_key("a/b")
     hashes = np.array([hash64(record) for record in make_golden.RICH_RECORDS], np.uint64)
     assert loader.fingerprint == fingerprint(digest_of_hashes(hashes), len(hashes))
 
@@ -287,7 +323,8 @@ def test_table_of_rich_records_says_what_is_in_the_golden_files() -> None:
             kind = "large record" if header.kind == spec.KIND_LARGE else "record"
             codec = "zstd" if header.codec == spec.CODEC_ZSTD else "uncompressed"
             assert what.startswith(f"{kind}, {codec}")
-            assert ("key" in what) == bool(header.key_length)
+            assert ("with the key" in what) == bool(header.key_length)
+            assert loader.key(position) == (code_words(what)[0] if header.key_length else None)
         assert f"fingerprint is `{loader.fingerprint}`" in section("14")
         assert json.loads(re.findall(r"metadata are `(.*)`", section("14"))[0]) == loader.metadata
 
@@ -322,7 +359,7 @@ def test_rich_dataset_has_one_of_everything_and_one_finding() -> None:
                 assert (offset + header.size) % BinHeader.unpack(data).alignment == 0
     assert kinds == {spec.KIND_RECORD, spec.KIND_METADATA, spec.KIND_LARGE}
     assert codecs == {spec.CODEC_NONE, spec.CODEC_ZSTD}
-    assert keys == {0, len(make_golden.RICH_KEY)}
+    assert keys == {len((key or "").encode()) for key in make_golden.RICH_KEYS}
 
 
 @pytest.mark.parametrize("folder", [TINY, RICH], ids=["tiny", "rich"])

@@ -19,6 +19,8 @@ FIELD_VALUES: dict[str, Any] = {
     "offset": 4096,
     "position": 7,
     "bin_index": 3,
+    "key": "a/b.jpg",
+    "numbers": (3, 7),
     "worker_id": 2,
     "pid": 12345,
     "exit_code": -9,

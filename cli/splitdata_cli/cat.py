@@ -1,4 +1,4 @@
-"""`splitdata cat DIR I...`: records by position, raw into a pipe or a file, escaped onto a terminal."""
+"""`splitdata cat DIR I... --key K`: records by position or key, raw into a pipe or a file, escaped onto a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from splitdata_cli._render import BytesEscaper, print_line
+from splitdata_cli._render import BytesEscaper, escape, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,20 +24,24 @@ _SHOWN_PIECE_BYTES: Final = 1 << 20
 
 
 # An unknown option may be a negative position, which then fails as a number if it is none.
-@click.command(context_settings={"ignore_unknown_options": True}, short_help="Write records by position.")
+@click.command(context_settings={"ignore_unknown_options": True}, short_help="Write records by position or key.")
 @click.argument("path", metavar="DIR")
-@click.argument("positions", metavar="I...", type=int, nargs=-1, required=True)
-def cat(path: str, positions: tuple[int, ...]) -> None:
-    """Write the records of the dataset in DIR at the positions I... to standard output.
+@click.argument("positions", metavar="I...", type=int, nargs=-1)
+@click.option("--key", "keys", metavar="K", multiple=True, help="The record with this key; may be given again.")
+def cat(path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
+    """Write the records of the dataset in DIR at the positions I..., then those with the keys K, to standard output.
 
     Nothing is added between them. On a terminal each is one line, with what does not print escaped.
     Negative positions count from the end: -1 is the last record.
     """
     from splitdata import SplitDataLoader
 
+    if not positions and not keys:
+        raise click.UsageError("give positions, or --key")
     with SplitDataLoader(path) as loader:
         # All of them first: nothing is written of a request that cannot be met.
         checked = [_checked(position, len(loader)) for position in positions]
+        checked += [_found(loader, key) for key in keys]
         if sys.stdout.isatty():
             for position in checked:
                 _show(loader, position)
@@ -53,6 +57,13 @@ def _checked(position: int, num_records: int) -> int:
     if not -num_records <= position < num_records:
         raise click.UsageError(f"there is no record {position}: the dataset has {num_records} records")
     return position % num_records
+
+
+def _found(loader: SplitDataLoader, key: str) -> int:
+    try:
+        return loader.find(key)
+    except KeyError:
+        raise click.UsageError(f"there is no record with the key {escape(key)}") from None
 
 
 def _show(loader: SplitDataLoader, position: int) -> None:

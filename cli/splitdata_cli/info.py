@@ -43,6 +43,8 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
         *_structure(dataset),
         ("fingerprint", dataset.fingerprint),
     ]
+    if dataset.num_keys:
+        rows.append(("keys", counted(dataset.num_keys, "key")))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]
     rows += [("damage", problem) for problem in dataset.problems]
     if dataset.unlisted_segments:

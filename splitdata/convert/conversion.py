@@ -8,6 +8,7 @@ source ──record by record──> SplitWriter ──end of the source──> 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from splitdata.convert.choose import open_source
 from splitdata.convert.dry_run import DryRun
+from splitdata.convert.folder import FolderSource
 from splitdata.convert.shuffle import ShuffledSource
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from splitdata._types import BytesLike, ReadableFile
     from splitdata.convert.source import Record, RecordSource
@@ -96,6 +98,8 @@ def convert(
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
 
+    The files of a folder get their paths in it as keys.
+
     All or nothing: after any error, and after Ctrl-C, the dataset is as it was before.
 
     Args:
@@ -149,9 +153,7 @@ def convert(
         metadata=metadata,
         reproducible=source.identity() if reproducible else False,
     ) as writer:
-        # Closed at once, so that files are released before the error is looked at.
-        with closing(iter(source)) as records:
-            writer.write_many(watch.watched(islice(records, limit)))
+        _write(source, limit, writer, watch)
         positions = writer.commit()
         num_bins = writer.num_bins or 0
     return watch.final_report(dest, positions, num_bins=num_bins)
@@ -165,6 +167,27 @@ def _try_out(
     with closing(iter(watch.source)) as records:
         run.take(watch.watched(islice(records, limit)))
     return watch.final_report(dest, run.positions, num_bins=run.num_bins, is_dry_run=True)
+
+
+def _write(source: RecordSource, limit: int | None, writer: SplitWriter, watch: _Watch) -> None:
+    """Write the records of a source, those of a folder with their relative paths as keys."""
+    # Closed at once, so that files are released before the error is looked at.
+    if not isinstance(source, FolderSource):
+        with closing(iter(source)) as records:
+            writer.write_many(watch.watched(islice(records, limit)))
+        return
+    with closing(source.keyed_records()) as pairs:
+        # A path is one step ahead of the file that the watch passes on.
+        paths: deque[str] = deque()
+        for record in watch.watched(_noting(islice(pairs, limit), paths)):
+            writer.write(record, key=_storable(paths.popleft()))
+
+
+def _noting(pairs: Iterable[tuple[str, Record]], paths: deque[str]) -> Iterator[Record]:
+    """Pass on records, and put their paths aside."""
+    for path, record in pairs:
+        paths.append(path)
+        yield record
 
 
 class _Watch:

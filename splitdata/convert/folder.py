@@ -3,7 +3,8 @@
     root/b.jpg  root/a/2.jpg  root/a/1.jpg  ──>  a/1.jpg  a/2.jpg  b.jpg
 
 Paths are compared as bytes, with "/" between their parts, so the order is the same on every file
-system. Left out and counted: what is hidden (a name that begins with a dot, and all below it),
+system. They are the keys of the records in a dataset. Left out and counted: what is hidden (a name that
+begins with a dot, and all below it),
 symbolic links, and all that is neither file nor folder (pipes, sockets, devices).
 """
 

@@ -96,7 +96,7 @@ class SeedSource:
             self.skipped["damaged record"] = len(found.damaged)
             sequences = np.delete(sequences, found.damaged)
         elif found and len(found.orphans):
-            self.skipped["record that the index does not list"] = len(found.orphans)
+            self.skipped["unlisted record"] = len(found.orphans)
         yield from self._listed(segment, sequences)
         if self._from_bins and found:
             yield from self._orphaned(segment, found, first=len(sequences))

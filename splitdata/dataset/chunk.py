@@ -3,6 +3,7 @@
     records r0 r1 r2 ... of sequence s, s+1, s+2, ...
          `─ column j of the chunk ─> bin (s + j) % N        records[j::N]
     footprints, summed down each column ─> offsets ─> headers, index entries
+    with keys: the body of a frame is payload and key, joined before it is hashed
 
 What is per record in Python is `len` and the hash, both under `map`.
 """
@@ -10,6 +11,7 @@ What is per record in Python is `len` and the hash, both under `map`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -41,6 +43,7 @@ class FramedChunk:
         ends: New end of each bin, uint64[num_bins].
         entries: Index entries of the records, in order.
         raw_hashes: xxh3-64 of each raw record, for the digest.
+        key_lengths: Of the key of each record, 0 where it has none; None where no record has one.
         stored_bytes, raw_bytes, max_raw_bytes: Sums and maximum over the records.
     """
 
@@ -48,6 +51,7 @@ class FramedChunk:
     ends: NDArray[np.uint64]
     entries: NDArray[np.void]
     raw_hashes: NDArray[np.uint64]
+    key_lengths: NDArray[np.uint64] | None
     stored_bytes: int
     raw_bytes: int
     max_raw_bytes: int
@@ -61,6 +65,7 @@ def frame_chunk(
     ends: NDArray[np.uint64],
     alignment: int,
     compressor: Compressor | None,
+    keys: list[bytes] | None = None,
 ) -> FramedChunk:
     """Lay out a chunk of ordinary records (below 16 MiB each) behind the present ends of the bins.
 
@@ -71,6 +76,7 @@ def frame_chunk(
         ends: Where the next frame of each bin begins.
         alignment: Of payloads, in bytes.
         compressor: Compresses each record where that makes it smaller.
+        keys: Of each record, empty where it has none; None where no record has one.
     """
     num_records, num_bins = len(records), len(ends)
     raw_lengths = np.fromiter(map(len, records), _U64, num_records)
@@ -80,13 +86,18 @@ def frame_chunk(
     if compressor is not None:
         stored = list(map(compressor.compress, records))
         stored_lengths = np.fromiter(map(len, stored), _U64, num_records)
-        stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records)
+        stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records) if keys is None else raw_hashes
         codecs = np.where(stored_lengths < raw_lengths, _U64(spec.CODEC_ZSTD), _U64(spec.CODEC_NONE))
+    bodies, body_lengths, key_lengths = stored, stored_lengths, None
+    if keys is not None:
+        key_lengths = np.fromiter(map(len, keys), _U64, num_records)
+        bodies, body_lengths = list(map(add, stored, keys)), stored_lengths + key_lengths
+        stored_hashes = np.fromiter(map(hash64, bodies), _U64, num_records)
 
     columns = min(num_bins, num_records)
     bins = (first_sequence + np.arange(columns)) % num_bins
     steps = _U64(alignment)
-    footprints = (stored_lengths + _U64(spec.FRAME_HEADER_BYTES) + steps - _U64(1)) // steps * steps
+    footprints = (body_lengths + _U64(spec.FRAME_HEADER_BYTES) + steps - _U64(1)) // steps * steps
     offsets, column_sums = _offsets(footprints, columns, ends[bins])
     row_bins = np.tile(bins, -(-num_records // columns))[:num_records]
     headers = pack_headers(
@@ -97,12 +108,13 @@ def frame_chunk(
         stored_lengths=stored_lengths,
         raw_lengths=raw_lengths,
         codecs=codecs,
+        key_lengths=0 if key_lengths is None else key_lengths,
     )
     locs = row_bins.astype(_U64) << _U64(spec.BIN_SHIFT) | offsets >> _U64(3)
-    paddings = footprints - stored_lengths - _U64(spec.FRAME_HEADER_BYTES)
+    paddings = footprints - body_lengths - _U64(spec.FRAME_HEADER_BYTES)
     writes = [
         (int(bins[column]), int(offsets[column]), pieces)
-        for column, pieces in enumerate(_pieces(stored, headers, paddings, columns))
+        for column, pieces in enumerate(_pieces(bodies, headers, paddings, columns))
     ]
     new_ends = ends.copy()
     new_ends[bins] += column_sums
@@ -111,6 +123,7 @@ def frame_chunk(
         ends=new_ends,
         entries=make_entries(locs, stored_lengths, raw_lengths),
         raw_hashes=raw_hashes,
+        key_lengths=key_lengths,
         stored_bytes=int(stored_lengths.sum()),
         raw_bytes=int(raw_lengths.sum()),
         max_raw_bytes=int(raw_lengths.max()),

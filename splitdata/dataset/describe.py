@@ -35,6 +35,7 @@ class SegmentDescription:
     raw_bytes: int
     stored_bytes: int
     disk_bytes: int
+    num_keys: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class DatasetDescription:
         stored_bytes: Of all records as they are stored: less, if they are compressed.
         disk_bytes: Of all files, with headers and index.
         max_record_bytes: The largest record; None where the index does not say.
+        num_keys: Records that have a key.
         metadata: What the writers stored with it.
         segments: In the order of positions.
         unlisted_segments: Folders of writers that are at work, or were killed before a commit.
@@ -72,6 +74,7 @@ class DatasetDescription:
     stored_bytes: int
     disk_bytes: int
     max_record_bytes: int | None
+    num_keys: int
     metadata: dict[str, Any]
     segments: tuple[SegmentDescription, ...]
     unlisted_segments: tuple[str, ...]
@@ -111,6 +114,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         disk_bytes=sum(segment.disk_bytes for segment in segments)
         + _size(directory.paths.manifest(manifest.generation)),
         max_record_bytes=_largest(directory, manifest.segments),
+        num_keys=sum(segment.num_keys for segment in segments),
         metadata=manifest.metadata,
         segments=segments,
         unlisted_segments=tuple(one for one in directory.segment_ids() if one not in listed),
@@ -132,6 +136,7 @@ def _describe_seed(directory: SeedDirectory) -> DatasetDescription:
         fingerprint=directory.fingerprint,
         num_records=directory.num_records,
         num_segments=0,
+        num_keys=0,
         num_bins=len(sizes),
         raw_bytes=raw_bytes,
         stored_bytes=raw_bytes,
@@ -154,7 +159,8 @@ def _describe_segment(paths: SegmentPaths, info: SegmentInfo) -> SegmentDescript
         is_sealed=info.is_sealed,
         raw_bytes=info.raw_bytes,
         stored_bytes=info.stored_bytes,
-        disk_bytes=bins + _size(paths.index),
+        disk_bytes=bins + sum(map(_size, (paths.index, paths.keys, paths.open_keys))),
+        num_keys=info.num_keys,
     )
 
 

@@ -161,9 +161,13 @@ class DatasetDirectory:
         try:
             if descriptor >= 0 and not files.lock(descriptor):
                 return False
-            for name in files.list_names(segment.folder):
-                if segment.is_own_name(name):
-                    files.remove(os.path.join(segment.folder, name))
+            try:
+                names = list(filter(segment.is_own_name, files.list_names(segment.folder)))
+            except FileNotFoundError:
+                return True
+            # The index, which holds the lock, goes last: without it the bins would look like a lost segment.
+            for name in sorted(names, key=lambda name: name == spec.INDEX_NAME):
+                files.remove(os.path.join(segment.folder, name))
             files.remove_directory(segment.folder)
         finally:
             if descriptor >= 0:

@@ -24,6 +24,7 @@ from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.frames import footprint
 from splitdata.format.manifest import encode_metadata
+from splitdata.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +87,40 @@ def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], 
 def _fold(
     directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
+    locks = _locked(directory, run)
+    if locks is None:
+        return False
+    try:
+        return _fold_locked(directory, manifest, run, segment_id, durable=durable)
+    finally:
+        for descriptor in locks:
+            files.close(descriptor)
+
+
+def _locked(directory: DatasetDirectory, run: tuple[SegmentInfo, ...]) -> list[int] | None:
+    """Take the locks of all segments, None if a writer still has one.
+
+    A writer holds its own until it has seen its last commit in the newest manifest: were its
+    segment folded before, it would find it nowhere, and commit it again.
+    """
+    taken: list[int] = []
+    for info in run:
+        try:
+            taken.append(files.open_existing(directory.paths.segment(info.id).index, writable=True))
+        except OSError:
+            break
+        if not files.lock(taken[-1]):
+            break
+    else:
+        return taken
+    for descriptor in taken:
+        files.close(descriptor)
+    return None
+
+
+def _fold_locked(
+    directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+) -> bool:
     headers = [directory.index_header(info.id) for info in run]
     target = SegmentWriter(
         directory.paths,
@@ -93,6 +128,7 @@ def _fold(
         num_bins=1,
         alignment=max((header.alignment for header in headers if header), default=spec.FRAME_UNIT),
         metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
+        has_unique_keys=False,
     )
     is_done = False
     try:
@@ -113,8 +149,8 @@ def _fold(
 
 def _copy(directory: DatasetDirectory, info: SegmentInfo, first_position: int, target: SegmentWriter) -> None:
     """Append every record of a segment to another as it is stored, each verified."""
-    files = SegmentFiles(directory.paths.segment(info.id), info, first_position, FilePool("pread"))
-    reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    source = SegmentFiles(directory.paths.segment(info.id), info, first_position, FilePool("pread"))
+    reader = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     for sequence in range(info.num_records):
         place = reader.locate(sequence)
         target.append_stored(place.header, _body(place), reader.check(sequence))

@@ -131,6 +131,7 @@ def write_large(
     sequence: int,
     salt: int,
     compressor: Compressor | None,
+    key: bytes = b"",
 ) -> WrittenRecord:
     """Write one large record as a frame at a byte of a bin."""
     raw = _Tap(source.blocks())
@@ -153,15 +154,16 @@ def write_large(
         block_hashes += hash64(block).to_bytes(8, "little")
         stored_length += len(block)
         end += len(block)
-    tail = bytes(padding_of(stored_length)) + block_hashes
+    tail = bytes(padding_of(stored_length)) + block_hashes + key
     bins.write(bin_index, [tail], end)
     header = FrameHeader(
         sequence=sequence,
         stored_length=stored_length,
         raw_length=raw.length,
-        payload_hash=hash64(bytes(block_hashes)),
+        payload_hash=hash64(bytes(block_hashes) + key),
         kind=spec.KIND_LARGE,
         codec=spec.CODEC_ZSTD if is_compressed else spec.CODEC_NONE,
+        key_length=len(key),
     )
     bins.write(bin_index, [header.pack(salt, offset)], offset)
     return WrittenRecord(header, raw.hash, end + len(tail))

@@ -29,6 +29,7 @@ __all__ = ["MappedBins", "UsualFrames"]
 
 # Up to here records of one size are copied twice, by numpy, which is faster than a slice for each.
 _SMALL_RECORD_BYTES: Final = 2048
+_KEY_SHIFT: Final = 48
 
 
 class MappedBins:
@@ -73,15 +74,19 @@ class MappedBins:
         # Header and small payload in one go: what such a copy waits for is memory, not bytes.
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
-        # Neither kind nor codec nor key beside the number, the lengths of the entry, and only one length.
+        # Neither kind nor codec beside the number, the lengths of the entry, and only one length.
+        difference = headers[:, 2] ^ sequences.view(np.uint64)
+        key_lengths = (difference >> np.uint64(_KEY_SHIFT)).astype(np.int64) if difference.any() else None
+        if key_lengths is not None and (stops + key_lengths > self._lengths[bins]).any():
+            return None
         if not (
-            (headers[:, 2] == sequences.view(np.uint64)).all()
+            (key_lengths is None or not (difference << np.uint64(64 - _KEY_SHIFT)).any())
             and (headers[:, 3] == pairs[:, 1]).all()
             and (quarters[:, 2] == quarters[:, 3]).all()
         ):
             return None
         cells = _as_cells(frames[:, spec.FRAME_HEADER_BYTES :]) if small else None
-        return UsualFrames(self, bins, starts, stops, words, headers[:, 1], size, cells)
+        return UsualFrames(self, bins, starts, stops, words, headers[:, 1], size, cells, key_lengths)
 
     def rows_at(self, words: NDArray[np.int64], length: int) -> NDArray[np.void]:
         """Return copies of `length` bytes from each place on; whether they are ours is for the caller to know."""
@@ -92,7 +97,7 @@ class MappedBins:
 
 @dataclass(frozen=True, slots=True)
 class UsualFrames:
-    """Frames of uncompressed records without a key, whose headers were found to be right.
+    """Frames of uncompressed records, whose headers were found to be right.
 
     Attributes:
         bins, starts, stops: Bin of each, and where in its map the payload begins and ends.
@@ -100,6 +105,7 @@ class UsualFrames:
         hashes: Of the payloads, as the headers say.
         size: The length of each record, None if they differ.
         cells: The payloads, where they are of one size and small.
+        key_lengths: Of the key behind each payload, None where no record has one.
     """
 
     mapped: MappedBins
@@ -110,6 +116,7 @@ class UsualFrames:
     hashes: NDArray[np.uint64]
     size: int | None
     cells: NDArray[np.void] | None
+    key_lengths: NDArray[np.int64] | None
 
     def rows(self, *, verify: bool) -> NDArray[np.uint8] | None:
         """Return the records as rows, uint8[records, size]; None if they differ in size, or one is damaged."""
@@ -118,13 +125,18 @@ class UsualFrames:
             if not self.size:
                 return None
             cells = self.mapped.rows_at(self.words + spec.FRAME_HEADER_BYTES // spec.FRAME_UNIT, self.size)
-        if verify and not self._are_intact(cells.tolist()):
+        if verify and not self._are_intact(cells.tolist() if self.key_lengths is None else self._bodies()):
             return None
         return cells.view(np.uint8).reshape(len(cells), -1)
 
     def payloads(self, *, verify: bool) -> list[bytes] | None:
         """Return the records; None if one is damaged."""
         payloads: list[bytes]
+        if self.key_lengths is not None and verify:
+            bodies = self._bodies()
+            sizes = (self.stops - self.starts).tolist()
+            is_intact = self._are_intact(bodies)
+            return [body[:size] for body, size in zip(bodies, sizes, strict=True)] if is_intact else None
         if self.cells is not None:
             payloads = self.cells.tolist()
         else:
@@ -132,6 +144,13 @@ class UsualFrames:
             places = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
             payloads = [maps[number][start:stop] for number, start, stop in places]
         return payloads if not verify or self._are_intact(payloads) else None
+
+    def _bodies(self) -> list[bytes]:
+        """Return each payload with the key behind it, which are hashed together."""
+        ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
+        maps = self.mapped.maps
+        places = zip(self.bins.tolist(), self.starts.tolist(), ends.tolist(), strict=True)
+        return [maps[number][start:end] for number, start, end in places]
 
     def _are_intact(self, payloads: list[bytes]) -> bool:
         found = np.fromiter(map(hash64, payloads), np.uint64, len(payloads))

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 
 from splitdata.dataset.positions import checked_position, checked_positions
+from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
 from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.dataset.walk import walk_bins, walk_bins_shuffled, walk_in_order
-from splitdata.errors import ClosedError, ManifestError
+from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.order.permutation import derive_key
@@ -211,6 +212,44 @@ class SplitDataLoader:
         positions = checked_positions(indices, self._num_records)
         for segment, sequences, _ in self._snapshot.by_segment(positions):
             segment.prefetch(sequences)
+
+    # -- keys --------------------------------------------------------------------------------
+
+    def key(self, index: int) -> str | None:
+        """Return the key of a record, None if it has none. Verified, for which the record is read.
+
+        Raises:
+            IndexError: If the position is out of range.
+            FormatError: If the record is damaged.
+        """
+        segment, sequence = self._find(index)
+        try:
+            return segment.key(sequence).decode() or None
+        except UnicodeDecodeError as error:
+            raise FormatError(f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}") from None
+
+    def find(self, key: str) -> int:
+        """Return the position of the record with a key; of several runs that wrote it, the newest.
+
+        Costs O(log n) for each segment with keys; no more than a block of keys is read, and the
+        record itself, which proves the answer.
+
+        Raises:
+            KeyError: If no record has the key.
+            FormatError: If a table of keys is damaged, so that nothing can be said; all records and
+                their keys stay readable by position.
+            CorruptRecordError: If the record that seems to have the key is damaged.
+        """
+        self._check_open()
+        position = self._snapshot.find_key(encode_key(key))
+        if position is None:
+            raise KeyError(key)
+        return position
+
+    def has_key(self, key: str) -> bool:
+        """Say whether a record has a key; as `find`, without the KeyError."""
+        self._check_open()
+        return self._snapshot.find_key(encode_key(key)) is not None
 
     # -- walking -----------------------------------------------------------------------------
 

@@ -102,6 +102,19 @@ class RecordReader:
             return blocks[start - first * spec.BLOCK_BYTES : stop - first * spec.BLOCK_BYTES]
         return b"".join(_cut(self._large_pieces(place), start, stop))
 
+    def key(self, sequence: int) -> bytes:
+        """Return the key of a record as it is stored, proven like the record; empty if it has none."""
+        place = self.locate(sequence)
+        header = place.header
+        if not header.key_length:
+            return b""
+        if header.kind == spec.KIND_LARGE:
+            return self._table(place)[-header.key_length :]
+        stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
+        if self._verify and hash64(stored) != header.payload_hash:
+            self._raise_checksum(place)
+        return bytes(stored[header.stored_length :])
+
     def check(self, sequence: int, *, with_header_check: bool = True) -> int:
         """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes."""
         place = self.locate(sequence)
@@ -189,10 +202,7 @@ class RecordReader:
     def _stored_blocks(self, place: Located, first: int, stop: int) -> Iterator[bytes]:
         """Yield stored blocks, each held against the table, which is held against the header."""
         header = place.header
-        table_bytes = 8 * num_blocks(header.stored_length)
-        table = place.source.read(place.offset + header.table_offset, table_bytes + header.key_length)
-        if self._verify and hash64(table) != header.payload_hash:
-            self._raise_corrupt(place.sequence, "has a damaged table of block hashes", place.bin_index, place.offset)
+        table = self._table(place)
         for block in range(first, stop):
             start = block * spec.BLOCK_BYTES
             length = min(spec.BLOCK_BYTES, header.stored_length - start)
@@ -201,6 +211,15 @@ class RecordReader:
                 text = f"is damaged in block {block}, its bytes {start} to {start + length}"
                 self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
             yield data
+
+    def _table(self, place: Located) -> bytes:
+        """Return the block hashes of a large record and its key behind them, held against the header."""
+        header = place.header
+        length = 8 * num_blocks(header.stored_length) + header.key_length
+        table = place.source.read(place.offset + header.table_offset, length)
+        if self._verify and hash64(table) != header.payload_hash:
+            self._raise_corrupt(place.sequence, "has a damaged table of block hashes", place.bin_index, place.offset)
+        return table
 
     # -- saying what is wrong ----------------------------------------------------------------
 

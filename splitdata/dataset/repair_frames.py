@@ -288,9 +288,11 @@ class FrameSearch:
             end = self.end_of(sequence - step) if sequence >= step else self.start_of_bin(bin_index)
             if end is None:
                 continue
-            for header_bytes in (spec.FRAME_HEADER_BYTES, spec.LARGE_FRAME_HEADER_BYTES):
-                if self._try_place(sequence, bin_index, source, aligned_start(end, header_bytes, self._alignment)):
-                    break
+            # Where an ordinary frame begins, and from there where a large one does, as the writer lays them out.
+            ordinary = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+            large = aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+            if not self._try_place(sequence, bin_index, source, ordinary):
+                self._try_place(sequence, bin_index, source, large)
 
     def _try_metadata(self, source: MappedSource | PreadSource) -> None:
         """Look for the copy of the metadata where it must be, were its word 0 damaged."""

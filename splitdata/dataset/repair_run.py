@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.finding import Finding
+from splitdata.dataset.key_rebuild import keys_are_intact, rebuild_keys
 from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
 from splitdata.dataset.repair_frames import PROVEN
 from splitdata.dataset.repair_index import SegmentMender
 from splitdata.dataset.repair_manifest import look_at_manifests, old_dataset_id
 from splitdata.dataset.repair_order import committed_segments
 from splitdata.dataset.repair_segment import SegmentOnDisk
+from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.errors import DatasetNotFoundError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, decode_metadata
@@ -137,6 +139,7 @@ class RepairRun:
         elif tail.tally.num_records:
             self._tails.append(tail)
         self._mend_files(segment, info, position, search, is_new=is_new or is_adopted)
+        info = self._mend_keys(segment, info, position)
         if is_new:
             self._add_metadata(search)
         if not tail.tally.num_records or is_adopted:
@@ -159,6 +162,23 @@ class RepairRun:
             if mender.actions or is_new:
                 mender.apply(is_new=is_new)
             remove_scratch(segment.paths.index_scratch)
+
+    def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int) -> SegmentInfo:
+        """Make the keys of a segment again where they are damaged, or where no manifest tells of them."""
+        files_of_segment = SegmentFiles(segment.paths, info, position, FilePool("pread"))
+        intact = self._manifests.intact
+        is_listed = intact is not None and info in intact.segments
+        if is_listed and keys_are_intact(files_of_segment):
+            return info
+        if self._dry_run:
+            # What another segment has can be read only by its new index.
+            if is_listed:
+                self.actions.append(f"{segment.paths.keys}: made again from the keys in the bins")
+            return info
+        mended = rebuild_keys(files_of_segment)
+        if mended.num_keys:
+            self.actions.append(f"{segment.paths.keys}: made again from the {mended.num_keys} keys in the bins")
+        return info if is_listed else mended
 
     # -- what no manifest lists ----------------------------------------------------------------
 
@@ -231,6 +251,7 @@ class RepairRun:
             self.num_adopted += count
             self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
             self._mend_files(segment, info, position, search, is_new=True)
+            info = self._mend_keys(segment, info, position)
             self._add_metadata(search)
         finally:
             search.close()

@@ -3,7 +3,7 @@
     reader ── shared lock ──> manifest.0000000040.json       for as long as it has that snapshot open
     writer, after a commit ─> each manifest behind the newest 8 ── exclusive lock? ── no ──> stays, and
                                     | yes                                        so do its segments
-                                removed, then the segments in it that no manifest lists any more
+                                removed, and the segments in it that no other manifest lists
 
 So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and
 no clock decides when it ends. Folders of writers at work, or killed, are in no manifest and are
@@ -20,7 +20,6 @@ from splitdata.storage import files
 
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
-    from splitdata.format.manifest import Manifest
 
 __all__ = ["Pin", "remove_superseded"]
 
@@ -60,45 +59,48 @@ def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = 
         current: The newest generation.
         keep: How many of the newest manifests stay in any case.
     """
-    unlisted: set[str] = set()
     for generation in directory.generations():
         if generation <= current - keep:
-            manifest = _remove_manifest(directory, generation)
-            unlisted |= {segment.id for segment in manifest.segments} if manifest else set()
-    # The newest one lists most of them still; the older ones are read only where it does not.
-    for generation in reversed(directory.generations()):
-        if not unlisted:
-            return
-        # One that has gone meanwhile, by another writer's hand, lists nothing any more.
-        with suppress(FileNotFoundError):
-            unlisted -= {segment.id for segment in directory.read(generation).segments}
-    failures = []
-    for segment_id in unlisted:
-        try:
-            directory.remove_segment(segment_id)
-        except (OSError, FormatError) as error:
-            # Somebody's own file in there, say: that segment stays, the others still go.
-            failures.append(error)
-    if failures:
-        raise failures[0]
+            _remove_generation(directory, generation)
 
 
-def _remove_manifest(directory: DatasetDirectory, generation: int) -> Manifest | None:
-    """Remove one manifest unless a reader has pinned it; returns what it listed, None if it stays."""
+def _remove_generation(directory: DatasetDirectory, generation: int) -> None:
+    """Remove one manifest, and before it the segments that only it lists, unless a reader has pinned it.
+
+    In this order: a kill in between leaves an old manifest, with which the next commit goes on, and
+    no segment that nothing speaks of any more.
+    """
     path = directory.paths.manifest(generation)
     try:
         descriptor = files.open_existing(path, writable=True)
     except FileNotFoundError:
-        return None
+        return
     try:
-        if not files.lock(descriptor):
-            return None
-        try:
-            manifest = directory.read(generation)
-        except FormatError:
-            # What a damaged manifest lists is for repair to find out.
-            return None
-        files.remove(path)
-        return manifest
+        if not files.lock(descriptor) or not files.has_name(descriptor):
+            return
+        superseded = _listed_nowhere_else(directory, generation)
+        if superseded is None:
+            return
+        # A list, so that the others go where one cannot; then the manifest stays, as it speaks of that one.
+        if all([directory.remove_segment(segment_id) for segment_id in superseded]):
+            files.remove(path)
     finally:
         files.close(descriptor)
+
+
+def _listed_nowhere_else(directory: DatasetDirectory, generation: int) -> set[str] | None:
+    """Return the segments of one manifest that no other one lists, None if one of them cannot be read."""
+    try:
+        listed = {segment.id for segment in directory.read(generation).segments}
+        # The newest one lists most of them still; the older ones are read only where it does not.
+        for other in reversed(directory.generations()):
+            if not listed:
+                break
+            if other != generation:
+                # One that has gone meanwhile, by another writer's hand, lists nothing any more.
+                with suppress(FileNotFoundError):
+                    listed -= {segment.id for segment in directory.read(other).segments}
+    except FormatError:
+        # What a damaged manifest lists is for repair to find out.
+        return None
+    return listed

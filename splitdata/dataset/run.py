@@ -110,16 +110,16 @@ class WriteRun:
             manifest = self._directory.newest_or_none()
         return dict(manifest.metadata) if manifest else {}
 
-    def append(self, records: list[bytes]) -> None:
-        """Append ordinary records."""
+    def append(self, records: list[bytes], keys: list[bytes] | None = None) -> None:
+        """Append ordinary records, with the key of each, empty for none, if any has one."""
         if records:
             # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
             size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
-            self._open_segment(size).append(records, self._compressor)
+            self._open_segment(size).append(records, self._compressor, keys)
 
-    def append_large(self, source: LargeSource) -> None:
+    def append_large(self, source: LargeSource, key: bytes) -> None:
         """Append one record of 16 MiB or more."""
-        self._open_segment(source.length).append_large(source, self._compressor)
+        self._open_segment(source.length).append_large(source, self._compressor, key)
 
     def commit(self, *, seal: bool, metadata: dict[str, Any] | None = None) -> range:
         """Put all that was appended into the manifest; returns its positions.
@@ -154,6 +154,8 @@ class WriteRun:
 
     def fold(self) -> None:
         """Fold small segments, of this run and others; what fails here has changed nothing."""
+        # Its lock is let go: nothing more is written to it.
+        self.close()
         try:
             fold_small_segments(
                 self._directory,
@@ -225,7 +227,9 @@ class WriteRun:
             return None
         return find_open_segment(self._directory, bins=self._options.bins, alignment=self._options.alignment)
 
-    def _new_segment(self, num_bins: int, resumed: ResumedSegment | None = None) -> SegmentWriter:
+    def _new_segment(
+        self, num_bins: int, resumed: ResumedSegment | None = None, *, first_number: int = 0
+    ) -> SegmentWriter:
         number = self._next_segment()
         segment = SegmentWriter(
             self._directory.paths,
@@ -234,6 +238,7 @@ class WriteRun:
             alignment=self._options.alignment,
             metadata=self._options.metadata_bytes,
             resumed=resumed,
+            first_number=first_number,
         )
         return segment
 
@@ -247,7 +252,7 @@ class WriteRun:
         old = self._segment
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
-        new = self._new_segment(old.num_bins)
+        new = self._new_segment(old.num_bins, first_number=self._num_before + old.committed.num_records)
         try:
             move_pending(old, new)
             old.unseal()

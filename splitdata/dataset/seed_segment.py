@@ -41,6 +41,8 @@ class SeedSegment:
 
     # A range is read in the order of the disk anyway.
     stretch = 1
+    # The layout has none.
+    num_keys = 0
 
     def __init__(self, files: SeedFiles) -> None:
         self.files = files
@@ -139,6 +141,16 @@ class SeedSegment:
             position=sequence,
             bin_index=bin_number,
         )
+
+    def key(self, sequence: int) -> bytes:
+        """Return the empty key of a record that has none; raises as reading the record does."""
+        self.view(sequence)
+        return b""
+
+    def find_key(self, key: bytes) -> int | None:
+        """Return None: no record has a key."""
+        del key
+        return None
 
     # -- lengths and bins --------------------------------------------------------------------
 

@@ -59,6 +59,10 @@ class Segment(Protocol):
         """How many records there are."""
 
     @property
+    def num_keys(self) -> int:
+        """How many of them have a key."""
+
+    @property
     def mean_bytes(self) -> int:
         """About how many bytes a record takes."""
 
@@ -86,6 +90,12 @@ class Segment(Protocol):
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end."""
+
+    def key(self, sequence: int) -> bytes:
+        """Return the key of one record, empty if it has none."""
+
+    def find_key(self, key: bytes) -> int | None:
+        """Return the sequence number of the record with a key, None if none has it."""
 
     def length(self, sequence: int) -> int:
         """Return the length of one record."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
+from splitdata.dataset.key_table import open_key_table
 from splitdata.dataset.mapped_bins import MappedBins
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.key_table import KeyTable
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.paths import SegmentPaths
     from splitdata.storage.source import IoMode, PreadSource
@@ -40,6 +42,9 @@ __all__ = ["FileOwner", "FilePool", "SegmentFiles"]
 
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+# Instead of the number of a bin.
+_KEYS: Final = -1
 
 # Up to this many entries are read to get at one: 256 bytes.
 _MAX_READ_STRIDE: Final = 16
@@ -51,7 +56,7 @@ class FileOwner(Protocol):
     """Whose files a pool opens."""
 
     def drop(self, bin_index: int | None, /) -> None:
-        """Let go of a bin, or of the index."""
+        """Let go of a bin, of the index (None), or of another file."""
 
 
 class FilePool:
@@ -71,7 +76,7 @@ class FilePool:
         self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
 
     def open(self, path: str, owner: FileOwner, bin_index: int | None) -> MappedSource | PreadSource:
-        """Open a bin, or the index, of `owner`, which is told when it is to let go of it."""
+        """Open a bin, the index or the keys of `owner`, which is told when it is to let go of it."""
         while len(self._open) >= self.limit:
             self._drop_oldest()
         try:
@@ -124,6 +129,8 @@ class SegmentFiles:
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
+        self._keys: KeyTable | None = None
+        self._has_real_folders = False
         self._mapped_bins: MappedBins | None = None
 
     @property
@@ -142,7 +149,16 @@ class SegmentFiles:
             source = self._open_index()
         return source
 
+    def _refuse_links(self) -> None:
+        """Raise if a folder on the way to the files is a link; only the dataset itself may be one."""
+        if not self._has_real_folders:
+            for folder in (os.path.dirname(self.paths.folder), self.paths.folder):
+                if os.path.islink(folder):
+                    raise FormatError(f"{folder} is a symbolic link; none is followed inside a dataset", path=folder)
+            self._has_real_folders = True
+
     def _open_index(self) -> MappedSource | PreadSource:
+        self._refuse_links()
         path = self.paths.index
         try:
             source = self._pool.open(path, self, None)
@@ -181,6 +197,19 @@ class SegmentFiles:
             source = self._open_bin(bin_index)
         return source
 
+    def keys(self) -> KeyTable:
+        """Return the open table of keys; the segment has some.
+
+        Raises:
+            FormatError: If it is missing or damaged; no record is affected.
+        """
+        table = self._keys
+        if table is None:
+            self._refuse_links()
+            table = open_key_table(self.paths, self.info, lambda path: self._pool.open(path, self, _KEYS))
+            self._keys = table
+        return table
+
     def mapped_bins(self) -> MappedBins | None:
         """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""
         mapped = self._mapped_bins
@@ -193,6 +222,7 @@ class SegmentFiles:
         return bin_salt(self.info.id, bin_index)
 
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
+        self._refuse_links()
         path = self.paths.bin(bin_index)
         try:
             source = self._pool.open(path, self, bin_index)
@@ -231,7 +261,10 @@ class SegmentFiles:
         )
 
     def drop(self, bin_index: int | None) -> None:
-        """Let go of a bin, or of the index; it is opened again when it is used."""
+        """Let go of a bin, the index or the keys; what is used again is opened again."""
+        if bin_index == _KEYS:
+            self._keys = None
+            return
         if bin_index is None:
             self.entry_words = None
             self._index = None
@@ -279,7 +312,7 @@ class SegmentFiles:
     @property
     def dataset_folder(self) -> str:
         """The dataset's directory, for messages."""
-        return os.path.dirname(os.path.dirname(self.paths.folder))
+        return self.paths.dataset_folder
 
 
 def _intact(path: str, unpack: Callable[[], _Header]) -> _Header | None:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.key_table import raise_keys_error
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.segment import BinTable
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,9 @@ __all__ = ["SegmentReader"]
 _SHIFT: Final = spec.BIN_SHIFT
 _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
+# Word 2 without the length of the key: kind and codec must be 0.
+_KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
+_KEY_SHIFT: Final = 48
 # Of a batch this many records are asked after; each question is a system call, a tenth of what a batch costs.
 _RESIDENCE_SAMPLES: Final = 2
 # While batches are cold: to be surer that they no longer are.
@@ -66,6 +71,11 @@ class SegmentReader:
         return self.files.info.num_records
 
     @property
+    def num_keys(self) -> int:
+        """Records that have a key."""
+        return self.files.info.num_keys
+
+    @property
     def mean_bytes(self) -> int:
         """Mean raw length of a record."""
         return self.files.info.raw_bytes // max(1, self.files.info.num_records)
@@ -88,17 +98,46 @@ class SegmentReader:
             lengths = entries[2 * sequence + 1]  # type: ignore[index]
             word = place & _MASK
             words = files.words[place >> _SHIFT]
-            if words[word + 2] == sequence and words[word + 3] == lengths:  # type: ignore[index]
+            second = words[word + 2]  # type: ignore[index]
+            if words[word + 3] == lengths:  # type: ignore[index]
                 start = (word << 3) + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
                 stop = start + (lengths >> 32)
-                payload: bytes = files.maps[place >> _SHIFT][start:stop]
-                if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
-                    return payload
+                if second == sequence:
+                    payload: bytes = files.maps[place >> _SHIFT][start:stop]
+                    if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
+                        return payload
+                elif second & _KEYED_MASK == sequence:
+                    end = stop + (second >> _KEY_SHIFT)
+                    body: bytes = files.maps[place >> _SHIFT][start:end]
+                    # A slice ends with the file: what is cut off there would go unnoticed.
+                    if len(body) == end - start and hash64(body) == words[word + 1]:  # type: ignore[index]
+                        return body[: stop - start]
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
             pass
         return self.records.read(sequence)
+
+    def find_key(self, key: bytes) -> int | None:
+        """Return the sequence number of the newest record that has a key, None if none has.
+
+        Raises:
+            FormatError: If the table of keys is damaged: then nothing can be said.
+            CorruptRecordError: If the record that seems to have the key is damaged.
+        """
+        files = self.files
+        if not files.info.num_keys:
+            return None
+        table = files.keys()
+        try:
+            candidates = table.find(key_hash(key))
+        except FormatError as error:
+            raise_keys_error(files.paths, table.path, str(error))
+        for sequence in sorted(candidates, reverse=True):
+            # A table that was sealed later has keys that this snapshot does not show.
+            if sequence < files.info.num_records and self.records.key(sequence) == key:
+                return sequence
+        return None
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
@@ -156,12 +195,21 @@ class SegmentReader:
         stops = starts + entries["raw"]
         source = memoryview(data) if as_views else data
         payloads = [source[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
+        bodies: Sequence[bytes | memoryview] = payloads
+        key_lengths = (frame_sequences >> np.uint64(_KEY_SHIFT)).astype(np.int64)
+        if key_lengths.any():
+            frame_sequences &= np.uint64(_KEYED_MASK)
+            stops += key_lengths
+            views = memoryview(data)
+            bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
         usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
+        # A slice ends with the file: what is cut off there would go unnoticed.
+        usual &= stops <= len(data)
         if self._verify:
-            usual &= np.fromiter(map(hash64, payloads), np.uint64, len(payloads)) == hashes
+            usual &= np.fromiter(map(hash64, bodies), np.uint64, len(bodies)) == hashes
         else:
-            usual &= (stops <= len(data)) & (entries["stored"] == entries["raw"])
+            usual &= entries["stored"] == entries["raw"]
         for number in np.flatnonzero(~usual).tolist():
             sequence = int(sequences[number])
             payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
@@ -187,6 +235,10 @@ class SegmentReader:
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end."""
         return self.records.read_range(sequence, start, stop)
+
+    def key(self, sequence: int) -> bytes:
+        """Return the key of one record, empty if it has none."""
+        return self.records.key(sequence)
 
     def length(self, sequence: int) -> int:
         """Return the raw length of one record."""

@@ -3,6 +3,7 @@
     append(records) ──> chunk.py ──> bins        entries ──> index, behind the last one
     sync()          bins, then index header and index, then the folders
     seal()          tables behind the entries, header "sealed"
+    keys            key_ledger.py, in step with these
 
 What was appended counts only once a manifest lists it: the numbers up to there are `committed`.
 """
@@ -19,6 +20,7 @@ import numpy as np
 
 from splitdata.dataset.bin_files import BinFiles
 from splitdata.dataset.chunk import frame_chunk
+from splitdata.dataset.key_ledger import KeyLedger
 from splitdata.dataset.large_record import write_large
 from splitdata.dataset.resume import cut_off
 from splitdata.dataset.tally import Tally
@@ -26,8 +28,9 @@ from splitdata.errors import RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.digest import digest_of_hashes
-from splitdata.format.frames import FrameHeader, aligned_start, padding_of
+from splitdata.format.frames import FrameHeader, aligned_start, footprint, padding_of
 from splitdata.format.index import IndexHeader, IndexTables, make_entries
+from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
 
@@ -64,6 +67,8 @@ class SegmentWriter:
         alignment: int = spec.FRAME_UNIT,
         metadata: bytes = b"",
         resumed: ResumedSegment | None = None,
+        first_number: int = 0,
+        has_unique_keys: bool = True,
     ) -> None:
         """Make the segment's folder and index, and take its lock; or go on with one that a dead run has left.
 
@@ -75,6 +80,9 @@ class SegmentWriter:
             metadata: Copied into bin 0.
             resumed: The segment as it was last committed, which has this id, these bins and this
                 alignment. What lies behind that is cut off. The descriptor in it is closed with this.
+            first_number: Number of its first record in the writing run.
+            has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
+                newest record of a key is found.
         """
         self.id = segment_id
         self.num_bins = num_bins
@@ -91,6 +99,13 @@ class SegmentWriter:
         self._ends = np.full(num_bins, start, _U64)
         self._committed_ends = self._ends.copy()
         self._index = -1
+        self._keys = KeyLedger(
+            self._paths.open_keys,
+            self._paths.keys,
+            segment_id,
+            self.read_key if has_unique_keys else None,
+            first_number=first_number,
+        )
         self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
         if resumed is None:
             self._make(metadata)
@@ -118,10 +133,12 @@ class SegmentWriter:
             digest=tally.digest,
             raw_bytes=tally.raw_bytes,
             stored_bytes=tally.stored_bytes,
+            num_keys=self._keys.num_keys,
+            keys_bytes=self._keys.keys_bytes,
         )
 
-    def append(self, records: list[bytes], compressor: Compressor | None) -> None:
-        """Append ordinary records, each below 16 MiB."""
+    def append(self, records: list[bytes], compressor: Compressor | None, keys: list[bytes] | None = None) -> None:
+        """Append ordinary records, each below 16 MiB, with the key of each, empty for none, if any has one."""
         self._check_room(len(records))
         chunk = frame_chunk(
             records,
@@ -130,12 +147,15 @@ class SegmentWriter:
             ends=self._ends,
             alignment=self._alignment,
             compressor=compressor,
+            keys=keys,
         )
         self._check_bin_length(int(chunk.ends.max()))
         for bin_index, offset, pieces in chunk.writes:
             self._bins.write(bin_index, pieces, offset)
         self._append_entries(chunk.entries)
         self._ends = chunk.ends
+        if keys is not None and chunk.key_lengths is not None:
+            self._add_keys(keys, chunk.key_lengths)
         self.pending = self.pending.joined(
             Tally(
                 len(records),
@@ -146,7 +166,7 @@ class SegmentWriter:
             )
         )
 
-    def append_large(self, source: LargeSource, compressor: Compressor | None) -> None:
+    def append_large(self, source: LargeSource, compressor: Compressor | None, key: bytes = b"") -> None:
         """Append one record of 16 MiB or more."""
         self._check_room(1)
         sequence = self.num_records
@@ -160,8 +180,11 @@ class SegmentWriter:
             sequence=sequence,
             salt=int(self._salts[bin_index]),
             compressor=compressor,
+            key=key,
         )
         self._finish_frame(bin_index, offset, written.header, written.end, written.raw_hash)
+        if key:
+            self._add_key(key, sequence)
 
     def append_stored(self, header: FrameHeader, body: Iterable[bytes], raw_hash: int) -> None:
         """Append a record as another segment stores it.
@@ -181,6 +204,8 @@ class SegmentWriter:
             self._bins.write(bin_index, [piece], end)
             end += len(piece)
         self._finish_frame(bin_index, offset, own, end, raw_hash)
+        if own.key_length:
+            self._add_key(self.read_back(bin_index, own.key_length, end - own.key_length), own.sequence)
 
     def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all that was appended to the files, and to the medium if `durable`.
@@ -191,10 +216,14 @@ class SegmentWriter:
             first_position: Of the segment in the dataset.
             durable: Whether to wait for the medium.
             is_first_commit: Whether the dataset has no manifest yet.
+
+        Raises:
+            DuplicateKeyError: If two records have one key.
         """
         self._awaits_first_commit = is_first_commit
         if durable:
             self._bins.sync()
+        self._keys.sync(durable=durable)
         self._first_position = first_position
         files.write_at(self._index, self._header(self.tally).pack(), 0)
         if durable:
@@ -208,6 +237,7 @@ class SegmentWriter:
         self.committed = self.tally
         self.pending = Tally()
         self._committed_ends = self._ends.copy()
+        self._keys.mark_committed()
         if self._awaits_first_commit:
             self._awaits_first_commit = False
             # The manifest says it already: this only helps where it is deleted some day.
@@ -217,6 +247,7 @@ class SegmentWriter:
     def seal(self) -> None:
         """Write the tables; nothing can be appended afterwards."""
         self._is_sealed = True
+        self._keys.seal()
         entries_end = self._entry_offset(self.num_records)
         tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths())
         files.write_at(self._index, tables.pack(), entries_end)
@@ -224,12 +255,14 @@ class SegmentWriter:
     def unseal(self) -> None:
         """Take back a seal that no manifest lists yet; what `seal` wrote is cut off by `drop_pending`."""
         self._is_sealed = False
+        self._keys.unseal()
 
     def drop_pending(self) -> None:
         """Cut off what was appended since the last commit."""
         for bin_index in np.flatnonzero(self._ends != self._committed_ends).tolist():
             self._bins.truncate(bin_index, int(self._committed_ends[bin_index]))
         files.truncate(self._index, self._entry_offset(self.committed.num_records))
+        self._keys.drop_pending()
         self._ends = self._committed_ends.copy()
         self.pending = Tally()
 
@@ -243,9 +276,18 @@ class SegmentWriter:
         data = files.read_at(self._index, count * spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
         return np.frombuffer(data, "<u8").reshape(count, 2)
 
+    def read_key(self, sequence: int) -> bytes:
+        """Read the key of an appended record back; empty if it has none."""
+        entry = files.read_at(self._index, spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
+        place = int.from_bytes(entry[:8], "little")
+        bin_index, offset = place >> spec.BIN_SHIFT, (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        header = FrameHeader.unpack(self.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
+        return self.read_back(bin_index, header.key_length, offset + footprint(header) - header.key_length)
+
     def close(self) -> None:
         """Close all files; safe to call again."""
         self._bins.close()
+        self._keys.close()
         if self._index >= 0:
             files.close(self._index)
             self._index = -1
@@ -289,6 +331,7 @@ class SegmentWriter:
         self._ends[:num_existing] = resumed.ends
         self._committed_ends = self._ends.copy()
         try:
+            self._keys.take_over(info.num_keys, info.keys_bytes)
             self._bins.take_over(num_existing, changed=cut_off(self._paths, resumed))
             if metadata and not num_existing:
                 self._write_metadata(metadata)
@@ -319,6 +362,16 @@ class SegmentWriter:
         digest = digest_of_hashes(np.array([raw_hash], _U64))
         one = Tally(1, digest, header.stored_length, header.raw_length, header.raw_length)
         self.pending = self.pending.joined(one)
+
+    def _add_keys(self, keys: list[bytes], lengths: NDArray[np.uint64]) -> None:
+        """Tell the ledger of a chunk that is about to be counted."""
+        numbers = np.flatnonzero(lengths)
+        present = keys if len(numbers) == len(keys) else filter(None, keys)
+        hashes = np.fromiter(map(key_hash, present), _U64, len(numbers))
+        self._keys.add(hashes, (numbers + self.num_records).astype(np.uint32))
+
+    def _add_key(self, key: bytes, sequence: int) -> None:
+        self._keys.add(np.array([key_hash(key)], _U64), np.array([sequence], np.uint32))
 
     def _append_entries(self, entries: NDArray[np.void]) -> None:
         # `num_records` counts these only afterwards, so it tells where they belong.

@@ -208,6 +208,15 @@ class Snapshot:
         number = bisect_right(self.starts, position) - 1
         return self.segment(number), position - self.starts[number]
 
+    def find_key(self, key: bytes) -> int | None:
+        """Return the position of the newest record that has a key, None if none has."""
+        for number in reversed(range(self.num_segments)):
+            if self.segment(number).num_keys:
+                sequence = self.segment(number).find_key(key)
+                if sequence is not None:
+                    return self.starts[number] + sequence
+        return None
+
     def by_segment(self, positions: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64], Any]]:
         """Yield, for each segment touched, its reader, the sequence numbers, and where they stand in `positions`."""
         if self.num_segments == 1:

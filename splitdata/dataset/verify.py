@@ -2,6 +2,7 @@
 
 manifest ─> segments ─> index     header, tables, sums over the entries      verify_index.py
 bins      header; frames end to end, in parallel     verify_bin.py
+keys      every part against its checksum, and against the keys in the frames     verify_keys.py
 digest    of all raw records, against the manifest
 """
 
@@ -19,6 +20,7 @@ from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.snapshot import open_pinned
 from splitdata.dataset.verify_bin import BinCheck
 from splitdata.dataset.verify_index import check_index
+from splitdata.dataset.verify_keys import KeySum, check_keys
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
@@ -151,8 +153,11 @@ class _Verification:
                     self._report()
                 list(pool.map(BinCheck.finish, checks))
                 self.findings += findings + [finding for check in checks for finding in check.findings]
-                if not any(finding.num_records for finding in self.findings):
-                    self._check_digest(files, checks)
+                if any(finding.num_records for finding in self.findings):
+                    self.findings += check_keys(files, None)
+                    continue
+                self._check_digest(files, checks)
+                self.findings += check_keys(files, KeySum.of([check.keys for check in checks]))
         self._report()
 
     def _check_digest(self, files: SegmentFiles, checks: list[BinCheck]) -> None:

@@ -12,13 +12,15 @@ import numpy as np
 
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.record_reader import RecordReader
-from splitdata.errors import FormatError, TruncatedFileError
+from splitdata.dataset.verify_keys import KeySum
+from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
 from splitdata.format.codec import decompress
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
 from splitdata.format.frames import FrameHeader, footprint
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +35,7 @@ _RUN_BYTES: Final = 16 << 20
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
+_KEY_SHIFT: Final = 48
 _U64: Final = np.uint64
 
 
@@ -44,6 +47,7 @@ class BinCheck:
     Attributes:
         findings: What is wrong.
         digest: Of the raw records of this bin, as a share of the segment's (digest.py).
+        keys: Of the records of this bin that have one: how many, and a sum that ties each to its record.
         bytes_done: How far into the file everything was looked at.
     """
 
@@ -52,6 +56,7 @@ class BinCheck:
         info = files.info
         self.findings: list[Finding] = []
         self.digest = EMPTY_DIGEST
+        self.keys = KeySum()
         self.bytes_done = 0
         self.num_records = len(range(bin_index, info.num_records, info.num_bins))
         self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
@@ -152,39 +157,58 @@ class BinCheck:
     def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
         """Prove a run of ordinary frames with numpy; False if any is another kind, or wrong."""
         offsets = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
-        stops = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
         if self._end is None or not (entries["loc"] >> _U64(spec.BIN_SHIFT) == self._bin).all():
-            return False
-        gaps = offsets - np.concatenate([[self._end], stops[:-1]])
-        length = int(stops[-1]) - self._end
-        if (gaps < 0).any() or (gaps >= _MAX_ALIGNMENT).any() or length > _RUN_BYTES:
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
         base = self._end // 8 * 8
-        data = source.read(base, int(stops[-1]) - base)
-        if len(data) < int(stops[-1]) - base:
+        data = self._read_run(source, base, offsets, entries)
+        if data is None:
             return False
         words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
         sequences = (self._bin + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
         place = (offsets - base) // 8
         header = [words[place + number] for number in range(4)]
+        key_lengths = (header[2] >> _U64(_KEY_SHIFT)).astype(np.int64)
+        starts_of_keys = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
+        stops = starts_of_keys + key_lengths
+        gaps = offsets - np.concatenate([[self._end], stops[:-1]])
+        if (gaps < 0).any() or (gaps >= _MAX_ALIGNMENT).any() or int(stops[-1]) > base + len(data):
+            return False
         checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
         lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
-        is_zstd = header[2] == sequences | _U64(spec.CODEC_ZSTD << 40)
+        without_key = header[2] & _U64((1 << _KEY_SHIFT) - 1)
+        is_zstd = without_key == sequences | _U64(spec.CODEC_ZSTD << 40)
         proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
-        proven &= (header[2] == sequences) & (entries["stored"] == entries["raw"]) | is_zstd
+        proven &= (without_key == sequences) & (entries["stored"] == entries["raw"]) | is_zstd
         if (
             not proven.all()
             or _any_between(data, stops[:-1] - base, gaps[1:])
             or any(data[self._end - base : int(offsets[0]) - base])
         ):
             return False
-        hashes = self._payload_hashes(data, offsets - base, stops - base, header[1], entries, is_zstd)
+        hashes = self._payload_hashes(data, offsets - base, stops - base, header[1], entries, is_zstd, key_lengths)
         if hashes is None:
             return False
+        keyed = np.flatnonzero(key_lengths)
+        begins, ends = (starts_of_keys[keyed] - base).tolist(), (stops[keyed] - base).tolist()
+        keys = [data[start:stop] for start, stop in zip(begins, ends, strict=True)]
+        self.keys.add(np.fromiter(map(key_hash, keys), _U64, len(keys)), sequences[keyed])
         self._join(hashes)
         self._end = int(stops[-1])
         return True
+
+    def _read_run(
+        self, source: MappedSource | PreadSource, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
+    ) -> bytes | None:
+        """Return the bytes that hold a run of frames, None where they are not together, or cut off."""
+        stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])
+        # The last key, whose length only its frame tells; what follows is read in vain.
+        longest = spec.MAX_KEY_BYTES if self._files.info.num_keys else 0
+        is_inside = (base <= offsets) & (offsets + spec.FRAME_HEADER_BYTES <= stop)
+        if not is_inside.all() or stop > base + _RUN_BYTES:
+            return None
+        data = source.read(base, stop - base + longest)
+        return data if len(data) >= stop - base else None
 
     def _payload_hashes(
         self,
@@ -194,13 +218,18 @@ class BinCheck:
         expected: NDArray[np.uint64],
         entries: NDArray[np.void],
         is_zstd: NDArray[np.bool_],
+        key_lengths: NDArray[np.int64],
     ) -> NDArray[np.uint64] | None:
         """Return the hashes of the raw records, None if a payload is not what its hash says."""
         starts = (offsets + spec.FRAME_HEADER_BYTES).tolist()
-        payloads = [data[start:stop] for start, stop in zip(starts, stops.tolist(), strict=True)]
-        hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
+        bodies = [data[start:stop] for start, stop in zip(starts, stops.tolist(), strict=True)]
+        hashes = np.fromiter(map(hash64, bodies), _U64, len(bodies))
         if (hashes != expected).any():
             return None
+        payloads = bodies
+        if key_lengths.any():
+            payloads = [body[:length] for body, length in zip(bodies, entries["stored"].tolist(), strict=True)]
+            hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
         for number in np.flatnonzero(is_zstd).tolist():
             try:
                 raw = decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
@@ -219,9 +248,12 @@ class BinCheck:
                 self._check_gap(place.source, place.offset)
                 self._end = place.offset + footprint(place.header)
                 self._join(np.array([self._records.check(sequence)], _U64))
+                if place.header.key_length:
+                    hashes = np.array([key_hash(self._records.key(sequence))], _U64)
+                    self.keys.add(hashes, np.array([sequence], _U64))
             except TruncatedFileError as error:
                 cut_off.append(str(error))
-            except FormatError as error:
+            except (FormatError, RecordTooLargeError) as error:
                 self._end = None
                 self._add(str(error), self._position(ordinal), 1)
         if cut_off:

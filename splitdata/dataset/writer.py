@@ -13,9 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.large_record import LargeSource, checked_piece
+from splitdata.dataset.record_key import encode_key, encode_keys
 from splitdata.dataset.run import RunOptions, WriteRun
 from splitdata.dataset.target import ONE_BIN_BYTES
-from splitdata.errors import ClosedError
+from splitdata.errors import ClosedError, DuplicateKeyError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
 from splitdata.format.manifest import encode_metadata
@@ -115,6 +116,8 @@ class SplitWriter:
             identity=identity,
         )
         self._pending: list[bytes] = []
+        # As long as the list of records, or shorter: then what is missing has no key.
+        self._pending_keys: list[bytes] = []
         self._pending_bytes = 0
         self._failure: BaseException | None = None
         self._run = WriteRun(DatasetDirectory(path), options, Compressor(compression_level) if compression else None)
@@ -136,24 +139,33 @@ class SplitWriter:
         """The dataset's metadata as of this writer's last commit; before that what it adds to, {} if nothing."""
         return self._run.metadata
 
-    def write(self, record: BytesLike | ReadableFile) -> int:
+    def write(self, record: BytesLike | ReadableFile, key: str | None = None) -> int:
         """Take one record; returns its number in this run, from 0.
 
         Args:
             record: Any bytes-like object, or a binary file, whose rest becomes the record. `bytes`
                 are kept as they are until their chunk is written, anything else is copied; records
                 of 16 MiB and more are written at once, in blocks, and never copied whole.
+            key: By which `SplitDataLoader.find` leads to the record; UTF-8 of 1 to 65,535 bytes. No
+                other record of this run may have it, which the commit checks; one of an earlier run
+                may, and is then no longer found.
 
         Raises:
-            TypeError: If it is neither.
+            TypeError: If it is neither, or the key no text.
+            ValueError: If the key is empty, too long or not to be had as UTF-8.
             ClosedError: If the writer was closed, or has failed before.
         """
         self._check_usable()
+        encoded = b"" if key is None else encode_key(key)
         number = self.num_written
         taken = _taken(record)
         if isinstance(taken, LargeSource):
-            self._guarded(lambda: self._write_large(taken))
+            self._guarded(lambda: self._write_large(taken, encoded))
             return number
+        if encoded:
+            self._pad_keys()
+            self._pending_keys.append(encoded)
+            self._pending_bytes += len(encoded)
         self._pending.append(taken)
         # The header counts too, so that empty records fill a chunk as well.
         self._pending_bytes += len(taken) + spec.FRAME_HEADER_BYTES
@@ -161,14 +173,25 @@ class SplitWriter:
             self._guarded(self._flush)
         return number
 
-    def write_many(self, records: Iterable[BytesLike | ReadableFile]) -> int:
+    def write_many(
+        self, records: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None
+    ) -> int:
         """Take records from an iterable, the fast path; returns how many there were.
 
         An exception of the iterable passes through; the records before it count as written.
+
+        Args:
+            records: As `write` takes them.
+            keys: Of each record, in the same order; None where none has one.
+
+        Raises:
+            ValueError: If there are more records than keys, or fewer. Of lists nothing was taken then.
         """
         self._check_usable()
         before = self.num_written
-        if isinstance(records, (list, tuple)):
+        if keys is not None:
+            self._take_keyed(records, keys)
+        elif isinstance(records, (list, tuple)):
             for start in range(0, len(records), _BATCH_RECORDS):
                 self._take_batch(records[start : start + _BATCH_RECORDS])
         else:
@@ -177,19 +200,27 @@ class SplitWriter:
         self._check_usable()
         return self.num_written - before
 
-    def _take_batch(self, records: Sequence[BytesLike | ReadableFile]) -> None:
+    def _take_batch(self, records: Sequence[BytesLike | ReadableFile], keys: list[bytes] | None = None) -> None:
         """Take records that are in memory already: checked together, a third of the time of one by one."""
         if set(map(type, records)) == {bytes}:
             sizes = list(map(len, cast("Sequence[bytes]", records)))
             total = sum(sizes)
             if total <= self._chunk_bytes and max(sizes) < spec.LARGE_RECORD_BYTES:
                 self._check_usable()
+                if keys is not None:
+                    self._pad_keys()
+                    self._pending_keys += keys
+                    self._pending_bytes += sum(map(len, keys))
                 self._pending.extend(cast("Sequence[bytes]", records))
                 self._pending_bytes += total + len(records) * spec.FRAME_HEADER_BYTES
                 if self._pending_bytes >= self._chunk_bytes:
                     self._guarded(self._flush)
                 return
-        self._take_each(records)
+        if keys is None:
+            self._take_each(records)
+            return
+        for record, key in zip(records, keys, strict=True):
+            self.write(record, key.decode())
 
     def _take_each(self, records: Iterable[BytesLike | ReadableFile]) -> None:
         """Take records one by one, as they come: never more of them in memory than a chunk."""
@@ -210,6 +241,23 @@ class SplitWriter:
         finally:
             self._pending_bytes = size
 
+    def _take_keyed(self, records: Iterable[BytesLike | ReadableFile], keys: Iterable[str | None]) -> None:
+        """Take records with keys, lists of them a batch at a time."""
+        if not isinstance(records, (list, tuple)) or not isinstance(keys, (list, tuple)):
+            for record, key in zip(records, keys, strict=True):
+                self.write(record, key)
+            return
+        if len(records) != len(keys):
+            raise ValueError(f"write_many got {len(records)} records and {len(keys)} keys")
+        for start in range(0, len(records), _BATCH_RECORDS):
+            stop = start + _BATCH_RECORDS
+            encoded = encode_keys(keys[start:stop])
+            if encoded is None:
+                for record, key in zip(records[start:stop], keys[start:stop], strict=True):
+                    self.write(record, key)
+                continue
+            self._take_batch(records[start:stop], encoded)
+
     def commit(self, *, metadata: dict[str, Any] | None = None) -> range:
         """Make everything written so far part of the dataset; returns its new positions.
 
@@ -221,6 +269,8 @@ class SplitWriter:
         survive a loss of power. Costs a few milliseconds: commit by the second, not by the record.
 
         Raises:
+            DuplicateKeyError: If two records of this run have one key: nothing of this commit counts
+                then, and the writer is done.
             OSError: If the disk fails: nothing of this commit counts then, and the writer is done.
             ValueError, TypeError: If the metadata are no JSON, or more than 1 MiB of it.
         """
@@ -245,6 +295,11 @@ class SplitWriter:
             if self._failure is None:
                 self._guarded(lambda: self._commit(seal=True, metadata=metadata))
                 self._run.fold()
+        except DuplicateKeyError:
+            # The disk is well: leave nothing behind that stands in the way of another try.
+            with suppress(OSError):
+                self._run.undo()
+            raise
         finally:
             self._release()
 
@@ -289,15 +344,24 @@ class SplitWriter:
     # -- parts -------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        self._run.append(self._pending)
+        if self._pending_keys:
+            self._pad_keys()
+        self._run.append(self._pending, self._pending_keys or None)
         # The list itself stays: `write_many` holds it while an iterable that commits runs.
         self._pending.clear()
+        self._pending_keys.clear()
         self._pending_bytes = 0
         self._chunk_bytes = _chunk_bytes(self._run.num_bins)
 
-    def _write_large(self, source: LargeSource) -> None:
+    def _pad_keys(self) -> None:
+        """Make the list of keys as long as that of records, which have none at its end."""
+        missing = len(self._pending) - len(self._pending_keys)
+        if missing:
+            self._pending_keys += [b""] * missing
+
+    def _write_large(self, source: LargeSource, key: bytes) -> None:
         self._flush()
-        self._run.append_large(source)
+        self._run.append_large(source, key)
 
     def _commit(self, *, seal: bool, metadata: dict[str, Any] | None) -> range:
         self._flush()
@@ -323,6 +387,7 @@ class SplitWriter:
     def _release(self) -> None:
         self._is_closed = True
         self._pending.clear()
+        self._pending_keys.clear()
         self._run.close()
 
 

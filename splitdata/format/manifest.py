@@ -31,7 +31,12 @@ _MAX_INT: Final = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentInfo:
-    """One segment as the manifest lists it."""
+    """One segment as the manifest lists it.
+
+    Attributes:
+        num_keys: Records that have a key.
+        keys_bytes: Where the table of keys ends in its file; 0 where no record has a key.
+    """
 
     id: str
     num_records: int
@@ -40,6 +45,8 @@ class SegmentInfo:
     digest: int
     raw_bytes: int
     stored_bytes: int
+    num_keys: int = 0
+    keys_bytes: int = 0
 
     @property
     def num_bin_files(self) -> int:
@@ -48,6 +55,7 @@ class SegmentInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as it stands in the manifest."""
+        keys = {"keys": self.num_keys, "keys_bytes": self.keys_bytes} if self.num_keys else {}
         return {
             "id": self.id,
             "records": self.num_records,
@@ -56,6 +64,7 @@ class SegmentInfo:
             "digest": f"{self.digest:016x}",
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,
+            **keys,
         }
 
     @classmethod
@@ -71,6 +80,8 @@ class SegmentInfo:
             digest=int(digest, 16),
             raw_bytes=fields.integer("raw_bytes", _MAX_INT),
             stored_bytes=fields.integer("stored_bytes", _MAX_INT),
+            num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if "keys" in fields.value else 0,
+            keys_bytes=fields.integer("keys_bytes", _MAX_INT) if "keys_bytes" in fields.value else 0,
         )
         if info.num_bins < 1:
             raise ManifestError("a segment of the manifest has no bins")

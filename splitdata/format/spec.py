@@ -54,6 +54,12 @@ PLACE_MASK: Final = (1 << BIN_SHIFT) - 1
 # Entries under one checksum of the block sums: 64 KiB, what one disk read brings anyway.
 ENTRIES_PER_SUM: Final = 4096
 
+# -- keys (section 7.4) ------------------------------------------------------------------------
+KEYS_MAGIC: Final = b"\x89SDK\r\n\x1a\n"
+KEYS_HEADER_BYTES: Final = 64
+# Keys under one checksum: 12 KiB, which a search hashes in a microsecond to prove what it found, or did not find.
+KEYS_PER_BLOCK: Final = 1024
+
 # -- limits (section 4) ------------------------------------------------------------------------
 MAX_SEGMENT_RECORDS: Final = 0xFFFFFFFE
 MAX_BINS: Final = 1 << 24
@@ -73,4 +79,9 @@ MAX_COMPRESSED_RAW_BYTES: Final = 1 << 30
 FORMAT_NAME: Final = "splitdata"
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_NAME: Final = "index"
+KEYS_NAME: Final = "keys"
+# Of a segment that is not sealed.
+OPEN_KEYS_NAME: Final = "keys.open"
+KEYS_SCRATCH_NAME: Final = "keys.tmp"
+OPEN_KEYS_SCRATCH_NAME: Final = "keys.open.tmp"
 INDEX_SCRATCH_NAME: Final = "index.tmp"

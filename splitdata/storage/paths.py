@@ -2,6 +2,7 @@
 
 DIR/manifest.0000000042.json
     segments/<32 hex>/index
+                      keys, keys.open
                       000000.bin
 """
 
@@ -19,6 +20,16 @@ __all__ = ["DatasetPaths", "SegmentPaths"]
 _MANIFEST: Final = re.compile(r"manifest\.([0-9]{10})\.json")
 _SCRATCH: Final = re.compile(r"manifest\.[0-9a-f]{32}\.tmp")
 _SEGMENT: Final = re.compile(r"[0-9a-f]{32}")
+_SEGMENT_NAMES: Final = frozenset(
+    (
+        spec.INDEX_NAME,
+        spec.INDEX_SCRATCH_NAME,
+        spec.KEYS_NAME,
+        spec.OPEN_KEYS_NAME,
+        spec.KEYS_SCRATCH_NAME,
+        spec.OPEN_KEYS_SCRATCH_NAME,
+    )
+)
 _BIN: Final = re.compile(r"([0-9]{6,8})\.bin")
 
 
@@ -29,9 +40,34 @@ class SegmentPaths:
     folder: str
 
     @property
+    def dataset_folder(self) -> str:
+        """The directory of the dataset."""
+        return os.path.dirname(os.path.dirname(self.folder))
+
+    @property
     def index(self) -> str:
         """The index."""
         return os.path.join(self.folder, spec.INDEX_NAME)
+
+    @property
+    def keys(self) -> str:
+        """The keys of a sealed segment."""
+        return os.path.join(self.folder, spec.KEYS_NAME)
+
+    @property
+    def open_keys(self) -> str:
+        """The keys of a segment that is not sealed."""
+        return os.path.join(self.folder, spec.OPEN_KEYS_NAME)
+
+    @property
+    def keys_scratch(self) -> str:
+        """Where a repair writes new keys before they take the place of the old ones."""
+        return os.path.join(self.folder, spec.KEYS_SCRATCH_NAME)
+
+    @property
+    def open_keys_scratch(self) -> str:
+        """Where a repair keeps sorted runs of keys on the way."""
+        return os.path.join(self.folder, spec.OPEN_KEYS_SCRATCH_NAME)
 
     @property
     def index_scratch(self) -> str:
@@ -51,7 +87,7 @@ class SegmentPaths:
     @staticmethod
     def is_own_name(name: str) -> bool:
         """Say whether a file of this name can be a segment's."""
-        return name in (spec.INDEX_NAME, spec.INDEX_SCRATCH_NAME) or SegmentPaths.bin_of_name(name) is not None
+        return name in _SEGMENT_NAMES or SegmentPaths.bin_of_name(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import SplitDataLoader, SplitWriter, describe, verify
-from splitdata.dataset.fold import foldable_run
+from splitdata import FormatError, SplitDataLoader, SplitWriter, describe, repair, verify
+from splitdata.dataset import commit
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.fold import fold_small_segments, foldable_run
 from splitdata.format.manifest import SegmentInfo
+from splitdata.storage.paths import DatasetPaths
+from splitdata.storage.publish import publish
 from tests.command import ROOT
 
 
@@ -227,3 +231,55 @@ def test_ten_thousand_appends_stay_fast_to_open_and_read(tmp_path: Path) -> None
     assert describe(path).num_segments < 96
     assert list(SplitDataLoader(path)) == expected(10_000)
     assert verify(path).is_intact
+
+
+def test_segment_is_not_folded_before_its_writer_has_seen_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    append_one_by_one(path, 0, 31)
+    calls: list[int] = []
+
+    def publish_and_let_a_rival_fold(paths: DatasetPaths, generation: int, data: bytes, *, durable: bool) -> bool:
+        published = publish(paths, generation, data, durable=durable)
+        if not calls:
+            calls.append(generation)
+            fold_small_segments(DatasetDirectory(path), lambda: os.urandom(16).hex(), durable=False)
+        return published
+
+    monkeypatch.setattr(commit, "publish", publish_and_let_a_rival_fold)
+    append_one_by_one(path, 31, 32)
+
+    assert calls
+    assert list(SplitDataLoader(path)) == expected(32)
+
+
+def test_superseded_segments_that_could_not_be_removed_are_not_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetDirectory, "remove_segment", lambda *_: False)
+        append_one_by_one(path, 0, 60)
+    unlisted = describe(path).unlisted_segments
+    repair(path, adopt=True)
+
+    assert unlisted
+    assert list(SplitDataLoader(path)) == expected(60)
+
+    append_one_by_one(path, 60, 70)
+
+    assert not set(unlisted) & {folder.name for folder in (path / "segments").iterdir()}
+    assert list(SplitDataLoader(path)) == expected(70)
+
+
+@pytest.mark.parametrize("which", ["segments", "one segment"])
+def test_linked_folder_inside_a_dataset_is_refused(tmp_path: Path, which: str) -> None:
+    path = tmp_path / "data"
+    append_one_by_one(path, 0, 1)
+    folder = path / "segments" if which == "segments" else next((path / "segments").iterdir())
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(FormatError, match="symbolic link"):
+        SplitDataLoader(path)[0]

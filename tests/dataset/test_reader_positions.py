@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata import RecordTooLargeError, SplitDataLoader, SplitWriter
+from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.format import spec
 from splitdata.storage.source import MappedSource
 from tests.dataset.disk import written

@@ -377,7 +377,7 @@ def test_writer_killed_in_the_middle_leaves_orphans_that_are_counted_and_convert
     assert sum(int(text.split()[1]) * times for text, times in counted.items() if text.startswith("holds ")) == (
         3000 - known
     )
-    assert convert(path, tmp_path / "listed").skipped == {"record that the index does not list": 3000 - known}
+    assert convert(path, tmp_path / "listed").skipped == {"unlisted record": 3000 - known}
     assert list(SplitDataLoader(tmp_path / "listed")) == records[:known]
     convert(open_source(path, from_bins=True), tmp_path / "all")
     # One run, not shuffled: even the order is the one in which they were written.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splitdata import SplitDataLoader, SplitWriter
+from splitdata import SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.frames import FrameHeader, lengths_word

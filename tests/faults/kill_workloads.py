@@ -96,6 +96,22 @@ def three_commits(
     return Workload(name, run, _states(*groups), patch=patch, leaves_scratch=leaves_scratch)
 
 
+def with_keys() -> Workload:
+    """Commit twice in one run, then close it, with keys, which are written in steps of their own."""
+    groups = [_records(seed, 5, 60) for seed in (41, 42, 43)]
+
+    def run(path: Path) -> Iterator[None]:
+        with SplitWriter(path, bins=2) as writer:
+            for number, group in enumerate(groups):
+                writer.write_many(group, keys=[f"{number}/{place}" for place in range(len(group))])
+                if number < len(groups) - 1:
+                    writer.commit()
+                    yield
+        yield
+
+    return Workload("keys", run, _states(*groups))
+
+
 def rivals() -> Workload:
     """Let two writers commit in turn, so that the first moves its pending records into a new segment."""
     groups = [_records(seed, 4, 60) for seed in (11, 12, 13, 14)]
@@ -175,6 +191,7 @@ def workloads() -> list[Workload]:
         three_commits("rename", PLAIN, patch=_without_links, leaves_scratch=True),
         three_commits("blocks", BLOCKS, bins=2, patch=_with_small_large_records),
         three_commits("blocks-zstd", BLOCKS, bins=2, compression="zstd", patch=_with_small_large_records),
+        with_keys(),
         rivals(),
         appending(),
         overwriting(),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from splitdata import SplitDataError, SplitDataLoader, SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
 
 RECORDS = [
     b"first",

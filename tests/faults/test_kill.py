@@ -31,6 +31,7 @@ POINTS = {
     "rename": 250,
     "blocks": 100,
     "blocks-zstd": 100,
+    "keys": 120,
     "rivals": 250,
     "append": 150,
     "overwrite": 200,
@@ -84,6 +85,8 @@ def read_all(path: Path) -> Records | None:
         records = [loader[position] for position in range(len(loader))]
         assert list(loader) == records
         assert loader.sizes[:].tolist() == list(map(len, records))
+        keys = [loader.key(position) for position in range(len(loader))]
+        assert all(loader.find(key) == position for position, key in enumerate(keys) if key is not None)
     return records
 
 

@@ -52,15 +52,14 @@ RICH_MAIN: Final = (
 RICH_LOST: Final = 5
 # Segment 1, appended: alignment 8, uncompressed.
 RICH_APPENDED: Final = (b"appended", b"twice")
-# Segment 2: a record with a key, as a later version will write it.
-RICH_KEYED: Final = b"a record with a key"
-RICH_KEY: Final = "schlüssel/7".encode()
-_KEYED_SEGMENT: Final = "0" * 31 + "2"
+# Segment 2: records with keys, and one without.
+RICH_KEYED: Final = (b"a record with a key", b"one without", b"compressed, with a key; " * 9)
+RICH_KEYS: Final = ("schlüssel/7", None, "a/b.txt")
 # Segment 3: its writer was killed after the commit of one record, while it wrote the next.
 RICH_COMMITTED: Final = b"committed"
 RICH_UNCOMMITTED: Final = b"written and never committed"
 _OPEN_SEGMENT: Final = "0" * 31 + "3"
-RICH_RECORDS: Final = (*RICH_MAIN, *RICH_APPENDED, RICH_KEYED, RICH_COMMITTED)
+RICH_RECORDS: Final = (*RICH_MAIN, *RICH_APPENDED, *RICH_KEYED, RICH_COMMITTED)
 
 # What each part of a file is, for the dump: bytes and words, in order.
 _BIN_NOTES: Final = (
@@ -120,7 +119,8 @@ def write_rich(folder: Path) -> None:
     _lose_record(folder)
     with SplitWriter(folder, bins=2, mode="append", reproducible="golden") as writer:
         writer.write_many(RICH_APPENDED)
-    _add_keyed_record(folder)
+    with SplitWriter(folder, bins=2, mode="append", compression="zstd", reproducible="golden keys") as writer:
+        writer.write_many(RICH_KEYED, keys=RICH_KEYS)
     _leave_segment_open(folder)
 
 
@@ -159,25 +159,13 @@ def _lose_record(folder: Path) -> None:
     Path(paths.index).write_bytes(index)
 
 
-def _add_keyed_record(folder: Path) -> None:
-    header = FrameHeader(
-        sequence=0,
-        stored_length=len(RICH_KEYED),
-        raw_length=len(RICH_KEYED),
-        payload_hash=hash64(RICH_KEYED + RICH_KEY),
-        key_length=len(RICH_KEY),
-    )
-    info = _one_bin_segment(folder, _KEYED_SEGMENT, [(header, RICH_KEYED + RICH_KEY)], is_sealed=True)
-    _commit(folder, info)
-
-
 def _leave_segment_open(folder: Path) -> None:
     frames = [
         (FrameHeader(sequence=0, **_plain(RICH_COMMITTED)), RICH_COMMITTED),
         (FrameHeader(sequence=1, **_plain(RICH_UNCOMMITTED)), RICH_UNCOMMITTED),
     ]
     # The index header runs ahead of the manifest: the kill came before the second commit's last step.
-    info = _one_bin_segment(folder, _OPEN_SEGMENT, frames, is_sealed=False)
+    info = _open_segment(folder, _OPEN_SEGMENT, frames)
     size = len(RICH_COMMITTED)
     _commit(folder, replace(info, num_records=1, digest=_digest([RICH_COMMITTED]), raw_bytes=size, stored_bytes=size))
 
@@ -190,10 +178,8 @@ def _digest(records: list[bytes]) -> int:
     return digest_of_hashes(np.array([hash64(record) for record in records], np.uint64))
 
 
-def _one_bin_segment(
-    folder: Path, segment_id: str, frames: list[tuple[FrameHeader, bytes]], *, is_sealed: bool
-) -> SegmentInfo:
-    """Lay out a segment of one bin from headers and what follows them, uncompressed; nothing commits it."""
+def _open_segment(folder: Path, segment_id: str, frames: list[tuple[FrameHeader, bytes]]) -> SegmentInfo:
+    """Lay out a segment of one bin, not sealed, from headers and what follows them; nothing commits it."""
     data = bytearray(BinHeader(segment_id=segment_id, bin_index=0, num_bins=1).pack())
     places = []
     for header, body in frames:
@@ -205,7 +191,7 @@ def _one_bin_segment(
         id=segment_id,
         num_records=len(frames),
         num_bins=1,
-        is_sealed=is_sealed,
+        is_sealed=False,
         digest=_digest([body[: header.raw_length] for header, body in frames]),
         raw_bytes=sum(lengths),
         stored_bytes=sum(lengths),
@@ -213,7 +199,6 @@ def _one_bin_segment(
     index_header = IndexHeader(
         segment_id=segment_id,
         num_bins=1,
-        is_sealed=is_sealed,
         num_records=len(frames),
         first_position=DatasetDirectory(folder).newest().num_records,
         digest=info.digest,
@@ -223,11 +208,10 @@ def _one_bin_segment(
     )
     words = np.array(lengths, np.uint64)
     entries = make_entries(np.array(places, np.uint64), words, words).tobytes()
-    tables = IndexTables(block_sums=(hash64(entries),), bin_lengths=(len(data),)).pack() if is_sealed else b""
     paths = DatasetDirectory(folder).paths.segment(segment_id)
     Path(paths.folder).mkdir()
     Path(paths.bin(0)).write_bytes(data)
-    Path(paths.index).write_bytes(index_header.pack() + entries + tables)
+    Path(paths.index).write_bytes(index_header.pack() + entries)
     return info
 
 

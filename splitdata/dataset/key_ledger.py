@@ -1,0 +1,302 @@
+"""The keys of a segment under construction, in bounded memory.
+
+    add ──> arrays, up to a million keys ──> run in keys.open, in no directory yet
+    flush   arrays and such runs ─> one run; is any key there already? ─> directory: a commit counts from here
+    seal    all runs ─> one run in keys
+
+Runs of about one size are merged, eight at a time, so that a search, and the next flush, meets few.
+What is committed is never changed: a merged run is written behind the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.key_runs import RunReader, RunSink, Uniqueness, merge
+from splitdata.errors import FormatError
+from splitdata.format.keys import (
+    FOOTER_BYTES,
+    KeyRun,
+    KeysHeader,
+    directory_bytes,
+    pack_directory,
+    parse_directory,
+    parse_footer,
+)
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.key_runs import Pairs
+
+__all__ = ["KeyLedger"]
+
+# Keys that wait in memory, 12 bytes each.
+_SPILLED_KEYS: Final = 1 << 20
+_MERGED_RUNS: Final = 8
+
+
+class KeyLedger:
+    """Collects hashes of keys with sequence numbers; for one thread at a time.
+
+    Attributes:
+        num_keys: Keys added.
+    """
+
+    def __init__(
+        self,
+        open_path: str,
+        sealed_path: str,
+        segment_id: str,
+        read_key: Callable[[int], bytes] | None,
+        *,
+        first_number: int = 0,
+    ) -> None:
+        """Take the places of the files; none is made before there is a key.
+
+        Args:
+            open_path: Of the file that grows with each commit.
+            sealed_path: Of the file that sealing makes.
+            segment_id: For their headers.
+            read_key: Reads the key of an appended record back, where two have one hash; None where
+                all keys are known to differ.
+            first_number: Number in the writing run of the segment's first record, for messages.
+        """
+        self.num_keys = 0
+        self._open_path = open_path
+        self._sealed_path = sealed_path
+        self._header = KeysHeader(segment_id).pack()
+        self._read_key = read_key
+        self._first_number = first_number
+        self._waiting: list[Pairs] = []
+        self._num_waiting = 0
+        # In keys.open: runs that a directory lists, those that none lists yet, and the end of the file.
+        self._runs: list[KeyRun] = []
+        self._spilled: list[KeyRun] = []
+        self._end = 0
+        self._keys_end = 0
+        self._descriptor = -1
+        self._sealed_bytes = 0
+        self._sealed_descriptor = -1
+        self._committed: tuple[list[KeyRun], int, int] = ([], 0, 0)
+
+    @property
+    def keys_bytes(self) -> int:
+        """Where the newest directory ends in its file, 0 where there is no key."""
+        return self._sealed_bytes or self._keys_end
+
+    def add(self, hashes: NDArray[np.uint64], sequences: NDArray[np.uint32]) -> None:
+        """Take the keys of appended records."""
+        self._waiting.append((hashes, sequences))
+        self._num_waiting += len(hashes)
+        self.num_keys += len(hashes)
+        if self._num_waiting >= _SPILLED_KEYS:
+            pairs = self._sorted_waiting()
+            self._spilled.append(self._write_run([pairs]))
+            self._waiting, self._num_waiting = [], 0
+
+    def take_over(self, num_keys: int, keys_bytes: int) -> None:
+        """Go on where a writer that died had made its last commit; what lies behind it is cut off.
+
+        Raises:
+            FormatError: If the file is missing or damaged. Nothing was changed then.
+        """
+        if not num_keys:
+            files.remove(self._open_path)
+            files.remove(self._sealed_path)
+            return
+        try:
+            descriptor = files.open_existing(self._open_path, writable=True)
+        except FileNotFoundError:
+            raise FormatError(f"{self._open_path} does not exist", path=self._open_path) from None
+        try:
+            self._runs = self._runs_before(descriptor, keys_bytes)
+            files.truncate(descriptor, keys_bytes)
+        except FormatError as error:
+            files.close(descriptor)
+            raise FormatError(f"{self._open_path}: {error}", path=self._open_path) from None
+        except BaseException:
+            files.close(descriptor)
+            raise
+        # What it had sealed and not committed.
+        files.remove(self._sealed_path)
+        self._descriptor = descriptor
+        self.num_keys = num_keys
+        self._end = self._keys_end = keys_bytes
+        self._committed = (list(self._runs), keys_bytes, num_keys)
+
+    @staticmethod
+    def _runs_before(descriptor: int, end: int) -> list[KeyRun]:
+        """Read the directory that ends at a byte, and prove that its runs are there."""
+        if end > files.size_of(descriptor):
+            raise FormatError(f"it has {files.size_of(descriptor)} of {end} bytes")
+        length = directory_bytes(parse_footer(files.read_at(descriptor, FOOTER_BYTES, max(0, end - FOOTER_BYTES))))
+        if not 0 <= length <= end:
+            raise FormatError("the footer of the keys is damaged")
+        runs = parse_directory(files.read_at(descriptor, length, end - length), end - length)
+        for run in runs:
+            RunReader(lambda offset, size: files.read_at(descriptor, size, offset), run)
+        return runs
+
+    def flush(self) -> None:
+        """Bring all keys under a directory in keys.open; without new ones it does nothing.
+
+        Raises:
+            DuplicateKeyError: If a key is there twice.
+        """
+        if not self._waiting and not self._spilled:
+            return
+        check = self._new_check()
+        pairs = self._sorted_waiting()
+        if not self._spilled:
+            check.check(pairs)
+            new = self._write_run([pairs])
+        else:
+            new = self._write_run(_checked(merge(self._readers(self._spilled), pairs), check))
+        self._check_against_older(new)
+        self._runs.append(new)
+        self._waiting, self._num_waiting, self._spilled = [], 0, []
+        self._merge_equals()
+        directory = pack_directory(self._runs)
+        files.write_at(self._descriptor, directory, self._end)
+        self._end = self._keys_end = self._end + len(directory)
+
+    def seal(self) -> None:
+        """Write all keys, committed or not, as one run into the file of a sealed segment.
+
+        Raises:
+            DuplicateKeyError: If a key is there twice.
+        """
+        if not self.num_keys:
+            return
+        self.unseal()
+        # A writer that was interrupted here may have left one.
+        files.remove(self._sealed_path)
+        self._sealed_descriptor = files.create(self._sealed_path)
+        files.write_at(self._sealed_descriptor, self._header, 0)
+        sink = RunSink(self._sealed_descriptor, len(self._header))
+        check = self._new_check()
+        for pairs in _checked(merge(self._readers(self._runs + self._spilled), self._sorted_waiting()), check):
+            sink.add(pairs)
+        run = sink.finish()
+        directory = pack_directory([run])
+        files.write_at(self._sealed_descriptor, directory, run.end)
+        self._sealed_bytes = run.end + len(directory)
+
+    def unseal(self) -> None:
+        """Take back a seal that no manifest lists yet."""
+        self._sealed_bytes = 0
+        if self._sealed_descriptor >= 0:
+            files.close(self._sealed_descriptor)
+            self._sealed_descriptor = -1
+            files.remove(self._sealed_path)
+
+    def sync(self, *, durable: bool) -> None:
+        """Bring all keys to the files, and to the medium if `durable`.
+
+        Raises:
+            DuplicateKeyError: If a key is there twice.
+        """
+        if not self._sealed_bytes:
+            self.flush()
+        descriptor = self._sealed_descriptor if self._sealed_bytes else self._descriptor
+        if durable and descriptor >= 0:
+            files.sync_data(descriptor)
+
+    def mark_committed(self) -> None:
+        """Count all keys as committed; the runs of a sealed segment are not needed any more."""
+        if self._sealed_bytes:
+            self.close()
+            # Someone may have it open on a system that then refuses; it is ignored.
+            with contextlib.suppress(OSError):
+                files.remove(self._open_path)
+            return
+        self._committed = (list(self._runs), self._keys_end, self.num_keys)
+
+    def drop_pending(self) -> None:
+        """Forget what was added since the last commit."""
+        self.unseal()
+        runs, self._keys_end, self.num_keys = self._committed
+        self._runs = list(runs)
+        self._waiting, self._num_waiting, self._spilled = [], 0, []
+        if self._descriptor >= 0:
+            self._end = max(self._keys_end, len(self._header))
+            files.truncate(self._descriptor, self._end)
+
+    def close(self) -> None:
+        """Close the files; safe to call again."""
+        if self._descriptor >= 0:
+            files.close(self._descriptor)
+            self._descriptor = -1
+        if self._sealed_descriptor >= 0:
+            files.close(self._sealed_descriptor)
+            self._sealed_descriptor = -1
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _new_check(self) -> Uniqueness:
+        return Uniqueness(self._read_key, self._first_number)
+
+    def _sorted_waiting(self) -> Pairs:
+        hashes = np.concatenate([np.empty(0, np.uint64), *(pairs[0] for pairs in self._waiting)])
+        sequences = np.concatenate([np.empty(0, np.uint32), *(pairs[1] for pairs in self._waiting)])
+        order = np.argsort(hashes, kind="stable")
+        return hashes[order], sequences[order]
+
+    def _write_run(self, parts: Iterable[Pairs]) -> KeyRun:
+        """Write sorted keys as a run behind all that is in keys.open."""
+        if self._descriptor < 0:
+            self._descriptor = files.create(self._open_path)
+            files.write_at(self._descriptor, self._header, 0)
+            self._end = len(self._header)
+        sink = RunSink(self._descriptor, self._end)
+        for pairs in parts:
+            sink.add(pairs)
+        run = sink.finish()
+        self._end = run.end
+        return run
+
+    def _readers(self, runs: list[KeyRun]) -> list[RunReader]:
+        return [RunReader(self._read, run) for run in runs]
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return files.read_at(self._descriptor, length, offset)
+
+    def _check_against_older(self, new: KeyRun) -> None:
+        """Compare a new run with those that a directory lists; each of these is without duplicates."""
+        if not self._runs:
+            return
+        older = self._readers(self._runs)
+        for hashes, sequences in RunReader(self._read, new).batches(256):
+            for run in older:
+                for found, others in run.matches(hashes):
+                    check = self._new_check()
+                    start = hashes.searchsorted(found[0], "left")
+                    stop = hashes.searchsorted(found[-1], "right")
+                    both = np.concatenate([found, hashes[start:stop]])
+                    order = np.argsort(both, kind="stable")
+                    check.check((both[order], np.concatenate([others, sequences[start:stop]])[order]))
+
+    def _merge_equals(self) -> None:
+        """Merge runs as long as eight have about one size."""
+        while True:
+            by_size: dict[int, list[KeyRun]] = {}
+            for run in self._runs:
+                by_size.setdefault((run.num_keys.bit_length() - 1) // 3, []).append(run)
+            equals = next((runs for runs in by_size.values() if len(runs) >= _MERGED_RUNS), None)
+            if equals is None:
+                return
+            merged = self._write_run(merge(self._readers(equals)))
+            self._runs = [run for run in self._runs if run not in equals] + [merged]
+
+
+def _checked(parts: Iterable[Pairs], check: Uniqueness) -> Iterable[Pairs]:
+    for pairs in parts:
+        check.check(pairs)
+        yield pairs
