@@ -92,14 +92,18 @@ class SeedSource:
         segment = SeedSegment(directory.files())
         found = survey(directory) if self._from_bins or not directory.seems_whole() else None
         sequences = np.arange(directory.num_records, dtype=np.int64)
-        if self._from_bins and found and len(found.damaged):
-            self.skipped["damaged record"] = len(found.damaged)
+        if found and self._from_bins:
             sequences = np.delete(sequences, found.damaged)
-        elif found and len(found.orphans):
-            self.skipped["unlisted record"] = len(found.orphans)
+            self._skip("damaged record", len(found.damaged))
+        elif found:
+            self._skip("unlisted record", len(found.orphans))
         yield from self._listed(segment, sequences)
         if self._from_bins and found:
             yield from self._orphaned(segment, found, first=len(sequences))
+
+    def _skip(self, what: str, number: int) -> None:
+        if number:
+            self.skipped[what] = number
 
     def _listed(self, segment: SeedSegment, sequences: NDArray[np.int64]) -> Iterator[bytes | SizedFile]:
         for start in range(0, len(sequences), _CHUNK_RECORDS):
