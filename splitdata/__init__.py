@@ -49,6 +49,7 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.process.mpqitr import MpQItr
 
 __all__ = [
     "BadMagicError",
@@ -66,6 +67,7 @@ __all__ = [
     "FormatError",
     "ManifestError",
     "MissingBinError",
+    "MpQItr",
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",

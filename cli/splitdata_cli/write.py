@@ -41,6 +41,11 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
 @click.option(
     "--overwrite", is_flag=True, help="Replace the dataset in DEST, at the end; nothing else is ever replaced."
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Commit on the way, and go on where an earlier call of the same kind was interrupted or killed.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
 @click.option(
     "--shuffle",
@@ -77,6 +82,7 @@ def write(
     dictionary: bool,
     append: bool,
     overwrite: bool,
+    resume: bool,
     limit: int | None,
     shuffle: int | None,
     reproducible: bool,
@@ -102,12 +108,16 @@ def write(
     Of files whose names tell of no lines or rows, each is a record, and so is each that @LIST names, a
     path a line.
 
-    All or nothing: after an error or Ctrl-C, DEST is as it was before.
+    All or nothing: after an error or Ctrl-C, DEST is as it was before. With --resume it keeps what came until then,
+    at most 64 MiB or a second less; the same command goes on from there, and does nothing once all is done. What
+    is done is not read again, if it is not compressed, CSV, or made by a function without a parameter `start`.
     """
     from splitdata import convert, open_source
 
     if append and overwrite:
         raise click.UsageError("--append and --overwrite exclude each other")
+    if resume and (append or overwrite or shuffle is not None or dry_run):
+        raise click.UsageError("--resume goes with neither --append, --overwrite, --shuffle nor --dry-run")
     if level is not None and compression == "none":
         raise click.UsageError("--level is for --compression zstd")
     if dictionary and compression == "none":
@@ -142,6 +152,7 @@ def write(
             limit=limit,
             shuffle=shuffle,
             dry_run=dry_run,
+            resume=resume,
             progress=progress,
         )
     seconds = time.monotonic() - started
@@ -174,12 +185,18 @@ def _let_import_from_here() -> None:
 
 
 def _summary(report: ConversionReport, seconds: float) -> str:
+    if report.was_finished:
+        return (
+            f"{escape(report.path)} was finished before, with {counted(report.num_resumed, 'record')}; nothing was done"
+        )
     done = "would write" if report.is_dry_run else "wrote"
     text = f"{done} {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(report.path)}"
     if report.positions:
         text += f" as positions {report.positions[0]} to {report.positions[-1]}"
     if report.is_dry_run:
         text += f" in {counted(report.num_bins, 'bin')}; read"
+    if report.num_resumed:
+        text += f" behind the {counted(report.num_resumed, 'record')} of earlier calls"
     text += f" in {seconds:.1f} s"
     if report.skipped:
         text += "; left out: " + ", ".join(counted(number, what) for what, number in report.skipped.items())
@@ -196,5 +213,7 @@ def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
         "first_position": report.positions.start if report.positions else None,
         "skipped": dict(report.skipped),
         "is_dry_run": report.is_dry_run,
+        "num_resumed": report.num_resumed,
+        "was_finished": report.was_finished,
         "seconds": round(seconds, 3),
     }

@@ -2,31 +2,35 @@
 
 source ──record by record──> SplitWriter ──end of the source──> one commit ──> ConversionReport
   │                  `─> progress, every 256 records and every MiB
-  `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request
+  `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request;
+     with commits on the way, from where an earlier run stood (resumable.py) on request
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from splitdata.convert.choose import open_source
+from splitdata.convert.conversion_log import ConversionLog, hash_of
 from splitdata.convert.dry_run import DryRun
-from splitdata.convert.folder import FolderSource
+from splitdata.convert.feed import RecordFeed, storable
+from splitdata.convert.resumable import ResumableConversion, bins_of_source
+from splitdata.convert.seek import state_of
 from splitdata.convert.shuffle import ShuffledSource
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from splitdata._types import BytesLike, ReadableFile
+    from splitdata.convert.resumable import ResumedRun
     from splitdata.convert.source import Record, RecordSource
 
 __all__ = ["ConversionProgress", "ConversionReport", "convert"]
@@ -64,6 +68,9 @@ class ConversionReport:
         num_bins: That the new records were written to.
         skipped: What the source left out: what each thing is, and how many there were.
         is_dry_run: Nothing was written; this is what would have been.
+        num_resumed: Records that earlier runs of a resumed conversion had committed.
+        was_finished: It was finished before, and nothing was done.
+        num_between: Records among the positions that another program has appended meanwhile.
     """
 
     path: str
@@ -73,11 +80,14 @@ class ConversionReport:
     num_bins: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     is_dry_run: bool = False
+    num_resumed: int = 0
+    was_finished: bool = False
+    num_between: int = 0
 
     @property
     def num_records(self) -> int:
         """Records added."""
-        return len(self.positions)
+        return len(self.positions) - self.num_between
 
 
 def convert(
@@ -95,13 +105,15 @@ def convert(
     limit: int | None = None,
     shuffle: int | None = None,
     dry_run: bool = False,
+    resume: bool = False,
     progress: Callable[[ConversionProgress], None] | None = None,
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
 
     The files of a folder get their paths in it as keys.
 
-    All or nothing: after any error, and after Ctrl-C, the dataset is as it was before.
+    All or nothing: after any error, and after Ctrl-C, the dataset is as it was before. With `resume` it
+    holds what was committed until then, and the same call goes on from there.
 
     Args:
         source: What `open_source` gave, or takes.
@@ -120,9 +132,18 @@ def convert(
             order is equally likely. About 256 MiB of memory are used for it; what does not fit waits in a
             temporary file beside `dest`, as large as all records uncompressed.
         dry_run: Read the source to its end and report what would be written, but write nothing.
+        resume: Commit every 64 MiB and, unless reproducible, every second, with the position in the source;
+            begin where there is no dataset, go on where an earlier call was interrupted or killed, and do
+            nothing where it was finished. Of files that are not compressed, and of folders, what is done is
+            not read again; what is compressed is decompressed again from its beginning, and rows of CSV, and
+            records of functions without a parameter `start`, are made again; none is written again. Not
+            for standard input.
         progress: Called in this thread while records are written.
 
     Raises:
+        StateMismatchError: If a conversion to resume had another source, which includes its time of change
+            unless reproducible, or other options.
+        BlockingIOError: If a conversion to resume is still running.
         SourceError: If the source is damaged, truncated or of another kind.
         DatasetExistsError: If the mode does not allow what is there.
         ValueError, TypeError: If an argument is none.
@@ -135,6 +156,8 @@ def convert(
     if isinstance(source, (str, os.PathLike, Sequence)):
         source = open_source(source)
     _check_apart(source, dest)
+    if resume and (mode != "create" or shuffle is not None or dry_run):
+        raise ValueError("resume goes with neither append, overwrite, shuffle nor dry_run")
     watch = _Watch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
@@ -142,13 +165,28 @@ def convert(
         folder = str(Path(dest).resolve().parent)
         source = watch.source = ShuffledSource(source, shuffle, folder=folder, limit=limit, tick=watch.report)
     if metadata is None and mode != "append":
-        metadata = {"source": {"kind": source.kind, "name": _storable(source.name)}}
+        metadata = {"source": {"kind": source.kind, "name": storable(source.name)}}
         if shuffle is not None:
             metadata["source"]["shuffle"] = shuffle
+    conversion = None
+    if resume:
+        log = _log_of(
+            source,
+            bins=bins,
+            compression=compression,
+            level=compression_level,
+            limit=limit,
+            reproducible=reproducible,
+            metadata=metadata,
+        )
+        conversion = ResumableConversion(source, os.fspath(dest), log, limit=limit, by_time=not reproducible)
+        if conversion.is_finished:
+            return watch.resumed_report(dest, conversion.finished_run())
+        bins = bins or bins_of_source(source)
     with SplitWriter(
         dest,
         bins=bins,
-        mode=mode,
+        mode="resume" if conversion else mode,
         compression=compression,
         compression_level=compression_level,
         dictionary=dictionary,
@@ -156,10 +194,38 @@ def convert(
         metadata=metadata,
         reproducible=source.identity() if reproducible else False,
     ) as writer:
-        _write(source, limit, writer, watch)
+        if conversion:
+            return watch.resumed_report(dest, conversion.run(writer, watch.watched, lambda: watch.num_bytes))
+        with closing(RecordFeed(source, limit=limit)) as feed:
+            feed.write(writer, watch.watched(feed.records))
         positions = writer.commit()
         num_bins = writer.num_bins or 0
     return watch.final_report(dest, positions, num_bins=num_bins)
+
+
+def _log_of(
+    source: RecordSource,
+    *,
+    bins: int | None,
+    compression: str | None,
+    level: int,
+    limit: int | None,
+    reproducible: bool,
+    metadata: dict[str, Any] | None,
+) -> ConversionLog:
+    """Return the log of a resumable conversion that begins: all that its records and files depend on."""
+    options = {
+        "kind": source.kind,
+        "name": storable(source.name),
+        "bins": bins,
+        "compression": compression,
+        "level": level if compression else None,
+        "limit": limit,
+        "reproducible": reproducible,
+        "hash of metadata": hash_of(metadata),
+    }
+    # Equal sources of equal name, such as copies, give equal files, so their times are left out.
+    return ConversionLog(source=state_of(source, with_times=not reproducible), options=options)
 
 
 def _try_out(
@@ -170,27 +236,6 @@ def _try_out(
     with closing(iter(watch.source)) as records:
         run.take(watch.watched(islice(records, limit)))
     return watch.final_report(dest, run.positions, num_bins=run.num_bins, is_dry_run=True)
-
-
-def _write(source: RecordSource, limit: int | None, writer: SplitWriter, watch: _Watch) -> None:
-    """Write the records of a source, those of a folder with their relative paths as keys."""
-    # Closed at once, so that files are released before the error is looked at.
-    if not isinstance(source, FolderSource):
-        with closing(iter(source)) as records:
-            writer.write_many(watch.watched(islice(records, limit)))
-        return
-    with closing(source.keyed_records()) as pairs:
-        # A path is one step ahead of the file that the watch passes on.
-        paths: deque[str] = deque()
-        for record in watch.watched(_noting(islice(pairs, limit), paths)):
-            writer.write(record, key=_storable(paths.popleft()))
-
-
-def _noting(pairs: Iterable[tuple[str, Record]], paths: deque[str]) -> Iterator[Record]:
-    """Pass on records, and put their paths aside."""
-    for path, record in pairs:
-        paths.append(path)
-        yield record
 
 
 class _Watch:
@@ -238,6 +283,15 @@ class _Watch:
             is_dry_run=is_dry_run,
         )
 
+    def resumed_report(self, dest: str | os.PathLike[str], run: ResumedRun) -> ConversionReport:
+        """Tell for the last time how far it has come, and return what a resumable conversion has done."""
+        return replace(
+            self.final_report(dest, run.positions, num_bins=run.num_bins),
+            num_resumed=run.num_resumed,
+            was_finished=run.was_finished,
+            num_between=run.num_between,
+        )
+
 
 class _WatchedFile:
     """A record that is read as a file: one of many gigabytes shows progress too."""
@@ -269,8 +323,3 @@ def _check_apart(source: RecordSource, dest: str | os.PathLike[str]) -> None:
             raise ValueError(
                 f"the dataset {os.fspath(dest)} would lie inside the source {path}; choose a place outside of it"
             )
-
-
-def _storable(name: str) -> str:
-    """Return a name as text that JSON can hold, whatever bytes the file system allows in it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

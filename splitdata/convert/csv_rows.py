@@ -16,10 +16,10 @@ import json
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.convert.input_file import InputFile
 from splitdata.errors import SourceError
@@ -121,6 +121,10 @@ class CsvSource:
     def identity(self) -> str:
         """Return kind and name: the rows themselves are in the dataset."""
         return f"{self.kind} {self.name}"
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one, and how it is read; raises as `InputFile.state` does."""
+        return self._input.state(with_times=with_times) | asdict(self._form)
 
     def __iter__(self) -> Generator[bytes, None, None]:
         """Yield the records.

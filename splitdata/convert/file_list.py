@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 from collections import Counter
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import xxhash
+from typing import TYPE_CHECKING, Any
 
 from splitdata.convert.file_record import open_file_record
 from splitdata.convert.input_file import STANDARD_INPUT
 from splitdata.convert.lines import LineSource
+from splitdata.convert.survey import Survey
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from splitdata.convert.seek import Position
     from splitdata.convert.sized_file import SizedFile
 
 __all__ = ["FileListSource", "ListedPaths", "matching_files"]
@@ -92,7 +92,8 @@ class FileListSource:
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._paths = paths
-        self._surveyed: tuple[int, str] | None = None
+        self._surveyed: Survey | None = None
+        self._num_given = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -102,11 +103,11 @@ class FileListSource:
     @property
     def num_bytes(self) -> int:
         """Size of all files together; the first time this looks at each of them."""
-        return self._survey()[0]
+        return self._survey().num_bytes
 
     def identity(self) -> str:
         """Return kind and a hash of all paths as they are named."""
-        return f"{self.kind} {self._survey()[1]}"
+        return f"{self.kind} {self._survey().names_hash()}"
 
     def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
         """Yield the content of each file; of 1 MiB and more as an open file.
@@ -118,33 +119,44 @@ class FileListSource:
         for _, record in self.keyed_records():
             yield record
 
-    def keyed_records(self) -> Generator[tuple[str, bytes | SizedFile], None, None]:
-        """Yield each path as it is named, its parts separated by "/", and the content of the file."""
-        self.bytes_read = 0
-        position = 0
-        for path in self._paths:
-            with open_file_record(path, position=position, count=self._count) as record:
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return number, size, and a hash of the paths and sizes of all files; with times of these too."""
+        return self._survey().state(with_times=with_times)
+
+    def position(self) -> Position:
+        """Return how many files are done."""
+        return {"record": self._num_given, "bytes": self.bytes_read}
+
+    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the content of the files behind a position; those before it are not opened."""
+        for _, record in self.keyed_records(position):
+            yield record
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+        """Yield each path behind a position as it is named, its parts separated by "/", and the file's content."""
+        position = position or {}
+        self.bytes_read = position.get("bytes", 0)
+        self._num_given = position.get("record", 0)
+        for path in islice(self._paths, self._num_given, None):
+            with open_file_record(path, position=self._num_given, count=self._count) as record:
                 if record is None:
                     raise SourceError(
                         f"{path}, named by {self.name}, is no file but a folder or a device; take it out of the list",
                         path=path,
-                        position=position,
+                        position=self._num_given,
                     )
+                self._num_given += 1
                 yield _with_slashes(path), record
-            position += 1
-        if not position:
+        if not self._num_given:
             raise SourceError(f"{self.name} names no file to convert", path=self.name)
 
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes
 
-    def _survey(self) -> tuple[int, str]:
+    def _survey(self) -> Survey:
         if self._surveyed is None:
-            num_bytes = 0
-            names = xxhash.xxh3_128()
+            survey = Survey()
             for path in self._paths:
-                status = Path(path).stat()
-                num_bytes += status.st_size if stat.S_ISREG(status.st_mode) else 0
-                names.update(os.fsencode(_with_slashes(path)) + b"\0")
-            self._surveyed = (num_bytes, names.hexdigest())
+                survey.add(_with_slashes(path), Path(path).stat())
+            self._surveyed = survey
         return self._surveyed

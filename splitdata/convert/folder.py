@@ -13,29 +13,21 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import xxhash
+from typing import TYPE_CHECKING, Any
 
 from splitdata.convert.file_record import NO_LINKS, open_file_record
+from splitdata.convert.survey import Survey
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from splitdata.convert.seek import Position
     from splitdata.convert.sized_file import SizedFile
 
 __all__ = ["FolderSource"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What one walk over the folder found."""
-
-    num_bytes: int
-    names_hash: str
 
 
 class FolderSource:
@@ -57,7 +49,9 @@ class FolderSource:
         self.path = path
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
-        self._surveyed: _Survey | None = None
+        self._surveyed: Survey | None = None
+        self._num_entries = 0
+        self._num_given = 0
 
     @property
     def name(self) -> str:
@@ -76,7 +70,7 @@ class FolderSource:
 
     def identity(self) -> str:
         """Return kind and a hash of all relative paths, for which it walks over them."""
-        return f"{self.kind} {self._survey().names_hash}"
+        return f"{self.kind} {self._survey().names_hash()}"
 
     def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
         """Yield the content of each file; of 1 MiB and more as an open file.
@@ -88,19 +82,37 @@ class FolderSource:
         for _, record in self.keyed_records():
             yield record
 
-    def keyed_records(self) -> Generator[tuple[str, bytes | SizedFile], None, None]:
-        """Yield the relative path of each file, its parts separated by "/", and its content."""
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return number, size, and a hash of the paths and sizes of all files; with times of these too.
+
+        Takes a walk over all files, which opens none.
+        """
+        return self._survey().state(with_times=with_times)
+
+    def position(self) -> Position:
+        """Return how many files are done."""
+        return {"file": self._num_entries, "record": self._num_given, "bytes": self.bytes_read}
+
+    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the content of the files behind a position; those before it are not opened."""
+        for _, record in self.keyed_records(position):
+            yield record
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+        """Yield the relative path of each file behind a position, its parts separated by "/", and its content."""
+        position = position or {}
         self.skipped.clear()
-        self.bytes_read = 0
-        position = 0
-        for relative, entry in _walk(self.path, self.skipped):
-            with open_file_record(entry.path, position=position, count=self._count, flags=NO_LINKS) as record:
+        self.bytes_read = position.get("bytes", 0)
+        self._num_entries, self._num_given = position.get("file", 0), position.get("record", 0)
+        for relative, entry in islice(_walk(self.path, self.skipped), self._num_entries, None):
+            self._num_entries += 1
+            with open_file_record(entry.path, position=self._num_given, count=self._count, flags=NO_LINKS) as record:
                 if record is None:
                     self.skipped["special file"] += 1
                     continue
+                self._num_given += 1
                 yield relative, record
-            position += 1
-        if not position:
+        if not self._num_given:
             found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
             raise SourceError(
                 f"{self.path} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
@@ -109,15 +121,12 @@ class FolderSource:
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes
 
-    def _survey(self) -> _Survey:
+    def _survey(self) -> Survey:
         if self._surveyed is None:
-            num_bytes = 0
-            names = xxhash.xxh3_128()
+            survey = Survey()
             for relative, entry in _walk(self.path, Counter()):
-                num_bytes += entry.stat(follow_symlinks=False).st_size
-                # No name holds a zero byte, so no two lists of names give the same bytes.
-                names.update(os.fsencode(relative) + b"\0")
-            self._surveyed = _Survey(num_bytes, names.hexdigest())
+                survey.add(relative, entry.stat(follow_symlinks=False))
+            self._surveyed = survey
         return self._surveyed
 
 

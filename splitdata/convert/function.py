@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from splitdata.errors import SourceError
@@ -14,6 +15,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    from splitdata.convert.seek import Position
     from splitdata.convert.source import Record
 
 __all__ = ["FunctionSource"]
@@ -40,6 +42,7 @@ class FunctionSource:
         self.skipped: Mapping[str, int] = {}
         self.num_bytes = None
         self.bytes_read = 0
+        self._num_given = 0
         self._function = _find(target)
 
     @property
@@ -57,16 +60,46 @@ class FunctionSource:
         Raises:
             SourceError: If it returns no iterable, or something in it is no record.
         """
+        return self._records(self._function(), 0)
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return the target: whether the function would yield the same again, nobody can tell."""
+        del with_times
+        return {"function": self.name}
+
+    def position(self) -> Position:
+        """Return how many records it has given."""
+        return {"record": self._num_given}
+
+    def records_from(self, position: Position) -> Generator[Record, None, None]:
+        """Call the function and yield its records behind a position.
+
+        One with a parameter named `start` is called with the number of records to leave out; of
+        any other, so many are made and dropped.
+        """
+        import inspect
+
+        start = position["record"]
+        try:
+            takes_start = "start" in inspect.signature(self._function).parameters
+        except ValueError:
+            takes_start = False
+        if takes_start:
+            yield from self._records(self._function(start=start), start)
+        else:
+            yield from islice(self._records(self._function(), 0), start, None)
+
+    def _records(self, records: object, first: int) -> Generator[Record, None, None]:
         self.bytes_read = 0
-        records = self._function()
         # Bytes are an iterable of numbers; one record alone is surely a mistake.
         if not isinstance(records, Iterable) or isinstance(records, (str, bytes, bytearray, memoryview)):
             kind = type(records).__name__
             hint = ": did it forget to yield, or to return?" if records is None else ""
             raise SourceError(f"{self.name} gave {kind}, not an iterable of records{hint}", path=self.name)
-        for position, record in enumerate(records):
+        for position, record in enumerate(records, first):
             if type(record) is not bytes:
                 self._check(record, position)
+            self._num_given = position + 1
             yield record
 
     def _check(self, record: object, position: int) -> None:
@@ -84,7 +117,7 @@ class FunctionSource:
             ) from None
 
 
-def _find(target: str) -> Callable[[], Any]:
+def _find(target: str) -> Callable[..., Any]:
     module_name, _, path = target.partition(":")
     if not module_name or not path:
         raise SourceError(f"a function is given as module:function, not {target!r}", path=target)
@@ -102,7 +135,7 @@ def _find(target: str) -> Callable[[], Any]:
             raise SourceError(f"{target}: there is no {name} in {module_name}{where}", path=target)
         found = getattr(found, name)
     _check_callable(found, target)
-    function: Callable[[], Any] = found
+    function: Callable[..., Any] = found
     return function
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import stat
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import xxhash
 
 from splitdata.convert.decompress import bunzip2, gunzip, unxz, unzstd
 from splitdata.errors import SourceError
@@ -20,11 +22,13 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["STANDARD_INPUT", "InputFile", "plain_suffix"]
+__all__ = ["STANDARD_INPUT", "InputFile", "is_compressed", "plain_suffix"]
 
 STANDARD_INPUT: Final = "-"
 
 _BLOCK_BYTES: Final = 256 << 10
+# Of the beginning and of the end of a file: what tells it cheaply from another.
+_SAMPLE_BYTES: Final = 64 << 10
 _DECOMPRESSORS: Final = {".bz2": bunzip2, ".gz": gunzip, ".xz": unxz, ".zst": unzstd}
 _OTHER_COMPRESSIONS: Final = (".lzma", ".zip", ".z", ".lz4", ".7z")
 
@@ -33,6 +37,11 @@ def plain_suffix(path: str) -> str:
     """Return the ending of a name in small letters, without that of a compression."""
     file = Path(path)
     return Path(file.stem if file.suffix.lower() in _DECOMPRESSORS else file.name).suffix.lower()
+
+
+def is_compressed(path: str) -> bool:
+    """Say whether the name of a file says that it is compressed in a way that is read here."""
+    return Path(path).suffix.lower() in _DECOMPRESSORS
 
 
 class InputFile:
@@ -78,7 +87,7 @@ class InputFile:
     @property
     def is_compressed(self) -> bool:
         """Whether its name says that it is."""
-        return Path(self.path).suffix.lower() in _DECOMPRESSORS
+        return is_compressed(self.path)
 
     @property
     def num_bytes(self) -> int | None:
@@ -88,8 +97,32 @@ class InputFile:
         status = Path(self.path).stat()
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
-    def blocks(self) -> Iterator[bytes]:
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return its size, a hash of its beginning and end, and with times when it was changed.
+
+        Raises:
+            ValueError: If it is standard input, a pipe or a device, which cannot be read again.
+            OSError: If it cannot be read.
+        """
+        status = None if self.is_standard_input else Path(self.path).stat()
+        if status is None or not stat.S_ISREG(status.st_mode):
+            raise ValueError(
+                f"a conversion of {self.shown} cannot be resumed, as it cannot be read again; write it to a file first"
+            )
+        ends = xxhash.xxh3_64()
+        with Path(self.path).open("rb") as file:
+            ends.update(file.read(_SAMPLE_BYTES))
+            file.seek(max(0, status.st_size - _SAMPLE_BYTES))
+            ends.update(file.read(_SAMPLE_BYTES))
+        times = {"changed_ns": status.st_mtime_ns} if with_times else {}
+        return {"bytes": status.st_size, "hash of both ends": ends.hexdigest()} | times
+
+    def blocks(self, start: int = 0) -> Iterator[bytes]:
         """Yield its content, decompressed, in pieces of any size but none.
+
+        Args:
+            start: Byte of the content to begin with. A file that is not compressed is read from there;
+                a compressed one is decompressed from its beginning, and what comes before is dropped.
 
         Raises:
             SourceError: If it is compressed and damaged or truncated, or standard input was read before.
@@ -97,11 +130,14 @@ class InputFile:
         """
         self.bytes_read = 0
         decompress = _DECOMPRESSORS.get(Path(self.path).suffix.lower())
-        stored = self._standard_input() if self.is_standard_input else self._stored()
-        return decompress(stored, self.path) if decompress else stored
+        if decompress is None:
+            return self._standard_input() if self.is_standard_input else self._stored(start)
+        return _without_first(decompress(self._stored(0), self.path), start)
 
-    def _stored(self) -> Iterator[bytes]:
+    def _stored(self, start: int) -> Iterator[bytes]:
         with Path(self.path).open("rb", buffering=0) as file:
+            if start:
+                self.bytes_read = file.seek(start)
             yield from self._counted(file)
 
     def _standard_input(self) -> Iterator[bytes]:
@@ -121,3 +157,12 @@ class InputFile:
                 raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
             self.bytes_read += len(data)
             yield data
+
+
+def _without_first(blocks: Iterator[bytes], num_bytes: int) -> Iterator[bytes]:
+    for block in blocks:
+        if num_bytes < len(block):
+            yield block[num_bytes:]
+            break
+        num_bytes -= len(block)
+    yield from blocks

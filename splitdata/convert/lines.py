@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import length_hint
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from splitdata.convert.input_file import InputFile
 from splitdata.errors import RecordTooLargeError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
+
+    from splitdata.convert.seek import Position
 
 __all__ = ["JsonLineSource", "LineSource", "split_lines"]
 
@@ -48,10 +53,22 @@ def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Itera
     Raises:
         RecordTooLargeError: If a line is longer than that.
     """
+    for lines, has_returns, _ in _split(blocks, max_bytes=max_bytes, shown=shown):
+        yield _without_returns(lines) if has_returns else lines
+
+
+def _without_returns(lines: list[bytes]) -> list[bytes]:
+    return [line.removesuffix(b"\r") for line in lines]
+
+
+def _split(
+    blocks: Iterable[bytes], *, max_bytes: int, shown: str, num_lines: int = 0
+) -> Iterator[tuple[list[bytes], bool, int]]:
+    """Yield what is between the LF of each block, whether CR may end it, and how many bytes end with the last LF."""
     waiting: list[bytes] = []
-    waiting_bytes = 0
-    num_lines = 0
+    waiting_bytes = num_bytes = 0
     for block in blocks:
+        num_bytes += len(block)
         lines = block.split(b"\n")
         waiting.append(lines[0])
         waiting_bytes += len(lines[0])
@@ -67,11 +84,10 @@ def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Itera
         waiting, waiting_bytes = [rest], len(rest)
         num_lines += len(lines)
         # Most text has none, and one search of a block is far cheaper than one of each line.
-        if b"\r\n" in block or lines[0].endswith(b"\r"):
-            lines = [line.removesuffix(b"\r") for line in lines]
-        yield lines
+        yield lines, b"\r\n" in block or lines[0].endswith(b"\r"), num_bytes - waiting_bytes
     if waiting_bytes:
-        yield [b"".join(waiting)]
+        # Without a line ending, a CR belongs to the line.
+        yield [b"".join(waiting)], False, num_bytes
 
 
 class LineSource:
@@ -86,6 +102,7 @@ class LineSource:
         """Take a path, "-" for standard input; raises as `InputFile` does."""
         self._input = InputFile(path)
         self.skipped: Counter[str] = Counter()
+        self._place = _Place()
 
     @property
     def name(self) -> str:
@@ -118,13 +135,39 @@ class LineSource:
             SourceError: If the file is compressed and damaged, or is no text in bytes.
             RecordTooLargeError: If a line has more than 256 MiB.
         """
-        self.skipped.clear()
-        blocks = self._without_mark(self._input.blocks())
-        for lines in split_lines(blocks, max_bytes=MAX_LINE_BYTES, shown=self._input.shown):
-            yield from lines
+        return self._lines_from({})
 
-    def _without_mark(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass blocks on without a byte order mark, once their beginning has been found to be text."""
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one; raises as `InputFile.state` does."""
+        return self._input.state(with_times=with_times)
+
+    def position(self) -> Position:
+        """Return where the next line begins, and what was counted up to there."""
+        return {"byte": self._place.byte, "line": self._place.line, "skipped": dict(self.skipped)}
+
+    def records_from(self, position: Position) -> Generator[bytes, None, None]:
+        """Yield the lines behind a position."""
+        return self._lines_from(position)
+
+    def _lines_from(self, position: Position) -> Generator[bytes, None, None]:
+        self.skipped.clear()
+        self.skipped.update(position.get("skipped", {}))
+        start, first_line = position.get("byte", 0), position.get("line", 0)
+        blocks = self._input.blocks(start)
+        if not start:
+            blocks, start = self._without_mark(blocks)
+        self._place = _Place(start, first_line)
+        for lines, has_returns, end in _split(
+            blocks, max_bytes=MAX_LINE_BYTES, shown=self._input.shown, num_lines=first_line
+        ):
+            given = iter(_without_returns(lines) if has_returns else lines)
+            self._place = _Place(start + end, first_line + len(lines), lines, given)
+            yield from given
+            first_line += len(lines)
+            self._place = _Place(start + end, first_line)
+
+    def _without_mark(self, blocks: Iterator[bytes]) -> tuple[Iterator[bytes], int]:
+        """Return blocks without a byte order mark, and its length, once their beginning was found to be text."""
         start = b""
         while len(start) < _LONGEST_START and (block := next(blocks, b"")):
             start += block
@@ -132,8 +175,36 @@ class LineSource:
             if start.startswith(refused):
                 path = self._input.path
                 raise SourceError(f"{self._input.shown} is {reason}; nothing of it is taken", path=path)
-        yield start.removeprefix(_BYTE_ORDER_MARK)
-        yield from blocks
+        text = start.removeprefix(_BYTE_ORDER_MARK)
+        return chain([text], blocks), len(start) - len(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How far an iteration over lines has come; made once for many lines, asked now and then.
+
+    Attributes:
+        end: Byte of the text behind the lines that are being given.
+        last_line: Number of the line there.
+        lines: They, CR and all.
+        given: The iterator over them that the user's iteration draws from.
+    """
+
+    end: int = 0
+    last_line: int = 0
+    lines: list[bytes] = field(default_factory=list)
+    given: Iterator[bytes] = field(default_factory=lambda: iter(()))
+
+    @property
+    def byte(self) -> int:
+        """Where the next line begins."""
+        rest = self.lines[len(self.lines) - length_hint(self.given) :] if self.lines else []
+        return self.end - sum(map(len, rest)) - len(rest)
+
+    @property
+    def line(self) -> int:
+        """How many lines were given."""
+        return self.last_line - length_hint(self.given)
 
 
 class JsonLineSource(LineSource):
@@ -161,15 +232,24 @@ class JsonLineSource(LineSource):
             SourceError: As for text; and with `validate`, if a line is not JSON.
             RecordTooLargeError: If a line has more than 256 MiB.
         """
-        position = 0
-        for number, line in enumerate(super().__iter__(), 1):
+        return self.records_from({})
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one, and whether lines are validated."""
+        return super().state(with_times=with_times) | {"validate": self._validate}
+
+    def records_from(self, position: Position) -> Generator[bytes, None, None]:
+        """Yield the lines behind a position that are not blank."""
+        first_line = position.get("line", 0)
+        number_of_record = first_line - sum(position.get("skipped", {}).values())
+        for number, line in enumerate(self._lines_from(position), first_line + 1):
             if not line or line.isspace():
                 self.skipped["blank line"] += 1
                 continue
             if self._validate:
-                self._check(line, number, position)
+                self._check(line, number, number_of_record)
             yield line
-            position += 1
+            number_of_record += 1
 
     def _check(self, line: bytes, number: int, position: int) -> None:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.convert.input_file import InputFile
 from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
@@ -15,6 +15,8 @@ from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
+
+    from splitdata.convert.seek import Position
 
 __all__ = ["PrefixedSource"]
 
@@ -33,6 +35,8 @@ class PrefixedSource:
         """Take a path, "-" for standard input; raises as `InputFile` does."""
         self._input = InputFile(path)
         self.skipped: Mapping[str, int] = {}
+        self._reader = _BlockReader(iter(()), 0)
+        self._num_given = 0
 
     @property
     def name(self) -> str:
@@ -64,22 +68,38 @@ class PrefixedSource:
         Raises:
             SourceError: If the input ends within a record, naming it.
         """
-        reader = _BlockReader(self._input.blocks())
-        for position in count():
+        return self.records_from({})
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one; raises as `InputFile.state` does."""
+        return self._input.state(with_times=with_times)
+
+    def position(self) -> Position:
+        """Return where the next record begins, and its number."""
+        return {"byte": self._reader.num_bytes, "record": self._num_given}
+
+    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the records behind a position."""
+        first, start = position.get("record", 0), position.get("byte", 0)
+        self._reader = reader = _BlockReader(self._input.blocks(start), start)
+        for number in count(first):
+            self._num_given = number
             prefix = reader.read_full(_PREFIX_BYTES)
             if not prefix:
                 return
             if len(prefix) < _PREFIX_BYTES:
-                raise self._cut_off(position, f"within its length, after {len(prefix)} of 4 bytes")
+                raise self._cut_off(number, f"within its length, after {len(prefix)} of 4 bytes")
             size = int.from_bytes(prefix, "little")
             if size > READ_WHOLE_BYTES:
-                record = SizedFile(reader.read, size, path=self._input.shown, position=position)
+                record = SizedFile(reader.read, size, path=self._input.shown, position=number)
+                self._num_given = number + 1
                 yield record
                 record.drain()
                 continue
             payload = reader.read_full(size)
             if len(payload) < size:
-                raise self._cut_off(position, f"after {len(payload)} of the {size} bytes that it announces")
+                raise self._cut_off(number, f"after {len(payload)} of the {size} bytes that it announces")
+            self._num_given = number + 1
             yield payload
 
     def _cut_off(self, position: int, where: str) -> SourceError:
@@ -93,7 +113,8 @@ class PrefixedSource:
 class _BlockReader:
     """Reads any number of bytes out of blocks of any size."""
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
+    def __init__(self, blocks: Iterator[bytes], num_bytes: int) -> None:
+        self.num_bytes = num_bytes
         self._blocks = blocks
         self._block = b""
         self._start = 0
@@ -104,6 +125,7 @@ class _BlockReader:
             self._block, self._start = next(self._blocks, b""), 0
         piece = self._block[self._start : self._start + size]
         self._start += len(piece)
+        self.num_bytes += len(piece)
         return piece
 
     def read_full(self, size: int) -> bytes:

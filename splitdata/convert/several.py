@@ -7,14 +7,17 @@ a.jsonl  b.jsonl.gz  c.jsonl     ──>   records of a, records of b, records o
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from splitdata.convert.seek import position_of, records_from, state_of
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from splitdata.convert.seek import Position
     from splitdata.convert.source import Record, RecordSource
 
 __all__ = ["SeveralSources"]
@@ -31,6 +34,9 @@ class SeveralSources:
         self._finished_bytes = 0
         self._finished_skipped: Counter[str] = Counter()
         self._current: RecordSource | None = None
+        self._num_finished = 0
+        self._num_before = 0
+        self._num_given = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -63,20 +69,52 @@ class SeveralSources:
 
     def __iter__(self) -> Generator[Record, None, None]:
         """Yield the records of each source in turn; raises as they do."""
-        self._finished_bytes = 0
-        self._finished_skipped.clear()
-        position = 0
+        return self.records_from({})
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return how many sources there are, their size, and a hash of the state of each."""
+        states = hashlib.sha256()
         for part in self._parts:
+            state = {"name": part.name} | state_of(part, with_times=with_times)
+            states.update(json.dumps(state, sort_keys=True).encode() + b"\0")
+        return {"sources": len(self._parts), "bytes": self.num_bytes, "hash of their states": states.hexdigest()}
+
+    def position(self) -> Position:
+        """Return which source is being read, how much came before it, and the position in it."""
+        position: Position = {
+            "source": self._num_finished,
+            "bytes": self._finished_bytes,
+            "skipped": dict(self._finished_skipped),
+            "record": self._num_before,
+        }
+        if self._current:
+            position["records in source"] = self._num_given - self._num_before
+            position["in source"] = position_of(self._current, self._num_given - self._num_before)
+        return position
+
+    def records_from(self, position: Position) -> Generator[Record, None, None]:
+        """Yield the records behind a position; sources that are done are not opened."""
+        self._num_finished = position.get("source", 0)
+        self._finished_bytes = position.get("bytes", 0)
+        self._finished_skipped.clear()
+        self._finished_skipped.update(position.get("skipped", {}))
+        self._num_given = position.get("record", 0)
+        inner: Position = position.get("in source", {})
+        already = position.get("records in source", 0)
+        for part in self._parts[self._num_finished :]:
             self._current = part
-            before = position
+            self._num_before, self._num_given = self._num_given, self._num_given + already
             try:
-                for record in part:
+                for record in records_from(part, inner):
+                    self._num_given += 1
                     yield record
-                    position += 1
             except SourceError as error:
                 if error.position is not None:
-                    error.position += before
+                    error.position += self._num_before
                 raise
+            inner, already = {}, 0
             self._current = None
+            self._num_finished += 1
+            self._num_before = self._num_given
             self._finished_bytes += part.bytes_read
             self._finished_skipped.update(part.skipped)

@@ -1,0 +1,171 @@
+"""What a resumable conversion stores with each commit, and how the next run tells that it is the same one.
+
+    metadata {"conversion": {"source": ..., "options": ..., "position": ..., "records": n, "finished": false}}
+              commit 1       commit 2       commit 3 (killed here)        the next run reads on behind commit 2
+
+Records and position are in one manifest, so they agree whenever the run was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import xxhash
+
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Generator, Iterable
+
+    from splitdata.convert.seek import Position
+    from splitdata.convert.source import Record
+
+__all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of"]
+
+_KEY: Final = "conversion"
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "source": dict,
+    "options": dict,
+    "position": (dict, type(None)),
+    "records": int,
+    "finished": bool,
+}
+_COMMIT_BYTES: Final = 64 << 20
+_COMMIT_SECONDS: Final = 1.0
+# What a record takes beside its payload, so that empty ones are committed too.
+_RECORD_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionLog:
+    """How far a conversion has come, and of what with which options.
+
+    Attributes:
+        source: What tells the source from a changed one.
+        options: What the records and files depend on.
+        position: Behind the last committed record in the source, None before the first commit of records.
+        num_records: Committed records.
+        is_finished: Whether they are all.
+    """
+
+    source: dict[str, Any]
+    options: dict[str, Any]
+    position: Position | None = None
+    num_records: int = 0
+    is_finished: bool = False
+
+    def at(self, position: Position, num_records: int) -> ConversionLog:
+        """Return this, moved on."""
+        return replace(self, position=position, num_records=num_records)
+
+    def finished(self) -> ConversionLog:
+        """Return this, with nothing left to do."""
+        return replace(self, is_finished=True)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return what is stored as the dataset's metadata."""
+        return {
+            _KEY: {
+                "source": self.source,
+                "options": self.options,
+                "position": self.position,
+                "records": self.num_records,
+                "finished": self.is_finished,
+            }
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, Any], dest: str) -> ConversionLog:
+        """Read what an earlier run has stored; `dest` is shown in errors.
+
+        Raises:
+            DatasetExistsError: If the dataset was not written by a resumable conversion.
+            StateMismatchError: If its state cannot be understood.
+        """
+        if _KEY not in metadata:
+            raise DatasetExistsError(
+                f"{dest} is a dataset that no resumable conversion has begun, so none can go on with it; "
+                "choose another place, or append to it or overwrite it without resuming",
+                path=dest,
+            )
+        stored = metadata[_KEY]
+        if not isinstance(stored, dict) or any(not isinstance(stored.get(key), kind) for key, kind in _TYPES.items()):
+            raise StateMismatchError(f"the state of the conversion in {dest} is not as this splitdata writes it")
+        return cls(
+            source=stored["source"],
+            options=stored["options"],
+            position=stored["position"],
+            num_records=stored["records"],
+            is_finished=stored["finished"],
+        )
+
+    def check_same(self, earlier: ConversionLog, dest: str) -> None:
+        """Raise `StateMismatchError`, which says both sides, if an earlier run had another source or other options."""
+        differences = [
+            f"{name} was {_shown(then.get(name))}, is {_shown(now.get(name))}"
+            for then, now in ((earlier.options, self.options), (earlier.source, self.source))
+            for name in {**then, **now}
+            if then.get(name) != now.get(name)
+        ]
+        if differences:
+            state = "finished" if earlier.is_finished else "begun"
+            raise StateMismatchError(
+                f"the conversion in {dest} was {state} with another source or other options: "
+                f"{'; '.join(differences)}; nothing was changed: take the same again, or another place"
+            )
+
+
+def metadata_of(dest: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the metadata of the dataset in a directory, None if there is none yet."""
+    try:
+        return DatasetDirectory(dest).newest().metadata
+    except DatasetNotFoundError:
+        return None
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def hash_of(metadata: dict[str, Any] | None) -> str:
+    """Return 16 hex digits that tell a user's metadata from others."""
+    return xxhash.xxh3_64_hexdigest(json.dumps(metadata or {}).encode())
+
+
+class CommitPace:
+    """Says when the next commit is due: after 64 MiB, or a second, whichever comes first."""
+
+    def __init__(self, count_bytes: Callable[[], int], *, by_time: bool) -> None:
+        """Begin now; without time the same records give the same commits.
+
+        Args:
+            count_bytes: Says how many bytes of records have gone by.
+            by_time: Whether a second counts.
+        """
+        self.is_due = False
+        self._count_bytes = count_bytes
+        self._by_time = by_time
+        self._start = 0
+        self._deadline = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from a commit on."""
+        self.is_due = False
+        self._start = self._count_bytes()
+        self._deadline = time.monotonic() + _COMMIT_SECONDS
+
+    def until_due(self, records: Iterable[Record]) -> Generator[Record, None, None]:
+        """Pass records on until a commit is due, then leave the rest where they are."""
+        for number, record in enumerate(records, 1):
+            yield record
+            # A file has been read to its end by now.
+            size = self._count_bytes() - self._start + number * _RECORD_BYTES
+            if size >= _COMMIT_BYTES or (self._by_time and time.monotonic() >= self._deadline):
+                self.is_due = True
+                return

@@ -1,0 +1,158 @@
+"""A conversion that commits as it goes, and goes on behind its last commit when it is run again.
+
+log in DEST ── same source, same options? ── finished? ──> nothing to do
+`─ position ──> records behind it ──64 MiB or a second──> commit records, position ──> ... ──> seal
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from splitdata.convert.conversion_log import CommitPace, ConversionLog, metadata_of
+from splitdata.convert.feed import RecordFeed
+from splitdata.convert.input_file import is_compressed
+from splitdata.convert.seek import position_of
+from splitdata.dataset.target import bins_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from splitdata.convert.source import Record, RecordSource
+    from splitdata.dataset.writer import SplitWriter
+
+__all__ = ["ResumableConversion", "ResumedRun", "bins_of_source"]
+
+_NO_POSITIONS: Final = range(0)
+
+
+def bins_of_source(source: RecordSource) -> int:
+    """Return how many bins to begin with, which a commit after a second would not know."""
+    # Of what is compressed, or cannot tell, the records may be much larger.
+    is_open = any(is_compressed(path) for path in source.inputs)
+    return bins_for(None if is_open else source.num_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumedRun:
+    """What one run of a resumable conversion has added.
+
+    Attributes:
+        positions: From the first record that it has added to the last.
+        num_between: Records among these that other programs have appended meanwhile.
+        num_resumed: Records that runs before it had committed.
+        was_finished: There was nothing left to do.
+        num_bins: That its records were written to.
+    """
+
+    positions: range = _NO_POSITIONS
+    num_between: int = 0
+    num_resumed: int = 0
+    was_finished: bool = False
+    num_bins: int = 0
+
+
+class ResumableConversion:
+    """One source and one dataset, in as many runs as it takes."""
+
+    def __init__(
+        self, source: RecordSource, dest: str, log: ConversionLog, *, limit: int | None, by_time: bool
+    ) -> None:
+        """Look at what earlier runs have left.
+
+        Args:
+            source: What is read.
+            dest: The dataset.
+            log: That of a conversion which begins.
+            limit: Records to take in all runs together.
+            by_time: Commit each second too, not only each 64 MiB.
+
+        Raises:
+            StateMismatchError: If earlier runs had another source or other options.
+            DatasetExistsError: If there is a dataset that no resumable conversion has begun.
+        """
+        self._source = source
+        self._dest = dest
+        self._log = log
+        self._limit = limit
+        self._by_time = by_time
+        self._positions: list[range] = []
+        metadata = metadata_of(dest)
+        if metadata is not None:
+            self._log = self._checked(metadata)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier run has done it all."""
+        return self._log.is_finished
+
+    def finished_run(self) -> ResumedRun:
+        """Return what a run adds where all is done."""
+        return ResumedRun(num_resumed=self._log.num_records, was_finished=True)
+
+    def run(
+        self,
+        writer: SplitWriter,
+        watched: Callable[[Iterator[Record]], Iterator[Record]],
+        count_bytes: Callable[[], int],
+    ) -> ResumedRun:
+        """Write what is left, with a writer that resumes, and close it.
+
+        Args:
+            writer: Has just been opened; it holds the lock if an earlier run has begun.
+            watched: Passes records on to the writer, and counts them.
+            count_bytes: Says how many bytes of records it has passed on.
+        """
+        begins = not writer.metadata
+        if not begins:
+            # Another run may have gone on, or finished, before the lock was ours.
+            self._log = self._checked(writer.metadata)
+            if self._log.is_finished:
+                return self.finished_run()
+        num_resumed = self._log.num_records
+        if begins or writer.num_written != num_resumed:
+            # A segment of its own that the manifest lists, be it empty, is what a second run finds locked.
+            self._commit(writer)
+        self._write(writer, watched, count_bytes)
+        num_bins = writer.num_bins or 0
+        writer.close(metadata=self._log.finished().to_metadata())
+        first = self._positions[0].start if self._positions else 0
+        last = self._positions[-1].stop if self._positions else 0
+        return ResumedRun(
+            positions=range(first, last),
+            num_between=last - first - sum(map(len, self._positions)),
+            num_resumed=num_resumed,
+            num_bins=num_bins,
+        )
+
+    def _checked(self, metadata: dict[str, object]) -> ConversionLog:
+        earlier = ConversionLog.from_metadata(metadata, self._dest)
+        self._log.check_same(earlier, self._dest)
+        return earlier
+
+    def _write(
+        self,
+        writer: SplitWriter,
+        watched: Callable[[Iterator[Record]], Iterator[Record]],
+        count_bytes: Callable[[], int],
+    ) -> None:
+        pace = CommitPace(count_bytes, by_time=self._by_time)
+        left = None if self._limit is None else self._limit - self._log.num_records
+        with closing(RecordFeed(self._source, self._log.position, limit=left)) as feed:
+            passed_on = watched(feed.records)
+            while True:
+                pace.restart()
+                num_new = feed.write(writer, pace.until_due(passed_on))
+                num_records = self._log.num_records + num_new
+                self._log = self._log.at(position_of(self._source, num_records), num_records)
+                # A run that was killed behind its last record has nothing to add; then the next commit seals.
+                if num_new:
+                    self._commit(writer)
+                if not pace.is_due:
+                    return
+
+    def _commit(self, writer: SplitWriter) -> None:
+        positions = writer.commit(metadata=self._log.to_metadata())
+        if positions or not self._positions:
+            self._positions.append(positions)

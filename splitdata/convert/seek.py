@@ -1,0 +1,75 @@
+"""Reading on where an earlier reading stood, and telling whether the source is still the same.
+
+    records ──r0 r1 r2──> position() ──stored as JSON──> records_from(position) ──r3 r4──>
+    state() ──stored as JSON──> compared with state() of the source as it is now
+
+A source that cannot do it is read again from its beginning, and its first records are dropped.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from splitdata.convert.source import Record, RecordSource
+
+    Position: TypeAlias = dict[str, Any]
+    """What a source needs to read on: plain JSON, equal for equal places whatever was read at a time."""
+
+__all__ = ["DescribedSource", "Position", "SeekableSource", "position_of", "records_from", "state_of"]
+
+
+@runtime_checkable
+class DescribedSource(Protocol):
+    """What a source of records has, beside `RecordSource`, that can tell whether it has changed."""
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells this source from a changed one, found out without reading all of it.
+
+        Args:
+            with_times: Also when it was changed; without, copies of a source are equal.
+
+        Raises:
+            ValueError: If it cannot be read a second time.
+        """
+
+
+@runtime_checkable
+class SeekableSource(Protocol):
+    """What a source of records has, beside `RecordSource`, that need not be read again from its beginning."""
+
+    def position(self) -> Position:
+        """Return where the newest iteration stands, which is behind the record that it gave last."""
+
+    def records_from(self, position: Position) -> Generator[Record, None, None]:
+        """Iterate over the records behind a position; `skipped` and `bytes_read` count what is before it too."""
+
+
+def state_of(source: RecordSource, *, with_times: bool) -> dict[str, Any]:
+    """Return what tells a source from a changed one; of a source that cannot say, its identity."""
+    if isinstance(source, DescribedSource):
+        return source.state(with_times=with_times)
+    return {"identity": source.identity()}
+
+
+def position_of(source: RecordSource, num_records: int) -> Position:
+    """Return where the newest iteration stands, after so many records since the beginning of the source."""
+    return source.position() if isinstance(source, SeekableSource) else {"record": num_records}
+
+
+def records_from(source: RecordSource, position: Position | None) -> Generator[Record, None, None]:
+    """Iterate over the records behind a position, None for all; what cannot seek reads and drops those before it."""
+    if not position:
+        return iter(source)
+    if isinstance(source, SeekableSource):
+        return source.records_from(position)
+    return _behind(source, position["record"])
+
+
+def _behind(source: RecordSource, num_records: int) -> Generator[Record, None, None]:
+    with closing(iter(source)) as records:
+        yield from islice(records, num_records, None)

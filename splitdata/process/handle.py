@@ -1,0 +1,209 @@
+"""Everything one running worker costs its consumer, given back together and exactly once.
+
+    WorkerHandle        process, wire, lifeline, stack pipe, shared memory
+        close           1  close the wire: the worker sees a Hangup and closes its generator
+                        2  after 0.1 s   SIGTERM: unwinds whatever the generator is doing
+                        3  after 1.0 s   SIGKILL
+                        4  end its process group, reap, close the lifeline and the rest
+        abandon         in a forked child of the consumer: let go of the descriptors, touch nothing else
+
+`close` is called by the iterator and at exit of the interpreter; an exception in it (a second Ctrl-C)
+turns it into step 3 at once. The finalizer of an iterator calls `drop`, which waits in a thread: Python
+loses a KeyboardInterrupt that arrives in a finalizer. All live handles are known here, so that at exit
+all workers are told to end before the first is waited for.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from splitdata.process.children import Child
+    from splitdata.process.slots import Loans
+    from splitdata.process.wires import ConsumerWire
+
+__all__ = ["WorkerHandle"]
+
+_HANGUP_GRACE = 0.1
+_TERMINATE_GRACE = 1.0
+_KILL_GRACE = 5.0
+
+_live: dict[int, WorkerHandle] = {}
+_hooks_set = False
+
+
+def _close_all() -> None:
+    handles = list(_live.values())
+    for handle in handles:
+        handle.begin_close()
+    for handle in handles:
+        handle.close()
+
+
+def _before_fork() -> None:
+    for handle in list(_live.values()):
+        if handle.loans is not None:
+            handle.loans.pin()
+
+
+def _after_fork_in_child() -> None:
+    for handle in list(_live.values()):
+        handle.abandon()
+    _live.clear()
+
+
+def _set_hooks() -> None:
+    """Once per process, when the first worker starts: importing the library sets none."""
+    global _hooks_set
+    if not _hooks_set:
+        _hooks_set = True
+        atexit.register(_close_all)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+def _handles_signal(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal; True where that cannot be known."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    except (OSError, ValueError, IndexError):
+        pass
+    return True
+
+
+class WorkerHandle:
+    """The consumer's grip on one worker.
+
+    Attributes:
+        child: The process.
+        wire: Frames and notes.
+        loans: Slots on loan, None without shared memory.
+        is_ready: Set once the worker has said hello: before that it must not be sent SIGUSR1.
+        exit_code: How the process ended, after `close`; None where unknown.
+    """
+
+    def __init__(
+        self, child: Child, wire: ConsumerWire, loans: Loans | None, *, lifeline: int, stack: int, use_signals: bool
+    ) -> None:
+        self.child = child
+        self.wire = wire
+        self.loans = loans
+        self.is_ready = False
+        self.is_closed = False
+        self.exit_code: int | None = None
+        self._lifeline = lifeline
+        self._stack = stack
+        self._use_signals = use_signals
+        self._closing_since: float | None = None
+        self._lock = threading.Lock()
+        _set_hooks()
+        _live[id(self)] = self
+
+    def begin_close(self) -> None:
+        """Step 1, without waiting."""
+        if self._closing_since is None and not self.is_closed:
+            self._closing_since = time.monotonic()
+            self.wire.close()
+
+    def close(self) -> None:
+        """End the worker and give everything back; at most about a second, and only if it is stuck."""
+        with self._lock:
+            if self.is_closed:
+                return
+            try:
+                self.begin_close()
+                since = self._closing_since or 0.0
+                if not self.child.wait(since + _HANGUP_GRACE - time.monotonic()):
+                    if sys.platform != "win32":
+                        self.child.signal(signal.SIGTERM)
+                    self.child.wait(since + _TERMINATE_GRACE - time.monotonic())
+            finally:
+                self._finish()
+
+    def kill(self) -> None:
+        """End the process at once and leave the rest to `close`; nothing where that is under way."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self.is_closed:
+                    self.child.kill()
+            finally:
+                self._lock.release()
+
+    def drop(self) -> None:
+        """Close without waiting here: for finalizers."""
+        if self.is_closed:
+            return
+        self.begin_close()
+        try:
+            # Not threading.Thread: a finalizer may run while this thread holds that module's locks.
+            _thread.start_new_thread(self.close, ())
+        except RuntimeError:
+            # The interpreter is ending.
+            self.close()
+
+    def _finish(self) -> None:
+        self.is_closed = True
+        _live.pop(id(self), None)
+        if not self.child.wait(0):
+            self.child.kill()
+        # On Linux the end of the lifeline kills too, in case the pid was not ours to signal.
+        os.close(self._lifeline)
+        if self.child.wait(_KILL_GRACE):
+            self.exit_code = self.child.reap()
+        os.close(self._stack)
+
+    def abandon(self) -> None:
+        """Let go of everything in a forked child: the worker belongs to the parent."""
+        self.is_closed = True
+        self.wire.close()
+        descriptors = [self._lifeline, self._stack]
+        if self.child.sentinel is not None:
+            descriptors.append(self.child.sentinel)
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def stack(self, patience: float = 1.0) -> str | None:
+        """Ask the worker where all of its threads stand; None where it does not answer."""
+        if not self.is_ready or self.is_closed:
+            return None
+        if self._use_signals:
+            if not _handles_signal(self.child.pid, signal.SIGUSR1):
+                return None
+            self.child.signal(signal.SIGUSR1)
+        else:
+            os.write(self._lifeline, b"s")
+        return _read_while_it_comes(self._stack, patience)
+
+
+def _read_while_it_comes(descriptor: int, patience: float) -> str | None:
+    if sys.platform == "win32":
+        # No poll for pipes: the answer has `patience` to arrive, then what is there is taken.
+        import _winapi
+        import msvcrt
+
+        time.sleep(patience)
+        available = _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[1]
+        return os.read(descriptor, available).decode(errors="replace") if available else None
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    text = b""
+    # The dump comes in many small writes and has no end mark: it has ended when nothing follows.
+    while poller.poll((patience if not text else 0.1) * 1000):
+        received = os.read(descriptor, 65536)
+        if not received:
+            break
+        text += received
+    return text.decode(errors="replace") or None

@@ -1,0 +1,189 @@
+"""The worker's end of the channel: takes one batch after the other and sees it into the consumer's hands.
+
+    batch --BatchPickler--> pickle + buffers
+              |  small            ITEM    the pickle in the pipe
+              |  fits the arena   SLOT    copied once into a free slot, its place in the pipe
+              `- does not         PARCEL  all of it through the pipe, into memory of the consumer's own
+
+    notes from the consumer: items taken (at most `max_batches` are on their way) and slots returned
+
+When no slot is free the worker waits for one to return, unless the consumer has taken everything that was
+sent: then it may be waiting for this very batch while its user holds the slots, and the batch goes
+through the pipe. So neither side can wait for the other.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from splitdata.process import frames
+from splitdata.process.batches import INLINE_BYTES, BatchPickler
+from splitdata.process.explain import find_unpicklable
+from splitdata.process.remote import report
+from splitdata.process.slots import FreeRanges
+
+if TYPE_CHECKING:
+    from splitdata.process.arena import Arena
+    from splitdata.process.wires import WorkerPort
+
+__all__ = ["FULL", "NO_MEMORY", "Outlet"]
+
+# Why a parcel went through the pipe.
+FULL = 0
+NO_MEMORY = 1
+
+# Notes are read at least once in so many batches, so that they cannot fill their pipe.
+_MAX_UNREAD = 64
+
+_ITEM_LIMIT = frames.MAX_ITEM_BYTES
+_pack_header = frames.HEADER.pack
+
+
+class Outlet:
+    """Sends batches in order, at most `max_batches` ahead of the consumer. Belongs to one thread.
+
+    Attributes:
+        num_sent: Batches sent so far.
+    """
+
+    def __init__(self, port: WorkerPort, arena: Arena | None) -> None:
+        self._port = port
+        self._arena = arena
+        self._free = FreeRanges(arena.size if arena is not None else 0)
+        self._pickler = BatchPickler()
+        self._notes = bytearray()
+        self._num_taken = 0
+        self._unread = 0
+        self.max_batches = 1
+        self.num_sent = 0
+
+    def hello(self, pid: int) -> None:
+        """Tell the consumer that this process runs and can be asked for its stack."""
+        self._frame(frames.HELLO, frames.TWO.pack(pid, frames.VERSION))
+
+    def read_job(self) -> dict[str, Any]:
+        """Wait for what the consumer wants done. It is the parent: its bytes may be unpickled."""
+        while len(self._notes) < frames.COUNT.size:
+            self._notes += self._port.read(block=True)
+        (size,) = frames.COUNT.unpack_from(self._notes)
+        while len(self._notes) < frames.COUNT.size + size:
+            self._notes += self._port.read(block=True)
+        job: dict[str, Any] = pickle.loads(self._notes[frames.COUNT.size : frames.COUNT.size + size])
+        del self._notes[: frames.COUNT.size + size]
+        return job
+
+    def await_room(self) -> None:
+        """Wait until another batch may be on its way."""
+        room = self.max_batches - (self.num_sent - self._num_taken)
+        if room > 0 and self._unread < _MAX_UNREAD:
+            self._unread += 1
+            return
+        self._read_notes(block=room <= 0)
+        while self.num_sent - self._num_taken >= self.max_batches:
+            self._read_notes(block=True)
+
+    def send(self, batch: object) -> None:
+        """Send one batch; it may be changed afterwards.
+
+        Raises:
+            Exception: What pickling it raised, with a note that names the part.
+            Hangup: The consumer has closed its end.
+        """
+        try:
+            pickled, buffers = self._pickler.dump(batch)
+        except Exception as error:
+            path, part = find_unpicklable(batch, "batch", lambda value: pickle.dumps(value, 5))
+            kind = type(part)
+            error.add_note(
+                f"batch number {self.num_sent} of the generator cannot be pickled: "
+                f"{path} is a {kind.__module__}.{kind.__qualname__}"
+            )
+            raise
+        if not buffers and len(pickled) < INLINE_BYTES:
+            self._port.write((_pack_header(len(pickled), frames.ITEM) + pickled,))
+        else:
+            self._send_parcel([memoryview(pickled), *buffers])
+        self.num_sent += 1
+
+    def end(self) -> None:
+        """Tell the consumer that there are no more batches, and how many there were."""
+        self._frame(frames.END, frames.COUNT.pack(self.num_sent))
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the consumer what stopped the generator."""
+        packed = report(error)
+        self._frame(frames.FAILURE, frames.TWO.pack(self.num_sent, len(packed)))
+        self._port.write((packed,))
+
+    def _frame(self, kind: int, body: bytes) -> None:
+        self._port.write((frames.HEADER.pack(len(body), kind) + body,))
+
+    def _send_parcel(self, parts: Sequence[memoryview]) -> None:
+        lengths = [len(part) for part in parts]
+        places, size = frames.parcel_places(lengths)
+        offset, reason = self._take_slot(size)
+        if offset is not None:
+            self._fill_slot(offset, parts, places)
+            self._frame(frames.SLOT, frames.TWO.pack(offset, size))
+        elif len(parts) == 1 and lengths[0] < _ITEM_LIMIT:
+            self._frame(frames.ITEM, bytes(parts[0]))
+        else:
+            self._frame(frames.PARCEL, frames.TWO.pack(size, reason))
+            self._stream(parts, places, size)
+
+    def _take_slot(self, size: int) -> tuple[int | None, int]:
+        arena = self._arena
+        if arena is None or size > arena.size:
+            return None, FULL
+        # What has come back already comes first: its memory is in the caches.
+        self._read_notes(block=False)
+        while (offset := self._free.take(size)) is None:
+            if self.num_sent == self._num_taken:
+                return None, FULL
+            self._read_notes(block=True)
+        try:
+            arena.reserve(offset + size)
+        except OSError:
+            self._free.give_back(offset)
+            return None, NO_MEMORY
+        return offset, FULL
+
+    def _fill_slot(self, offset: int, parts: Sequence[memoryview], places: Sequence[int]) -> None:
+        import numpy
+
+        if self._arena is None:
+            raise RuntimeError("a slot without an arena")
+        table = frames.parcel_table([len(part) for part in parts])
+        self._arena.map[offset : offset + len(table)] = table
+        for part, place in zip(parts, places, strict=True):
+            if len(part):
+                # numpy copies without holding the GIL: threads of the generator go on.
+                slot = numpy.frombuffer(self._arena.map, numpy.uint8, len(part), offset + place)
+                numpy.copyto(slot, numpy.frombuffer(part, numpy.uint8))
+
+    def _stream(self, parts: Sequence[memoryview], places: Sequence[int], size: int) -> None:
+        table = frames.parcel_table([len(part) for part in parts])
+        written = len(table)
+        pieces: list[bytes | memoryview] = [table]
+        for part, place in zip(parts, places, strict=True):
+            pieces += [bytes(place - written), part]
+            written = place + len(part)
+        pieces.append(bytes(size - written))
+        self._port.write([piece for piece in pieces if len(piece)])
+
+    def _read_notes(self, *, block: bool) -> None:
+        self._unread = 0
+        self._notes += self._port.read(block=block)
+        place = 0
+        while len(self._notes) - place >= frames.NOTE.size:
+            taken, num_returned = frames.NOTE.unpack_from(self._notes, place)
+            end = place + frames.NOTE.size + frames.COUNT.size * num_returned
+            if end > len(self._notes):
+                break
+            for begin in range(place + frames.NOTE.size, end, frames.COUNT.size):
+                self._free.give_back(frames.COUNT.unpack_from(self._notes, begin)[0])
+            self._num_taken += taken
+            place = end
+        del self._notes[:place]

@@ -1,0 +1,83 @@
+"""How a function reaches its worker, and how classes of `__main__` find their way back.
+
+    consumer                                            worker
+    pack_call(function, args, kwargs) --> bytes --> unpack_call --> function, args, kwargs
+
+The worker never imports the user's script. Functions, lambdas, closures and classes of `__main__` travel
+by value (cloudpickle), everything that can be imported by name. A class that travelled by value is put
+back under its name into the worker's own `__main__`: its instances then pickle by name, and in the
+consumer that name is the user's own class, so `isinstance` holds.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from splitdata.process.explain import find_unpicklable
+
+__all__ = ["pack_call", "unpack_call"]
+
+# Functions and classes of the user.
+Anything: TypeAlias = Any
+
+
+def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    """Pickle a call.
+
+    Raises:
+        TypeError: Part of it cannot be sent; the message names that part.
+    """
+    import cloudpickle
+
+    dumps: Callable[[Any], bytes] = cloudpickle.dumps
+    try:
+        return dumps((function, args, dict(kwargs)))
+    except Exception as error:
+        name = getattr(function, "__qualname__", None) or repr(function)
+        candidates: list[tuple[str, Any]] = [(f"function {name}", function)]
+        candidates += [(f"args[{place}]", value) for place, value in enumerate(args)]
+        candidates += [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]
+        for path, value in candidates:
+            try:
+                dumps(value)
+            except Exception:
+                path, part = find_unpicklable(value, path, dumps)
+                raise TypeError(
+                    f"cannot send {path} to a worker process: {type(part).__module__}.{type(part).__qualname__} "
+                    f"cannot be pickled ({error}). Make it inside the generator function, or use "
+                    "start_method='fork'. No process was started."
+                ) from error
+        raise
+
+
+class _CallUnpickler(pickle.Unpickler):
+    """Takes note of the classes that cloudpickle makes."""
+
+    def find_class(self, module: str, name: str) -> Anything:
+        """Import by name; let the makers of classes show what they make."""
+        found = super().find_class(module, name)
+        if module == "cloudpickle.cloudpickle" and name.startswith("_make_skeleton_"):
+
+            def make(*args: Anything) -> Anything:
+                return _put_into_main(found(*args))
+
+            return make
+        return found
+
+
+def _put_into_main(cls: Anything) -> Anything:
+    main = sys.modules["__main__"]
+    name = cls.__qualname__
+    if cls.__module__ == "__main__" and "." not in name and not hasattr(main, name):
+        setattr(main, name, cls)
+    return cls
+
+
+def unpack_call(packed: bytes | memoryview) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Rebuild a call in the worker. Only bytes that this process's own parent sent may come here."""
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] = _CallUnpickler(io.BytesIO(packed)).load()
+    return call
