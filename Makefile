@@ -43,7 +43,7 @@ format: $(TEST)
 	$(BIN)/ruff format
 
 bench: $(BENCH)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 wheel: $(RELEASE)
 	rm -rf dist

@@ -65,8 +65,7 @@ class FilePool:
 
     def __init__(self, io: IoMode) -> None:
         self.io = io
-        # A mapped file costs two descriptors: one of Python's map, one for questions to the kernel.
-        self.limit = max(4, descriptor_limit() // (2 if io == "mmap" else 1))
+        self.limit = max(4, descriptor_limit())
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
         # next garbage collection: a reader that refreshes often would run out of descriptors.
         self._open: deque[tuple[weakref.ref[SegmentFiles], int | None]] = deque()
@@ -165,6 +164,8 @@ class SegmentFiles:
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
                 path=path,
             ) from None
+        if isinstance(source, MappedSource):
+            source.expect_random()
         header = _intact(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
         if header is not None and header.segment_id != self.info.id:
             raise FormatError(
@@ -313,6 +314,8 @@ class SegmentFiles:
                 :, 0
             ]
         offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
+        if isinstance(index, MappedSource):
+            index.prefetch(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
         data = index.view(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
         if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)

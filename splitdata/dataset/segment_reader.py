@@ -11,6 +11,7 @@ careful reader, one record at a time, where it fails: so speed never decides wha
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,10 +39,11 @@ _LENGTH_MASK: Final = 0xFFFFFFFF
 # Word 2 without the length of the key: kind and codec must be 0.
 _KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
 _KEY_SHIFT: Final = 48
-# Of a batch this many records are asked after; each question is a system call, a tenth of what a batch costs.
-_RESIDENCE_SAMPLES: Final = 2
-# While batches are cold: to be surer that they no longer are.
-_RESIDENCE_SAMPLES_COLD: Final = 4
+# Of a batch this many records are asked after; each question opens the file for a moment.
+_RESIDENCE_SAMPLES: Final = 4
+# A record that takes longer than this, in seconds, and for each byte of it, was perhaps not in memory.
+_SLOW_SECONDS: Final = 4e-6
+_SLOW_SECONDS_PER_BYTE: Final = 1e-9
 # Fewer are read faster one by one.
 _FEW_RECORDS: Final = 16
 
@@ -58,7 +60,9 @@ class SegmentReader:
         self.files = files
         self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
         self._verify = verify
-        self._was_cold = False
+        self._asks = True
+        mean_bytes = files.info.raw_bytes / max(1, files.info.num_records)
+        self._slow_seconds = _SLOW_SECONDS + _SLOW_SECONDS_PER_BYTE * mean_bytes
 
     def get(self, sequence: int) -> bytes:
         """Return one record; `sequence` must lie within the segment.
@@ -118,11 +122,14 @@ class SegmentReader:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
         pairs = self._entry_pairs(sequences)
         if pairs is None or not self._is_cold(pairs):
-            return self._read_warm(sequences, pairs)
+            start = perf_counter()
+            records = self._read_warm(sequences, pairs)
+            self._asks = perf_counter() - start > self._slow_seconds * len(records)
+            return records
         self._prefetch(pairs)
         order = np.argsort(pairs[:, 0], kind="stable")
         ordered = self._read_warm(sequences[order], pairs[order])
-        records: list[bytes] = [b""] * len(ordered)
+        records = [b""] * len(ordered)
         for place, record in zip(order.tolist(), ordered, strict=True):
             records[place] = record
         return records
@@ -130,8 +137,13 @@ class SegmentReader:
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
         pairs = self._entry_pairs(sequences)
-        frames = None if pairs is None or self._is_cold(pairs) else self._usual_frames(sequences, pairs)
-        return frames.rows(verify=self._verify) if frames else None
+        if pairs is None or self._is_cold(pairs):
+            return None
+        start = perf_counter()
+        frames = self._usual_frames(sequences, pairs)
+        rows = frames.rows(verify=self._verify) if frames else None
+        self._asks = perf_counter() - start > self._slow_seconds * len(pairs)
+        return rows
 
     def _read_warm(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None) -> list[bytes]:
         """Return records, together if all are usual, one by one otherwise."""
@@ -225,13 +237,13 @@ class SegmentReader:
     def _is_cold(self, pairs: NDArray[np.uint64]) -> bool:
         """Say whether a batch should be asked for before it is read.
 
-        A few of its records are looked up in the page cache; after a cold batch the next one is
-        taken to be cold too, until all looked up are in memory.
+        A few of its records are looked up in the page cache: of the first batch, of every batch
+        behind a cold one, and behind one that took long. The usual batch is not asked after.
         """
-        count = _RESIDENCE_SAMPLES_COLD if self._was_cold else _RESIDENCE_SAMPLES
-        samples = pairs[:: max(1, len(pairs) // count), 0].tolist()
-        self._was_cold = any(not self._is_resident(place) for place in samples)
-        return self._was_cold
+        if not self._asks:
+            return False
+        samples = pairs[:: max(1, len(pairs) // _RESIDENCE_SAMPLES), 0].tolist()
+        return any(not self._is_resident(place) for place in samples)
 
     def _is_resident(self, place: int) -> bool:
         try:

@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
+from splitdata.errors import FormatError
 from splitdata.storage import files
 
 __all__ = ["IoMode", "MappedSource", "PreadSource", "choose_io", "descriptor_limit", "open_source"]
@@ -46,21 +47,21 @@ class MappedSource:
         words: The whole u64 of it as integers in the machine's order, by `offset // 8`.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "data", "map", "size", "words")
+    __slots__ = ("__weakref__", "_path", "data", "map", "size", "words")
 
     def __init__(self, path: str) -> None:
-        self._descriptor = files.open_existing(path)
-        self.size = files.size_of(self._descriptor)
+        self._path = path
         self.map: mmap.mmap | bytes = b""
-        if self.size:
-            self.map = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
+        descriptor = files.open_existing(path)
+        try:
+            self.size = files.size_of(descriptor)
+            if self.size:
+                self.map = mmap.mmap(descriptor, self.size, access=mmap.ACCESS_READ)
+        finally:
+            # The map has one of its own, and readers of hundreds of bins need every other.
+            files.close(descriptor)
         self.data = memoryview(self.map)
         self.words = self.data[: self.size // _WORD_BYTES * _WORD_BYTES].cast("Q")
-
-    def __del__(self) -> None:
-        descriptor = getattr(self, "_descriptor", -1)
-        if descriptor >= 0:
-            files.close(descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a copy of some bytes, fewer where the file ends."""
@@ -72,7 +73,24 @@ class MappedSource:
 
     def is_resident(self, offset: int) -> bool:
         """Say whether the byte at `offset` is in memory; True where the system cannot tell."""
-        return _is_resident(self._descriptor, offset)
+        try:
+            descriptor = files.open_existing(self._path)
+        except (OSError, FormatError):
+            # Moved or removed since it was mapped.
+            return True
+        try:
+            return _is_resident(descriptor, offset)
+        finally:
+            files.close(descriptor)
+
+    def expect_random(self) -> None:
+        """Tell the kernel to read what is touched and nothing around it; what is wanted more of is prefetched.
+
+        It may read 8 MiB around each page otherwise, which makes random places of a large file
+        hundreds of times slower.
+        """
+        if isinstance(self.map, mmap.mmap) and hasattr(mmap, "MADV_RANDOM"):
+            self.map.madvise(mmap.MADV_RANDOM)
 
     def prefetch(self, offset: int, length: int) -> None:
         """Ask the kernel to read some bytes soon; returns at once."""
@@ -165,7 +183,7 @@ def _is_resident(descriptor: int, offset: int) -> bool:
 def descriptor_limit() -> int:
     """Return how many files a reader or writer keeps open at once: a part of what the process may.
 
-    A mapped file holds two descriptors, and the process needs most of its own for other things.
+    A third: 256 bins and their index under the usual limit of 1024, twice, and room for other things.
     """
     soft = 512
     if sys.platform != "win32":
@@ -174,4 +192,4 @@ def descriptor_limit() -> int:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if soft == resource.RLIM_INFINITY:
             soft = 1 << 16
-    return max(4, min(1024, soft // 4))
+    return max(4, min(1024, soft // 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter
-from splitdata.dataset import segment_files
+from splitdata.dataset import segment_files, segment_reader
 from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.storage import files
 from splitdata.storage import source as source_module
@@ -118,8 +119,29 @@ def test_cold_batch_is_asked_for_before_it_is_read(path: Path, io: Io, monkeypat
     loader[[5, 100, 3, 150]]
     warm = len(events)
     monkeypatch.setattr(SegmentReader, "_is_resident", lambda *_: False)
-    found = loader[[5, 100, 3, 150]]
+    # A reader that has just read a batch fast does not ask after the next one.
+    found = SplitDataLoader(path, io=io)[[5, 100, 3, 150]]
 
     assert warm == 0 or not hasattr(os, "RWF_NOWAIT")
     assert len(events) - warm == 4
     assert found == [RECORDS[5], RECORDS[100], RECORDS[3], RECORDS[150]]
+
+
+def test_batch_behind_a_slow_one_is_asked_after_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = SplitDataLoader(path)
+    questions: list[int] = []
+
+    def question(self: SegmentReader, place: int) -> bool:
+        questions.append(place)
+        return True
+
+    monkeypatch.setattr(SegmentReader, "_is_resident", question)
+    clock = itertools.count()
+    monkeypatch.setattr(segment_reader, "perf_counter", lambda: float(next(clock)))
+    loader[[5, 100, 3, 150]]
+    loader[[5, 100, 3, 150]]
+    assert len(questions) == 8
+    monkeypatch.setattr(segment_reader, "perf_counter", lambda: 0.0)
+    loader[[5, 100, 3, 150]]
+    loader[[5, 100, 3, 150]]
+    assert len(questions) == 12
