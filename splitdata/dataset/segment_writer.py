@@ -25,7 +25,7 @@ from splitdata.dataset.key_ledger import KeyLedger
 from splitdata.dataset.large_record import write_large
 from splitdata.dataset.resume import cut_off
 from splitdata.dataset.tally import Tally
-from splitdata.errors import RecordTooLargeError
+from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.digest import digest_of_hashes
@@ -393,10 +393,19 @@ class SegmentWriter:
         """Return the dictionary of a segment that was begun before; raises `FormatError` where it is damaged."""
         descriptor = files.open_existing(self._paths.bin(0))
         try:
-            header = IndexHeader.unpack(files.read_at(self._index, spec.INDEX_HEADER_BYTES, 0))
-            if not header.dictionary_bytes:
+            expected: int | None = None
+            # A writer that was killed may have left half of a new header.
+            with contextlib.suppress(FormatError):
+                head = files.read_at(self._index, spec.INDEX_HEADER_BYTES, 0)
+                expected = IndexHeader.unpack(head).dictionary_bytes
+            if expected == 0:
                 return b""
-            return read_from_bin(lambda offset, length: files.read_at(descriptor, length, offset))
+            try:
+                return read_from_bin(lambda offset, length: files.read_at(descriptor, length, offset))
+            except FormatError:
+                if expected is None:
+                    return b""
+                raise
         finally:
             files.close(descriptor)
 
