@@ -40,10 +40,7 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
         ("raw size", size_text(dataset.raw_bytes)),
         ("stored size", size_text(dataset.stored_bytes)),
         ("on disk", size_text(dataset.disk_bytes)),
-        ("bins", f"{counted(dataset.num_bins, 'bin')} in {counted(dataset.num_segments, 'segment')}"),
-        ("generation", str(dataset.generation)),
-        ("format", ".".join(map(str, dataset.format_version))),
-        ("id", dataset.dataset_id),
+        *_structure(dataset),
         ("fingerprint", dataset.fingerprint),
     ]
     dictionaries = [segment.dictionary_bytes for segment in dataset.segments if segment.dictionary_bytes]
@@ -52,7 +49,20 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
     if dataset.num_keys:
         rows.append(("keys", counted(dataset.num_keys, "key")))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]
+    rows += [("damage", problem) for problem in dataset.problems]
     if dataset.unlisted_segments:
         count = counted(len(dataset.unlisted_segments), "segment")
         rows.append(("not committed", f"{count} of writers that are at work or were killed"))
     return rows
+
+
+def _structure(dataset: DatasetDescription) -> list[tuple[str, str]]:
+    bins = counted(dataset.num_bins, "bin")
+    if dataset.layout != "splitdata":
+        return [("bins", bins), ("layout", f"{dataset.layout}, read-only")]
+    return [
+        ("bins", f"{bins} in {counted(dataset.num_segments, 'segment')}"),
+        ("generation", str(dataset.generation)),
+        ("format", ".".join(map(str, dataset.format_version))),
+        ("id", dataset.dataset_id),
+    ]

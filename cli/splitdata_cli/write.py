@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 Mode = Literal["create", "append", "overwrite"]
-Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "callable"]
+Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "seed", "callable"]
 
 
 @click.command(short_help="Convert files, lines or records into a dataset.")
@@ -67,6 +67,11 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
 @click.option("--no-header", is_flag=True, help="The first row of CSV or TSV is a record; columns have numbers from 0.")
 @click.option("--no-quotes", is_flag=True, help="Quotes mean nothing in this CSV or TSV.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of CSV or TSV; records are UTF-8 always.")
+@click.option(
+    "--from-bins",
+    is_flag=True,
+    help="Of a directory of splitdataloader, take what its index does not list too, and leave out what is damaged.",
+)
 @click.option("--dry-run", is_flag=True, help="Read SOURCE to its end and tell what would be written; write nothing.")
 @click.option("--verify", is_flag=True, help="Read DEST back at the end; exit code 1 if it is damaged.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
@@ -93,13 +98,15 @@ def write(
     no_header: bool,
     no_quotes: bool,
     encoding: str,
+    from_bins: bool,
     dry_run: bool,
     verify: bool,
     as_json: bool,
 ) -> None:
     """Convert SOURCE into the dataset DEST.
 
-    SOURCE is a folder (each file is a record; hidden files and links are left out), a text or JSONL file
+    SOURCE is a folder (each file is a record; hidden files and links are left out), a directory that the
+    package splitdataloader 0.0.1 wrote, a text or JSONL file
     (each line is a record), a CSV or TSV file (each row is a record, as a JSON object), - for standard
     input (lines, or with --from prefixed records that follow their length as u32 little-endian), or
     module:function for a Python function that yields bytes. Files may be plain, .gz, .zst, .bz2 or .xz.
@@ -136,6 +143,7 @@ def write(
         header=not no_header,
         quotes=not no_quotes,
         encoding=encoding,
+        from_bins=from_bins,
     )
     started = time.monotonic()
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:

@@ -1,7 +1,7 @@
 """From what a user typed to a source of records.
 
 -                       lines of standard input, unless a kind says otherwise
-a folder                folder
+a folder                folder; seed, if the package splitdataloader wrote it
 name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
 name.txt(.gz, ...)      lines        also .text, .log
 name.csv, name.tsv      csv, tsv     also .tab
@@ -26,7 +26,10 @@ from splitdata.convert.function import FunctionSource
 from splitdata.convert.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.convert.lines import JsonLineSource, LineSource
 from splitdata.convert.prefixed import PrefixedSource
+from splitdata.convert.seed import SeedSource
 from splitdata.convert.several import SeveralSources
+from splitdata.dataset.seed_directory import is_seed_directory
+from splitdata.dataset.seed_files import bins_in
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "SourceKind", "open_source"]
 
 SourceKind: TypeAlias = Literal[
-    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "callable"
+    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "seed", "callable"
 ]
 
 KINDS: Final[tuple[SourceKind, ...]] = (
@@ -50,6 +53,7 @@ KINDS: Final[tuple[SourceKind, ...]] = (
     "csv",
     "tsv",
     "prefixed",
+    "seed",
     "callable",
 )
 _KIND_OF_SUFFIX: Final[dict[str, SourceKind]] = {
@@ -79,6 +83,7 @@ def open_source(
     header: bool = True,
     quotes: bool = True,
     encoding: str = "utf-8",
+    from_bins: bool = False,
 ) -> RecordSource:
     """Return the source of records that a text names.
 
@@ -88,7 +93,8 @@ def open_source(
             a module is imported, which runs it: never pass on text that you do not trust.
         kind: "folder" and "files" take each file as a record, "list" each file that a file names,
             "lines" and "jsonl" each line, "csv" and "tsv" each row, "prefixed" reads records that
-            follow their length as u32 little-endian, "callable" calls a function that yields them.
+            follow their length as u32 little-endian, "seed" a directory that the package splitdataloader
+            wrote, "callable" calls a function that yields them.
             "auto" decides by what is there and by the name, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
         column: Of CSV and TSV: the column whose values are the records; None makes a JSON object of
@@ -97,6 +103,8 @@ def open_source(
         header: Whether the first row names the columns.
         quotes: Whether fields may stand in double quotes.
         encoding: Of CSV and TSV; records are UTF-8 in any case.
+        from_bins: Of such a directory also take the records that its index does not list, behind the others,
+            and leave out those that are damaged.
 
     Raises:
         FileNotFoundError: If there is no such file, folder or function.
@@ -116,17 +124,19 @@ def open_source(
         raise ValueError(f"validate is for JSONL, and {paths.name} is read as {kind}")
     if form != CsvFormat() and kind not in ("csv", "tsv"):
         raise ValueError(f"options of CSV and TSV are for these, and {paths.name} is read as {kind}")
+    if from_bins and kind != "seed":
+        raise ValueError(f"from_bins is for directories of splitdataloader, and {paths.name} is read as {kind}")
     if kind == "files":
         return FileListSource(paths, name=paths.name)
     if not paths.are_several:
-        return _open_one(texts[0], kind, form, validate=validate)
-    parts = [_open_one(path, kind, form, validate=validate) for path in paths]
+        return _open_one(texts[0], kind, form, validate=validate, from_bins=from_bins)
+    parts = [_open_one(path, kind, form, validate=validate, from_bins=from_bins) for path in paths]
     if not parts:
         raise SourceError(f"{paths.name} names no file to convert", path=paths.name)
     return SeveralSources(parts, name=paths.name)
 
 
-def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool) -> RecordSource:
+def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, from_bins: bool) -> RecordSource:
     """Return the source of a kind that reads one thing."""
     if kind == "folder":
         return FolderSource(text)
@@ -138,6 +148,8 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool) -
         return CsvSource(text, form, kind=kind)
     if kind == "prefixed":
         return PrefixedSource(text)
+    if kind == "seed":
+        return SeedSource(text, from_bins=from_bins)
     return FunctionSource(text)
 
 
@@ -196,8 +208,7 @@ def _kind_among_several(path: str) -> SourceKind:
     if path == STANDARD_INPUT:
         return "lines"
     if Path(path).is_dir():
-        _check_no_dataset(Path(path))
-        return "folder"
+        return _kind_of_folder(Path(path))
     if _FUNCTION.fullmatch(path) and not Path(path).exists():
         return "callable"
     return _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
@@ -209,8 +220,7 @@ def _kind_of(text: str) -> SourceKind:
     path = Path(text)
     # An empty text would be the working folder.
     if text and path.is_dir():
-        _check_no_dataset(path)
-        return "folder"
+        return _kind_of_folder(path)
     if text and path.exists():
         return _kind_of_file(text)
     if _FUNCTION.fullmatch(text):
@@ -229,11 +239,20 @@ def _kind_of_file(text: str) -> SourceKind:
     )
 
 
-def _check_no_dataset(folder: Path) -> None:
-    """Raise for a folder that is a dataset: its bins and manifests are hardly the records meant."""
+def _kind_of_folder(folder: Path) -> SourceKind:
+    """Return the kind of a folder; raise for one whose bins and manifests are hardly the records meant."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
         raise SourceError(
             f"{folder} is a splitdata dataset already; "
             "to store its files as records, say that its kind is folder (kind=, --from)",
             path=folder,
         )
+    if is_seed_directory(str(folder)):
+        return "seed"
+    if bins_in(str(folder)):
+        raise SourceError(
+            f"{folder} holds bins of the package splitdataloader without their index.dat; to take the records from the "
+            "bins, say so (kind='seed' and from_bins=True, --from seed --from-bins), or kind folder for files",
+            path=folder,
+        )
+    return "folder"

@@ -7,11 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.snapshot import open_state
+from splitdata.dataset.seed_files import bins_in
+from splitdata.dataset.seed_survey import survey
+from splitdata.dataset.snapshot import open_seed, open_state
 from splitdata.format import spec
+from splitdata.format.seed import ENTRY_BYTES
 
 if TYPE_CHECKING:
+    from splitdata.dataset.seed_directory import SeedDirectory
     from splitdata.format.manifest import SegmentInfo
 
 __all__ = ["DatasetDescription", "SegmentDescription", "describe"]
@@ -51,6 +57,9 @@ class DatasetDescription:
         metadata: What the writers stored with it.
         segments: In the order of positions.
         unlisted_segments: Folders of writers that are at work, or were killed before a commit.
+        layout: Whose files these are: "splitdata", or "splitdataloader 0.0.1", which has neither segments,
+            generations nor an id.
+        problems: What is wrong at first sight with files of another package; `verify` looks further.
     """
 
     path: str
@@ -69,6 +78,8 @@ class DatasetDescription:
     metadata: dict[str, Any]
     segments: tuple[SegmentDescription, ...]
     unlisted_segments: tuple[str, ...]
+    layout: str = "splitdata"
+    problems: tuple[str, ...] = ()
 
     @property
     def mean_record_bytes(self) -> float:
@@ -82,6 +93,9 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
     Raises:
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
     """
+    seed = open_seed(os.fspath(path), generation, None)
+    if seed is not None:
+        return _describe_seed(seed)
     directory = DatasetDirectory(path)
     manifest, _ = open_state(directory.folder, generation, None)
     segments = tuple(_describe_segment(directory, info) for info in manifest.segments)
@@ -104,6 +118,35 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         metadata=manifest.metadata,
         segments=segments,
         unlisted_segments=tuple(one for one in directory.segment_ids() if one not in listed),
+    )
+
+
+def _describe_seed(directory: SeedDirectory) -> DatasetDescription:
+    """Describe a directory of splitdataloader from its index and the sizes of its bins, which tell if they agree."""
+    lengths = directory.files().entries(0, directory.num_records)["length"]
+    sizes = bins_in(directory.path)
+    raw_bytes = int(lengths.sum(dtype=np.int64))
+    index_bytes = directory.num_records * ENTRY_BYTES + directory.tail_bytes
+    findings = () if directory.seems_whole() else survey(directory).findings
+    return DatasetDescription(
+        path=directory.path,
+        format_version=(0, 0),
+        generation=directory.generation,
+        dataset_id="",
+        fingerprint=directory.fingerprint,
+        num_records=directory.num_records,
+        num_segments=0,
+        num_keys=0,
+        num_bins=len(sizes),
+        raw_bytes=raw_bytes,
+        stored_bytes=raw_bytes,
+        disk_bytes=sum(sizes.values()) + index_bytes,
+        max_record_bytes=int(lengths.max(initial=0)),
+        metadata=directory.metadata,
+        segments=(),
+        unlisted_segments=(),
+        layout=directory.dataset_id,
+        problems=tuple(f"{os.path.basename(finding.path)}: {finding.problem}" for finding in findings),
     )
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.retention import Pin
-    from splitdata.dataset.segment_reader import SegmentReader
+    from splitdata.dataset.segment import Segment
+    from splitdata.dataset.snapshot import Listing
     from splitdata.dataset.walk import Chunk
-    from splitdata.format.manifest import Manifest
 
 __all__ = ["SplitDataLoader"]
 
@@ -88,7 +88,7 @@ class SplitDataLoader:
         self._max_record_bytes = max_record_bytes
         self._open([open_pinned(one, generation, None) for one in self.paths])
 
-    def _open(self, states: list[tuple[Manifest, Pin]]) -> None:
+    def _open(self, states: list[tuple[Listing, Pin | None]]) -> None:
         self._get: Callable[[int], bytes] | None
         self._snapshot = Snapshot(
             self.paths,
@@ -184,7 +184,7 @@ class SplitDataLoader:
         it is held, also after `close()`.
         """
         segment, sequence = self._find(index)
-        return segment.records.view(sequence)
+        return segment.view(sequence)
 
     def read_range(self, index: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end as a slice is.
@@ -194,7 +194,7 @@ class SplitDataLoader:
         if start < 0 or stop < start:
             raise ValueError(f"a range goes from 0 or more upwards, got {start} to {stop}")
         segment, sequence = self._find(index)
-        return segment.records.read_range(sequence, start, stop)
+        return segment.read_range(sequence, start, stop)
 
     def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> NDArray[np.uint8]:
         """Return records of one size as rows: a new uint8[len(indices), record_size].
@@ -224,7 +224,7 @@ class SplitDataLoader:
         """
         segment, sequence = self._find(index)
         try:
-            return segment.records.key(sequence).decode() or None
+            return segment.key(sequence).decode() or None
         except UnicodeDecodeError as error:
             raise FormatError(f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}") from None
 
@@ -345,7 +345,10 @@ class SplitDataLoader:
         for path, old, (new, _) in zip(self.paths, before, after, strict=True):
             if old.dataset_id != new.dataset_id:
                 raise ManifestError(f"{path} was replaced by another dataset; open it again")
-        if [old.generation for old in before] == [new.generation for new, _ in after]:
+        # A seed directory has no generations, but may have grown.
+        if [(old.generation, old.num_records) for old in before] == [
+            (new.generation, new.num_records) for new, _ in after
+        ]:
             return False
         self._open(after)
         return True
@@ -370,7 +373,7 @@ class SplitDataLoader:
         """Pickle as paths and generations; the receiver opens the same snapshot itself."""
         return {
             "states": [
-                DatasetState(path, manifest.generation, manifest.dataset_id, manifest.num_records, manifest.digest)
+                DatasetState.of(path, manifest)
                 for path, manifest in zip(self.paths, self._snapshot.manifests, strict=True)
             ],
             "verify": self._verify,
@@ -393,7 +396,7 @@ class SplitDataLoader:
         if self._is_closed:
             raise ClosedError(f"SplitDataLoader({self.paths[0]!r}) is closed")
 
-    def _find(self, index: object) -> tuple[SegmentReader, int]:
+    def _find(self, index: object) -> tuple[Segment, int]:
         self._check_open()
         snapshot = self._snapshot
         return snapshot.find(checked_position(index, snapshot.num_records))

@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from splitdata.storage.paths import SegmentPaths
     from splitdata.storage.source import IoMode, PreadSource
 
-__all__ = ["FilePool", "SegmentFiles"]
+__all__ = ["FileOwner", "FilePool", "SegmentFiles"]
 
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
@@ -53,6 +53,13 @@ _KEYS: Final = -1
 _MAX_READ_STRIDE: Final = 16
 
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
+
+
+class FileOwner(Protocol):
+    """Whose files a pool opens."""
+
+    def drop(self, bin_index: int | None, /) -> None:
+        """Let go of a bin, of the index (None), or of another file."""
 
 
 class FilePool:
@@ -68,9 +75,9 @@ class FilePool:
         self.limit = max(4, descriptor_limit())
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
         # next garbage collection: a reader that refreshes often would run out of descriptors.
-        self._open: deque[tuple[weakref.ref[SegmentFiles], int | None]] = deque()
+        self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
 
-    def open(self, path: str, owner: SegmentFiles, bin_index: int | None) -> MappedSource | PreadSource:
+    def open(self, path: str, owner: FileOwner, bin_index: int | None) -> MappedSource | PreadSource:
         """Open a bin, the index or the keys of `owner`, which is told when it is to let go of it."""
         while len(self._open) >= self.limit:
             self._drop_oldest()

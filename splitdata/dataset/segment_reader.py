@@ -18,6 +18,7 @@ import numpy as np
 
 from splitdata.dataset.key_table import raise_keys_error
 from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.segment import BinTable
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
@@ -46,6 +47,10 @@ _SLOW_SECONDS: Final = 4e-6
 _SLOW_SECONDS_PER_BYTE: Final = 1e-9
 # Fewer are read faster one by one.
 _FEW_RECORDS: Final = 16
+# With fewer records of each bin in a range the work per bin would dominate.
+_STRETCH_OF_BIN: Final = 256
+# A run costs some 20 us before its first record.
+_WORTHWHILE_RUN: Final = 32
 
 
 class SegmentReader:
@@ -63,6 +68,26 @@ class SegmentReader:
         self._asks = True
         mean_bytes = files.info.raw_bytes / max(1, files.info.num_records)
         self._slow_seconds = _SLOW_SECONDS + _SLOW_SECONDS_PER_BYTE * mean_bytes
+
+    @property
+    def num_records(self) -> int:
+        """Committed records of the segment."""
+        return self.files.info.num_records
+
+    @property
+    def num_keys(self) -> int:
+        """Records that have a key."""
+        return self.files.info.num_keys
+
+    @property
+    def mean_bytes(self) -> int:
+        """Mean raw length of a record."""
+        return self.files.info.raw_bytes // max(1, self.files.info.num_records)
+
+    @property
+    def stretch(self) -> int:
+        """From how many records in write order on each bin has a worthwhile share of them."""
+        return _STRETCH_OF_BIN * min(self.files.info.num_bins, _STRETCH_OF_BIN)
 
     def get(self, sequence: int) -> bytes:
         """Return one record; `sequence` must lie within the segment.
@@ -201,6 +226,47 @@ class SegmentReader:
             sequence = int(sequences[number])
             payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
         return payloads
+
+    def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
+        """Return records `first` to `stop` in write order, read as a run of each bin."""
+        num_bins = self.files.info.num_bins
+        if stop - first < _WORTHWHILE_RUN * num_bins and not as_views:
+            return self.get_many(np.arange(first, stop, dtype=np.int64))
+        records: list[bytes | memoryview] = [b""] * (stop - first)
+        for column in range(min(num_bins, stop - first)):
+            bin_index = (first + column) % num_bins
+            ordinal = (first + column) // num_bins
+            count = len(range(column, stop - first, num_bins))
+            records[column::num_bins] = self.get_run(bin_index, ordinal, ordinal + count, as_views=as_views)
+        return records
+
+    def view(self, sequence: int) -> memoryview:
+        """Return one record as a read-only view, of the map itself if it is not compressed."""
+        return self.records.view(sequence)
+
+    def read_range(self, sequence: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, cut at its end."""
+        return self.records.read_range(sequence, start, stop)
+
+    def key(self, sequence: int) -> bytes:
+        """Return the key of one record, empty if it has none."""
+        return self.records.key(sequence)
+
+    def length(self, sequence: int) -> int:
+        """Return the raw length of one record."""
+        return self.records.length(sequence)
+
+    def bin_table(self) -> BinTable:
+        """Return which records lie in which bin; opens no file."""
+        info = self.files.info
+        bins = np.arange(info.num_bin_files, dtype=np.int64)
+        strides = np.full(len(bins), info.num_bins, np.int64)
+        return BinTable(bins, strides, (info.num_records - bins + info.num_bins - 1) // info.num_bins)
+
+    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the raw lengths of the records with ordinals `first` to `stop` of one bin, int64."""
+        num_bins = self.files.info.num_bins
+        return self.raw_lengths(bin_index + first * num_bins, bin_index + (stop - 1) * num_bins + 1, num_bins)
 
     def _one_by_one(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes] | list[memoryview]:
         read = self.records.view if as_views else self.get

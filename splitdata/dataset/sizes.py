@@ -47,7 +47,7 @@ class RecordSizes:
                 return np.array([self[position] for position in range(start, stop, step)], np.int64)
             return self._range(start, max(start, stop))
         segment, sequence = self._snapshot.find(checked_position(index, len(self)))
-        return segment.records.length(sequence)
+        return segment.length(sequence)
 
     def __iter__(self) -> Iterator[int]:
         """Walk all sizes; some of the index at a time."""
@@ -66,7 +66,7 @@ class RecordSizes:
         parts = []
         while start < stop:
             segment, sequence = self._snapshot.find(start)
-            count = min(stop - start, segment.files.info.num_records - sequence)
+            count = min(stop - start, segment.num_records - sequence)
             parts.append(segment.raw_lengths(sequence, sequence + count))
             start += count
         return np.concatenate(parts) if parts else np.empty(0, np.int64)

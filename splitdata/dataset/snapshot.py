@@ -1,7 +1,8 @@
 """A snapshot: the segments of one or several datasets at one generation each, end to end.
 
     dataset a, generation 7     segments a0 a1        positions 0 ..
-    dataset b, generation 2     segment  b0           .. num_records - 1
+    dataset b, generation 2     segment  b0
+    a seed directory            one segment           .. num_records - 1
 
 A position leads to (segment, sequence) by one bisection. Segments are opened where they are used.
 """
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.retention import Pin
+from splitdata.dataset.seed_directory import SEED_DATASET_ID, SeedDirectory, is_seed_directory
+from splitdata.dataset.seed_segment import SeedSegment
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.errors import ManifestError
@@ -23,14 +27,18 @@ from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.source import choose_io
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.segment import Segment
     from splitdata.format.manifest import Manifest, SegmentInfo
     from splitdata.storage.source import IoMode
 
-__all__ = ["DatasetState", "Snapshot", "open_pinned", "open_state"]
+__all__ = ["DatasetState", "Listing", "Snapshot", "open_pinned", "open_seed", "open_state"]
+
+Listing: TypeAlias = "Manifest | SeedDirectory"
+"""What says which records one dataset has."""
 
 # A manifest may be removed between being read and being pinned; each try sees a newer one.
 _MAX_TRIES: Final = 100
@@ -46,12 +54,20 @@ class DatasetState:
     num_records: int
     digest: int
 
+    @classmethod
+    def of(cls, path: str, listing: Listing) -> DatasetState:
+        """Return the state of an open dataset."""
+        digest = listing.mark() if isinstance(listing, SeedDirectory) else listing.digest
+        return cls(path, listing.generation, listing.dataset_id, listing.num_records, digest)
 
-def open_pinned(path: str, generation: int | None, known: DatasetState | None) -> tuple[Manifest, Pin]:
+
+def open_pinned(path: str, generation: int | None, known: DatasetState | None) -> tuple[Listing, Pin | None]:
     """Return the manifest of a dataset, and what keeps its files from being removed for as long as it is held.
 
-    Takes and raises what `open_state` does.
+    Takes and raises what `open_state` does. A seed directory stands for its manifest itself, and needs no keeping.
     """
+    if seed := open_seed(path, generation, known):
+        return seed, None
     directory = DatasetDirectory(path)
     for _ in range(_MAX_TRIES):
         manifest, read_generation = open_state(path, generation, known)
@@ -59,6 +75,20 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
         if pin is not None:
             return manifest, pin
     raise ManifestError(f"{path}: the manifests change faster than they can be read", path=path)
+
+
+def open_seed(path: str, generation: int | None, known: DatasetState | None) -> SeedDirectory | None:
+    """Return the directory if splitdataloader wrote it, None if there is a dataset, or nothing."""
+    if known is not None and known.dataset_id == SEED_DATASET_ID:
+        opened = SeedDirectory(path, known.num_records)
+        if opened.mark() != known.digest:
+            raise ManifestError(f"{path} has other records than when this reader was opened", path=path)
+        return opened
+    if not is_seed_directory(path) or DatasetDirectory(path).generations():
+        return None
+    if generation:
+        raise ManifestError(f"{path} is a directory of splitdataloader, which has no generations", path=path)
+    return SeedDirectory(path)
 
 
 def open_state(path: str, generation: int | None, known: DatasetState | None) -> tuple[Manifest, int]:
@@ -127,54 +157,53 @@ class Snapshot:
     def __init__(
         self,
         paths: list[str],
-        states: list[tuple[Manifest, Pin]],
+        states: list[tuple[Listing, Pin | None]],
         *,
         io: str,
         verify: bool,
         max_record_bytes: int,
     ) -> None:
-        self.manifests = [manifest for manifest, _ in states]
+        self.manifests = [listing for listing, _ in states]
         self._pins = [pin for _, pin in states]
-        self._verify = verify
-        self._max_record_bytes = max_record_bytes
-        self._places: list[tuple[DatasetDirectory, SegmentInfo, int, FilePool]] = []
+        # No method of this object: it would hold itself, and its files stay open until the next garbage collection.
+        open_one = partial(_open_segment, verify=verify, max_record_bytes=max_record_bytes)
+        self._pools: dict[IoMode, FilePool] = {}
+        self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
-        start = 0
-        pools: dict[IoMode, FilePool] = {}
-        for path, manifest in zip(paths, self.manifests, strict=True):
-            directory = DatasetDirectory(path)
+        self.num_records = 0
+        for path, listing in zip(paths, self.manifests, strict=True):
             mode: IoMode = choose_io(path) if io == "auto" else "mmap" if io == "mmap" else "pread"
-            pool = pools.setdefault(mode, FilePool(mode))
-            in_dataset = 0
-            for info in manifest.segments:
-                if info.num_records:
-                    self._places.append((directory, info, in_dataset, pool))
-                    self.starts.append(start)
-                start += info.num_records
-                in_dataset += info.num_records
-        self.num_records = start
-        self._segments: list[SegmentReader | None] = [None] * len(self._places)
+            pool = self._pools.setdefault(mode, FilePool(mode))
+            if isinstance(listing, SeedDirectory):
+                self._add(listing.num_records, partial(_open_seed_segment, listing, pool))
+                continue
+            directory = DatasetDirectory(path)
+            first_position = 0
+            for info in listing.segments:
+                self._add(info.num_records, partial(open_one, directory, info, first_position, pool))
+                first_position += info.num_records
+        self._segments: list[Segment | None] = [None] * len(self._makers)
+
+    def _add(self, num_records: int, maker: Callable[[], Segment]) -> None:
+        if num_records:
+            self._makers.append(maker)
+            self.starts.append(self.num_records)
+            self.num_records += num_records
 
     @property
     def num_segments(self) -> int:
         """Segments that hold records."""
-        return len(self._places)
+        return len(self._makers)
 
-    def info(self, number: int) -> SegmentInfo:
-        """Return the manifest entry of a segment, without opening it."""
-        return self._places[number][1]
-
-    def segment(self, number: int) -> SegmentReader:
+    def segment(self, number: int) -> Segment:
         """Return the reader of a segment, made when first asked for."""
         reader = self._segments[number]
         if reader is None:
-            directory, info, first_position, pool = self._places[number]
-            files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool)
-            reader = SegmentReader(files, verify=self._verify, max_record_bytes=self._max_record_bytes)
+            reader = self._makers[number]()
             self._segments[number] = reader
         return reader
 
-    def find(self, position: int) -> tuple[SegmentReader, int]:
+    def find(self, position: int) -> tuple[Segment, int]:
         """Return segment and sequence number of a position, which must be in range."""
         number = bisect_right(self.starts, position) - 1
         return self.segment(number), position - self.starts[number]
@@ -182,13 +211,13 @@ class Snapshot:
     def find_key(self, key: bytes) -> int | None:
         """Return the position of the newest record that has a key, None if none has."""
         for number in reversed(range(self.num_segments)):
-            if self.info(number).num_keys:
+            if self.segment(number).num_keys:
                 sequence = self.segment(number).find_key(key)
                 if sequence is not None:
                     return self.starts[number] + sequence
         return None
 
-    def by_segment(self, positions: NDArray[np.int64]) -> Iterator[tuple[SegmentReader, NDArray[np.int64], Any]]:
+    def by_segment(self, positions: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64], Any]]:
         """Yield, for each segment touched, its reader, the sequence numbers, and where they stand in `positions`."""
         if self.num_segments == 1:
             yield self.segment(0), positions, slice(None)
@@ -226,6 +255,23 @@ class Snapshot:
     def drop(self) -> None:
         """Let go of all files, and of the snapshot itself: it may be removed from now on."""
         self._pins = []
-        self._segments = [None] * len(self._places)
-        for pool in {id(place[3]): place[3] for place in self._places}.values():
+        self._segments = [None] * len(self._makers)
+        for pool in self._pools.values():
             pool.drop_all()
+
+
+def _open_segment(
+    directory: DatasetDirectory,
+    info: SegmentInfo,
+    first_position: int,
+    pool: FilePool,
+    *,
+    verify: bool,
+    max_record_bytes: int,
+) -> SegmentReader:
+    files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool)
+    return SegmentReader(files, verify=verify, max_record_bytes=max_record_bytes)
+
+
+def _open_seed_segment(directory: SeedDirectory, pool: FilePool) -> SeedSegment:
+    return SeedSegment(directory.files(pool=pool))

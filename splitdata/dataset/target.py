@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from splitdata.dataset.seed_directory import is_seed_directory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
 from splitdata.format import spec
 from splitdata.storage import files
@@ -61,6 +62,12 @@ def check_target(directory: DatasetDirectory, mode: str) -> None:
         ManifestError: If it is to be added to a dataset that is damaged.
     """
     folder = directory.folder
+    if is_seed_directory(folder) and not directory.generations():
+        raise DatasetExistsError(
+            f"{folder} is a directory of the package splitdataloader, which is read but never written; "
+            f"`splitdata write {folder} DEST` converts it into a dataset that can be added to",
+            path=folder,
+        )
     if mode == "create" and files.list_names(folder):
         raise DatasetExistsError(f"{folder} is not empty{_hint(directory)}", path=folder)
     foreign = directory.foreign_names()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.finding import Finding
+from splitdata.dataset.seed_directory import SeedDirectory
+from splitdata.dataset.seed_survey import survey
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.snapshot import open_pinned
 from splitdata.dataset.verify_bin import BinCheck
@@ -25,11 +27,12 @@ from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from splitdata.dataset.snapshot import Listing
     from splitdata.format.manifest import SegmentInfo
 
 __all__ = ["VerifyReport", "verify"]
@@ -78,6 +81,8 @@ def verify(
 ) -> VerifyReport:
     """Read a whole dataset and report everything that is not as it was written.
 
+    A directory of splitdataloader 0.0.1 has no checksums: of it, every length in index and bins is looked at.
+
     Args:
         path: The dataset. Nothing in it is changed, and nothing is locked.
         generation: Which manifest; None is the newest.
@@ -93,15 +98,22 @@ def verify(
     folder = os.fspath(path)
     # Held to the end, so that nothing of it is removed meanwhile.
     manifest, pin = open_pinned(folder, generation, None)
+    if isinstance(manifest, SeedDirectory):
+        found = survey(manifest, progress=progress)
+        return _report(folder, manifest, found.num_bytes, found.findings)
     work = _Verification(DatasetPaths(folder), manifest.segments, progress)
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
     del pin
+    return _report(folder, manifest, work.bytes_done, work.findings)
+
+
+def _report(folder: str, listing: Listing, num_bytes: int, findings: Iterable[Finding]) -> VerifyReport:
     return VerifyReport(
         path=folder,
-        generation=manifest.generation,
-        num_records=manifest.num_records,
-        num_bytes=work.bytes_done,
-        findings=tuple(sorted(work.findings, key=lambda one: (one.path, one.position or 0, one.problem))),
+        generation=listing.generation,
+        num_records=listing.num_records,
+        num_bytes=num_bytes,
+        findings=tuple(sorted(findings, key=lambda one: (one.path, one.position or 0, one.problem))),
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from splitdata.dataset.segment_reader import SegmentReader
+    from splitdata.dataset.segment import Segment
     from splitdata.dataset.snapshot import Snapshot
 
 __all__ = ["Chunk", "walk_bins", "walk_bins_shuffled", "walk_in_order"]
@@ -33,24 +33,23 @@ _CHUNK_VIEWS: Final = 1 << 9
 # In a random order records are looked up one by one; more at once would only use more memory.
 _SHUFFLED_RECORDS: Final = 1 << 12
 
+# What a record takes beside its bytes, about.
+_RECORD_OVERHEAD: Final = 32
+
 # Positions and records, of equal length.
 Chunk = tuple["NDArray[np.int64]", "Sequence[bytes | memoryview]"]
 
 
-def _chunk_records(segment: SegmentReader, most: int) -> int:
+def _chunk_records(segment: Segment, most: int) -> int:
     """Return how many records of a segment make a chunk."""
-    info = segment.files.info
-    mean = info.raw_bytes // max(1, info.num_records) + 32
-    return max(1, min(most, _CHUNK_BYTES // mean))
+    return max(1, min(most, _CHUNK_BYTES // (segment.mean_bytes + _RECORD_OVERHEAD)))
 
 
-def _bounded(segment: SegmentReader, sequences: NDArray[np.int64]) -> Iterator[slice]:
+def _bounded(lengths: NDArray[np.int64]) -> Iterator[slice]:
     """Cut a chunk where its records are much larger than the segment's mean."""
-    first, last = int(sequences[0]), int(sequences[-1]) + 1
-    stride = int(sequences[1]) - first if len(sequences) > 1 else 1
-    totals = np.cumsum(segment.raw_lengths(first, last, stride))
+    totals = np.cumsum(lengths)
     start = 0
-    while start < len(sequences):
+    while start < len(lengths):
         before = int(totals[start - 1]) if start else 0
         stop = int(np.searchsorted(totals, before + 2 * _CHUNK_BYTES, "right"))
         stop = max(start + 1, stop)
@@ -62,50 +61,31 @@ def walk_in_order(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
     """Yield all records by position, in chunks."""
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
-        num_records, num_bins = segment.files.info.num_records, segment.files.info.num_bins
-        # With few records of each bin in a chunk the work per bin would dominate.
-        step = _chunk_records(segment, max(_CHUNK_RECORDS, 256 * min(num_bins, 256)))
-        for start in range(0, num_records, step):
-            sequences = np.arange(start, min(start + step, num_records), dtype=np.int64)
-            for part in _bounded(segment, sequences):
-                first, stop = int(sequences[part][0]), int(sequences[part][-1]) + 1
-                yield sequences[part] + snapshot.starts[number], _woven(segment, first, stop, as_views=as_views)
-
-
-def _woven(segment: SegmentReader, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
-    """Return records `first` to `stop`, read as a run of each bin."""
-    num_bins = segment.files.info.num_bins
-    # A run costs some 20 us before its first record.
-    if stop - first < 32 * num_bins and not as_views:
-        return segment.get_many(np.arange(first, stop, dtype=np.int64))
-    records: list[bytes | memoryview] = [b""] * (stop - first)
-    for column in range(min(num_bins, stop - first)):
-        bin_index = (first + column) % num_bins
-        ordinal = (first + column) // num_bins
-        count = len(range(column, stop - first, num_bins))
-        records[column::num_bins] = segment.get_run(bin_index, ordinal, ordinal + count, as_views=as_views)
-    return records
+        step = _chunk_records(segment, max(_CHUNK_RECORDS, segment.stretch))
+        for start in range(0, segment.num_records, step):
+            for part in _bounded(segment.raw_lengths(start, min(start + step, segment.num_records))):
+                first, stop = start + part.start, start + part.stop
+                positions = snapshot.starts[number] + np.arange(first, stop, dtype=np.int64)
+                yield positions, segment.get_range(first, stop, as_views=as_views)
 
 
 def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
     """Yield all records bin by bin, in each by position, in chunks."""
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
-        info = segment.files.info
+        table = segment.bin_table()
         step = _chunk_records(segment, _CHUNK_VIEWS if as_views else _CHUNK_RECORDS)
-        for bin_index in range(info.num_bin_files):
-            in_bin = range(bin_index, info.num_records, info.num_bins)
-            for start in range(0, len(in_bin), step):
-                chunk = in_bin[start : start + step]
-                sequences = np.arange(chunk.start, chunk.stop, chunk.step, dtype=np.int64)
-                for part in _bounded(segment, sequences):
-                    records = segment.get_run(bin_index, start + part.start, start + part.stop, as_views=as_views)
-                    yield sequences[part] + snapshot.starts[number], records
+        for bin_index, count in enumerate(table.counts.tolist()):
+            for start in range(0, count, step):
+                for part in _bounded(segment.run_lengths(bin_index, start, min(start + step, count))):
+                    first, stop = start + part.start, start + part.stop
+                    records = segment.get_run(bin_index, first, stop, as_views=as_views)
+                    yield table.run(bin_index, first, stop) + snapshot.starts[number], records
 
 
 def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave: int) -> Iterator[Chunk]:
     """Yield all records in the shuffled order of one epoch, in chunks."""
-    bins = _BinTable(snapshot)
+    bins = _AllBins(snapshot)
     shuffle = BinShuffle(bins.counts, interleave=interleave, seed=seed, epoch=epoch)
     for group in range(len(shuffle.groups)):
         permutation = shuffle.group_permutation(group)
@@ -115,26 +95,40 @@ def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave:
         step = max(1, min(_SHUFFLED_RECORDS, _CHUNK_BYTES // mean_bytes))
         for place in range(start, stop, step):
             numbers, ordinals = shuffle.locate(group, permutation, np.arange(place, min(place + step, stop)))
-            positions = bins.firsts[numbers] + ordinals * bins.strides[numbers]
+            positions = bins.positions(numbers, ordinals)
             yield positions, snapshot.get_many(positions)
 
 
-class _BinTable:
-    """All bins of a snapshot as arrays: position of the first record, step between records, number, mean size."""
+class _AllBins:
+    """The bins of all segments of a snapshot, numbered through.
+
+    Attributes:
+        counts: Records of each.
+        mean_bytes: About what a record of each takes.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        firsts, strides, counts, means = [], [], [], []
-        for number in range(snapshot.num_segments):
-            info = snapshot.info(number)
-            in_bins = np.arange(info.num_bin_files, dtype=np.int64)
-            firsts.append(snapshot.starts[number] + in_bins)
-            strides.append(np.full(len(in_bins), info.num_bins, np.int64))
-            counts.append((info.num_records - in_bins + info.num_bins - 1) // info.num_bins)
-            # The manifest may claim any number, up to what an int64 just holds.
-            mean = min(info.raw_bytes // info.num_records, _CHUNK_BYTES) + 32
-            means.append(np.full(len(in_bins), mean, np.int64))
-        empty = np.empty(0, np.int64)
-        self.firsts = np.concatenate([empty, *firsts])
-        self.strides = np.concatenate([empty, *strides])
-        self.counts = np.concatenate([empty, *counts])
-        self.mean_bytes = np.concatenate([empty, *means])
+        segments = [snapshot.segment(number) for number in range(snapshot.num_segments)]
+        self._starts = snapshot.starts
+        tables = [segment.bin_table() for segment in segments]
+        self._tables = [(number, table) for number, table in enumerate(tables) if table.sequences is not None]
+        numbers_of_bins = [len(table.counts) for table in tables]
+        self._segments = np.repeat(np.arange(len(segments)), numbers_of_bins)
+        self._firsts = _joined([table.firsts + start for table, start in zip(tables, self._starts, strict=True)])
+        self._strides = _joined([table.strides for table in tables])
+        self.counts = _joined([table.counts for table in tables])
+        # A manifest may claim any number, up to what an int64 just holds.
+        means = [min(segment.mean_bytes, _CHUNK_BYTES) + _RECORD_OVERHEAD for segment in segments]
+        self.mean_bytes = np.repeat(np.array(means, np.int64), numbers_of_bins)
+
+    def positions(self, bins: NDArray[np.int64], ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positions of records with these ordinals in these bins."""
+        positions = self._firsts[bins] + ordinals * self._strides[bins]
+        for number, table in self._tables:
+            here = np.flatnonzero(self._segments[bins] == number)
+            positions[here] = table.sequence_at(positions[here] - self._starts[number]) + self._starts[number]
+        return positions
+
+
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.empty(0, np.int64), *parts])

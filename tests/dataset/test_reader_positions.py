@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata import RecordTooLargeError, SplitDataLoader, SplitWriter
+from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.format import spec
 from splitdata.storage.source import MappedSource
 from tests.dataset.disk import written
@@ -152,7 +153,9 @@ def test_view_is_valid_after_close_and_after_the_loader_is_gone(path: Path) -> N
 def test_view_shares_memory_with_the_map(path: Path) -> None:
     loader = SplitDataLoader(path, io="mmap")
     first, again = (np.frombuffer(loader.view(6), np.uint8) for _ in range(2))
-    source = loader._snapshot.segment(0).files.bin(6)
+    segment = loader._snapshot.segment(0)
+    assert isinstance(segment, SegmentReader)
+    source = segment.files.bin(6)
 
     assert isinstance(source, MappedSource)
     assert len(first) == len(RECORDS[6])

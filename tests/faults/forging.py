@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splitdata import SplitDataLoader, SplitWriter
+from splitdata import SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.frames import FrameHeader, lengths_word
@@ -23,8 +24,7 @@ def write_forged_record(path: Path, stored: bytes, **fields: Any) -> None:  # no
     """Write a dataset of one record whose frame header says what `fields` say; the index says the same."""
     with SplitWriter(path, bins=1, durability="none") as writer:
         writer.write(stored)
-    with SplitDataLoader(path) as loader:
-        segment = loader._snapshot.manifests[0].segments[0]
+    segment = DatasetDirectory(path).newest().segments[0]
     folder = path / "segments" / segment.id
     values = {"sequence": 0, "stored_length": len(stored), "raw_length": len(stored), "payload_hash": hash64(stored)}
     header = FrameHeader(**(values | fields))

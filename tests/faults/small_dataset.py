@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from splitdata import SplitDataError, SplitDataLoader, SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
 
 RECORDS = [
     b"first",
@@ -45,9 +46,7 @@ def write_small(path: Path) -> list[Path]:
 
 def segment_folders(path: Path) -> list[Path]:
     """Return the folders of both segments, by position."""
-    with SplitDataLoader(path) as loader:
-        infos = loader._snapshot.manifests[0].segments
-    return [path / "segments" / info.id for info in infos]
+    return [path / "segments" / info.id for info in DatasetDirectory(path).newest().segments]
 
 
 @dataclass(frozen=True, slots=True)

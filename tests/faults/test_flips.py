@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import ManifestError, SplitDataLoader, TruncatedFileError, verify
+from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.format import spec
 from splitdata.format.frames import footprint
 from tests.faults.file_faults import fast_folder
@@ -108,8 +109,9 @@ def checked_length(dataset: Path, file: Path) -> int:
     if file.name == "index":
         return spec.INDEX_HEADER_BYTES + spec.INDEX_ENTRY_BYTES * (len(RECORDS) - FIRST_SEGMENT)
     with SplitDataLoader(dataset) as loader:
-        records = loader._snapshot.segment(1).records
-        places = [records.locate(sequence) for sequence in range(len(RECORDS) - FIRST_SEGMENT)]
+        segment = loader._snapshot.segment(1)
+        assert isinstance(segment, SegmentReader)
+        places = [segment.records.locate(sequence) for sequence in range(len(RECORDS) - FIRST_SEGMENT)]
     bin_index = int(file.stem)
     return max(place.offset + footprint(place.header) for place in places if place.bin_index == bin_index)
 

@@ -1,0 +1,125 @@
+"""A directory that the package splitdataloader 0.0.1 wrote, as a dataset: what of it is there, read-only.
+
+index.dat                    how many records: its size / 12; fewer than 12 bytes at its end are no entry
+bin00000000.dat ...          anything else, sub-directories too, is not looked at
+
+It has no generations. Its package may go on appending: what was there at opening is what is shown.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import xxhash
+
+from splitdata.dataset.seed_files import SeedFiles, bins_in
+from splitdata.dataset.segment_files import FilePool
+from splitdata.errors import FormatError, ManifestError
+from splitdata.format import seed
+from splitdata.format.digest import add_digests, fingerprint
+
+if TYPE_CHECKING:
+    from splitdata.storage.source import IoMode
+
+__all__ = ["SEED_DATASET_ID", "SeedDirectory", "is_seed_directory"]
+
+SEED_DATASET_ID: Final = "splitdataloader 0.0.1"
+"""In place of an id, which such directories do not have."""
+
+_CHUNK_ENTRIES: Final = 1 << 18
+_MARK_ENTRIES: Final = 1 << 12
+
+
+def is_seed_directory(folder: str) -> bool:
+    """Say whether a directory looks like one of splitdataloader: an index beside bins, or empty."""
+    try:
+        size = os.stat(os.path.join(folder, seed.INDEX_NAME)).st_size
+    except (OSError, ValueError):
+        return False
+    return size == 0 or bool(bins_in(folder))
+
+
+class SeedDirectory:
+    """The records of such a directory at one moment; stands where a manifest stands for a dataset.
+
+    Attributes:
+        path: The directory.
+        num_records: Whole entries of the index.
+        tail_bytes: What was behind them.
+        generation: 0.
+        dataset_id: The same for all of them.
+        metadata: Empty.
+    """
+
+    generation = 0
+    dataset_id = SEED_DATASET_ID
+
+    def __init__(self, path: str, num_records: int | None = None, *, may_lack_index: bool = False) -> None:
+        """Look at the size of the index.
+
+        Args:
+            path: Of the directory.
+            num_records: Those behind are not shown.
+            may_lack_index: Take a directory without index for one that lists no records.
+
+        Raises:
+            ManifestError: If there are not so many records.
+            OSError: If the index cannot be looked at.
+        """
+        self.path = path
+        try:
+            size = os.stat(os.path.join(path, seed.INDEX_NAME)).st_size
+        except FileNotFoundError:
+            if not may_lack_index:
+                raise
+            size = 0
+        found, self.tail_bytes = divmod(size, seed.ENTRY_BYTES)
+        self.num_records = found if num_records is None else num_records
+        self.metadata: dict[str, Any] = {}
+        if found < self.num_records:
+            missing = self.num_records - found
+            raise ManifestError(f"{path} has {missing} records less than when this reader was opened", path=path)
+
+    def files(self, io: IoMode = "pread", pool: FilePool | None = None) -> SeedFiles:
+        """Return its files, none of them open yet."""
+        return SeedFiles(self.path, self.num_records, pool or FilePool(io))
+
+    def seems_whole(self) -> bool:
+        """Say whether the bins are as large as the index says; reads the index, and the sizes of the bins."""
+        files = self.files()
+        listed = self.num_records * seed.PREFIX_BYTES
+        for start in range(0, self.num_records, _CHUNK_ENTRIES):
+            entries = files.entries(start, min(start + _CHUNK_ENTRIES, self.num_records))
+            listed += int(entries["length"].sum(dtype=np.int64))
+        return not self.tail_bytes and listed == sum(bins_in(self.path).values())
+
+    @cached_property
+    def digest(self) -> int:
+        """A number that depends on the lengths of all records in their order; reads the index once, and no record.
+
+        Reading all records, as a digest of this package's own would, may take hours.
+        """
+        hasher = xxhash.xxh3_64(SEED_DATASET_ID.encode())
+        files = self.files()
+        for start in range(0, self.num_records, _CHUNK_ENTRIES):
+            entries = files.entries(start, min(start + _CHUNK_ENTRIES, self.num_records))
+            hasher.update(entries["length"].tobytes())
+        return add_digests((hasher.intdigest(),))
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest and number of records, as text."""
+        return fingerprint(self.digest, self.num_records)
+
+    def mark(self) -> int:
+        """Return a number by which a worker that opens the directory again finds out that it was replaced."""
+        files, count = self.files(), self.num_records
+        try:
+            head = files.entries(0, min(count, _MARK_ENTRIES))
+            tail = files.entries(max(0, count - _MARK_ENTRIES), count)
+        except FormatError:
+            return -1
+        return xxhash.xxh3_64_intdigest(head.tobytes() + tail.tobytes())

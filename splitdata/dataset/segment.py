@@ -1,0 +1,113 @@
+"""What a snapshot asks of each of its segments, whatever their layout.
+
+    SegmentReader     the format of this package       bins by arithmetic: sequence % num_bins
+    SeedSegment       splitdataloader 0.0.1            bins by a table, made from its index
+
+Sequence numbers count the records of one segment from 0 in write order. Bins are numbered from 0 too;
+their records have ordinals, in the order of the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["BinTable", "Segment"]
+
+
+@dataclass(frozen=True, slots=True)
+class BinTable:
+    """Which records lie in which bin.
+
+    Attributes:
+        firsts: Of each bin, int64[num_bins]: place of its first record.
+        strides: From one place in the bin to the next, int64[num_bins].
+        counts: Records of each bin, int64[num_bins].
+        sequences: Sequence number at each place; None where the place is the sequence number.
+    """
+
+    firsts: NDArray[np.int64]
+    strides: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    sequences: NDArray[np.integer] | None = None
+
+    def run(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the sequence numbers of the records with ordinals `first` to `stop` of a bin."""
+        start, stride = int(self.firsts[bin_index]), int(self.strides[bin_index])
+        return self.sequence_at(np.arange(start + first * stride, start + stop * stride, stride, dtype=np.int64))
+
+    def sequence_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sequence numbers at some places."""
+        return places if self.sequences is None else self.sequences[places].astype(np.int64)
+
+
+class Segment(Protocol):
+    """Records of one segment by sequence number, which the caller keeps in range; safe to share between threads.
+
+    Every read raises FormatError for a record that cannot be proven to be what was written.
+    """
+
+    @property
+    def num_records(self) -> int:
+        """How many records there are."""
+
+    @property
+    def num_keys(self) -> int:
+        """How many of them have a key."""
+
+    @property
+    def mean_bytes(self) -> int:
+        """About how many bytes a record takes."""
+
+    @property
+    def stretch(self) -> int:
+        """From how many records in write order on a range is read well."""
+
+    def get(self, sequence: int) -> bytes:
+        """Return one record."""
+
+    def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return records in the order of `sequences`."""
+
+    def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Return records of one size as rows, None where that is not quickly done."""
+
+    def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
+        """Return the records of a range in write order."""
+
+    def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
+        """Return the records with ordinals `first` to `stop` of one bin."""
+
+    def view(self, sequence: int) -> memoryview:
+        """Return one record as a read-only view."""
+
+    def read_range(self, sequence: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, cut at its end."""
+
+    def key(self, sequence: int) -> bytes:
+        """Return the key of one record, empty if it has none."""
+
+    def find_key(self, key: bytes) -> int | None:
+        """Return the sequence number of the record with a key, None if none has it."""
+
+    def length(self, sequence: int) -> int:
+        """Return the length of one record."""
+
+    def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
+        """Return the lengths of every `stride`-th record of a range, int64."""
+
+    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
+
+    def bin_table(self) -> BinTable:
+        """Return which records lie in which bin."""
+
+    def prefetch(self, sequences: NDArray[np.int64]) -> None:
+        """Ask the kernel for records; returns without waiting for them."""
