@@ -15,16 +15,19 @@ import os
 import sys
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
+from splitdata.dataset.dictionary import read_from_bin, read_from_index
 from splitdata.dataset.key_table import open_key_table
 from splitdata.dataset.mapped_bins import MappedBins
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
+from splitdata.format.codec import Decompressor
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
 from splitdata.storage.source import MappedSource, descriptor_limit, open_source
 
@@ -127,6 +130,7 @@ class SegmentFiles:
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
         self._keys: KeyTable | None = None
+        self._decompressor: Decompressor | None = None
         self._has_real_folders = False
         self._mapped_bins: MappedBins | None = None
 
@@ -215,6 +219,26 @@ class SegmentFiles:
         if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.mapped) <= self._pool.limit:
             mapped = self._mapped_bins = MappedBins([pair[1] if pair else None for pair in self.mapped])
         return mapped
+
+    def dictionary(self) -> bytes:
+        """Return the segment's zstd dictionary, from the index if it is there and intact, else from bin 0.
+
+        Raises:
+            FormatError: If neither has it, or both are damaged.
+        """
+        if self.info.is_sealed:
+            with suppress(FormatError):
+                found = read_from_index(self.index().read, self.info)
+                if found:
+                    return found
+        return read_from_bin(self.bin(0).read)
+
+    def decompressor(self) -> Decompressor:
+        """Return what decompresses records with the segment's dictionary; raises as `dictionary` does."""
+        made = self._decompressor
+        if made is None:
+            made = self._decompressor = Decompressor(self.dictionary())
+        return made
 
     def salt(self, bin_index: int) -> int:
         """Return the salt of a bin."""
