@@ -45,28 +45,30 @@ def main() -> None:
         print(f"{name} is not measured: {reason}", flush=True)
     base = Path(tempfile.mkdtemp(prefix="splitdata-bench-", dir=arguments.data))
     results: list[Result] = []
-    facts: dict[str, Any] = {}
-    started = machine.stamp()
-    memcpy = machine.memcpy_gigabytes_per_second()
+    document: dict[str, Any] = {
+        "machine": machine.stamp(),
+        "splitdata": __version__,
+        "memcpy_gigabytes_per_second": round(machine.memcpy_gigabytes_per_second(), 2),
+        "settings": asdict(settings),
+        "data": {},
+        "peers": {peer.name: _facts_of(peer) for peer in found},
+        "missing": missing,
+        "results": [],
+        "billion": {},
+    }
     try:
         for name in data.NAMES:
             if set(arguments.only) != {"O"}:
-                results += _measure_data(name, found, base, settings, arguments.only, facts)
-        billion = open_billion(base, settings.repeat) if "O" in arguments.only else {}
+                results += _measure_data(name, found, base, settings, arguments.only, document["data"])
+                document["results"] = [result.as_json() for result in results]
+                # Now already: who ends a long run early keeps what it has found.
+                _write(document, arguments.json)
+        if "O" in arguments.only:
+            document["billion"] = open_billion(base, settings.repeat)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    document = {
-        "machine": started,
-        "splitdata": __version__,
-        "memcpy_gigabytes_per_second": round(memcpy, 2),
-        "settings": asdict(settings),
-        "data": facts,
-        "peers": {peer.name: _facts_of(peer) for peer in found},
-        "missing": missing,
-        "results": [result.as_json() for result in results],
-        "billion": billion,
-    }
-    _publish(document, arguments.json, arguments.plot)
+    _write(document, arguments.json)
+    _show(document, arguments.plot)
 
 
 def _measure_data(
@@ -136,9 +138,12 @@ def _said(results: list[Result]) -> list[Result]:
     return results
 
 
-def _publish(document: dict[str, Any], target: Path | None, picture: Path | None) -> None:
+def _write(document: dict[str, Any], target: Path | None) -> None:
     if target:
         target.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _show(document: dict[str, Any], picture: Path | None) -> None:
     print()
     print(report.markdown(document), end="")
     if picture:

@@ -6,6 +6,7 @@ W durable    return only when all has reached the medium
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,9 @@ def write_all(peers: list[Peer], data: Data, folder: Path, settings: Settings, *
 def _write_once(peer: Peer, data: Data, folder: Path, *, durable: bool) -> float:
     target = folder / peer.name
     shutil.rmtree(target, ignore_errors=True)
+    if hasattr(os, "sync"):
+        # What others have left to be written must not slow this one down.
+        os.sync()
 
     def write() -> int:
         peer.write(target, data.records, durable=durable)

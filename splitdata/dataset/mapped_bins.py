@@ -95,7 +95,8 @@ class MappedBins:
         return overlapping[words]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is made for each batch, and freezing triples what that costs.
+@dataclass(slots=True)
 class UsualFrames:
     """Frames of uncompressed records, whose headers were found to be right.
 
