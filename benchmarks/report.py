@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["markdown", "plot"]
 
 _COLUMNS: Final = ("W", "W durable", "R1", "R2", "gather", "R3", "R4")
+# In records per second.
+_PLOT_LIMITS: Final = (1e2, 3e7)
 _COLD: Final = "R2 cold"
 _FEW: Final = "R1, ulimit -n 1024"
 
@@ -138,6 +140,9 @@ def plot(results: Mapping[str, Any], target: Path) -> None:
             colours = ["tab:orange" if peer in ("splitdata", "splitdata-unverified") else "tab:blue" for peer in peers]
             panel.barh(peers, values, color=colours)
             panel.set_xscale("log")
+            # The same for all, so that equal distances are equal ratios in every panel.
+            panel.set_xlim(*_PLOT_LIMITS)
+            panel.minorticks_off()
             panel.set_title(f"{workload}, {name}", fontsize=9)
             panel.tick_params(labelsize=7)
             panel.grid(axis="x", alpha=0.3)
