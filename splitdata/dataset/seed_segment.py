@@ -89,7 +89,7 @@ class SeedSegment:
 
     def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin."""
-        return self._many(self.bin_table().run(bin_index, first, stop), as_views=as_views)
+        return self._many(self.run_sequences(bin_index, first, stop), as_views=as_views)
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end."""
@@ -165,7 +165,21 @@ class SeedSegment:
 
     def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
-        return self.files.entries_of(self.bin_table().run(bin_index, first, stop))["length"].astype(np.int64)
+        return self.files.entries_of(self.run_sequences(bin_index, first, stop))["length"].astype(np.int64)
+
+    @property
+    def num_bins(self) -> int:
+        """Bins that the index names."""
+        return len(self._bin_table.counts)
+
+    def bin_count(self, bin_index: int) -> int:
+        """Return how many records a bin holds."""
+        return int(self._bin_table.counts[bin_index])
+
+    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
+        start = int(self._bin_table.firsts[bin_index])
+        return self._bin_table.sequence_at(np.arange(start + first, start + stop, dtype=np.int64))
 
     def bin_table(self) -> BinTable:
         """Return which records lie in which bin; made once from the whole index, 4 bytes a record."""
