@@ -43,6 +43,9 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
         *_structure(dataset),
         ("fingerprint", dataset.fingerprint),
     ]
+    dictionaries = [segment.dictionary_bytes for segment in dataset.segments if segment.dictionary_bytes]
+    if dictionaries:
+        rows.append(("dictionaries", f"{size_text(sum(dictionaries))} in {counted(len(dictionaries), 'segment')}"))
     if dataset.num_keys:
         rows.append(("keys", counted(dataset.num_keys, "key")))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]

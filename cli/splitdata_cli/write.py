@@ -36,6 +36,7 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
 )
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True)
 @click.option("--level", type=click.IntRange(-100, 22), help="Of zstd. Default: 3.")
+@click.option("--dictionary", is_flag=True, help="With zstd: use what small records have in common, if that pays.")
 @click.option("--append", is_flag=True, help="Add to the dataset in DEST.")
 @click.option(
     "--overwrite", is_flag=True, help="Replace the dataset in DEST, at the end; nothing else is ever replaced."
@@ -83,6 +84,7 @@ def write(
     kind: Kind,
     compression: Literal["none", "zstd"],
     level: int | None,
+    dictionary: bool,
     append: bool,
     overwrite: bool,
     resume: bool,
@@ -125,6 +127,8 @@ def write(
         raise click.UsageError("--resume goes with neither --append, --overwrite, --shuffle nor --dry-run")
     if level is not None and compression == "none":
         raise click.UsageError("--level is for --compression zstd")
+    if dictionary and compression == "none":
+        raise click.UsageError("--dictionary is for --compression zstd")
     if dry_run and verify:
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
@@ -150,6 +154,7 @@ def write(
             mode=mode,
             compression=None if compression == "none" else compression,
             compression_level=3 if level is None else level,
+            dictionary=dictionary,
             durability=durability,
             reproducible=reproducible,
             limit=limit,

@@ -98,6 +98,7 @@ def convert(
     mode: Literal["create", "append", "overwrite"] = "create",
     compression: Literal["zstd"] | None = None,
     compression_level: int = _DEFAULT_LEVEL,
+    dictionary: bool = False,
     durability: Literal["commit", "none"] = "commit",
     metadata: dict[str, Any] | None = None,
     reproducible: bool = False,
@@ -122,6 +123,7 @@ def convert(
         mode: Whether there must be no dataset yet.
         compression: Of each record.
         compression_level: Of zstd.
+        dictionary: Compress with what the first records have in common, where that pays.
         durability: Whether to wait for the medium.
         metadata: Stored with the dataset. None stores kind and name of the source as "source", except
             when appending, which leaves what is there.
@@ -188,6 +190,7 @@ def convert(
         mode="resume" if conversion else mode,
         compression=compression,
         compression_level=compression_level,
+        dictionary=dictionary,
         durability=durability,
         metadata=metadata,
         reproducible=source.identity() if reproducible else False,

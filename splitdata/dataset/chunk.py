@@ -84,10 +84,11 @@ def frame_chunk(
     stored, stored_lengths, stored_hashes = records, raw_lengths, raw_hashes
     codecs: NDArray[np.uint64] | int = spec.CODEC_NONE
     if compressor is not None:
-        stored = list(map(compressor.compress, records))
+        encoded = list(map(compressor.encode, records))
+        stored = [pair[0] for pair in encoded]
         stored_lengths = np.fromiter(map(len, stored), _U64, num_records)
         stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records) if keys is None else raw_hashes
-        codecs = np.where(stored_lengths < raw_lengths, _U64(spec.CODEC_ZSTD), _U64(spec.CODEC_NONE))
+        codecs = np.fromiter((pair[1] for pair in encoded), _U64, num_records)
     bodies, body_lengths, key_lengths = stored, stored_lengths, None
     if keys is not None:
         key_lengths = np.fromiter(map(len, keys), _U64, num_records)

@@ -19,7 +19,6 @@ from splitdata.format.seed import ENTRY_BYTES
 if TYPE_CHECKING:
     from splitdata.dataset.seed_directory import SeedDirectory
     from splitdata.format.manifest import SegmentInfo
-    from splitdata.storage.paths import SegmentPaths
 
 __all__ = ["DatasetDescription", "SegmentDescription", "describe"]
 
@@ -36,6 +35,7 @@ class SegmentDescription:
     stored_bytes: int
     disk_bytes: int
     num_keys: int
+    dictionary_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         return _describe_seed(seed)
     directory = DatasetDirectory(path)
     manifest, _ = open_state(directory.folder, generation, None)
-    segments = tuple(_describe_segment(directory.paths.segment(info.id), info) for info in manifest.segments)
+    segments = tuple(_describe_segment(directory, info) for info in manifest.segments)
     listed = {info.id for info in manifest.segments}
     return DatasetDescription(
         path=directory.folder,
@@ -150,7 +150,8 @@ def _describe_seed(directory: SeedDirectory) -> DatasetDescription:
     )
 
 
-def _describe_segment(paths: SegmentPaths, info: SegmentInfo) -> SegmentDescription:
+def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> SegmentDescription:
+    paths, header = directory.paths.segment(info.id), directory.index_header(info.id)
     bins = sum(_size(paths.bin(number)) for number in range(info.num_bin_files))
     return SegmentDescription(
         id=info.id,
@@ -161,6 +162,7 @@ def _describe_segment(paths: SegmentPaths, info: SegmentInfo) -> SegmentDescript
         stored_bytes=info.stored_bytes,
         disk_bytes=bins + sum(map(_size, (paths.index, paths.keys, paths.open_keys))),
         num_keys=info.num_keys,
+        dictionary_bytes=header.dictionary_bytes if header else 0,
     )
 
 

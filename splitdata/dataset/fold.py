@@ -22,6 +22,7 @@ from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.errors import FormatError
 from splitdata.format import spec
+from splitdata.format.codec import Compressor
 from splitdata.format.frames import footprint
 from splitdata.format.manifest import encode_metadata
 from splitdata.storage import files
@@ -153,6 +154,11 @@ def _copy(directory: DatasetDirectory, info: SegmentInfo, first_position: int, t
     reader = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     for sequence in range(info.num_records):
         place = reader.locate(sequence)
+        if place.header.codec == spec.CODEC_ZSTD_DICTIONARY:
+            # The dictionary stays behind.
+            key = reader.key(sequence)
+            target.append([reader.read(sequence)], Compressor(), [key] if key else None)
+            continue
         target.append_stored(place.header, _body(place), reader.check(sequence))
 
 

@@ -13,7 +13,7 @@ import xxhash
 
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.codec import decompress, decompress_stream
+from splitdata.format.codec import Decompressor, decompress_stream
 from splitdata.format.frames import FrameHeader, footprint
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def _raw_hash(source: SegmentWriter, bin_index: int, offset: int, header: FrameH
         return header.payload_hash
     stored = _blocks(source, bin_index, offset + header.size, header.stored_length)
     if header.kind != spec.KIND_LARGE and header.codec != spec.CODEC_NONE:
-        return hash64(decompress(b"".join(stored), header.raw_length, spec.MAX_COMPRESSED_RAW_BYTES))
+        decompressor = Decompressor(source.dictionary if header.codec == spec.CODEC_ZSTD_DICTIONARY else b"")
+        return hash64(decompressor.decompress(b"".join(stored), header.raw_length, spec.MAX_COMPRESSED_RAW_BYTES))
     if header.codec != spec.CODEC_NONE:
         stored = decompress_stream(stored, header.raw_length, spec.MAX_COMPRESSED_RAW_BYTES)
     return _streamed_hash(stored)

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Located", "RecordReader"]
 
-_CODECS: Final = (spec.CODEC_NONE, spec.CODEC_ZSTD)
+_CODECS: Final = {
+    spec.KIND_RECORD: (spec.CODEC_NONE, spec.CODEC_ZSTD, spec.CODEC_ZSTD_DICTIONARY),
+    spec.KIND_LARGE: (spec.CODEC_NONE, spec.CODEC_ZSTD),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class RecordReader:
             self._raise_corrupt(sequence, f"has a damaged frame: {error}", bin_index, offset)
         if header.sequence != sequence or lengths != lengths_word(header.stored_length, header.raw_length):
             self._raise_corrupt(sequence, "and its index entry do not agree", bin_index, offset)
-        if header.kind not in (spec.KIND_RECORD, spec.KIND_LARGE) or header.codec not in _CODECS:
+        if header.codec not in _CODECS.get(header.kind, ()):
             text = f"has kind {header.kind} and codec {header.codec}, unknown here"
             self._raise_corrupt(sequence, text, bin_index, offset)
         end = offset + footprint(header)
@@ -175,6 +178,8 @@ class RecordReader:
         if header.codec == spec.CODEC_NONE:
             return stored
         try:
+            if header.codec == spec.CODEC_ZSTD_DICTIONARY:
+                return self._files.decompressor().decompress(stored, header.raw_length, self._max_record_bytes)
             return decompress(stored, header.raw_length, self._max_record_bytes)
         except RecordTooLargeError as error:
             self._raise_too_large(place, error)

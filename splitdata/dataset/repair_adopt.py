@@ -10,6 +10,7 @@ The copy has an id derived from where its records come from: a second run knows 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ import xxhash
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_writer import SegmentWriter, Tally
-from splitdata.errors import SplitDataError
+from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.frames import FrameHeader, footprint
 
@@ -112,7 +113,12 @@ def copy_of(info: SegmentInfo) -> str:
 def write_copy(directory: DatasetDirectory, tail: Tail, alignment: int, first_position: int) -> SegmentInfo:
     """Write the records of a tail into a segment of their own, as they are stored; nothing lists it yet."""
     search, start = tail.search, tail.info.num_records
-    writer = SegmentWriter(directory.paths, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment)
+    dictionary = b""
+    with suppress(FormatError):
+        dictionary = search.files.dictionary()
+    writer = SegmentWriter(
+        directory.paths, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment, dictionary=dictionary
+    )
     try:
         for sequence in range(start, start + tail.tally.num_records):
             loc = int(search.entries[sequence]["loc"])

@@ -268,12 +268,14 @@ class FrameSearch:
     def _take_metadata(
         self, bin_index: int, source: MappedSource | PreadSource, offset: int, header: FrameHeader
     ) -> None:
+        if bin_index == 0 and header.kind == spec.KIND_DICTIONARY:
+            self._start_of_bin_0 = max(self._start_of_bin_0, offset + footprint(header))
         is_copy = bin_index == 0 and header.kind == spec.KIND_METADATA and self.metadata is None
         if not is_copy or header.stored_length > spec.MAX_METADATA_BYTES:
             return
         payload = source.read(offset + header.size, header.stored_length)
         if hash64(payload) == header.payload_hash and header.codec == spec.CODEC_NONE:
-            self._start_of_bin_0 = offset + footprint(header)
+            self._start_of_bin_0 = max(self._start_of_bin_0, offset + footprint(header))
             self.metadata = payload
 
     # -- what the search did not find ----------------------------------------------------------
@@ -296,7 +298,7 @@ class FrameSearch:
 
     def _try_metadata(self, source: MappedSource | PreadSource) -> None:
         """Look for the copy of the metadata where it must be, were its word 0 damaged."""
-        offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
+        offset = aligned_start(self._start_of_bin_0, spec.FRAME_HEADER_BYTES, self._alignment)
         try:
             header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
         except FormatError:

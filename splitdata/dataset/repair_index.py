@@ -11,11 +11,13 @@ whose frame is damaged keeps its place, and one whose bin is missing is back whe
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.dictionary import control_frame, read_from_bin
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.repair_frames import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair_old_index import OldIndex
@@ -63,6 +65,7 @@ class SegmentMender:
         self._alignment = alignment
         self._bin_headers: dict[int, bytes] = {}
         self._tables = b""
+        self._dictionary_frame: tuple[int, bytes] | None = None
         self._replaces_index = False
 
     def plan(self) -> None:
@@ -75,9 +78,12 @@ class SegmentMender:
         try:
             self._fill_holes(old)
             self._plan_bin_headers()
-            self._header = self._expected_header(old)
+            dictionary = self._find_dictionary(old)
+            self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
             if self._info.is_sealed:
-                self._tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths(old)).pack()
+                self._tables = IndexTables(
+                    block_sums=self._block_sums(), bin_lengths=self._bin_lengths(old), dictionary=dictionary
+                ).pack()
             problem = old.problem or self._difference(old)
         finally:
             old.close()
@@ -88,10 +94,25 @@ class SegmentMender:
             self.actions.append(f"{self._paths.bin(bin_index)}: header check of the frame at byte {offset} made again")
         self._report_records()
 
+    def _find_dictionary(self, old: OldIndex) -> bytes:
+        """Return the segment's dictionary from either place, empty if there is none; plan to mend the one in bin 0."""
+        in_bin = b""
+        with suppress(FormatError):
+            in_bin = read_from_bin(self._search.files.bin(0).read)
+        in_index = old.dictionary() if self._info.is_sealed else None
+        if in_index and in_index != in_bin and 0 in self._search.frames_in:
+            offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
+            frame = control_frame(spec.KIND_DICTIONARY, in_index, self._search.files.salt(0), offset)
+            self._dictionary_frame = offset, frame
+            self.actions.append(f"{self._paths.bin(0)}: dictionary made again from the index")
+        return in_index or in_bin
+
     def apply(self, *, is_new: bool) -> None:
         """Do it; `is_new` also waits until the bins are on the medium, of which nobody has done so yet."""
         for bin_index, data in self._bin_headers.items():
             self._write_in_bin(bin_index, data, 0)
+        if self._dictionary_frame:
+            self._write_in_bin(0, self._dictionary_frame[1], self._dictionary_frame[0])
         for bin_index, offset, word in self._search.first_words:
             self._write_in_bin(bin_index, word, offset)
         if is_new:

@@ -8,11 +8,13 @@ Nothing here raises for damage; what is not proven is left to the bins to say.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from splitdata.dataset.dictionary import read_from_index
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
@@ -98,6 +100,14 @@ class OldIndex:
         is_proven = sums is not None and hash64(data) == int.from_bytes(sums[8 * number : 8 * number + 8], "little")
         return EntryBlock(data, is_proven)
 
+    def dictionary(self) -> bytes | None:
+        """Return the zstd dictionary, empty if the segment has none, None if this index cannot say."""
+        if self.header is None or not self.header.dictionary_bytes:
+            return None if self.header is None else b""
+        with suppress(FormatError):
+            return read_from_index(self.read, self._info)
+        return None
+
     def bin_lengths(self) -> tuple[int, ...] | None:
         """Return the table of the bins' lengths, None if it is not intact."""
         table = self._table(1)
@@ -113,7 +123,13 @@ class OldIndex:
         info = self._info
         sums = 8 * -(-info.num_records // spec.ENTRIES_PER_SUM)
         start = self._tables_start()
-        footer = start + tables_size(info.num_records, info.num_bins) - 24
+        # Where the header is damaged, the length of the dictionary is not known.
+        end = files.size_of(self._descriptor) if self._descriptor >= 0 else 0
+        if self.header is not None:
+            end = start + tables_size(info.num_records, info.num_bins, self.header.dictionary_bytes)
+        footer = end - 24
+        if footer < start:
+            return None
         place, length = ((start, sums), (start + sums, 8 * info.num_bins))[number]
         data = self.read(place, length)
         expected = self.read(footer + 8 * number, 8)

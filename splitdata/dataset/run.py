@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from splitdata.dataset.commit import Committer, MovedError
+from splitdata.dataset.dictionary import train
 from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
@@ -23,13 +24,13 @@ from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.dataset.target import bins_for, check_target
 from splitdata.errors import DatasetExistsError, SplitDataError
 from splitdata.format import spec
+from splitdata.format.codec import Compressor
 from splitdata.format.manifest import encode_metadata
 from splitdata.storage import files
 
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.large_record import LargeSource
-    from splitdata.format.codec import Compressor
 
 __all__ = ["RunOptions", "WriteRun"]
 
@@ -42,6 +43,7 @@ class RunOptions:
 
     Attributes:
         identity: From what ids are derived, None for random ones.
+        has_dictionary: Compress with a dictionary, if one pays.
     """
 
     mode: str
@@ -51,6 +53,7 @@ class RunOptions:
     metadata: dict[str, Any]
     metadata_bytes: bytes
     identity: str | None
+    has_dictionary: bool = False
 
 
 class WriteRun:
@@ -115,7 +118,7 @@ class WriteRun:
         if records:
             # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
             size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
-            self._open_segment(size).append(records, self._compressor, keys)
+            self._open_segment(size, records).append(records, self._compressor, keys)
 
     def append_large(self, source: LargeSource, key: bytes) -> None:
         """Append one record of 16 MiB or more."""
@@ -214,10 +217,13 @@ class WriteRun:
             return True
         return seal and self.metadata | self._options.metadata != self.metadata
 
-    def _open_segment(self, first_bytes: int | None) -> SegmentWriter:
+    def _open_segment(self, first_bytes: int | None, records: list[bytes] | None = None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""
         if self._segment is None:
-            self._segment = self._new_segment(self._options.bins or bins_for(first_bytes))
+            dictionary = b""
+            if self._options.has_dictionary and self._compressor and records:
+                dictionary = train(records, self._compressor.level)
+            self._segment = self._new_segment(self._options.bins or bins_for(first_bytes), dictionary=dictionary)
         return self._segment
 
     def _find_open(self) -> ResumedSegment | None:
@@ -228,7 +234,12 @@ class WriteRun:
         return find_open_segment(self._directory, bins=self._options.bins, alignment=self._options.alignment)
 
     def _new_segment(
-        self, num_bins: int, resumed: ResumedSegment | None = None, *, first_number: int = 0
+        self,
+        num_bins: int,
+        resumed: ResumedSegment | None = None,
+        *,
+        first_number: int = 0,
+        dictionary: bytes = b"",
     ) -> SegmentWriter:
         number = self._next_segment()
         segment = SegmentWriter(
@@ -239,7 +250,10 @@ class WriteRun:
             metadata=self._options.metadata_bytes,
             resumed=resumed,
             first_number=first_number,
+            dictionary=dictionary,
         )
+        if self._compressor and segment.dictionary:
+            self._compressor = Compressor(self._compressor.level, segment.dictionary)
         return segment
 
     def _next_segment(self) -> int:
@@ -252,7 +266,9 @@ class WriteRun:
         old = self._segment
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
-        new = self._new_segment(old.num_bins, first_number=self._num_before + old.committed.num_records)
+        new = self._new_segment(
+            old.num_bins, first_number=self._num_before + old.committed.num_records, dictionary=old.dictionary
+        )
         try:
             move_pending(old, new)
             old.unseal()

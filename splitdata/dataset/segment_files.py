@@ -4,7 +4,7 @@
       ├─ SegmentFiles of segment 0     index, bins 0..N-1
       └─ SegmentFiles of segment 1     ...
 
-`maps`, `words` and `entry_words` are what the fast reads index directly: an item is there while
+`mapped` and `entry_words` are what the fast reads index directly: an item is there while
 the file is open and mapped, None otherwise. `mapped_bins` is all of them as one array.
 """
 
@@ -15,16 +15,19 @@ import os
 import sys
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 
+from splitdata.dataset.dictionary import read_from_bin, read_from_index
 from splitdata.dataset.key_table import open_key_table
 from splitdata.dataset.mapped_bins import MappedBins
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
+from splitdata.format.codec import Decompressor
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
 from splitdata.storage.source import MappedSource, descriptor_limit, open_source
 
@@ -112,8 +115,7 @@ class SegmentFiles:
         info: As the manifest lists it.
         first_position: Position of the segment's first record in its dataset.
         paths: Of the files.
-        maps: For each bin its mmap, slices of which are bytes.
-        words: For each bin its u64 words.
+        mapped: For each bin its u64 words, and its mmap, slices of which are bytes.
         entry_words: Of the index, two for each record.
     """
 
@@ -122,13 +124,13 @@ class SegmentFiles:
         self.info = info
         self.first_position = first_position
         # A manifest may claim millions of bins for a few records.
-        self.maps: list[Any] = [None] * info.num_bin_files
-        self.words: list[memoryview | None] = [None] * info.num_bin_files
+        self.mapped: list[tuple[memoryview, Any] | None] = [None] * info.num_bin_files
         self.entry_words: memoryview | None = None
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
         self._keys: KeyTable | None = None
+        self._decompressor: Decompressor | None = None
         self._has_real_folders = False
         self._mapped_bins: MappedBins | None = None
 
@@ -214,9 +216,29 @@ class SegmentFiles:
     def mapped_bins(self) -> MappedBins | None:
         """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""
         mapped = self._mapped_bins
-        if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.maps) <= self._pool.limit:
-            mapped = self._mapped_bins = MappedBins(self.maps)
+        if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.mapped) <= self._pool.limit:
+            mapped = self._mapped_bins = MappedBins([pair[1] if pair else None for pair in self.mapped])
         return mapped
+
+    def dictionary(self) -> bytes:
+        """Return the segment's zstd dictionary, from the index if it is there and intact, else from bin 0.
+
+        Raises:
+            FormatError: If neither has it, or both are damaged.
+        """
+        if self.info.is_sealed:
+            with suppress(FormatError):
+                found = read_from_index(self.index().read, self.info)
+                if found:
+                    return found
+        return read_from_bin(self.bin(0).read)
+
+    def decompressor(self) -> Decompressor:
+        """Return what decompresses records with the segment's dictionary; raises as `dictionary` does."""
+        made = self._decompressor
+        if made is None:
+            made = self._decompressor = Decompressor(self.dictionary())
+        return made
 
     def salt(self, bin_index: int) -> int:
         """Return the salt of a bin."""
@@ -237,10 +259,8 @@ class SegmentFiles:
                 f"file there, see `splitdata verify {self.dataset_folder}`; all other bins stay readable",
                 path=path,
             )
-        if isinstance(source, MappedSource):
-            self.maps[bin_index] = source.map
-            if _IS_LITTLE_ENDIAN:
-                self.words[bin_index] = source.words
+        if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
+            self.mapped[bin_index] = source.words, source.map
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -270,8 +290,7 @@ class SegmentFiles:
             self.entry_words = None
             self._index = None
             return
-        self.words[bin_index] = None
-        self.maps[bin_index] = None
+        self.mapped[bin_index] = None
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 
@@ -297,9 +316,11 @@ class SegmentFiles:
                 :, 0
             ]
         offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
-        if isinstance(index, MappedSource):
-            index.prefetch(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
-        data = index.view(offset, (stop - start) * spec.INDEX_ENTRY_BYTES)
+        length = (stop - start) * spec.INDEX_ENTRY_BYTES
+        # To ask for megabytes that are there takes longer than to look for the last of them.
+        if isinstance(index, MappedSource) and (stride == 1 or not index.is_resident(offset + length - 1)):
+            index.prefetch(offset, length)
+        data = index.view(offset, length)
         if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)
         return np.frombuffer(data, ENTRY_DTYPE)[::stride]

@@ -2,7 +2,7 @@
 
     one      entry words ─> frame words ─> slice ─> hash                     `get`
     many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
-    a run    one bin, ascending: frame words of all by numpy too             `get_run`
+    a run    one bin, ascending: as many, or views of the map                `get_run`
 
 The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
 sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
@@ -98,24 +98,25 @@ class SegmentReader:
         files = self.files
         try:
             entries = files.entry_words
-            place = entries[2 * sequence]  # type: ignore[index]  # None is met by the TypeError below
-            lengths = entries[2 * sequence + 1]  # type: ignore[index]
+            at = sequence + sequence
+            place = entries[at]  # type: ignore[index]  # None is met by the TypeError below
+            lengths = entries[at + 1]  # type: ignore[index]
+            words, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            words = files.words[place >> _SHIFT]
-            second = words[word + 2]  # type: ignore[index]
-            if words[word + 3] == lengths:  # type: ignore[index]
-                start = (word << 3) + 32
+            if words[word + 3] == lengths:
+                second = words[word + 2]
+                start = word * 8 + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
                 stop = start + (lengths >> 32)
                 if second == sequence:
-                    payload: bytes = files.maps[place >> _SHIFT][start:stop]
-                    if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:  # type: ignore[index]
+                    payload: bytes = data[start:stop]
+                    if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:
                         return payload
                 elif second & _KEYED_MASK == sequence:
                     end = stop + (second >> _KEY_SHIFT)
-                    body: bytes = files.maps[place >> _SHIFT][start:end]
+                    body: bytes = data[start:end]
                     # A slice ends with the file: what is cut off there would go unnoticed.
-                    if len(body) == end - start and hash64(body) == words[word + 1]:  # type: ignore[index]
+                    if len(body) == end - start and hash64(body) == words[word + 1]:
                         return body[: stop - start]
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
@@ -192,10 +193,13 @@ class SegmentReader:
         sequences = self.run_sequences(bin_index, first, stop)
         try:
             self.files.bin(bin_index)
-            words, data = self.files.words[bin_index], self.files.maps[bin_index]
-            if words is None or data is None:
+            pair = self.files.mapped[bin_index]
+            if pair is None:
                 return self._one_by_one(sequences, as_views=as_views)
+            words, data = pair
             entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
+            if not as_views:
+                return self._read_warm(sequences, np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2))
             frames = np.frombuffer(words, "<u8")
             place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
             hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
@@ -204,14 +208,13 @@ class SegmentReader:
             return self._one_by_one(sequences, as_views=as_views)
         starts = place * 8 + spec.FRAME_HEADER_BYTES
         stops = starts + entries["raw"]
-        source = memoryview(data) if as_views else data
-        payloads = [source[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
-        bodies: Sequence[bytes | memoryview] = payloads
+        views = memoryview(data)
+        payloads = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
+        bodies = payloads
         key_lengths = (frame_sequences >> np.uint64(_KEY_SHIFT)).astype(np.int64)
         if key_lengths.any():
             frame_sequences &= np.uint64(_KEYED_MASK)
             stops += key_lengths
-            views = memoryview(data)
             bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
         usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
@@ -223,7 +226,7 @@ class SegmentReader:
             usual &= entries["stored"] == entries["raw"]
         for number in np.flatnonzero(~usual).tolist():
             sequence = int(sequences[number])
-            payloads[number] = self.records.view(sequence) if as_views else self.records.read(sequence)
+            payloads[number] = self.records.view(sequence)
         return payloads
 
     def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:

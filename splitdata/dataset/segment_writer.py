@@ -20,11 +20,12 @@ import numpy as np
 
 from splitdata.dataset.bin_files import BinFiles
 from splitdata.dataset.chunk import frame_chunk
+from splitdata.dataset.dictionary import control_frame, read_from_bin
 from splitdata.dataset.key_ledger import KeyLedger
 from splitdata.dataset.large_record import write_large
 from splitdata.dataset.resume import cut_off
 from splitdata.dataset.tally import Tally
-from splitdata.errors import RecordTooLargeError
+from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.digest import digest_of_hashes
@@ -54,6 +55,7 @@ class SegmentWriter:
 
     Attributes:
         id: 32 hex digits.
+        dictionary: With which records may be compressed, empty if there is none.
         committed: What a manifest lists.
         pending: What was appended since.
     """
@@ -69,6 +71,7 @@ class SegmentWriter:
         resumed: ResumedSegment | None = None,
         first_number: int = 0,
         has_unique_keys: bool = True,
+        dictionary: bytes = b"",
     ) -> None:
         """Make the segment's folder and index, and take its lock; or go on with one that a dead run has left.
 
@@ -83,9 +86,11 @@ class SegmentWriter:
             first_number: Number of its first record in the writing run.
             has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
                 newest record of a key is found.
+            dictionary: That records were or will be compressed with; one that is taken over has its own.
         """
         self.id = segment_id
         self.num_bins = num_bins
+        self.dictionary = dictionary
         self.committed = Tally()
         self.pending = Tally()
         self._dataset = dataset
@@ -249,7 +254,7 @@ class SegmentWriter:
         self._is_sealed = True
         self._keys.seal()
         entries_end = self._entry_offset(self.num_records)
-        tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths())
+        tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths(), dictionary=self.dictionary)
         files.write_at(self._index, tables.pack(), entries_end)
 
     def unseal(self) -> None:
@@ -313,8 +318,10 @@ class SegmentWriter:
                     errno.EAGAIN, "another program has removed this new segment; try again", self._paths.folder
                 )
             files.write_at(self._index, self._header(Tally()).pack(), 0)
+            if self.dictionary:
+                self._write_control(spec.KIND_DICTIONARY, self.dictionary)
             if metadata:
-                self._write_metadata(metadata)
+                self._write_control(spec.KIND_METADATA, metadata)
         except BaseException:
             # Nobody else gets to know of this segment.
             with contextlib.suppress(OSError):
@@ -331,10 +338,11 @@ class SegmentWriter:
         self._ends[:num_existing] = resumed.ends
         self._committed_ends = self._ends.copy()
         try:
+            self.dictionary = self._taken_dictionary() if num_existing else b""
             self._keys.take_over(info.num_keys, info.keys_bytes)
             self._bins.take_over(num_existing, changed=cut_off(self._paths, resumed))
             if metadata and not num_existing:
-                self._write_metadata(metadata)
+                self._write_control(spec.KIND_METADATA, metadata)
         except BaseException:
             self.close()
             raise
@@ -381,17 +389,30 @@ class SegmentWriter:
     def _entry_offset(sequence: int) -> int:
         return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
 
-    def _write_metadata(self, metadata: bytes) -> None:
-        """Put a copy of the user's metadata at the head of bin 0, for a repair without a manifest."""
+    def _taken_dictionary(self) -> bytes:
+        """Return the dictionary of a segment that was begun before; raises `FormatError` where it is damaged."""
+        descriptor = files.open_existing(self._paths.bin(0))
+        try:
+            expected: int | None = None
+            # A writer that was killed may have left half of a new header.
+            with contextlib.suppress(FormatError):
+                head = files.read_at(self._index, spec.INDEX_HEADER_BYTES, 0)
+                expected = IndexHeader.unpack(head).dictionary_bytes
+            if expected == 0:
+                return b""
+            try:
+                return read_from_bin(lambda offset, length: files.read_at(descriptor, length, offset))
+            except FormatError:
+                if expected is None:
+                    return b""
+                raise
+        finally:
+            files.close(descriptor)
+
+    def _write_control(self, kind: int, payload: bytes) -> None:
+        """Put a dictionary, or a copy of the user's metadata for a repair without a manifest, at the head of bin 0."""
         offset = int(self._ends[0])
-        header = FrameHeader(
-            sequence=spec.CONTROL_SEQUENCE,
-            stored_length=len(metadata),
-            raw_length=len(metadata),
-            payload_hash=hash64(metadata),
-            kind=spec.KIND_METADATA,
-        )
-        frame = header.pack(int(self._salts[0]), offset) + metadata
+        frame = control_frame(kind, payload, int(self._salts[0]), offset)
         end = offset + len(frame)
         aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
         self._bins.write(0, [frame + bytes(aligned - end)], offset)
@@ -411,6 +432,7 @@ class SegmentWriter:
             stored_bytes=tally.stored_bytes,
             raw_bytes=tally.raw_bytes,
             max_raw_bytes=tally.max_raw_bytes,
+            dictionary_bytes=len(self.dictionary),
         )
 
     def _block_sums(self) -> tuple[int, ...]:

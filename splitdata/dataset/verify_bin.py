@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.dictionary import next_frame_offset
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.verify_keys import KeySum
@@ -17,7 +18,7 @@ from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileErro
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.codec import decompress
+from splitdata.format.codec import Decompressor
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
 from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.keys import key_hash
@@ -36,6 +37,7 @@ _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
 _KEY_SHIFT: Final = 48
+_PLAIN: Final = Decompressor()
 _U64: Final = np.uint64
 
 
@@ -79,7 +81,7 @@ class BinCheck:
             self._is_readable = True
             self._check_header(source.read(0, spec.BIN_HEADER_BYTES))
             if self._bin == 0:
-                self._skip_metadata(source)
+                self._skip_control_frames(source)
         except (FormatError, OSError) as error:
             self._give_up(str(error))
 
@@ -130,27 +132,24 @@ class BinCheck:
                 "this is another bin's file"
             )
 
-    def _skip_metadata(self, source: MappedSource | PreadSource) -> None:
-        """Prove the copy of the user's metadata, if the bin begins with one."""
-        offset = self._next_nonzero(source)
-        try:
-            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-        except FormatError:
-            return
-        payload = source.read(offset + header.size, min(header.stored_length, spec.MAX_METADATA_BYTES))
-        word = int.from_bytes(source.read(offset, 8), "little")
-        if (
-            header.kind == spec.KIND_METADATA
-            and word == header.first_word(self._salt, offset)
-            and hash64(payload) == header.payload_hash
-        ):
-            self._end = offset + footprint(header)
-
-    def _next_nonzero(self, source: MappedSource | PreadSource) -> int:
-        """Return where the first frame must begin: at the first unit that is not all zeros."""
-        head = source.read(spec.BIN_HEADER_BYTES, _MAX_ALIGNMENT)
-        offset = next((number for number, byte in enumerate(head) if byte), 0)
-        return spec.BIN_HEADER_BYTES + offset // spec.FRAME_UNIT * spec.FRAME_UNIT
+    def _skip_control_frames(self, source: MappedSource | PreadSource) -> None:
+        """Prove what stands before the records: the dictionary, then the copy of the user's metadata."""
+        limits = ((spec.KIND_DICTIONARY, spec.MAX_DICTIONARY_BYTES), (spec.KIND_METADATA, spec.MAX_METADATA_BYTES))
+        for kind, most in limits:
+            start = spec.BIN_HEADER_BYTES if self._end is None else self._end
+            offset = next_frame_offset(source.read, start)
+            try:
+                header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+            except FormatError:
+                return
+            payload = source.read(offset + header.size, min(header.stored_length, most))
+            word = int.from_bytes(source.read(offset, 8), "little")
+            if (
+                header.kind == kind
+                and word == header.first_word(self._salt, offset)
+                and hash64(payload) == header.payload_hash
+            ):
+                self._end = offset + footprint(header)
 
     # -- records -------------------------------------------------------------------------------
 
@@ -178,15 +177,17 @@ class BinCheck:
         lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
         without_key = header[2] & _U64((1 << _KEY_SHIFT) - 1)
         is_zstd = without_key == sequences | _U64(spec.CODEC_ZSTD << 40)
+        with_dictionary = without_key == sequences | _U64(spec.CODEC_ZSTD_DICTIONARY << 40)
         proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
-        proven &= (without_key == sequences) & (entries["stored"] == entries["raw"]) | is_zstd
+        proven &= (without_key == sequences) & (entries["stored"] == entries["raw"]) | is_zstd | with_dictionary
         if (
             not proven.all()
             or _any_between(data, stops[:-1] - base, gaps[1:])
             or any(data[self._end - base : int(offsets[0]) - base])
         ):
             return False
-        hashes = self._payload_hashes(data, offsets - base, stops - base, header[1], entries, is_zstd, key_lengths)
+        frames = offsets - base, stops - base, header[1], key_lengths
+        hashes = self._payload_hashes(data, frames, entries, is_zstd, with_dictionary)
         if hashes is None:
             return False
         keyed = np.flatnonzero(key_lengths)
@@ -213,14 +214,21 @@ class BinCheck:
     def _payload_hashes(
         self,
         data: bytes,
-        offsets: NDArray[np.int64],
-        stops: NDArray[np.int64],
-        expected: NDArray[np.uint64],
+        frames: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]],
         entries: NDArray[np.void],
         is_zstd: NDArray[np.bool_],
-        key_lengths: NDArray[np.int64],
+        with_dictionary: NDArray[np.bool_],
     ) -> NDArray[np.uint64] | None:
-        """Return the hashes of the raw records, None if a payload is not what its hash says."""
+        """Return the hashes of the raw records, None if a payload is not what its hash says.
+
+        Args:
+            data: The bytes in which they are.
+            frames: Offsets and ends in these, payload hashes, lengths of keys.
+            entries: Of the index.
+            is_zstd: Which are compressed by themselves.
+            with_dictionary: Which are compressed with the segment's dictionary.
+        """
+        offsets, stops, expected, key_lengths = frames
         starts = (offsets + spec.FRAME_HEADER_BYTES).tolist()
         bodies = [data[start:stop] for start, stop in zip(starts, stops.tolist(), strict=True)]
         hashes = np.fromiter(map(hash64, bodies), _U64, len(bodies))
@@ -230,12 +238,16 @@ class BinCheck:
         if key_lengths.any():
             payloads = [body[:length] for body, length in zip(bodies, entries["stored"].tolist(), strict=True)]
             hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
-        for number in np.flatnonzero(is_zstd).tolist():
-            try:
-                raw = decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
-            except FormatError:
-                return None
-            hashes[number] = hash64(raw)
+        for which, has_dictionary in ((is_zstd, False), (with_dictionary, True)):
+            for number in np.flatnonzero(which).tolist():
+                try:
+                    decompressor = self._files.decompressor() if has_dictionary else _PLAIN
+                    raw = decompressor.decompress(
+                        payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES
+                    )
+                except (FormatError, RecordTooLargeError):
+                    return None
+                hashes[number] = hash64(raw)
         return hashes
 
     def _check_singly(self, first: int, count: int) -> None:

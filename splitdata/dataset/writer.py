@@ -58,6 +58,7 @@ class SplitWriter:
         mode: Literal["create", "append", "overwrite", "resume"] = "create",
         compression: Literal["zstd"] | None = None,
         compression_level: int = DEFAULT_LEVEL,
+        dictionary: bool = False,
         durability: Literal["commit", "none"] = "commit",
         metadata: dict[str, Any] | None = None,
         reproducible: bool | str = False,
@@ -73,6 +74,8 @@ class SplitWriter:
                 with a run that was killed (below).
             compression: "zstd" compresses each record by itself where that makes it smaller.
             compression_level: Of zstd, -100 to 22.
+            dictionary: Compress with what the first records have in common, if that saves more than it
+                takes: for small records that are alike, such as JSON, half the size.
             durability: "commit" waits for the medium at each commit: a committed record survives
                 a loss of power. "none" leaves that to the system: it survives a kill of the process.
             metadata: JSON-able, up to 1 MiB, stored with the dataset; appending adds to it by key.
@@ -100,12 +103,15 @@ class SplitWriter:
         _check_choice("durability", durability, ("commit", "none"))
         _check_choice("alignment", alignment, spec.ALIGNMENTS)
         _check_bins(bins)
+        if dictionary and compression is None:
+            raise ValueError("a dictionary is for compression='zstd'")
         self.path = os.fspath(path)
         metadata_bytes = encode_metadata(metadata) if metadata else b""
         identity = None
         if reproducible:
             source = reproducible if isinstance(reproducible, str) else ""
-            identity = repr((bins, compression, compression_level, alignment, metadata_bytes, source))
+            made_by = (bins, compression, compression_level, alignment, metadata_bytes, source)
+            identity = repr((*made_by, "dictionary") if dictionary else made_by)
         options = RunOptions(
             mode=mode,
             bins=bins,
@@ -114,6 +120,7 @@ class SplitWriter:
             metadata=dict(metadata or {}),
             metadata_bytes=metadata_bytes,
             identity=identity,
+            has_dictionary=dictionary,
         )
         self._pending: list[bytes] = []
         # As long as the list of records, or shorter: then what is missing has no key.
