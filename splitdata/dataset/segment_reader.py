@@ -197,7 +197,7 @@ class SegmentReader:
             if pair is None:
                 return self._one_by_one(sequences, as_views=as_views)
             words, data = pair
-            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
+            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, self.files.info.num_bins)
             if not as_views:
                 return self._read_warm(sequences, np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2))
             frames = np.frombuffer(words, "<u8")
