@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -116,6 +115,9 @@ class SpillFile:
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
+            # Loads a dozen modules, and only here.
+            import tempfile
+
             # Closed by `close`; unbuffered, as what is written and read is large.
             opened = tempfile.TemporaryFile(dir=self._folder, prefix=_PREFIX, buffering=0)  # noqa: SIM115
             self._file = cast("IO[bytes]", opened)
