@@ -44,6 +44,7 @@ format: $(TEST)
 
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.queue_workload
 
 wheel: $(RELEASE)
 	rm -rf dist

@@ -80,7 +80,14 @@ def test_wheel_installs_nothing_that_is_optional(wheel: Path) -> None:
         metadata = archive.read(f"splitdata-{__version__}.dist-info/METADATA").decode()
     needs = [line.split()[1] for line in metadata.splitlines() if line.startswith("Requires-Dist:") and ";" not in line]
 
-    assert [need.partition(">")[0] for need in needs] == ["click", "numpy", "tqdm", "xxhash", "zstandard"]
+    assert [need.partition(">")[0] for need in needs] == [
+        "click",
+        "cloudpickle",
+        "numpy",
+        "tqdm",
+        "xxhash",
+        "zstandard",
+    ]
 
 
 def test_installed_command_shows_the_version_in_an_empty_folder(programs: Path, tmp_path: Path) -> None:

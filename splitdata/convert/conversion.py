@@ -22,7 +22,7 @@ from splitdata.convert.dry_run import DryRun
 from splitdata.convert.feed import RecordFeed, storable
 from splitdata.convert.resumable import ResumableConversion, bins_of_source
 from splitdata.convert.seek import state_of
-from splitdata.convert.shuffle import ShuffledSource
+from splitdata.convert.shuffle import shuffled
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
@@ -110,7 +110,8 @@ def convert(
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
 
-    The files of a folder get their paths in it as keys.
+    Files that are records get their paths as keys: relative to the folder that is read, or as they are
+    named. A file that is named twice is an error.
 
     All or nothing: after any error, and after Ctrl-C, the dataset is as it was before. With `resume` it
     holds what was committed until then, and the same call goes on from there.
@@ -163,7 +164,7 @@ def convert(
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
     if shuffle is not None:
         folder = str(Path(dest).resolve().parent)
-        source = watch.source = ShuffledSource(source, shuffle, folder=folder, limit=limit, tick=watch.report)
+        source = watch.source = shuffled(source, shuffle, folder=folder, limit=limit, tick=watch.report)
     if metadata is None and mode != "append":
         metadata = {"source": {"kind": source.kind, "name": storable(source.name)}}
         if shuffle is not None:

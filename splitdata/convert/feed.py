@@ -1,7 +1,7 @@
-"""The records of a source on their way to a writer, those of a folder with their relative paths as keys.
+"""The records of a source on their way to a writer, whole files with their paths as keys.
 
 source ──from a position, up to a limit──> records ──(counted, paced)──> write ──> SplitWriter
-   `─ paths of a folder, one step ahead ─────────────────────────────────^ keys
+   `─ paths of the files, one step ahead ────────────────────────────────^ keys
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from splitdata.convert.folder import FolderSource
 from splitdata.convert.seek import records_from
+from splitdata.convert.source import KeyedSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -39,7 +39,7 @@ class RecordFeed:
     def __init__(self, source: RecordSource, position: Position | None = None, *, limit: int | None = None) -> None:
         """Begin behind a position, and end after so many records."""
         self._paths: deque[str] | None = None
-        if isinstance(source, FolderSource):
+        if isinstance(source, KeyedSource):
             self._paths = deque()
             self._opened: Generator[object, None, None] = (pairs := source.keyed_records(position))
             records: Iterator[Record] = self._noting(pairs, self._paths)

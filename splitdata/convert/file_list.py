@@ -3,7 +3,8 @@
     a/2.jpg⏎a/1.jpg⏎        @list.txt: a path a line        a/2.jpg  a/1.jpg
     "a/*.jpg"               a pattern: paths sorted          a/1.jpg  a/2.jpg
 
-Links are followed, and a name given twice is a record twice: whoever names a file means it.
+Links are followed: whoever names a file means it. The paths, as they are named, are the keys of the
+records in a dataset, where no key may come twice.
 """
 
 from __future__ import annotations

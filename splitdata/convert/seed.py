@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -76,6 +76,19 @@ class SeedSource:
     def identity(self) -> str:
         """Return kind and name: the records themselves are in the dataset."""
         return f"{self.kind} {self.name}{' from bins' if self._from_bins else ''}"
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells this directory from a changed one: its index and the sizes of its bins."""
+        directory = self._open()
+        state: dict[str, Any] = {
+            "from_bins": self._from_bins,
+            "records": directory.num_records,
+            "index": f"{directory.mark():x}",
+            "bins": [[number, size] for number, size in bins_in(self.path).items()],
+        }
+        if with_times and (path := Path(directory.files().index_path)).exists():
+            state["time"] = path.stat().st_mtime_ns
+        return state
 
     def _open(self) -> SeedDirectory:
         return SeedDirectory(self.path, may_lack_index=self._from_bins)

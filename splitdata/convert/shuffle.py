@@ -2,16 +2,20 @@
 
     source ──> record i gets the key random(seed, i) ──> sorted by key (spill.py) ──> records
 
+    with names: | u32 length of the name | name | record |      so that each stays with its record
+
 The order depends on the seed and the number of records alone: not on memory, disk or sizes.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.convert.source import KeyedSource
 from splitdata.convert.spill import Buckets, Place, SpillFile
 from splitdata.errors import SourceError
 from splitdata.order.permutation import derive_key, random_keys
@@ -19,9 +23,10 @@ from splitdata.order.permutation import derive_key, random_keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from splitdata.convert.seek import Position
     from splitdata.convert.source import Record, RecordSource
 
-__all__ = ["SHUFFLE_MEMORY_BYTES", "ShuffledSource"]
+__all__ = ["SHUFFLE_MEMORY_BYTES", "KeyedShuffledSource", "ShuffledSource", "shuffled"]
 
 SHUFFLE_MEMORY_BYTES: Final = 256 << 20
 """About what a shuffle holds at most, whatever the size of the source."""
@@ -29,6 +34,7 @@ SHUFFLE_MEMORY_BYTES: Final = 256 << 20
 _BATCH_RECORDS: Final = 1 << 12
 _BATCH_BYTES: Final = 4 << 20
 _PIECE_BYTES: Final = 1 << 20
+_NAME_LENGTH_BYTES: Final = 4
 
 
 class ShuffledSource:
@@ -104,29 +110,38 @@ class ShuffledSource:
         Raises:
             OSError: If the temporary file cannot be written: the disk is full.
         """
+        yield from self._shuffled(self._taken)
+
+    def _shuffled(
+        self, take: Callable[[SpillFile], Generator[bytes | Place, None, None]]
+    ) -> Generator[Record, None, None]:
+        """Yield what is taken of the source, in random order."""
         self._share_given = 0.0
         with (
             closing(Buckets(self._folder, memory_bytes=self._memory_bytes)) as buckets,
             closing(SpillFile(self._folder)) as large,
         ):
-            num_records = self._deal_out(buckets, large)
+            num_records = 0
+            with closing(take(large)) as records:
+                for batch in _batches(islice(records, self._limit)):
+                    buckets.add(random_keys(num_records, len(batch), self._key), batch)
+                    num_records += len(batch)
+                    if self._tick:
+                        self._tick()
             num_given = 0
-            for records in buckets.drain():
-                for record in records:
-                    yield self._opened(large, record, num_given) if isinstance(record, Place) else record
+            for records_in_order in buckets.drain():
+                for record in records_in_order:
+                    yield self._given(large, record, num_given)
                     num_given += 1
                 self._share_given = num_given / num_records
 
-    def _deal_out(self, buckets: Buckets, large: SpillFile) -> int:
-        """Read the source into buckets; returns how many records it had."""
-        num_records = 0
+    def _taken(self, large: SpillFile) -> Generator[bytes | Place, None, None]:
         with closing(iter(self._source)) as records:
-            for batch in _batches(islice(records, self._limit), large):
-                buckets.add(random_keys(num_records, len(batch), self._key), batch)
-                num_records += len(batch)
-                if self._tick:
-                    self._tick()
-        return num_records
+            for record in records:
+                yield _held(record, large)
+
+    def _given(self, large: SpillFile, record: bytes | Place, position: int) -> Record:
+        return self._opened(large, record, position) if isinstance(record, Place) else record
 
     def _opened(self, large: SpillFile, place: Place, position: int) -> SizedFile:
         offset = place.offset
@@ -140,14 +155,60 @@ class ShuffledSource:
         return SizedFile(read, place.length, path=self.name, position=position)
 
 
-def _batches(records: Iterator[Record], large: SpillFile) -> Iterator[list[bytes | Place]]:
-    """Yield records in lists of bounded size, large ones as their places in a file."""
+class KeyedShuffledSource(ShuffledSource):
+    """All records of another source and their keys, in random order."""
+
+    def __iter__(self) -> Generator[Record, None, None]:
+        """Yield the records."""
+        for _, record in self.keyed_records():
+            yield record
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+        """Yield key and record; only from the beginning.
+
+        Raises:
+            ValueError: If a position is given.
+        """
+        if position:
+            raise ValueError("a shuffle is done from its beginning only")
+        yield from self._shuffled(self._taken_pairs)  # type: ignore[misc]  # `_given` makes pairs
+
+    def _taken_pairs(self, large: SpillFile) -> Generator[bytes | Place, None, None]:
+        with closing(cast("KeyedSource", self._source).keyed_records()) as pairs:
+            for key, record in pairs:
+                name, held = os.fsencode(key), _held(record, large)
+                if isinstance(held, Place):
+                    yield Place(held.offset, held.length, name)
+                else:
+                    yield b"".join((len(name).to_bytes(_NAME_LENGTH_BYTES, "little"), name, held))
+
+    def _given(self, large: SpillFile, record: bytes | Place, position: int) -> Any:  # noqa: ANN401  # a pair
+        if isinstance(record, Place):
+            return os.fsdecode(record.key), self._opened(large, record, position)
+        stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")
+        return os.fsdecode(record[_NAME_LENGTH_BYTES:stop]), record[stop:]
+
+
+def shuffled(
+    source: RecordSource,
+    seed: int,
+    *,
+    folder: str,
+    limit: int | None = None,
+    tick: Callable[[], None] | None = None,
+) -> ShuffledSource:
+    """Return a source in random order, with its keys if it has any; see `ShuffledSource`."""
+    kind = KeyedShuffledSource if isinstance(source, KeyedSource) else ShuffledSource
+    return kind(source, seed, folder=folder, limit=limit, tick=tick)
+
+
+def _batches(records: Iterator[bytes | Place]) -> Iterator[list[bytes | Place]]:
+    """Yield records in lists of bounded size."""
     batch: list[bytes | Place] = []
     num_bytes = 0
     for record in records:
-        taken = record if type(record) is bytes and len(record) < READ_WHOLE_BYTES else _taken(record, large)
-        batch.append(taken)
-        num_bytes += 0 if isinstance(taken, Place) else len(taken)
+        batch.append(record)
+        num_bytes += 0 if isinstance(record, Place) else len(record)
         if len(batch) == _BATCH_RECORDS or num_bytes > _BATCH_BYTES:
             yield batch
             batch, num_bytes = [], 0
@@ -155,8 +216,10 @@ def _batches(records: Iterator[Record], large: SpillFile) -> Iterator[list[bytes
         yield batch
 
 
-def _taken(record: Record, large: SpillFile) -> bytes | Place:
+def _held(record: Record, large: SpillFile) -> bytes | Place:
     """Return a record as bytes, or write it away if it is large; a file is read to its end."""
+    if type(record) is bytes and len(record) < READ_WHOLE_BYTES:
+        return record
     if not hasattr(record, "read"):
         view = memoryview(cast("Any", record))
         if view.nbytes < READ_WHOLE_BYTES:

@@ -5,17 +5,18 @@ source ──for record in source──> bytes, or an open file for a big one �
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from splitdata._types import BytesLike, ReadableFile
+    from splitdata.convert.seek import Position
 
     Record: TypeAlias = BytesLike | ReadableFile
     """An open file is valid until the next record is asked for, and read once, to its end."""
 
-__all__ = ["Record", "RecordSource"]
+__all__ = ["KeyedSource", "Record", "RecordSource"]
 
 
 class RecordSource(Protocol):
@@ -59,3 +60,11 @@ class RecordSource(Protocol):
             SourceError: If the input is damaged, truncated or of another kind.
             OSError: If it cannot be read.
         """
+
+
+@runtime_checkable
+class KeyedSource(Protocol):
+    """What a source of records has, beside `RecordSource`, whose records have keys."""
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+        """Yield the key of each record behind a position, None for all, and the record."""

@@ -5,7 +5,7 @@
     a bucket too large for that           is dealt out once more, by the next 8 bits
     a record of 1 MiB or more             waits in a file of its own kind; its bucket holds its place
 
-    block | keys u64[n] | lengths u32[n] | payloads |          top bit of a length: a place, u64 | u64
+    block | keys u64[n] | lengths u32[n] | payloads |          top bit of a length: a place, u64 | u64 | key
 
 Every byte is written once and read once, front to back by blocks; a record costs no seek. Keys are
 random, so buckets fill evenly. Source: C. R. Rao, 1961, and M. Sandelius, 1962: what is dealt out at
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -48,19 +47,20 @@ _OUT_OF_SPACE: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), er
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record lies that is too large to be moved around."""
+    """Where a record lies that is too large to be moved around, and its key."""
 
     offset: int
     length: int
+    key: bytes = b""
 
     def pack(self) -> bytes:
-        """Return 16 bytes."""
-        return self.offset.to_bytes(8, "little") + self.length.to_bytes(8, "little")
+        """Return 16 bytes and the key."""
+        return self.offset.to_bytes(8, "little") + self.length.to_bytes(8, "little") + self.key
 
     @classmethod
     def unpack(cls, data: bytes) -> Place:
         """Return what was packed."""
-        return cls(int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little"))
+        return cls(int.from_bytes(data[:8], "little"), int.from_bytes(data[8:16], "little"), data[16:])
 
 
 class SpillFile:
@@ -115,6 +115,9 @@ class SpillFile:
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
+            # Loads a dozen modules, and only here.
+            import tempfile
+
             # Closed by `close`; unbuffered, as what is written and read is large.
             opened = tempfile.TemporaryFile(dir=self._folder, prefix=_PREFIX, buffering=0)  # noqa: SIM115
             self._file = cast("IO[bytes]", opened)
@@ -181,7 +184,7 @@ class Buckets:
                 self._add_to(self._buckets[numbers[share[0]]], keys[share], [records[place] for place in share])
 
     def _add_to(self, bucket: _Bucket, keys: NDArray[np.uint64], records: list[bytes | Place]) -> None:
-        num_bytes = sum(16 if isinstance(record, Place) else len(record) for record in records)
+        num_bytes = sum(16 + len(one.key) if isinstance(one, Place) else len(one) for one in records)
         bucket.keys.append(keys)
         bucket.records += records
         bucket.num_records += len(records)

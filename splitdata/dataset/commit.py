@@ -181,6 +181,9 @@ def replace_segments(
         newest = directory.newest()
         if newest.find(segment.id) is not None:
             segment.mark_committed()
-            remove_superseded(directory, newest.generation)
+            try:
+                remove_superseded(directory, newest.generation)
+            except (OSError, FormatError) as error:
+                _logger.warning("%s: cannot remove what is no longer needed: %s", directory.folder, error)
             return True
         files.remove(directory.paths.manifest(manifest.generation))

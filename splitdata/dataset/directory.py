@@ -142,8 +142,9 @@ class DatasetDirectory:
         if spec.SEGMENTS_FOLDER in files.list_names(self.folder) and self._is_real_directory(self.paths.segments):
             for name in files.list_names(self.paths.segments):
                 folder = self.paths.segment(name).folder
-                # A segment may be removed, by the writer that folded it, while this looks around.
-                if not self.paths.is_segment(name) or (os.path.lexists(folder) and not self._is_real_directory(folder)):
+                # A segment may be removed, by the writer that folded it, while this looks around: so in this order.
+                is_other = not self._is_real_directory(folder) and os.path.lexists(folder)
+                if not self.paths.is_segment(name) or is_other:
                     foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
         return sorted(foreign)
 

@@ -21,10 +21,10 @@ from splitdata.storage import files
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
 
-__all__ = ["Pin", "remove_superseded"]
+__all__ = ["KEPT_MANIFESTS", "Pin", "remove_superseded"]
 
 # Manifests that stay for readers which have listed them and are about to open them.
-_KEPT_MANIFESTS: Final = 8
+KEPT_MANIFESTS: Final = 8
 
 
 class Pin:
@@ -51,7 +51,7 @@ class Pin:
         files.close(self._descriptor)
 
 
-def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = _KEPT_MANIFESTS) -> None:
+def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = KEPT_MANIFESTS) -> None:
     """Remove what no reader needs any more, after a commit.
 
     Args:

@@ -17,6 +17,7 @@ import numpy as np
 from splitdata.dataset.segment import BinTable
 from splitdata.errors import CorruptRecordError, FormatError
 from splitdata.format import seed
+from splitdata.storage.source import MappedSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,10 @@ __all__ = ["SeedSegment"]
 _ENTRY: Final = struct.Struct("<III")
 # So many entries, spread over the index, tell about how large records are.
 _MEAN_SAMPLES: Final = 1024
+# Fewer records of one bin are read faster one by one; and so are those between which lies more than they have.
+_FEW_RECORDS: Final = 8
+_SPARSE: Final = 2
+_PREFIX_PLACES: Final = np.arange(seed.PREFIX_BYTES)
 
 
 class SeedSegment:
@@ -89,7 +94,7 @@ class SeedSegment:
 
     def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin."""
-        return self._many(self.bin_table().run(bin_index, first, stop), as_views=as_views)
+        return self._many(self.run_sequences(bin_index, first, stop), as_views=as_views)
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end."""
@@ -100,13 +105,46 @@ class SeedSegment:
         return self.files.bin(bin_number).read(position + seed.PREFIX_BYTES + begin, end - begin)
 
     def _many(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes | memoryview]:
+        """Return records in the order of `sequences`; read bin by bin, neighbours at once."""
         entries = self.files.entries_of(sequences)
         order = np.lexsort((entries["position"], entries["bin"]))
+        entries = entries[order]
         records: list[bytes | memoryview] = [b""] * len(sequences)
-        rows = zip(sequences[order].tolist(), entries[order].tolist(), strict=True)
-        for place, (sequence, (bin_number, position, length)) in zip(order.tolist(), rows, strict=True):
-            records[place] = self._payload(sequence, bin_number, position, length, as_view=as_views)
+        borders = np.flatnonzero(np.diff(entries["bin"].astype(np.int64))) + 1
+        starts = [0, *borders.tolist()]
+        for start, stop in zip(starts, [*borders.tolist(), len(order)], strict=True):
+            run = self._neighbours(entries[start:stop], as_views=as_views) if stop - start >= _FEW_RECORDS else None
+            if run is None:
+                run = [
+                    self._payload(sequence, *entry, as_view=as_views)
+                    for sequence, entry in zip(
+                        sequences[order[start:stop]].tolist(), entries[start:stop].tolist(), strict=True
+                    )
+                ]
+            for place, record in zip(order[start:stop].tolist(), run, strict=True):
+                records[place] = record
         return records
+
+    def _neighbours(self, entries: NDArray[np.void], *, as_views: bool) -> Sequence[bytes | memoryview] | None:
+        """Return records of one bin, ascending, from one stretch of it; None if they lie apart or one is damaged."""
+        source = self.files.bin(int(entries["bin"][0]))
+        begins = entries["position"].astype(np.int64) + seed.PREFIX_BYTES
+        ends = begins + entries["length"]
+        first, last = int(begins[0]) - seed.PREFIX_BYTES, int(ends[-1])
+        in_use = int(entries["length"].sum(dtype=np.int64)) + seed.PREFIX_BYTES * len(entries)
+        if last > source.size or last - first > _SPARSE * in_use or int(ends.max()) > last:
+            return None
+        is_mapped = isinstance(source, MappedSource)
+        # Of a map nothing is copied but the records; else the stretch is read by one call.
+        data = source.map if isinstance(source, MappedSource) else source.read(first, last - first)
+        base = 0 if is_mapped else first
+        if len(data) < last - base:
+            return None
+        prefixes = np.frombuffer(data, np.uint8)[(begins - base - seed.PREFIX_BYTES)[:, None] + _PREFIX_PLACES]
+        if (np.ascontiguousarray(prefixes).view("<u4")[:, 0] != entries["length"]).any():
+            return None
+        whole = memoryview(data) if as_views else data
+        return [whole[begin:end] for begin, end in zip((begins - base).tolist(), (ends - base).tolist(), strict=True)]
 
     def _payload(
         self, sequence: int, bin_number: int, position: int, length: int, *, as_view: bool
@@ -165,7 +203,21 @@ class SeedSegment:
 
     def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
-        return self.files.entries_of(self.bin_table().run(bin_index, first, stop))["length"].astype(np.int64)
+        return self.files.entries_of(self.run_sequences(bin_index, first, stop))["length"].astype(np.int64)
+
+    @property
+    def num_bins(self) -> int:
+        """Bins that the index names."""
+        return len(self._bin_table.counts)
+
+    def bin_count(self, bin_index: int) -> int:
+        """Return how many records a bin holds."""
+        return int(self._bin_table.counts[bin_index])
+
+    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
+        start = int(self._bin_table.firsts[bin_index])
+        return self._bin_table.sequence_at(np.arange(start + first, start + stop, dtype=np.int64))
 
     def bin_table(self) -> BinTable:
         """Return which records lie in which bin; made once from the whole index, 4 bytes a record."""

@@ -38,11 +38,6 @@ class BinTable:
     counts: NDArray[np.int64]
     sequences: NDArray[np.integer] | None = None
 
-    def run(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
-        """Return the sequence numbers of the records with ordinals `first` to `stop` of a bin."""
-        start, stride = int(self.firsts[bin_index]), int(self.strides[bin_index])
-        return self.sequence_at(np.arange(start + first * stride, start + stop * stride, stride, dtype=np.int64))
-
     def sequence_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the sequence numbers at some places."""
         return places if self.sequences is None else self.sequences[places].astype(np.int64)
@@ -61,6 +56,10 @@ class Segment(Protocol):
     @property
     def num_keys(self) -> int:
         """How many of them have a key."""
+
+    @property
+    def num_bins(self) -> int:
+        """How many bins hold them."""
 
     @property
     def mean_bytes(self) -> int:
@@ -106,8 +105,14 @@ class Segment(Protocol):
     def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
 
+    def bin_count(self, bin_index: int) -> int:
+        """Return how many records a bin holds."""
+
+    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
+
     def bin_table(self) -> BinTable:
-        """Return which records lie in which bin."""
+        """Return which records lie in which bin, of all bins at once: 24 bytes a bin and more."""
 
     def prefetch(self, sequences: NDArray[np.int64]) -> None:
         """Ask the kernel for records; returns without waiting for them."""

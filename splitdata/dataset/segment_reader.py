@@ -190,15 +190,14 @@ class SegmentReader:
             stop: Ordinal behind the last.
             as_views: Return memoryviews of the map instead of copies, where there is a map.
         """
-        num_bins = self.files.info.num_bins
-        sequences = np.arange(bin_index + first * num_bins, bin_index + stop * num_bins, num_bins, dtype=np.int64)
+        sequences = self.run_sequences(bin_index, first, stop)
         try:
             self.files.bin(bin_index)
             pair = self.files.mapped[bin_index]
             if pair is None:
                 return self._one_by_one(sequences, as_views=as_views)
             words, data = pair
-            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, num_bins)
+            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, self.files.info.num_bins)
             if not as_views:
                 return self._read_warm(sequences, np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2))
             frames = np.frombuffer(words, "<u8")
@@ -258,6 +257,20 @@ class SegmentReader:
     def length(self, sequence: int) -> int:
         """Return the raw length of one record."""
         return self.records.length(sequence)
+
+    @property
+    def num_bins(self) -> int:
+        """Bins that hold records."""
+        return self.files.info.num_bin_files
+
+    def bin_count(self, bin_index: int) -> int:
+        """Return how many records a bin holds."""
+        return len(range(bin_index, self.files.info.num_records, self.files.info.num_bins))
+
+    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
+        num_bins = self.files.info.num_bins
+        return np.arange(bin_index + first * num_bins, bin_index + stop * num_bins, num_bins, dtype=np.int64)
 
     def bin_table(self) -> BinTable:
         """Return which records lie in which bin; opens no file."""

@@ -10,6 +10,7 @@ A position leads to (segment, sequence) by one bisection. Segments are opened wh
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.retention import Pin
+from splitdata.dataset.retention import KEPT_MANIFESTS, Pin
 from splitdata.dataset.seed_directory import SEED_DATASET_ID, SeedDirectory, is_seed_directory
 from splitdata.dataset.seed_segment import SeedSegment
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
@@ -72,8 +73,15 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
     for _ in range(_MAX_TRIES):
         manifest, read_generation = open_state(path, generation, known)
         pin = Pin.take(directory, read_generation)
-        if pin is not None:
+        if pin is None:
+            continue
+        # A number is freed only when the newest is so far ahead. Later a writer far behind may take it
+        # again for a moment: what was read is then no longer what was pinned, or was never committed.
+        if directory.generations()[-1] - read_generation < KEPT_MANIFESTS:
             return manifest, pin
+        with suppress(FileNotFoundError):
+            if generation is not None and directory.read(read_generation) == manifest:
+                return manifest, pin
     raise ManifestError(f"{path}: the manifests change faster than they can be read", path=path)
 
 

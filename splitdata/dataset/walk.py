@@ -73,14 +73,14 @@ def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
     """Yield all records bin by bin, in each by position, in chunks."""
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
-        table = segment.bin_table()
         step = _chunk_records(segment, _CHUNK_VIEWS if as_views else _CHUNK_RECORDS)
-        for bin_index, count in enumerate(table.counts.tolist()):
+        for bin_index in range(segment.num_bins):
+            count = segment.bin_count(bin_index)
             for start in range(0, count, step):
                 for part in _bounded(segment.run_lengths(bin_index, start, min(start + step, count))):
                     first, stop = start + part.start, start + part.stop
                     records = segment.get_run(bin_index, first, stop, as_views=as_views)
-                    yield table.run(bin_index, first, stop) + snapshot.starts[number], records
+                    yield segment.run_sequences(bin_index, first, stop) + snapshot.starts[number], records
 
 
 def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave: int) -> Iterator[Chunk]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import SourceError, SplitDataLoader, convert, open_source
+from splitdata import DuplicateKeyError, SourceError, SplitDataLoader, convert, open_source
 from splitdata.convert.file_list import FileListSource
 
 
@@ -149,13 +149,29 @@ def test_error_in_a_later_file_counts_from_the_first_record_of_all(folder: Path)
 def test_large_listed_file_is_streamed_and_its_bytes_counted(folder: Path) -> None:
     data = os.urandom(1 << 20) * 3
     Path("large").write_bytes(data)
-    Path("list.txt").write_bytes(b"large\n" * 2)
+    Path("large too").write_bytes(data)
+    Path("list.txt").write_bytes(b"large\nlarge too\n")
 
     report = convert("@list.txt", folder / "data", bins=1)
 
     assert list(SplitDataLoader(folder / "data")) == [data, data]
     assert report.kind == "files"
     assert report.num_bytes == 2 * len(data)
+
+
+def test_paths_are_the_keys_of_the_records_and_none_comes_twice(folder: Path) -> None:
+    Path("list.txt").write_bytes(b"images/b.jpg\n./images/a.jpg\n")
+    convert("@list.txt", folder / "listed")
+    convert("images/?.jpg", folder / "matched")
+
+    with SplitDataLoader(folder / "listed") as loader:
+        assert (loader.key(0), loader[loader.find("./images/a.jpg")]) == ("images/b.jpg", b"A")
+    with SplitDataLoader(folder / "matched") as loader:
+        assert loader.find("images/b.jpg") == 1
+    Path("list.txt").write_bytes(b"images/b.jpg\n" * 2)
+    with pytest.raises(DuplicateKeyError, match=r"images/b\.jpg"):
+        convert("@list.txt", folder / "twice")
+    assert not (folder / "twice").exists()
 
 
 def test_equal_lists_give_equal_datasets_where_asked(folder: Path) -> None:

@@ -497,3 +497,13 @@ def test_from_bins_is_for_such_directories_only(tmp_path: Path) -> None:
         open_source(tmp_path / "a.txt", from_bins=True)
     with pytest.raises(SourceError, match="holds no bin of splitdataloader"):
         open_source(tmp_path, kind="seed", from_bins=True)
+
+
+def test_conversion_is_resumed_and_a_changed_directory_refused(directory: Path, tmp_path: Path) -> None:
+    assert convert(directory, tmp_path / "new", resume=True).num_records == 100
+    assert convert(directory, tmp_path / "new", resume=True).was_finished
+    written(directory, [b"more"])
+
+    with pytest.raises(splitdata.StateMismatchError):
+        convert(directory, tmp_path / "new", resume=True)
+    assert list(SplitDataLoader(tmp_path / "new")) == records_of(100)
