@@ -5,6 +5,7 @@ processes before -> setup -> processes after -> call -> teardown -> no further p
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,10 @@ settings.register_profile(
 # New examples each time, and many of them.
 settings.register_profile("soak", parent=settings.get_profile("default"), derandomize=False, max_examples=5000)
 settings.load_profile("default")
+
+# A shell that runs the tests in the background has SIGINT ignored, which every process inherits that they
+# start: then Ctrl-C, and so its tests, would do nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _BEFORE_SETUP = pytest.StashKey[frozenset[int]]()
 _AFTER_SETUP = pytest.StashKey[frozenset[int]]()
