@@ -12,7 +12,7 @@ import pytest
 
 from tests import watchdog
 from tests.command import ROOT, run_python
-from tests.watchdog import descendants, end_processes, processes_left, time_limit
+from tests.watchdog import descendants, end_processes, processes_left, running_ids, time_limit
 
 SLEEP = "import time; print('started', flush=True); time.sleep(600)"
 
@@ -73,8 +73,10 @@ def test_process_of_a_process_is_found_and_ended(table: str, monkeypatch: pytest
     if table == "ps":
         _use_ps(monkeypatch)
     grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
+    # Helpers of multiprocessing that earlier tests have started live as long as this process.
+    before = running_ids()
     with start_sleeper(grandchild) as child:
-        left = processes_left(frozenset())
+        left = processes_left(before)
 
         assert len(left) == 2
         assert left[0].pid == child.pid
