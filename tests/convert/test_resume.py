@@ -294,6 +294,7 @@ def interrupted(tmp_path: Path, **options: Any) -> None:  # noqa: ANN401  # what
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "bins": ({"bins": 5}, "bins was not set, is 5"),
     "compression": ({"compression": "zstd"}, "compression was not set, is 'zstd'; level was not set, is 3"),
+    "dictionary": ({"compression": "zstd", "dictionary": True}, "dictionary was False, is True"),
     "limit": ({"limit": 7}, "limit was not set, is 7"),
     "reproducible": ({"reproducible": True}, "reproducible was False, is True"),
     "metadata": ({"metadata": {"own": 1}}, "hash of metadata was '"),
