@@ -1,1 +1,1 @@
-"""The loader: every rank its share of a dataset, in batches, with exact resume."""
+"""DistributedLoader: a dataset's records, transformed and collated by workers, as batches on this rank's device."""
