@@ -1,8 +1,8 @@
 """DistributedLoader: batches of a dataset for this rank, from workers, in an order that can be resumed anywhere.
 
-    loader = DistributedLoader(dataset, batch_size=64, shuffle="global", num_workers=4, transform=decode)
-    for batch in loader: ...          iter() ──> Engine (workers) ──> EpochIterator ──> batches
-    loader.state_dict()               Progress: the position behind the last batch that was handed out
+loader = DistributedLoader(dataset, batch_size=64, shuffle="global", num_workers=4, transform=decode)
+for batch in loader: ...          iter() ──> Runtime (workers) ──> EpochIterator ──> batches
+loader.state_dict()               Progress: the position behind the last batch that was handed out
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from splitdata.errors import ClosedError
-from splitdata.loader.engine import Engine
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
 from splitdata.loader.plan import PartitionKind, Plan, Position
 from splitdata.loader.progress import Progress
 from splitdata.loader.recipe import Recipe
+from splitdata.loader.runtime import Runtime
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
 from splitdata.loader.source import DatasetLike
@@ -201,7 +201,7 @@ class DistributedLoader:
     def _set_up(self) -> None:
         """Make what does not travel with a pickle."""
         self._plan: Plan | None = None
-        self._engine: Engine | None = None
+        self._runtime: Runtime | None = None
         self._iterator: EpochIterator | None = None
         self._meter = StatsMeter(max(1, self._options.num_workers))
         self._skipped: list[SkippedRecord] = []
@@ -263,7 +263,7 @@ class DistributedLoader:
 
     def stats(self) -> LoaderStats:
         """Return what was measured since the loader was made or unpickled; see LoaderStats."""
-        return self._meter.stats(num_ready=0 if self._engine is None else self._engine.num_ready())
+        return self._meter.stats(num_ready=0 if self._runtime is None else self._runtime.num_ready())
 
     # -- iterating ---------------------------------------------------------------------------
 
@@ -289,8 +289,8 @@ class DistributedLoader:
             self._world = given
         if device is not None:
             self._device = device
-            self._close_engine()
-        self._running_engine().start()
+            self._close_runtime()
+        self._running().start()
         return self
 
     def __iter__(self) -> EpochIterator:
@@ -308,8 +308,8 @@ class DistributedLoader:
 
     def _iterate(self, start: Position) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
-        engine = self._running_engine()
-        self._iterator = EpochIterator(engine, self._progress, self._meter, start, self._note_skipped)
+        runtime = self._running()
+        self._iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
         return self._iterator
 
     def seek(self, step: int) -> None:
@@ -354,7 +354,7 @@ class DistributedLoader:
 
         Only batches that were handed out count. It is the caller's.
         """
-        plan = self._plan or self._make_plan(self._world or self._find_world())
+        plan = self._make_plan(self._world or self._find_world()) if self._plan is None else self._plan
         return self._recipe.state(plan, self._progress.position).as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -375,7 +375,7 @@ class DistributedLoader:
         self._end_iterator("was ended by load_state_dict")
         if self._lanes != loaded.lanes:
             self._lanes = loaded.lanes
-            self._close_engine()
+            self._close_runtime()
         self._progress.give(loaded.position)
 
     # -- life --------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ class DistributedLoader:
         """
         self._is_closed = True
         self._end_iterator("was closed")
-        self._close_engine()
+        self._close_runtime()
 
     def __enter__(self) -> Self:
         """Return the loader itself."""
@@ -446,21 +446,21 @@ class DistributedLoader:
             )
         return plan
 
-    def _running_engine(self) -> Engine:
+    def _running(self) -> Runtime:
         if self._is_closed:
             raise ClosedError(f"{self!r} is closed: make another one")
-        if self._engine is not None and not self._engine.is_usable:
-            self._close_engine()
-        if self._engine is None:
+        if self._runtime is not None and not self._runtime.is_usable:
+            self._close_runtime()
+        if self._runtime is None:
             plan = self._fixed_plan()
-            self._engine = Engine(self._options, self._recipe.source, plan, self._device, self._meter)
-        return self._engine
+            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter)
+        return self._runtime
 
-    def _close_engine(self) -> None:
+    def _close_runtime(self) -> None:
         self._plan = None
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close()
 
     def _end_iterator(self, reason: str) -> None:
         iterator, self._iterator = self._iterator, None

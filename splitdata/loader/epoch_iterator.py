@@ -1,8 +1,8 @@
 """One pass over the batches of an epoch, as the user's `for` sees it.
 
-    next() ──> engine's run ──> note the position behind the batch ──> batch
-    a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
-    seek, skip inside the loop            it goes on from there
+next() ──> runtime's run ──> note the position behind the batch ──> batch
+a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
+seek, skip inside the loop            it goes on from there
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from splitdata.errors import ClosedError
 
 if TYPE_CHECKING:
-    from splitdata.loader.engine import Behind, Engine
     from splitdata.loader.plan import Position
     from splitdata.loader.progress import Progress
+    from splitdata.loader.runtime import Behind, Runtime
     from splitdata.loader.stats import StatsMeter
     from splitdata.loader.step import SkippedRecord
 
@@ -35,13 +35,13 @@ class EpochIterator(Iterator[Batch]):
 
     def __init__(
         self,
-        engine: Engine,
+        runtime: Runtime,
         progress: Progress,
         meter: StatsMeter,
         start: Position,
         note_skipped: Callable[[Sequence[SkippedRecord]], None],
     ) -> None:
-        self._engine = engine
+        self._runtime = runtime
         self._progress = progress
         self._meter = meter
         self._note_skipped = note_skipped
@@ -49,7 +49,7 @@ class EpochIterator(Iterator[Batch]):
         self._start = start
         self._over: str | None = None
         self._num_handed_out = 0
-        self._items: Iterator[tuple[Behind, Batch]] = engine.run(start)
+        self._items: Iterator[tuple[Behind, Batch]] = runtime.run(start)
 
     def __iter__(self) -> Self:
         return self
@@ -66,7 +66,7 @@ class EpochIterator(Iterator[Batch]):
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):
                 self.end(f"was ended by {type(error).__name__}")
-                self._engine.close()
+                self._runtime.close()
             raise
         self._progress.hand_out(behind.position)
         self._num_handed_out += 1
@@ -83,7 +83,7 @@ class EpochIterator(Iterator[Batch]):
     def _finish(self) -> None:
         if self._over is None and not self._num_handed_out:
             # There was no step to take: the epoch is over all the same.
-            self._progress.hand_out(self._engine.end_of_run())
+            self._progress.hand_out(self._runtime.end_of_run())
         self._over = self._over or ""
 
     def jump(self, position: Position) -> None:
@@ -91,7 +91,7 @@ class EpochIterator(Iterator[Batch]):
         self._close_items()
         if position.epoch == self.epoch and self._over is None:
             self._start = position
-            self._items = self._engine.run(position)
+            self._items = self._runtime.run(position)
         else:
             self._over = self._over or ""
 

@@ -1,16 +1,16 @@
 """What a worker does, wherever it runs: one batch for each step that it is given.
 
-    requests ──upcoming──> ask the kernel for their records
-       | next
-       v
-    SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
+requests ──upcoming──> ask the kernel for their records
+| next
+v
+SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -116,7 +116,7 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
         yield maker.make(request)
 
 
-def environment_of(worker_id: int, gpu_indices: list[int] | None) -> dict[str, str]:
+def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:
     """Return the variables that a worker process gets before anything of the user's is imported in it."""
     if gpu_indices is None:
         return {}

@@ -137,11 +137,11 @@ class LoaderOptions:
     def _check_workers(self) -> None:
         if self.num_steps is not None and self.partition == "contiguous":
             raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
-        if self.gpu_indices is not None:
-            if self.worker_kind == "thread" or len(self.gpu_indices) != self.num_workers:
-                raise ValueError(
-                    f"gpu_indices needs one number for each worker process, got {list(self.gpu_indices)} for "
-                    f"{self.num_workers} workers of kind {self.worker_kind!r}"
-                )
+        gpus = self.gpu_indices
+        if gpus is not None and (self.worker_kind == "thread" or len(gpus) != self.num_workers):
+            raise ValueError(
+                f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
+                f"workers of kind {self.worker_kind!r}"
+            )
         if self.prefetch_epochs and not self.num_workers:
             raise ValueError("prefetch_epochs needs workers: set num_workers")

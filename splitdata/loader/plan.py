@@ -1,10 +1,10 @@
 """The plan: which records make a step of a rank, from options alone, without running anything.
 
-    shuffle, seed, lanes, bins      epoch ──> order       position  ──> place in the selection
-    subset                          selection             place     ──> record
-    batch_size, world, tail         partition             step, rank ──> positions
+shuffle, seed, lanes, bins      epoch ──> order       position  ──> place in the selection
+subset                          selection             place     ──> record
+batch_size, world, tail         partition             step, rank ──> positions
 
-    Run     what is left of one epoch from a Position on, as steps of one rank
+Run     what is left of one epoch from a Position on, as steps of one rank
 """
 
 from __future__ import annotations

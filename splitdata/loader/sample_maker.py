@@ -1,11 +1,11 @@
 """From record numbers to samples: fetch, transform, and what happens when one of them fails.
 
-    Part(epoch, positions, records)
-       fetch   all at once ──────── failed? with on_error="skip": one by one
-       transform each, with its own generator
-          failed?  "raise": the error, with a note that names the record
-                   "skip":  another record takes this place, computed from (seed, epoch, position, attempt);
-                            nothing else shifts
+Part(epoch, positions, records)
+fetch   all at once ──────── failed? with on_error="skip": one by one
+transform each, with its own generator
+failed?  "raise": the error, with a note that names the record
+"skip":  another record takes this place, computed from (seed, epoch, position, attempt);
+nothing else shifts
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class SampleMaker:
         try:
             if self._wants_generator:
                 for record, value in zip(numbers, fetched, strict=True):
-                    samples.append(transform(value, rng=sample_generator(self._seed, part.epoch, record)))  # noqa: PERF401 - what is there tells which one failed
+                    samples.append(transform(value, rng=sample_generator(self._seed, part.epoch, record)))
             else:
                 for value in fetched:
                     samples.append(transform(value))  # noqa: PERF401 - what is there tells which one failed

@@ -93,8 +93,8 @@ class BatchSampling:
         return f"{len(self._batches)} batches {hasher.hexdigest()}"
 
 
-def _ask(sampler: Any, epoch: int) -> Iterable[Any]:
-    if hasattr(sampler, "__iter__"):
+def _ask(sampler: Sampler | BatchSampler, epoch: int) -> Iterable[Any]:
+    if isinstance(sampler, Iterable):
         set_epoch = getattr(sampler, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(epoch)

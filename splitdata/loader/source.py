@@ -25,6 +25,8 @@ __all__ = ["DatasetLike", "MapDataset", "RecordSource", "SourceFacts"]
 
 # A record: bytes, or whatever a dataset of the user's own returns.
 Record: TypeAlias = Any
+# What was given: of it nothing is asked but what is looked for.
+Dataset: TypeAlias = Any
 
 
 class MapDataset(Protocol):
@@ -79,7 +81,7 @@ class RecordSource:
             )
 
     @property
-    def dataset(self) -> Any:
+    def dataset(self) -> Dataset:
         """The dataset itself; made now, where it was given as a function."""
         if self._opened is None:
             self._opened = self._given() if self._is_factory else self._given  # type: ignore[operator]

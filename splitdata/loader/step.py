@@ -1,8 +1,8 @@
 """What travels between the loader and whoever computes a step: numbers one way, a batch the other.
 
-    StepRequest   ticket, step, parts: [(epoch, positions, records), ...]     one part, or more where a step
-                                                                              crosses from one epoch into the next
-    StepReply     ticket, batch, sizes, timings, skipped
+StepRequest   ticket, step, parts: [(epoch, positions, records), ...]     one part, or more where a step
+crosses from one epoch into the next
+StepReply     ticket, batch, sizes, timings, skipped
 """
 
 from __future__ import annotations

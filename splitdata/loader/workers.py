@@ -1,10 +1,10 @@
 """Who computes the steps: this process, or a pool; in order, or as they become ready.
 
-    ask(request), ask(request), ...  ──>  InProcess   makes each when it is taken
-                                          InOrder     request k to worker k mod n, replies in the order asked
-                                          AnyOrder    to whoever has least to do, replies as they come
-    receive() ──> (worker_id, reply)
-    forget()      everything asked for and not received
+ask(request), ask(request), ...  ──>  InProcess   makes each when it is taken
+InOrder     request k to worker k mod n, replies in the order asked
+AnyOrder    to whoever has least to do, replies as they come
+receive() ──> (worker_id, reply)
+forget()      everything asked for and not received
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class Workers(Protocol):
         Raises:
             Exception: What the dataset, the transform or the collate function raised; errors of the pool.
         """
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `receive` would return without waiting or working."""
 
     def num_ready(self) -> int:
         """Return how many workers have a reply waiting."""
@@ -66,6 +69,10 @@ class InProcess:
         # Only now: after an error or Ctrl-C the step is still there to be asked for.
         self._asked.popleft()
         return 0, reply
+
+    def next_is_ready(self) -> bool:
+        """Never: it is made when it is taken."""
+        return False
 
     def num_ready(self) -> int:
         """None is ever made before it is taken."""
@@ -100,6 +107,10 @@ class InOrder:
         self._num_received += 1
         return worker_id, reply
 
+    def next_is_ready(self) -> bool:
+        """Ask the worker whose turn it is."""
+        return self._pool.has_reply(self._num_received % self._pool.num_workers)
+
     def num_ready(self) -> int:
         """Ask each worker's pipe."""
         return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
@@ -132,6 +143,10 @@ class AnyOrder(InOrder):
         worker_id, reply = self._pool.receive_any()
         self._waiting[worker_id] -= 1
         return worker_id, reply
+
+    def next_is_ready(self) -> bool:
+        """Ask all of them."""
+        return self.num_ready() > 0
 
     def forget(self) -> None:
         """Drop all; the workers stay."""

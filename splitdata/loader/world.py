@@ -1,9 +1,9 @@
 """Which of how many ranks this process is.
 
-    argument given? ─> that
-    torch.distributed running? ─> what it says        (only if torch is loaded already)
-    RANK and WORLD_SIZE set? ─> those                 (torchrun, SLURM wrappers, accelerate, ...)
-    else ─> rank 0 of 1
+argument given? ─> that
+torch.distributed running? ─> what it says        (only if torch is loaded already)
+RANK and WORLD_SIZE set? ─> those                 (torchrun, SLURM wrappers, accelerate, ...)
+else ─> rank 0 of 1
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class World:
         if self.world_size < 1:
             raise ValueError(f"world_size must be 1 or more, got {self.world_size}")
         if not 0 <= self.rank < self.world_size:
-            raise ValueError(f"rank must be 0 to {self.world_size - 1} in a world of {self.world_size}, got {self.rank}")
+            raise ValueError(
+                f"rank must be 0 to {self.world_size - 1} in a world of {self.world_size}, got {self.rank}"
+            )
 
     @classmethod
     def find(cls, rank: int | None = None, world_size: int | None = None) -> World:
@@ -68,4 +70,4 @@ def _from_environment() -> tuple[int, int]:
     try:
         return int(rank), int(world_size)
     except ValueError:
-        raise ValueError(f"the environment has RANK={rank!r} and WORLD_SIZE={world_size!r}: both must be ints") from None
+        raise ValueError(f"RANK={rank!r} and WORLD_SIZE={world_size!r} in the environment must be ints") from None

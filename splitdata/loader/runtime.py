@@ -14,21 +14,22 @@ import pickle
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from splitdata.loader.device import DeviceFeed
+from splitdata.loader.device import open_engine
+from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, serve
 from splitdata.loader.plan import Plan, Position
 from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream
+from splitdata.loader.transfer import DeviceTransfer
 from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
 from splitdata.process.options import ChannelOptions
-from splitdata.process.pool import WorkerPool
 
 if TYPE_CHECKING:
     from splitdata.loader.options import Device, LoaderOptions
     from splitdata.loader.source import RecordSource
     from splitdata.loader.stats import StatsMeter
 
-__all__ = ["Behind", "Engine"]
+__all__ = ["Behind", "Runtime"]
 
 
 class Behind(NamedTuple):
@@ -38,7 +39,7 @@ class Behind(NamedTuple):
     reply: StepReply
 
 
-class Engine:
+class Runtime:
     """What a loader needs while it runs. Belongs to one thread at a time.
 
     Attributes:
@@ -57,6 +58,7 @@ class Engine:
         self._source = source
         self._workers: Workers | None = None
         self._stream: StepStream | None = None
+        self._transfer: DeviceTransfer | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -95,6 +97,9 @@ class Engine:
             timeout=options.timeout,
             stall_warning=options.stall_warning,
         )
+        # Not before there are workers: importing the library starts none.
+        from splitdata.process.pool import WorkerPool
+
         gpus = options.gpu_indices
         pool: WorkerPool[Any, StepReply] = WorkerPool(
             serve,
@@ -138,21 +143,30 @@ class Engine:
     def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""
         self.start()
-        if self._stream is None:
-            raise RuntimeError("an engine that has started has a stream")
+        if self._stream is None or self._workers is None:
+            raise RuntimeError("a runtime that has started has workers")
         self._stream.follow(position)
         batches = _Batches(self._stream)
-        options = self._options
-        if self._device is None and not options.pin_memory and options.to_device is None:
+        transfer = self._open_transfer()
+        if transfer is None:
             return batches
         return DeviceFeed(
-            batches,
-            device=self._device,
-            pin_memory=options.pin_memory,
-            to_device=options.to_device,
-            device_batches=options.device_batches,
-            on_transfer=self._meter.transferred,
+            batches, transfer, device_batches=self._options.device_batches, is_ready=self._workers.next_is_ready
         )
+
+    def _open_transfer(self) -> DeviceTransfer | None:
+        """Return what moves batches to the device, kept over epochs; None where they stay."""
+        options = self._options
+        if self._device is None and not options.pin_memory and options.to_device is None:
+            return None
+        if self._transfer is None:
+            self._transfer = DeviceTransfer(
+                open_engine(self._device, pin_memory=options.pin_memory),
+                to_device=options.to_device,
+                device_batches=options.device_batches,
+                transferred=self._meter.transferred,
+            )
+        return self._transfer
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
