@@ -27,6 +27,7 @@ from splitdata.loader.source import DatasetLike
 from splitdata.loader.state import LoaderState, StateDict
 from splitdata.loader.stats import LoaderStats, StatsMeter
 from splitdata.loader.world import World
+from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -327,18 +328,14 @@ class DistributedLoader:
 
         A running loop goes on behind them, or ends if the epoch does; else the next `iter()` begins there.
         """
-        if num_steps < 0:
-            raise ValueError(f"num_steps must be 0 or more, got {num_steps}: seek() goes back")
-        self._jump(self._fixed_plan().skip(self._progress.position, num_steps))
+        self._jump(self._fixed_plan().skip(self._progress.position, checked_count("num_steps", num_steps, 0)))
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin this epoch. Not needed: epochs advance by themselves.
 
         A position in this very epoch that was just loaded is kept.
         """
-        if isinstance(epoch, bool) or not isinstance(epoch, (int, np.integer)) or epoch < 0:
-            raise ValueError(f"epoch must be an int of 0 or more, got {epoch!r}")
-        start = self._fixed_plan().start_of(int(epoch))
+        start = self._fixed_plan().start_of(checked_count("epoch", epoch, 0))
         if self._progress.give_epoch(start):
             self._end_iterator("was ended by set_epoch")
 

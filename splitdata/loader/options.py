@@ -108,10 +108,11 @@ class LoaderOptions:
         self._check_workers()
 
     def _check_shuffle(self) -> None:
-        if isinstance(self.shuffle, Window) or self.shuffle in ("global", "bins") or self.shuffle is False:
-            return
-        hint = ': write shuffle="global"' if self.shuffle is True else ""
-        raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {self.shuffle!r}{hint}')
+        # What callers without a type checker pass.
+        shuffle: object = self.shuffle
+        if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
+            hint = ': write shuffle="global"' if shuffle is True else ""
+            raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}{hint}')
 
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]

@@ -254,7 +254,7 @@ class _BatchRun:
 
     def parts(self, first: int, stop: int) -> list[tuple[Part, ...]]:
         places, _ = self._partition.positions_of(first, stop, self._rank)
-        found = []
+        found: list[tuple[Part, ...]] = []
         for place in places.tolist():
             records = self._batches[place]
             # Places of samples in the epoch are not known without adding up all batches: number them by batch.

@@ -150,9 +150,7 @@ class Runtime:
         transfer = self._open_transfer()
         if transfer is None:
             return batches
-        return DeviceFeed(
-            batches, transfer, device_batches=self._options.device_batches, is_ready=self._workers.next_is_ready
-        )
+        return DeviceFeed(batches, transfer, is_ready=self._workers.next_is_ready)
 
     def _open_transfer(self) -> DeviceTransfer | None:
         """Return what moves batches to the device, kept over epochs; None where they stay."""

@@ -80,7 +80,7 @@ class LoaderState:
         return {_VERSION_KEY: STATE_VERSION} | {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
+    def from_dict(cls, state: object) -> LoaderState:
         """Read a state back.
 
         Raises:
