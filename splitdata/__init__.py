@@ -50,6 +50,8 @@ from splitdata.errors import (
 )
 from splitdata.format.spec import FORMAT_VERSION
 from splitdata.process.mpqitr import MpQItr
+from splitdata.samples.decode import SampleDecoder, decode_sample
+from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
@@ -71,6 +73,7 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "SampleDecoder",
     "SegmentDescription",
     "SourceError",
     "SplitDataError",
@@ -85,7 +88,9 @@ __all__ = [
     "WorkerTimeoutError",
     "__version__",
     "convert",
+    "decode_sample",
     "describe",
+    "encode_sample",
     "open_source",
     "repair",
     "verify",
