@@ -144,15 +144,20 @@ class Receiver:
             return None
         return self._next[0] if self._next is not None else None
 
-    def discard(self) -> None:
-        """Take what `peek` has shown, and drop it."""
+    def discard(self) -> int:
+        """Take what `peek` has shown, drop it, and return the number that a GENERATION carries, else 0."""
         kind, content = self._next or _NEVER
         self._next = None
-        if kind in (frames.ITEM, frames.SLOT, frames.PARCEL):
-            self._num_discarded += 1
-            self._num_taken += 1
+        if kind == frames.GENERATION:
+            return int(frames.COUNT.unpack(content)[0])
+        self._num_discarded += 1
+        self._num_taken += 1
         if kind == frames.SLOT:
+            self._has_slots = True
             self._discarded.append(frames.TWO.unpack(content)[0])
+        if self._num_taken >= self._note_every:
+            self.send_notes()
+        return 0
 
     def _take_next(self) -> Anything:
         kind, content = self._next or _NEVER
@@ -276,10 +281,11 @@ class Receiver:
         if self._outgoing:
             del self._outgoing[: self.handle.wire.write(self._outgoing)]
 
-    def prepare_to_wait(self) -> None:
-        """Tell the worker what it may need to go on, before its next batch is waited for."""
-        if self._has_slots:
-            # It may be waiting for a slot, and has to know that we have taken everything.
+    def prepare_to_wait(self, *, is_wanted: bool = True) -> None:
+        """Tell the worker what it may need to go on, before its next batch, or another worker's, is waited for."""
+        loans = self.handle.loans
+        if self._has_slots and (is_wanted or (loans is not None and loans.has_returns)):
+            # It may be waiting for a slot; if its batch is wanted it has to know that we have taken everything.
             self.send_notes()
         else:
             # It has room for half a window at least: notes would only cost system calls.
