@@ -49,6 +49,8 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.order.hash_split import HashSplit
+from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Finding",
     "FormatError",
+    "HashSplit",
     "ManifestError",
     "MissingBinError",
     "MpQItr",
@@ -80,6 +83,7 @@ __all__ = [
     "TruncatedFileError",
     "UnsupportedVersionError",
     "VerifyReport",
+    "Window",
     "WorkerCrashedError",
     "WorkerError",
     "WorkerTimeoutError",
