@@ -89,15 +89,13 @@ def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave:
     bins = bin_layout(snapshot)
     means = _mean_bytes(snapshot)
     shuffle = BinShuffle(bins.counts, interleave=interleave, seed=seed, epoch=epoch)
-    for group in range(len(shuffle.groups)):
-        permutation = shuffle.group_permutation(group)
+    for group in range(shuffle.num_groups):
         start, stop = shuffle.group_range(group)
         # By the group, not the dataset: a segment of images may stand beside one of labels.
-        mean_bytes = int(means[shuffle.groups[group]].max())
+        mean_bytes = int(means[shuffle.group_bins(group)].max())
         step = max(1, min(_SHUFFLED_RECORDS, _CHUNK_BYTES // mean_bytes))
         for place in range(start, stop, step):
-            numbers, ordinals = shuffle.locate(group, permutation, np.arange(place, min(place + step, stop)))
-            positions = bins.positions(numbers, ordinals)
+            positions = bins.positions(*shuffle.locate(np.arange(place, min(place + step, stop))))
             yield positions, snapshot.get_many(positions)
 
 

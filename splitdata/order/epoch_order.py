@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from splitdata.order.bins import BinShuffle
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import Permutation, derive_key
 from splitdata.order.window import Window, WindowOrder
@@ -87,10 +88,19 @@ def epoch_order(
     if shuffle == "global":
         return _CheckedOrder(num_records, Permutation(num_records, derive_key(seed, epoch, "global")))
     if shuffle == "bins":
-        if bins is None:
-            raise ValueError("shuffle='bins' needs a dataset that has bins")
-        raise NotImplementedError("shuffle='bins' comes next")
+        return _CheckedOrder(num_records, _by_bins(num_records, bins, interleave, seed, epoch, lanes))
     raise ValueError(f"shuffle must be False, 'global', 'bins' or Window(size), got {shuffle!r}")
+
+
+def _by_bins(
+    num_records: int, bins: BinLayout | None, interleave: int, seed: int, epoch: int, lanes: int
+) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    if bins is None:
+        raise ValueError("shuffle='bins' needs to know where the records of each bin are, and was not told: bins=None")
+    if bins.num_records != num_records:
+        raise ValueError(f"the bins hold {bins.num_records} records, not the {num_records} that are to be shuffled")
+    shuffle = BinShuffle(bins.counts, interleave=interleave, seed=seed, epoch=epoch, lanes=lanes)
+    return lambda positions: bins.positions(*shuffle.locate(positions))
 
 
 class _CheckedOrder:
