@@ -170,8 +170,8 @@ class LoaderStats:
         rows = [
             self.verdict,
             f"  {self.num_batches} batches, {self.num_samples} samples, {_size(self.num_bytes)} in "
-            f"{self.seconds:.1f} s: {self.batches_per_second:.1f} batches/s, {self.samples_per_second:.0f} samples/s, "
-            f"{_size(self.bytes_per_second)}/s",
+            f"{self.seconds:.1f} s: {self.batches_per_second:.1f} batches/s, "
+            f"{self.samples_per_second:.0f} samples/s, {_size(self.bytes_per_second)}/s",
             f"  waited {self.waiting_seconds:.2f} s, and {self.starting_seconds:.2f} s for the first batch of each epoch "
             f"({self.num_epochs} begun); {self.transfer_seconds:.2f} s of transfer",
             f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
