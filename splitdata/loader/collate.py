@@ -114,6 +114,16 @@ def _as_array(value: Anything) -> npt.NDArray[Any]:
     return np.asarray(value, next(dtype for kind, dtype in _NUMBERS.items() if isinstance(value, kind)))
 
 
+def _tensor_over(array: npt.NDArray[Any], name: str) -> Anything:
+    # Imported where it is needed: that module brings everything else about devices.
+    from splitdata.loader.device import tensor_over
+
+    try:
+        return tensor_over(array)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+
+
 def _columns(values: Sequence[Any], keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
     if isinstance(values[0], Mapping):
         return ([value[key] for value in values] for key in keys)
@@ -139,11 +149,7 @@ class _Collator:
         family = families.pop()
         if family == "array":
             array = self._array(values, kinds, name)
-            if not self.as_tensors:
-                return array
-            from splitdata.loader.device import tensor_over
-
-            return tensor_over(array, name)
+            return _tensor_over(array, name) if self.as_tensors else array
         if family == "listed":
             return [bytes(value) if isinstance(value, memoryview) else value for value in values]
         return self._tensor(values, name) if family == "tensor" else self._container(values, name)

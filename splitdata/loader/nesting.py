@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["keys_of", "leaves", "map_leaves", "name_of_part", "part", "rebuild"]
+__all__ = ["PLAIN_LEAVES", "keys_of", "leaves", "map_leaves", "name_of_leaf", "name_of_part", "part", "rebuild"]
 
 # Containers and leaves of the user's.
 Anything: TypeAlias = Any
 
 # Seen often, and decided without asking an abstract class.
-_PLAIN_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
+PLAIN_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def keys_of(value: Anything) -> Sequence[Any] | None:
     """Return what its parts are called: keys, places, or names of fields; None for a leaf."""
     kind = type(value)
-    if kind in _PLAIN_LEAVES:
+    if kind in PLAIN_LEAVES:
         return None
     if isinstance(value, dict | Mapping):
         return list(value)
@@ -53,6 +53,15 @@ def name_of_part(name: str, value: Anything, key: Anything) -> str:
     if isinstance(value, dict | Mapping | list | tuple):
         return f'{name}["{key}"]' if isinstance(key, str) else f"{name}[{key!r}]"
     return f"{name}.{key}"
+
+
+def name_of_leaf(name: str, value: Anything, leaf: Anything) -> str | None:
+    """Return how a message calls one leaf of the container that it calls `name`; None if it is not in there."""
+    keys = keys_of(value)
+    if keys is None:
+        return name if value is leaf else None
+    found = (name_of_leaf(name_of_part(name, value, key), part(value, key), leaf) for key in keys)
+    return next((each for each in found if each is not None), None)
 
 
 def rebuild(like: Anything, keys: Sequence[Any], parts: Sequence[Any]) -> Anything:
@@ -85,17 +94,34 @@ def rebuild(like: Anything, keys: Sequence[Any], parts: Sequence[Any]) -> Anythi
 
 def map_leaves(function: Callable[[Any], Any], value: Anything) -> Anything:
     """Return the same nesting with `function` applied to every leaf, in order. The original is not changed."""
+    kind = type(value)
+    if kind in PLAIN_LEAVES:
+        return function(value)
+    # What batches are made of mostly; the rest of this function would do the same, slower.
+    if kind is list:
+        return [map_leaves(function, each) for each in value]
+    if kind is dict:
+        return {key: map_leaves(function, each) for key, each in value.items()}
     keys = keys_of(value)
     if keys is None:
         return function(value)
     return rebuild(value, keys, [map_leaves(function, part(value, key)) for key in keys])
 
 
-def leaves(value: Anything) -> Iterator[Any]:
-    """Yield every leaf, in order."""
+def leaves(value: Anything) -> list[Any]:
+    """Return every leaf, in order."""
+    found: list[Any] = []
+    _add_leaves(value, found)
+    return found
+
+
+def _add_leaves(value: Anything, found: list[Any]) -> None:
     keys = keys_of(value)
     if keys is None:
-        yield value
-    else:
-        for key in keys:
-            yield from leaves(part(value, key))
+        found.append(value)
+        return
+    for each in value if isinstance(value, list | tuple) else [part(value, key) for key in keys]:
+        if type(each) in PLAIN_LEAVES:
+            found.append(each)
+        else:
+            _add_leaves(each, found)

@@ -373,7 +373,7 @@ def test_as_tensors_shares_the_memory_and_leaves_strings() -> None:
 @pytest.mark.parametrize("dtype", ["U3", "S2", "datetime64[s]", ">i4", "i4,f8"])
 def test_dtype_that_torch_does_not_know_names_the_field(dtype: str) -> None:
     pytest.importorskip("torch")
-    with pytest.raises(TypeError, match=r'sample\["x"\]: torch has no dtype for arrays of'):
+    with pytest.raises(TypeError, match=r'sample\["x"\]: torch has no dtype for an array of'):
         collate([{"x": np.zeros(3, dtype)}], as_tensors=True)
 
 
