@@ -49,6 +49,8 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.order.hash_split import HashSplit
+from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
 from splitdata.samples.decode import SampleDecoder, decode_sample
 from splitdata.samples.encode import encode_sample
@@ -67,6 +69,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Finding",
     "FormatError",
+    "HashSplit",
     "ManifestError",
     "MissingBinError",
     "MpQItr",
@@ -83,6 +86,7 @@ __all__ = [
     "TruncatedFileError",
     "UnsupportedVersionError",
     "VerifyReport",
+    "Window",
     "WorkerCrashedError",
     "WorkerError",
     "WorkerTimeoutError",

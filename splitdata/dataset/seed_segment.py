@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.dataset.segment import BinTable
 from splitdata.errors import CorruptRecordError, FormatError
 from splitdata.format import seed
+from splitdata.order.bin_layout import BinTable
 from splitdata.storage.source import MappedSource
 
 if TYPE_CHECKING:

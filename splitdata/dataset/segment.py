@@ -9,38 +9,17 @@ their records have ordinals, in the order of the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BinTable", "Segment"]
+    from splitdata.order.bin_layout import BinTable
 
-
-@dataclass(frozen=True, slots=True)
-class BinTable:
-    """Which records lie in which bin.
-
-    Attributes:
-        firsts: Of each bin, int64[num_bins]: place of its first record.
-        strides: From one place in the bin to the next, int64[num_bins].
-        counts: Records of each bin, int64[num_bins].
-        sequences: Sequence number at each place; None where the place is the sequence number.
-    """
-
-    firsts: NDArray[np.int64]
-    strides: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    sequences: NDArray[np.integer] | None = None
-
-    def sequence_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the sequence numbers at some places."""
-        return places if self.sequences is None else self.sequences[places].astype(np.int64)
+__all__ = ["Segment"]
 
 
 class Segment(Protocol):

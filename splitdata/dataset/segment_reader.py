@@ -18,11 +18,11 @@ import numpy as np
 
 from splitdata.dataset.key_table import raise_keys_error
 from splitdata.dataset.record_reader import RecordReader
-from splitdata.dataset.segment import BinTable
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.keys import key_hash
+from splitdata.order.bin_layout import BinTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

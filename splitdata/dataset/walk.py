@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.order.bin_layout import BinLayout
 from splitdata.order.bins import BinShuffle
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.segment import Segment
     from splitdata.dataset.snapshot import Snapshot
 
-__all__ = ["Chunk", "walk_bins", "walk_bins_shuffled", "walk_in_order"]
+__all__ = ["Chunk", "bin_layout", "walk_bins", "walk_bins_shuffled", "walk_in_order"]
 
 # Large enough that what numpy costs per call is spread thin, small enough to stay in a processor's cache.
 _CHUNK_BYTES: Final = 4 << 20
@@ -85,50 +86,30 @@ def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
 
 def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave: int) -> Iterator[Chunk]:
     """Yield all records in the shuffled order of one epoch, in chunks."""
-    bins = _AllBins(snapshot)
+    bins = bin_layout(snapshot)
+    means = _mean_bytes(snapshot)
     shuffle = BinShuffle(bins.counts, interleave=interleave, seed=seed, epoch=epoch)
-    for group in range(len(shuffle.groups)):
-        permutation = shuffle.group_permutation(group)
+    for group in range(shuffle.num_groups):
         start, stop = shuffle.group_range(group)
         # By the group, not the dataset: a segment of images may stand beside one of labels.
-        mean_bytes = int(bins.mean_bytes[shuffle.groups[group]].max())
+        mean_bytes = int(means[shuffle.group_bins(group)].max())
         step = max(1, min(_SHUFFLED_RECORDS, _CHUNK_BYTES // mean_bytes))
         for place in range(start, stop, step):
-            numbers, ordinals = shuffle.locate(group, permutation, np.arange(place, min(place + step, stop)))
-            positions = bins.positions(numbers, ordinals)
+            positions = bins.positions(*shuffle.locate(np.arange(place, min(place + step, stop))))
             yield positions, snapshot.get_many(positions)
 
 
-class _AllBins:
-    """The bins of all segments of a snapshot, numbered through.
-
-    Attributes:
-        counts: Records of each.
-        mean_bytes: About what a record of each takes.
-    """
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        segments = [snapshot.segment(number) for number in range(snapshot.num_segments)]
-        self._starts = snapshot.starts
-        tables = [segment.bin_table() for segment in segments]
-        self._tables = [(number, table) for number, table in enumerate(tables) if table.sequences is not None]
-        numbers_of_bins = [len(table.counts) for table in tables]
-        self._segments = np.repeat(np.arange(len(segments)), numbers_of_bins)
-        self._firsts = _joined([table.firsts + start for table, start in zip(tables, self._starts, strict=True)])
-        self._strides = _joined([table.strides for table in tables])
-        self.counts = _joined([table.counts for table in tables])
-        # A manifest may claim any number, up to what an int64 just holds.
-        means = [min(segment.mean_bytes, _CHUNK_BYTES) + _RECORD_OVERHEAD for segment in segments]
-        self.mean_bytes = np.repeat(np.array(means, np.int64), numbers_of_bins)
-
-    def positions(self, bins: NDArray[np.int64], ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the positions of records with these ordinals in these bins."""
-        positions = self._firsts[bins] + ordinals * self._strides[bins]
-        for number, table in self._tables:
-            here = np.flatnonzero(self._segments[bins] == number)
-            positions[here] = table.sequence_at(positions[here] - self._starts[number]) + self._starts[number]
-        return positions
+def bin_layout(snapshot: Snapshot) -> BinLayout:
+    """Return which records lie in which bin, of all segments."""
+    return BinLayout([segment.bin_table() for segment in _segments(snapshot)])
 
 
-def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.concatenate([np.empty(0, np.int64), *parts])
+def _mean_bytes(snapshot: Snapshot) -> NDArray[np.int64]:
+    """Return for each bin about what a record of it takes."""
+    # A manifest may claim any number, up to what an int64 just holds.
+    means = [min(segment.mean_bytes, _CHUNK_BYTES) + _RECORD_OVERHEAD for segment in _segments(snapshot)]
+    return np.repeat(np.array(means, np.int64), [len(segment.bin_table().counts) for segment in _segments(snapshot)])
+
+
+def _segments(snapshot: Snapshot) -> list[Segment]:
+    return [snapshot.segment(number) for number in range(snapshot.num_segments)]

@@ -1,0 +1,29 @@
+"""Counts as arguments: ints that are large enough, and nothing that only looks like one.
+
+3, numpy.int64(3) ──> 3        True, 3.0, "3", None ──> TypeError        0 where 1 is the least ──> ValueError
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["checked_count"]
+
+
+def checked_count(name: str, value: object, least: int) -> int:
+    """Return the value as an int.
+
+    Args:
+        name: What the message calls it.
+        value: As a user passed it.
+        least: The smallest that is allowed.
+
+    Raises:
+        TypeError: If it is no int (a bool is none).
+        ValueError: If it is less than `least`.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, got {value}")
+    return int(value)
