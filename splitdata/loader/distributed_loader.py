@@ -16,6 +16,7 @@ import numpy as np
 
 from splitdata.errors import ClosedError
 from splitdata.loader.epoch_iterator import EpochIterator
+from splitdata.loader.meter import StatsMeter
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
 from splitdata.loader.plan import PartitionKind, Plan, Position
 from splitdata.loader.progress import Progress
@@ -25,7 +26,7 @@ from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
 from splitdata.loader.source import DatasetLike
 from splitdata.loader.state import LoaderState, StateDict
-from splitdata.loader.stats import LoaderStats, StatsMeter
+from splitdata.loader.stats import LoaderStats
 from splitdata.loader.world import World
 from splitdata.order.counts import checked_count
 
@@ -204,7 +205,7 @@ class DistributedLoader:
         self._plan: Plan | None = None
         self._runtime: Runtime | None = None
         self._iterator: EpochIterator | None = None
-        self._meter = StatsMeter(max(1, self._options.num_workers))
+        self._meter = StatsMeter(self._options.num_workers)
         self._skipped: list[SkippedRecord] = []
         self._is_closed = False
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from splitdata.loader.collate import collate, nbytes
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
-from splitdata.loader.step import StepReply, StepRequest, Timings
+from splitdata.loader.stats import StepTimings
+from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
     from splitdata.loader.selection import Selection
@@ -79,7 +80,7 @@ class StepMaker:
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        spent = Timings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin)
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:

@@ -308,7 +308,6 @@ def test_sampler_that_gives_no_records_is_refused(sampler: Anything) -> None:
         ({"batch_sampler": [[0]], "batch_size": 4}, "leave out batch_size"),
         ({"num_steps": 3, "partition": "contiguous"}, "not with partition"),
         ({"gpu_indices": [0], "num_workers": 2}, "one number for each worker"),
-        ({"prefetch_epochs": True}, "needs workers"),
         ({"on_error": "ignore"}, "on_error must be"),
     ],
 )

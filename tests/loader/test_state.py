@@ -72,7 +72,8 @@ def test_state_of_another_order_is_refused_with_both_sides(
     dataset: SplitDataLoader, options: dict[str, Any], name: str, saved: str, here: str
 ) -> None:
     state = state_at(dataset, 2, shuffle="global")
-    loader = DistributedLoader(dataset, **({"batch_size": 4, "shuffle": "global"} | options))
+    given: dict[str, Any] = {"batch_size": 4, "shuffle": "global"} | options
+    loader = DistributedLoader(dataset, **given)
 
     with pytest.raises(StateMismatchError, match=rf"(?s){name} +saved: {saved}\n +here:  {here}"):
         loader.load_state_dict(state)
