@@ -52,6 +52,8 @@ from splitdata.format.spec import FORMAT_VERSION
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
+from splitdata.samples.decode import SampleDecoder, decode_sample
+from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
@@ -74,6 +76,7 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "SampleDecoder",
     "SegmentDescription",
     "SourceError",
     "SplitDataError",
@@ -89,7 +92,9 @@ __all__ = [
     "WorkerTimeoutError",
     "__version__",
     "convert",
+    "decode_sample",
     "describe",
+    "encode_sample",
     "open_source",
     "repair",
     "verify",

@@ -172,8 +172,8 @@ class LoaderStats:
             f"  {self.num_batches} batches, {self.num_samples} samples, {_size(self.num_bytes)} in "
             f"{self.seconds:.1f} s: {self.batches_per_second:.1f} batches/s, "
             f"{self.samples_per_second:.0f} samples/s, {_size(self.bytes_per_second)}/s",
-            f"  waited {self.waiting_seconds:.2f} s, and {self.starting_seconds:.2f} s for the first batch of each epoch "
-            f"({self.num_epochs} begun); {self.transfer_seconds:.2f} s of transfer",
+            f"  waited {self.waiting_seconds:.2f} s, and {self.starting_seconds:.2f} s for the first batch of each "
+            f"epoch ({self.num_epochs} begun); {self.transfer_seconds:.2f} s of transfer",
             f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
             f"{self.num_skipped} records skipped",
             f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",
