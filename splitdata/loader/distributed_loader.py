@@ -18,9 +18,10 @@ from splitdata.errors import ClosedError
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.meter import StatsMeter
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
-from splitdata.loader.plan import PartitionKind, Plan, Position
+from splitdata.loader.plan import PartitionKind, Plan
 from splitdata.loader.progress import Progress
 from splitdata.loader.recipe import Recipe
+from splitdata.loader.runs import Position
 from splitdata.loader.runtime import Runtime
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import SplitDataError
-from splitdata.loader.plan import Plan, Position
+from splitdata.loader.plan import Plan
+from splitdata.loader.runs import Position
 from splitdata.loader.sampling import BatchSampling, Sampling
 from splitdata.loader.selection import Selection
 from splitdata.loader.source import DatasetLike, RecordSource

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, serve
-from splitdata.loader.plan import Plan, Position
+from splitdata.loader.plan import Plan
+from splitdata.loader.runs import Position
 from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream
 from splitdata.loader.transfer import DeviceTransfer

@@ -16,7 +16,8 @@ from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
     from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.plan import Plan, Position, Run
+    from splitdata.loader.plan import Plan
+    from splitdata.loader.runs import Position, Run
     from splitdata.loader.workers import Workers
 
 __all__ = ["StepStream"]
