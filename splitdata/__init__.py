@@ -50,6 +50,7 @@ from splitdata.errors import (
 )
 from splitdata.format.spec import FORMAT_VERSION
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.rotation import Rotation
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -78,6 +79,7 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "Rotation",
     "SampleDecoder",
     "SegmentDescription",
     "SourceError",

@@ -17,6 +17,7 @@ from splitdata.loader.sampling import BatchSampling, Sampling, SequenceOrder
 from splitdata.loader.step import Part
 from splitdata.order.epoch_order import Shuffle, epoch_order
 from splitdata.order.partition import Tail
+from splitdata.order.rotation import RotationOrder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,7 @@ class Plan:
     """Everything that decides the order, for one rank.
 
     `bins` is needed for shuffle="bins" alone. With `sampling` or `batches` the selection is the whole dataset.
+    `rotation` is how often each sample is used, and the size of the groups; not with `batches`.
     """
 
     selection: Selection
@@ -53,6 +55,7 @@ class Plan:
     num_steps: int | None
     sampling: Sampling | None
     batches: BatchSampling | None
+    rotation: tuple[int, int] | None = None
 
     def run(self, position: Position, rank: int | None = None) -> Run:
         """Return the rest of the epoch from a position on; of another rank, if one is given."""
@@ -108,7 +111,14 @@ class Plan:
         return None if self.sampling is None else self.sampling.digest(epoch)
 
     def order(self, epoch: int) -> Order:
-        """Return the order of one pass through the data."""
+        """Return the order of one pass through the data, a RotationOrder where samples are used again."""
+        order = self._order_below(epoch)
+        if self.rotation is None:
+            return order
+        times, size = self.rotation
+        return RotationOrder(order, times=times, size=size, seed=self.seed, epoch=epoch, lanes=self.lanes)
+
+    def _order_below(self, epoch: int) -> Order:
         if self.sampling is not None:
             return SequenceOrder(self.sampling.records(epoch))
         return epoch_order(
@@ -122,6 +132,8 @@ class Plan:
         )
 
     def part(self, epoch: int, order: Order, positions: NDArray[np.int64]) -> Part:
-        """Return the samples at positions of an epoch."""
+        """Return the samples at positions of an order; with rotation, by their positions in the order below."""
+        if isinstance(order, RotationOrder):
+            positions, order = order.locate(positions)[0], order.order
         places = order(positions)
         return Part(epoch, positions, places if self.sampling is not None else self.selection.records(places))

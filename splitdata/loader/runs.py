@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from splitdata.loader.plan import Plan
     from splitdata.order.epoch_order import Order
 
-__all__ = ["BatchRun", "EndlessRun", "PassRun", "Position", "Run", "StepPositions"]
+__all__ = ["BatchRun", "EndlessRun", "PassRun", "Position", "PositionRun", "Run", "StepPositions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,22 @@ class PositionRun(ABC):
         self._plan = plan
         self._orders: dict[int, Order] = {}
 
+    @property
+    @abstractmethod
+    def num_steps(self) -> int:
+        """Steps that are left for this rank."""
+
+    @abstractmethod
+    def position_after(self, num_steps: int) -> Position:
+        """Return where training stands after so many steps of the run."""
+
     @abstractmethod
     def positions(self, first: int, stop: int) -> StepPositions:
         """Return the positions of steps `first` to `stop` of the run."""
+
+    @abstractmethod
+    def place(self, step: int) -> tuple[int, int]:
+        """Return pass and position of the first sample of a step; behind the last step, of what would follow."""
 
     def order(self, number: int) -> Order:
         """Return the order of a pass."""
@@ -130,6 +143,12 @@ class PassRun(PositionRun):
         positions, lengths = self._partition.positions_of(first, stop, self._rank)
         return StepPositions(np.full(len(positions), self._epoch, np.int64), positions, lengths)
 
+    def place(self, step: int) -> tuple[int, int]:
+        """Return pass and position of the first sample of a step; behind the last step, of what would follow."""
+        if step >= self.num_steps:
+            return self._epoch + 1, 0
+        return self._epoch, int(self._partition.positions(step, self._rank)[0])
+
     def position_after(self, num_steps: int) -> Position:
         """Return where training stands after so many steps of the run."""
         # By the steps of all ranks: with tail="keep" this rank may have had its last batch before the others.
@@ -147,7 +166,7 @@ class EndlessRun(PositionRun):
         self._rank = rank
         self._step_samples = plan.batch_size * plan.world_size
         done = -(-position.samples // self._step_samples)
-        self.num_steps = max(0, num_steps - done)
+        self._num_steps = max(0, num_steps - done)
         self._partition = EndlessPartition(
             self.order(0).num_positions,
             batch_size=plan.batch_size,
@@ -155,9 +174,19 @@ class EndlessRun(PositionRun):
             start=position.origin + position.samples,
         )
 
+    @property
+    def num_steps(self) -> int:
+        """Steps that are left for this rank."""
+        return self._num_steps
+
     def positions(self, first: int, stop: int) -> StepPositions:
         """Return the positions of steps `first` to `stop` of the run."""
         return StepPositions(*self._partition.positions_of(first, stop, self._rank))
+
+    def place(self, step: int) -> tuple[int, int]:
+        """Return pass and position of the first sample of a step; behind the last step, of what would follow."""
+        passes, positions = self._partition.positions(step, self._rank)
+        return int(passes[0]), int(positions[0])
 
     def position_after(self, num_steps: int) -> Position:
         """Return where training stands after so many steps of the run."""
