@@ -38,10 +38,23 @@ if TYPE_CHECKING:
     from splitdata.loader.sample_store import StoreMaker
     from splitdata.loader.workers import Workers
 
-__all__ = ["RotationStream"]
+__all__ = ["Pace", "RotationStream"]
 
 # Uses that are looked at, at once: enough to spread what numpy costs per call.
 _BLOCK_USES = 4096
+
+
+class Pace(NamedTuple):
+    """How far ahead samples are made.
+
+    `ahead` chunks of up to `chunk_size` samples may be on their way, and up to `at_once` of those that are ready are
+    taken in at a step. With `crosses_epochs` the next epoch's samples are asked for behind those of this one.
+    """
+
+    ahead: int
+    at_once: int
+    chunk_size: int
+    crosses_epochs: bool
 
 
 class _Chunk(NamedTuple):
@@ -61,9 +74,7 @@ class RotationStream:
         job: How samples are collated.
         stores: Where they are kept.
         meter: Counts.
-        ahead: Chunks that may be on their way.
-        chunk_size: Samples of a chunk, at most.
-        crosses_epochs: Ask for the next epoch's samples behind those of this one.
+        pace: How far ahead.
     """
 
     def __init__(
@@ -73,19 +84,14 @@ class RotationStream:
         job: Job,
         stores: StoreMaker,
         meter: StatsMeter,
-        *,
-        ahead: int,
-        chunk_size: int,
-        crosses_epochs: bool,
+        pace: Pace,
     ) -> None:
         if plan.rotation is None:
             raise ValueError("a RotationStream needs a plan with rotation")
         self._plan = plan
         self._workers = workers
         self._meter = meter
-        self._ahead = ahead
-        self._chunk_size = chunk_size
-        self._crosses_epochs = crosses_epochs
+        self._pace = pace
         times, size = plan.rotation
         self._block_steps = max(1, min(_BLOCK_USES, times * size) // plan.batch_size)
         self._groups = GroupHolder(stores)
@@ -236,18 +242,18 @@ class RotationStream:
         """Send chunks to the workers; return whether there is room for more than there are."""
         if self._failure is not None:
             return False
-        while self._unsent and len(self._in_flight) < self._ahead:
+        while self._unsent and len(self._in_flight) < self._pace.ahead:
             chunk = self._unsent[0]
             self._in_flight[chunk.request.ticket] = chunk
             self._workers.ask(chunk.request)
             self._unsent.popleft()
-        return len(self._in_flight) < self._ahead
+        return len(self._in_flight) < self._pace.ahead
 
     def _look_at_more(self) -> bool:
         """Look at further steps and cut what they need into chunks; return whether that may be repeated."""
         leg = self._legs[-1]
         if leg.num_asked >= leg.num_steps:
-            if not self._crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
+            if not self._pace.crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
                 return False
             after = leg.run.position_after(leg.num_steps)
             run: Any = self._plan.run(after)
@@ -272,8 +278,8 @@ class RotationStream:
             order = rotation_order(leg.run, row.number)
             # One call for all: what numpy costs per call is spread over them.
             _, sources, records = self._plan.part(row.number, order.order, new.sources)
-            for begin in range(0, len(sources), self._chunk_size):
-                here = slice(begin, begin + self._chunk_size)
+            for begin in range(0, len(sources), self._pace.chunk_size):
+                here = slice(begin, begin + self._pace.chunk_size)
                 part = Part(row.number, sources[here], records[here])
                 request = StepRequest(self._next_ticket, leg.num_asked, (part,))
                 self._next_ticket += 1
@@ -305,7 +311,7 @@ class RotationStream:
     def _take_in_what_is_ready(self) -> None:
         """Keep what workers have made ahead; a share of it, so that no step takes much longer than others."""
         try:
-            for _ in range(self._ahead):
+            for _ in range(self._pace.at_once):
                 if self._failure is not None or not self._in_flight or not self._workers.next_is_ready():
                     return
                 self._take_in()

@@ -21,7 +21,7 @@ from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
 from splitdata.loader.packing import PackedSamples, unpack_all
 from splitdata.loader.plan import Plan
-from splitdata.loader.rotation_stream import RotationStream
+from splitdata.loader.rotation_stream import Pace, RotationStream
 from splitdata.loader.runs import Position
 from splitdata.loader.sample_store import StoreMaker
 from splitdata.loader.step import StepReply, StepRequest
@@ -99,17 +99,14 @@ class Runtime:
         crosses_epochs = options.prefetch_epochs and options.num_workers > 0
         if stores is None:
             return StepStream(self.plan, workers, self._meter, ahead=ahead, crosses_epochs=crosses_epochs)
-        return RotationStream(
-            self.plan,
-            workers,
-            job,
-            stores,
-            self._meter,
+        pace = Pace(
             ahead=ahead,
+            at_once=num_workers * options.prefetch,
             # All workers take part in one batch, and a message is worth what it carries.
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,
         )
+        return RotationStream(self.plan, workers, job, stores, self._meter, pace)
 
     def _start_workers(self, job: Job) -> Workers:
         options = self._options
