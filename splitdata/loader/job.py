@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import StepReply, StepRequest
@@ -62,7 +63,7 @@ class StepMaker:
         self._maker = SampleMaker(
             job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
         )
-        self._asked_for = -1
+        self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
 
     def make(self, request: StepRequest) -> StepReply:
         """Return the batch of a step and what it took.
@@ -84,14 +85,9 @@ class StepMaker:
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
-        """Ask for the records of steps to come, each once."""
-        if not self._job.read_ahead:
-            return
-        for request in upcoming:
-            if request.ticket > self._asked_for:
-                self._asked_for = request.ticket
-                for part in request.parts:
-                    self._job.source.prefetch(part.records)
+        """Ask the disk for the records of steps to come."""
+        if self._read_ahead is not None:
+            self._read_ahead.look(upcoming)
 
     def _collate(self, samples: list[Any], request: StepRequest) -> Batch:
         try:

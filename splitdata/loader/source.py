@@ -140,6 +140,11 @@ class RecordSource:
         if ask is not None:
             ask(records)
 
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """Tell whether records seem to be in memory; False where the dataset cannot tell."""
+        tell = getattr(self.dataset, "is_warm", None)
+        return tell is not None and bool(tell(records))
+
     def __getstate__(self) -> dict[str, Any]:
         return {"_given": self._given, "_is_factory": self._is_factory, "_opened": None}
 

@@ -145,3 +145,18 @@ def test_batch_behind_a_slow_one_is_asked_after_again(path: Path, monkeypatch: p
     loader[[5, 100, 3, 150]]
     loader[[5, 100, 3, 150]]
     assert len(questions) == 12
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system cannot tell what is in memory")
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_records_are_warm_when_they_have_been_read(path: Path, io: Io) -> None:
+    loader = SplitDataLoader(path, io=io)
+    positions = np.arange(402)
+    for one in bins_of(path):
+        drop_from_page_cache(one)
+    before = loader.is_warm(positions)
+    loader[positions]
+
+    assert not before
+    assert loader.is_warm(positions)
+    assert loader.is_warm([])
