@@ -4,7 +4,7 @@ global     beside numpy's own permutation        chance alone is what both shoul
 Window     beside a shuffle buffer               how far records move, who meets whom
 bins       beside the global order               how many files are open, how much of the data a batch mixes
 
-python -m benchmarks.order_quality            half a minute
+python -m benchmarks.order_quality            two minutes
 python -m benchmarks.order_quality --quick    fewer repetitions, to see that it runs
 """
 
@@ -33,7 +33,7 @@ _BATCH: Final = 256
 _NUM_RECORDS: Final = 1_000_000
 _NUM_BINS: Final = 64
 # Number of records, repetitions.
-_GLOBAL: Final = ((20, 4000), (1000, 1000), (65_536, 100), (65_537, 100), (100_000, 100), (1_000_000, 20))
+_GLOBAL: Final = ((20, 20_000), (1000, 5000), (65_536, 1000), (65_537, 1000), (1_000_000, 100))
 
 # Name, what a uniform permutation shows on average; all are scaled so that this does not depend on the length.
 MEASURES: Final = {
@@ -86,7 +86,7 @@ def global_table(share: float) -> Iterator[str]:
     yield "|---:|---:|---|" + "---:|" * len(MEASURES)
     generator = np.random.default_rng(1)
     for count, most in _GLOBAL:
-        repeat = max(5, int(most * share))
+        repeat = max(5, round(most * share))
         orders = {
             "splitdata": [
                 measures_of(epoch_order("global", count, seed=seed, epoch=3)(np.arange(count)))
