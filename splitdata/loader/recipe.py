@@ -40,7 +40,7 @@ class Recipe:
 
     def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
         self.options = options
-        self.source = RecordSource(dataset)
+        self.source = RecordSource(dataset, as_views=options.as_views)
         self.facts = self.source.facts()
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
