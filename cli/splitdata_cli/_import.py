@@ -23,16 +23,16 @@ def let_import_from_here() -> None:
         sys.path.insert(0, here)
 
 
-def function_named(name: str) -> Callable[..., Any]:
-    """Import a function by "module:function"; both parts may have dots.
+def function_named(name: str, option: str) -> Callable[..., Any]:
+    """Import the function that an option names as "module:function"; both parts may have dots.
 
     Raises:
-        click.ClickException: There is no such module or function, or it cannot be called.
+        click.BadParameter: There is no such module or function, or it cannot be called.
         Exception: What the module raises when it is imported.
     """
     module_name, _, path = name.partition(":")
     if not module_name or not path:
-        raise click.ClickException(f"a function is given as module:function, not {name!r}")
+        raise click.BadParameter(f"a function is given as module:function, not {name!r}", param_hint=option)
     let_import_from_here()
     try:
         found: Any = importlib.import_module(module_name)
@@ -40,12 +40,12 @@ def function_named(name: str) -> Callable[..., Any]:
         # A module that the user's module misses is told by that module's own error.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise click.ClickException(f"there is no module {error.name} to import for {name}") from None
+        raise click.BadParameter(f"there is no module {error.name} to import for {name}", param_hint=option) from None
     for part in path.split("."):
         if not hasattr(found, part):
-            raise click.ClickException(f"{name}: there is no {part} in {module_name}")
+            raise click.BadParameter(f"{name}: there is no {part} in {module_name}", param_hint=option)
         found = getattr(found, part)
     if not callable(found):
-        raise click.ClickException(f"{name} is {type(found).__name__}, not a function")
+        raise click.BadParameter(f"{name} is {type(found).__name__}, not a function", param_hint=option)
     function: Callable[..., Any] = found
     return function

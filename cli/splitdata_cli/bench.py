@@ -58,7 +58,7 @@ def bench(
             num_workers=workers,
             batch_size=batch_size,
             shuffle=_shuffle_named(shuffle),
-            transform=None if transform is None else function_named(transform),
+            transform=None if transform is None else function_named(transform, "--transform"),
             seconds=seconds,
             progress=progress,
         )
@@ -84,10 +84,11 @@ def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
 
 
 def _show(report: DatasetBenchmark) -> None:
+    mean = size_text(report.mean_record_bytes)
     part = "" if report.num_measured == report.num_records else f", measured on the first {report.num_measured:,}"
-    print_line(f"{escape(report.path)}: {counted(report.num_records, 'record')}{part}, of {_mean_size(report)} each")
+    print_line(f"{escape(report.path)}: {counted(report.num_records, 'record')}{part}, of {mean} each")
     kinds = [True, False] if report.has_cold else [False]
-    heads = ["cold records/s", "and bytes/s"] * report.has_cold + ["warm records/s", "and bytes/s"]
+    heads = [head for is_cold in kinds for head in (f"{'cold' if is_cold else 'warm'} records/s", "")]
     rows = [["", *heads, "first batch"]]
     for task, number in dict.fromkeys((one.task, one.num_workers) for one in report.measurements):
         found = {one.is_cold: one for one in report.measurements if (one.task, one.num_workers) == (task, number)}
@@ -100,8 +101,8 @@ def _show(report: DatasetBenchmark) -> None:
         print_line("  ".join(line).rstrip())
     if not report.has_cold:
         print_line("Nothing is cold: this system, or this file system, does not drop files from memory when asked.")
-    workers = counted(report.fastest.num_workers or 0, "worker") if report.fastest.num_workers else "no workers"
-    print_line(f"Warm, with {workers}, and a loop that does nothing: {report.verdict}")
+    workers = counted(report.fastest.num_workers, "worker") if report.fastest.num_workers else "no workers"
+    print_line(f"Fastest with {workers}, in a loop that does nothing. {report.verdict}")
 
 
 def _name(one: Measurement, report: DatasetBenchmark) -> str:
@@ -115,10 +116,6 @@ def _name(one: Measurement, report: DatasetBenchmark) -> str:
 def _rate(one: Measurement, mean_bytes: float) -> tuple[str, str]:
     rate = one.records_per_second
     return (f"{rate:,.0f}", f"{size_text(rate * mean_bytes)}/s") if rate else (_NO_RATE, _NO_RATE)
-
-
-def _mean_size(report: DatasetBenchmark) -> str:
-    return size_text(report.mean_record_bytes)
 
 
 def _as_dict(report: DatasetBenchmark) -> dict[str, Any]:

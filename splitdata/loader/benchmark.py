@@ -109,8 +109,13 @@ class DatasetBenchmark:
     @property
     def verdict(self) -> str:
         """What holds the fastest loader back, where training itself takes no time; see LoaderStats."""
-        stats = self.fastest.stats
-        return "" if stats is None else stats.verdict
+        fastest = self.fastest
+        if not fastest.num_workers and any(one.num_workers for one in self.measurements):
+            return (
+                "No number of workers was faster than none: either making a batch costs less than moving it over "
+                "from another process, or the cores are busy with something else."
+            )
+        return "" if fastest.stats is None else fastest.stats.verdict
 
 
 def measure_dataset(
