@@ -20,22 +20,17 @@ from splitdata.samples.moments import moment, offset_zone, zone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from splitdata.samples.plan import Place, Plan
+    from splitdata.samples.plan import Place
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
     Builder: TypeAlias = Callable[[tuple[Any, ...], tuple[Place, ...], Buffer], Any]
 
-__all__ = ["Buffer", "Builder", "build_node", "build_plan"]
+__all__ = ["Buffer", "Builder", "build_node"]
 
 _BOOLS: Final = (False, True)
 _NUMBERS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
-
-
-def build_plan(plan: Plan, known: KnownTypes) -> Builder:
-    """Return what makes a whole sample."""
-    return build_node(plan.schema.root, plan.num_extents, known)
 
 
 def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
