@@ -49,6 +49,7 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -65,6 +66,7 @@ __all__ = [
     "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
+    "DistributedLoader",
     "DuplicateKeyError",
     "FORMAT_VERSION",
     "Finding",

@@ -145,7 +145,7 @@ class LoaderStats:
         if 2 * num_busy < self.num_workers:
             return (
                 f"{num_busy} of {self.num_workers} workers are busy, so single batches come late: let more be made "
-                "ahead (max_batches, max_bytes), or take them as they come (in_order=False)"
+                "ahead (prefetch, max_bytes), or take them as they come (in_order=False)"
             )
         busy = f"{num_busy} of {self.num_workers} busy"
         more = (

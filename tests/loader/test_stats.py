@@ -144,7 +144,7 @@ IDLE = WorkerStats(250, 10, 20, 1, 1)
         (
             {"waiting_seconds": 30.0, "workers": (IDLE, IDLE)},
             "Training waits for data 30 % of the time; 0 of 2 workers are busy, so single batches come late: let more "
-            "be made ahead (max_batches, max_bytes), or take them as they come (in_order=False).",
+            "be made ahead (prefetch, max_bytes), or take them as they come (in_order=False).",
         ),
         (
             {"waiting_seconds": 30.0, "transfer_seconds": 24.0},

@@ -218,7 +218,7 @@ def test_mix_differs_between_seeds_epochs_groups_and_lanes() -> None:
 
 def test_every_order_may_be_below() -> None:
     for shuffle in (False, "global", Window(5)):
-        below = epoch_order(shuffle, 50, seed=1, epoch=2)  # type: ignore[arg-type]  # mypy joins them to object
+        below = epoch_order(shuffle, 50, seed=1, epoch=2)
         order = RotationOrder(below, times=3, size=10, seed=1, epoch=2)
         sources, _ = order.locate(np.arange(150))
 

@@ -1,0 +1,478 @@
+"""DistributedLoader: batches of a dataset for this rank, from workers, in an order that can be resumed anywhere.
+
+loader = DistributedLoader(dataset, batch_size=64, shuffle="global", num_workers=4, transform=decode)
+for batch in loader: ...          iter() ──> Runtime (workers) ──> EpochIterator ──> batches
+loader.state_dict()               Progress: the position behind the last batch that was handed out
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from splitdata.errors import ClosedError
+from splitdata.loader.epoch_iterator import EpochIterator
+from splitdata.loader.meter import StatsMeter
+from splitdata.loader.options import Device, LoaderOptions, WorkerKind
+from splitdata.loader.plan import PartitionKind, Plan, Position
+from splitdata.loader.progress import Progress
+from splitdata.loader.recipe import Recipe
+from splitdata.loader.runtime import Runtime
+from splitdata.loader.sampling import BatchSampler, Sampler
+from splitdata.loader.selection import Subset
+from splitdata.loader.source import DatasetLike
+from splitdata.loader.state import LoaderState, StateDict
+from splitdata.loader.stats import LoaderStats
+from splitdata.loader.world import World
+from splitdata.order.counts import checked_count
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.loader.sample_maker import ErrorPolicy, Transform
+    from splitdata.loader.step import SkippedRecord
+    from splitdata.order.epoch_order import Shuffle
+    from splitdata.order.partition import Tail
+    from splitdata.process.options import StartMethod
+
+__all__ = ["DistributedLoader"]
+
+_log = logging.getLogger("splitdata")
+
+# So many replaced records are listed; all are counted.
+_MAX_LISTED = 1000
+
+
+class DistributedLoader:
+    """Feeds one rank its share of a dataset, batch by batch.
+
+        loader = DistributedLoader("data/train", batch_size=64, shuffle="global", num_workers=4, transform=decode)
+        for epoch in range(10):
+            for batch in loader:
+                train(batch)
+        checkpoint = {"model": ..., "data": loader.state_dict()}
+
+    The sequence of batches depends on the dataset, the seed and the options of the order alone: never on the
+    number of workers, their kind, prefetching or timing. Every epoch has another order, by itself. `state_dict()`
+    may be taken at any time and loads into a loader with another world size, batch size or number of workers:
+    the samples go on exactly behind the last batch that was handed out.
+
+    `iter()` after a complete epoch begins the next; after a break it begins the next too, and `resume()` gives
+    the rest of the broken one; after `load_state_dict`, `seek`, `skip` or `set_epoch` it begins there. A newer
+    iterator ends the older. Batches from worker processes lie in shared memory and stay valid for as long as
+    they are held.
+
+    Not thread-safe. May be pickled: configuration and position travel, processes do not.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetLike,
+        *,
+        batch_size: int = 1,
+        shuffle: Shuffle = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        transform: Transform | None = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        as_tensors: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        device: Device = None,
+        pin_memory: bool = False,
+        to_device: Callable[[Any, Any], Any] | None = None,
+        device_batches: int = 1,
+        tail: Tail = "pad",
+        partition: PartitionKind = "strided",
+        lanes: int | None = None,
+        interleave: int = 4,
+        subset: Subset | None = None,
+        sampler: Sampler | None = None,
+        batch_sampler: BatchSampler | None = None,
+        num_steps: int | None = None,
+        in_order: bool = True,
+        worker_kind: WorkerKind = "process",
+        start_method: StartMethod | None = None,
+        prefetch: int = 2,
+        max_bytes: int | None = None,
+        read_ahead: int = 16,
+        prefetch_epochs: bool = False,
+        on_error: ErrorPolicy = "raise",
+        validate: bool = False,
+        worker_init_fn: Callable[[int], Any] | None = None,
+        gpu_indices: Sequence[int] | None = None,
+        timeout: float | None = None,
+        stall_warning: float | None = 60.0,
+    ) -> None:
+        """Describe a loader; nothing is started before the first `iter()` or `start()`.
+
+        Args:
+            dataset: A path; an object with `__len__` and `__getitem__` (`__getitems__` is used where it is there);
+                or a function that returns one, called in each worker and here once for the length.
+            batch_size: Samples of a batch, on each rank.
+            shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
+                in random order, `interleave` of them mixed: reads sequentially).
+            seed: Any int of 0 or more. Order and randomness follow from (seed, epoch).
+            num_workers: 0 works in this process, when a batch is asked for.
+            transform: Record -> sample, in the worker. One with a parameter `rng` gets a numpy Generator that is
+                keyed by (seed, epoch, record).
+            collate_fn: List of samples -> batch, in the worker. None: stacks arrays, numbers and tensors in any
+                nesting; strings and bytes become lists.
+            as_tensors: Let the default collate give tensors where it would give arrays.
+            rank, world_size: None: from torch.distributed if it runs, else from RANK and WORLD_SIZE, else 0 of 1;
+                found at the first start, iter or len.
+            device: Where batches go, as torch names it. "cuda" is torch's current device.
+            pin_memory: Hand out tensors in pinned memory where no device is given.
+            to_device: (batch, device) -> batch, instead of ours.
+            device_batches: Batches that are on their way to the device ahead of the loop.
+            tail: "pad": the last step repeats up to world_size - 1 samples, so that all ranks have as many
+                batches; "drop": full steps only; "keep": nothing repeated or dropped, ranks may differ by a batch.
+            partition: "strided": rank r takes every world_size-th position; "contiguous": a stretch of its own.
+            lanes: See docs/order.md; None: the world size at first use, kept in the state.
+            interleave: Bins that are mixed, with shuffle="bins".
+            subset: The records that take part: slice, array of ints or bools, HashSplit.
+            sampler: The records of an epoch, for all ranks together: an iterable, or a function of the epoch.
+            batch_sampler: The batches of an epoch, for all ranks together, dealt out one by one.
+            num_steps: Steps of an epoch, cut from pass after pass through the data: no tails.
+            in_order: False: batches as they become ready. Then a state counts batches, not which ones.
+            worker_kind: "process", or "thread": for transforms that release the interpreter.
+            start_method: "spawn" (default), "forkserver" or "fork".
+            prefetch: Batches that each worker makes ahead.
+            max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
+            read_ahead: Steps for which each worker asks the disk before it needs them.
+            prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
+            on_error: "skip": a record that cannot be read or transformed is replaced by another, counted, and
+                listed in `skipped`.
+            validate: Make one batch here, before any worker is started.
+            worker_init_fn: Called with the worker's number, in each worker, first.
+            gpu_indices: For each worker process the GPU that it sees.
+            timeout: Seconds to wait for a batch before WorkerTimeoutError.
+            stall_warning: Seconds without a batch after which a warning tells where the worker stands.
+
+        Raises:
+            TypeError, ValueError, IndexError: An option of a wrong kind or out of range, or options that clash.
+            DatasetNotFoundError: There is no dataset at the path.
+        """
+        self._options = LoaderOptions(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            num_workers=num_workers,
+            transform=transform,
+            collate_fn=collate_fn,
+            as_tensors=as_tensors,
+            rank=rank,
+            world_size=world_size,
+            device=device,
+            pin_memory=pin_memory,
+            to_device=to_device,
+            device_batches=device_batches,
+            tail=tail,
+            partition=partition,
+            lanes=lanes,
+            interleave=interleave,
+            subset=subset,
+            sampler=sampler,
+            batch_sampler=batch_sampler,
+            num_steps=num_steps,
+            in_order=in_order,
+            worker_kind=worker_kind,
+            start_method=start_method,
+            prefetch=prefetch,
+            max_bytes=max_bytes,
+            read_ahead=read_ahead,
+            prefetch_epochs=prefetch_epochs,
+            on_error=on_error,
+            validate=validate,
+            worker_init_fn=worker_init_fn,
+            gpu_indices=gpu_indices,
+            timeout=timeout,
+            stall_warning=stall_warning,
+        )
+        self._recipe = Recipe(dataset, self._options)
+        self._device = device
+        self._lanes = lanes
+        self._world: World | None = None
+        self._progress = Progress()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make what does not travel with a pickle."""
+        self._plan: Plan | None = None
+        self._runtime: Runtime | None = None
+        self._iterator: EpochIterator | None = None
+        self._meter = StatsMeter(self._options.num_workers)
+        self._skipped: list[SkippedRecord] = []
+        self._is_closed = False
+
+    # -- what is there -----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return the batches of this rank in a whole epoch; fixes rank and world size."""
+        plan = self._fixed_plan()
+        start = self._progress.position
+        return plan.run(Position(start.epoch, 0, start.origin)).num_steps
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epoch, and samples of it that all ranks together were handed (batches, with a batch sampler)."""
+        return self._progress.position.epoch, self._progress.position.samples
+
+    @property
+    def rank(self) -> int:
+        """This rank; fixes it."""
+        return self._fixed_world().rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks; fixes it."""
+        return self._fixed_world().world_size
+
+    @property
+    def skipped(self) -> list[SkippedRecord]:
+        """Records that were replaced so far with on_error="skip"; the last thousand."""
+        return list(self._skipped)
+
+    def __repr__(self) -> str:
+        """Show the data, and where training stands."""
+        position = self._progress.position
+        return (
+            f"DistributedLoader({self._recipe.source.name}: {len(self._recipe.selection)} records, "
+            f"at epoch {position.epoch}, {position.samples} samples)"
+        )
+
+    def records(self, epoch: int, step: int, rank: int | None = None) -> NDArray[np.int64]:
+        """Return the records of one batch, int64[n], in its order; computed, without running anything.
+
+        Of this rank, if none is given. With `num_steps` the epoch is one of this loader's, counted from the very
+        beginning with the present batch size and world size. Costs O(batch_size).
+
+        Raises:
+            IndexError: There is no such step or rank.
+        """
+        plan = self._fixed_plan()
+        rank = plan.rank if rank is None else rank
+        if not 0 <= rank < plan.world_size:
+            raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
+        run = plan.run(plan.start_of(epoch), rank)
+        if not 0 <= step < run.num_steps:
+            raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
+        return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
+
+    def stats(self) -> LoaderStats:
+        """Return what was measured since the loader was made or unpickled; see LoaderStats."""
+        return self._meter.stats(num_ready=0 if self._runtime is None else self._runtime.num_ready())
+
+    # -- iterating ---------------------------------------------------------------------------
+
+    def start(self, rank: int | None = None, world_size: int | None = None, device: Device = None) -> Self:
+        """Fix rank and world size, and start the workers without waiting for them.
+
+        Not needed: the first `iter()` does the same. Anything given here replaces what was given before.
+
+        Raises:
+            ValueError: The rank was fixed before, as another one.
+            TypeError: Part of the dataset, transform or collate function cannot be sent to a process.
+        """
+        if rank is not None or world_size is not None:
+            given = World.find(
+                self._options.rank if rank is None else rank,
+                self._options.world_size if world_size is None else world_size,
+            )
+            if self._world is not None and self._world != given:
+                raise ValueError(
+                    f"this loader was started as rank {self._world.rank} of {self._world.world_size}, it cannot become "
+                    f"rank {given.rank} of {given.world_size}: make one loader for each rank"
+                )
+            self._world = given
+        if device is not None:
+            self._device = device
+            self._close_runtime()
+        self._running().start()
+        return self
+
+    def __iter__(self) -> EpochIterator:
+        """Return an iterator over the next epoch, or over the rest of one that was loaded or sought.
+
+        Raises:
+            ClosedError: The loader was closed.
+            TypeError, OSError: As `start`.
+        """
+        return self._iterate(self._progress.start_of_next(self._fixed_plan()))
+
+    def resume(self) -> EpochIterator:
+        """Return an iterator over the rest of the present epoch, wherever it was left."""
+        return self._iterate(self._progress.position)
+
+    def _iterate(self, start: Position) -> EpochIterator:
+        self._end_iterator("was ended by a newer one")
+        runtime = self._running()
+        self._iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
+        return self._iterator
+
+    def seek(self, step: int) -> None:
+        """Go to a step of the present epoch, counted on this rank from its beginning.
+
+        A running loop goes on from there; else the next `iter()` begins there.
+
+        Raises:
+            IndexError: The epoch has no such step.
+        """
+        self._jump(self._fixed_plan().seek(self._progress.position, step))
+
+    def skip(self, num_steps: int) -> None:
+        """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
+
+        A running loop goes on behind them, or ends if the epoch does; else the next `iter()` begins there.
+        """
+        self._jump(self._fixed_plan().skip(self._progress.position, checked_count("num_steps", num_steps, 0)))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next `iter()` begin this epoch. Not needed: epochs advance by themselves.
+
+        A position in this very epoch that was just loaded is kept.
+        """
+        start = self._fixed_plan().start_of(checked_count("epoch", epoch, 0))
+        if self._progress.give_epoch(start):
+            self._end_iterator("was ended by set_epoch")
+
+    def _jump(self, position: Position) -> None:
+        self._progress.give(position)
+        if self._iterator is not None:
+            self._iterator.jump(position)
+
+    # -- checkpoints -------------------------------------------------------------------------
+
+    def state_dict(self) -> StateDict:
+        """Return where training stands: JSON values, under 1 KB, the same on every rank; costs microseconds.
+
+        Only batches that were handed out count. It is the caller's.
+        """
+        plan = self._make_plan(self._world or self._find_world()) if self._plan is None else self._plan
+        return self._recipe.state(plan, self._progress.position).as_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken; the next `iter()` begins there.
+
+        World size, batch size, number and kind of workers may differ: the samples that follow are the same.
+        An iterator that is running ends. The state is not kept.
+
+        Raises:
+            StateMismatchError: It was saved with other data, or options that give another order; both sides are
+                shown, and nothing has changed.
+        """
+        loaded = LoaderState.from_dict(state)
+        world = self._world or self._find_world()
+        own = self._recipe.state(self._recipe.plan(world, loaded.lanes), loaded.position)
+        loaded.check_order(own, own_lanes=self._options.lanes)
+        loaded.check_data(own, self._recipe.fingerprint_of)
+        self._end_iterator("was ended by load_state_dict")
+        if self._lanes != loaded.lanes:
+            self._lanes = loaded.lanes
+            self._close_runtime()
+        self._progress.give(loaded.position)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the workers. Batches that were handed out stay valid; the state can still be taken.
+
+        May be called more than once. A loader that is collected, or alive at exit, is closed by itself.
+        """
+        self._is_closed = True
+        self._end_iterator("was closed")
+        self._close_runtime()
+
+    def __enter__(self) -> Self:
+        """Return the loader itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle configuration and position; rank and world size are found anew where it arrives."""
+        return {
+            "options": self._options,
+            "recipe": self._recipe,
+            "device": self._device,
+            "lanes": self._lanes,
+            "progress": self._progress,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a loader that has not started."""
+        self._options = state["options"]
+        self._recipe = state["recipe"]
+        self._device = state["device"]
+        self._lanes = state["lanes"]
+        self._progress = state["progress"]
+        self._world = None
+        self._set_up()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _find_world(self) -> World:
+        return World.find(self._options.rank, self._options.world_size)
+
+    def _fixed_world(self) -> World:
+        if self._world is None:
+            self._world = self._find_world()
+        return self._world
+
+    def _fixed_plan(self) -> Plan:
+        if self._plan is None:
+            self._plan = self._make_plan(self._fixed_world())
+            self._lanes = self._plan.lanes
+        return self._plan
+
+    def _make_plan(self, world: World) -> Plan:
+        plan = self._recipe.plan(world, self._lanes or world.world_size)
+        if self._recipe.has_no_steps(plan):
+            _log.warning(
+                "%r has fewer records than one step takes (%d x %d ranks), and tail='drop': its epochs have no batches",
+                self,
+                plan.batch_size,
+                plan.world_size,
+            )
+        return plan
+
+    def _running(self) -> Runtime:
+        if self._is_closed:
+            raise ClosedError(f"{self!r} is closed: make another one")
+        if self._runtime is not None and not self._runtime.is_usable:
+            self._close_runtime()
+        if self._runtime is None:
+            plan = self._fixed_plan()
+            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter)
+        return self._runtime
+
+    def _close_runtime(self) -> None:
+        self._plan = None
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close()
+
+    def _end_iterator(self, reason: str) -> None:
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            iterator.end(reason)
+
+    def _note_skipped(self, skipped: Sequence[SkippedRecord]) -> None:
+        for one in skipped:
+            _log.warning(
+                "record %d was replaced by record %d at position %d of epoch %d: %s",
+                one.record,
+                one.replacement,
+                one.position,
+                one.epoch,
+                one.error,
+            )
+        self._skipped = (self._skipped + list(skipped))[-_MAX_LISTED:]

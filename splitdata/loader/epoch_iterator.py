@@ -1,0 +1,111 @@
+"""One pass over the batches of an epoch, as the user's `for` sees it.
+
+next() ──> runtime's run ──> note the position behind the batch ──> batch
+a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
+seek, skip inside the loop            it goes on from there
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from splitdata.errors import ClosedError
+
+if TYPE_CHECKING:
+    from splitdata.loader.meter import StatsMeter
+    from splitdata.loader.plan import Position
+    from splitdata.loader.progress import Progress
+    from splitdata.loader.runtime import Behind, Runtime
+    from splitdata.loader.step import SkippedRecord
+
+__all__ = ["EpochIterator"]
+
+# A batch: its type is the user's.
+Batch: TypeAlias = Any
+
+
+class EpochIterator(Iterator[Batch]):
+    """The rest of one epoch. Belongs to one thread at a time.
+
+    Attributes:
+        epoch: Which.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        progress: Progress,
+        meter: StatsMeter,
+        start: Position,
+        note_skipped: Callable[[Sequence[SkippedRecord]], None],
+    ) -> None:
+        self._runtime = runtime
+        self._progress = progress
+        self._meter = meter
+        self._note_skipped = note_skipped
+        self.epoch = start.epoch
+        self._start = start
+        self._over: str | None = None
+        self._num_handed_out = 0
+        meter.begin()
+        self._items: Iterator[tuple[Behind, Batch]] = runtime.run(start)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._over is not None:
+            self._refuse()
+        begin = time.perf_counter()
+        try:
+            behind, batch = next(self._items)
+        except StopIteration:
+            self._finish()
+            raise
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt):
+                self.end(f"was ended by {type(error).__name__}")
+                self._runtime.close()
+            raise
+        self._progress.hand_out(behind.position)
+        self._num_handed_out += 1
+        if behind.reply.skipped:
+            self._meter.skipped(len(behind.reply.skipped))
+            self._note_skipped(behind.reply.skipped)
+        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, time.perf_counter() - begin)
+        return batch
+
+    def _refuse(self) -> None:
+        if self._over:
+            raise ClosedError(f"this iterator over epoch {self.epoch} {self._over}: call iter() on the loader again")
+        raise StopIteration
+
+    def _finish(self) -> None:
+        if self._over is None and not self._num_handed_out:
+            # There was no step to take: the epoch is over all the same.
+            self._progress.hand_out(self._runtime.end_of_run())
+        self._over = self._over or ""
+        self._meter.end()
+
+    def jump(self, position: Position) -> None:
+        """Go on from another position; one in another epoch ends this iterator quietly."""
+        self._close_items()
+        if position.epoch == self.epoch and self._over is None:
+            self._start = position
+            self._items = self._runtime.run(position)
+        else:
+            self._over = self._over or ""
+
+    def end(self, reason: str) -> None:
+        """Make every further `next` a ClosedError that gives the reason; nothing if the epoch was over."""
+        if self._over is None:
+            self._over = reason
+            self._meter.end()
+        self._close_items()
+
+    def _close_items(self) -> None:
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,123 @@
+"""What a worker does, wherever it runs: one batch for each step that it is given.
+
+requests ──upcoming──> ask the kernel for their records
+| next
+v
+SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.read_ahead import ReadAhead
+from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
+from splitdata.loader.stats import StepTimings
+from splitdata.loader.step import StepReply, StepRequest
+
+if TYPE_CHECKING:
+    from splitdata.loader.selection import Selection
+    from splitdata.loader.source import RecordSource
+
+__all__ = ["Job", "Requests", "StepMaker", "environment_of", "serve"]
+
+# What a collate function returns.
+Batch: TypeAlias = Any
+
+
+class Requests(Protocol):
+    """The steps that a worker was given."""
+
+    def __iter__(self) -> Iterator[StepRequest]:
+        """Yield each when its turn comes."""
+
+    def upcoming(self) -> list[StepRequest]:
+        """Return those that have arrived already, without taking them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All that a worker needs; pickled to each of them once."""
+
+    source: RecordSource
+    selection: Selection
+    transform: Transform | None
+    collate_fn: Callable[[list[Any]], Any] | None
+    as_tensors: bool
+    seed: int
+    on_error: ErrorPolicy
+    worker_init_fn: Callable[[int], Any] | None
+    read_ahead: bool
+
+
+class StepMaker:
+    """Makes the batch of a step. Belongs to one thread."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._maker = SampleMaker(
+            job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
+        )
+        self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
+
+    def make(self, request: StepRequest) -> StepReply:
+        """Return the batch of a step and what it took.
+
+        Raises:
+            Exception: What the dataset, the transform or the collate function raised.
+        """
+        maker = self._maker
+        maker.begin()
+        samples: list[Any] = []
+        for part in request.parts:
+            samples += maker.make(part)
+        begin = time.perf_counter()
+        batch = self._collate(samples, request)
+        num_samples = len(samples)
+        del samples
+        num_bytes = nbytes(batch)
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
+        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
+
+    def read_ahead(self, upcoming: list[StepRequest]) -> None:
+        """Ask the disk for the records of steps to come."""
+        if self._read_ahead is not None:
+            self._read_ahead.look(upcoming)
+
+    def _collate(self, samples: list[Any], request: StepRequest) -> Batch:
+        try:
+            if self._job.collate_fn is not None:
+                return self._job.collate_fn(samples)
+            return collate(samples, as_tensors=self._job.as_tensors, records=_records_of(request))
+        except Exception as error:
+            error.add_note(f"raised while {request} was collated")
+            raise
+
+
+def _records_of(request: StepRequest) -> list[int]:
+    return [record for part in request.parts for record in part.records.tolist()]
+
+
+def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
+    """Make batches in a worker until no more are asked for."""
+    if job.worker_init_fn is not None:
+        job.worker_init_fn(worker_id)
+    maker = StepMaker(job)
+    for request in requests:
+        maker.read_ahead(requests.upcoming())
+        yield maker.make(request)
+
+
+def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:
+    """Return the variables that a worker process gets before anything of the user's is imported in it."""
+    if gpu_indices is None:
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    index = gpu_indices[worker_id]
+    names = visible.split(",") if visible else None
+    return {"CUDA_VISIBLE_DEVICES": names[index].strip() if names and index < len(names) else str(index)}

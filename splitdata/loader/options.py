@@ -1,0 +1,146 @@
+"""What can be chosen about a loader, checked once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from splitdata.loader.plan import PartitionKind
+from splitdata.loader.sample_maker import ErrorPolicy, Transform
+from splitdata.loader.sampling import BatchSampler, Sampler
+from splitdata.loader.selection import Subset
+from splitdata.order.epoch_order import Shuffle
+from splitdata.order.partition import Tail
+from splitdata.order.permutation import derive_key
+from splitdata.order.window import Window
+from splitdata.process.options import StartMethod
+
+__all__ = ["Device", "LoaderOptions", "WorkerKind"]
+
+WorkerKind: TypeAlias = Literal["process", "thread"]
+# A torch.device, its name or number; torch need not be installed.
+Device: TypeAlias = Any
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "tail": get_args(Tail),
+    "partition": get_args(PartitionKind),
+    "worker_kind": get_args(WorkerKind),
+    "on_error": get_args(ErrorPolicy),
+}
+# Name, least value, whether None is allowed.
+_COUNTS: tuple[tuple[str, int, bool], ...] = (
+    ("batch_size", 1, False),
+    ("num_workers", 0, False),
+    ("prefetch", 1, False),
+    ("read_ahead", 0, False),
+    ("device_batches", 1, False),
+    ("interleave", 1, False),
+    ("lanes", 1, True),
+    ("num_steps", 1, True),
+    ("max_bytes", 1, True),
+)
+_FUNCTIONS = ("transform", "collate_fn", "to_device", "worker_init_fn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """The options of a DistributedLoader; what each means is said there."""
+
+    batch_size: int
+    shuffle: Shuffle
+    seed: int
+    num_workers: int
+    transform: Transform | None
+    collate_fn: Callable[[list[Any]], Any] | None
+    as_tensors: bool
+    rank: int | None
+    world_size: int | None
+    device: Device
+    pin_memory: bool
+    to_device: Callable[[Any, Any], Any] | None
+    device_batches: int
+    tail: Tail
+    partition: PartitionKind
+    lanes: int | None
+    interleave: int
+    subset: Subset | None
+    sampler: Sampler | None
+    batch_sampler: BatchSampler | None
+    num_steps: int | None
+    in_order: bool
+    worker_kind: WorkerKind
+    start_method: StartMethod | None
+    prefetch: int
+    max_bytes: int | None
+    read_ahead: int
+    prefetch_epochs: bool
+    on_error: ErrorPolicy
+    validate: bool
+    worker_init_fn: Callable[[int], Any] | None
+    gpu_indices: Sequence[int] | None
+    timeout: float | None
+    stall_warning: float | None
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                shown = " or ".join(map(repr, choices))
+                raise ValueError(f"{name} must be {shown}, got {getattr(self, name)!r}")
+        for name, least, may_be_none in _COUNTS:
+            value = getattr(self, name)
+            if value is None and may_be_none:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} must be an int, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be {least} or more, got {value}")
+        for name in _FUNCTIONS:
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be a function, got {value!r}")
+        # Refuses what is no seed.
+        derive_key(self.seed)
+        self._check_shuffle()
+        self._check_samplers()
+        self._check_workers()
+
+    def _check_shuffle(self) -> None:
+        # What callers without a type checker pass.
+        shuffle: object = self.shuffle
+        if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
+            hint = ': write shuffle="global"' if shuffle is True else ""
+            raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}{hint}')
+
+    def _check_samplers(self) -> None:
+        given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
+        if len(given) == 2:
+            raise ValueError("sampler and batch_sampler exclude each other")
+        if not given:
+            return
+        others = {
+            "shuffle": self.shuffle is not False,
+            "subset": self.subset is not None,
+            "lanes": self.lanes is not None,
+        }
+        if given == ["batch_sampler"]:
+            others |= {
+                "batch_size": self.batch_size != 1,
+                "num_steps": self.num_steps is not None,
+                'partition="contiguous"': self.partition == "contiguous",
+            }
+        clash = [name for name, is_set in others.items() if is_set]
+        if clash:
+            raise ValueError(f"{given[0]} decides the order itself: leave out {', '.join(clash)}")
+
+    def _check_workers(self) -> None:
+        if self.num_steps is not None and self.partition == "contiguous":
+            raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
+        gpus = self.gpu_indices
+        if gpus is not None and (self.worker_kind == "thread" or len(gpus) != self.num_workers):
+            raise ValueError(
+                f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
+                f"workers of kind {self.worker_kind!r}"
+            )

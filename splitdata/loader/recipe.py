@@ -1,0 +1,118 @@
+"""The recipe: options resolved against a dataset. All that decides which samples come, before the ranks are known.
+
+    options + dataset ──> RecordSource, SourceFacts, Selection, samplers
+                             | world, lanes
+                             v
+                            Plan        and the LoaderState of a position in it
+
+It never changes and pickles, so that a loader can be made before its ranks are spawned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.errors import SplitDataError
+from splitdata.loader.plan import Plan, Position
+from splitdata.loader.sampling import BatchSampling, Sampling
+from splitdata.loader.selection import Selection
+from splitdata.loader.source import DatasetLike, RecordSource
+from splitdata.loader.state import LoaderState
+from splitdata.order.window import Window
+
+if TYPE_CHECKING:
+    from splitdata.loader.options import LoaderOptions
+    from splitdata.loader.world import World
+
+__all__ = ["Recipe"]
+
+
+class Recipe:
+    """What a loader is made of.
+
+    Attributes:
+        options: As given.
+        source: Fetches records.
+        facts: What is known of the dataset.
+        selection: The records that take part.
+    """
+
+    def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
+        self.options = options
+        self.source = RecordSource(dataset)
+        self.facts = self.source.facts()
+        num_records = self.facts.num_records
+        self.selection = Selection(options.subset, num_records)
+        self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
+        self._batches = None if options.batch_sampler is None else BatchSampling(options.batch_sampler, num_records)
+        if options.shuffle == "bins":
+            # An error belongs here, not in the first epoch.
+            self.source.bins()
+
+    def plan(self, world: World, lanes: int) -> Plan:
+        """Return the plan of one rank."""
+        options = self.options
+        bins = None
+        if options.shuffle == "bins":
+            bins = self.source.bins()
+            if self.selection.digest is not None:
+                bins = bins.restricted_to(self.selection.all_records())
+        return Plan(
+            selection=self.selection,
+            shuffle=options.shuffle,
+            seed=options.seed,
+            lanes=lanes,
+            interleave=options.interleave,
+            bins=bins,
+            batch_size=options.batch_size,
+            rank=world.rank,
+            world_size=world.world_size,
+            tail=options.tail,
+            partition=options.partition,
+            num_steps=options.num_steps,
+            sampling=self._sampling,
+            batches=self._batches,
+        )
+
+    def has_no_steps(self, plan: Plan) -> bool:
+        """Tell whether tail="drop" drops everything; samplers are not asked for it."""
+        step = plan.batch_size * plan.world_size
+        listed = self._sampling is not None or self._batches is not None or self.options.num_steps is not None
+        return not listed and self.options.tail == "drop" and len(self.selection) < step
+
+    def state(self, plan: Plan, position: Position) -> LoaderState:
+        """Return the state of a position; O(1) but for the digest of a sampler's epoch."""
+        options = self.options
+        shuffle = options.shuffle
+        return LoaderState(
+            epoch=position.epoch,
+            samples=position.samples,
+            origin=position.origin,
+            seed=int(options.seed),
+            shuffle=["window", shuffle.size] if isinstance(shuffle, Window) else shuffle,
+            interleave=options.interleave if shuffle == "bins" else None,
+            lanes=plan.lanes,
+            partition=options.partition,
+            subset=self.selection.digest,
+            sampler=plan.digest(position.epoch),
+            num_steps=options.num_steps,
+            unit="samples" if self._batches is None else "batches",
+            rotation=None,
+            num_records=self.facts.num_records,
+            fingerprint=self.facts.fingerprint,
+            generation=self.facts.generation,
+            batch_size=plan.batch_size,
+            world_size=plan.world_size,
+        )
+
+    def fingerprint_of(self, generation: int) -> str | None:
+        """Return the fingerprint that our dataset had at an earlier commit; None where that cannot be known."""
+        dataset = self.source.dataset
+        if not isinstance(dataset, SplitDataLoader) or len(dataset.paths) != 1:
+            return None
+        try:
+            with SplitDataLoader(dataset.paths[0], generation=generation) as earlier:
+                return earlier.fingerprint
+        except (SplitDataError, OSError):
+            return None

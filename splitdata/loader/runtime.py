@@ -1,0 +1,198 @@
+"""The running part of a loader: workers, stream and device feed, made at the first iterator and kept over epochs.
+
+    options, source, facts, world, lanes ──> Plan ──> StepStream ──> DeviceFeed ──> (position behind, batch)
+                                                        |
+                                                      Workers     none, threads or processes
+
+It belongs to the process that made it: a copy in a forked child is let go of, not closed.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from splitdata.loader.device import open_engine
+from splitdata.loader.feed import DeviceFeed
+from splitdata.loader.job import Job, StepMaker, environment_of, serve
+from splitdata.loader.plan import Plan, Position
+from splitdata.loader.step import StepReply, StepRequest
+from splitdata.loader.stream import StepStream
+from splitdata.loader.transfer import DeviceTransfer
+from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
+from splitdata.process.options import ChannelOptions
+
+if TYPE_CHECKING:
+    from splitdata.loader.meter import StatsMeter
+    from splitdata.loader.options import Device, LoaderOptions
+    from splitdata.loader.source import RecordSource
+
+__all__ = ["Behind", "Runtime"]
+
+
+class Behind(NamedTuple):
+    """What goes with a batch through the feed: where training stands behind it, and what it was."""
+
+    position: Position
+    reply: StepReply
+
+
+class Runtime:
+    """What a loader needs while it runs. Belongs to one thread at a time.
+
+    Attributes:
+        plan: Where the steps come from.
+    """
+
+    def __init__(
+        self, options: LoaderOptions, source: RecordSource, plan: Plan, device: Device, meter: StatsMeter
+    ) -> None:
+        self.plan = plan
+        self._options = options
+        self._device = device
+        self._meter = meter
+        self._pid = os.getpid()
+        self._has_ended = False
+        self._source = source
+        self._workers: Workers | None = None
+        self._stream: StepStream | None = None
+        self._transfer: DeviceTransfer | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether this process made it, and no failure has ended it."""
+        return self._pid == os.getpid() and not self._has_ended
+
+    def start(self) -> None:
+        """Start the workers, all at once, without waiting for them; nothing where they run.
+
+        Raises:
+            TypeError: Part of the dataset, the transform or the collate function cannot be sent to a process.
+            OSError: No more processes or descriptors.
+        """
+        if self._workers is None:
+            options = self._options
+            self._workers = self._start_workers()
+            self._stream = StepStream(
+                self.plan,
+                self._workers,
+                self._meter,
+                ahead=max(1, options.num_workers) * (options.prefetch + options.read_ahead),
+                # Without workers nothing is made before it is taken.
+                crosses_epochs=options.prefetch_epochs and options.num_workers > 0,
+            )
+
+    def _start_workers(self) -> Workers:
+        options = self._options
+        job = self._job()
+        if options.validate:
+            self._validate(job)
+        if not options.num_workers:
+            return InProcess(job)
+        channel = ChannelOptions(
+            max_batches=options.prefetch,
+            max_bytes=options.max_bytes,
+            start_method=options.start_method,
+            timeout=options.timeout,
+            stall_warning=options.stall_warning,
+        )
+        # Not before there are workers: importing the library starts none.
+        from splitdata.process.pool import WorkerPool
+
+        gpus = options.gpu_indices
+        pool: WorkerPool[Any, StepReply] = WorkerPool(
+            serve,
+            (job,),
+            channel,
+            num_workers=options.num_workers,
+            kind=options.worker_kind,
+            describe=str,
+            environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
+        )
+        pool.start()
+        return InOrder(pool) if options.in_order else AnyOrder(pool)
+
+    def _job(self) -> Job:
+        options = self._options
+        return Job(
+            source=self._source,
+            selection=self.plan.selection,
+            transform=options.transform,
+            collate_fn=options.collate_fn,
+            as_tensors=options.as_tensors,
+            seed=options.seed,
+            on_error=options.on_error,
+            worker_init_fn=options.worker_init_fn,
+            read_ahead=options.read_ahead > 0,
+        )
+
+    def _validate(self, job: Job) -> None:
+        """Make the first batch here, where an error is easy to see, and check that it can be sent."""
+        run = self.plan.run(Position())
+        if not run.num_steps:
+            return
+        request = StepRequest(0, 0, run.parts(0, 1)[0])
+        try:
+            batch = StepMaker(job).make(request).batch
+            if self._options.num_workers and self._options.worker_kind == "process":
+                pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
+        except Exception as error:
+            error.add_note("raised by validate=True, in this process, before any worker was started")
+            raise
+
+    def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
+        """Start, and yield what is left of an epoch from a position on; an earlier run is over."""
+        self.start()
+        if self._stream is None or self._workers is None:
+            raise RuntimeError("a runtime that has started has workers")
+        self._stream.follow(position)
+        batches = _Batches(self._stream)
+        transfer = self._open_transfer()
+        if transfer is None:
+            return batches
+        return DeviceFeed(batches, transfer, is_ready=self._workers.next_is_ready)
+
+    def _open_transfer(self) -> DeviceTransfer | None:
+        """Return what moves batches to the device, kept over epochs; None where they stay."""
+        options = self._options
+        if self._device is None and not options.pin_memory and options.to_device is None:
+            return None
+        if self._transfer is None:
+            self._transfer = DeviceTransfer(
+                open_engine(self._device, pin_memory=options.pin_memory),
+                to_device=options.to_device,
+                device_batches=options.device_batches,
+                transferred=self._meter.transferred,
+            )
+        return self._transfer
+
+    def end_of_run(self) -> Position:
+        """Return where training stands behind the present run."""
+        if self._stream is None:
+            raise RuntimeError("there is no run")
+        return self._stream.end_of_run()
+
+    def num_ready(self) -> int:
+        """Return how many workers have a batch ready."""
+        return 0 if self._workers is None else self._workers.num_ready()
+
+    def close(self) -> None:
+        """End the workers; batches that were handed out stay valid."""
+        self._has_ended = True
+        workers, self._workers, self._stream = self._workers, None, None
+        if workers is not None and self._pid == os.getpid():
+            workers.close()
+
+
+class _Batches(Iterator[tuple[Behind, Any]]):
+    """The stream without its bookkeeping. No generator: one that Ctrl-C has passed through would be over."""
+
+    def __init__(self, stream: StepStream) -> None:
+        self._stream = stream
+
+    def __next__(self) -> tuple[Behind, Any]:
+        reply, position = self._stream.next()
+        # The reply goes on without its batch, so that nothing here keeps the batch's memory.
+        return Behind(position, reply._replace(batch=None)), reply.batch

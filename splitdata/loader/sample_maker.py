@@ -1,0 +1,174 @@
+"""From record numbers to samples: fetch, transform, and what happens when one of them fails.
+
+Part(epoch, positions, records)
+fetch   all at once ──────── failed? with on_error="skip": one by one
+transform each, with its own generator
+failed?  "raise": the error, with a note that names the record
+"skip":  another record takes this place, computed from (seed, epoch, position, attempt);
+nothing else shifts
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from splitdata.loader.sample_random import sample_generator, wants_generator
+from splitdata.loader.step import Part, SkippedRecord
+from splitdata.order.permutation import derive_key
+
+if TYPE_CHECKING:
+    from splitdata.loader.selection import Selection
+    from splitdata.loader.source import RecordSource
+
+__all__ = ["ErrorPolicy", "SampleMaker", "Transform"]
+
+# A record, or what the transform makes of it.
+Anything: TypeAlias = Any
+Transform: TypeAlias = Callable[..., Any]
+ErrorPolicy = Literal["raise", "skip"]
+
+# So many bad records in a row are no accident.
+_MAX_ATTEMPTS: Final = 100
+
+
+class SampleMaker:
+    """Makes samples; one for each worker. Not thread-safe.
+
+    Attributes:
+        read_seconds, transform_seconds: Time spent since `begin`.
+        skipped: Records replaced since `begin`.
+    """
+
+    def __init__(
+        self,
+        source: RecordSource,
+        transform: Transform | None,
+        *,
+        seed: int,
+        on_error: ErrorPolicy,
+        selection: Selection,
+    ) -> None:
+        self._source = source
+        self._transform = transform
+        self._wants_generator = transform is not None and wants_generator(transform)
+        self._seed = seed
+        self._skips = on_error == "skip"
+        self._selection = selection
+        self.begin()
+
+    def begin(self) -> None:
+        """Start to count anew."""
+        self.read_seconds = 0.0
+        self.transform_seconds = 0.0
+        self.skipped: list[SkippedRecord] = []
+
+    def make(self, part: Part) -> list[Anything]:
+        """Return the samples of a part, in its order.
+
+        Raises:
+            Exception: What the dataset or the transform raised, with a note that names the record.
+        """
+        begin = time.perf_counter()
+        fetched = self._fetch(part)
+        middle = time.perf_counter()
+        self.read_seconds += middle - begin
+        samples = self._transform_all(part, fetched)
+        self.transform_seconds += time.perf_counter() - middle
+        return samples
+
+    def _fetch(self, part: Part) -> Sequence[Anything]:
+        try:
+            return self._source.fetch(part.records)
+        except Exception as error:
+            if not self._skips:
+                error.add_note(_reading_note(part))
+                raise
+        # One of them is bad: which, shows when each is fetched by itself.
+        return [_FAILED] * len(part.records)
+
+    def _transform_all(self, part: Part, fetched: Sequence[Anything]) -> list[Anything]:
+        transform = self._transform
+        if transform is None and fetched and fetched[0] is not _FAILED:
+            return list(fetched)
+        numbers = part.records.tolist()
+        if transform is not None and not self._skips:
+            return self._transform_or_raise(transform, part, fetched, numbers)
+        return [
+            self._make_or_replace(part.epoch, position, record, value)
+            for position, record, value in zip(part.positions.tolist(), numbers, fetched, strict=True)
+        ]
+
+    def _transform_or_raise(
+        self, transform: Transform, part: Part, fetched: Sequence[Anything], numbers: Sequence[int]
+    ) -> list[Anything]:
+        samples: list[Anything] = []
+        try:
+            if self._wants_generator:
+                for record, value in zip(numbers, fetched, strict=True):
+                    samples.append(transform(value, rng=sample_generator(self._seed, part.epoch, record)))
+            else:
+                for value in fetched:
+                    samples.append(transform(value))  # noqa: PERF401 - what is there tells which one failed
+        except Exception as error:
+            error.add_note(_transform_note(numbers[len(samples)], part.epoch))
+            raise
+        return samples
+
+    def make_one(self, epoch: int, record: int, value: Anything) -> Anything:
+        """Return the sample of one record that has been fetched."""
+        if self._transform is None:
+            return value
+        try:
+            if self._wants_generator:
+                return self._transform(value, rng=sample_generator(self._seed, epoch, record))
+            return self._transform(value)
+        except Exception as error:
+            error.add_note(_transform_note(record, epoch))
+            raise
+
+    def _make_or_replace(self, epoch: int, position: int, record: int, value: Anything) -> Anything:
+        bad, last_error = record, None
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                if value is _FAILED:
+                    value = self._source.fetch_one(record)
+                sample = self.make_one(epoch, record, value)
+            except Exception as error:
+                if last_error is None:
+                    self.skipped.append(SkippedRecord(bad, epoch, position, -1, f"{type(error).__name__}: {error}"))
+                last_error = error
+                record = self._replacement(epoch, position, attempt)
+                value = _FAILED
+            else:
+                if last_error is not None:
+                    self.skipped[-1] = self.skipped[-1]._replace(replacement=record)
+                return sample
+        raise RuntimeError(
+            f"position {position} of epoch {epoch}: record {bad} and {_MAX_ATTEMPTS - 1} others tried in its place all "
+            "failed. This is no single bad record: look at the error above."
+        ) from last_error
+
+    def _replacement(self, epoch: int, position: int, attempt: int) -> int:
+        key = derive_key(self._seed, epoch, position, attempt, "replacement")
+        place = np.array([key % len(self._selection)], np.int64)
+        return int(self._selection.records(place)[0])
+
+
+class _Failed:
+    """Stands for a record that could not be fetched with the others."""
+
+
+_FAILED: Final = _Failed()
+
+
+def _transform_note(record: int, epoch: int) -> str:
+    return f"raised by the transform of record {record} in epoch {epoch}"
+
+
+def _reading_note(part: Part) -> str:
+    shown = ", ".join(map(str, part.records[:8].tolist())) + (", ..." if len(part.records) > 8 else "")
+    return f"raised while records {shown} were read for epoch {part.epoch}; on_error='skip' would replace bad records"

@@ -1,0 +1,106 @@
+"""Which records of a dataset take part: all of them, a slice, an array of numbers, or a share by hash.
+
+    place in the selection, 0..len-1  ──>  record of the dataset
+
+The order is over places. A slice costs no memory at any length; an array is kept as int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import xxhash
+
+from splitdata.order.hash_split import HashSplit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Selection", "Subset"]
+
+Subset: TypeAlias = "slice | range | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_] | HashSplit"
+
+
+class Selection:
+    """A subset of range(num_records), in the order in which it was given. Safe to share; pickles.
+
+    Attributes:
+        array: The records, None where `step` and `start` say them.
+    """
+
+    def __init__(self, subset: Subset | None, num_records: int) -> None:
+        """Check and resolve a subset.
+
+        Raises:
+            IndexError: A record is out of range.
+            TypeError: It is none of the kinds above.
+        """
+        self.array: NDArray[np.int64] | None = None
+        self._range = range(num_records)
+        self._digest: str | None = None
+        if subset is None:
+            return
+        if isinstance(subset, slice):
+            self._range = range(num_records)[subset]
+        elif isinstance(subset, range):
+            self._range = subset
+            for end in (subset[0], subset[-1]) if subset else ():
+                if not 0 <= end < num_records:
+                    raise IndexError(f"subset holds record {end}; the dataset has {num_records} records")
+        else:
+            self.array = _as_records(subset, num_records)
+        self._digest = self._compute_digest(num_records)
+
+    def __len__(self) -> int:
+        """Return how many records take part."""
+        return len(self._range) if self.array is None else len(self.array)
+
+    @property
+    def digest(self) -> str | None:
+        """Text that names the selection, for a state; None for the whole dataset."""
+        return self._digest
+
+    def records(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the records at these places."""
+        if self.array is not None:
+            return self.array[places]
+        if self._range.step == 1 and self._range.start == 0:
+            return places
+        return places * self._range.step + self._range.start
+
+    def all_records(self) -> NDArray[np.int64]:
+        """Return all of them as an array; 8 bytes each."""
+        return self.records(np.arange(len(self), dtype=np.int64))
+
+    def _compute_digest(self, num_records: int) -> str | None:
+        if self.array is not None:
+            return f"{len(self.array)} records {xxhash.xxh3_64_hexdigest(self.array.astype('<i8').tobytes())}"
+        if self._range == range(num_records):
+            return None
+        return f"{len(self._range)} records from {self._range.start} by {self._range.step}"
+
+
+def _as_records(subset: object, num_records: int) -> NDArray[np.int64]:
+    if isinstance(subset, HashSplit):
+        return subset.records(num_records)
+    if isinstance(subset, (str, bytes)) or not isinstance(subset, (Sequence, np.ndarray)):
+        raise TypeError(f"subset is a slice, an array of ints or bools, or a HashSplit, not {type(subset).__name__}")
+    array = np.asarray(subset)
+    if array.ndim != 1:
+        raise TypeError(f"subset must have one dimension, got {array.ndim}")
+    if array.dtype == np.bool_:
+        if len(array) != num_records:
+            raise IndexError(f"subset is a mask of {len(array)} for a dataset of {num_records} records")
+        return np.flatnonzero(array).astype(np.int64)
+    if not len(array):
+        return np.empty(0, np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"subset must hold ints or bools, got {array.dtype}")
+    least, most = int(array.min()), int(array.max())
+    if least < -num_records or most >= num_records:
+        worst = most if most >= num_records else least
+        raise IndexError(f"subset holds record {worst}; the dataset has {num_records} records")
+    records = array.astype(np.int64)
+    return np.where(records < 0, records + num_records, records)

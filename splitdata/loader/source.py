@@ -1,0 +1,155 @@
+"""What a dataset is to the loader: a number of records, a way to fetch several, and a name for its content.
+
+    path                        SplitDataLoader(path)
+    object                      its __getitems__, else __getitem__; its `fingerprint`, else type and length
+    function or class           called in each worker, and here once for the length
+
+Whatever else the object offers is used: `prefetch` reads ahead, `bin_layout` allows shuffle="bins".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from splitdata.dataset.reader import SplitDataLoader
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from splitdata.order.bin_layout import BinLayout
+
+__all__ = ["DatasetLike", "MapDataset", "RecordSource", "SourceFacts"]
+
+# A record: bytes, or whatever a dataset of the user's own returns.
+Record: TypeAlias = Any
+# What was given: of it nothing is asked but what is looked for.
+Dataset: TypeAlias = Any
+
+
+class MapDataset(Protocol):
+    """The least that a dataset offers: its length, and a record by its number."""
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+
+    def __getitem__(self, index: int, /) -> Record:
+        """Return a record."""
+
+
+DatasetLike: TypeAlias = "str | os.PathLike[str] | MapDataset | Callable[[], MapDataset]"
+
+
+class SourceFacts:
+    """What the order and the state need to know about a dataset, without its records.
+
+    Attributes:
+        num_records: Its length.
+        fingerprint: Text that names its content: the dataset's own, else its type and length.
+        is_content_known: Whether the fingerprint is the dataset's own, so that a cache may trust it.
+        generation: Number of its newest commit, None where it has no such.
+    """
+
+    def __init__(self, dataset: MapDataset) -> None:
+        self.num_records = len(dataset)
+        given = getattr(dataset, "fingerprint", None)
+        kind = type(dataset)
+        self.is_content_known = isinstance(given, str)
+        self.fingerprint = str(given) if self.is_content_known else f"{kind.__module__}.{kind.__qualname__}"
+        generation = getattr(dataset, "generation", None)
+        self.generation = generation if isinstance(generation, int) else None
+
+
+class RecordSource:
+    """Fetches records; pickles as what it was made from, so that each worker opens its own.
+
+    Safe to share between threads if the dataset is; a factory makes one dataset for each RecordSource.
+    """
+
+    def __init__(self, dataset: DatasetLike) -> None:
+        if isinstance(dataset, (str, os.PathLike)):
+            dataset = SplitDataLoader(dataset)
+        self._given = dataset
+        self._opened: Any = None
+        self._is_factory = _is_factory(dataset)
+        if not self._is_factory and not hasattr(type(dataset), "__getitem__"):
+            raise TypeError(
+                "a dataset is a path, an object with __len__ and __getitem__, or a function that returns one; "
+                f"got {type(dataset).__name__}"
+            )
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset itself; made now, where it was given as a function."""
+        if self._opened is None:
+            self._opened = self._given() if self._is_factory else self._given  # type: ignore[operator]
+        return self._opened
+
+    @property
+    def name(self) -> str:
+        """What was given, in words."""
+        paths = getattr(self._given, "paths", None)
+        if isinstance(paths, list) and paths:
+            return repr(paths[0])
+        return getattr(self._given, "__qualname__", type(self._given).__qualname__)
+
+    def facts(self) -> SourceFacts:
+        """Look at the dataset."""
+        return SourceFacts(self.dataset)
+
+    def bins(self) -> BinLayout:
+        """Return where the records of each bin are.
+
+        Raises:
+            ValueError: The dataset has no bins.
+        """
+        layout: Callable[[], BinLayout] | None = getattr(self.dataset, "bin_layout", None)
+        if layout is None:
+            raise ValueError(
+                'shuffle="bins" needs a dataset that has bins, as SplitDataLoader has: use "global" or Window(n)'
+            )
+        return layout()
+
+    def fetch(self, records: NDArray[np.int64]) -> Sequence[Record]:
+        """Return these records, in this order.
+
+        Raises:
+            Exception: Whatever the dataset raises.
+        """
+        dataset = self.dataset
+        many = getattr(dataset, "__getitems__", None)
+        if many is None:
+            return [dataset[record] for record in records.tolist()]
+        # Our own reader computes with arrays; others expect what torch passes.
+        fetched: Sequence[Record] = many(records if type(dataset) is SplitDataLoader else records.tolist())
+        if len(fetched) != len(records):
+            raise ValueError(
+                f"{type(dataset).__name__}.__getitems__ returned {len(fetched)} records for {len(records)} numbers"
+            )
+        return fetched
+
+    def fetch_one(self, record: int) -> Record:
+        """Return one record."""
+        return self.dataset[record]
+
+    def prefetch(self, records: NDArray[np.int64]) -> None:
+        """Ask for records to be brought into memory, where the dataset can do that; returns at once."""
+        ask = getattr(self.dataset, "prefetch", None)
+        if ask is not None:
+            ask(records)
+
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """Tell whether records seem to be in memory; False where the dataset cannot tell."""
+        tell = getattr(self.dataset, "is_warm", None)
+        return tell is not None and bool(tell(records))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_given": self._given, "_is_factory": self._is_factory, "_opened": None}
+
+
+def _is_factory(dataset: object) -> bool:
+    if isinstance(dataset, type):
+        return True
+    return callable(dataset) and not hasattr(type(dataset), "__getitem__")

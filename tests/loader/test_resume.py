@@ -1,0 +1,150 @@
+"""The loader resumes exactly: every mode through the resume harness, at hundreds of random points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from splitdata import SplitDataLoader, SplitWriter
+from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.order.hash_split import HashSplit
+from splitdata.order.window import Window
+from tests.loader.resume_harness import LoaderMaker, examine, noisy
+
+NUM_RECORDS = 53
+
+MODES: dict[str, dict[str, Any]] = {
+    "in order": {},
+    "global": {"shuffle": "global"},
+    "window": {"shuffle": Window(7)},
+    "bins": {"shuffle": "bins", "interleave": 2, "lanes": 1},
+    "bins in lanes": {"shuffle": "bins", "interleave": 2, "lanes": 3},
+    "subset": {"shuffle": "global", "subset": HashSplit(0.2, 0.9)},
+    "slice in bins": {"shuffle": "bins", "subset": slice(3, None, 2), "lanes": 2},
+    "sampler": {"sampler": lambda epoch: np.random.default_rng(epoch).integers(0, NUM_RECORDS, 31)},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> SplitDataLoader:
+    path = tmp_path_factory.mktemp("resume") / "data"
+    with SplitWriter(path, bins=5) as writer:
+        for number in range(NUM_RECORDS):
+            writer.write(number.to_bytes(8, "little") + bytes(number % 7))
+    return SplitDataLoader(path)
+
+
+def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
+    def make(*, rank: int, world_size: int, batch_size: int, num_workers: int) -> DistributedLoader:
+        return DistributedLoader(
+            dataset,
+            rank=rank,
+            world_size=world_size,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            transform=noisy,
+            collate_fn=list,
+            **mode,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_loader_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str) -> None:
+    num_loads = sum(examine(maker(dataset, MODES[mode]), seed=seed, num_actions=120) for seed in range(4))
+
+    assert num_loads > 40
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_loader_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str) -> None:
+    make = maker(dataset, {"worker_kind": "thread"} | MODES[mode])
+    num_loads = examine(make, seed=7, num_actions=60, workers=(0, 1, 3))
+
+    assert num_loads > 4
+
+
+@pytest.mark.parametrize("prefetch_epochs", [False, True])
+def test_loader_with_processes_resumes_exactly(dataset: SplitDataLoader, prefetch_epochs: bool) -> None:
+    make = maker(dataset, {"shuffle": "global", "start_method": "forkserver", "prefetch_epochs": prefetch_epochs})
+    num_loads = examine(make, seed=11, num_actions=30, world_sizes=(1, 2), workers=(1, 2))
+
+    assert num_loads > 2
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver", "fork"])
+def test_loader_with_processes_resumes_exactly_many_times(
+    dataset: SplitDataLoader, mode: str, start_method: str
+) -> None:
+    make = maker(dataset, {"start_method": start_method} | MODES[mode])
+
+    for seed in range(10):
+        examine(make, seed=seed, num_actions=100, workers=(1, 2, 3))
+
+
+def test_state_at_every_batch_of_two_epochs_resumes_exactly(dataset: SplitDataLoader) -> None:
+    make = maker(dataset, {"shuffle": "global"})
+    whole = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+    states, batches = [whole.state_dict()], []
+    for _ in range(2):
+        for batch in whole:
+            batches.append(batch)
+            states.append(whole.state_dict())
+
+    used = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+    for taken, state in enumerate(states[:-1]):
+        used.load_state_dict(state)
+        rest = list(used)
+        assert rest == batches[taken : taken + len(rest)]
+        assert (taken + len(rest)) % len(whole) == 0
+
+
+def test_epochs_of_num_steps_resume_exactly_and_go_on_through_the_data(dataset: SplitDataLoader) -> None:
+    make = maker(dataset, {"shuffle": "global", "num_steps": 9})
+    whole = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+    epochs = [list(whole) for _ in range(5)]
+    stream = [number for epoch in epochs for batch in epoch for number, _ in batch]
+
+    assert [len(epoch) for epoch in epochs] == [9] * 5
+    for first in range(0, len(stream) - NUM_RECORDS, NUM_RECORDS):
+        assert sorted(stream[first : first + NUM_RECORDS]) == list(range(NUM_RECORDS))
+
+    for cut in (1, 5, 8):
+        broken = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+        list(broken)
+        iterator = iter(broken)
+        begun = [next(iterator) for _ in range(cut)]
+        second = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+        second.load_state_dict(broken.state_dict())
+        assert begun + list(second) == epochs[1]
+        assert list(second) == epochs[2]
+
+
+def test_batches_of_a_batch_sampler_resume_exactly_at_another_world_size(dataset: SplitDataLoader) -> None:
+    def batches(epoch: int) -> list[list[int]]:
+        draw = np.random.default_rng(epoch)
+        return [draw.integers(0, NUM_RECORDS, draw.integers(1, 6)).tolist() for _ in range(10)]
+
+    def make(rank: int, world_size: int) -> DistributedLoader:
+        return DistributedLoader(
+            dataset, batch_sampler=batches, rank=rank, world_size=world_size, transform=noisy, collate_fn=list
+        )
+
+    whole = [[number for number, _ in batch] for batch in make(0, 1)]
+    assert whole == batches(0)
+
+    one = make(0, 1)
+    iterator = iter(one)
+    for _ in range(4):
+        next(iterator)
+    ranks = [make(rank, 2) for rank in range(2)]
+    for loader in ranks:
+        loader.load_state_dict(one.state_dict())
+    rest = [[[number for number, _ in batch] for batch in loader] for loader in ranks]
+
+    assert rest == [whole[4::2], whole[5::2]]
