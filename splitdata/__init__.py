@@ -50,7 +50,9 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.stats import LoaderStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -64,6 +66,7 @@ __all__ = [
     "ConversionProgress",
     "ConversionReport",
     "CorruptRecordError",
+    "DatasetBenchmark",
     "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
@@ -73,7 +76,9 @@ __all__ = [
     "Finding",
     "FormatError",
     "HashSplit",
+    "LoaderStats",
     "ManifestError",
+    "Measurement",
     "MissingBinError",
     "MpQItr",
     "RecordSource",
@@ -93,12 +98,14 @@ __all__ = [
     "Window",
     "WorkerCrashedError",
     "WorkerError",
+    "WorkerStats",
     "WorkerTimeoutError",
     "__version__",
     "convert",
     "decode_sample",
     "describe",
     "encode_sample",
+    "measure_dataset",
     "open_source",
     "repair",
     "verify",
