@@ -24,6 +24,7 @@ from splitdata.dataset.describe import DatasetDescription, SegmentDescription, d
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.repair import RepairReport, repair
+from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.dataset.split_data import write_split_data
 from splitdata.dataset.verify import VerifyReport, verify
 from splitdata.dataset.writer import SplitWriter
@@ -83,6 +84,7 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "SampleDataset",
     "SampleDecoder",
     "SegmentDescription",
     "SourceError",
