@@ -112,6 +112,13 @@ class Lifetime:
         if self._finalizer is not None:
             self._finalizer.detach()
 
+    def _end_soon(self, reason: str) -> None:
+        """End without waiting: whoever closes, or the end of the program, waits for what is left of the workers."""
+        if self._ended is None:
+            self._ended = reason
+        if self._workers is not None:
+            self._workers.drop()
+
     def _is_open(self) -> bool:
         return not (self._is_running or self._ended is not None or self._workers is None or self._workers.is_closed)
 

@@ -188,7 +188,9 @@ class ProcessCrew(Crew[_Server]):
             handle.kill()
 
     def drop(self) -> None:
-        """Close without waiting here: for finalizers."""
+        """Close without waiting here: for finalizers, and after a failure."""
+        if all(handle.is_closed for handle in self._handles):
+            return
         self.begin_close()
         try:
             _thread.start_new_thread(self.close, ())

@@ -229,7 +229,7 @@ class ThreadCrew(Crew[_Server]):
         self._bell.ring()
 
     def drop(self) -> None:
-        """Tell the threads to end: for finalizers."""
+        """Tell the threads to end: for finalizers, and after a failure."""
         self.begin_close()
 
 
