@@ -145,7 +145,8 @@ class LoaderStats:
             return (
                 f"this process spends {_percent(share)} of its loading in {stage}: set num_workers, or {_ADVICE[stage]}"
             )
-        num_busy = sum(_share(worker.busy_seconds, self.seconds) >= _BUSY for worker in self.workers)
+        running = self.seconds - self.launch_seconds
+        num_busy = sum(_share(worker.busy_seconds, running) >= _BUSY for worker in self.workers)
         if 2 * num_busy < self.num_workers:
             return (
                 f"{num_busy} of {self.num_workers} workers are busy, so single batches come late: let more be made "

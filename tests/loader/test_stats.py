@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.meter import StatsMeter
 from splitdata.loader.stats import LoaderStats, StepTimings, WorkerStats
 
@@ -168,6 +172,30 @@ IDLE = WorkerStats(250, 10, 20, 1, 1)
 )
 def test_verdict_names_what_holds_training_back(change: dict[str, object], verdict: str) -> None:
     assert dataclasses.replace(PLAIN, **change).verdict == verdict  # type: ignore[arg-type]
+
+
+def test_time_of_the_launch_does_not_make_workers_idle() -> None:
+    busy = dataclasses.replace(PLAIN, seconds=200.0, launch_seconds=100.0, waiting_seconds=62.0)
+
+    assert "(2 of 2 busy)" in busy.verdict
+
+
+def zeros(record: bytes) -> npt.NDArray[np.float32]:
+    return np.zeros(10_000, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_workers_of_a_loader_tell_all_stages(kind: Literal["process", "thread"]) -> None:
+    records = [b"x"] * 40
+    with DistributedLoader(records, batch_size=4, num_workers=2, worker_kind=kind, transform=zeros) as loader:
+        assert sum(1 for _ in loader) == 10
+        stats = loader.stats()
+
+    assert [worker.num_batches for worker in stats.workers] == [5, 5]
+    assert all(worker.read > 0 and worker.transform > 0 and worker.collate > 0 for worker in stats.workers)
+    assert [worker.send > 0 for worker in stats.workers] == [kind == "process"] * 2
+    assert stats.launch_seconds > 0
+    assert stats.starting_seconds == 0
 
 
 def test_stats_are_json_with_rates_and_verdict() -> None:
