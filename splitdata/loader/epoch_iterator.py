@@ -60,6 +60,7 @@ class EpochIterator(Iterator[Batch]):
             self._refuse()
         begin = time.perf_counter()
         try:
+            num_ready = self._runtime.num_ready()
             behind, batch = next(self._items)
         except StopIteration:
             self._finish()
@@ -74,7 +75,8 @@ class EpochIterator(Iterator[Batch]):
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))
             self._note_skipped(behind.reply.skipped)
-        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, time.perf_counter() - begin)
+        waited = time.perf_counter() - begin
+        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
         return batch
 
     def _refuse(self) -> None:

@@ -54,6 +54,7 @@ class LoaderOptions:
     seed: int
     num_workers: int
     transform: Transform | None
+    as_views: bool
     collate_fn: Callable[[list[Any]], Any] | None
     as_tensors: bool
     rank: int | None

@@ -178,6 +178,10 @@ class Runtime:
         """Return how many workers have a batch ready."""
         return 0 if self._workers is None else self._workers.num_ready()
 
+    def memory_bytes(self) -> int:
+        """Return the bytes of batches in memory shared with workers, waiting or in the user's hands."""
+        return 0 if self._workers is None else self._workers.memory_bytes()
+
     def close(self) -> None:
         """End the workers; batches that were handed out stay valid."""
         self._has_ended = True

@@ -7,6 +7,7 @@ import pickle
 import random
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from splitdata import SplitWriter
 from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.hash_split import HashSplit
@@ -426,3 +428,19 @@ def test_several_loaders_go_side_by_side() -> None:
     )
 
     assert [flat([step[n] for step in together]) for n in range(3)] == apart
+
+
+def test_views_reach_the_transform_and_their_bytes_the_batch(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write_many([bytes([number]) * 100 for number in range(10)])
+    kinds: set[type] = set()
+
+    def first(record: memoryview) -> int:
+        kinds.add(type(record))
+        return record[0]
+
+    loader = DistributedLoader(tmp_path / "data", batch_size=4, transform=first, as_views=True)
+    assert flat(list(loader)) == list(range(10))
+    assert kinds == {memoryview}
+    with pytest.raises(ValueError, match="Numbers has none"):
+        DistributedLoader(Numbers(3), as_views=True)
