@@ -50,6 +50,10 @@ class Run(Protocol):
     """The rest of one epoch, for one rank."""
 
     @property
+    def first_step(self) -> int:
+        """Number in the epoch of the first step that is left; the next one, where the run begins inside a step."""
+
+    @property
     def num_steps(self) -> int:
         """Steps that are left for this rank."""
 
@@ -162,6 +166,7 @@ class _EpochRun:
         self._plan = plan
         self._epoch = position.epoch
         self._rank = rank
+        self.first_step = -(-position.samples // (plan.batch_size * plan.world_size))
         self._order = plan.order(position.epoch)
         self._partition = Partition(
             self._order.num_positions,
@@ -201,8 +206,8 @@ class _EndlessRun:
         self._position = position
         self._rank = rank
         self._step_samples = plan.batch_size * plan.world_size
-        done = -(-position.samples // self._step_samples)
-        self.num_steps = max(0, num_steps - done)
+        self.first_step = -(-position.samples // self._step_samples)
+        self.num_steps = max(0, num_steps - self.first_step)
         self._orders: dict[int, Order] = {}
         self._partition = EndlessPartition(
             self._order(0).num_positions,
@@ -244,6 +249,7 @@ class _BatchRun:
         self._batches = batches
         self._epoch = position.epoch
         self._rank = rank
+        self.first_step = -(-position.samples // plan.world_size)
         self._partition = Partition(
             len(batches), batch_size=1, world_size=plan.world_size, tail=plan.tail, start=position.samples
         )
