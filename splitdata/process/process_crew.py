@@ -33,6 +33,7 @@ __all__ = ["ProcessCrew"]
 # Requests and replies: their types are the user's.
 Anything: TypeAlias = Any
 
+_REPLIES = (frames.ITEM, frames.SLOT, frames.PARCEL)
 _CANCEL = frames.HEADER.pack(0, frames.CANCEL)
 
 
@@ -113,6 +114,10 @@ class _Server:
 
     def crash(self) -> WorkerCrashedError:
         """Return the error that says how the process ended and at what."""
+        # What had arrived, and nobody asked for yet, is not what it died of.
+        while self.peek() in _REPLIES:
+            self.receiver.discard()
+            self.backlog.settle()
         return self.receiver.crash(self.backlog.current())
 
 
