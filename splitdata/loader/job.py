@@ -41,6 +41,10 @@ class Requests(Protocol):
     def upcoming(self) -> list[StepRequest]:
         """Return those that have arrived already, without taking them."""
 
+    @property
+    def send_seconds(self) -> float:
+        """What sending the last reply has cost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -73,8 +77,8 @@ class StepMaker:
         self._packer = SamplePacker() if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
 
-    def make(self, request: StepRequest) -> StepReply:
-        """Return the batch of a step and what it took.
+    def make(self, request: StepRequest, send_seconds: float = 0.0) -> StepReply:
+        """Return the batch of a step and what it took; `send_seconds` is noted with it.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
@@ -89,7 +93,7 @@ class StepMaker:
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, send_seconds)
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
@@ -129,7 +133,8 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     maker = StepMaker(replace(job, source=job.source.for_worker()))
     for request in requests:
         maker.read_ahead(requests.upcoming())
-        yield maker.make(request)
+        # What this one will cost to send is known with the next.
+        yield maker.make(request, requests.send_seconds)
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:

@@ -157,7 +157,7 @@ class RotationStream:
         while not all(share.is_made for share in shares):
             self._feed.take_in()
         self._feed.take_in_ready()
-        reply = self._make_batch(step, uses, shares)
+        reply = self._make_batch(leg.run.first_step + step, uses, shares)
         for share in shares:
             share.row.num_waiting -= len(share.places)
         if not all(share.row.num_waiting for share in shares):
@@ -253,7 +253,7 @@ class RotationStream:
             order = rotation_order(leg.run, row.number)
             # One call for all: what numpy costs per call is spread over them.
             part = self._plan.part(row.number, order.order, new.sources)
-            self._feed.add(row, new, part, leg.num_asked)
+            self._feed.add(row, new, part, leg.run.first_step + leg.num_asked)
 
 
 def _parts(uses: Uses, records: NDArray[np.int64]) -> tuple[Part, ...]:
