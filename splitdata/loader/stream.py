@@ -139,7 +139,7 @@ class StepStream:
                 self._legs.append(Leg(self._plan.run(after), after))
                 continue
             for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
-                self._workers.ask(StepRequest(self._next_ticket, leg.num_asked, parts))
+                self._workers.ask(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
                 self._next_ticket += 1
                 leg.num_asked += 1
                 self._num_waiting += 1
