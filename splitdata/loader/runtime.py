@@ -89,6 +89,7 @@ class Runtime:
         stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
         self._workers = self._start_workers(job)
+        self._meter.launch()
         self._stream = self._make_stream(self._workers, job, stores)
 
     def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
