@@ -52,7 +52,8 @@ from splitdata.errors import (
 from splitdata.format.spec import FORMAT_VERSION
 from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.stats import LoaderStats, WorkerStats
+from splitdata.loader.rotation import Rotation
+from splitdata.loader.stats import LoaderStats, RotationStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -84,6 +85,8 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "Rotation",
+    "RotationStats",
     "SampleDataset",
     "SampleDecoder",
     "SegmentDescription",
