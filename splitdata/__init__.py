@@ -49,6 +49,7 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.loader.cache import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
@@ -58,6 +59,7 @@ from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
+    "Cache",
     "CacheError",
     "ClosedError",
     "ConversionProgress",

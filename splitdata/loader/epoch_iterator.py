@@ -75,6 +75,8 @@ class EpochIterator(Iterator[Batch]):
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))
             self._note_skipped(behind.reply.skipped)
+        if behind.reply.cache is not None:
+            self._meter.cached(behind.reply.cache)
         waited = time.perf_counter() - begin
         self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
         return batch

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from splitdata.loader.cache_job import open_cache
+from splitdata.loader.cached_maker import CachedRecords
 from splitdata.loader.collate import collate, nbytes
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
@@ -21,6 +23,8 @@ from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache_job import CacheJob
+    from splitdata.loader.cached_maker import CachedSampleMaker
     from splitdata.loader.selection import Selection
     from splitdata.loader.source import RecordSource
 
@@ -53,20 +57,35 @@ class Job:
     on_error: ErrorPolicy
     worker_init_fn: Callable[[int], Any] | None
     read_ahead: bool
+    cache: CacheJob | None
 
 
 class StepMaker:
-    """Makes the batch of a step. Belongs to one thread."""
+    """Makes the batch of a step. Belongs to one thread.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: What is to be done.
+        worker_id: Of this worker.
+    """
+
+    def __init__(self, job: Job, worker_id: int) -> None:
         self._job = job
-        self._maker = SampleMaker(
-            job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
-        )
+        maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
+        self._maker: SampleMaker | CachedSampleMaker = maker
+        self._cached: CachedSampleMaker | None = None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
+        if job.cache is not None:
+            self._maker = self._cached = open_cache(job.cache, maker, job.source, worker_id)
+            if job.read_ahead:
+                self._read_ahead = ReadAhead(CachedRecords(job.source, self._cached.store))
 
-    def make(self, request: StepRequest) -> StepReply:
+    def make(self, request: StepRequest, *, is_last: bool) -> StepReply:
         """Return the batch of a step and what it took.
+
+        Args:
+            request: The step.
+            is_last: Nothing else is asked for yet: what was put into the cache is committed before the reply, so
+                that whoever goes on from there finds it.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
@@ -76,18 +95,26 @@ class StepMaker:
         samples: list[Any] = []
         for part in request.parts:
             samples += maker.make(part)
+        if is_last and self._cached is not None:
+            self._cached.commit()
         begin = time.perf_counter()
         batch = self._collate(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
         spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
-        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
+        counts = None if self._cached is None else self._cached.counts()
+        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
         """Ask the disk for the records of steps to come."""
         if self._read_ahead is not None:
             self._read_ahead.look(upcoming)
+
+    def close(self) -> None:
+        """Let go of the cache, what is in it committed."""
+        if self._cached is not None:
+            self._cached.close()
 
     def _collate(self, samples: list[Any], request: StepRequest) -> Batch:
         try:
@@ -107,10 +134,14 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(job)
-    for request in requests:
-        maker.read_ahead(requests.upcoming())
-        yield maker.make(request)
+    maker = StepMaker(job, worker_id)
+    try:
+        for request in requests:
+            upcoming = requests.upcoming()
+            maker.read_ahead(upcoming)
+            yield maker.make(request, is_last=not upcoming)
+    finally:
+        maker.close()
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:

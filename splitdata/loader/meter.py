@@ -3,17 +3,25 @@
 begin      an iterator is made            ---- time passes ----->   end    it is over or closed
 handed_out     for each batch             worker_reply   for each batch that a worker has made
 transferred    for each move to the device          skipped        for each record that was replaced
+cached         for each batch, with a cache
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from splitdata.loader.stats import LoaderStats, StepTimings, WorkerStats
+from splitdata.loader.stats import CacheStats, LoaderStats, StepTimings, WorkerStats
+
+if TYPE_CHECKING:
+    from splitdata.loader.step import CacheCounts
 
 __all__ = ["StatsMeter"]
+
+_log = logging.getLogger("splitdata")
 
 
 class StatsMeter:
@@ -35,6 +43,8 @@ class StatsMeter:
         self._seconds = self._starting = self._waiting = self._transfer = 0.0
         self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
         self._ready_sum = self._num_skipped = 0
+        self._cache: CacheStats | None = None
+        self._has_warned = False
 
     def begin(self) -> None:
         """Note that an iterator begins: its first batch is waited for longer. One at a time: ends an older one."""
@@ -86,6 +96,20 @@ class StatsMeter:
         """Count records that were replaced because of an error."""
         self._num_skipped += num_records
 
+    def cached(self, counts: CacheCounts) -> None:
+        """Count what a worker got from the cache and put there for one batch; of a problem warn once."""
+        sums = self._cache or CacheStats()
+        self._cache = CacheStats(
+            sums.num_hits + counts.hits,
+            sums.num_misses + counts.misses,
+            sums.num_damaged + counts.damaged,
+            sums.bytes_read + counts.bytes_read,
+            sums.bytes_written + counts.bytes_written,
+        )
+        if counts.problem is not None and not self._has_warned:
+            self._has_warned = True
+            _log.warning("%s", counts.problem)
+
     def stats(self, *, num_ready: int = 0, memory_bytes: int = 0) -> LoaderStats:
         """Return the sums so far, with what only the loader knows now."""
         began = self._began
@@ -105,6 +129,7 @@ class StatsMeter:
             memory_bytes=memory_bytes,
             num_skipped=self._num_skipped,
             num_cores=_num_cores(),
+            cache=self._cache,
         )
 
 

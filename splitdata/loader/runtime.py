@@ -25,6 +25,7 @@ from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
 from splitdata.process.options import ChannelOptions
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache_job import CacheJob, LoaderCache
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.options import Device, LoaderOptions
     from splitdata.loader.source import RecordSource
@@ -47,7 +48,13 @@ class Runtime:
     """
 
     def __init__(
-        self, options: LoaderOptions, source: RecordSource, plan: Plan, device: Device, meter: StatsMeter
+        self,
+        options: LoaderOptions,
+        source: RecordSource,
+        plan: Plan,
+        device: Device,
+        meter: StatsMeter,
+        cache: LoaderCache | None,
     ) -> None:
         self.plan = plan
         self._options = options
@@ -56,6 +63,7 @@ class Runtime:
         self._pid = os.getpid()
         self._has_ended = False
         self._source = source
+        self._cache = cache
         self._workers: Workers | None = None
         self._stream: StepStream | None = None
         self._transfer: DeviceTransfer | None = None
@@ -82,6 +90,7 @@ class Runtime:
                 ahead=max(1, options.num_workers) * (options.prefetch + options.read_ahead),
                 # Without workers nothing is made before it is taken.
                 crosses_epochs=options.prefetch_epochs and options.num_workers > 0,
+                cache=options.cache,
             )
 
     def _start_workers(self) -> Workers:
@@ -126,6 +135,16 @@ class Runtime:
             on_error=options.on_error,
             worker_init_fn=options.worker_init_fn,
             read_ahead=options.read_ahead > 0,
+            cache=self._cache_job(),
+        )
+
+    def _cache_job(self) -> CacheJob | None:
+        if self._cache is None:
+            return None
+        return self._cache.job(
+            num_needed=len(self.plan.selection),
+            num_workers=self._options.num_workers,
+            copies=self._options.collate_fn is not None,
         )
 
     def _validate(self, job: Job) -> None:
@@ -134,13 +153,17 @@ class Runtime:
         if not run.num_steps:
             return
         request = StepRequest(0, 0, run.parts(0, 1)[0])
+        maker = StepMaker(job, 0)
         try:
-            batch = StepMaker(job).make(request).batch
+            batch = maker.make(request, is_last=True).batch
             if self._options.num_workers and self._options.worker_kind == "process":
                 pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
         except Exception as error:
             error.add_note("raised by validate=True, in this process, before any worker was started")
             raise
+        finally:
+            # Worker 0 takes its place.
+            maker.close()
 
     def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""

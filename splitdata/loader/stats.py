@@ -17,7 +17,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["LoaderStats", "StepTimings", "WorkerStats"]
+__all__ = ["CacheStats", "LoaderStats", "StepTimings", "WorkerStats"]
 
 # Less waiting than this cannot be told from the cost of asking for a batch.
 _LITTLE = 0.05
@@ -59,6 +59,25 @@ class WorkerStats:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the cache gave and took, of the samples that were handed out."""
+
+    num_hits: int = 0
+    """Samples that were read."""
+    num_misses: int = 0
+    """Samples that were computed."""
+    num_damaged: int = 0
+    """Entries that could not be read, and were computed again."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    @property
+    def hit_share(self) -> float:
+        """The part of the samples that was read: 0 to 1."""
+        return _share(self.num_hits, self.num_hits + self.num_misses)
+
+
+@dataclass(frozen=True, slots=True)
 class LoaderStats:
     """What a loader did since its start. Times are in seconds, sizes in bytes.
 
@@ -93,6 +112,8 @@ class LoaderStats:
     """Records that were replaced because of an error."""
     num_cores: int
     """Cores that this process may use."""
+    cache: CacheStats | None = None
+    """None without a cache."""
 
     @property
     def batches_per_second(self) -> float:
@@ -176,6 +197,7 @@ class LoaderStats:
             f"epoch ({self.num_epochs} begun); {self.transfer_seconds:.2f} s of transfer",
             f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
             f"{self.num_skipped} records skipped",
+            *self._cache_rows(),
             f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",
         ]
         for number, worker in enumerate(self.workers):
@@ -185,6 +207,15 @@ class LoaderStats:
                 f"{worker.collate:11.2f}{worker.send:9.2f}"
             )
         return "\n".join(rows)
+
+    def _cache_rows(self) -> list[str]:
+        cache = self.cache
+        if cache is None:
+            return []
+        return [
+            f"  cache: {cache.num_hits} samples read ({_percent(cache.hit_share)}), {cache.num_misses} computed, "
+            f"{cache.num_damaged} damaged; {_size(cache.bytes_read)} read, {_size(cache.bytes_written)} written"
+        ]
 
 
 def _share(part: float, whole: float) -> float:
