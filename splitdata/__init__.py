@@ -24,6 +24,7 @@ from splitdata.dataset.describe import DatasetDescription, SegmentDescription, d
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.repair import RepairReport, repair
+from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.dataset.split_data import write_split_data
 from splitdata.dataset.verify import VerifyReport, verify
 from splitdata.dataset.writer import SplitWriter
@@ -49,8 +50,10 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
 from splitdata.loader.cache import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.stats import LoaderStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -65,6 +68,7 @@ __all__ = [
     "ConversionProgress",
     "ConversionReport",
     "CorruptRecordError",
+    "DatasetBenchmark",
     "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
@@ -74,12 +78,15 @@ __all__ = [
     "Finding",
     "FormatError",
     "HashSplit",
+    "LoaderStats",
     "ManifestError",
+    "Measurement",
     "MissingBinError",
     "MpQItr",
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "SampleDataset",
     "SampleDecoder",
     "SegmentDescription",
     "SourceError",
@@ -93,12 +100,14 @@ __all__ = [
     "Window",
     "WorkerCrashedError",
     "WorkerError",
+    "WorkerStats",
     "WorkerTimeoutError",
     "__version__",
     "convert",
     "decode_sample",
     "describe",
     "encode_sample",
+    "measure_dataset",
     "open_source",
     "repair",
     "verify",

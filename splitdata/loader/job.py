@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from splitdata.loader.cache_job import open_cache
@@ -134,7 +134,7 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(job, worker_id)
+    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id)
     try:
         for request in requests:
             upcoming = requests.upcoming()

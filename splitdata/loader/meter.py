@@ -19,7 +19,7 @@ from splitdata.loader.stats import CacheStats, LoaderStats, StepTimings, WorkerS
 if TYPE_CHECKING:
     from splitdata.loader.step import CacheCounts
 
-__all__ = ["StatsMeter"]
+__all__ = ["StatsMeter", "num_cores"]
 
 _log = logging.getLogger("splitdata")
 
@@ -128,12 +128,13 @@ class StatsMeter:
             mean_ready=self._ready_sum / self._num_batches if self._num_batches else 0.0,
             memory_bytes=memory_bytes,
             num_skipped=self._num_skipped,
-            num_cores=_num_cores(),
+            num_cores=num_cores(),
             cache=self._cache,
         )
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Return how many cores this process may use."""
     # os.process_cpu_count, from Python 3.13 on, is the same.
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -98,7 +98,8 @@ class Recipe:
             lanes=plan.lanes,
             partition=options.partition,
             subset=self.selection.digest,
-            sampler=plan.digest(position.epoch),
+            # An epoch that has not begun: its sampler shall not be asked yet, and nothing depends on it.
+            sampler=plan.digest(position.epoch) if position.samples else None,
             num_steps=options.num_steps,
             unit="samples" if self._batches is None else "batches",
             rotation=None,

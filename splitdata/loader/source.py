@@ -100,6 +100,10 @@ class RecordSource:
             return repr(paths[0])
         return getattr(self._given, "__qualname__", type(self._given).__qualname__)
 
+    def for_worker(self) -> RecordSource:
+        """Return the source of one worker: a factory makes a dataset for each."""
+        return RecordSource(self._given, as_views=self._as_views) if self._is_factory else self
+
     def facts(self) -> SourceFacts:
         """Look at the dataset."""
         return SourceFacts(self.dataset)
