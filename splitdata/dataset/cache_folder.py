@@ -4,6 +4,8 @@
     own lineage, other      of the others the newest stays until the present generation is complete,
         generations         for a run that goes back to a checkpoint
     anything else           is foreign: then nothing is written or removed here
+
+Whoever enters a generation tidies up; a generation that someone uses stays.
 """
 
 from __future__ import annotations

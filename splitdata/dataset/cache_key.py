@@ -4,6 +4,8 @@
     epoch: whose randomness the samples have                  one generation of it
 
     key.json    {"splitdata_cache": 1, "codec": 1, "dataset": "...", "epoch": 5, ...}
+
+The key is compared as a whole before anything is read under it.
 """
 
 from __future__ import annotations

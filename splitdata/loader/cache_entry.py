@@ -3,6 +3,8 @@
     entry    (17, {"image": ..., "label": 3})                    record 17 and its sample
     index    {"records": int64[n], "replaced": int64[k]}         the n entries before it, in their order, and
                                                                  addresses of damaged ones that they replace
+
+So an entry proves whose it is, and a damaged index costs nothing but time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
     consumer    LoaderCache.job ──> CacheJob, pickled with the job; what is stale in the folder goes now
     worker      open_cache ──> store ──> CachedSampleMaker
+
+Stale samples are discarded by the consumer, once, so that its log says so.
 """
 
 from __future__ import annotations
@@ -102,9 +104,7 @@ class LoaderCache:
                 num_writers=max(1, num_workers),
                 max_bytes=self.options.max_bytes or free_memory() // 2,
             )
-        return CacheJob(
-            options=self.options, key=self._key, num_needed=num_needed, copies=copies, memory=self._memory
-        )
+        return CacheJob(options=self.options, key=self._key, num_needed=num_needed, copies=copies, memory=self._memory)
 
     def _discard_stale(self) -> None:
         folder = CacheFolder(os.fspath(self.options.path or ""))

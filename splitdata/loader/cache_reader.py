@@ -171,7 +171,8 @@ class CacheReader:
 
     def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of some records that have no entry."""
-        return records[self._table[records] == 0]
+        unknown: NDArray[np.int64] = records[self._table[records] == 0]
+        return unknown
 
     def prefetch(self, records: NDArray[np.int64]) -> None:
         """Ask the kernel for entries; returns without waiting for them."""
@@ -200,5 +201,3 @@ class CacheReader:
                 shelf.loader.close()
         self._shelves = {}
         self._table = np.zeros(0, np.int64)
-
-

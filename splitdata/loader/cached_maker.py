@@ -4,6 +4,8 @@
     read     all from the store ── decode ──> samples
     missing  SampleMaker, one by one, with the randomness of the generation's first epoch ── encode ──> store
              a replacement of a bad record, and what takes no place in the store, is used and not kept
+
+Each sample is kept as soon as it is made, not when its batch is whole.
 """
 
 from __future__ import annotations

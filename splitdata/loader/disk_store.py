@@ -3,6 +3,8 @@
     begin(epoch) ──> generation opened, the one before closed ──> others looked at ──> complete? older ones go
     read         ──> table ── not there ──> pending ──> what this worker, and then others, have committed meanwhile
     add          ──> writer
+
+A disk that fails costs time, never a sample.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import contextlib
 import os
 import time
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.dataset.cache_folder import CacheFolder
 from splitdata.loader.cache_reader import CacheReader
@@ -69,7 +71,7 @@ class DiskStore:
         self._problem: str | None = None
         self._num_damaged = 0
         self._next_refresh = 0.0
-        self._finalizer: weakref.finalize[..., None] | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
 
     @property
     def problem(self) -> str | None:

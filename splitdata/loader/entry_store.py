@@ -2,6 +2,8 @@
 
     DiskStore      datasets in a folder, shared by all that use it      disk_store.py
     MemoryStore    memory shared by the workers of one loader           memory_store.py
+
+Both hold bytes; what is in them is the business of cache_entry.py.
 """
 
 from __future__ import annotations

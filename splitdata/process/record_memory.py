@@ -81,9 +81,7 @@ class RecordMemory:
         is_shared: Whether processes find each other's entries; False: only threads do.
     """
 
-    def __init__(
-        self, *, num_records: int, num_writers: int, max_bytes: int, is_shared: bool | None = None
-    ) -> None:
+    def __init__(self, *, num_records: int, num_writers: int, max_bytes: int, is_shared: bool | None = None) -> None:
         """Make the memory; it is taken as it is used.
 
         Args:
@@ -264,7 +262,8 @@ class _SharedDesk:
         self._table[record] = 0
 
     def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
-        return records[self._table[records] == 0]
+        unknown: NDArray[np.int64] = records[self._table[records] == 0]
+        return unknown
 
     def close(self) -> None:
         # The map is dropped, not closed: arrays look into it.
