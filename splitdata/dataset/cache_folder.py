@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.cache_generation import Generation, clear_generation, remove_generation
+from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.run import make_folder
 from splitdata.errors import CacheError
 from splitdata.storage import files
@@ -58,6 +59,26 @@ class CacheFolder:
                 f"{folder} holds {len(foreign)} things that are no cache's ({shown}); nothing is written to or "
                 "removed from such a folder: give the cache one of its own"
             )
+
+    def is_cache(self) -> bool:
+        """Say whether this is the folder of a cache: a generation is in it, and nothing foreign."""
+        try:
+            self.check()
+        except CacheError:
+            return False
+        return bool(self.generations())
+
+    def datasets(self) -> list[str]:
+        """Return the paths of all datasets of all generations, as far as anything was committed to them."""
+        found = []
+        for epoch, lineage in self.generations():
+            paths = self.paths.generation(epoch, lineage)
+            # What goes meanwhile is not there.
+            with contextlib.suppress(FileNotFoundError):
+                numbers = [paths.writer_of_name(name) for name in sorted(files.list_names(paths.folder))]
+                folders = [paths.writer(number) for number in numbers if number is not None]
+                found += [folder for folder in folders if DatasetDirectory(folder).generations()]
+        return found
 
     def open(self, key: CacheKey) -> Generation:
         """Open a generation, made where there is none, the folder too.

@@ -24,17 +24,22 @@ class Fence:
         self._cache = cache
         self._is_filling = True
         self._asked: set[int] = set()
+        self._generation = -1
 
     def holds_back(self, parts: tuple[Part, ...]) -> bool:
         """Tell whether a step must wait until nothing that was asked for is being made."""
         epochs = {part.epoch for part in parts} | self._asked
         if len(epochs) <= 1:
             return False
-        return self._is_filling or len(set(map(self._cache.first_epoch, epochs))) > 1
+        return self._is_filling or any(self._cache.first_epoch(epoch) != self._generation for epoch in epochs)
 
     def note_asked(self, parts: tuple[Part, ...]) -> None:
         """Note the step that was asked for last."""
         self._asked = {part.epoch for part in parts}
+        generation = self._cache.first_epoch(parts[-1].epoch)
+        if generation != self._generation:
+            # Until a reply shows otherwise.
+            self._generation, self._is_filling = generation, True
 
     def note_reply(self, reply: StepReply) -> None:
         """Note the step that came back last."""
