@@ -8,6 +8,7 @@ Stale samples are discarded by the consumer, once, so that its log says so.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -108,7 +109,10 @@ class LoaderCache:
 
     def _discard_stale(self) -> None:
         folder = CacheFolder(os.fspath(self.options.path or ""))
-        num_discarded = folder.discard_stale(self._key)
+        num_discarded = 0
+        # A disk that fails is met again by the workers, who go on without it.
+        with contextlib.suppress(OSError):
+            num_discarded = folder.discard_stale(self._key)
         if num_discarded:
             _log.info(
                 "%s: %d generations of cached samples are discarded: they are of another dataset, transform, version "
