@@ -4,7 +4,7 @@
                                                           |
                                      no room? older generations go; else no more is written, and training goes on
 
-A thread commits what waits while the worker is busy with one sample, or has nothing to do.
+A thread does that, while the worker goes on, is busy with one sample, or has nothing to do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["CacheWriter"]
 
 _COMMIT_SECONDS: Final = 0.5
+_LATE_SECONDS: Final = 0.8
 _COMMIT_BYTES: Final = 8 << 20
+_MOST_PENDING_BYTES: Final = 32 << 20
 # Arrays of samples begin at multiples of this, so that they are read without a copy.
 _ALIGNMENT: Final = 64
 # What an entry takes beside its bytes, and a commit.
@@ -39,6 +41,35 @@ _COMMIT_OVERHEAD: Final = 16 << 10
 # Others, a trainer's checkpoints above all, need the disk as well.
 _SPARED_SHARE: Final = 100
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _Pending:
+    """Entries that wait.
+
+    Attributes:
+        entries: By record.
+        replaced: Addresses of damaged ones that they replace.
+        num_bytes: What they take on disk, at most.
+        begun: When the first came, in monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[int, bytes] = {}
+        self.replaced: list[int] = []
+        self.num_bytes = 0
+        self.begun = 0.0
+
+    def add(self, record: int, data: bytes, replaced: list[int]) -> None:
+        if not self.entries:
+            self.begun = time.monotonic()
+        self.entries[record] = data
+        self.replaced += replaced
+        self.num_bytes += len(data) + _ENTRY_OVERHEAD
+
+    def join(self, later: _Pending) -> None:
+        self.entries |= later.entries
+        self.replaced += later.replaced
+        self.num_bytes += later.num_bytes
 
 
 class CacheWriter:
@@ -58,11 +89,12 @@ class CacheWriter:
         self._generation = generation
         self._options = options
         self._owner = os.getpid()
+        # Held for a moment; the other one while something is written, and taken before it.
         self._changed = threading.Condition()
-        self._pending: dict[int, bytes] = {}
-        self._pending_bytes = 0
-        self._oldest = 0.0
-        self._replaced: list[int] = []
+        self._writing = threading.Lock()
+        self._pending = _Pending()
+        # What is being written.
+        self._taken = _Pending()
         self._claim: Claim | None = None
         self._writer: SplitWriter | None = None
         self._thread: threading.Thread | None = None
@@ -77,105 +109,116 @@ class CacheWriter:
             replaced: Addresses of damaged entries that are not to be read again.
         """
         with self._changed:
+            pending = self._pending
             if self.problem is not None or self._is_closed:
                 return
-            if not self._pending:
-                self._oldest = time.monotonic()
-                self._watch_pending()
-            self._pending[record] = data
-            self._pending_bytes += len(data) + _ENTRY_OVERHEAD
-            self._replaced += replaced
-            # The thread may wait for a transform that does not let others run.
-            if self._pending_bytes >= _COMMIT_BYTES or time.monotonic() > self._oldest + _COMMIT_SECONDS:
-                self._commit()
+            pending.add(record, data, replaced)
+            if len(pending.entries) == 1 or pending.num_bytes >= _COMMIT_BYTES:
+                self._wake()
+            # The disk is slower than the transform, or the thread waits for one that lets no other run.
+            is_late = pending.num_bytes >= _MOST_PENDING_BYTES or time.monotonic() > pending.begun + _LATE_SECONDS
+        if is_late:
+            self.commit()
 
     def pending(self, record: int) -> bytes | None:
         """Return the entry of a record that is not committed yet; later than this, `num_commits` has changed."""
-        return self._pending.get(record)
+        return self._pending.entries.get(record) or self._taken.entries.get(record)
 
     def commit(self) -> None:
         """Commit all that waits."""
-        with self._changed:
-            self._commit()
+        with self._writing:
+            with self._changed:
+                # In this order, for `pending`.
+                self._taken = self._pending
+                self._pending = _Pending()
+            taken = self._taken
+            try:
+                if taken.entries and self.problem is None:
+                    self._write_or_stop(taken)
+            except BaseException:
+                # Ctrl-C in the midst of it: what waits stays, for another writer.
+                self._abort()
+                with self._changed:
+                    taken.join(self._pending)
+                    self._pending = taken
+                raise
+            finally:
+                self._taken = _Pending()
 
     def retry(self) -> None:
         """Write again where there was a problem: others may have made room."""
-        with self._changed:
-            self.problem = None
+        self.problem = None
 
     def close(self) -> None:
         """Commit what waits, and release all files; may be called more than once.
 
         In a process that was forked from this one it does nothing: all of it is the parent's.
         """
-        if os.getpid() != self._owner:
+        if os.getpid() != self._owner or self._is_closed:
             return
-        with self._changed:
-            if self._is_closed:
-                return
-            self._commit()
-            self._is_closed = True
-            self._changed.notify()
-            writer, self._writer = self._writer, None
-            try:
-                if writer is not None:
-                    with contextlib.suppress(OSError, SplitDataError):
-                        writer.close()
-            finally:
-                self._release()
+        try:
+            self.commit()
+        finally:
+            with self._changed:
+                self._is_closed = True
+                self._changed.notify()
+            with self._writing:
+                writer, self._writer = self._writer, None
+                try:
+                    if writer is not None:
+                        with contextlib.suppress(OSError, SplitDataError):
+                            writer.close()
+                finally:
+                    self._release()
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _watch_pending(self) -> None:
+    def _wake(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="splitdata-cache", daemon=True)
             self._thread.start()
         self._changed.notify()
 
     def _watch(self) -> None:
-        with self._changed:
-            while not self._is_closed:
-                left = self._oldest + _COMMIT_SECONDS - time.monotonic() if self._pending else None
-                if left is None or left > 0:
+        while True:
+            with self._changed:
+                if self._is_closed:
+                    return
+                pending = self._pending
+                is_full = pending.num_bytes >= _COMMIT_BYTES
+                left = pending.begun + _COMMIT_SECONDS - time.monotonic() if pending.entries else None
+                if not is_full and (left is None or left > 0):
                     self._changed.wait(left)
-                else:
-                    self._commit()
+                    continue
+            self.commit()
 
-    def _commit(self) -> None:
-        if not self._pending:
-            return
+    def _write_or_stop(self, taken: _Pending) -> None:
+        """Write entries; where that cannot be done, older generations go, and then nothing more is written."""
         try:
             try:
-                self._write()
+                self._write(taken)
             except OSError as error:
                 self._abort()
                 if error.errno not in _NO_ROOM or not self._folder.make_room(self._generation.key):
                     raise
-                self._write()
+                self._write(taken)
         except (OSError, SplitDataError) as error:
             self._abort()
             self.problem = (
                 f"the cache in {self._folder.paths.folder} takes no more samples: {error}. What it has is read, all "
                 "else is computed each time"
             )
-        except BaseException:
-            # Ctrl-C in the midst of it: what waits stays, for another writer.
-            self._abort()
-            raise
         else:
             self.num_commits += 1
-        self._pending = {}
-        self._pending_bytes = 0
-        self._replaced = []
 
-    def _write(self) -> None:
+    def _write(self, taken: _Pending) -> None:
         is_limited = self._options.max_bytes is not None
         with self._folder.locked() if is_limited else contextlib.nullcontext():
-            self._check_room(self._pending_bytes + _COMMIT_OVERHEAD)
+            self._check_room(taken.num_bytes + _COMMIT_OVERHEAD)
             writer = self._writer or self._open()
-            writer.write_many(list(self._pending.values()))
-            records = np.fromiter(self._pending, np.int64, len(self._pending))
-            writer.write(encode_index(EntryIndex(records, np.array(self._replaced, np.int64))))
+            writer.write_many(list(taken.entries.values()))
+            records = np.fromiter(taken.entries, np.int64, len(taken.entries))
+            writer.write(encode_index(EntryIndex(records, np.array(taken.replaced, np.int64))))
             writer.commit()
 
     def _check_room(self, size: int) -> None:
