@@ -54,7 +54,8 @@ from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_da
 from splitdata.loader.cache import Cache
 from splitdata.loader.cache_describe import CacheDescription, GenerationDescription, describe_cache
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.stats import CacheStats, LoaderStats, WorkerStats
+from splitdata.loader.rotation import Rotation
+from splitdata.loader.stats import CacheStats, LoaderStats, RotationStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -90,6 +91,8 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "Rotation",
+    "RotationStats",
     "SampleDataset",
     "SampleDecoder",
     "SegmentDescription",

@@ -15,8 +15,8 @@ from splitdata.errors import ClosedError
 
 if TYPE_CHECKING:
     from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.plan import Position
     from splitdata.loader.progress import Progress
+    from splitdata.loader.runs import Position
     from splitdata.loader.runtime import Behind, Runtime
     from splitdata.loader.step import SkippedRecord
 
@@ -75,8 +75,6 @@ class EpochIterator(Iterator[Batch]):
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))
             self._note_skipped(behind.reply.skipped)
-        if behind.reply.cache is not None:
-            self._meter.cached(behind.reply.cache)
         waited = time.perf_counter() - begin
         self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
         return batch

@@ -4,6 +4,7 @@ requests ──upcoming──> ask the kernel for their records
 | next
 v
 SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
+                              `> pack, where the loader keeps samples and collates them itself
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from splitdata.loader.cache_job import open_cache
 from splitdata.loader.cached_maker import CachedRecords
 from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats import StepTimings
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from splitdata.loader.selection import Selection
     from splitdata.loader.source import RecordSource
 
-__all__ = ["Job", "Requests", "StepMaker", "environment_of", "serve"]
+__all__ = ["Job", "Requests", "StepMaker", "environment_of", "make_batch", "serve"]
 
 # What a collate function returns.
 Batch: TypeAlias = Any
@@ -43,10 +45,18 @@ class Requests(Protocol):
     def upcoming(self) -> list[StepRequest]:
         """Return those that have arrived already, without taking them."""
 
+    @property
+    def send_seconds(self) -> float:
+        """What sending the last reply has cost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a worker needs; pickled to each of them once."""
+    """All that a worker needs; pickled to each of them once.
+
+    Attributes:
+        packs: The batch of a reply is PackedSamples, not collated.
+    """
 
     source: RecordSource
     selection: Selection
@@ -57,7 +67,8 @@ class Job:
     on_error: ErrorPolicy
     worker_init_fn: Callable[[int], Any] | None
     read_ahead: bool
-    cache: CacheJob | None
+    packs: bool = False
+    cache: CacheJob | None = None
 
 
 class StepMaker:
@@ -73,14 +84,15 @@ class StepMaker:
         maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
+        self._packer = SamplePacker() if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
         if job.cache is not None:
             self._maker = self._cached = open_cache(job.cache, maker, job.source, worker_id)
             if job.read_ahead:
                 self._read_ahead = ReadAhead(CachedRecords(job.source, self._cached.store))
 
-    def make(self, request: StepRequest, *, is_last: bool) -> StepReply:
-        """Return the batch of a step and what it took.
+    def make(self, request: StepRequest, *, is_last: bool, send_seconds: float = 0.0) -> StepReply:
+        """Return the batch of a step and what it took; `send_seconds` is noted with it.
 
         Args:
             request: The step.
@@ -98,11 +110,11 @@ class StepMaker:
         if is_last and self._cached is not None:
             self._cached.commit()
         begin = time.perf_counter()
-        batch = self._collate(samples, request)
+        batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, send_seconds)
         counts = None if self._cached is None else self._cached.counts()
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
@@ -116,14 +128,25 @@ class StepMaker:
         if self._cached is not None:
             self._cached.close()
 
-    def _collate(self, samples: list[Any], request: StepRequest) -> Batch:
-        try:
-            if self._job.collate_fn is not None:
-                return self._job.collate_fn(samples)
-            return collate(samples, as_tensors=self._job.as_tensors, records=_records_of(request))
-        except Exception as error:
-            error.add_note(f"raised while {request} was collated")
-            raise
+    def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
+        if self._packer is not None:
+            return self._packer.pack(samples, _records_of(request))
+        return make_batch(self._job, samples, request)
+
+
+def make_batch(job: Job, samples: list[Any], request: StepRequest) -> Batch:
+    """Return what the collate function makes of the samples of a step.
+
+    Raises:
+        Exception: What it raised, with a note that names the step.
+    """
+    try:
+        if job.collate_fn is not None:
+            return job.collate_fn(samples)
+        return collate(samples, as_tensors=job.as_tensors, records=_records_of(request))
+    except Exception as error:
+        error.add_note(f"raised while {request} was collated")
+        raise
 
 
 def _records_of(request: StepRequest) -> list[int]:
@@ -139,7 +162,8 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
         for request in requests:
             upcoming = requests.upcoming()
             maker.read_ahead(upcoming)
-            yield maker.make(request, is_last=not upcoming)
+            # What this one will cost to send is known with the next.
+            yield maker.make(request, is_last=not upcoming, send_seconds=requests.send_seconds)
     finally:
         maker.close()
 

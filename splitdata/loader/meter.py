@@ -1,5 +1,6 @@
 """Counts what a loader does while it does it; LoaderStats is what comes out.
 
+launch     workers are started
 begin      an iterator is made            ---- time passes ----->   end    it is over or closed
 handed_out     for each batch             worker_reply   for each batch that a worker has made
 transferred    for each move to the device          skipped        for each record that was replaced
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from splitdata.loader.stats import CacheStats, LoaderStats, StepTimings, WorkerStats
+from splitdata.loader.stats import CacheStats, LoaderStats, RotationStats, StepTimings, WorkerStats
 
 if TYPE_CHECKING:
     from splitdata.loader.step import CacheCounts
@@ -40,11 +41,15 @@ class StatsMeter:
         self._workers = [[0, 0.0, 0.0, 0.0, 0.0] for _ in range(max(1, num_workers))]
         self._began: float | None = None
         self._is_starting = False
-        self._seconds = self._starting = self._waiting = self._transfer = 0.0
+        self._is_launching = False
+        self._seconds = self._launch = self._starting = self._waiting = self._transfer = 0.0
         self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
         self._ready_sum = self._num_skipped = 0
         self._cache: CacheStats | None = None
         self._has_warned = False
+        self._num_made = self._peak_bytes = 0
+        self._collating = 0.0
+        self._held = 0, 0
 
     def begin(self) -> None:
         """Note that an iterator begins: its first batch is waited for longer. One at a time: ends an older one."""
@@ -52,6 +57,10 @@ class StatsMeter:
         self._num_epochs += 1
         self._is_starting = True
         self._began = self._clock()
+
+    def launch(self) -> None:
+        """Note that workers are started: the next first batch is waited for longer than others."""
+        self._is_launching = True
 
     def end(self) -> None:
         """Note that the iterator is over: time stands still. May be called more than once."""
@@ -74,7 +83,11 @@ class StatsMeter:
         self._ready_sum += num_ready
         if self._is_starting:
             self._is_starting = False
-            self._starting += waited
+            if self._is_launching:
+                self._is_launching = False
+                self._launch += waited
+            else:
+                self._starting += waited
         else:
             self._waiting += waited
 
@@ -110,15 +123,30 @@ class StatsMeter:
             self._has_warned = True
             _log.warning("%s", counts.problem)
 
+    def made(self, num_samples: int) -> None:
+        """Count samples that a worker has made for rotation."""
+        self._num_made += num_samples
+
+    def holds(self, memory_bytes: int, disk_bytes: int) -> None:
+        """Note how much the samples take that rotation keeps now."""
+        self._held = memory_bytes, disk_bytes
+        self._peak_bytes = max(self._peak_bytes, memory_bytes + disk_bytes)
+
+    def collated(self, seconds: float) -> None:
+        """Count time that this process spent on a batch of kept samples."""
+        self._collating += seconds
+
     def stats(self, *, num_ready: int = 0, memory_bytes: int = 0) -> LoaderStats:
         """Return the sums so far, with what only the loader knows now."""
         began = self._began
+        rotation = RotationStats(self._num_made, *self._held, self._peak_bytes, self._collating)
         return LoaderStats(
             num_batches=self._num_batches,
             num_samples=self._num_samples,
             num_bytes=self._num_bytes,
             seconds=self._seconds + (self._clock() - began if began is not None else 0.0),
             num_epochs=self._num_epochs,
+            launch_seconds=self._launch,
             starting_seconds=self._starting,
             waiting_seconds=self._waiting,
             transfer_seconds=self._transfer,
@@ -129,6 +157,7 @@ class StatsMeter:
             memory_bytes=memory_bytes,
             num_skipped=self._num_skipped,
             num_cores=num_cores(),
+            rotation=rotation if self._num_made else None,
             cache=self._cache,
         )
 

@@ -1,6 +1,7 @@
 """What a loader did and where the time went, in numbers and in one sentence.
 
-time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch
+time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch,
+                                                                                launch: for the very first
                                           `--- transfer is a part of this
 time of each worker         | read | transform | collate | send | idle |
 
@@ -17,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["CacheStats", "LoaderStats", "StepTimings", "WorkerStats"]
+__all__ = ["CacheStats", "LoaderStats", "RotationStats", "StepTimings", "WorkerStats"]
 
 # Less waiting than this cannot be told from the cost of asking for a batch.
 _LITTLE = 0.05
@@ -78,6 +79,22 @@ class CacheStats:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationStats:
+    """What rotation keeps: sizes in bytes, of samples as they are kept."""
+
+    num_made: int
+    """Samples that were made since the start; each is handed out several times."""
+    memory_bytes: int
+    """At the time of the call."""
+    disk_bytes: int
+    """At the time of the call."""
+    peak_bytes: int
+    """The most of both together."""
+    collate_seconds: float
+    """Of this process, spent on decoding and collating kept samples; training waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoaderStats:
     """What a loader did since its start. Times are in seconds, sizes in bytes.
 
@@ -92,8 +109,10 @@ class LoaderStats:
     seconds: float
     num_epochs: int
     """How many iterators were begun."""
+    launch_seconds: float
+    """Waiting for the very first batch, while the workers start; also where they had to be started anew."""
     starting_seconds: float
-    """Waiting for the first batch of each iterator."""
+    """Waiting for the first batch of each other iterator."""
     waiting_seconds: float
     """Waiting for all other batches, their transfer included."""
     transfer_seconds: float
@@ -114,6 +133,8 @@ class LoaderStats:
     """Cores that this process may use."""
     cache: CacheStats | None = None
     """None without a cache."""
+    rotation: RotationStats | None = None
+    """What rotation does; None before it has made a sample, and without it."""
 
     @property
     def batches_per_second(self) -> float:
@@ -133,15 +154,16 @@ class LoaderStats:
     @property
     def waiting_share(self) -> float:
         """The part of its time that training waited, the starts of epochs left out: 0 to 1."""
-        return _share(self.waiting_seconds, self.seconds - self.starting_seconds)
+        return _share(self.waiting_seconds, self.seconds - self.launch_seconds - self.starting_seconds)
 
     @property
     def verdict(self) -> str:
         """One sentence: whether training is held back, by what, and what to do."""
         if self.num_batches < _FEWEST_BATCHES:
             return f"Too early to tell: {self.num_batches} batches, {_FEWEST_BATCHES} are needed."
-        starting = _share(self.starting_seconds, self.seconds)
-        if self.num_epochs > 1 and starting >= 2 * _LITTLE and self.starting_seconds > self.waiting_seconds:
+        # The launch comes once, whatever comes after it.
+        starting = _share(self.starting_seconds, self.seconds - self.launch_seconds)
+        if starting >= 2 * _LITTLE and self.starting_seconds > self.waiting_seconds:
             return (
                 f"Training waits {_percent(starting)} of the time for the first batch of an epoch: make epochs longer, "
                 "or let workers begin the next one early (prefetch_epochs=True)."
@@ -162,7 +184,8 @@ class LoaderStats:
             return (
                 f"this process spends {_percent(share)} of its loading in {stage}: set num_workers, or {_ADVICE[stage]}"
             )
-        num_busy = sum(_share(worker.busy_seconds, self.seconds) >= _BUSY for worker in self.workers)
+        running = self.seconds - self.launch_seconds
+        num_busy = sum(_share(worker.busy_seconds, running) >= _BUSY for worker in self.workers)
         if 2 * num_busy < self.num_workers:
             return (
                 f"{num_busy} of {self.num_workers} workers are busy, so single batches come late: let more be made "
@@ -193,13 +216,21 @@ class LoaderStats:
             f"  {self.num_batches} batches, {self.num_samples} samples, {_size(self.num_bytes)} in "
             f"{self.seconds:.1f} s: {self.batches_per_second:.1f} batches/s, "
             f"{self.samples_per_second:.0f} samples/s, {_size(self.bytes_per_second)}/s",
-            f"  waited {self.waiting_seconds:.2f} s, and {self.starting_seconds:.2f} s for the first batch of each "
-            f"epoch ({self.num_epochs} begun); {self.transfer_seconds:.2f} s of transfer",
+            f"  waited {self.waiting_seconds:.2f} s, {self.launch_seconds:.2f} s for the very first batch, "
+            f"{self.starting_seconds:.2f} s for those of later epochs ({self.num_epochs} begun); "
+            f"{self.transfer_seconds:.2f} s of transfer",
             f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
             f"{self.num_skipped} records skipped",
             *self._cache_rows(),
             f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",
         ]
+        if self.rotation is not None:
+            kept = self.rotation
+            rows.insert(
+                -1,
+                f"  rotation: {kept.num_made} samples made; it holds {_size(kept.memory_bytes)} in memory and "
+                f"{_size(kept.disk_bytes)} on disk, {_size(kept.peak_bytes)} at most",
+            )
         for number, worker in enumerate(self.workers):
             name = f"worker {number}" if self.num_workers else "in process"
             rows.append(

@@ -11,7 +11,7 @@ A fence may hold them back until nothing of this one is on its way any more.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from splitdata.loader.fence import Fence
 from splitdata.loader.step import StepReply, StepRequest
@@ -19,25 +19,55 @@ from splitdata.loader.step import StepReply, StepRequest
 if TYPE_CHECKING:
     from splitdata.loader.cache import Cache
     from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.plan import Plan, Position, Run
+    from splitdata.loader.plan import Plan
+    from splitdata.loader.runs import Position, Run
     from splitdata.loader.workers import Workers
 
-__all__ = ["StepStream"]
+__all__ = ["Leg", "StepStream", "Stream"]
+
+RunType = TypeVar("RunType", bound="Run")
 
 
-class _Leg:
+class Stream(Protocol):
+    """Hands on the batches of run after run. Belongs to one thread at a time."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it met an error that `next` has not raised yet: no further run can be followed."""
+
+    def follow(self, position: Position) -> None:
+        """Go on from a position."""
+
+    def next(self) -> tuple[StepReply, Position]:
+        """Return the next batch of the run, and where training stands behind it.
+
+        Raises:
+            StopIteration: The run is over.
+        """
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting or working."""
+
+    def end_of_run(self) -> Position:
+        """Return where training stands behind the present run."""
+
+    def close(self) -> None:
+        """Let go of what it keeps."""
+
+
+class Leg(Generic[RunType]):
     """One run that is being followed.
 
     Attributes:
         start: Where it began.
-        num_planned, num_received: Steps of it.
+        num_asked, num_received: Steps of it; asked for, or planned to be.
     """
 
-    def __init__(self, run: Run, start: Position) -> None:
+    def __init__(self, run: RunType, start: Position) -> None:
         self.run = run
         self.start = start
         self.num_steps = run.num_steps
-        self.num_planned = 0
+        self.num_asked = 0
         self.num_received = 0
 
 
@@ -60,11 +90,16 @@ class StepStream:
         self._ahead = ahead
         self._crosses_epochs = crosses_epochs
         self._fence = None if cache is None else Fence(cache)
-        self._legs: deque[_Leg] = deque()
+        self._legs: deque[Leg[Run]] = deque()
         # Planned, and not asked for yet: behind the fence.
         self._planned: deque[StepRequest] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Never: an error is met where it is raised."""
+        return False
 
     def follow(self, position: Position) -> None:
         """Go on from a position; what was asked for on the way to another one is dropped."""
@@ -75,7 +110,7 @@ class StepStream:
         self._num_waiting = 0
         self._planned.clear()
         self._legs.clear()
-        self._legs.append(_Leg(self._plan.run(position), position))
+        self._legs.append(Leg(self._plan.run(position), position))
         self._ask_ahead()
 
     def next(self) -> tuple[StepReply, Position]:
@@ -95,14 +130,23 @@ class StepStream:
         self._num_waiting -= 1
         leg.num_received += 1
         self._meter.worker_reply(worker_id, reply.timings)
+        if reply.cache is not None:
+            self._meter.cached(reply.cache)
         if self._fence is not None:
             self._fence.note_reply(reply)
         return reply, leg.run.position_after(leg.num_received)
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting or working."""
+        return self._workers.next_is_ready()
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
         leg = self._legs[0]
         return leg.run.position_after(leg.num_steps)
+
+    def close(self) -> None:
+        """Nothing is kept here."""
 
     def _ask_ahead(self) -> None:
         """Keep `ahead` requests on their way, in blocks: half of them at a time, after a short first one."""
@@ -121,15 +165,15 @@ class StepStream:
     def _plan_ahead(self) -> bool:
         """Plan the next block of requests; False if there is nothing left to ask for."""
         leg = self._legs[-1]
-        count = min(leg.num_steps - leg.num_planned, self._ahead - self._num_waiting)
+        count = min(leg.num_steps - leg.num_asked, self._ahead - self._num_waiting)
         if not count:
             if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
                 return False
             after = leg.run.position_after(leg.num_steps)
-            self._legs.append(_Leg(self._plan.run(after), after))
+            self._legs.append(Leg(self._plan.run(after), after))
             return self._plan_ahead()
-        for parts in leg.run.parts(leg.num_planned, leg.num_planned + count):
-            self._planned.append(StepRequest(self._next_ticket, leg.num_planned, parts))
+        for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
+            self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
             self._next_ticket += 1
-            leg.num_planned += 1
+            leg.num_asked += 1
         return True

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from splitdata.errors import ClosedError
 from splitdata.loader.job import StepMaker
 from splitdata.loader.step import StepReply, StepRequest
 
@@ -120,8 +121,11 @@ class InOrder:
         return self._pool.has_reply(self._num_received % self._pool.num_workers)
 
     def num_ready(self) -> int:
-        """Ask each worker's pipe."""
-        return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
+        """Ask each worker's pipe; none where the pool has ended: its batches may be on their way to the device."""
+        try:
+            return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
+        except ClosedError:
+            return 0
 
     def memory_bytes(self) -> int:
         """Ask the pool."""

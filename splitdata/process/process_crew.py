@@ -25,7 +25,7 @@ from splitdata.process.backlog import Backlog
 from splitdata.process.crew import Crew
 from splitdata.process.handle import close_together
 from splitdata.process.options import ChannelOptions
-from splitdata.process.receiver import NOTHING, Receiver
+from splitdata.process.receiver import Receiver
 from splitdata.process.watch import watch
 
 __all__ = ["ProcessCrew"]
@@ -33,6 +33,7 @@ __all__ = ["ProcessCrew"]
 # Requests and replies: their types are the user's.
 Anything: TypeAlias = Any
 
+_REPLIES = (frames.ITEM, frames.SLOT, frames.PARCEL)
 _CANCEL = frames.HEADER.pack(0, frames.CANCEL)
 
 
@@ -66,17 +67,15 @@ class _Server:
         """Ask where it stands."""
         return self.receiver.stack()
 
-    def poll(self) -> Anything:
-        """Return its next reply."""
-        if self._is_skipping and not self._skip():
-            return NOTHING
-        return self.receiver.poll()
-
     def peek(self) -> int | None:
         """Return the kind of frame that comes next, None if it has not arrived whole."""
         if self._is_skipping and not self._skip():
             return None
         return self.receiver.peek()
+
+    def take(self) -> Anything:
+        """Return the reply that has arrived."""
+        return self.receiver.poll()
 
     def has_ended(self) -> bool:
         """Whether its pipe has ended."""
@@ -115,6 +114,10 @@ class _Server:
 
     def crash(self) -> WorkerCrashedError:
         """Return the error that says how the process ended and at what."""
+        # What had arrived, and nobody asked for yet, is not what it died of.
+        while self.peek() in _REPLIES:
+            self.receiver.discard()
+            self.backlog.settle()
         return self.receiver.crash(self.backlog.current())
 
 
@@ -190,7 +193,9 @@ class ProcessCrew(Crew[_Server]):
             handle.kill()
 
     def drop(self) -> None:
-        """Close without waiting here: for finalizers."""
+        """Close without waiting here: for finalizers, and after a failure."""
+        if all(handle.is_closed for handle in self._handles):
+            return
         self.begin_close()
         try:
             _thread.start_new_thread(self.close, ())

@@ -336,7 +336,8 @@ def test_stale_samples_are_never_used_and_discarded_with_one_line(
 ) -> None:
     log = tmp_path / "log"
     other = write_numbers(tmp_path / "other", NUM_RECORDS, first=1000)
-    options: dict[str, Any] = {"version": {"version": "b"}, "seed": {"seed": 1}}.get(change, {})
+    changes: dict[str, dict[str, Any]] = {"version": {"version": "b"}, "seed": {"seed": 1}}
+    options = changes.get(change, {})
     transform = Renamed(log) if change == "transform" else Counting(log)
     made_by(dataset, tmp_path, Counting(log))
     caplog.set_level(logging.INFO, "splitdata")
