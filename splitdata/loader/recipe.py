@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import SplitDataError
+from splitdata.loader.cache_job import check_cache
 from splitdata.loader.plan import Plan
 from splitdata.loader.runs import Position
 from splitdata.loader.sampling import BatchSampling, Sampling
@@ -43,6 +44,8 @@ class Recipe:
         self.options = options
         self.source = RecordSource(dataset, as_views=options.as_views)
         self.facts = self.source.facts()
+        if options.cache is not None:
+            check_cache(options.cache, self.facts)
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
