@@ -31,6 +31,7 @@ from splitdata.loader.stream import Leg
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.loader.cache import Cache
     from splitdata.loader.job import Job
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.plan import Plan
@@ -55,6 +56,7 @@ class RotationStream:
         stores: Where they are kept.
         meter: Counts.
         pace: How far ahead.
+        cache: From which workers take samples, and into which they put them.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class RotationStream:
         stores: StoreMaker,
         meter: StatsMeter,
         pace: Pace,
+        cache: Cache | None = None,
     ) -> None:
         if plan.rotation is None:
             raise ValueError("a RotationStream needs a plan with rotation")
@@ -75,7 +78,7 @@ class RotationStream:
         self._block_steps = max(1, min(_BLOCK_USES, times * size) // plan.batch_size)
         self._groups = GroupHolder(stores)
         self._batches = RotatedBatches(job)
-        self._feed = SampleFeed(workers, self._groups, self._batches.unpacker, meter, pace)
+        self._feed = SampleFeed(workers, self._groups, self._batches.unpacker, meter, pace, cache)
         self._legs: deque[Leg[PositionRun]] = deque()
         self._is_blocked = False
         self._located: tuple[Leg[PositionRun], int, Uses, list[int]] | None = None
@@ -194,7 +197,7 @@ class RotationStream:
         batch = self._batches.make(shares, request)
         spent = StepTimings(0.0, 0.0, time.perf_counter() - begin, 0.0)
         self._meter.collated(spent.collate)
-        return StepReply(-1, batch, len(records), nbytes(batch), spent, self._feed.take_skipped())
+        return StepReply(-1, batch, len(records), nbytes(batch), spent, self._feed.take_skipped(), None)
 
     # -- looking ahead -----------------------------------------------------------------------
 

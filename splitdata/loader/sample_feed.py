@@ -1,8 +1,8 @@
 """Samples on their way: chunks that workers are to make, and what comes back into the groups.
 
 add ──> unsent ──send──> at the workers, `ahead` of them ──take_in──> store of the row, addresses in its groups
-                                             |
-                                             `- raised: the error is kept until a sample is missed
+                   |                         |
+                   `- behind the fence       `- raised: the error is kept until a sample is missed
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from splitdata.errors import ClosedError
+from splitdata.loader.fence import Fence
 from splitdata.loader.step import StepRequest
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache import Cache
     from splitdata.loader.groups import GroupHolder, Row, Uses
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.packing import PackedSamples, SampleUnpacker
@@ -47,19 +49,34 @@ class _Chunk(NamedTuple):
 class SampleFeed:
     """Asks workers for samples and puts them into groups. Belongs to one thread.
 
+    Args:
+        workers: Make packed samples.
+        groups: Where they are put.
+        unpacker: Learns of their classes.
+        meter: Counts.
+        pace: How far ahead.
+        cache: From which workers take samples, and into which they put them.
+
     Attributes:
         has_failed: Whether a worker has raised something: there will be no more samples.
         is_receiving: Whether an interrupt that has come now can at most have lost a reply.
     """
 
     def __init__(
-        self, workers: Workers, groups: GroupHolder, unpacker: SampleUnpacker, meter: StatsMeter, pace: Pace
+        self,
+        workers: Workers,
+        groups: GroupHolder,
+        unpacker: SampleUnpacker,
+        meter: StatsMeter,
+        pace: Pace,
+        cache: Cache | None,
     ) -> None:
         self._workers = workers
         self._groups = groups
         self._unpacker = unpacker
         self._meter = meter
         self._pace = pace
+        self._fence = None if cache is None else Fence(cache)
         self._next_ticket = 0
         self._unsent: deque[_Chunk] = deque()
         self._in_flight: dict[int, _Chunk] = {}
@@ -89,6 +106,10 @@ class SampleFeed:
             return False
         while self._unsent and len(self._in_flight) < self._pace.ahead:
             chunk = self._unsent[0]
+            if self._fence is not None:
+                if self._in_flight and self._fence.holds_back(chunk.request.parts):
+                    return False
+                self._fence.note_asked(chunk.request.parts)
             self._in_flight[chunk.request.ticket] = chunk
             self._workers.ask(chunk.request)
             self._unsent.popleft()
@@ -115,6 +136,9 @@ class SampleFeed:
             group.lengths[numbers] = packed.lengths[places]
         self._skipped += reply.skipped
         self._meter.worker_reply(worker_id, reply.timings)
+        if reply.cache is not None and self._fence is not None:
+            self._meter.cached(reply.cache)
+            self._fence.note_reply(reply)
         self._meter.made(len(packed.starts))
         self._meter.holds(*self._groups.bytes_held())
         self.send()
