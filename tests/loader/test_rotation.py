@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splitdata import ClosedError, Rotation, Window
+from splitdata import Cache, ClosedError, Rotation, Window
 from splitdata.loader import runtime
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.workers import InProcess
@@ -61,7 +62,7 @@ def used(batches: Iterator[Any] | list[Any]) -> list[int]:
 
 
 @given(st.data())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_sample_is_used_so_often_and_made_once(data: st.DataObject) -> None:
     num_records = data.draw(st.integers(0, 60))
     rotation = Rotation(data.draw(st.integers(1, 4)), data.draw(st.integers(1, 20)))
@@ -292,6 +293,35 @@ def test_state_names_times_and_size_and_must_agree() -> None:
     for other in (None, Rotation(2, 4), Rotation(3, 5)):
         with pytest.raises(ValueError, match="rotation"):
             DistributedLoader(Numbers(10), rotation=other).load_state_dict(state)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_cache_makes_a_sample_once_for_all_epochs_and_loaders(tmp_path: Path, num_workers: int) -> None:
+    transform = Counting(8)
+
+    def make() -> DistributedLoader:
+        return DistributedLoader(
+            Numbers(60),
+            batch_size=8,
+            shuffle="global",
+            transform=transform,
+            rotation=Rotation(3, 10),
+            cache=Cache(tmp_path / "cache", version="1"),
+            num_workers=num_workers,
+            worker_kind="thread",
+        )
+
+    with make() as loader:
+        epochs = [used(list(loader)) for _ in range(2)]
+        begun = used([next(iter(loader))])
+        state = loader.state_dict()
+    with make() as loader:
+        loader.load_state_dict(state)
+        rest = used(list(loader))
+
+    assert transform.made == Counter(range(60))
+    for epoch in (*epochs, begun + rest):
+        assert Counter(epoch) == Counter({record: 3 for record in range(60)})
 
 
 # -- what becomes of samples -------------------------------------------------------------------
