@@ -49,6 +49,8 @@ _log = logging.getLogger("splitdata")
 
 # So many replaced records are listed; all are counted.
 _MAX_LISTED = 1000
+# Beyond, one bad disk would fill the log.
+_MAX_LOGGED = 10
 
 
 class DistributedLoader:
@@ -118,8 +120,9 @@ class DistributedLoader:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
         Args:
-            dataset: A path; an object with `__len__` and `__getitem__` (`__getitems__` is used where it is there);
-                or a function that returns one, called in each worker and here once for the length.
+            dataset: A path (of samples, where its records have a codec); an object with `__len__` and `__getitem__`
+                (`__getitems__` is used where it is there); or a function that returns one, called in each worker
+                and here once for the length.
             batch_size: Samples of a batch, on each rank.
             shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
                 in random order, `interleave` of them mixed: reads sequentially).
@@ -490,7 +493,7 @@ class DistributedLoader:
             iterator.end(reason)
 
     def _note_skipped(self, skipped: Sequence[SkippedRecord]) -> None:
-        for one in skipped:
+        for one in skipped[: max(0, _MAX_LOGGED - len(self._skipped))]:
             _log.warning(
                 "record %d was replaced by record %d at position %d of epoch %d: %s",
                 one.record,
@@ -499,4 +502,6 @@ class DistributedLoader:
                 one.epoch,
                 one.error,
             )
+        if len(self._skipped) < _MAX_LOGGED <= len(self._skipped) + len(skipped):
+            _log.warning("further records that are replaced are not logged: they are counted in stats(), see `skipped`")
         self._skipped = (self._skipped + list(skipped))[-_MAX_LISTED:]
