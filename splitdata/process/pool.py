@@ -210,6 +210,11 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
         return int(self._crew.num_received(worker_id)) if self._crew is not None else 0
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was started in this process, and neither closed nor ended by a failure."""
+        return self._is_open()
+
+    @property
     def bytes_out(self) -> int:
         """Shared memory in bytes under replies that were received and are still in use."""
         return int(self._crew.bytes_out()) if self._crew is not None else 0
