@@ -1,5 +1,6 @@
 """Counts what a loader does while it does it; LoaderStats is what comes out.
 
+launch     workers are started
 begin      an iterator is made            ---- time passes ----->   end    it is over or closed
 handed_out     for each batch             worker_reply   for each batch that a worker has made
 transferred    for each move to the device          skipped        for each record that was replaced
@@ -32,6 +33,7 @@ class StatsMeter:
         self._workers = [[0, 0.0, 0.0, 0.0, 0.0] for _ in range(max(1, num_workers))]
         self._began: float | None = None
         self._is_starting = False
+        self._is_launching = False
         self._seconds = self._launch = self._starting = self._waiting = self._transfer = 0.0
         self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
         self._ready_sum = self._num_skipped = 0
@@ -45,6 +47,10 @@ class StatsMeter:
         self._num_epochs += 1
         self._is_starting = True
         self._began = self._clock()
+
+    def launch(self) -> None:
+        """Note that workers are started: the next first batch is waited for longer than others."""
+        self._is_launching = True
 
     def end(self) -> None:
         """Note that the iterator is over: time stands still. May be called more than once."""
@@ -67,8 +73,9 @@ class StatsMeter:
         self._ready_sum += num_ready
         if self._is_starting:
             self._is_starting = False
-            if self._num_batches == 1:
-                self._launch = waited
+            if self._is_launching:
+                self._is_launching = False
+                self._launch += waited
             else:
                 self._starting += waited
         else:

@@ -93,6 +93,7 @@ class Runtime:
         stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
         workers = self._start_workers(job)
+        self._meter.launch()
         self._stream = self._make_stream(workers, job, stores)
         self._workers = workers
 
@@ -139,7 +140,12 @@ class Runtime:
             describe=str,
             environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
         )
-        pool.start()
+        try:
+            pool.start()
+        except TypeError as error:
+            # The pool speaks of its arguments; to the user they are options of the loader.
+            text = str(error).replace("args[0].source._given", "dataset").replace("args[0].", "")
+            raise TypeError(text) from error
         return InOrder(pool) if options.in_order else AnyOrder(pool)
 
     def _job(self) -> Job:

@@ -91,9 +91,9 @@ class LoaderStats:
     num_epochs: int
     """How many iterators were begun."""
     launch_seconds: float
-    """Waiting for the very first batch, while the workers start."""
+    """Waiting for the very first batch, while the workers start; also where they had to be started anew."""
     starting_seconds: float
-    """Waiting for the first batch of each later iterator."""
+    """Waiting for the first batch of each other iterator."""
     waiting_seconds: float
     """Waiting for all other batches, their transfer included."""
     transfer_seconds: float

@@ -11,6 +11,7 @@ Channel (one worker) and WorkerPool (many) stand on it.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from types import TracebackType
@@ -19,6 +20,26 @@ from typing import Any, NoReturn, Protocol, Self
 from splitdata.errors import ClosedError
 
 __all__ = ["Lifetime", "Workers"]
+
+
+_held: weakref.WeakSet[Lifetime] = weakref.WeakSet()
+_hooks_set = False
+
+
+def _renew_locks() -> None:
+    """In a forked child: the thread that held a lock stayed behind, and nothing runs here."""
+    for lifetime in list(_held):
+        lifetime._lock = threading.RLock()
+        lifetime._is_running = False
+
+
+def _set_hooks() -> None:
+    """Once per process, when the first worker is held: importing the library sets none."""
+    global _hooks_set
+    if not _hooks_set:
+        _hooks_set = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_renew_locks)
 
 
 class Workers(Protocol):
@@ -57,6 +78,8 @@ class Lifetime:
 
     def _hold(self, workers: Workers) -> None:
         """Be answerable for these workers from now on."""
+        _set_hooks()
+        _held.add(self)
         self._workers = workers
         self._finalizer = weakref.finalize(self, workers.drop)
         # At exit the handles are closed together.
@@ -111,6 +134,13 @@ class Lifetime:
             self._workers.close()
         if self._finalizer is not None:
             self._finalizer.detach()
+
+    def _end_soon(self, reason: str) -> None:
+        """End without waiting: whoever closes, or the end of the program, waits for what is left of the workers."""
+        if self._ended is None:
+            self._ended = reason
+        if self._workers is not None:
+            self._workers.drop()
 
     def _is_open(self) -> bool:
         return not (self._is_running or self._ended is not None or self._workers is None or self._workers.is_closed)

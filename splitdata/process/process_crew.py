@@ -25,7 +25,7 @@ from splitdata.process.backlog import Backlog
 from splitdata.process.crew import Crew
 from splitdata.process.handle import close_together
 from splitdata.process.options import ChannelOptions
-from splitdata.process.receiver import NOTHING, Receiver
+from splitdata.process.receiver import Receiver
 from splitdata.process.watch import watch
 
 __all__ = ["ProcessCrew"]
@@ -67,17 +67,15 @@ class _Server:
         """Ask where it stands."""
         return self.receiver.stack()
 
-    def poll(self) -> Anything:
-        """Return its next reply."""
-        if self._is_skipping and not self._skip():
-            return NOTHING
-        return self.receiver.poll()
-
     def peek(self) -> int | None:
         """Return the kind of frame that comes next, None if it has not arrived whole."""
         if self._is_skipping and not self._skip():
             return None
         return self.receiver.peek()
+
+    def take(self) -> Anything:
+        """Return the reply that has arrived."""
+        return self.receiver.poll()
 
     def has_ended(self) -> bool:
         """Whether its pipe has ended."""
@@ -195,7 +193,9 @@ class ProcessCrew(Crew[_Server]):
             handle.kill()
 
     def drop(self) -> None:
-        """Close without waiting here: for finalizers."""
+        """Close without waiting here: for finalizers, and after a failure."""
+        if all(handle.is_closed for handle in self._handles):
+            return
         self.begin_close()
         try:
             _thread.start_new_thread(self.close, ())

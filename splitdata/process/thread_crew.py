@@ -31,7 +31,6 @@ from splitdata.process.budget import memory_budget
 from splitdata.process.crew import Crew
 from splitdata.process.desk import STOP, Bell, Desk
 from splitdata.process.options import ChannelOptions
-from splitdata.process.receiver import NOTHING
 
 __all__ = ["ThreadCrew"]
 
@@ -86,17 +85,14 @@ class _Server:
             self.send(frames.TAKEN)
         return None
 
-    def poll(self) -> Anything:
-        """Return its next reply."""
-        kind = self.peek()
-        if kind is None:
-            return NOTHING
-        content = self._desk.replies.popleft().content
-        if kind == frames.FAILURE:
-            self._fail(content)
+    def take(self) -> Anything:
+        """Return the reply that is there."""
+        reply = self._desk.replies.popleft()
+        if reply.kind == frames.FAILURE:
+            self._fail(reply.content)
         self.send(frames.TAKEN)
         self.num_received += 1
-        return content
+        return reply.content
 
     def _fail(self, error: BaseException) -> NoReturn:
         # `type` and not `isinstance`: an object may lie about its class.
@@ -142,7 +138,7 @@ class _Server:
 
 
 class ThreadCrew(Crew[_Server]):
-    """Running threads that serve requests."""
+    """Threads that serve requests. Whoever holds it starts it: from then on nothing can be forgotten."""
 
     def __init__(
         self,
@@ -168,12 +164,15 @@ class ThreadCrew(Crew[_Server]):
         self._waited_for = servers
         _set_hooks()
         _live.add(self)
-        try:
-            for server in servers:
-                server.thread.start()
-        except BaseException:
-            self.begin_close()
-            raise
+
+    def start(self) -> None:
+        """Start the threads.
+
+        Raises:
+            RuntimeError: No more threads; those that run are to be closed.
+        """
+        for server in self._servers:
+            server.thread.start()
 
     @property
     def is_closed(self) -> bool:
@@ -233,7 +232,7 @@ class ThreadCrew(Crew[_Server]):
         self._bell.ring()
 
     def drop(self) -> None:
-        """Tell the threads to end: for finalizers."""
+        """Tell the threads to end: for finalizers, and after a failure."""
         self.begin_close()
 
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SampleDecoder", "as_bytes_view", "decode_sample"]
 
+# Bound here, as they are looked up for each sample.
+_SCHEMA_START: Final = spec.SAMPLE_HEADER_BYTES
+_read_header: Final = HEADER.unpack_from
+
 # Decoders for the types that callers of `decode_sample` gave lately.
 _MAX_DECODERS: Final = 16
 # What the parts of a schema that was taken for right raise where values are none.
@@ -56,7 +60,9 @@ def decode_sample(buffer: BytesLike | NDArray[Any], *, copy: bool = False, types
         UnsupportedVersionError: If they were written by a newer splitdata.
         TypeError: If a type that was given has other fields than its sample.
     """
-    return (_decoder_of(tuple(types)) if types else _plain).decode(buffer, copy=copy)
+    if types or copy:
+        return (_decoder_of(tuple(types)) if types else _plain).decode(buffer, copy=copy)
+    return _plain_decode(buffer)
 
 
 class SampleDecoder:
@@ -77,6 +83,7 @@ class SampleDecoder:
         """
         self.known = KnownTypes(types)
         self._builders: PlanCache[tuple[Plan, Builder]] = PlanCache()
+        self._get_made = self._builders.get
 
     def decode(self, buffer: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401  # any sample
         """Return the sample, as `decode_sample` says."""
@@ -84,8 +91,13 @@ class SampleDecoder:
         if copy:
             data = bytearray(data)
         try:
-            plan, build = self._made_for(data)
-            values = plan.table.unpack_from(data, plan.table_start)
+            prefix, size = _read_header(data)
+            schema = bytes(data[_SCHEMA_START : _SCHEMA_START + size])
+            made = self._get_made(schema)
+            if made is None or prefix != PREFIX or len(schema) != size:
+                made = self._made_for(data)
+            plan, build = made
+            values = plan.unpack(data, plan.table_start)
             extents = values[: plan.num_extents]
             layout = plan.layouts.get(extents) or plan.lay_out(extents)
             if layout.total != len(data):
@@ -136,10 +148,10 @@ class SampleDecoder:
 
     def _made_for(self, data: Buffer) -> tuple[Plan, Builder]:
         """Return plan and builder of the schema that a sample has."""
-        prefix, size = HEADER.unpack_from(data)
-        schema = bytes(data[spec.SAMPLE_HEADER_BYTES : spec.SAMPLE_HEADER_BYTES + size])
+        prefix, size = _read_header(data)
+        schema = bytes(data[_SCHEMA_START : _SCHEMA_START + size])
         if prefix != PREFIX or len(schema) != size:
-            raise _header_error(prefix, size, len(data))
+            raise _header_error(bytes(data[:4]), size, len(data))
         made = self._builders.get(schema)
         if made is None:
             plan = _plan_of(schema, len(data))
@@ -180,7 +192,7 @@ def _have_head(rows: NDArray[np.uint8] | list[Buffer], head: bytes) -> bool:
 def _header_error(prefix: bytes, size: int, num_bytes: int) -> FormatError:
     if prefix[:3] != spec.SAMPLE_MAGIC:
         return BadMagicError(f"these {num_bytes} bytes are no sample: they begin with {prefix.hex(' ')}")
-    if prefix != PREFIX:
+    if prefix[3] != spec.SAMPLE_VERSION:
         return UnsupportedVersionError(
             f"a sample of version {prefix[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
         )
@@ -199,3 +211,4 @@ def _decoder_of(types: tuple[type, ...]) -> SampleDecoder:
 
 
 _plain: Final = SampleDecoder()
+_plain_decode: Final = _plain.decode

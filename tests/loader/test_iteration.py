@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -444,3 +446,17 @@ def test_views_reach_the_transform_and_their_bytes_the_batch(tmp_path: Path) -> 
     assert kinds == {memoryview}
     with pytest.raises(ValueError, match="Numbers has none"):
         DistributedLoader(Numbers(3), as_views=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"transform": functools.partial(pow, threading.Lock())}, "transform.args"), ({}, "dataset.lock")],
+)
+def test_what_cannot_be_sent_to_a_worker_is_called_as_the_user_calls_it(options: Anything, name: str) -> None:
+    dataset = Numbers(4)
+    if not options:
+        vars(dataset)["lock"] = threading.Lock()
+    loader = DistributedLoader(dataset, num_workers=1, **options)
+
+    with pytest.raises(TypeError, match=rf"^cannot send {name}.*_thread\.lock.*No process was started"):
+        next(iter(loader))

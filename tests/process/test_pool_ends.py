@@ -167,6 +167,46 @@ print("parent took all")
     ]
 
 
+@pytest.mark.parametrize("what", ["pool of threads", "pool of processes", "iterator"])
+def test_fork_while_another_thread_waits_does_not_hang_the_child(what: str) -> None:
+    source = f"""
+import sys; sys.path[:0] = [{str(ROOT)!r}]
+import os, threading, time
+from splitdata.errors import ClosedError
+from splitdata.process.mpqitr import MpQItr
+from tests.process import generators, servers
+if {what!r} == "iterator":
+    used = iter(MpQItr.options(start_method="fork")(generators.slowly, 1, 1.0))
+    take = lambda: next(used)
+else:
+    used = servers.make_pool(servers.orders, way="thread" if {what!r} == "pool of threads" else "fork")
+    used.submit(0, ("sleep", 1.0))
+    take = lambda: used.receive(0)
+taken = []
+waiting = threading.Thread(target=lambda: taken.append(take()))
+waiting.start()
+time.sleep(0.3)
+pid = os.fork()
+if pid == 0:
+    try:
+        take()
+    except ClosedError as error:
+        print("child:", str(error)[-52:], flush=True)
+    used.close()
+    os._exit(0)
+os.waitpid(pid, 0)
+waiting.join()
+print(taken)
+"""
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines() == [
+        "child: process that forked this one: start another one here",
+        "[0]" if what == "iterator" else "[1.0]",
+    ]
+
+
 PROGRAM = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
 from tests.process import servers

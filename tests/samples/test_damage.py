@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from splitdata import BadMagicError, FormatError, UnsupportedVersionError, decode_sample, encode_sample
 from splitdata.samples import spec
-from splitdata.samples.plan import PREFIX
 from tests.command import run_python
 from tests.samples.drawn import Sample, same, samples
 
+BEGIN: Final = spec.SAMPLE_MAGIC + bytes([spec.SAMPLE_VERSION])
 RICH: Final = {
     "image": np.arange(75, dtype=np.uint8).reshape(5, 5, 3),
     "label": 7,
@@ -36,7 +36,7 @@ RICH: Final = {
 
 def sample_bytes(schema: bytes, *slots: int, payload: bytes = b"") -> bytes:
     """Return the bytes of a sample that is forged."""
-    head = PREFIX + struct.pack("<I", len(schema)) + schema
+    head = BEGIN + struct.pack("<I", len(schema)) + schema
     return head + bytes(-len(head) % 8) + struct.pack(f"<{len(slots)}Q", *slots) + payload
 
 
@@ -142,7 +142,7 @@ U1: Final = b"\x03|u1"
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (PREFIX + b"\xff\xff\xff\xff", "has a schema of 4294967295"),
+        (BEGIN + b"\xff\xff\xff\xff", "has a schema of 4294967295"),
         (sample_bytes(b"\0" * (1 + spec.MAX_SCHEMA_BYTES)), "the limit is 1048576"),
         (sample_bytes(bytes([spec.KIND_LIST]) + b"\xff\xff\xff\xff"), "holds 4294967295 parts in 0 bytes"),
         (sample_bytes(bytes([spec.KIND_DICT]) + b"\1\0\0\0\0\xff\xff\xff\xff"), "in the middle of a part"),
