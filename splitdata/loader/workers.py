@@ -62,7 +62,7 @@ class InProcess:
     def __init__(self, job: Job) -> None:
         if job.worker_init_fn is not None:
             job.worker_init_fn(0)
-        self._maker = StepMaker(job)
+        self._maker = StepMaker(job, 0)
         self._asked: deque[StepRequest] = deque()
 
     def ask(self, request: StepRequest) -> None:
@@ -79,7 +79,7 @@ class InProcess:
         request = self._asked[0]
         try:
             self._maker.read_ahead(list(self._asked))
-            reply = self._maker.make(request)
+            reply = self._maker.make(request, is_last=len(self._asked) == 1)
         except StopIteration as error:
             # Raised as it is, it would look like the end of the epoch.
             raise RuntimeError(
@@ -106,8 +106,9 @@ class InProcess:
         self._asked.clear()
 
     def close(self) -> None:
-        """Drop all."""
+        """Drop all, and let go of the cache."""
         self._asked.clear()
+        self._maker.close()
 
 
 class InOrder:
