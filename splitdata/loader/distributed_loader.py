@@ -8,6 +8,7 @@ loader.state_dict()               Progress: the position behind the last batch t
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -224,7 +225,8 @@ class DistributedLoader:
         """Make what does not travel with a pickle."""
         self._plan: Plan | None = None
         self._runtime: Runtime | None = None
-        self._iterator: EpochIterator | None = None
+        # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
+        self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers)
         self._skipped: list[SkippedRecord] = []
         options = self._options
@@ -340,8 +342,9 @@ class DistributedLoader:
     def _iterate(self, start: Position) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
         runtime = self._running()
-        self._iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
-        return self._iterator
+        iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
+        self._iterator = weakref.ref(iterator)
+        return iterator
 
     def seek(self, step: int) -> None:
         """Go to a step of the present epoch, counted on this rank from its beginning.
@@ -371,8 +374,9 @@ class DistributedLoader:
 
     def _jump(self, position: Position) -> None:
         self._progress.give(position)
-        if self._iterator is not None:
-            self._iterator.jump(position)
+        iterator = self._iterator() if self._iterator is not None else None
+        if iterator is not None:
+            iterator.jump(position)
 
     # -- checkpoints -------------------------------------------------------------------------
 
@@ -488,7 +492,8 @@ class DistributedLoader:
             runtime.close()
 
     def _end_iterator(self, reason: str) -> None:
-        iterator, self._iterator = self._iterator, None
+        iterator = self._iterator() if self._iterator is not None else None
+        self._iterator = None
         if iterator is not None:
             iterator.end(reason)
 
