@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from splitdata.loader.nesting import keys_of, part
+from splitdata.loader.notes import add_note
 from splitdata.samples.decode import SampleDecoder
 from splitdata.samples.encode import encode_sample_parts
 from splitdata.samples.plan import HEADER
@@ -84,9 +85,10 @@ class SamplePacker:
         try:
             return encode_sample_parts(sample)
         except Exception as error:
-            error.add_note(
+            add_note(
+                error,
                 f"raised while the sample of record {record} was packed for rotation, which keeps samples as bytes: "
-                "return arrays, tensors, numbers, text, bytes and containers of them from the transform"
+                "return arrays, tensors, numbers, text, bytes and containers of them from the transform",
             )
             raise
 

@@ -71,7 +71,11 @@ class RotatedBatches:
 
     def _collate(self, views: list[memoryview], request: StepRequest) -> Batch:
         unpack = self.unpacker.unpack
-        return make_batch(self._job, [unpack(view) for view in views], request)
+        try:
+            return make_batch(self._job, [unpack(view) for view in views], request)
+        except StopIteration as error:
+            # Raised as it is, it would look like the end of the epoch.
+            raise RuntimeError(f"the collate function raised StopIteration at {request}") from error
 
     def _views(self, shares: Sequence[Share], num_samples: int) -> list[memoryview]:
         views: list[memoryview] = [memoryview(b"")] * num_samples

@@ -450,6 +450,15 @@ def test_error_comes_where_its_sample_is_first_used(num_workers: int, kind: Anyt
     assert batches == [loader.records(0, step).tolist() for step in range(len(batches))]
 
 
+def test_collate_function_that_raises_stop_iteration_does_not_end_the_epoch() -> None:
+    def collate(samples: list[Any]) -> None:
+        raise StopIteration
+
+    loader = DistributedLoader(Numbers(10), rotation=Rotation(2, 5), collate_fn=collate)
+    with pytest.raises(RuntimeError, match="raised StopIteration at step 0"):
+        list(loader)
+
+
 def test_failure_that_was_not_needed_yet_does_not_spoil_the_next_iterator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "InProcess", EagerWorkers)
     fails = True
