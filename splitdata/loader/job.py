@@ -175,4 +175,9 @@ def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[st
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     index = gpu_indices[worker_id]
     names = visible.split(",") if visible else None
-    return {"CUDA_VISIBLE_DEVICES": names[index].strip() if names and index < len(names) else str(index)}
+    if names and index >= len(names):
+        raise ValueError(
+            f"gpu_indices has {index} for worker {worker_id}; CUDA_VISIBLE_DEVICES={visible!r} shows {len(names)} "
+            "GPUs to this process, numbered from 0"
+        )
+    return {"CUDA_VISIBLE_DEVICES": names[index].strip() if names else str(index)}
