@@ -99,6 +99,7 @@ class EpochIterator(Iterator[Batch]):
             self._items = self._runtime.run(position)
         else:
             self._over = self._over or ""
+            self._meter.end()
 
     def end(self, reason: str) -> None:
         """Make every further `next` a ClosedError that gives the reason; nothing if the epoch was over."""
