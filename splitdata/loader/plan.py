@@ -72,13 +72,11 @@ class Plan:
             return Position(epoch)
         return Position(epoch, 0, epoch * self.num_steps * self.batch_size * self.world_size)
 
-    def next_epoch(self, position: Position, num_epochs: int = 1) -> Position:
-        """Return the beginning of the epoch after the one that a position lies in, or of one still later."""
-        epoch = position.epoch + num_epochs
+    def next_epoch(self, position: Position) -> Position:
+        """Return the beginning of the epoch after the one that a position lies in."""
         if self.num_steps is None:
-            return Position(epoch)
-        samples = num_epochs * self.num_steps * self.batch_size * self.world_size
-        return Position(epoch, 0, position.origin + samples)
+            return Position(position.epoch + 1)
+        return Position(position.epoch + 1, 0, position.origin + self.num_steps * self.batch_size * self.world_size)
 
     def skip(self, position: Position, num_steps: int) -> Position:
         """Return the position so many steps further on, across epochs.
@@ -90,16 +88,15 @@ class Plan:
             run = self.run(position)
             if num_steps < run.num_steps:
                 return run.position_after(num_steps)
-            if position.samples:
-                num_steps -= run.num_steps
-                position = run.position_after(run.num_steps)
-                continue
-            if not run.num_steps:
+            if not run.num_steps and not position.samples:
                 raise ValueError("there is nothing to skip: the epochs of this loader have no steps")
-            # Whole epochs differ in length with a sampler of the user's only.
-            num_epochs = num_steps // run.num_steps if self.sampling is None and self.batches is None else 1
-            num_steps -= num_epochs * run.num_steps
-            position = self.next_epoch(position, num_epochs)
+            epochs = 1
+            if not position.samples and self.sampling is None and self.batches is None:
+                # Whole epochs are all alike.
+                epochs = num_steps // run.num_steps
+            num_steps -= epochs * run.num_steps
+            after = run.position_after(run.num_steps)
+            position = Position(position.epoch + epochs, 0, position.origin + epochs * (after.origin - position.origin))
 
     def seek(self, position: Position, step: int) -> Position:
         """Return the beginning of a step of the epoch that a position lies in.
