@@ -7,7 +7,9 @@ loader.state_dict()               Progress: the position behind the last batch t
 
 from __future__ import annotations
 
+import copy
 import logging
+import operator
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -50,6 +52,8 @@ _log = logging.getLogger("splitdata")
 
 # So many replaced records are listed; all are counted.
 _MAX_LISTED = 1000
+# Beyond, one bad disk would fill the log.
+_MAX_LOGGED = 10
 
 
 class DistributedLoader:
@@ -119,8 +123,9 @@ class DistributedLoader:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
         Args:
-            dataset: A path; an object with `__len__` and `__getitem__` (`__getitems__` is used where it is there);
-                or a function that returns one, called in each worker and here once for the length.
+            dataset: A path (of samples, where its records have a codec); an object with `__len__` and `__getitem__`
+                (`__getitems__` is used where it is there); or a function that returns one, called in each worker
+                and here once for the length.
             batch_size: Samples of a batch, on each rank.
             shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
                 in random order, `interleave` of them mixed: reads sequentially).
@@ -158,8 +163,8 @@ class DistributedLoader:
             max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
             read_ahead: Steps for which each worker asks the disk before it needs them.
             prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
-            on_error: "skip": a record that cannot be read or transformed is replaced by another, counted, and
-                listed in `skipped`.
+            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
+                part (with a sampler: in epoch 0), counted, and listed in `skipped`.
             validate: Make one batch here, before any worker is started.
             worker_init_fn: Called with the worker's number, in each worker, first.
             gpu_indices: For each worker process the GPU that it sees.
@@ -213,7 +218,7 @@ class DistributedLoader:
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
-        self._lanes = lanes
+        self._lanes = self._options.lanes
         self._world: World | None = None
         self._progress = Progress()
         self._set_up()
@@ -284,7 +289,7 @@ class DistributedLoader:
         if not 0 <= rank < plan.world_size:
             raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
         run = plan.run(plan.start_of(epoch), rank)
-        if not 0 <= step < run.num_steps:
+        if not 0 <= operator.index(step) < run.num_steps:
             raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
         return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
 
@@ -319,6 +324,7 @@ class DistributedLoader:
             self._world = given
         if device is not None:
             self._device = device
+            self._end_iterator("was ended by start")
             self._close_runtime()
         self._running().start()
         return self
@@ -351,7 +357,7 @@ class DistributedLoader:
         Raises:
             IndexError: The epoch has no such step.
         """
-        self._jump(self._fixed_plan().seek(self._progress.position, step))
+        self._jump(self._fixed_plan().seek(self._progress.position, operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
@@ -398,8 +404,9 @@ class DistributedLoader:
         loaded = LoaderState.from_dict(state)
         world = self._world or self._find_world()
         own = self._recipe.state(self._recipe.plan(world, loaded.lanes), loaded.position)
-        loaded.check_order(own, own_lanes=self._options.lanes)
+        # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, self._recipe.fingerprint_of)
+        loaded.check_order(own, own_lanes=self._options.lanes)
         self._end_iterator("was ended by load_state_dict")
         if self._lanes != loaded.lanes:
             self._lanes = loaded.lanes
@@ -436,7 +443,8 @@ class DistributedLoader:
             "recipe": self._recipe,
             "device": self._device,
             "lanes": self._lanes,
-            "progress": self._progress,
+            # Of its own also where nothing is pickled: copy.copy asks for this too.
+            "progress": copy.copy(self._progress),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -495,7 +503,7 @@ class DistributedLoader:
             iterator.end(reason)
 
     def _note_skipped(self, skipped: Sequence[SkippedRecord]) -> None:
-        for one in skipped:
+        for one in skipped[: max(0, _MAX_LOGGED - len(self._skipped))]:
             _log.warning(
                 "record %d was replaced by record %d at position %d of epoch %d: %s",
                 one.record,
@@ -504,4 +512,6 @@ class DistributedLoader:
                 one.epoch,
                 one.error,
             )
+        if len(self._skipped) < _MAX_LOGGED <= len(self._skipped) + len(skipped):
+            _log.warning("further records that are replaced are not logged: they are counted in stats(), see `skipped`")
         self._skipped = (self._skipped + list(skipped))[-_MAX_LISTED:]
