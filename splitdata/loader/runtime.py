@@ -22,8 +22,9 @@ from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, ser
 from splitdata.loader.notes import add_note
 from splitdata.loader.packing import PackedSamples, unpack_all
 from splitdata.loader.plan import Plan
-from splitdata.loader.rotation_stream import Pace, RotationStream
+from splitdata.loader.rotation_stream import RotationStream
 from splitdata.loader.runs import Position
+from splitdata.loader.sample_feed import Pace
 from splitdata.loader.sample_store import StoreMaker
 from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream, Stream
@@ -241,8 +242,8 @@ class Runtime:
         return self._stream.end_of_run()
 
     def num_ready(self) -> int:
-        """Return how many workers have a batch ready."""
-        return 0 if self._workers is None else self._workers.num_ready()
+        """Return how many batches are ready."""
+        return 0 if self._stream is None else self._stream.num_ready()
 
     def memory_bytes(self) -> int:
         """Return the bytes of batches in memory shared with workers, waiting or in the user's hands."""

@@ -48,6 +48,9 @@ class Stream(Protocol):
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting or working."""
 
+    def num_ready(self) -> int:
+        """Return how many batches are ready, as far as that is known."""
+
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
 
@@ -153,6 +156,10 @@ class StepStream:
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting or working."""
         return self._workers.next_is_ready()
+
+    def num_ready(self) -> int:
+        """Return how many workers have a batch ready."""
+        return self._workers.num_ready()
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
