@@ -7,6 +7,7 @@ loader.state_dict()               Progress: the position behind the last batch t
 
 from __future__ import annotations
 
+import copy
 import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -216,7 +217,7 @@ class DistributedLoader:
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
-        self._lanes = lanes
+        self._lanes = self._options.lanes
         self._world: World | None = None
         self._progress = Progress()
         self._set_up()
@@ -322,6 +323,7 @@ class DistributedLoader:
             self._world = given
         if device is not None:
             self._device = device
+            self._end_iterator("was ended by start")
             self._close_runtime()
         self._running().start()
         return self
@@ -401,8 +403,9 @@ class DistributedLoader:
         loaded = LoaderState.from_dict(state)
         world = self._world or self._find_world()
         own = self._recipe.state(self._recipe.plan(world, loaded.lanes), loaded.position)
-        loaded.check_order(own, own_lanes=self._options.lanes)
+        # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, self._recipe.fingerprint_of)
+        loaded.check_order(own, own_lanes=self._options.lanes)
         self._end_iterator("was ended by load_state_dict")
         if self._lanes != loaded.lanes:
             self._lanes = loaded.lanes
@@ -439,7 +442,8 @@ class DistributedLoader:
             "recipe": self._recipe,
             "device": self._device,
             "lanes": self._lanes,
-            "progress": self._progress,
+            # Of its own also where nothing is pickled: copy.copy asks for this too.
+            "progress": copy.copy(self._progress),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -119,6 +119,7 @@ class EpochIterator(Iterator[Batch]):
             self._torn_at = None
         else:
             self._over = self._over or ""
+            self._meter.end()
 
     def end(self, reason: str) -> None:
         """Make every further `next` a ClosedError that gives the reason; nothing if the epoch was over."""

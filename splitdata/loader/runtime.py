@@ -30,7 +30,6 @@ from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream, Stream
 from splitdata.loader.transfer import DeviceTransfer
 from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
-from splitdata.process.options import ChannelOptions
 
 if TYPE_CHECKING:
     from splitdata.loader.cache_job import CacheJob, LoaderCache
@@ -131,13 +130,6 @@ class Runtime:
             self._validate(job)
         if not options.num_workers:
             return InProcess(job)
-        channel = ChannelOptions(
-            max_batches=options.prefetch,
-            max_bytes=options.max_bytes,
-            start_method=options.start_method,
-            timeout=options.timeout,
-            stall_warning=options.stall_warning,
-        )
         # Not before there are workers: importing the library starts none.
         from splitdata.process.pool import WorkerPool
 
@@ -145,7 +137,7 @@ class Runtime:
         pool: WorkerPool[Any, StepReply] = WorkerPool(
             serve,
             (job,),
-            channel,
+            options.channel_options(),
             num_workers=options.num_workers,
             kind=options.worker_kind,
             describe=str,

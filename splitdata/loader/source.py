@@ -54,6 +54,18 @@ class SourceFacts:
     """
 
     def __init__(self, dataset: MapDataset) -> None:
+        """Look at a dataset.
+
+        Raises:
+            TypeError: It has no length or no records by number.
+        """
+        for name in ("__len__", "__getitem__"):
+            if not hasattr(type(dataset), name):
+                raise TypeError(
+                    f"a dataset has a length and gives any record by its number; {type(dataset).__name__} has no "
+                    f"{name}. Write what can only be read from front to back with SplitWriter first, or iterate it "
+                    "in a process of its own with MpQItr"
+                )
         self.num_records = len(dataset)
         given = getattr(dataset, "fingerprint", None)
         kind = type(dataset)
