@@ -1,18 +1,23 @@
 """The bytes that a worker and its consumer say to each other, and nothing about how they travel.
 
-    worker -> consumer, one stream of frames          consumer -> worker, one stream of notes
+    frame, worker -> consumer                         note, consumer -> worker
 
-    0  4  u32 length of the body                      0  4  u32 items taken since the last note
-    4  4  u32 kind                                    4  4  u32 number of slots returned: n
-    8  .  body                                        8 8n  u64 offset of each slot
+    0  4  u32 length of the body                      the same: length, kind, body
+    4  4  u32 kind
+    8  .  body
 
-    kind     body                                     after the body
-    HELLO    u64 pid, u64 version of these frames
-    ITEM     one pickle
-    SLOT     u64 offset, u64 size                     (the parcel lies in the arena)
-    PARCEL   u64 size                                 the parcel, size bytes
-    END      u64 number of items
-    FAILURE  u64 number of items, u64 size            a report of remote.py, size bytes
+    kind        body                                  after the body
+    HELLO       u64 pid, u64 version of these frames
+    ITEM        one pickle
+    SLOT        u64 offset, u64 size                  (the parcel lies in the arena)
+    PARCEL      u64 size, u64 why not in a slot       the parcel, size bytes
+    END         u64 number of items
+    FAILURE     u64 number of items, u64 size         a report of remote.py, size bytes
+    GENERATION  u64 number of cancels                 what follows answers requests made after so many
+
+    TAKEN       u64 items taken since the last such note, u64 offset of each slot that is free again
+    REQUEST     one pickle
+    CANCEL      nothing: no request from before it counts
 
     parcel = a pickle and the buffers that it left out, each part at a multiple of 64
 
@@ -21,7 +26,8 @@
     .   .    zeros to a multiple of 64, part 0: the pickle, zeros, part 1: the first buffer, ...
 
 The first thing a consumer sends is the job: u64 size, then that many bytes. Every number is
-little-endian. Bodies of ITEM stay below 64 KiB; whatever is larger is a parcel.
+little-endian. Bodies of ITEM stay below 64 KiB; whatever is larger is a parcel. Only a worker that
+serves requests (pool.py) is sent REQUEST and CANCEL.
 """
 
 from __future__ import annotations
@@ -31,25 +37,29 @@ from collections.abc import Sequence
 
 __all__ = [
     "ALIGNMENT",
+    "CANCEL",
     "COUNT",
     "END",
     "FAILURE",
+    "GENERATION",
     "HEADER",
     "HELLO",
     "ITEM",
     "MAX_ITEM_BYTES",
-    "NOTE",
     "PARCEL",
+    "REQUEST",
     "SLOT",
+    "TAKEN",
     "TWO",
     "VERSION",
-    "note",
+    "offsets_of",
     "parcel_places",
     "parcel_table",
     "read_table",
+    "taken",
 ]
 
-VERSION = 1
+VERSION = 2
 
 HELLO = 1
 ITEM = 2
@@ -57,11 +67,15 @@ SLOT = 3
 PARCEL = 4
 END = 5
 FAILURE = 6
+GENERATION = 7
+
+TAKEN = 1
+REQUEST = 2
+CANCEL = 3
 
 HEADER = struct.Struct("<II")
 COUNT = struct.Struct("<Q")
 TWO = struct.Struct("<QQ")
-NOTE = struct.Struct("<II")
 
 # A cache line; also what aligned loads of every dtype and of vector units need.
 ALIGNMENT = 64
@@ -70,9 +84,15 @@ ALIGNMENT = 64
 MAX_ITEM_BYTES = 48 * 1024
 
 
-def note(items_taken: int, returned: Sequence[int]) -> bytes:
-    """Encode what a consumer tells its worker: items taken, and offsets of the slots that are free again."""
-    return NOTE.pack(items_taken, len(returned)) + struct.pack(f"<{len(returned)}Q", *returned)
+def taken(num_items: int, returned: Sequence[int]) -> bytes:
+    """Encode the note of items taken and of the offsets of slots that are free again."""
+    count = 1 + len(returned)
+    return HEADER.pack(COUNT.size * count, TAKEN) + struct.pack(f"<{count}Q", num_items, *returned)
+
+
+def offsets_of(body: bytes | bytearray | memoryview) -> tuple[int, ...]:
+    """Decode the body of such a note: the number of items first, then the offsets."""
+    return struct.unpack(f"<{len(body) // COUNT.size}Q", body)
 
 
 def _aligned(offset: int) -> int:

@@ -4,7 +4,7 @@ wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB,
                        ^begin               ^end
 
 `frame()` cuts whole frames; `body()` reads what follows a PARCEL or FAILURE frame straight into
-memory of its own. Neither waits: the channel does, between calls.
+memory of its own. Neither waits: who receives does, between calls.
 """
 
 from __future__ import annotations
@@ -73,3 +73,32 @@ class Inlet:
             self._begin += ready
             return ready
         return self._wire.read_into(target)
+
+    def drain(self) -> int:
+        """Read all that is there, into a larger buffer if need be, and return how much that makes."""
+        while True:
+            if self._end == len(self._buffer):
+                # The old one stays as it is: the body of a frame may still be looked at.
+                larger = bytearray(2 * self._end)
+                larger[: self._end] = self._buffer
+                self._buffer, self._view = larger, memoryview(larger)
+            count = self._wire.read_into(self._view[self._end :])
+            if not count:
+                return self._end - self._begin
+            self._end += count
+
+    def leads_to_failure(self, rest: int) -> bool:
+        """Whether a whole FAILURE is among all that is there, behind `rest` bytes of a body."""
+        end = self._begin + self.drain()
+        place = self._begin + rest
+        while place + _HEADER_SIZE <= end:
+            length, kind = _unpack_header(self._buffer, place)
+            body = place + _HEADER_SIZE
+            place = body + length
+            if place > end:
+                return False
+            if kind == frames.PARCEL:
+                place += frames.TWO.unpack_from(self._buffer, body)[0]
+            elif kind == frames.FAILURE:
+                return bool(place + frames.TWO.unpack_from(self._buffer, body)[1] <= end)
+        return False

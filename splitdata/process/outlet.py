@@ -5,11 +5,13 @@
               |  fits the arena   SLOT    copied once into a free slot, its place in the pipe
               `- does not         PARCEL  all of it through the pipe, into memory of the consumer's own
 
-    notes from the consumer: items taken (at most `max_batches` are on their way) and slots returned
+    notes from the consumer: items taken (at most `max_batches` are on their way), slots returned,
+                             and to a worker that serves: requests, cancels      requests.py
 
 When no slot is free the worker waits for one to return, unless the consumer has taken everything that was
 sent: then it may be waiting for this very batch while its user holds the slots, and the batch goes
-through the pipe. So neither side can wait for the other.
+through the pipe. So neither side can wait for the other. Notes are read whole whenever they are read:
+however many requests are queued, they never hide one that makes room.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from splitdata.process import frames
 from splitdata.process.batches import INLINE_BYTES, BatchPickler
 from splitdata.process.explain import find_unpicklable
 from splitdata.process.remote import report
+from splitdata.process.requests import Requests
 from splitdata.process.slots import FreeRanges
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class Outlet:
 
     Attributes:
         num_sent: Batches sent so far.
+        requests: What the consumer asked, for a worker that serves.
     """
 
     def __init__(self, port: WorkerPort, arena: Arena | None) -> None:
@@ -56,8 +60,10 @@ class Outlet:
         self._notes = bytearray()
         self._num_taken = 0
         self._unread = 0
+        self._generation = 0
         self.max_batches = 1
         self.num_sent = 0
+        self.requests: Requests[Any] = Requests(self.read_notes, pickle.loads)
 
     def hello(self, pid: int) -> None:
         """Tell the consumer that this process runs and can be asked for its stack."""
@@ -80,9 +86,24 @@ class Outlet:
         if room > 0 and self._unread < _MAX_UNREAD:
             self._unread += 1
             return
-        self._read_notes(block=room <= 0)
+        self.read_notes(block=room <= 0)
         while self.num_sent - self._num_taken >= self.max_batches:
-            self._read_notes(block=True)
+            self.read_notes(block=True)
+
+    def reply(self, reply: object) -> None:
+        """Send the reply to the oldest open request, unless that was cancelled.
+
+        Raises:
+            RuntimeError: There is no open request.
+            Exception: As of `send`.
+        """
+        self.read_notes(block=False)
+        if self.requests.settle():
+            # A cancel that arrives from here on finds this reply on its way, so its frame must come after.
+            if self._generation != self.requests.generation:
+                self._generation = self.requests.generation
+                self._frame(frames.GENERATION, frames.COUNT.pack(self._generation))
+            self.send(reply)
 
     def send(self, batch: object) -> None:
         """Send one batch; it may be changed afterwards.
@@ -97,8 +118,7 @@ class Outlet:
             path, part = find_unpicklable(batch, "batch", lambda value: pickle.dumps(value, 5))
             kind = type(part)
             error.add_note(
-                f"batch number {self.num_sent} of the generator cannot be pickled: "
-                f"{path} is a {kind.__module__}.{kind.__qualname__}"
+                f"batch number {self.num_sent} cannot be pickled: {path} is a {kind.__module__}.{kind.__qualname__}"
             )
             raise
         if not buffers and len(pickled) < INLINE_BYTES:
@@ -138,11 +158,11 @@ class Outlet:
         if arena is None or size > arena.size:
             return None, FULL
         # What has come back already comes first: its memory is in the caches.
-        self._read_notes(block=False)
+        self.read_notes(block=False)
         while (offset := self._free.take(size)) is None:
             if self.num_sent == self._num_taken:
                 return None, FULL
-            self._read_notes(block=True)
+            self.read_notes(block=True)
         try:
             arena.reserve(offset + size)
         except OSError:
@@ -173,17 +193,34 @@ class Outlet:
         pieces.append(bytes(size - written))
         self._port.write([piece for piece in pieces if len(piece)])
 
-    def _read_notes(self, *, block: bool) -> None:
+    def read_notes(self, *, block: bool) -> None:
+        """Take in the notes that have arrived.
+
+        Raises:
+            Hangup: The consumer has closed its end.
+        """
         self._unread = 0
-        self._notes += self._port.read(block=block)
+        notes = self._notes
+        notes += self._port.read(block=block)
         place = 0
-        while len(self._notes) - place >= frames.NOTE.size:
-            taken, num_returned = frames.NOTE.unpack_from(self._notes, place)
-            end = place + frames.NOTE.size + frames.COUNT.size * num_returned
-            if end > len(self._notes):
+        while len(notes) - place >= frames.HEADER.size:
+            length, kind = frames.HEADER.unpack_from(notes, place)
+            begin = place + frames.HEADER.size
+            if begin + length > len(notes):
                 break
-            for begin in range(place + frames.NOTE.size, end, frames.COUNT.size):
-                self._free.give_back(frames.COUNT.unpack_from(self._notes, begin)[0])
-            self._num_taken += taken
-            place = end
-        del self._notes[:place]
+            place = begin + length
+            self._take_note(kind, bytes(notes[begin:place]))
+        del notes[:place]
+
+    def _take_note(self, kind: int, body: bytes) -> None:
+        if kind == frames.TAKEN:
+            num_items, *returned = frames.offsets_of(body)
+            self._num_taken += num_items
+            for offset in returned:
+                self._free.give_back(offset)
+        elif kind == frames.REQUEST:
+            self.requests.add(body)
+        elif kind == frames.CANCEL:
+            self.requests.cancel()
+        else:
+            raise RuntimeError(f"a note of kind {kind}: something else wrote into the pipe")

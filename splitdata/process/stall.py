@@ -1,4 +1,4 @@
-"""How long a consumer waits for its worker, and what it says meanwhile.
+"""How long a consumer waits for a worker, and what it says meanwhile.
 
 begin --- stall_warning --- 2 x --- 3 x ----------- timeout
              log: where        again                WorkerTimeoutError: where
@@ -9,35 +9,50 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from splitdata.errors import WorkerTimeoutError
 
 if TYPE_CHECKING:
-    from splitdata.process.handle import WorkerHandle
     from splitdata.process.options import ChannelOptions
 
-__all__ = ["Stall"]
+__all__ = ["Stall", "Waited"]
 
 _log = logging.getLogger("splitdata")
 
 
-class Stall:
-    """One worker's clock: started by `begin`, asked by `patience`, acted upon by `check`.
+class Waited(Protocol):
+    """The worker that is waited for.
 
     Attributes:
         name: The worker in words: its number if it has one, its pid.
+        worker_id: Its number, where it has one.
+        pid: Its process.
     """
 
-    def __init__(self, handle: WorkerHandle, options: ChannelOptions, worker_id: int | None) -> None:
-        self._handle = handle
+    name: str
+    worker_id: int | None
+    pid: int | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has started."""
+
+    def progress(self) -> str:
+        """Say how far it has come: "after 3 batches"."""
+
+    def stack(self) -> str | None:
+        """Return where it stands, None where that cannot be known."""
+
+
+class Stall:
+    """The clock of one wait: started by `begin`, asked by `patience`, acted upon by `check`."""
+
+    def __init__(self, options: ChannelOptions) -> None:
         self._timeout = options.timeout
         self._interval = options.stall_warning
-        self._worker_id = worker_id
         self._begun = 0.0
         self._warned = 0.0
-        pid = handle.child.pid
-        self.name = f"(pid {pid})" if worker_id is None else f"{worker_id} (pid {pid})"
 
     def begin(self) -> None:
         """Start to wait."""
@@ -52,7 +67,7 @@ class Stall:
             dues.append(self._warned + self._interval)
         return min(dues) - time.monotonic() if dues else None
 
-    def check(self, num_received: int) -> None:
+    def check(self, worker: Waited) -> None:
         """Warn if it is time to.
 
         Raises:
@@ -60,22 +75,29 @@ class Stall:
         """
         now = time.monotonic()
         if self._timeout is not None and now >= self._begun + self._timeout:
-            stack = self._handle.stack()
+            stack = worker.stack()
             raise WorkerTimeoutError(
-                f"worker {self.name} produced no batch for {self._timeout:g} s, after {num_received} batches. "
-                f"{self._where(stack)}",
-                worker_id=self._worker_id,
-                pid=self._handle.child.pid,
+                f"worker {worker.name} produced no batch for {self._timeout:g} s, {worker.progress()}. "
+                f"{_where(worker, stack)}",
+                worker_id=worker.worker_id,
+                pid=worker.pid,
                 stack=stack,
             )
         if self._interval is not None and now >= self._warned + self._interval:
             self._warned = now
-            where = self._where(self._handle.stack())
-            _log.warning("worker %s has produced no batch for %.0f s. %s", self.name, now - self._begun, where)
+            where = _where(worker, worker.stack())
+            _log.warning(
+                "worker %s has produced no batch for %.0f s, %s. %s",
+                worker.name,
+                now - self._begun,
+                worker.progress(),
+                where,
+            )
 
-    def _where(self, stack: str | None) -> str:
-        if stack is not None:
-            return f"It stands at:\n{stack}"
-        if not self._handle.is_ready:
-            return "It is still starting."
-        return "It gives no stack: it is stopped, or waits in the kernel."
+
+def _where(worker: Waited, stack: str | None) -> str:
+    if stack is not None:
+        return f"It stands at:\n{stack}"
+    if not worker.is_ready:
+        return "It is still starting."
+    return "It gives no stack: it is stopped, or waits in the kernel."

@@ -1,4 +1,4 @@
-"""Puts a worker together: shared memory, pipes, process, job, channel. All of it or nothing.
+"""Puts workers together: shared memory, pipes, process, job, receiver. All of it or nothing.
 
 call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
                  |          `---------+-----------+-----------+----------'
@@ -13,24 +13,25 @@ import logging
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from splitdata.process.arena import Arena
 from splitdata.process.budget import memory_budget
 from splitdata.process.channel import Channel
 from splitdata.process.children import Child
 from splitdata.process.frames import COUNT
-from splitdata.process.handle import WorkerHandle
+from splitdata.process.handle import WorkerHandle, close_together
 from splitdata.process.launch import fork_worker, interrupts_blocked, parent_to_bind, spawn_worker
 from splitdata.process.options import ChannelOptions
+from splitdata.process.receiver import Receiver
 from splitdata.process.slots import Loans
 from splitdata.process.travel import pack_call
 from splitdata.process.wires import ConsumerWire, MessageWire, PipeWire, new_pipes
 from splitdata.process.worker import Call, WorkerEnds
 
-__all__ = ["prepare_server", "start_worker"]
+__all__ = ["prepare_server", "start_servers", "start_worker"]
 
 BatchType = TypeVar("BatchType")
 
@@ -51,8 +52,6 @@ def start_worker(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     options: ChannelOptions,
-    *,
-    worker_id: int | None = None,
 ) -> Channel[BatchType]:
     """Start a process that runs `function(*args, **kwargs)` and return the iterator over what it yields.
 
@@ -62,10 +61,61 @@ def start_worker(
         TypeError: Part of the call cannot be sent; nothing was started.
         OSError: No more descriptors or processes.
     """
+    call = _pack(function, args, kwargs, options)
+    with interrupts_blocked():
+        return Channel(_start(call, _Place(None, options.max_bytes or memory_budget(), {}), options), options)
+
+
+def start_servers(
+    function: Callable[..., Iterable[Any]],
+    args: tuple[Any, ...],
+    options: ChannelOptions,
+    environments: Sequence[Mapping[str, str]],
+) -> list[Receiver]:
+    """Start a process for each environment; the one with number i runs `function(i, requests, *args)`.
+
+    The memory budget is divided among them. Raises what `start_worker` does; then none is left.
+    """
+    call = _pack(function, args, {}, options)
+    num_bytes = max(1, (options.max_bytes or memory_budget()) // len(environments))
+    receivers: list[Receiver] = []
+    with interrupts_blocked():
+        try:
+            for number, environment in enumerate(environments):
+                receivers.append(_start(call, _Place(number, num_bytes, environment), options))
+        except BaseException:
+            close_together([receiver.handle for receiver in receivers])
+            raise
+    return receivers
+
+
+class _Call(NamedTuple):
+    """What a worker runs: as it is for a forked one, packed for the others."""
+
+    call: Call
+    packed: bytes | None
+
+
+class _Place(NamedTuple):
+    """What is one worker's own: its number, None for a generator, its memory, its environment."""
+
+    worker_id: int | None
+    max_bytes: int
+    environment: Mapping[str, str]
+
+
+def _pack(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: ChannelOptions
+) -> _Call:
     packed = None if options.start_method == "fork" else pack_call(function, args, kwargs)
+    return _Call((function, args, dict(kwargs)), packed)
+
+
+def _start(call: _Call, place: _Place, options: ChannelOptions) -> Receiver:
+    """Start one worker, interrupts blocked."""
     with contextlib.ExitStack() as cleanup:
         theirs = cleanup.enter_context(contextlib.ExitStack())
-        arena = _make_arena(options, theirs)
+        arena = _make_arena(place.max_bytes, options, theirs)
         data, notes, wire = _make_wire(options, cleanup, theirs)
         lifeline, their_lifeline = _pipe_to(cleanup, theirs)
         stack, their_stack = _pipe_from(cleanup, theirs)
@@ -80,34 +130,32 @@ def start_worker(
             parent=0 if options.start_method == "forkserver" else parent_to_bind(),
             use_signals=options.use_signals,
         )
-        size = arena.size if arena is not None else 0
-        handle: WorkerHandle | None = None
+        child = _launch(ends, call.call, options, [*wire.descriptors(), lifeline, stack])
+        handle = WorkerHandle(
+            child,
+            wire,
+            Loans(arena.map) if arena is not None else None,
+            lifeline=lifeline,
+            stack=stack,
+            use_signals=sys.platform == "linux" if options.use_signals is None else options.use_signals,
+        )
+        # The handle owns all of ours now, the worker has its own.
+        cleanup.pop_all()
         try:
-            with interrupts_blocked():
-                child = _launch(ends, (function, args, dict(kwargs)), options, [*wire.descriptors(), lifeline, stack])
-                handle = WorkerHandle(
-                    child,
-                    wire,
-                    Loans(arena.map) if arena is not None else None,
-                    lifeline=lifeline,
-                    stack=stack,
-                    use_signals=sys.platform == "linux" if options.use_signals is None else options.use_signals,
-                )
-                # The handle owns all of ours now, the worker has its own.
-                cleanup.pop_all()
-                theirs.close()
-                return Channel(handle, options, _encode_job(packed, options), size, worker_id)
+            theirs.close()
+            return Receiver(handle, options, _encode_job(call, place, options), ends.arena_size, place.worker_id)
         except BaseException:
-            if handle is not None:
-                handle.close()
+            handle.close()
             raise
     raise AssertionError("unreachable")
 
 
-def _encode_job(packed: bytes | None, options: ChannelOptions) -> bytes:
+def _encode_job(call: _Call, place: _Place, options: ChannelOptions) -> bytes:
     job = pickle.dumps(
         {
-            "call": packed,
+            "call": call.packed,
+            "worker_id": place.worker_id,
+            "environment": dict(place.environment),
             "max_batches": options.max_batches,
             "path": list(sys.path),
             "argv": list(sys.argv),
@@ -117,9 +165,9 @@ def _encode_job(packed: bytes | None, options: ChannelOptions) -> bytes:
     return COUNT.pack(len(job)) + job
 
 
-def _make_arena(options: ChannelOptions, theirs: contextlib.ExitStack) -> Arena | None:
+def _make_arena(max_bytes: int, options: ChannelOptions, theirs: contextlib.ExitStack) -> Arena | None:
     try:
-        arena = Arena.create(options.max_bytes or memory_budget(), options.arena_kind)
+        arena = Arena.create(max_bytes, options.arena_kind)
     except OSError as error:
         _log.warning("no shared memory for a worker (%s): its batches come through the pipe, which is slower", error)
         return None

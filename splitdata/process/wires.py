@@ -5,7 +5,7 @@
                  write ---- note pipe ---> read
     MessageWire  <==== one Connection ===> MessagePort      (Windows; forced in tests)
 
-The consumer's end never blocks on writing and waits for the worker's bytes and the worker's end at once.
+The consumer's end blocks neither on writing nor on reading: watch.py waits, for several workers at once.
 A read takes everything that has arrived, so a consumer that is behind gets many small items for one
 system call, and one that waits gets each as soon as it is yielded.
 The worker's end reads notes without blocking unless it has to wait for one; `Hangup` means that the
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 __all__ = [
-    "ENDED",
-    "READY",
     "ConsumerWire",
     "Hangup",
     "MessagePort",
@@ -36,10 +34,6 @@ __all__ = [
     "WorkerPort",
     "new_pipes",
 ]
-
-# What a wait has seen.
-READY = 1
-ENDED = 2
 
 # Room for a consumer that is busy while small items arrive; the system's default is 64 KiB, its usual limit 1 MiB.
 _PIPE_BYTES = 256 * 1024
@@ -52,14 +46,19 @@ class Hangup(Exception):
 class ConsumerWire(Protocol):
     """The consumer's end."""
 
+    @property
+    def incoming(self) -> int | Connection:
+        """What to wait for when bytes are wanted."""
+
+    @property
+    def outgoing(self) -> int | None:
+        """The descriptor to wait for when there was no room to write; None where that cannot be."""
+
     def read_into(self, view: memoryview) -> int | None:
         """Read what is there: number of bytes, 0 at the end of the stream, None if nothing has arrived."""
 
     def write(self, data: bytes | bytearray) -> int:
         """Write what fits without waiting and return how much that was; writing to the dead succeeds."""
-
-    def wait(self, sentinel: int | None, timeout: float | None, *, writing: bool) -> int | None:
-        """Wait for bytes, for the sentinel, or for room to write: READY, ENDED, or None when the time is over."""
 
     def descriptors(self) -> list[int]:
         """What a forked worker must close."""
@@ -104,8 +103,16 @@ class PipeWire:
         self._notes = notes
         os.set_blocking(data, False)
         os.set_blocking(notes, False)
-        self._poller = select.poll()
-        self._polled: tuple[int | None, bool] | None = None
+
+    @property
+    def incoming(self) -> int:
+        """The data pipe."""
+        return self._data
+
+    @property
+    def outgoing(self) -> int:
+        """The note pipe."""
+        return self._notes
 
     def read_into(self, view: memoryview) -> int | None:
         """Read what is there."""
@@ -122,21 +129,6 @@ class PipeWire:
             return 0
         except BrokenPipeError:
             return len(data)
-
-    def wait(self, sentinel: int | None, timeout: float | None, *, writing: bool) -> int | None:
-        """Wait for bytes, the sentinel or room."""
-        if self._polled != (sentinel, writing):
-            self._poller = select.poll()
-            self._poller.register(self._data, select.POLLIN)
-            if sentinel is not None:
-                self._poller.register(sentinel, select.POLLIN)
-            if writing:
-                self._poller.register(self._notes, select.POLLOUT)
-            self._polled = (sentinel, writing)
-        ready = self._poller.poll(None if timeout is None else max(0.0, timeout) * 1000)
-        if not ready:
-            return None
-        return ENDED if any(descriptor == sentinel for descriptor, _ in ready) else READY
 
     def descriptors(self) -> list[int]:
         """Both pipes."""
@@ -195,6 +187,16 @@ class MessageWire:
         self._connection = connection
         self._rest = memoryview(b"")
 
+    @property
+    def incoming(self) -> Connection:
+        """The connection."""
+        return self._connection
+
+    @property
+    def outgoing(self) -> None:
+        """Nothing: `write` leaves nothing over."""
+        return
+
     def read_into(self, view: memoryview) -> int | None:
         """Read what is there."""
         try:
@@ -214,18 +216,6 @@ class MessageWire:
         with contextlib.suppress(OSError):
             self._connection.send_bytes(data)
         return len(data)
-
-    def wait(self, sentinel: int | None, timeout: float | None, *, writing: bool) -> int | None:
-        """Wait for bytes or the sentinel; `write` never leaves anything to wait for."""
-        from multiprocessing.connection import wait
-
-        waiting: list[Connection | int] = [self._connection]
-        if sentinel is not None:
-            waiting.append(sentinel)
-        ready = wait(waiting, None if timeout is None else max(0.0, timeout))
-        if not ready:
-            return None
-        return ENDED if sentinel in ready else READY
 
     def descriptors(self) -> list[int]:
         """The connection's one."""

@@ -2,8 +2,9 @@
 
     A  guard: lifeline, death signal, SIGTERM, stacks          guard.py
     B  hello: the consumer may now ask for our stack           outlet.py
-    C  job: working folder, sys.path, argv, the call           travel.py
+    C  job: environment, folder, sys.path, argv, the call      travel.py
     D  batch after batch: wait for room, next(), send          outlet.py
+       a worker that serves: the same, one reply a request     requests.py
     E  end with the count, or a failure                        remote.py
     F  leave: close the generator, exit handlers, flush, exit
 
@@ -145,12 +146,20 @@ def _work(outlet: Outlet, guard: Guard, call: Call | None) -> int:
     try:
         outlet.hello(os.getpid())
         job = outlet.read_job()
-        function, args, kwargs = call or _take_over(job)
         outlet.max_batches = job["max_batches"]
+        worker_id = job["worker_id"]
+        # Before anything of the user's is unpickled or run.
+        os.environ.update(job["environment"])
+        function, args, kwargs = call or _take_over(job)
         del call, job
-        batches = iter(function(*args, **kwargs))
-        _send_all(batches, outlet)
-        outlet.end()
+        if worker_id is None:
+            batches = iter(function(*args, **kwargs))
+            _send_all(batches, outlet.await_room, outlet.send)
+            outlet.end()
+        else:
+            batches = iter(function(worker_id, outlet.requests, *args, **kwargs))
+            _send_all(batches, outlet.await_room, outlet.reply)
+            _refuse_early_end(outlet)
         return 0
     except (Hangup, StopWorker):
         return 0
@@ -169,16 +178,24 @@ def _work(outlet: Outlet, guard: Guard, call: Call | None) -> int:
                 close()
 
 
-def _send_all(batches: Iterator[Any], outlet: Outlet) -> None:
+def _send_all(batches: Iterator[Any], await_room: Callable[[], None], send: Callable[[Any], None]) -> None:
     nothing = object()
     while True:
-        outlet.await_room()
+        await_room()
         batch = next(batches, nothing)
         if batch is nothing:
             return
-        outlet.send(batch)
+        send(batch)
         # Nothing of the batch lives on here while the next one is made.
         batch = nothing
+
+
+def _refuse_early_end(outlet: Outlet) -> None:
+    """A function that serves ends after its requests have, which is when the consumer has hung up."""
+    outlet.read_notes(block=False)
+    raise RuntimeError(
+        f"the worker's function ended after {outlet.num_sent} replies: it must serve until `requests` ends"
+    )
 
 
 def _take_over(job: dict[str, Any]) -> Call:

@@ -37,7 +37,7 @@ def test_damaged_table_is_an_error_and_never_reaches_outside(parcel: bytes) -> N
 
 
 def test_note_carries_count_and_offsets() -> None:
-    assert frames.note(3, [64, 4096]) == struct.pack("<IIQQ", 3, 2, 64, 4096)
+    assert frames.taken(3, [64, 4096]) == struct.pack("<IIQQQ", 24, frames.TAKEN, 3, 64, 4096)
 
 
 class Drip:
