@@ -49,9 +49,12 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
+from splitdata.samples.decode import SampleDecoder, decode_sample
+from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
@@ -63,6 +66,7 @@ __all__ = [
     "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
+    "DistributedLoader",
     "DuplicateKeyError",
     "FORMAT_VERSION",
     "Finding",
@@ -74,6 +78,7 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "SampleDecoder",
     "SegmentDescription",
     "SourceError",
     "SplitDataError",
@@ -89,7 +94,9 @@ __all__ = [
     "WorkerTimeoutError",
     "__version__",
     "convert",
+    "decode_sample",
     "describe",
+    "encode_sample",
     "open_source",
     "repair",
     "verify",

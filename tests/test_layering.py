@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # Torch takes seconds to load and is optional.
 TORCH_AT_ONCE = "splitdata.interop"
-TORCH_IN_FUNCTIONS = "splitdata.loader.device"
+# Where tensors are made: on a device, and from a record. Who asks for one loads torch for it, and nobody else does.
+TORCH_IN_FUNCTIONS = frozenset({"splitdata.loader.device", "splitdata.samples.tensors"})
 
 NOT_A_ROOM = frozenset({"util", "utils", "helpers"})
 
@@ -154,9 +155,9 @@ def _public_names(modules: list[Module]) -> frozenset[str]:
 def _torch_too_early(module: Module, imported: Import) -> str | None:
     if imported.target.split(".")[0] != "torch" or f"{module.name}.".startswith(f"{TORCH_AT_ONCE}."):
         return None
-    if module.name == TORCH_IN_FUNCTIONS and imported.is_deferred:
+    if module.name in TORCH_IN_FUNCTIONS and imported.is_deferred:
         return None
-    return f"torch belongs into {TORCH_AT_ONCE}, or into a function of {TORCH_IN_FUNCTIONS}"
+    return f"torch belongs into {TORCH_AT_ONCE}, or into a function of {' or '.join(sorted(TORCH_IN_FUNCTIONS))}"
 
 
 def _not_below(module: Module, imported: Import) -> str | None:
@@ -217,6 +218,7 @@ def test_both_packages_are_walked() -> None:
         ("splitdata/storage/mapped.py", "import numpy\nfrom splitdata.format import spec"),
         ("splitdata/dataset/reader.py", "from splitdata.order import bins\nimport splitdata.samples.codec"),
         ("splitdata/loader/device.py", "def f() -> None:\n    import torch.cuda"),
+        ("splitdata/samples/tensors.py", "def f() -> None:\n    import torch"),
         ("splitdata/interop/torch.py", "import torch\nfrom splitdata.loader import config"),
         ("cli/splitdata_cli/info.py", "import splitdata\nfrom splitdata import open_it\nsplitdata.open_it()"),
         ("cli/splitdata_cli/info.py", "from splitdata_cli.main import group\nfrom ._render import table"),
@@ -251,6 +253,8 @@ def test_import_of_a_room_below_is_accepted(tmp_path: Path, path: str, code: str
         ("splitdata/extra.py", "", "the room extra is not in the drawing"),
         ("splitdata/loader/a.py", "def f() -> None:\n    import torch", "torch belongs into"),
         ("splitdata/loader/device.py", "import torch.cuda", "torch belongs into"),
+        ("splitdata/samples/tensors.py", "import torch", "torch belongs into"),
+        ("splitdata/samples/build.py", "def f() -> None:\n    import torch", "torch belongs into"),
         ("cli/splitdata_cli/a.py", "from splitdata.dataset import reader", "splitdata.dataset.reader is not in"),
         ("cli/splitdata_cli/a.py", "import splitdata.errors", "splitdata.errors is not in"),
         ("cli/splitdata_cli/a.py", "from splitdata import dataset", "splitdata.dataset is not in"),

@@ -298,6 +298,11 @@ class SegmentReader:
 
     # -- cold data ---------------------------------------------------------------------------
 
+    def is_warm(self, sequences: NDArray[np.int64]) -> bool:
+        """Say whether the first bytes of each record are in memory; True where the system cannot tell."""
+        pairs = self._entry_pairs(sequences)
+        return pairs is None or all(map(self._is_resident, pairs[:, 0].tolist()))
+
     def prefetch(self, sequences: NDArray[np.int64]) -> None:
         """Ask the kernel for records; returns without waiting for them."""
         pairs = self._entry_pairs(sequences)

@@ -16,6 +16,7 @@ import numpy as np
 
 from splitdata.errors import ClosedError
 from splitdata.loader.epoch_iterator import EpochIterator
+from splitdata.loader.meter import StatsMeter
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
 from splitdata.loader.plan import PartitionKind, Plan, Position
 from splitdata.loader.progress import Progress
@@ -25,7 +26,7 @@ from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
 from splitdata.loader.source import DatasetLike
 from splitdata.loader.state import LoaderState, StateDict
-from splitdata.loader.stats import LoaderStats, StatsMeter
+from splitdata.loader.stats import LoaderStats
 from splitdata.loader.world import World
 from splitdata.order.counts import checked_count
 
@@ -77,6 +78,7 @@ class DistributedLoader:
         seed: int = 0,
         num_workers: int = 0,
         transform: Transform | None = None,
+        as_views: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         as_tensors: bool = False,
         rank: int | None = None,
@@ -119,6 +121,8 @@ class DistributedLoader:
             num_workers: 0 works in this process, when a batch is asked for.
             transform: Record -> sample, in the worker. One with a parameter `rng` gets a numpy Generator that is
                 keyed by (seed, epoch, record).
+            as_views: Give records to the transform as read-only memoryviews, verified, without a copy where the
+                file is mapped; faster for large ones. Not for datasets without a method `view`.
             collate_fn: List of samples -> batch, in the worker. None: stacks arrays, numbers and tensors in any
                 nesting; strings and bytes become lists.
             as_tensors: Let the default collate give tensors where it would give arrays.
@@ -162,6 +166,7 @@ class DistributedLoader:
             seed=seed,
             num_workers=num_workers,
             transform=transform,
+            as_views=as_views,
             collate_fn=collate_fn,
             as_tensors=as_tensors,
             rank=rank,
@@ -204,7 +209,7 @@ class DistributedLoader:
         self._plan: Plan | None = None
         self._runtime: Runtime | None = None
         self._iterator: EpochIterator | None = None
-        self._meter = StatsMeter(max(1, self._options.num_workers))
+        self._meter = StatsMeter(self._options.num_workers)
         self._skipped: list[SkippedRecord] = []
         self._is_closed = False
 
@@ -264,7 +269,10 @@ class DistributedLoader:
 
     def stats(self) -> LoaderStats:
         """Return what was measured since the loader was made or unpickled; see LoaderStats."""
-        return self._meter.stats(num_ready=0 if self._runtime is None else self._runtime.num_ready())
+        runtime = self._runtime
+        if runtime is None or not runtime.is_usable:
+            return self._meter.stats()
+        return self._meter.stats(num_ready=runtime.num_ready(), memory_bytes=runtime.memory_bytes())
 
     # -- iterating ---------------------------------------------------------------------------
 

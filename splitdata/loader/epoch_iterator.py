@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from splitdata.errors import ClosedError
 
 if TYPE_CHECKING:
+    from splitdata.loader.meter import StatsMeter
     from splitdata.loader.plan import Position
     from splitdata.loader.progress import Progress
     from splitdata.loader.runtime import Behind, Runtime
-    from splitdata.loader.stats import StatsMeter
     from splitdata.loader.step import SkippedRecord
 
 __all__ = ["EpochIterator"]
@@ -49,6 +49,7 @@ class EpochIterator(Iterator[Batch]):
         self._start = start
         self._over: str | None = None
         self._num_handed_out = 0
+        meter.begin()
         self._items: Iterator[tuple[Behind, Batch]] = runtime.run(start)
 
     def __iter__(self) -> Self:
@@ -59,6 +60,7 @@ class EpochIterator(Iterator[Batch]):
             self._refuse()
         begin = time.perf_counter()
         try:
+            num_ready = self._runtime.num_ready()
             behind, batch = next(self._items)
         except StopIteration:
             self._finish()
@@ -71,8 +73,10 @@ class EpochIterator(Iterator[Batch]):
         self._progress.hand_out(behind.position)
         self._num_handed_out += 1
         if behind.reply.skipped:
+            self._meter.skipped(len(behind.reply.skipped))
             self._note_skipped(behind.reply.skipped)
-        self._meter.handed_out(behind.reply, time.perf_counter() - begin)
+        waited = time.perf_counter() - begin
+        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
         return batch
 
     def _refuse(self) -> None:
@@ -85,6 +89,7 @@ class EpochIterator(Iterator[Batch]):
             # There was no step to take: the epoch is over all the same.
             self._progress.hand_out(self._runtime.end_of_run())
         self._over = self._over or ""
+        self._meter.end()
 
     def jump(self, position: Position) -> None:
         """Go on from another position; one in another epoch ends this iterator quietly."""
@@ -99,6 +104,7 @@ class EpochIterator(Iterator[Batch]):
         """Make every further `next` a ClosedError that gives the reason; nothing if the epoch was over."""
         if self._over is None:
             self._over = reason
+            self._meter.end()
         self._close_items()
 
     def _close_items(self) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
-from splitdata.loader.step import StepReply, StepRequest, Timings
+from splitdata.loader.stats import StepTimings
+from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
     from splitdata.loader.selection import Selection
@@ -61,7 +63,7 @@ class StepMaker:
         self._maker = SampleMaker(
             job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
         )
-        self._asked_for = -1
+        self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
 
     def make(self, request: StepRequest) -> StepReply:
         """Return the batch of a step and what it took.
@@ -79,18 +81,13 @@ class StepMaker:
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        spent = Timings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin)
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
-        """Ask for the records of steps to come, each once."""
-        if not self._job.read_ahead:
-            return
-        for request in upcoming:
-            if request.ticket > self._asked_for:
-                self._asked_for = request.ticket
-                for part in request.parts:
-                    self._job.source.prefetch(part.records)
+        """Ask the disk for the records of steps to come."""
+        if self._read_ahead is not None:
+            self._read_ahead.look(upcoming)
 
     def _collate(self, samples: list[Any], request: StepRequest) -> Batch:
         try:
@@ -110,7 +107,7 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(job)
+    maker = StepMaker(replace(job, source=job.source.for_worker()))
     for request in requests:
         maker.read_ahead(requests.upcoming())
         yield maker.make(request)

@@ -54,6 +54,7 @@ class LoaderOptions:
     seed: int
     num_workers: int
     transform: Transform | None
+    as_views: bool
     collate_fn: Callable[[list[Any]], Any] | None
     as_tensors: bool
     rank: int | None
@@ -144,5 +145,3 @@ class LoaderOptions:
                 f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
                 f"workers of kind {self.worker_kind!r}"
             )
-        if self.prefetch_epochs and not self.num_workers:
-            raise ValueError("prefetch_epochs needs workers: set num_workers")

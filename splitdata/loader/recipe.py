@@ -40,7 +40,7 @@ class Recipe:
 
     def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
         self.options = options
-        self.source = RecordSource(dataset)
+        self.source = RecordSource(dataset, as_views=options.as_views)
         self.facts = self.source.facts()
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
@@ -95,7 +95,8 @@ class Recipe:
             lanes=plan.lanes,
             partition=options.partition,
             subset=self.selection.digest,
-            sampler=plan.digest(position.epoch),
+            # An epoch that has not begun: its sampler shall not be asked yet, and nothing depends on it.
+            sampler=plan.digest(position.epoch) if position.samples else None,
             num_steps=options.num_steps,
             unit="samples" if self._batches is None else "batches",
             rotation=None,

@@ -25,9 +25,9 @@ from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
 from splitdata.process.options import ChannelOptions
 
 if TYPE_CHECKING:
+    from splitdata.loader.meter import StatsMeter
     from splitdata.loader.options import Device, LoaderOptions
     from splitdata.loader.source import RecordSource
-    from splitdata.loader.stats import StatsMeter
 
 __all__ = ["Behind", "Runtime"]
 
@@ -80,7 +80,8 @@ class Runtime:
                 self._workers,
                 self._meter,
                 ahead=max(1, options.num_workers) * (options.prefetch + options.read_ahead),
-                crosses_epochs=options.prefetch_epochs,
+                # Without workers nothing is made before it is taken.
+                crosses_epochs=options.prefetch_epochs and options.num_workers > 0,
             )
 
     def _start_workers(self) -> Workers:
@@ -107,6 +108,7 @@ class Runtime:
             channel,
             num_workers=options.num_workers,
             kind=options.worker_kind,
+            describe=str,
             environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
         )
         pool.start()
@@ -175,6 +177,10 @@ class Runtime:
     def num_ready(self) -> int:
         """Return how many workers have a batch ready."""
         return 0 if self._workers is None else self._workers.num_ready()
+
+    def memory_bytes(self) -> int:
+        """Return the bytes of batches in memory shared with workers, waiting or in the user's hands."""
+        return 0 if self._workers is None else self._workers.memory_bytes()
 
     def close(self) -> None:
         """End the workers; batches that were handed out stay valid."""

@@ -10,7 +10,7 @@ function of the epoch, or an object that is iterated once an epoch, after `set_e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import xxhash
@@ -39,14 +39,46 @@ class SequenceOrder:
 # An endless stream looks at two epochs at a time; a sampler that draws at random may not be asked twice.
 _REMEMBERED = 3
 
+Sequences = TypeVar("Sequences")
 
-class Sampling:
-    """Remembers what a sampler gave for the epochs that were asked for last."""
+
+class _Memory(Generic[Sequences]):
+    """What a sampler gave for the epochs that were asked for last, with its digests."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Sequences] = {}
+        self._digests: dict[int, str] = {}
+
+    def _ask(self, epoch: int) -> Sequences:
+        raise NotImplementedError
+
+    def _name(self, given: Sequences) -> str:
+        raise NotImplementedError
+
+    def _given(self, epoch: int) -> Sequences:
+        if epoch not in self._known:
+            given = self._ask(epoch)
+            while len(self._known) >= _REMEMBERED:
+                self._digests.pop(min(self._known), None)
+                del self._known[min(self._known)]
+            self._known[epoch] = given
+        return self._known[epoch]
+
+    def digest(self, epoch: int) -> str:
+        """Return text that names what was given for an epoch; computed once."""
+        given = self._given(epoch)
+        if epoch not in self._digests:
+            self._digests[epoch] = self._name(given)
+        return self._digests[epoch]
+
+
+class Sampling(_Memory["NDArray[np.int64]"]):
+    """Asks a sampler once an epoch."""
 
     def __init__(self, sampler: Sampler, num_records: int) -> None:
+        super().__init__()
         self._sampler = sampler
         self._num_records = num_records
-        self._known: dict[int, NDArray[np.int64]] = {}
 
     def records(self, epoch: int) -> NDArray[np.int64]:
         """Return the records of an epoch.
@@ -54,46 +86,37 @@ class Sampling:
         Raises:
             IndexError, TypeError: The sampler gave something else than records of this dataset.
         """
-        if epoch not in self._known:
-            records = _checked(_ask(self._sampler, epoch), self._num_records, "sampler")
-            while len(self._known) >= _REMEMBERED:
-                del self._known[min(self._known)]
-            self._known[epoch] = records
-        return self._known[epoch]
+        return self._given(epoch)
 
-    def digest(self, epoch: int) -> str:
-        """Return text that names the sequence of an epoch."""
-        records = self.records(epoch)
-        return f"{len(records)} records {xxhash.xxh3_64_hexdigest(records.astype('<i8').tobytes())}"
+    def _ask(self, epoch: int) -> NDArray[np.int64]:
+        return _checked(_iterate(self._sampler, epoch), self._num_records, "sampler")
+
+    def _name(self, given: NDArray[np.int64]) -> str:
+        return f"{len(given)} records {xxhash.xxh3_64_hexdigest(given.astype('<i8').tobytes())}"
 
 
-class BatchSampling:
-    """Remembers the batches of the epoch that was asked for last."""
+class BatchSampling(_Memory["list[NDArray[np.int64]]"]):
+    """Asks a batch sampler once an epoch."""
 
     def __init__(self, sampler: BatchSampler, num_records: int) -> None:
+        super().__init__()
         self._sampler = sampler
         self._num_records = num_records
-        self._epoch: int | None = None
-        self._batches: list[NDArray[np.int64]] = []
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Return the batches of an epoch; errors as in Sampling."""
-        if epoch != self._epoch:
-            given = _ask(self._sampler, epoch)
-            self._batches = [_checked(batch, self._num_records, "batch_sampler") for batch in given]
-            self._epoch = epoch
-        return self._batches
+        return self._given(epoch)
 
-    def digest(self, epoch: int) -> str:
-        """Return text that names the batches of an epoch."""
-        hasher = xxhash.xxh3_64()
-        for batch in self.batches(epoch):
-            hasher.update(np.int64(len(batch)).astype("<i8").tobytes())
-            hasher.update(batch.astype("<i8").tobytes())
-        return f"{len(self._batches)} batches {hasher.hexdigest()}"
+    def _ask(self, epoch: int) -> list[NDArray[np.int64]]:
+        return [_checked(one, self._num_records, "batch_sampler") for one in _iterate(self._sampler, epoch)]
+
+    def _name(self, given: list[NDArray[np.int64]]) -> str:
+        lengths = np.array([len(batch) for batch in given], "<i8")
+        records = np.concatenate([np.empty(0, np.int64), *given]).astype("<i8")
+        return f"{len(given)} batches {xxhash.xxh3_64_hexdigest(lengths.tobytes() + records.tobytes())}"
 
 
-def _ask(sampler: Sampler | BatchSampler, epoch: int) -> Iterable[Any]:
+def _iterate(sampler: Sampler | BatchSampler, epoch: int) -> Iterable[Any]:
     if isinstance(sampler, Iterable):
         set_epoch = getattr(sampler, "set_epoch", None)
         if set_epoch is not None:

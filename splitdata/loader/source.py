@@ -68,16 +68,21 @@ class RecordSource:
     Safe to share between threads if the dataset is; a factory makes one dataset for each RecordSource.
     """
 
-    def __init__(self, dataset: DatasetLike) -> None:
+    def __init__(self, dataset: DatasetLike, *, as_views: bool = False) -> None:
         if isinstance(dataset, (str, os.PathLike)):
             dataset = SplitDataLoader(dataset)
         self._given = dataset
         self._opened: Any = None
         self._is_factory = _is_factory(dataset)
+        self._as_views = as_views
         if not self._is_factory and not hasattr(type(dataset), "__getitem__"):
             raise TypeError(
                 "a dataset is a path, an object with __len__ and __getitem__, or a function that returns one; "
                 f"got {type(dataset).__name__}"
+            )
+        if as_views and not hasattr(self.dataset, "view"):
+            raise ValueError(
+                f"as_views needs a dataset with a method `view`, as SplitDataLoader has; {self.name} has none"
             )
 
     @property
@@ -94,6 +99,10 @@ class RecordSource:
         if isinstance(paths, list) and paths:
             return repr(paths[0])
         return getattr(self._given, "__qualname__", type(self._given).__qualname__)
+
+    def for_worker(self) -> RecordSource:
+        """Return the source of one worker: a factory makes a dataset for each."""
+        return RecordSource(self._given, as_views=self._as_views) if self._is_factory else self
 
     def facts(self) -> SourceFacts:
         """Look at the dataset."""
@@ -119,6 +128,8 @@ class RecordSource:
             Exception: Whatever the dataset raises.
         """
         dataset = self.dataset
+        if self._as_views:
+            return list(map(dataset.view, records.tolist()))
         many = getattr(dataset, "__getitems__", None)
         if many is None:
             return [dataset[record] for record in records.tolist()]
@@ -132,7 +143,7 @@ class RecordSource:
 
     def fetch_one(self, record: int) -> Record:
         """Return one record."""
-        return self.dataset[record]
+        return self.dataset.view(record) if self._as_views else self.dataset[record]
 
     def prefetch(self, records: NDArray[np.int64]) -> None:
         """Ask for records to be brought into memory, where the dataset can do that; returns at once."""
@@ -140,8 +151,13 @@ class RecordSource:
         if ask is not None:
             ask(records)
 
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """Tell whether records seem to be in memory; False where the dataset cannot tell."""
+        tell = getattr(self.dataset, "is_warm", None)
+        return tell is not None and bool(tell(records))
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"_given": self._given, "_is_factory": self._is_factory, "_opened": None}
+        return self.__dict__ | {"_opened": None}
 
 
 def _is_factory(dataset: object) -> bool:

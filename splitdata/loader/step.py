@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from splitdata.loader.stats import StepTimings
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Part", "SkippedRecord", "StepReply", "StepRequest", "Timings"]
+__all__ = ["Part", "SkippedRecord", "StepReply", "StepRequest"]
 
 # What the collate function returns: its type is the user's.
 Batch: TypeAlias = Any
@@ -52,14 +54,6 @@ class StepRequest(NamedTuple):
         return f"step {self.step} of epoch {epoch}, records {shown}"
 
 
-class Timings(NamedTuple):
-    """Seconds that one step took, by what they were spent on."""
-
-    read: float
-    transform: float
-    collate: float
-
-
 class SkippedRecord(NamedTuple):
     """A record that could not be used, and what was taken in its place."""
 
@@ -77,5 +71,5 @@ class StepReply(NamedTuple):
     batch: Batch
     num_samples: int
     num_bytes: int
-    timings: Timings
+    timings: StepTimings
     skipped: tuple[SkippedRecord, ...]

@@ -9,15 +9,14 @@ With `crosses_epochs` requests of the next epoch follow those of this one, and `
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from splitdata.loader.meter import StatsMeter
     from splitdata.loader.plan import Plan, Position, Run
-    from splitdata.loader.stats import StatsMeter
     from splitdata.loader.workers import Workers
 
 __all__ = ["StepStream"]
@@ -75,11 +74,10 @@ class StepStream:
                 self._legs.popleft()
             raise StopIteration
         self._ask_ahead()
-        begin = time.perf_counter()
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
         leg.num_received += 1
-        self._meter.worker_reply(worker_id, reply.timings, time.perf_counter() - begin)
+        self._meter.worker_reply(worker_id, reply.timings)
         return reply, leg.run.position_after(leg.num_received)
 
     def end_of_run(self) -> Position:

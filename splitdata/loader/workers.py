@@ -41,6 +41,9 @@ class Workers(Protocol):
     def num_ready(self) -> int:
         """Return how many workers have a reply waiting."""
 
+    def memory_bytes(self) -> int:
+        """Return the bytes of batches that wait here or are in the user's hands, in memory shared with workers."""
+
     def forget(self) -> None:
         """Drop everything that was asked for and not received."""
 
@@ -76,6 +79,10 @@ class InProcess:
 
     def num_ready(self) -> int:
         """None is ever made before it is taken."""
+        return 0
+
+    def memory_bytes(self) -> int:
+        """None: a batch is the user's at once."""
         return 0
 
     def forget(self) -> None:
@@ -114,6 +121,10 @@ class InOrder:
     def num_ready(self) -> int:
         """Ask each worker's pipe."""
         return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
+
+    def memory_bytes(self) -> int:
+        """Ask the pool."""
+        return self._pool.bytes_out
 
     def forget(self) -> None:
         """Drop all; the workers stay."""

@@ -56,7 +56,7 @@ class BlockPermutation:
         lowest, num_blocks = int(blocks.min()), int(blocks.max()) - int(blocks.min()) + 1
         if num_blocks * self.num_places <= 4 * _CALL_PLACES:
             # Neighbours, as in every walk: no need to find out which.
-            return self._tables(lowest + np.arange(num_blocks))[blocks - lowest, places]
+            return self._tables(np.arange(lowest, lowest + num_blocks, dtype=np.int64))[blocks - lowest, places]
         distinct, numbers = np.unique(blocks, return_inverse=True)
         order = np.argsort(numbers, kind="stable")
         at_once = max(1, _CALL_PLACES // self.num_places)

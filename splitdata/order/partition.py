@@ -211,8 +211,7 @@ class EndlessPartition:
             IndexError: If there are no such steps.
             ValueError: If there is no such rank.
         """
-        if not 0 <= rank < self.world_size:
-            raise ValueError(f"rank must be from 0 to {self.world_size - 1}, got {rank}")
+        self._check_rank(rank)
         if not 0 <= first_step <= stop_step:
             raise IndexError(f"steps {first_step} to {stop_step} are out of range: they count from 0 upwards")
         first = self.start + (rank - self.start) % self.world_size
@@ -223,3 +222,15 @@ class EndlessPartition:
     def consumed(self, step: int) -> int:
         """Return how many stream positions all ranks together have had before a step, from epoch 0 on."""
         return self.start + step * self.batch_size * self.world_size
+
+    def range_of(self, rank: int, epoch: int) -> range:
+        """Return the positions of an epoch that a rank takes from `start` on, in order."""
+        self._check_rank(rank)
+        begin = epoch * self.num_positions
+        first = max(self.start, begin)
+        first += (rank - first) % self.world_size
+        return range(first - begin, max(first - begin, self.num_positions), self.world_size)
+
+    def _check_rank(self, rank: int) -> None:
+        if not 0 <= rank < self.world_size:
+            raise ValueError(f"rank must be from 0 to {self.world_size - 1}, got {rank}")

@@ -105,6 +105,12 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
             self._crew = self._make_crew()
 
     def _make_crew(self) -> Anything:
+        if self._worker_kind == "thread":
+            from splitdata.process.thread_crew import ThreadCrew
+
+            threads = ThreadCrew(self._serve, self._args, self._options, self._num_workers, self._describe)
+            self._hold(threads)
+            return threads
         from splitdata.process.launch import interrupts_blocked
         from splitdata.process.process_crew import ProcessCrew
         from splitdata.process.start import prepare_server, start_servers
@@ -113,9 +119,9 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
         self._server = prepare_server(self._options)
         with interrupts_blocked():
             receivers = start_servers(self._serve, self._args, self._options, self._environments)
-            crew = ProcessCrew(receivers, self._options, self._describe)
-            self._hold(crew)
-        return crew
+            processes = ProcessCrew(receivers, self._options, self._describe)
+            self._hold(processes)
+        return processes
 
     def submit(self, worker_id: int, request: RequestType) -> None:
         """Queue a request for one worker. Never waits, however many are queued.

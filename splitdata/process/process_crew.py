@@ -1,23 +1,20 @@
 """The processes of a pool: requests go out, replies come in, and none of them dies unnoticed.
 
-    submit ---> note pipe 0 ---> process 0 ---> data pipe 0 ---.
-           ---> note pipe 1 ---> process 1 ---> data pipe 1 ---+--> receive(1): replies of 1 in order
-                                                               `--> receive of whichever has one
+submit ---> note pipe 0 ---> process 0 ---> data pipe 0 ---.
+       ---> note pipe 1 ---> process 1 ---> data pipe 1 ---+--> receive(1): replies of 1 in order
+                                                           `--> receive of whichever has one
 
-    receive   1  what is there of the wanted workers: a reply, else a failure
-              2  a worker that has ended without saying why: WorkerCrashedError, whichever it is
-              3  wait for {pipes of the wanted, processes of all}; meanwhile notes go out to all     watch.py
+receive   1  what is there of the wanted workers: a reply, else a failure
+          2  a worker that has ended without saying why: WorkerCrashedError, whichever it is
+          3  wait for {pipes of the wanted, processes of all}; meanwhile notes go out to all     watch.py
 
-    cancel    what is pending is forgotten here; a note tells the worker to drop it too. What was on its way
-              is dropped on arrival, up to the GENERATION frame that answers the note. Nothing waits for it.
-
-A worker that has failed by an exception keeps it until its place in the order has come.
+cancel    what is pending is forgotten here; a note tells the worker to drop it too. What was on its way
+          is dropped on arrival, up to the GENERATION frame that answers the note. Nothing waits for it.
 """
 
 from __future__ import annotations
 
 import _thread
-import itertools
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -25,10 +22,10 @@ from typing import Any, TypeAlias
 from splitdata.errors import ClosedError, WorkerCrashedError
 from splitdata.process import frames
 from splitdata.process.backlog import Backlog
+from splitdata.process.crew import Crew
 from splitdata.process.handle import close_together
 from splitdata.process.options import ChannelOptions
 from splitdata.process.receiver import NOTHING, Receiver
-from splitdata.process.stall import Stall
 from splitdata.process.watch import watch
 
 __all__ = ["ProcessCrew"]
@@ -56,6 +53,11 @@ class _Server:
         """Whether it has said hello."""
         return self.receiver.is_ready
 
+    @property
+    def num_received(self) -> int:
+        """Replies handed out so far."""
+        return self.receiver.num_received
+
     def progress(self) -> str:
         """Say how far it has come and what it is at."""
         return f"{self.receiver.progress()}{self.backlog.current()}"
@@ -65,13 +67,10 @@ class _Server:
         return self.receiver.stack()
 
     def poll(self) -> Anything:
-        """Return its next reply, NOTHING if that has not arrived whole; raise what it failed with."""
+        """Return its next reply."""
         if self._is_skipping and not self._skip():
             return NOTHING
-        reply = self.receiver.poll()
-        if reply is not NOTHING:
-            self.backlog.settle()
-        return reply
+        return self.receiver.poll()
 
     def peek(self) -> int | None:
         """Return the kind of frame that comes next, None if it has not arrived whole."""
@@ -79,15 +78,16 @@ class _Server:
             return None
         return self.receiver.peek()
 
-    def submit(self, number: int, request: Anything, packed: bytes) -> None:
+    def has_ended(self) -> bool:
+        """Whether its pipe has ended."""
+        return self.receiver.is_at_end
+
+    def submit(self, request: Anything, packed: bytes) -> None:
         """Send a request."""
-        self.backlog.add(number, request)
         self.receiver.send(frames.HEADER.pack(len(packed), frames.REQUEST) + packed)
 
     def cancel(self) -> None:
         """Forget all requests, here and there."""
-        if not self.backlog:
-            return
         self._generation += 1
         self._is_skipping = True
         self.backlog.cancel(self._generation)
@@ -118,24 +118,16 @@ class _Server:
         return self.receiver.crash(self.backlog.current())
 
 
-class ProcessCrew:
-    """Started workers that serve requests. Belongs to one thread at a time, but for `kill` and `drop`.
-
-    Attributes:
-        is_waiting: It stands where an exception, as Ctrl-C raises one, leaves it as it was.
-    """
+class ProcessCrew(Crew[_Server]):
+    """Started processes that serve requests. `kill` and `drop` may be called from any thread."""
 
     def __init__(
         self, receivers: Sequence[Receiver], options: ChannelOptions, describe: Callable[[Any], str] | None
     ) -> None:
-        self._servers = [_Server(receiver, describe) for receiver in receivers]
+        super().__init__([_Server(receiver, describe) for receiver in receivers], options)
         self._handles = [receiver.handle for receiver in receivers]
         self._watch = watch(self._handles)
-        self._stall = Stall(options)
-        self._numbers = itertools.count()
-        self._next = 0
         self._is_killed = False
-        self.is_waiting = False
 
     @property
     def is_closed(self) -> bool:
@@ -143,64 +135,12 @@ class ProcessCrew:
         return self._handles[0].is_closed
 
     def pack(self, request: Anything) -> bytes:
-        """Make ready to be sent what `submit` is given."""
+        """Pickle a request."""
         return pickle.dumps(request, 5)
-
-    def submit(self, worker_id: int, request: Anything, packed: bytes) -> None:
-        """Send a request; does not wait."""
-        self._servers[worker_id].submit(next(self._numbers), request, packed)
-
-    def num_pending(self, worker_id: int) -> int:
-        """Return how many replies a worker owes."""
-        return len(self._servers[worker_id].backlog)
-
-    def num_submitted(self, worker_id: int) -> int:
-        """Return how many requests a worker got."""
-        return self._servers[worker_id].backlog.num_submitted
-
-    def num_received(self, worker_id: int) -> int:
-        """Return how many replies of a worker were handed out."""
-        return self._servers[worker_id].receiver.num_received
 
     def bytes_out(self) -> int:
         """Return how much shared memory the arrays take that were handed out and are still in use."""
         return sum(handle.loans.bytes_out for handle in self._handles if handle.loans is not None)
-
-    def pid(self, worker_id: int) -> int:
-        """Return the process id of a worker."""
-        return self._handles[worker_id].child.pid
-
-    def has_reply(self, worker_id: int) -> bool:
-        """Whether `receive` would not have to wait: for a reply, a failure or a crash."""
-        server = self._servers[worker_id]
-        return server.peek() is not None or server.receiver.is_at_end
-
-    def cancel(self) -> None:
-        """Forget all requests; does not wait."""
-        for server in self._servers:
-            server.cancel()
-
-    def receive(self, wanted: tuple[int, ...]) -> tuple[int, Anything]:
-        """Return the next reply of one of the wanted workers, and which it was."""
-        found = self._take(wanted)
-        return found if found is not None else self._await(wanted)
-
-    def _take(self, wanted: tuple[int, ...]) -> tuple[int, Anything] | None:
-        if len(wanted) == 1:
-            reply = self._servers[wanted[0]].poll()
-            return None if reply is NOTHING else (wanted[0], reply)
-        failed = None
-        # Those behind the last one first, so that none is left waiting by the others.
-        for worker_id in sorted(wanted, key=lambda worker_id: worker_id < self._next):
-            kind = self._servers[worker_id].peek()
-            if kind == frames.FAILURE:
-                failed = failed or self._servers[worker_id]
-            elif kind is not None:
-                self._next = worker_id + 1
-                return worker_id, self._servers[worker_id].poll()
-        if failed is not None:
-            failed.poll()
-        return None
 
     def _await(self, wanted: tuple[int, ...]) -> tuple[int, Anything]:
         ended: list[int] = []
@@ -213,7 +153,7 @@ class ProcessCrew:
             if num_reads != reads:
                 num_reads = reads
                 self._stall.begin()
-            self._stall.check(self._servers[min(wanted, key=lambda number: self._servers[number].backlog.oldest)])
+            self._stall.check(self._oldest(wanted))
             for worker_id, server in enumerate(self._servers):
                 server.receiver.prepare_to_wait(is_wanted=worker_id in wanted)
             writing = tuple(number for number, server in enumerate(self._servers) if server.receiver.is_writing)

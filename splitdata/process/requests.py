@@ -21,8 +21,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from splitdata.process.wires import Hangup
 
-__all__ = ["Requests"]
+__all__ = ["Requests", "refuse_early_end", "send_all"]
 
+# What a worker's function yields: its type is the user's.
+Anything: TypeAlias = Any
 # A request before it is unpickled: bytes from another process, the object itself from another thread.
 Packed: TypeAlias = Any
 
@@ -86,3 +88,27 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         if not self._open:
             raise RuntimeError("a worker's function yielded more replies than it has taken requests: one for each")
         return self._open.popleft() == self.generation
+
+
+def send_all(batches: Iterator[Any], await_room: Callable[[], None], send: Callable[[Anything], None]) -> None:
+    """Send what a worker's function yields, each as soon as it is there, none before there is room for it."""
+    nothing = object()
+    while True:
+        await_room()
+        batch = next(batches, nothing)
+        if batch is nothing:
+            return
+        send(batch)
+        # Nothing of the batch lives on here while the next one is made.
+        batch = nothing
+
+
+def refuse_early_end(read_notes: Callable[..., None]) -> None:
+    """Check that a function that serves has ended because its requests have.
+
+    Raises:
+        Hangup: The consumer has closed: all is well.
+        RuntimeError: It has not.
+    """
+    read_notes(block=False)
+    raise RuntimeError("the worker's function ended early: it must go on until the iterator `requests` ends")

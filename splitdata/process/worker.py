@@ -28,6 +28,7 @@ from splitdata.process.arena import Arena
 from splitdata.process.guard import Guard, StopWorker, lead_process_group
 from splitdata.process.options import ArenaKind
 from splitdata.process.outlet import Outlet
+from splitdata.process.requests import refuse_early_end, send_all
 from splitdata.process.travel import unpack_call
 from splitdata.process.wires import Hangup, MessagePort, PipePort, WorkerPort
 
@@ -154,12 +155,12 @@ def _work(outlet: Outlet, guard: Guard, call: Call | None) -> int:
         del call, job
         if worker_id is None:
             batches = iter(function(*args, **kwargs))
-            _send_all(batches, outlet.await_room, outlet.send)
+            send_all(batches, outlet.await_room, outlet.send)
             outlet.end()
         else:
             batches = iter(function(worker_id, outlet.requests, *args, **kwargs))
-            _send_all(batches, outlet.await_room, outlet.reply)
-            _refuse_early_end(outlet)
+            send_all(batches, outlet.await_room, outlet.reply)
+            refuse_early_end(outlet.read_notes)
         return 0
     except (Hangup, StopWorker):
         return 0
@@ -176,26 +177,6 @@ def _work(outlet: Outlet, guard: Guard, call: Call | None) -> int:
             # The generator's own `finally` blocks; what they raise has nobody left to hear it.
             with contextlib.suppress(BaseException):
                 close()
-
-
-def _send_all(batches: Iterator[Any], await_room: Callable[[], None], send: Callable[[Any], None]) -> None:
-    nothing = object()
-    while True:
-        await_room()
-        batch = next(batches, nothing)
-        if batch is nothing:
-            return
-        send(batch)
-        # Nothing of the batch lives on here while the next one is made.
-        batch = nothing
-
-
-def _refuse_early_end(outlet: Outlet) -> None:
-    """A function that serves ends after its requests have, which is when the consumer has hung up."""
-    outlet.read_notes(block=False)
-    raise RuntimeError(
-        f"the worker's function ended after {outlet.num_sent} replies: it must serve until `requests` ends"
-    )
 
 
 def _take_over(job: dict[str, Any]) -> Call:

@@ -1,0 +1,114 @@
+"""Counts what a loader does while it does it; LoaderStats is what comes out.
+
+begin      an iterator is made            ---- time passes ----->   end    it is over or closed
+handed_out     for each batch             worker_reply   for each batch that a worker has made
+transferred    for each move to the device          skipped        for each record that was replaced
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from splitdata.loader.stats import LoaderStats, StepTimings, WorkerStats
+
+__all__ = ["StatsMeter"]
+
+
+class StatsMeter:
+    """Sums, below a microsecond a call.
+
+    One thread at a time counts; any other may call `stats`, and sees at most one batch counted in part.
+
+    Args:
+        num_workers: 0 counts one worker, number 0, which is this process.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, num_workers: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._num_workers = num_workers
+        self._workers = [[0, 0.0, 0.0, 0.0, 0.0] for _ in range(max(1, num_workers))]
+        self._began: float | None = None
+        self._is_starting = False
+        self._seconds = self._starting = self._waiting = self._transfer = 0.0
+        self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
+        self._ready_sum = self._num_skipped = 0
+
+    def begin(self) -> None:
+        """Note that an iterator begins: its first batch is waited for longer. One at a time: ends an older one."""
+        self.end()
+        self._num_epochs += 1
+        self._is_starting = True
+        self._began = self._clock()
+
+    def end(self) -> None:
+        """Note that the iterator is over: time stands still. May be called more than once."""
+        if self._began is not None:
+            self._seconds += self._clock() - self._began
+            self._began = None
+
+    def handed_out(self, num_samples: int, num_bytes: int, waited: float, num_ready: int = 0) -> None:
+        """Count a batch that the training loop gets.
+
+        Args:
+            num_samples: Its samples.
+            num_bytes: Its size, as `collate.nbytes` says.
+            waited: Seconds from the moment at which it was asked for, transfer included.
+            num_ready: Batches that were ready at that moment.
+        """
+        self._num_batches += 1
+        self._num_samples += num_samples
+        self._num_bytes += num_bytes
+        self._ready_sum += num_ready
+        if self._is_starting:
+            self._is_starting = False
+            self._starting += waited
+        else:
+            self._waiting += waited
+
+    def worker_reply(self, worker_id: int, timings: StepTimings) -> None:
+        """Count a batch that a worker has made."""
+        sums = self._workers[worker_id]
+        read, transform, collate, send = timings
+        sums[0] += 1
+        sums[1] += read
+        sums[2] += transform
+        sums[3] += collate
+        sums[4] += send
+
+    def transferred(self, seconds: float) -> None:
+        """Count time spent on the move to the device."""
+        self._transfer += seconds
+
+    def skipped(self, num_records: int = 1) -> None:
+        """Count records that were replaced because of an error."""
+        self._num_skipped += num_records
+
+    def stats(self, *, num_ready: int = 0, memory_bytes: int = 0) -> LoaderStats:
+        """Return the sums so far, with what only the loader knows now."""
+        began = self._began
+        return LoaderStats(
+            num_batches=self._num_batches,
+            num_samples=self._num_samples,
+            num_bytes=self._num_bytes,
+            seconds=self._seconds + (self._clock() - began if began is not None else 0.0),
+            num_epochs=self._num_epochs,
+            starting_seconds=self._starting,
+            waiting_seconds=self._waiting,
+            transfer_seconds=self._transfer,
+            num_workers=self._num_workers,
+            workers=tuple(WorkerStats(int(sums[0]), *sums[1:]) for sums in self._workers),
+            num_ready=num_ready,
+            mean_ready=self._ready_sum / self._num_batches if self._num_batches else 0.0,
+            memory_bytes=memory_bytes,
+            num_skipped=self._num_skipped,
+            num_cores=_num_cores(),
+        )
+
+
+def _num_cores() -> int:
+    # os.process_cpu_count, from Python 3.13 on, is the same.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,0 +1,212 @@
+"""What makes a sample of one schema: a function for each node, put together once.
+
+Node tree ──build_node──> builder(values, places, buffer) -> value
+                                  |       |       `- the whole sample
+                                  |       `- where payloads lie
+                                  `- the table: extents, then scalars
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from splitdata.samples import spec, tensors
+from splitdata.samples.dtypes import check_text, has_kind
+from splitdata.samples.moments import moment, offset_zone, zone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splitdata.samples.plan import Place, Plan
+    from splitdata.samples.restore import KnownTypes
+    from splitdata.samples.schema import Node
+
+    Buffer: TypeAlias = bytes | bytearray | memoryview
+    Builder: TypeAlias = Callable[[tuple[Any, ...], tuple[Place, ...], Buffer], Any]
+
+__all__ = ["Buffer", "Builder", "build_node", "build_plan"]
+
+_BOOLS: Final = (False, True)
+_NUMBERS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
+
+
+def build_plan(plan: Plan, known: KnownTypes) -> Builder:
+    """Return what makes a whole sample."""
+    return build_node(plan.schema.root, plan.num_extents, known)
+
+
+def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
+    """Return what makes the value of one node; scalars stand behind so many extents."""
+    if node.kind in _CONTAINERS:
+        return _CONTAINERS[node.kind](node, num_extents, known)
+    if node.kind in _SCALARS:
+        return _SCALARS[node.kind](num_extents + node.scalar)
+    if node.kind in _TEXTS:
+        return _TEXTS[node.kind](node.payload)
+    if node.kind in _MOMENTS:
+        return _zoned(node, num_extents + node.scalar)
+    return _array(node)
+
+
+# -- containers ----------------------------------------------------------------------------------
+
+
+def _dict(node: Node, num_extents: int, known: KnownTypes) -> Builder:
+    pairs = [(key, build_node(child, num_extents, known)) for key, child in zip(node.keys, node.children, strict=True)]
+
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> dict[Any, Any]:
+        return {key: child(values, places, buffer) for key, child in pairs}
+
+    return build
+
+
+def _list(node: Node, num_extents: int, known: KnownTypes) -> Builder:
+    children = [build_node(child, num_extents, known) for child in node.children]
+
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> list[Any]:
+        return [child(values, places, buffer) for child in children]
+
+    return build
+
+
+def _tuple(node: Node, num_extents: int, known: KnownTypes) -> Builder:
+    build_list = _list(node, num_extents, known)
+    return lambda values, places, buffer: tuple(build_list(values, places, buffer))
+
+
+def _fields(node: Node, num_extents: int, known: KnownTypes) -> Builder:
+    make, build_list = known.maker(node), _list(node, num_extents, known)
+    return lambda values, places, buffer: make(build_list(values, places, buffer))
+
+
+# -- single values -------------------------------------------------------------------------------
+
+
+def _none(number: int) -> Builder:
+    return _build_none
+
+
+def _build_none(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> None:
+    return None
+
+
+def _bool(number: int) -> Builder:
+    # A number above 1 is an IndexError, which `decode_sample` knows.
+    return lambda values, places, buffer: _BOOLS[values[number]]
+
+
+def _number(number: int) -> Builder:
+    return lambda values, places, buffer: values[number]
+
+
+def _date(number: int) -> Builder:
+    return lambda values, places, buffer: datetime.date.fromordinal(values[number])
+
+
+def _timedelta(number: int) -> Builder:
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> datetime.timedelta:
+        return datetime.timedelta(values[number], 0, values[number + 1])
+
+    return build
+
+
+def _datetime(number: int) -> Builder:
+    return lambda values, places, buffer: moment(values[number], values[number + 1], None)
+
+
+def _zoned(node: Node, number: int) -> Builder:
+    make: Callable[[int, str], datetime.tzinfo] = zone if node.kind == spec.KIND_DATETIME_ZONE else offset_zone
+    payload = node.payload
+
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> datetime.datetime:
+        start, stop, _ = places[payload]
+        text = str(buffer[start:stop], "utf-8", "surrogatepass")
+        return moment(values[number], values[number + 1], make(values[number + 2], text))
+
+    return build
+
+
+def _text(number: int) -> Builder:
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> str:
+        start, stop, _ = places[number]
+        return str(buffer[start:stop], "utf-8", "surrogatepass")
+
+    return build
+
+
+def _bytes(number: int) -> Builder:
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> bytes:
+        start, stop, _ = places[number]
+        return bytes(buffer[start:stop])
+
+    return build
+
+
+def _big_int(number: int) -> Builder:
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> int:
+        start, stop, _ = places[number]
+        return int.from_bytes(buffer[start:stop], "little", signed=True)
+
+    return build
+
+
+# -- arrays --------------------------------------------------------------------------------------
+
+
+def _array(node: Node) -> Builder:
+    number, dtype = node.payload, node.dtype
+    if dtype is None:
+        return _number_list(number, _NUMBERS[node.kind])
+    is_text = has_kind(dtype, "U")
+
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
+        start, _, shape = places[number]
+        array = np.ndarray(shape, dtype, buffer, start)
+        if is_text:
+            check_text(array)
+        return array
+
+    if node.kind == spec.KIND_SCALAR:
+        return lambda values, places, buffer: build(values, places, buffer)[()]
+    return _tensor(node, build) if node.kind == spec.KIND_TENSOR else build
+
+
+def _tensor(node: Node, build: Builder) -> Builder:
+    name = node.name
+    if tensors.has_torch():
+        return lambda values, places, buffer: tensors.tensor_of(build(values, places, buffer), name)
+    if name and node.dtype is not None:
+        tensors.warn_of_bits(name, node.dtype)
+    return build
+
+
+def _number_list(number: int, dtype: np.dtype[Any]) -> Builder:
+    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> list[Any]:
+        start, _, shape = places[number]
+        numbers: list[Any] = np.ndarray(shape, dtype, buffer, start).tolist()
+        return numbers
+
+    return build
+
+
+_CONTAINERS: Final = {
+    spec.KIND_LIST: _list,
+    spec.KIND_TUPLE: _tuple,
+    spec.KIND_DICT: _dict,
+    spec.KIND_NAMEDTUPLE: _fields,
+    spec.KIND_DATACLASS: _fields,
+}
+_SCALARS: Final = {
+    spec.KIND_NONE: _none,
+    spec.KIND_BOOL: _bool,
+    spec.KIND_INT: _number,
+    spec.KIND_FLOAT: _number,
+    spec.KIND_DATE: _date,
+    spec.KIND_TIMEDELTA: _timedelta,
+    spec.KIND_DATETIME: _datetime,
+}
+_TEXTS: Final = {spec.KIND_TEXT: _text, spec.KIND_BYTES: _bytes, spec.KIND_BIG_INT: _big_int}
+_MOMENTS: Final = (spec.KIND_DATETIME_OFFSET, spec.KIND_DATETIME_ZONE)

@@ -1,0 +1,143 @@
+"""Bytes to a sample: the schema's bytes lead to a plan and a builder that were made once.
+
+header ─> schema ── in the cache? ──> plan ── table ─> extents ── known? ──> layout
+             `- no: parse, bounded by the bytes there are          `- its end must be the end of the bytes
+builder(table, layout, buffer) ─> sample, its arrays views of the buffer
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
+from splitdata.samples import spec
+from splitdata.samples.build import build_plan
+from splitdata.samples.plan import HEADER, PREFIX, Plan, PlanCache
+from splitdata.samples.restore import KnownTypes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from splitdata._types import BytesLike
+    from splitdata.samples.build import Buffer, Builder
+
+__all__ = ["SampleDecoder", "as_bytes_view", "decode_sample"]
+
+# Decoders for the types that callers of `decode_sample` gave lately.
+_MAX_DECODERS: Final = 16
+# What the parts of a schema that was taken for right raise where values are none.
+_VALUE_ERRORS: Final = (struct.error, ValueError, OverflowError, IndexError)
+
+
+def decode_sample(buffer: BytesLike | NDArray[Any], *, copy: bool = False, types: Iterable[type] = ()) -> Any:  # noqa: ANN401  # any sample
+    """Return the sample that `encode_sample` made bytes of.
+
+    Arrays are views of `buffer`, which they keep alive, and can be written to only where it can;
+    everything else is copied. Tensors are views too where `buffer` can be written to, else copies.
+    Where torch is not installed, tensors come as arrays, those of types that numpy does not have
+    as arrays of their bits, with a warning.
+
+    Args:
+        buffer: The bytes of one sample, no more and no less; aligned arrays need its start to be
+            aligned to 64, as it is in datasets of samples.
+        copy: Copy the buffer first: arrays can be written to, and hold nothing but the copy.
+        types: Namedtuples and dataclasses to be restored, known by their names. Others come as tuples
+            and dicts. Their `__init__` is not run.
+
+    Raises:
+        FormatError: If the bytes are no sample, or not a whole one.
+        UnsupportedVersionError: If they were written by a newer splitdata.
+        TypeError: If a type that was given has other fields than its sample.
+    """
+    return (_decoder_of(tuple(types)) if types else _plain).decode(buffer, copy=copy)
+
+
+class SampleDecoder:
+    """Decodes samples with the same types again and again; safe to share between threads.
+
+    Pickles as its types.
+
+    Attributes:
+        known: The types.
+    """
+
+    def __init__(self, types: Iterable[type] = ()) -> None:
+        """Take the types, as `decode_sample` does.
+
+        Raises:
+            TypeError: If one is neither a namedtuple nor a dataclass.
+            ValueError: If two have one name.
+        """
+        self.known = KnownTypes(types)
+        self._builders: PlanCache[tuple[Plan, Builder]] = PlanCache()
+
+    def decode(self, buffer: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401  # any sample
+        """Return the sample, as `decode_sample` says."""
+        data: Buffer = buffer if type(buffer) is bytes else as_bytes_view(buffer)
+        if copy:
+            data = bytearray(data)
+        try:
+            prefix, size = HEADER.unpack_from(data)
+            schema = bytes(data[8 : 8 + size])
+            if prefix != PREFIX or len(schema) != size:
+                raise _header_error(prefix, size, len(data))
+            plan, build = self._builders.get(schema) or self._builder_of(schema, len(data))
+            values = plan.table.unpack_from(data, plan.table_start)
+            extents = values[: plan.num_extents]
+            layout = plan.layouts.get(extents) or plan.lay_out(extents)
+            if layout.total != len(data):
+                raise FormatError(f"a sample of {layout.total} bytes has {len(data)} here")
+            return build(values, layout.places, data)
+        except FormatError:
+            raise
+        except _VALUE_ERRORS as error:
+            raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the types."""
+        return SampleDecoder, (self.known.types,)
+
+    def _builder_of(self, schema: bytes, num_bytes: int) -> tuple[Plan, Builder]:
+        plan = _plan_of(schema, num_bytes)
+        made = plan, build_plan(plan, self.known)
+        self._builders.keep(schema, made)
+        return made
+
+
+def as_bytes_view(buffer: BytesLike | NDArray[Any]) -> memoryview:
+    """Return any bytes-like object as a view of bytes, held in its place for as long as an array shows a part of it."""
+    view = memoryview(buffer)  # type: ignore[arg-type]  # arrays are known as buffers from Python 3.12 on
+    if view.nbytes == 0:
+        return memoryview(b"")
+    # Arrays made on an object do not keep it from moving its memory, those that `frombuffer` makes do.
+    return np.frombuffer(view.cast("B"), np.uint8).data
+
+
+def _header_error(prefix: bytes, size: int, num_bytes: int) -> FormatError:
+    if prefix[:3] != spec.SAMPLE_MAGIC:
+        return BadMagicError(f"these {num_bytes} bytes are no sample: they begin with {prefix.hex(' ')}")
+    if prefix != PREFIX:
+        return UnsupportedVersionError(
+            f"a sample of version {prefix[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
+        )
+    return FormatError(f"a sample of {num_bytes} bytes has a schema of {size}")
+
+
+def _plan_of(schema: bytes, num_bytes: int) -> Plan:
+    if len(schema) > spec.MAX_SCHEMA_BYTES:
+        raise FormatError(f"a sample has a schema of {len(schema)} bytes, the limit is {spec.MAX_SCHEMA_BYTES}")
+    return Plan(schema, (num_bytes - spec.SAMPLE_HEADER_BYTES - len(schema)) // spec.SLOT_BYTES)
+
+
+@functools.lru_cache(maxsize=_MAX_DECODERS)
+def _decoder_of(types: tuple[type, ...]) -> SampleDecoder:
+    return SampleDecoder(types)
+
+
+_plain: Final = SampleDecoder()

@@ -1,0 +1,51 @@
+"""Dates and times from their numbers in a table.
+
+wall clock    microseconds since 0001-01-01 00:00 of the clock on the wall, and fold
+offset        microseconds east of UTC
+zone          key of the IANA database; where that does not know it, the stored offset under its name
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Final
+
+from splitdata.errors import FormatError
+
+__all__ = ["moment", "offset_zone", "zone"]
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+# What the database's own names are made of: the key becomes a part of a path there.
+_ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
+_MAX_ZONE_KEY: Final = 255
+
+
+def moment(wall: int, fold: int, zone: tzinfo | None) -> datetime:
+    """Return a date and time.
+
+    Raises:
+        OverflowError, ValueError: If it is beyond the years that Python has.
+        FormatError: If `fold` is neither 0 nor 1.
+    """
+    if fold > 1:
+        raise FormatError(f"a sample has a datetime with fold {fold}")
+    return (datetime.min + wall * _MICROSECOND).replace(fold=fold, tzinfo=zone)
+
+
+def offset_zone(offset: int, name: str) -> timezone:
+    """Return a fixed distance from UTC, with a name unless that is empty."""
+    distance = offset * _MICROSECOND
+    return timezone(distance, name) if name else timezone(distance)
+
+
+def zone(offset: int, key: str) -> tzinfo:
+    """Return the time zone with a key, or where it is unknown the offset that it had."""
+    if len(key) > _MAX_ZONE_KEY or not _ZONE_KEY.fullmatch(key):
+        raise FormatError("a sample has a datetime in a time zone whose key is none")
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(key)
+    except (KeyError, ValueError, OSError):
+        return offset_zone(offset, key)

@@ -1,0 +1,69 @@
+"""What a walk over a sample collects, and how it says that a part does not fit.
+
+schema     pieces of bytes, joined at the end
+extents    lengths and dimensions of the payloads     scalars    all numbers that are no extents
+payloads   texts, bytes, memory of arrays             depth      levels around the present part
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from splitdata.samples import spec
+
+if TYPE_CHECKING:
+    from splitdata._types import BytesLike
+
+__all__ = ["Output", "UnfitError", "remember", "type_name"]
+
+_MAX_CACHED: Final = 4096
+# Of a long path so many steps are shown, of its begin and of its end.
+_SHOWN_STEPS: Final = (8, 2)
+
+
+class UnfitError(Exception):
+    """A part that cannot be encoded; its path grows on the way out."""
+
+    def __init__(self, reason: str, error: type[Exception] = TypeError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.error = error
+        self.path: list[str] = []
+
+    def as_error(self) -> Exception:
+        """Return the error for the caller, with the path from the sample to the part."""
+        steps, (first, last) = self.path[::-1], _SHOWN_STEPS
+        shown = "".join(steps) if len(steps) <= first + last else "".join([*steps[:first], "...", *steps[-last:]])
+        return self.error(f"sample{shown}: {self.reason}")
+
+
+class Output:
+    """What a walk has collected."""
+
+    __slots__ = ("depth", "extents", "payloads", "scalars", "schema")
+
+    def __init__(self) -> None:
+        self.schema: list[bytes] = []
+        self.extents: list[int] = []
+        self.scalars: list[int | float] = []
+        self.payloads: list[BytesLike] = []
+        self.depth = 0
+
+    def enter(self) -> None:
+        """Go a level deeper."""
+        self.depth += 1
+        if self.depth > spec.MAX_DEPTH:
+            raise UnfitError(f"is nested more than {spec.MAX_DEPTH} levels deep, or holds itself", ValueError)
+
+
+def remember(cache: dict[Any, Any], key: object, value: object) -> None:
+    """Keep a value in a cache, which is emptied first if it is full."""
+    if len(cache) >= _MAX_CACHED:
+        cache.clear()
+    cache[key] = value
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's class, with its module where that tells something."""
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,197 @@
+"""The schema of a sample: what is where in it, without its values; bytes to a tree.
+
+    {"image": uint8[32, 32, 3], "label": 7}
+
+    DICT 2 ("image": ARRAY 3 "|u1") ("label": INT)         the tree, each node kind u8 and what it says
+             extents 0 1 2, payload 0     scalar 0         numbered in the order of the nodes
+
+Samples of one shape of nesting share one schema, whatever their numbers, lengths and dimensions are:
+extents and scalars stand in the table, payloads behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from splitdata.errors import FormatError
+from splitdata.samples import spec
+from splitdata.samples.cursor import Cursor
+from splitdata.samples.dtypes import read_dtype, read_tensor_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Node", "Payload", "Schema", "parse_schema"]
+
+# Of each kind without parts of its own: the scalars in the table, and whether text or bytes follow.
+_LEAVES: Final = {
+    spec.KIND_NONE: ("", False),
+    spec.KIND_BOOL: ("Q", False),
+    spec.KIND_INT: ("q", False),
+    spec.KIND_BIG_INT: ("", True),
+    spec.KIND_FLOAT: ("d", False),
+    spec.KIND_TEXT: ("", True),
+    spec.KIND_BYTES: ("", True),
+    spec.KIND_DATE: ("q", False),
+    spec.KIND_TIMEDELTA: ("qq", False),
+    spec.KIND_DATETIME: ("qQ", False),
+    spec.KIND_DATETIME_OFFSET: ("qQq", True),
+    spec.KIND_DATETIME_ZONE: ("qQq", True),
+}
+_CONTAINERS: Final = (spec.KIND_LIST, spec.KIND_TUPLE, spec.KIND_DICT, spec.KIND_NAMEDTUPLE, spec.KIND_DATACLASS)
+_NUMBER_LISTS: Final = (spec.KIND_INT_LIST, spec.KIND_FLOAT_LIST)
+
+
+class Node(NamedTuple):
+    """One value of a sample, or what holds others.
+
+    Attributes:
+        kind: As in `spec`.
+        scalar: Number of its first scalar.
+        payload: Number of its payload.
+        dtype: Of an array; of a tensor whose type numpy does not have, of its bits.
+        ndim: Of an array or tensor.
+        name: Of a namedtuple or dataclass; of a tensor's type that numpy does not have, else empty.
+        keys: Of a dict, or names of fields.
+        children: What it holds.
+    """
+
+    kind: int
+    scalar: int = 0
+    payload: int = 0
+    dtype: np.dtype[Any] | None = None
+    ndim: int = 0
+    name: str = ""
+    keys: tuple[str | int, ...] = ()
+    children: tuple[Node, ...] = ()
+
+
+class Payload(NamedTuple):
+    """Bytes behind the table: how many follows from extents.
+
+    Attributes:
+        extent: Number of its first extent.
+        ndim: How many extents it has; its bytes are their product times `itemsize`.
+        itemsize: Bytes of one element.
+        is_array: Whether it is aligned.
+    """
+
+    extent: int
+    ndim: int
+    itemsize: int
+    is_array: bool
+
+
+class Schema(NamedTuple):
+    """A parsed schema.
+
+    Attributes:
+        root: Of the tree.
+        num_extents: Slots at the begin of the table that say how large the payloads are.
+        scalars: The other slots, as letters of `struct`.
+        payloads: In their order.
+    """
+
+    root: Node
+    num_extents: int
+    scalars: str
+    payloads: tuple[Payload, ...]
+
+
+def parse_schema(data: bytes, max_slots: int) -> Schema:
+    """Read a schema; memory and time are bounded by its length and by `max_slots`.
+
+    Args:
+        data: The whole schema.
+        max_slots: The table has no more.
+
+    Raises:
+        FormatError: If it is none.
+    """
+    parser = _Parser(data, max_slots)
+    root = parser.node(0)
+    if parser.cursor.num_left:
+        raise FormatError(f"a sample's schema has {parser.cursor.num_left} bytes behind its end")
+    return Schema(root, parser.num_extents, "".join(parser.scalars), tuple(parser.payloads))
+
+
+_NONE: Final = Node(spec.KIND_NONE)
+
+
+class _Parser:
+    def __init__(self, data: bytes, max_slots: int) -> None:
+        self.cursor = Cursor(data)
+        self.payloads: list[Payload] = []
+        self.num_extents = 0
+        self.scalars: list[str] = []
+        self._num_scalars = 0
+        self._max_slots = max_slots
+
+    def node(self, depth: int) -> Node:
+        kind = self.cursor.byte()
+        if kind == spec.KIND_NONE:
+            return _NONE
+        if kind in _LEAVES:
+            letters, has_bytes = _LEAVES[kind]
+            payload = self._payload(1, 1, is_array=False) if has_bytes else 0
+            return Node(kind, self._scalar(letters), payload)
+        if kind in _CONTAINERS:
+            return self._container(kind, depth)
+        if kind in _NUMBER_LISTS:
+            return Node(kind, payload=self._payload(1, spec.SLOT_BYTES, is_array=True))
+        if kind in (spec.KIND_ARRAY, spec.KIND_SCALAR, spec.KIND_TENSOR):
+            return self._array(kind)
+        raise FormatError(f"a sample has a part of kind {kind}, which is unknown here")
+
+    def _container(self, kind: int, depth: int) -> Node:
+        if depth == spec.MAX_DEPTH:
+            raise FormatError(f"a sample is nested more than {spec.MAX_DEPTH} levels deep")
+        cursor = self.cursor
+        has_fields = kind in (spec.KIND_NAMEDTUPLE, spec.KIND_DATACLASS)
+        name = cursor.text() if has_fields else ""
+        count = cursor.u32()
+        if count > cursor.num_left:
+            raise FormatError(f"a sample holds {count} parts in {cursor.num_left} bytes")
+        keys: list[str | int] = []
+        children: list[Node] = []
+        for _ in range(count):
+            if has_fields:
+                keys.append(cursor.text())
+            elif kind == spec.KIND_DICT:
+                keys.append(self._key())
+            children.append(self.node(depth + 1))
+        if len(set(keys)) != len(keys):
+            raise FormatError("a sample has one key twice")
+        return Node(kind, name=name, keys=tuple(keys), children=tuple(children))
+
+    def _key(self) -> str | int:
+        kind = self.cursor.byte()
+        if kind == spec.KEY_TEXT:
+            return self.cursor.text()
+        if kind == spec.KEY_INT:
+            return self.cursor.i64()
+        raise FormatError(f"a sample has a key of kind {kind}, which is unknown here")
+
+    def _array(self, kind: int) -> Node:
+        ndim = 0 if kind == spec.KIND_SCALAR else self.cursor.byte()
+        if ndim > spec.MAX_NDIM:
+            raise FormatError(f"a sample has an array of {ndim} dimensions")
+        dtype, name = read_tensor_dtype(self.cursor) if kind == spec.KIND_TENSOR else (read_dtype(self.cursor), "")
+        return Node(kind, payload=self._payload(ndim, dtype.itemsize, is_array=True), dtype=dtype, ndim=ndim, name=name)
+
+    def _payload(self, ndim: int, itemsize: int, *, is_array: bool) -> int:
+        self.payloads.append(Payload(self.num_extents, ndim, itemsize, is_array))
+        self.num_extents += ndim
+        self._check_slots()
+        return len(self.payloads) - 1
+
+    def _scalar(self, letters: str) -> int:
+        first = self._num_scalars
+        self.scalars.append(letters)
+        self._num_scalars += len(letters)
+        self._check_slots()
+        return first
+
+    def _check_slots(self) -> None:
+        if self.num_extents + self._num_scalars > self._max_slots:
+            raise FormatError(f"a sample's schema asks for more than the {self._max_slots} slots that can follow it")

@@ -1,0 +1,173 @@
+"""States: small, plain, the same on every rank, and refused where they do not belong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitdata import SplitDataLoader, SplitWriter
+from splitdata.errors import StateMismatchError
+from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.order.window import Window
+
+
+def write(path: Path, numbers: range) -> SplitDataLoader:
+    with SplitWriter(path, bins=3) as writer:
+        for number in numbers:
+            writer.write(b"%d" % number)
+    return SplitDataLoader(path)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> SplitDataLoader:
+    return write(tmp_path / "data", range(20))
+
+
+def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of a loader
+    loader = DistributedLoader(dataset, batch_size=4, **options)
+    iterator = iter(loader)
+    for _ in range(num_batches):
+        next(iterator)
+    state: dict[str, Any] = json.loads(json.dumps(loader.state_dict()))
+    return state
+
+
+def test_state_is_small_json_and_equal_on_every_rank(dataset: SplitDataLoader) -> None:
+    states = [
+        state_at(dataset, 2, shuffle=Window(5), subset=range(3, 19), rank=rank, world_size=2) for rank in range(2)
+    ]
+
+    assert states[0] == states[1]
+    assert len(json.dumps(states[0])) < 1024
+
+
+def test_state_taken_before_anything_ran_fixes_no_rank(
+    dataset: SplitDataLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = DistributedLoader(dataset, batch_size=4)
+    loader.state_dict()
+    loader.load_state_dict(loader.state_dict())
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    assert (loader.rank, loader.world_size) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "saved", "here"),
+    [
+        ({"seed": 1}, "seed", "0", "1"),
+        ({"shuffle": False}, "shuffle", "'global'", "False"),
+        ({"shuffle": Window(3)}, "shuffle", "'global'", r"\['window', 3\]"),
+        ({"subset": slice(10)}, "subset", "None", "'10 records from 0 by 1'"),
+        ({"lanes": 2}, "lanes", "1", "2"),
+        ({"num_steps": 7}, "num_steps", "None", "7"),
+        ({"partition": "contiguous"}, "partition", "'strided'", "'contiguous'"),
+    ],
+)
+def test_state_of_another_order_is_refused_with_both_sides(
+    dataset: SplitDataLoader, options: dict[str, Any], name: str, saved: str, here: str
+) -> None:
+    state = state_at(dataset, 2, shuffle="global")
+    given: dict[str, Any] = {"batch_size": 4, "shuffle": "global"} | options
+    loader = DistributedLoader(dataset, **given)
+
+    with pytest.raises(StateMismatchError, match=rf"(?s){name} +saved: {saved}\n +here:  {here}"):
+        loader.load_state_dict(state)
+    assert loader.position == (0, 0)
+
+
+def test_state_with_a_window_survives_json(dataset: SplitDataLoader) -> None:
+    state = state_at(dataset, 2, shuffle=Window(5))
+    loader = DistributedLoader(dataset, batch_size=4, shuffle=Window(5))
+    loader.load_state_dict(state)
+
+    assert loader.position == (0, 8)
+
+
+def test_state_of_contiguous_ranks_loads_at_the_same_world_size_only(dataset: SplitDataLoader) -> None:
+    state = state_at(dataset, 2, partition="contiguous", rank=1, world_size=2)
+    same = DistributedLoader(dataset, batch_size=4, partition="contiguous", rank=0, world_size=2)
+    same.load_state_dict(state)
+
+    assert [batch.tolist() for batch in same_numbers(same)] == [[8, 9]]
+    with pytest.raises(StateMismatchError, match=r"(?s)world_size +saved: 2\n +here:  3"):
+        DistributedLoader(dataset, batch_size=4, partition="contiguous", rank=0, world_size=3).load_state_dict(state)
+
+
+def same_numbers(loader: DistributedLoader) -> list[Any]:
+    import numpy as np
+
+    return [np.array([int(record) for record in batch]) for batch in loader]
+
+
+def test_state_of_other_data_is_refused(dataset: SplitDataLoader, tmp_path: Path) -> None:
+    state = state_at(dataset, 2)
+    other = write(tmp_path / "other", range(1, 21))
+
+    with pytest.raises(StateMismatchError, match=r"(?s)saved with other data.*fingerprint +saved: .*here: .*set_epoch"):
+        DistributedLoader(other, batch_size=4).load_state_dict(state)
+
+
+def test_state_from_before_an_append_tells_the_way_on(dataset: SplitDataLoader, tmp_path: Path) -> None:
+    state = state_at(dataset, 2)
+    with SplitWriter(tmp_path / "data", mode="append") as writer:
+        writer.write_many([b"20", b"21"])
+    grown = SplitDataLoader(tmp_path / "data")
+
+    with pytest.raises(StateMismatchError) as caught:
+        DistributedLoader(grown, batch_size=4).load_state_dict(state)
+    text = str(caught.value)
+    assert "2 records were appended since" in text
+    assert f"generation={state['generation']}" in text
+    assert "set_epoch(1)" in text
+
+    then = SplitDataLoader(tmp_path / "data", generation=state["generation"])
+    loader = DistributedLoader(then, batch_size=4)
+    loader.load_state_dict(state)
+    assert [int(record) for record in next(iter(loader))] == [8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({}, "no state of a DistributedLoader"),
+        ([], "no state of a DistributedLoader: .*list"),
+        ({"_index": 3, "_sampler": 1}, "'_index', '_sampler'"),
+        ({"splitdata_loader": 99}, "version 99"),
+        ({"splitdata_loader": 1, "epoch": 3}, "missing or unknown"),
+    ],
+)
+def test_what_is_no_state_is_refused(dataset: SplitDataLoader, state: Any, words: str) -> None:  # noqa: ANN401 - anything
+    with pytest.raises(StateMismatchError, match=words):
+        DistributedLoader(dataset).load_state_dict(state)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epoch", -1), ("samples", "8"), ("lanes", 0), ("origin", True)])
+def test_damaged_state_is_refused(dataset: SplitDataLoader, name: str, value: object) -> None:
+    state = state_at(dataset, 2) | {name: value}
+
+    with pytest.raises(StateMismatchError, match=f"damaged: {name} is"):
+        DistributedLoader(dataset, batch_size=4).load_state_dict(state)
+
+
+def test_sampler_that_gives_another_sequence_is_noticed(dataset: SplitDataLoader) -> None:
+    state = state_at(dataset, 2, sampler=range(12))
+    loader = DistributedLoader(dataset, batch_size=4, sampler=range(12))
+    loader.load_state_dict(state)
+
+    with pytest.raises(StateMismatchError, match=r"(?s)sampler +saved: '12 records"):
+        DistributedLoader(dataset, batch_size=4, sampler=range(11, -1, -1)).load_state_dict(state)
+
+
+def test_lanes_of_a_state_are_kept(dataset: SplitDataLoader) -> None:
+    state = state_at(dataset, 1, shuffle="bins", rank=0, world_size=2)
+    assert state["lanes"] == 2
+
+    loader = DistributedLoader(dataset, batch_size=4, shuffle="bins")
+    list(loader)
+    loader.load_state_dict(state)
+    assert loader.state_dict()["lanes"] == 2
