@@ -49,7 +49,9 @@ from splitdata.errors import (
     WorkerTimeoutError,
 )
 from splitdata.format.spec import FORMAT_VERSION
+from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.stats import LoaderStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -63,6 +65,7 @@ __all__ = [
     "ConversionProgress",
     "ConversionReport",
     "CorruptRecordError",
+    "DatasetBenchmark",
     "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
@@ -72,7 +75,9 @@ __all__ = [
     "Finding",
     "FormatError",
     "HashSplit",
+    "LoaderStats",
     "ManifestError",
+    "Measurement",
     "MissingBinError",
     "MpQItr",
     "RecordSource",
@@ -91,12 +96,14 @@ __all__ = [
     "Window",
     "WorkerCrashedError",
     "WorkerError",
+    "WorkerStats",
     "WorkerTimeoutError",
     "__version__",
     "convert",
     "decode_sample",
     "describe",
     "encode_sample",
+    "measure_dataset",
     "open_source",
     "repair",
     "verify",

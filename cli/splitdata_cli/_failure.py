@@ -94,7 +94,9 @@ def _message_of(error: Exception) -> str:
     if isinstance(error, OSError) or not frames or _is_own(frames[-1].filename):
         return str(error) or type(error).__name__
     where = f"{frames[-1].filename}, line {frames[-1].lineno}"
-    return f"{type(error).__name__}: {error} ({where}; `splitdata --traceback ...` shows how it came to this)"
+    # Where the library has met it: which record it was, for instance.
+    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
+    return f"{type(error).__name__}: {error}{notes} ({where}; `splitdata --traceback ...` shows how it came to this)"
 
 
 def _is_own(filename: str) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from splitdata import ConversionProgress, RecordSource
 
-__all__ = ["verify_progress", "write_progress"]
+__all__ = ["bench_progress", "verify_progress", "write_progress"]
 
 _REFRESH_SECONDS = 0.2
 
@@ -65,6 +65,23 @@ def verify_progress(title: str = "verifying") -> Iterator[Callable[[int, int], N
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
+
+        yield show
+
+
+@contextmanager
+def bench_progress() -> Iterator[Callable[[int, int, str], None] | None]:
+    """Show a bar while the block runs; gives what `measure_dataset` takes as `progress`, None without a terminal."""
+    if not _is_watched():
+        yield None
+        return
+    with _bar("measuring", None, in_bytes=False) as bar:
+
+        def show(done: int, total: int, name: str) -> None:
+            bar.total = total
+            bar.set_postfix_str(name, refresh=False)
+            bar.update(done - bar.n)
+            bar.refresh()
 
         yield show
 

@@ -6,6 +6,7 @@
     splitdata cat DIR I...          records by position
     splitdata verify DIR            every byte of it against its checksums
     splitdata repair DIR            damaged indexes, headers and manifests made again
+    splitdata bench DIR             how fast training is fed from it
 
 The library is loaded by the command that runs, not here: `--help` and `--version` answer at once.
 """
@@ -19,6 +20,7 @@ import click
 
 from splitdata_cli._failure import OneLineGroup
 from splitdata_cli._render import print_line
+from splitdata_cli.bench import bench
 from splitdata_cli.cat import cat
 from splitdata_cli.head import head
 from splitdata_cli.info import info
@@ -76,7 +78,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, head, cat, verify, repair):
+for command in (write, info, head, cat, verify, repair, bench):
     cli.add_command(command)
 
 

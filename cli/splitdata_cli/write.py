@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from splitdata_cli._import import let_import_from_here
 from splitdata_cli._progress import verify_progress, write_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
 from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
@@ -132,7 +131,7 @@ def write(
     if dry_run and verify:
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
-    _let_import_from_here()
+    let_import_from_here()
     opened = open_source(
         sources[0] if len(sources) == 1 else sources,
         kind=kind,
@@ -183,13 +182,6 @@ def _verified(dest: str) -> tuple[VerifyReport, float]:
     with verify_progress() as progress:
         report = verify(dest, progress=progress)
     return report, time.monotonic() - started
-
-
-def _let_import_from_here() -> None:
-    """Let functions be found in modules of the working folder, as `python -m` does."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
 
 
 def _summary(report: ConversionReport, seconds: float) -> str:

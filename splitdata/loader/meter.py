@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from splitdata.loader.stats import LoaderStats, StepTimings, WorkerStats
 
-__all__ = ["StatsMeter"]
+__all__ = ["StatsMeter", "num_cores"]
 
 
 class StatsMeter:
@@ -104,11 +104,12 @@ class StatsMeter:
             mean_ready=self._ready_sum / self._num_batches if self._num_batches else 0.0,
             memory_bytes=memory_bytes,
             num_skipped=self._num_skipped,
-            num_cores=_num_cores(),
+            num_cores=num_cores(),
         )
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Return how many cores this process may use."""
     # os.process_cpu_count, from Python 3.13 on, is the same.
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
