@@ -8,19 +8,25 @@ SampleMaker: read, transform ──> collate ──> StepReply          in order
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from splitdata.loader.collate import collate, nbytes
+import numpy as np
+
+from splitdata.loader.collate import Allocate, collate, nbytes
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from splitdata.loader.selection import Selection
     from splitdata.loader.source import RecordSource
 
@@ -38,6 +44,9 @@ class Requests(Protocol):
 
     def upcoming(self) -> list[StepRequest]:
         """Return those that have arrived already, without taking them."""
+
+    def allocate(self, num_bytes: int) -> memoryview | None:
+        """Return memory in which an array of the next reply is best made, None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +67,9 @@ class Job:
 class StepMaker:
     """Makes the batch of a step. Belongs to one thread."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, allocate: Allocate = np.empty) -> None:
         self._job = job
+        self._allocate = allocate
         self._maker = SampleMaker(
             job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
         )
@@ -93,7 +103,9 @@ class StepMaker:
         try:
             if self._job.collate_fn is not None:
                 return self._job.collate_fn(samples)
-            return collate(samples, as_tensors=self._job.as_tensors, records=_records_of(request))
+            return collate(
+                samples, as_tensors=self._job.as_tensors, records=_records_of(request), allocate=self._allocate
+            )
         except Exception as error:
             error.add_note(f"raised while {request} was collated")
             raise
@@ -107,10 +119,16 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(replace(job, source=job.source.for_worker()))
+    maker = StepMaker(replace(job, source=job.source.for_worker()), partial(_allocate_for, requests))
     for request in requests:
         maker.read_ahead(requests.upcoming())
         yield maker.make(request)
+
+
+def _allocate_for(requests: Requests, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Make an array of a batch where it will not have to be copied to travel."""
+    memory = requests.allocate(math.prod(shape) * dtype.itemsize)
+    return np.empty(shape, dtype) if memory is None else np.ndarray(shape, dtype, memory)
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:
