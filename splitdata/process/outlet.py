@@ -217,9 +217,7 @@ class Outlet:
             return None, NO_MEMORY
         return offset, FULL
 
-    def _fill_slot(
-        self, offset: int, parts: Sequence[memoryview], places: Sequence[int], *, num_copied: int
-    ) -> None:
+    def _fill_slot(self, offset: int, parts: Sequence[memoryview], places: Sequence[int], *, num_copied: int) -> None:
         """Write the table of a parcel and its first parts; the others are there."""
         import numpy
 
