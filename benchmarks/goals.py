@@ -18,6 +18,7 @@ __all__ = ["GOALS", "Goal", "Key", "Outcome", "outcome_of", "outcomes"]
 _REFERENCE_GIGABYTES: Final = 21.0
 _OPEN_MILLISECONDS: Final = 10.0
 _OPEN_MEGABYTES: Final = 50.0
+_ORDERED_PER_SECOND: Final = 5e6
 
 # Workload, data, peer.
 Key = tuple[str, str, str]
@@ -103,6 +104,10 @@ def outcomes(results: Mapping[str, Any]) -> list[Outcome]:
         shown = None if value is None else f"{value:.1f} {unit}"
         what = f"O, 10^9 records, {'open' if unit == 'ms' else 'memory of the process'}"
         found.append(Outcome(what, shown, f"{limit:.0f} {unit}", None if value is None else value < limit, False))
+    rate = results.get("order", {}).get("positions_per_second", {}).get("global")
+    shown = None if rate is None else f"{rate / 1e6:.1f} M/s"
+    is_met = None if rate is None else rate >= _ORDERED_PER_SECOND
+    found.append(Outcome("K, global order of 10^9 records", shown, f"{_ORDERED_PER_SECOND / 1e6:g} M/s", is_met, False))
     return found
 
 

@@ -92,6 +92,14 @@ def _further(results: Mapping[str, Any]) -> Iterator[str]:
             f"record; peak memory {billion['peak_rss_mb']:.1f} MB, of which {billion['grown_by_mb']:.1f} MB since "
             "the import."
         )
+    order = results.get("order")
+    if order:
+        yield ""
+        rates = ", ".join(f"{kind} {rate / 1e6:.1f}" for kind, rate in order["positions_per_second"].items())
+        yield (
+            f"**K**, the order of 10^9 records in blocks of 65,536 positions, in millions of positions per second: "
+            f"{rates}; the process grew by {order['grown_by_mb']:.1f} MB."
+        )
 
 
 def goals_table(found: list[Outcome]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Measure splitdata and its peers: `make bench`, or `python -m benchmarks.run --help`.
 
 data set ─> W of all peers ─> W durable ─> every adapter proven ─> R1 R2 gather R3 R4 ─> cold, few descriptors
-10^9 records in fresh processes
+10^9 records in fresh processes, the order of as many
 ─> results as JSON, tables, plot
 """
 
@@ -22,6 +22,7 @@ from benchmarks.peers.base import Peer, Reader, Unsupported
 from benchmarks.workloads.billion import open_billion
 from benchmarks.workloads.cold import read_cold
 from benchmarks.workloads.many_bins import read_with_few_descriptors
+from benchmarks.workloads.ordering import order_billion
 from benchmarks.workloads.reading import WORKLOADS, read_all
 from benchmarks.workloads.writing import write_all
 from splitdata import __version__
@@ -30,7 +31,7 @@ __all__ = ["main"]
 
 _FULL: Final = Settings(share=1.0, repeat=5, seconds=0.5, patience=4.0)
 _QUICK: Final = Settings(share=0.05, repeat=3, seconds=0.1, patience=0.5)
-_ALL: Final = ("W", *WORKLOADS, "cold", "many-bins", "O")
+_ALL: Final = ("W", *WORKLOADS, "cold", "many-bins", "O", "K")
 _NUM_PROVEN: Final = 20
 
 
@@ -55,16 +56,19 @@ def main() -> None:
         "missing": missing,
         "results": [],
         "billion": {},
+        "order": {},
     }
     try:
         for name in data.NAMES:
-            if set(arguments.only) != {"O"}:
+            if not set(arguments.only) <= {"O", "K"}:
                 results += _measure_data(name, found, base, settings, arguments.only, document["data"])
                 document["results"] = [result.as_json() for result in results]
                 # Now already: who ends a long run early keeps what it has found.
                 _write(document, arguments.json)
         if "O" in arguments.only:
             document["billion"] = open_billion(base, settings.repeat)
+        if "K" in arguments.only:
+            document["order"] = order_billion(settings.repeat, settings.seconds)
     finally:
         shutil.rmtree(base, ignore_errors=True)
     _write(document, arguments.json)

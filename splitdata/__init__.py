@@ -24,6 +24,7 @@ from splitdata.dataset.describe import DatasetDescription, SegmentDescription, d
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.repair import RepairReport, repair
+from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.dataset.split_data import write_split_data
 from splitdata.dataset.verify import VerifyReport, verify
 from splitdata.dataset.writer import SplitWriter
@@ -51,7 +52,8 @@ from splitdata.errors import (
 from splitdata.format.spec import FORMAT_VERSION
 from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.stats import LoaderStats, WorkerStats
+from splitdata.loader.rotation import Rotation
+from splitdata.loader.stats import LoaderStats, RotationStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -83,6 +85,9 @@ __all__ = [
     "RecordSource",
     "RecordTooLargeError",
     "RepairReport",
+    "Rotation",
+    "RotationStats",
+    "SampleDataset",
     "SampleDecoder",
     "SegmentDescription",
     "SourceError",

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from benchmarks.sparse_dataset import NUM_RECORDS, make_sparse_dataset
 
-__all__ = ["open_billion", "real_records"]
+__all__ = ["open_billion", "peak_rss_mb", "real_records"]
 
 # With fewer the child's own start would weigh too much; each is one process.
 _NUM_RECORDS: Final = NUM_RECORDS
@@ -56,7 +56,7 @@ def _child(path: str) -> dict[str, float]:
     from splitdata import SplitDataLoader
 
     positions = sorted(real_records())
-    before = _peak_rss_mb()
+    before = peak_rss_mb()
     found: dict[str, float] = {"rss_before_mb": before}
     start = time.perf_counter()
     loader = SplitDataLoader(path)
@@ -76,7 +76,7 @@ def _child(path: str) -> dict[str, float]:
     found["prefetch_us_per_record"] = _since(start) * 1000 / len(positions)
     if count != _NUM_RECORDS or list(map(len, records[1:])) != sizes:
         raise ValueError(f"{path} does not read as it was made")
-    found["peak_rss_mb"] = _peak_rss_mb()
+    found["peak_rss_mb"] = peak_rss_mb()
     found["grown_by_mb"] = found["peak_rss_mb"] - before
     return found
 
@@ -85,8 +85,9 @@ def _since(start: float) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def _peak_rss_mb() -> float:
-    # The largest memory of this process alone: what getrusage says includes its parent's, before the exec.
+def peak_rss_mb() -> float:
+    """Return the most memory that this process had, in MB; 0 where the system does not say."""
+    # Of this process alone: what getrusage says includes its parent's, before the exec.
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

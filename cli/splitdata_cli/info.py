@@ -26,7 +26,8 @@ def info(path: str, generation: int | None, as_json: bool) -> None:
 
     description = describe(path, generation=generation)
     if as_json:
-        print_json(dataclasses.asdict(description) | {"mean_record_bytes": description.mean_record_bytes})
+        derived = {"mean_record_bytes": description.mean_record_bytes, "record_codec": description.record_codec}
+        print_json(dataclasses.asdict(description) | derived)
     else:
         print_table(_rows(description))
 
@@ -35,7 +36,7 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
     longest = "unknown" if dataset.max_record_bytes is None else size_text(dataset.max_record_bytes)
     rows = [
         ("dataset", dataset.path),
-        ("records", f"{dataset.num_records:,}"),
+        ("records", f"{dataset.num_records:,}" + (f", {dataset.record_codec}" if dataset.record_codec else "")),
         ("record size", f"{size_text(dataset.mean_record_bytes)} on average, {longest} at most"),
         ("raw size", size_text(dataset.raw_bytes)),
         ("stored size", size_text(dataset.stored_bytes)),

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.retention import remove_superseded
+from splitdata.dataset.typed import RECORD_CODEC, check_codec
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, encode_metadata
@@ -42,6 +43,7 @@ class Committer:
 
     Attributes:
         manifest: The newest one in which this writer's records are, None before.
+        metadata: What the first commit adds to the dataset's.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Committer:
         self.manifest = resumes
         self._directory = directory
         self._dataset_id = dataset_id
-        self._metadata = metadata
+        self.metadata = metadata
         self._replaces = replaces
         self._creates = creates
         self._durable = durable
@@ -83,7 +85,7 @@ class Committer:
         Raises:
             MovedError: If the segment is listed already and no longer the last one.
             ManifestError: If the dataset was replaced meanwhile.
-            ValueError: If the metadata become too large.
+            ValueError: If the metadata become too large, or the dataset has records of another codec.
         """
         while True:
             current = self._directory.newest_or_none()
@@ -113,7 +115,7 @@ class Committer:
         if current is None:
             if self.manifest is not None:
                 raise ManifestError(f"{self._directory.folder}: its manifests were removed while this writer worked")
-            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=self._metadata)
+            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=self.metadata)
         generation = current.generation + 1
         if generation > spec.MAX_GENERATION:
             raise ManifestError(
@@ -126,8 +128,9 @@ class Committer:
                     path=self._directory.folder,
                 )
             if self._replaces:
-                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=self._metadata)
-            return replace(current, generation=generation, metadata=current.metadata | self._metadata)
+                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=self.metadata)
+            check_codec(current, self.metadata.get(RECORD_CODEC))
+            return replace(current, generation=generation, metadata=current.metadata | self.metadata)
         if current.dataset_id != self.manifest.dataset_id:
             raise ManifestError(f"{self._directory.folder}: the dataset was replaced while this writer was at work")
         return replace(current, generation=generation)

@@ -13,6 +13,7 @@ from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.seed_files import bins_in
 from splitdata.dataset.seed_survey import survey
 from splitdata.dataset.snapshot import open_seed, open_state
+from splitdata.dataset.typed import stated_codec
 from splitdata.format import spec
 from splitdata.format.seed import ENTRY_BYTES
 
@@ -80,6 +81,11 @@ class DatasetDescription:
     unlisted_segments: tuple[str, ...]
     layout: str = "splitdata"
     problems: tuple[str, ...] = ()
+
+    @property
+    def record_codec(self) -> str | None:
+        """What the records hold, as `SampleDataset` reads them; None where the dataset does not say."""
+        return stated_codec(self.metadata)
 
     @property
     def mean_record_bytes(self) -> float:

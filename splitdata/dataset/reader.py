@@ -17,6 +17,7 @@ from splitdata.dataset.positions import checked_position, checked_positions
 from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
 from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
+from splitdata.dataset.typed import stated_codec
 from splitdata.dataset.walk import bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
@@ -130,6 +131,18 @@ class SplitDataLoader:
         for manifest in self._snapshot.manifests:
             merged |= manifest.metadata
         return merged
+
+    @property
+    def record_codec(self) -> str | None:
+        """What the records hold, by name, as `SampleDataset` reads them; None where the dataset does not say.
+
+        Raises:
+            ValueError: If there are several datasets, and they do not say the same.
+        """
+        stated = [stated_codec(manifest.metadata) for manifest in self._snapshot.manifests]
+        if len(set(stated)) > 1:
+            raise ValueError(f"{', '.join(self.paths)} have records of different codecs: {', '.join(map(str, stated))}")
+        return stated[0]
 
     @property
     def fingerprint(self) -> str:

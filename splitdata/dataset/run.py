@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -22,6 +22,7 @@ from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.dataset.target import bins_for, check_target
+from splitdata.dataset.typed import RECORD_CODEC, check_codec, default_alignment, stated_codec
 from splitdata.errors import DatasetExistsError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import Compressor
@@ -44,16 +45,19 @@ class RunOptions:
     Attributes:
         identity: From what ids are derived, None for random ones.
         has_dictionary: Compress with a dictionary, if one pays.
+        alignment: None for what suits the codec.
+        codec: Of the records; None for that of the dataset which is added to.
     """
 
     mode: str
     bins: int | None
-    alignment: int
+    alignment: int | None
     is_durable: bool
     metadata: dict[str, Any]
     metadata_bytes: bytes
     identity: str | None
     has_dictionary: bool = False
+    codec: str | None = None
 
 
 class WriteRun:
@@ -62,6 +66,7 @@ class WriteRun:
     Attributes:
         num_records: Records appended in this run.
         num_committed: Those of them that are in the manifest.
+        codec: Name of the codec of the records, None where they have none.
     """
 
     def __init__(self, directory: DatasetDirectory, options: RunOptions, compressor: Compressor | None) -> None:
@@ -73,11 +78,16 @@ class WriteRun:
         self._num_segments = 0
         self._num_before = 0
         self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
+        found = directory.newest_or_none() if options.mode in ("append", "resume") else None
+        self.codec = options.codec
+        if found:
+            check_codec(found, options.codec)
+            self.codec = options.codec or stated_codec(found.metadata)
         resumed = self._find_open() if options.mode == "resume" else None
         begins = options.mode == "create" or (options.mode == "resume" and not directory.generations())
-        if options.mode in ("append", "resume") and options.metadata and (current := directory.newest_or_none()):
+        if found and options.metadata:
             # Found out now rather than at the commit, when all is written: together they may be too large.
-            encode_metadata(current.metadata | options.metadata)
+            encode_metadata(found.metadata | options.metadata)
         self._committer = Committer(
             directory,
             dataset_id=self._new_id("dataset"),
@@ -104,6 +114,25 @@ class WriteRun:
     def num_bins(self) -> int | None:
         """Bins of the segment, None while that is open."""
         return self._segment.num_bins if self._segment else self._options.bins
+
+    @property
+    def _alignment(self) -> int:
+        return self._options.alignment or default_alignment(self.codec)
+
+    def take_codec(self, codec: str, *, has_records: bool) -> None:
+        """Give the records a codec that the run was not given, before the first of them.
+
+        Raises:
+            ValueError: If there are records of no codec already, in the run or the dataset.
+        """
+        if has_records or self._segment:
+            raise ValueError(f"records were written that are of no codec; open the writer with codec={codec!r}")
+        if self._options.mode in ("append", "resume") and (found := self._directory.newest_or_none()):
+            check_codec(found, codec)
+        metadata = self._options.metadata | {RECORD_CODEC: codec}
+        self._options = replace(self._options, metadata=metadata, metadata_bytes=encode_metadata(metadata))
+        self._committer.metadata = metadata
+        self.codec = codec
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -231,7 +260,7 @@ class WriteRun:
         if not self._directory.generations():
             remove_uncommitted(self._directory)
             return None
-        return find_open_segment(self._directory, bins=self._options.bins, alignment=self._options.alignment)
+        return find_open_segment(self._directory, bins=self._options.bins, alignment=self._alignment)
 
     def _new_segment(
         self,
@@ -246,7 +275,7 @@ class WriteRun:
             self._directory.paths,
             resumed.info.id if resumed else self._new_id(f"segment {number}"),
             num_bins=num_bins,
-            alignment=self._options.alignment,
+            alignment=self._alignment,
             metadata=self._options.metadata_bytes,
             resumed=resumed,
             first_number=first_number,

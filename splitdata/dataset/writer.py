@@ -16,16 +16,19 @@ from splitdata.dataset.large_record import LargeSource, checked_piece
 from splitdata.dataset.record_key import encode_key, encode_keys
 from splitdata.dataset.run import RunOptions, WriteRun
 from splitdata.dataset.target import ONE_BIN_BYTES
+from splitdata.dataset.typed import RECORD_CODEC, chosen_codec, default_alignment
 from splitdata.errors import ClosedError, DuplicateKeyError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
 from splitdata.format.manifest import encode_metadata
+from splitdata.samples.record_codecs import record_codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from splitdata._types import BytesLike, ReadableFile
+    from splitdata.samples.record_codecs import RecordCodec
 
 __all__ = ["SplitWriter"]
 
@@ -62,7 +65,8 @@ class SplitWriter:
         durability: Literal["commit", "none"] = "commit",
         metadata: dict[str, Any] | None = None,
         reproducible: bool | str = False,
-        alignment: int = spec.FRAME_UNIT,
+        alignment: int | None = None,
+        codec: Literal["sample", "text", "json", "npy", "bytes"] | None = None,
     ) -> None:
         """Open a dataset for writing.
 
@@ -81,7 +85,10 @@ class SplitWriter:
             metadata: JSON-able, up to 1 MiB, stored with the dataset; appending adds to it by key.
             reproducible: Derive the ids in the files from the options instead of at random, so that
                 equal records give equal files. A text names the source and is mixed in.
-            alignment: Of each payload in its file, a power of two from 8 to 4096.
+            alignment: Of each payload in its file, a power of two from 8 to 4096. None: 64 for records
+                that hold arrays, which are read in place then, 8 for all others.
+            codec: What all records of the dataset are, for `write_sample` and `SampleDataset`: stored in
+                its metadata as "record_codec". None: that of the dataset which is added to, if it has one.
 
         A run that was killed, or has failed, leaves its last segment open. "resume" with the same
         options takes that segment's lock, cuts off what was never committed, and goes on as if there
@@ -95,31 +102,37 @@ class SplitWriter:
             ManifestError: If what is there is a damaged dataset.
             FormatError: If the segment to resume is damaged; nothing was changed.
             BlockingIOError: If another writer is at work in the segment to resume.
-            ValueError, TypeError: If an option is none.
+            ValueError, TypeError: If an option is none, or the codec not that of the records that are there.
         """
         self._is_closed = True
         _check_choice("mode", mode, ("create", "append", "overwrite", "resume"))
         _check_choice("compression", compression, (None, "zstd"))
         _check_choice("durability", durability, ("commit", "none"))
-        _check_choice("alignment", alignment, spec.ALIGNMENTS)
+        _check_choice("alignment", alignment, (None, *spec.ALIGNMENTS))
         _check_bins(bins)
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
         self.path = os.fspath(path)
+        metadata = dict(metadata or {})
+        codec_name = chosen_codec(codec, metadata)
+        if codec_name is not None:
+            metadata[RECORD_CODEC] = codec_name
         metadata_bytes = encode_metadata(metadata) if metadata else b""
         identity = None
         if reproducible:
             source = reproducible if isinstance(reproducible, str) else ""
-            made_by = (bins, compression, compression_level, alignment, metadata_bytes, source)
+            aligned = alignment or default_alignment(codec_name)
+            made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
             identity = repr((*made_by, "dictionary") if dictionary else made_by)
         options = RunOptions(
             mode=mode,
             bins=bins,
             alignment=alignment,
             is_durable=durability == "commit",
-            metadata=dict(metadata or {}),
+            metadata=metadata,
             metadata_bytes=metadata_bytes,
             identity=identity,
+            codec=codec_name,
             has_dictionary=dictionary,
         )
         self._pending: list[bytes] = []
@@ -127,6 +140,7 @@ class SplitWriter:
         self._pending_keys: list[bytes] = []
         self._pending_bytes = 0
         self._failure: BaseException | None = None
+        self._codec: RecordCodec | None = None
         self._run = WriteRun(DatasetDirectory(path), options, Compressor(compression_level) if compression else None)
         self._chunk_bytes = _chunk_bytes(bins)
         self._is_closed = False
@@ -179,6 +193,29 @@ class SplitWriter:
         if self._pending_bytes >= self._chunk_bytes:
             self._guarded(self._flush)
         return number
+
+    def write_sample(self, sample: Any, key: str | None = None) -> int:  # noqa: ANN401  # what the codec takes
+        """Take one value and write it as a record of the dataset's codec; returns its number in this run, from 0.
+
+        A writer of a new dataset that was given no codec takes "sample" with the first one: see
+        `encode_sample` for what a sample may hold. `write` takes records of the codec that are encoded
+        already, for example by other processes.
+
+        Args:
+            sample: A sample; of the codec "text" a str, of "json" what JSON can hold, of "npy" an array.
+            key: As `write` takes it.
+
+        Raises:
+            TypeError, ValueError: If the sample does not fit, or the key; nothing was written.
+            ValueError: If this run, or the dataset, has records that are of no codec.
+            ClosedError: If the writer was closed, or has failed before.
+        """
+        self._check_usable()
+        if self._codec is None:
+            if self._run.codec is None:
+                self._run.take_codec("sample", has_records=self.num_written > 0)
+            self._codec = record_codec(self._run.codec)
+        return self.write(self._codec.encode(sample), key)
 
     def write_many(
         self, records: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None

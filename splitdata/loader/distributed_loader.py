@@ -18,9 +18,11 @@ from splitdata.errors import ClosedError
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.meter import StatsMeter
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
-from splitdata.loader.plan import PartitionKind, Plan, Position
+from splitdata.loader.plan import PartitionKind, Plan
 from splitdata.loader.progress import Progress
 from splitdata.loader.recipe import Recipe
+from splitdata.loader.rotation import Rotation
+from splitdata.loader.runs import Position
 from splitdata.loader.runtime import Runtime
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
@@ -95,6 +97,7 @@ class DistributedLoader:
         sampler: Sampler | None = None,
         batch_sampler: BatchSampler | None = None,
         num_steps: int | None = None,
+        rotation: Rotation | None = None,
         in_order: bool = True,
         worker_kind: WorkerKind = "process",
         start_method: StartMethod | None = None,
@@ -141,7 +144,10 @@ class DistributedLoader:
             sampler: The records of an epoch, for all ranks together: an iterable, or a function of the epoch.
             batch_sampler: The batches of an epoch, for all ranks together, dealt out one by one.
             num_steps: Steps of an epoch, cut from pass after pass through the data: no tails.
-            in_order: False: batches as they become ready. Then a state counts batches, not which ones.
+            rotation: Make each sample once and use it several times: see Rotation and docs/reuse.md. Epochs become
+                longer, and batches are collated in this process.
+            in_order: False: batches as they become ready. Then a state counts batches, not which ones. With rotation
+                batches keep their order, and only samples are taken as they become ready.
             worker_kind: "process", or "thread": for transforms that release the interpreter.
             start_method: "spawn" (default), "forkserver" or "fork".
             prefetch: Batches that each worker makes ahead.
@@ -183,6 +189,7 @@ class DistributedLoader:
             sampler=sampler,
             batch_sampler=batch_sampler,
             num_steps=num_steps,
+            rotation=rotation,
             in_order=in_order,
             worker_kind=worker_kind,
             start_method=start_method,

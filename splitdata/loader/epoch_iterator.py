@@ -15,8 +15,8 @@ from splitdata.errors import ClosedError
 
 if TYPE_CHECKING:
     from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.plan import Position
     from splitdata.loader.progress import Progress
+    from splitdata.loader.runs import Position
     from splitdata.loader.runtime import Behind, Runtime
     from splitdata.loader.step import SkippedRecord
 

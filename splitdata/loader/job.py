@@ -4,6 +4,7 @@ requests ──upcoming──> ask the kernel for their records
 | next
 v
 SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
+                              `> pack, where the loader keeps samples and collates them itself
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from splitdata.loader.collate import Allocate, collate, nbytes
+from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats import StepTimings
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from splitdata.loader.selection import Selection
     from splitdata.loader.source import RecordSource
 
-__all__ = ["Job", "Requests", "StepMaker", "environment_of", "serve"]
+__all__ = ["Job", "Requests", "StepMaker", "environment_of", "make_batch", "serve"]
 
 # What a collate function returns.
 Batch: TypeAlias = Any
@@ -51,7 +53,11 @@ class Requests(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a worker needs; pickled to each of them once."""
+    """All that a worker needs; pickled to each of them once.
+
+    Attributes:
+        packs: The batch of a reply is PackedSamples, not collated.
+    """
 
     source: RecordSource
     selection: Selection
@@ -62,6 +68,7 @@ class Job:
     on_error: ErrorPolicy
     worker_init_fn: Callable[[int], Any] | None
     read_ahead: bool
+    packs: bool = False
 
 
 class StepMaker:
@@ -73,6 +80,7 @@ class StepMaker:
         self._maker = SampleMaker(
             job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
         )
+        self._packer = SamplePacker() if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
 
     def make(self, request: StepRequest) -> StepReply:
@@ -87,7 +95,7 @@ class StepMaker:
         for part in request.parts:
             samples += maker.make(part)
         begin = time.perf_counter()
-        batch = self._collate(samples, request)
+        batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
@@ -99,16 +107,25 @@ class StepMaker:
         if self._read_ahead is not None:
             self._read_ahead.look(upcoming)
 
-    def _collate(self, samples: list[Any], request: StepRequest) -> Batch:
-        try:
-            if self._job.collate_fn is not None:
-                return self._job.collate_fn(samples)
-            return collate(
-                samples, as_tensors=self._job.as_tensors, records=_records_of(request), allocate=self._allocate
-            )
-        except Exception as error:
-            error.add_note(f"raised while {request} was collated")
-            raise
+    def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
+        if self._packer is not None:
+            return self._packer.pack(samples, _records_of(request))
+        return make_batch(self._job, samples, request, self._allocate)
+
+
+def make_batch(job: Job, samples: list[Any], request: StepRequest, allocate: Allocate = np.empty) -> Batch:
+    """Return what the collate function makes of the samples of a step; `allocate` is for the default one.
+
+    Raises:
+        Exception: What it raised, with a note that names the step.
+    """
+    try:
+        if job.collate_fn is not None:
+            return job.collate_fn(samples)
+        return collate(samples, as_tensors=job.as_tensors, records=_records_of(request), allocate=allocate)
+    except Exception as error:
+        error.add_note(f"raised while {request} was collated")
+        raise
 
 
 def _records_of(request: StepRequest) -> list[int]:

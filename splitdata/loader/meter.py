@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 
-from splitdata.loader.stats import LoaderStats, StepTimings, WorkerStats
+from splitdata.loader.stats import LoaderStats, RotationStats, StepTimings, WorkerStats
 
 __all__ = ["StatsMeter", "num_cores"]
 
@@ -35,6 +35,9 @@ class StatsMeter:
         self._seconds = self._starting = self._waiting = self._transfer = 0.0
         self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
         self._ready_sum = self._num_skipped = 0
+        self._num_made = self._peak_bytes = 0
+        self._collating = 0.0
+        self._held = 0, 0
 
     def begin(self) -> None:
         """Note that an iterator begins: its first batch is waited for longer. One at a time: ends an older one."""
@@ -86,9 +89,23 @@ class StatsMeter:
         """Count records that were replaced because of an error."""
         self._num_skipped += num_records
 
+    def made(self, num_samples: int) -> None:
+        """Count samples that a worker has made for rotation."""
+        self._num_made += num_samples
+
+    def holds(self, memory_bytes: int, disk_bytes: int) -> None:
+        """Note how much the samples take that rotation keeps now."""
+        self._held = memory_bytes, disk_bytes
+        self._peak_bytes = max(self._peak_bytes, memory_bytes + disk_bytes)
+
+    def collated(self, seconds: float) -> None:
+        """Count time that this process spent on a batch of kept samples."""
+        self._collating += seconds
+
     def stats(self, *, num_ready: int = 0, memory_bytes: int = 0) -> LoaderStats:
         """Return the sums so far, with what only the loader knows now."""
         began = self._began
+        rotation = RotationStats(self._num_made, *self._held, self._peak_bytes, self._collating)
         return LoaderStats(
             num_batches=self._num_batches,
             num_samples=self._num_samples,
@@ -105,6 +122,7 @@ class StatsMeter:
             memory_bytes=memory_bytes,
             num_skipped=self._num_skipped,
             num_cores=num_cores(),
+            rotation=rotation if self._num_made else None,
         )
 
 

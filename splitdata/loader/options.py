@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from splitdata.loader.plan import PartitionKind
+from splitdata.loader.rotation import Rotation
 from splitdata.loader.sample_maker import ErrorPolicy, Transform
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
@@ -71,6 +72,7 @@ class LoaderOptions:
     sampler: Sampler | None
     batch_sampler: BatchSampler | None
     num_steps: int | None
+    rotation: Rotation | None
     in_order: bool
     worker_kind: WorkerKind
     start_method: StartMethod | None
@@ -106,6 +108,7 @@ class LoaderOptions:
         derive_key(self.seed)
         self._check_shuffle()
         self._check_samplers()
+        self._check_rotation()
         self._check_workers()
 
     def _check_shuffle(self) -> None:
@@ -124,7 +127,7 @@ class LoaderOptions:
         others = {
             "shuffle": self.shuffle is not False,
             "subset": self.subset is not None,
-            "lanes": self.lanes is not None,
+            "lanes": self.lanes is not None and self.rotation is None,
         }
         if given == ["batch_sampler"]:
             others |= {
@@ -135,6 +138,19 @@ class LoaderOptions:
         clash = [name for name, is_set in others.items() if is_set]
         if clash:
             raise ValueError(f"{given[0]} decides the order itself: leave out {', '.join(clash)}")
+
+    def _check_rotation(self) -> None:
+        if self.rotation is None:
+            return
+        if not isinstance(self.rotation, Rotation):
+            raise TypeError(f"rotation must be a Rotation, got {self.rotation!r}")
+        if self.batch_sampler is not None:
+            raise ValueError("rotation mixes samples and makes batches of them: not with batch_sampler")
+        if self.partition == "contiguous":
+            raise ValueError(
+                'rotation divides the epoch into groups, and partition="contiguous" into stretches of ranks, which '
+                'would cut through them: use partition="strided"'
+            )
 
     def _check_workers(self) -> None:
         if self.num_steps is not None and self.partition == "contiguous":

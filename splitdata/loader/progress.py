@@ -11,7 +11,8 @@ Only what was handed to the user counts: an iterator from which nothing was take
 
 from __future__ import annotations
 
-from splitdata.loader.plan import Plan, Position
+from splitdata.loader.plan import Plan
+from splitdata.loader.runs import Position
 
 __all__ = ["Progress"]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import SplitDataError
-from splitdata.loader.plan import Plan, Position
+from splitdata.loader.plan import Plan
+from splitdata.loader.runs import Position
 from splitdata.loader.sampling import BatchSampling, Sampling
 from splitdata.loader.selection import Selection
 from splitdata.loader.source import DatasetLike, RecordSource
@@ -73,13 +74,15 @@ class Recipe:
             num_steps=options.num_steps,
             sampling=self._sampling,
             batches=self._batches,
+            rotation=None if options.rotation is None else (options.rotation.times, options.rotation.size),
         )
 
     def has_no_steps(self, plan: Plan) -> bool:
         """Tell whether tail="drop" drops everything; samplers are not asked for it."""
         step = plan.batch_size * plan.world_size
         listed = self._sampling is not None or self._batches is not None or self.options.num_steps is not None
-        return not listed and self.options.tail == "drop" and len(self.selection) < step
+        times = 1 if plan.rotation is None else plan.rotation[0]
+        return not listed and self.options.tail == "drop" and times * len(self.selection) < step
 
     def state(self, plan: Plan, position: Position) -> LoaderState:
         """Return the state of a position; O(1) but for the digest of a sampler's epoch."""
@@ -99,7 +102,7 @@ class Recipe:
             sampler=plan.digest(position.epoch) if position.samples else None,
             num_steps=options.num_steps,
             unit="samples" if self._batches is None else "batches",
-            rotation=None,
+            rotation=None if plan.rotation is None else list(plan.rotation),
             num_records=self.facts.num_records,
             fingerprint=self.facts.fingerprint,
             generation=self.facts.generation,

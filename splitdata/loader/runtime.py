@@ -4,6 +4,8 @@
                                                         |
                                                       Workers     none, threads or processes
 
+With rotation a RotationStream takes the StepStream's place: workers make samples, it keeps and collates them.
+
 It belongs to the process that made it: a copy in a forked child is let go of, not closed.
 """
 
@@ -16,10 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
-from splitdata.loader.job import Job, StepMaker, environment_of, serve
-from splitdata.loader.plan import Plan, Position
+from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
+from splitdata.loader.packing import PackedSamples, unpack_all
+from splitdata.loader.plan import Plan
+from splitdata.loader.rotation_stream import Pace, RotationStream
+from splitdata.loader.runs import Position
+from splitdata.loader.sample_store import StoreMaker
 from splitdata.loader.step import StepReply, StepRequest
-from splitdata.loader.stream import StepStream
+from splitdata.loader.stream import StepStream, Stream
 from splitdata.loader.transfer import DeviceTransfer
 from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
 from splitdata.process.options import ChannelOptions
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
     from splitdata.loader.source import RecordSource
 
 __all__ = ["Behind", "Runtime"]
+
+# Samples that a worker makes for rotation at once: at least, at most.
+_CHUNK = (8, 64)
 
 
 class Behind(NamedTuple):
@@ -57,13 +66,14 @@ class Runtime:
         self._has_ended = False
         self._source = source
         self._workers: Workers | None = None
-        self._stream: StepStream | None = None
+        self._stream: Stream | None = None
         self._transfer: DeviceTransfer | None = None
 
     @property
     def is_usable(self) -> bool:
         """Whether this process made it, and no failure has ended it."""
-        return self._pid == os.getpid() and not self._has_ended
+        has_failed = self._stream is not None and self._stream.has_failed
+        return self._pid == os.getpid() and not self._has_ended and not has_failed
 
     def start(self) -> None:
         """Start the workers, all at once, without waiting for them; nothing where they run.
@@ -72,21 +82,34 @@ class Runtime:
             TypeError: Part of the dataset, the transform or the collate function cannot be sent to a process.
             OSError: No more processes or descriptors.
         """
-        if self._workers is None:
-            options = self._options
-            self._workers = self._start_workers()
-            self._stream = StepStream(
-                self.plan,
-                self._workers,
-                self._meter,
-                ahead=max(1, options.num_workers) * (options.prefetch + options.read_ahead),
-                # Without workers nothing is made before it is taken.
-                crosses_epochs=options.prefetch_epochs and options.num_workers > 0,
-            )
-
-    def _start_workers(self) -> Workers:
-        options = self._options
+        if self._workers is not None:
+            return
+        rotation = self._options.rotation
+        # Before the workers, so that a folder that cannot be written to leaves none running.
+        stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
+        self._workers = self._start_workers(job)
+        self._stream = self._make_stream(self._workers, job, stores)
+
+    def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
+        options = self._options
+        num_workers = max(1, options.num_workers)
+        ahead = num_workers * (options.prefetch + options.read_ahead)
+        # Without workers nothing is made before it is taken.
+        crosses_epochs = options.prefetch_epochs and options.num_workers > 0
+        if stores is None:
+            return StepStream(self.plan, workers, self._meter, ahead=ahead, crosses_epochs=crosses_epochs)
+        pace = Pace(
+            ahead=ahead,
+            at_once=num_workers * options.prefetch,
+            # All workers take part in one batch, and a message is worth what it carries.
+            chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
+            crosses_epochs=crosses_epochs,
+        )
+        return RotationStream(self.plan, workers, job, stores, self._meter, pace)
+
+    def _start_workers(self, job: Job) -> Workers:
+        options = self._options
         if options.validate:
             self._validate(job)
         if not options.num_workers:
@@ -126,6 +149,7 @@ class Runtime:
             on_error=options.on_error,
             worker_init_fn=options.worker_init_fn,
             read_ahead=options.read_ahead > 0,
+            packs=options.rotation is not None,
         )
 
     def _validate(self, job: Job) -> None:
@@ -136,7 +160,9 @@ class Runtime:
         request = StepRequest(0, 0, run.parts(0, 1)[0])
         try:
             batch = StepMaker(job).make(request).batch
-            if self._options.num_workers and self._options.worker_kind == "process":
+            if isinstance(batch, PackedSamples):
+                batch = make_batch(job, unpack_all(batch), request)
+            elif self._options.num_workers and self._options.worker_kind == "process":
                 pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
         except Exception as error:
             error.add_note("raised by validate=True, in this process, before any worker was started")
@@ -152,7 +178,7 @@ class Runtime:
         transfer = self._open_transfer()
         if transfer is None:
             return batches
-        return DeviceFeed(batches, transfer, is_ready=self._workers.next_is_ready)
+        return DeviceFeed(batches, transfer, is_ready=self._stream.next_is_ready)
 
     def _open_transfer(self) -> DeviceTransfer | None:
         """Return what moves batches to the device, kept over epochs; None where they stay."""
@@ -185,7 +211,10 @@ class Runtime:
     def close(self) -> None:
         """End the workers; batches that were handed out stay valid."""
         self._has_ended = True
-        workers, self._workers, self._stream = self._workers, None, None
+        workers, stream = self._workers, self._stream
+        self._workers = self._stream = None
+        if stream is not None:
+            stream.close()
         if workers is not None and self._pid == os.getpid():
             workers.close()
 
@@ -193,7 +222,7 @@ class Runtime:
 class _Batches(Iterator[tuple[Behind, Any]]):
     """The stream without its bookkeeping. No generator: one that Ctrl-C has passed through would be over."""
 
-    def __init__(self, stream: StepStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def __next__(self) -> tuple[Behind, Any]:

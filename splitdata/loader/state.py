@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
 from splitdata.errors import StateMismatchError
-from splitdata.loader.plan import Position
+from splitdata.loader.runs import Position
 
 __all__ = ["STATE_VERSION", "LoaderState", "StateDict"]
 

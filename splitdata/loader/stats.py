@@ -17,7 +17,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["LoaderStats", "StepTimings", "WorkerStats"]
+__all__ = ["LoaderStats", "RotationStats", "StepTimings", "WorkerStats"]
 
 # Less waiting than this cannot be told from the cost of asking for a batch.
 _LITTLE = 0.05
@@ -59,6 +59,22 @@ class WorkerStats:
 
 
 @dataclass(frozen=True, slots=True)
+class RotationStats:
+    """What rotation keeps: sizes in bytes, of samples as they are kept."""
+
+    num_made: int
+    """Samples that were made since the start; each is handed out several times."""
+    memory_bytes: int
+    """At the time of the call."""
+    disk_bytes: int
+    """At the time of the call."""
+    peak_bytes: int
+    """The most of both together."""
+    collate_seconds: float
+    """Of this process, spent on decoding and collating kept samples; training waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoaderStats:
     """What a loader did since its start. Times are in seconds, sizes in bytes.
 
@@ -93,6 +109,8 @@ class LoaderStats:
     """Records that were replaced because of an error."""
     num_cores: int
     """Cores that this process may use."""
+    rotation: RotationStats | None = None
+    """What rotation does; None before it has made a sample, and without it."""
 
     @property
     def batches_per_second(self) -> float:
@@ -178,6 +196,13 @@ class LoaderStats:
             f"{self.num_skipped} records skipped",
             f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",
         ]
+        if self.rotation is not None:
+            kept = self.rotation
+            rows.insert(
+                -1,
+                f"  rotation: {kept.num_made} samples made; it holds {_size(kept.memory_bytes)} in memory and "
+                f"{_size(kept.disk_bytes)} on disk, {_size(kept.peak_bytes)} at most",
+            )
         for number, worker in enumerate(self.workers):
             name = f"worker {number}" if self.num_workers else "in process"
             rows.append(

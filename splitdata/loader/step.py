@@ -24,7 +24,8 @@ Batch: TypeAlias = Any
 class Part(NamedTuple):
     """Samples of one step that belong to one epoch.
 
-    `positions` are int64 places in the order of that epoch, `records` int64 numbers of the dataset, both [n].
+    `positions` are int64 places in the order of that epoch, `records` int64 numbers of the dataset, both [n]. With
+    rotation a sample has one position, however often it is used: that in the order below.
     """
 
     epoch: int

@@ -10,19 +10,49 @@ With `crosses_epochs` requests of the next epoch follow those of this one, and `
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
     from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.plan import Plan, Position, Run
+    from splitdata.loader.plan import Plan
+    from splitdata.loader.runs import Position, Run
     from splitdata.loader.workers import Workers
 
-__all__ = ["StepStream"]
+__all__ = ["Leg", "StepStream", "Stream"]
+
+RunType = TypeVar("RunType", bound="Run")
 
 
-class _Leg:
+class Stream(Protocol):
+    """Hands on the batches of run after run. Belongs to one thread at a time."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it met an error that `next` has not raised yet: no further run can be followed."""
+
+    def follow(self, position: Position) -> None:
+        """Go on from a position."""
+
+    def next(self) -> tuple[StepReply, Position]:
+        """Return the next batch of the run, and where training stands behind it.
+
+        Raises:
+            StopIteration: The run is over.
+        """
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting or working."""
+
+    def end_of_run(self) -> Position:
+        """Return where training stands behind the present run."""
+
+    def close(self) -> None:
+        """Let go of what it keeps."""
+
+
+class Leg(Generic[RunType]):
     """One run that is being followed.
 
     Attributes:
@@ -30,7 +60,7 @@ class _Leg:
         num_asked, num_received: Steps of it.
     """
 
-    def __init__(self, run: Run, start: Position) -> None:
+    def __init__(self, run: RunType, start: Position) -> None:
         self.run = run
         self.start = start
         self.num_steps = run.num_steps
@@ -47,9 +77,14 @@ class StepStream:
         self._meter = meter
         self._ahead = ahead
         self._crosses_epochs = crosses_epochs
-        self._legs: deque[_Leg] = deque()
+        self._legs: deque[Leg[Run]] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Never: an error is met where it is raised."""
+        return False
 
     def follow(self, position: Position) -> None:
         """Go on from a position; what was asked for on the way to another one is dropped."""
@@ -59,7 +94,7 @@ class StepStream:
             self._workers.forget()
         self._num_waiting = 0
         self._legs.clear()
-        self._legs.append(_Leg(self._plan.run(position), position))
+        self._legs.append(Leg(self._plan.run(position), position))
         self._ask_ahead()
 
     def next(self) -> tuple[StepReply, Position]:
@@ -80,10 +115,17 @@ class StepStream:
         self._meter.worker_reply(worker_id, reply.timings)
         return reply, leg.run.position_after(leg.num_received)
 
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting or working."""
+        return self._workers.next_is_ready()
+
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
         leg = self._legs[0]
         return leg.run.position_after(leg.num_steps)
+
+    def close(self) -> None:
+        """Nothing is kept here."""
 
     def _ask_ahead(self) -> None:
         """Keep `ahead` requests on their way, in blocks: half of them at a time, after a short first one."""
@@ -94,7 +136,7 @@ class StepStream:
                 if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
                     return
                 after = leg.run.position_after(leg.num_steps)
-                self._legs.append(_Leg(self._plan.run(after), after))
+                self._legs.append(Leg(self._plan.run(after), after))
                 continue
             for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
                 self._workers.ask(StepRequest(self._next_ticket, leg.num_asked, parts))

@@ -55,7 +55,8 @@ class BinShuffle:
         Raises:
             TypeError, ValueError: If an argument is none.
         """
-        interleave = checked_count("interleave", interleave, 1)
+        # More than there are bins is all of them; an int64 holds that.
+        interleave = min(checked_count("interleave", interleave, 1), len(counts) + 1)
         lanes = checked_count("lanes", lanes, 1)
         self._key = derive_key(seed, epoch, "bins")
         self._line = Permutation(len(counts), self._key)(np.arange(len(counts)))
@@ -97,8 +98,9 @@ class BinShuffle:
 
     def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return bin and ordinal in that bin of each position of the epoch."""
-        places, lanes = np.divmod(positions, len(self._lane_starts) - 1)
-        slots = self._lane_starts[lanes] + places
+        num_lanes = len(self._lane_starts) - 1
+        places = positions // num_lanes
+        slots = self._lane_starts[positions - places * num_lanes] + places
         groups = np.searchsorted(self._group_ends, slots, "right")
         for group, chosen in _by_group(groups):
             start = self.group_range(group)[0]
@@ -119,6 +121,8 @@ def _by_group(groups: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64
         # As in most calls: nothing to sort, and no copies to pick from.
         yield int(groups[0]), slice(None)
         return
-    order = np.argsort(groups, kind="stable")
-    for chosen in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+    numbers = groups - groups.min()
+    # Numbers of 16 bits are sorted several times faster.
+    order = np.argsort(numbers.astype(np.uint16) if numbers.max() < 1 << 16 else numbers, kind="stable")
+    for chosen in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         yield int(groups[chosen[0]]), chosen

@@ -100,8 +100,10 @@ class RotationOrder:
             raise IndexError(f"position {outside[0]} is out of range: the epoch has {self.num_positions}")
         sources, groups = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
         for region in self._regions:
-            here = np.flatnonzero((positions >= region.position) & (positions < region.stop))
-            if len(here):
+            is_here = (positions >= region.position) & (positions < region.stop)
+            if is_here.all():
+                return region.locate(positions)
+            if len(here := np.flatnonzero(is_here)):
                 sources[here], groups[here] = region.locate(positions[here])
         return sources, groups
 
@@ -193,10 +195,12 @@ class _Region:
 
     def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return sources and groups of positions in this region."""
-        places, lanes = np.divmod(positions - self.position, self.lanes)
-        rows, places = np.divmod(places, self.times * self.samples)
+        positions = positions - self.position
+        places = positions // self.lanes
+        lanes = positions - places * self.lanes
+        rows = places // (self.times * self.samples)
         groups = self.group + rows * self.lanes + lanes
-        numbers = self.mix(groups, places) // self.times
+        numbers = self.mix(groups, places - rows * (self.times * self.samples)) // self.times
         return self.source + (rows * self.samples + numbers) * self.lanes + lanes, groups
 
 

@@ -21,6 +21,8 @@ from splitdata.order.counts import checked_count
 from splitdata.order.permutation import Permutation, derive_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 __all__ = ["Window", "WindowOrder"]
@@ -57,8 +59,11 @@ class WindowOrder:
 
     def __init__(self, num_positions: int, size: int, key: int) -> None:
         self.num_positions = num_positions
-        # Where every record may go anywhere, nothing has to be cut.
-        self._whole = Permutation(num_positions, key) if num_positions <= size + 1 else None
+        self._passes: list[Callable[[NDArray[np.int64]], NDArray[np.int64]]]
+        if num_positions <= size + 1:
+            # Every record may go anywhere: nothing has to be cut.
+            self._passes = [Permutation(num_positions, key)]
+            return
         # The first pass moves a record by less than a block, the second by up to half of one further; a window
         # of one has room for the first alone.
         num_places = max(2, (size + 1) // 3 * 2)
@@ -70,8 +75,6 @@ class WindowOrder:
 
     def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the record at each position; all must lie in range(num_positions)."""
-        if self._whole is not None:
-            return self._whole(positions)
         for one in self._passes:
             positions = one(positions)
         return positions

@@ -98,7 +98,7 @@ class WorkerHandle:
     Attributes:
         child: The process.
         wire: Frames and notes.
-        loans: Slots on loan, None without shared memory.
+        loans: Slots on loan, None without shared memory and after `close`.
         is_ready: Set once the worker has said hello: before that it must not be sent SIGUSR1.
         exit_code: How the process ended, after `close`; None where unknown.
     """
@@ -176,6 +176,8 @@ class WorkerHandle:
     def _finish(self) -> None:
         self.is_closed = True
         _live.pop(id(self), None)
+        # Arrays that were handed out keep the memory; who holds the handle does not.
+        self.loans = None
         if not self.child.wait(0):
             self.child.kill()
         # On Linux the end of the lifeline kills too, in case the pid was not ours to signal.

@@ -119,6 +119,8 @@ class Lifetime:
         """Say why a call is not possible now."""
         if self._is_running:
             raise ValueError(f"this {self._kind} is already executing")
+        if self._workers is None and self._ended is None:
+            raise ValueError(f"this {self._kind} was not started: call start() first")
         if self._ended is None:
             raise ClosedError(f"this {self._kind} belongs to the process that forked this one: start another one here")
         raise ClosedError(f"this {self._kind} was {self._ended} {self._progress()}: start another one")

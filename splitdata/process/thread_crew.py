@@ -99,9 +99,10 @@ class _Server:
         return content
 
     def _fail(self, error: BaseException) -> NoReturn:
-        if isinstance(error, SystemExit):
+        # `type` and not `isinstance`: an object may lie about its class.
+        if issubclass(type(error), SystemExit):
             raise self.crash("called sys.exit") from error
-        if isinstance(error, StopIteration):
+        if issubclass(type(error), StopIteration):
             # From a receive within a generator it would look like the end of that (PEP 479 has the same rule).
             raise RuntimeError(f"worker {self.name} raised StopIteration") from error
         raise error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from splitdata.errors import FormatError
 from splitdata.samples import spec, tensors
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.moments import moment, offset_zone, zone
@@ -20,22 +21,18 @@ from splitdata.samples.moments import moment, offset_zone, zone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from splitdata.samples.plan import Place, Plan
+    from splitdata.samples.plan import Place
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
     Builder: TypeAlias = Callable[[tuple[Any, ...], tuple[Place, ...], Buffer], Any]
 
-__all__ = ["Buffer", "Builder", "build_node", "build_plan"]
+__all__ = ["Buffer", "Builder", "build_node"]
 
+_MICROSECONDS_OF_DAY: Final = 86_400_000_000
 _BOOLS: Final = (False, True)
 _NUMBERS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
-
-
-def build_plan(plan: Plan, known: KnownTypes) -> Builder:
-    """Return what makes a whole sample."""
-    return build_node(plan.schema.root, plan.num_extents, known)
 
 
 def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
@@ -108,6 +105,8 @@ def _date(number: int) -> Builder:
 
 def _timedelta(number: int) -> Builder:
     def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> datetime.timedelta:
+        if not 0 <= values[number + 1] < _MICROSECONDS_OF_DAY:
+            raise FormatError(f"a sample has a timedelta of {values[number + 1]} microseconds beside its days")
         return datetime.timedelta(values[number], 0, values[number + 1])
 
     return build

@@ -15,12 +15,13 @@ import numpy as np
 
 from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
 from splitdata.samples import spec
-from splitdata.samples.build import build_plan
+from splitdata.samples.build import build_node
+from splitdata.samples.columns import Columns, ShapesDifferError
 from splitdata.samples.plan import HEADER, PREFIX, Plan, PlanCache
 from splitdata.samples.restore import KnownTypes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,11 +84,7 @@ class SampleDecoder:
         if copy:
             data = bytearray(data)
         try:
-            prefix, size = HEADER.unpack_from(data)
-            schema = bytes(data[8 : 8 + size])
-            if prefix != PREFIX or len(schema) != size:
-                raise _header_error(prefix, size, len(data))
-            plan, build = self._builders.get(schema) or self._builder_of(schema, len(data))
+            plan, build = self._made_for(data)
             values = plan.table.unpack_from(data, plan.table_start)
             extents = values[: plan.num_extents]
             layout = plan.layouts.get(extents) or plan.lay_out(extents)
@@ -99,14 +96,55 @@ class SampleDecoder:
         except _VALUE_ERRORS as error:
             raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
 
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401  # any batch
+        """Return samples of one structure as one batch, in memory of its own, without a loop in Python over them.
+
+        A batch has the structure of its samples, the namedtuples and dataclasses among them as in `decode`.
+        Of n samples, arrays and numpy scalars give an array [n, ...] of their data type, tensors a tensor,
+        bool, int and float arrays of bool, int64 and float64. Lists and tuples hold batches: a list of 3
+        numbers gives a list of 3 arrays. All else gives a list of n values. What lies behind a text, or behind
+        an array that differs in shape, is gathered one by one.
+
+        Args:
+            records: One sample each: uint8[n, size], or any bytes-like objects.
+
+        Raises:
+            FormatError: If one is no sample.
+            ValueError: If there are none, or they differ in structure, or their arrays in shape.
+        """
+        rows = _rows(records)
+        # Proves one sample as well as finding the plan of all.
+        self.decode(rows[0])
+        plan, _ = self._made_for(bytes(rows[0]))
+        if not _have_head(rows, plan.head):
+            for row in rows:
+                # One that is no sample at all is to be named as that.
+                self.decode(row)
+            raise ValueError(
+                "these samples differ in structure: in types, keys or the order of keys; read them as a list"
+            )
+        try:
+            return Columns(plan, self.known, rows).batch()
+        except (FormatError, ShapesDifferError) as error:
+            raise error if isinstance(error, FormatError) else ValueError(str(error)) from None
+        except _VALUE_ERRORS as error:
+            raise FormatError(f"one of these {len(rows)} records is no sample: {error}") from None
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the types."""
         return SampleDecoder, (self.known.types,)
 
-    def _builder_of(self, schema: bytes, num_bytes: int) -> tuple[Plan, Builder]:
-        plan = _plan_of(schema, num_bytes)
-        made = plan, build_plan(plan, self.known)
-        self._builders.keep(schema, made)
+    def _made_for(self, data: Buffer) -> tuple[Plan, Builder]:
+        """Return plan and builder of the schema that a sample has."""
+        prefix, size = HEADER.unpack_from(data)
+        schema = bytes(data[spec.SAMPLE_HEADER_BYTES : spec.SAMPLE_HEADER_BYTES + size])
+        if prefix != PREFIX or len(schema) != size:
+            raise _header_error(prefix, size, len(data))
+        made = self._builders.get(schema)
+        if made is None:
+            plan = _plan_of(schema, len(data))
+            made = plan, build_node(plan.schema.root, plan.num_extents, self.known)
+            self._builders.keep(schema, made)
         return made
 
 
@@ -117,6 +155,26 @@ def as_bytes_view(buffer: BytesLike | NDArray[Any]) -> memoryview:
         return memoryview(b"")
     # Arrays made on an object do not keep it from moving its memory, those that `frombuffer` makes do.
     return np.frombuffer(view.cast("B"), np.uint8).data
+
+
+def _rows(records: NDArray[np.uint8] | Sequence[BytesLike]) -> NDArray[np.uint8] | list[Buffer]:
+    """Return records as rows that lie in one piece each."""
+    if isinstance(records, np.ndarray):
+        if records.dtype != np.uint8 or records.ndim != 2:
+            raise TypeError(f"records are uint8[n, size], got {records.dtype} of shape {records.shape}")
+        rows: NDArray[np.uint8] | list[Buffer] = np.ascontiguousarray(records)
+    else:
+        rows = [record if type(record) is bytes else as_bytes_view(record) for record in records]
+    if not len(rows):
+        raise ValueError("there are no samples to make a batch of")
+    return rows
+
+
+def _have_head(rows: NDArray[np.uint8] | list[Buffer], head: bytes) -> bool:
+    """Say whether all records begin with one header and schema."""
+    if isinstance(rows, np.ndarray):
+        return bool((rows[:, : len(head)] == np.frombuffer(head, np.uint8)).all())
+    return all(row[: len(head)] == head for row in rows)
 
 
 def _header_error(prefix: bytes, size: int, num_bytes: int) -> FormatError:

@@ -17,7 +17,7 @@ import numpy as np
 from splitdata.samples import spec
 from splitdata.samples.dtypes import text_bytes
 from splitdata.samples.leaves import LEAVES, add_scalar, add_tensor
-from splitdata.samples.output import Output, UnfitError, remember, type_name
+from splitdata.samples.output import Output, UnfitError, remember, shown_key, type_name
 from splitdata.samples.plan import Plan, PlanCache
 from splitdata.samples.restore import fields_of, kind_of
 from splitdata.samples.tensors import is_tensor_type
@@ -110,7 +110,7 @@ def _add_dict(value: dict[Any, Any], output: Output) -> None:
             encoder = _encoders.get(type(child)) or _find_encoder(child)
             encoder(child, output)
         except UnfitError as unfit:
-            unfit.path.append(f"[{_shown(key)}]")
+            unfit.path.append(f"[{shown_key(key)}]")
             raise
     output.depth -= 1
 
@@ -210,8 +210,3 @@ def _encoder_of(cls: type) -> Encoder | None:
         return add_tensor
     kind = kind_of(cls)
     return None if kind is None else _fields_encoder(kind, cls.__name__, fields_of(cls))
-
-
-def _shown(key: object) -> str:
-    shown = repr(key) if not isinstance(key, str) else '"' + repr(key)[1:-1].replace('"', '\\"') + '"'
-    return shown if len(shown) <= 60 else shown[:57] + "..."

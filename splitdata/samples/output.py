@@ -14,11 +14,12 @@ from splitdata.samples import spec
 if TYPE_CHECKING:
     from splitdata._types import BytesLike
 
-__all__ = ["Output", "UnfitError", "remember", "type_name"]
+__all__ = ["Output", "UnfitError", "remember", "shown_key", "type_name"]
 
 _MAX_CACHED: Final = 4096
 # Of a long path so many steps are shown, of its begin and of its end.
 _SHOWN_STEPS: Final = (8, 2)
+_SHOWN_KEY: Final = 60
 
 
 class UnfitError(Exception):
@@ -67,3 +68,9 @@ def type_name(value: object) -> str:
     """Return the name of a value's class, with its module where that tells something."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def shown_key(key: object) -> str:
+    """Return a key as a path shows it, on one line and not too long."""
+    shown = '"' + repr(key)[1:-1].replace('"', '\\"') + '"' if isinstance(key, str) else repr(key)
+    return shown if len(shown) <= _SHOWN_KEY else shown[: _SHOWN_KEY - 3] + "..."

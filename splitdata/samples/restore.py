@@ -44,16 +44,16 @@ class KnownTypes:
                 raise ValueError(f"two of the types are called {cls.__name__}, and samples know them by name")
 
     def maker(self, node: Node) -> Callable[[list[Any]], Any]:
-        """Return what makes the value of a namedtuple or dataclass from those of its fields, in the sample's order.
+        """Return what makes the value of a container from those of its parts, in the sample's order.
 
         Raises:
             TypeError: If the class that is known by this name has other fields.
         """
         cls = self._named.get((node.kind, node.name))
         if cls is None:
-            if node.kind == spec.KIND_NAMEDTUPLE:
-                return tuple
-            return lambda values: dict(zip(node.keys, values, strict=True))
+            if node.kind in (spec.KIND_DICT, spec.KIND_DATACLASS):
+                return lambda values: dict(zip(node.keys, values, strict=True))
+            return list if node.kind == spec.KIND_LIST else tuple
         fields = fields_of(cls)
         if set(fields) != set(node.keys):
             raise TypeError(

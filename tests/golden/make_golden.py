@@ -2,12 +2,13 @@
 
     v0.1/tiny   3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
     v0.1/rich   every kind of frame, a lost record, 4 segments, one of them left open by its writer
+    v0.1/samples    records of the codec "sample": FORMAT.md section 17.7, and one of every kind
 
 Run it after a change of the format, in the root of the repository; what it makes is committed:
 
     python tests/golden/make_golden.py
 
-It writes both folders anew and puts the dump between the two marks in FORMAT.md. How zstd
+It writes the folders anew and puts the dumps between the marks in FORMAT.md. How zstd
 compresses may differ between its versions, so `rich` need not come out as it was: commit it only
 where the format asks for it.
 """
@@ -15,13 +16,15 @@ where the format asks for it.
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from splitdata import SplitWriter
+from splitdata import SplitWriter, encode_sample
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -35,6 +38,8 @@ GOLDEN: Final = Path(__file__).resolve().parent / f"v{spec.MAJOR}.{spec.MINOR}"
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "FORMAT.md"
 DUMP_BEGIN: Final = "<!-- dump: begin -->\n"
 DUMP_END: Final = "<!-- dump: end -->\n"
+SAMPLE_DUMP_BEGIN: Final = "<!-- sample dump: begin -->\n"
+SAMPLE_DUMP_END: Final = "<!-- sample dump: end -->\n"
 
 TINY_RECORDS: Final = (b"hello", b"", b"splitdata")
 
@@ -102,6 +107,74 @@ _INDEX_NOTES: Final = (
     (8, "        xxh3-64 of the bin table"),
     (8, "        xxh3-64 of the dictionary: no bytes"),
 )
+
+
+class Point(NamedTuple):
+    """A namedtuple, for the samples."""
+
+    x: float
+    y: object
+
+
+@dataclass
+class Box:
+    """A dataclass, for the samples."""
+
+    corner: Point
+    label: str
+
+
+WORKED_SAMPLE: Final = {"image": np.arange(64, dtype=np.uint8).reshape(4, 4, 4), "label": 7, "name": "cat"}
+_SAMPLE_NOTES: Final = (
+    (8, "magic, version 1, schema of 42 bytes"),
+    (5, "DICT of 3"),
+    (10, 'key: text "image"'),
+    (6, 'ARRAY of 3 dimensions, "|u1"'),
+    (10, 'key: text "label"'),
+    (1, "INT"),
+    (9, 'key: text "name"'),
+    (1, "TEXT"),
+    (6, "zeros to a multiple of 8"),
+    (24, "extents: 4, 4, 4 of the image"),
+    (8, "         3 of the name"),
+    (8, "scalars: 7"),
+    (32, "zeros to a multiple of 64, as the array has 64 bytes"),
+    (64, "payloads: the array"),
+    (3, '          "cat"'),
+)
+
+
+def golden_samples() -> list[object]:
+    """Return the samples of the golden dataset; needs torch."""
+    import torch
+
+    zone = timezone(timedelta(hours=5, minutes=30))
+    wall = datetime(2026, 10, 25, 2, 30, 0, 123456)
+    return [
+        WORKED_SAMPLE,
+        [None, True, False, 0, -(2**63), 2**63, -(2**100), 1.5, float("nan"), "größe\ud800", b"\0\xff"],
+        [date(2026, 11, 21), timedelta(days=-1, microseconds=7), wall, wall.replace(fold=1)],
+        [wall.replace(tzinfo=zone), wall.replace(tzinfo=timezone(-timedelta(hours=1), "west"))],
+        wall.replace(fold=1, tzinfo=ZoneInfo("Europe/Zurich")),
+        {"ints": [1, 2, 3], "floats": [0.5, -0.0], "empty": [], "mixed": [1, 2.0], 7: (), -1: {}},
+        Box(Point(1.0, (1, "two")), "a"),
+        [np.array(3, ">i2"), np.zeros((0, 3), "<f4"), np.arange(6, dtype="<c16").reshape(2, 3).T],
+        [np.float32(2.5), np.datetime64("2026-11-21"), np.str_("é"), np.array([b"a", b"bcd"]), np.array(["x", "漢字"])],
+        np.array([(1, ([2.0, 3.0], b"q"))], [("a", "u1"), ("b", [("c", "<f4", (2,)), ("d", "S1")])]),
+        [torch.arange(20, dtype=torch.int32), torch.tensor(1.5, dtype=torch.bfloat16), torch.tensor([True])],
+    ]
+
+
+def write_samples(folder: Path, samples: list[object]) -> None:
+    """Write the dataset of samples."""
+    with SplitWriter(folder, bins=2, codec="sample", reproducible=True) as writer:
+        for sample in samples:
+            writer.write_sample(sample)
+
+
+def dump_of_sample() -> str:
+    """Return the annotated dump of the worked sample, as FORMAT.md shows it."""
+    return f"```text\n{_hex_lines(encode_sample(WORKED_SAMPLE), list(_SAMPLE_NOTES))}```\n"
 
 
 def write_tiny(folder: Path) -> None:
@@ -254,11 +327,16 @@ def main() -> None:
     GOLDEN.mkdir(parents=True)
     write_tiny(GOLDEN / "tiny")
     write_rich(GOLDEN / "rich")
-    text = DOCUMENT.read_text("utf-8")
-    before, _, rest = text.partition(DUMP_BEGIN)
-    _, _, after = rest.partition(DUMP_END)
-    new = before + DUMP_BEGIN + "\n" + dump_of_tiny(GOLDEN / "tiny") + DUMP_END + after
-    DOCUMENT.write_text(new, "utf-8", newline="\n")
+    write_samples(GOLDEN / "samples", golden_samples())
+    text = _with_dump(DOCUMENT.read_text("utf-8"), DUMP_BEGIN, dump_of_tiny(GOLDEN / "tiny"), DUMP_END)
+    text = _with_dump(text, SAMPLE_DUMP_BEGIN, dump_of_sample() + "\n", SAMPLE_DUMP_END)
+    DOCUMENT.write_text(text, "utf-8", newline="\n")
+
+
+def _with_dump(text: str, begin: str, dump: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + "\n" + dump + end + after
 
 
 if __name__ == "__main__":

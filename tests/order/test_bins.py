@@ -153,6 +153,11 @@ def test_wrong_number_is_refused(name: str, value: int, error: type[Exception]) 
         shuffle_of([1], **{name: value})
 
 
+def test_interleave_above_the_number_of_bins_mixes_all() -> None:
+    assert groups_of(shuffle_of([3, 2, 4], 10**30)) == groups_of(shuffle_of([3, 2, 4], 3))
+    assert len(groups_of(shuffle_of([3, 2, 4], 10**30))) == 1
+
+
 def test_no_bins_give_no_groups() -> None:
     for lanes in (1, 3):
         assert groups_of(shuffle_of([], lanes=lanes)) == []

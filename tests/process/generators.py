@@ -99,28 +99,29 @@ def then_exit(n: int, how: str) -> Iterator[int]:
         time.sleep(60)
 
 
+class Guillotine:
+    """Stands in for the module os inside of wires: kills the worker once `limit` bytes went into its pipe."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.written = 0
+
+    def __getattr__(self, name: str) -> Anything:
+        return getattr(os, name)
+
+    def write(self, descriptor: int, data: bytes | memoryview) -> int:
+        room = self.limit - self.written
+        if len(data) >= room:
+            os.write(descriptor, memoryview(data)[:room]) if room else None
+            os.kill(os.getpid(), signal.SIGKILL)
+        count = os.write(descriptor, data)
+        self.written += count
+        return count
+
+
 def killed_at_byte(limit: int, n: int, size: int) -> Iterator[dict[str, Any]]:
     """Yield like `mixed`, with a pipe that kills the worker once `limit` bytes went into it."""
-    real_write = os.write
-    written = 0
-
-    class Guillotine:
-        """Stands in for the module os inside of wires."""
-
-        def __getattr__(self, name: str) -> Anything:
-            return getattr(os, name)
-
-        def write(self, descriptor: int, data: bytes | memoryview) -> int:
-            nonlocal written
-            room = limit - written
-            if len(data) >= room:
-                real_write(descriptor, memoryview(data)[:room]) if room else None
-                os.kill(os.getpid(), signal.SIGKILL)
-            count = real_write(descriptor, data)
-            written += count
-            return count
-
-    vars(wires)["os"] = Guillotine()
+    vars(wires)["os"] = Guillotine(limit)
     yield from mixed(n, size)
 
 

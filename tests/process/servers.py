@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
 import os
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from splitdata.process import wires
+from splitdata.process.options import ChannelOptions, StartMethod
+from splitdata.process.pool import WorkerPool
 from splitdata.process.requests import Requests
 from tests.process import hostile
+from tests.process.generators import Guillotine
+
+# Replies, and options of every type.
+Anything: TypeAlias = Any
+
+Way = StartMethod | Literal["thread"]
+
+
+def make_pool(serve: Anything, *args: Anything, way: Way = "fork", n: int = 2, **options: Anything) -> Anything:
+    """Return a started pool of n workers: processes by a start method, or threads."""
+    extra = {name: options.pop(name) for name in ("environments", "describe") if name in options}
+    if way == "thread":
+        pool: Any = WorkerPool(serve, args, ChannelOptions(**options), num_workers=n, kind="thread", **extra)
+    else:
+        pool = WorkerPool(serve, args, ChannelOptions(start_method=way, **options), num_workers=n, **extra)
+    pool.start()
+    return pool
 
 
 def echo(worker_id: int, requests: Requests[Any]) -> Iterator[tuple[int, Any]]:
@@ -21,7 +43,7 @@ def echo(worker_id: int, requests: Requests[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def arrays(worker_id: int, requests: Requests[int], size: int) -> Iterator[dict[str, Any]]:
-    """Reply with an array of `size` numbers, a small one and the request, all derived from it."""
+    """Reply with an array of `size` numbers, the worker and the request, all derived from them."""
     for request in requests:
         yield {"worker": worker_id, "request": request, "large": np.full(size, request, np.int32)}
 
@@ -31,28 +53,105 @@ def is_reply(reply: dict[str, Any], worker_id: int, request: int) -> bool:
     return bool(reply["worker"] == worker_id and reply["request"] == request and (reply["large"] == request).all())
 
 
+def arrays_of_all_sizes(worker_id: int, requests: Requests[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """The same, for requests of (number, size)."""
+    for number, size in requests:
+        yield {"worker": worker_id, "request": number, "large": np.full(size, number, np.int32)}
+
+
+def noting(worker_id: int, requests: Requests[int], path: str) -> Iterator[int]:
+    """Reply with the request, and add a byte to a file for each reply made."""
+    for request in requests:
+        with open(f"{path}{worker_id}", "ab") as file:  # noqa: PTH123 - quick
+            file.write(b".")
+        yield request
+
+
+def blobs(worker_id: int, requests: Requests[int], path: str) -> Iterator[Any]:
+    """The same, with a reply of as many bytes as the request says."""
+    for request in requests:
+        with open(f"{path}{worker_id}", "ab") as file:  # noqa: PTH123 - quick
+            file.write(b".")
+        yield [{"x": np.zeros(request, np.uint8)}]
+
+
+def killed_at_byte(worker_id: int, requests: Requests[int], limit: int, size: int) -> Iterator[dict[str, Any]]:
+    """Serve like `arrays`; worker 1 with a pipe that kills it once `limit` bytes went into it."""
+    if worker_id == 1:
+        vars(wires)["os"] = Guillotine(limit)
+    yield from arrays(worker_id, requests, size)
+
+
 def orders(worker_id: int, requests: Requests[Any]) -> Iterator[Any]:
     """Do what each request says: (what, argument)."""
     for what, argument in requests:
-        if what == "raise":
-            raise argument
-        if what == "hostile":
-            raise hostile.ALL[argument]()
-        if what == "kill":
-            os.kill(os.getpid(), getattr(signal, argument))
-            time.sleep(60)
-        if what == "exit":
-            os._exit(argument)
-        if what == "sleep":
-            time.sleep(argument)
-        if what == "environment":
-            argument = os.environ.get(argument)
-        if what == "upcoming":
-            time.sleep(0.2)
-            argument = requests.upcoming(argument)
-        if what == "pid":
-            argument = os.getpid()
-        yield argument
+        yield _obey(what, argument, requests)
+
+
+def _obey(what: str, argument: Anything, requests: Requests[Any]) -> Anything:
+    if what == "raise":
+        raise argument
+    if what == "hostile":
+        raise hostile.ALL[argument]()
+    if what == "kill":
+        # Its dump belongs to crashes that nobody ordered.
+        faulthandler.disable()
+        os.kill(os.getpid(), getattr(signal, argument))
+        time.sleep(60)
+    elif what == "exit":
+        os._exit(argument)
+    elif what == "sys.exit":
+        raise SystemExit(argument)
+    elif what == "sleep":
+        time.sleep(argument)
+    elif what == "sleep holding the GIL":
+        ctypes.PyDLL(None).sleep(argument)
+    elif what == "environment":
+        return os.environ.get(argument)
+    elif what == "upcoming":
+        time.sleep(0.2)
+        return requests.upcoming(argument)
+    elif what == "pid":
+        return os.getpid()
+    elif what == "bomb":
+        return hostile.RaisesOnArrival()
+    elif what == "unpicklable":
+        return {"x": [os.scandir("/")]}
+    return argument
+
+
+def ends_early(worker_id: int, requests: Requests[int], n: int) -> Iterator[int]:
+    """Serve n requests, then end as if there were no more."""
+    for _ in range(n):
+        yield next(requests)
+
+
+def replies_twice(worker_id: int, requests: Requests[int]) -> Iterator[int]:
+    for request in requests:
+        yield request
+        yield request
+
+
+def raises_before_the_first(worker_id: int, requests: Requests[int]) -> Iterator[int]:
+    raise FileNotFoundError(2, "no data", f"worker {worker_id}")
+    yield 0
+
+
+def two_at_a_time(worker_id: int, requests: Requests[int]) -> Iterator[int]:
+    """Take two requests before replying to either."""
+    for first in requests:
+        second = next(requests)
+        yield first
+        yield second
+
+
+def marks_its_end(worker_id: int, requests: Requests[Any], path: str) -> Iterator[Any]:
+    """Serve `orders`, and leave a file when ending."""
+    try:
+        yield from orders(worker_id, requests)
+    finally:
+        with open(f"{path}{worker_id}", "w") as file:  # noqa: PTH123 - quick
+            file.write("ended")
 
 
 def drafts(worker_id: int, requests: Requests[list[int]]) -> Iterator[dict[str, Any]]:

@@ -39,10 +39,10 @@ for _ in range(1000):
 """
 
 
-def run_at_terminal(method: str, what: str, mark: str) -> tuple[subprocess.Popen[bytes], int]:
+def run_at_terminal(source: str, method: str, what: str, mark: str) -> tuple[subprocess.Popen[bytes], int]:
     master, slave = pty.openpty()
     program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, method, what],
+        [sys.executable, "-c", source, method, what],
         env=environment(mark),
         cwd=ROOT,
         stdin=slave,
@@ -77,7 +77,7 @@ def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(
         method = ["spawn", "fork", "forkserver"][trial % 3]
         what = chance.choice(["flowing", "waiting", "stuck"])
         mark = new_mark()
-        program, master = run_at_terminal(method, what, mark)
+        program, master = run_at_terminal(PROGRAM, method, what, mark)
         try:
             assert b"begin" in read_until(master, b"begin", 20)
             settings = termios.tcgetattr(master)

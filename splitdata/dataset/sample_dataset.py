@@ -1,0 +1,264 @@
+"""SampleDataset: a dataset as a sequence of decoded samples.
+
+dataset[i]               record ──codec of the dataset──> sample, its arrays views of the record
+dataset[[4, 1, 7]]       list of samples
+dataset.gather([4, 1])   rows ──a column at a time──> one batch
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, overload
+
+import numpy as np
+
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.samples.preview import preview
+from splitdata.samples.record_codecs import record_codec
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from splitdata._types import BytesLike
+    from splitdata.order.bin_layout import BinLayout
+
+    Indices: TypeAlias = Sequence[int] | NDArray[np.integer[Any]] | slice
+
+__all__ = ["SampleDataset"]
+
+# From this size on a view of the file costs less than a copy.
+_LARGE_BYTES: Final = 128 << 10
+# So many records are looked at to tell whether a dataset's are large.
+_SIZES: Final = 8
+
+
+class SampleDataset:
+    """Reads a dataset whose metadata name the codec of its records; a sequence of samples.
+
+    `SplitWriter.write_sample` makes such datasets. What holds for `SplitDataLoader` holds for this: the
+    snapshot, threads, forks, pickling, torch's batched fetch.
+
+    Attributes:
+        records: The reader of the encoded records, for keys, sizes and raw bytes.
+        codec: Name of the codec: "sample", "text", "json", "npy" or "bytes".
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        types: Iterable[type] = (),
+        copy: bool = False,
+        verify: bool = True,
+        io: Literal["auto", "mmap", "pread"] = "auto",
+        generation: int | None = None,
+        max_record_bytes: int = spec.MAX_COMPRESSED_RAW_BYTES,
+    ) -> None:
+        """Open a dataset.
+
+        Args:
+            path: Of the dataset; a list of paths is read as one, end to end, if all have one codec.
+            types: Namedtuples and dataclasses to be restored, known by their names; others come as tuples
+                and dicts.
+            copy: Make arrays that can be written to. Without it they are read-only, and those of records of
+                128 KiB and more show the file itself.
+            verify, io, generation, max_record_bytes: As `SplitDataLoader` takes them.
+
+        Raises:
+            DatasetNotFoundError, ManifestError: As `SplitDataLoader` does.
+            UnsupportedVersionError: If the codec is unknown here.
+            ValueError: If the dataset names no codec, or several datasets different ones.
+            TypeError: If one of `types` is neither a namedtuple nor a dataclass.
+        """
+        self._types = tuple(types)
+        self._copy = copy
+        self._attach(
+            SplitDataLoader(path, verify=verify, io=io, generation=generation, max_record_bytes=max_record_bytes)
+        )
+
+    def _attach(self, records: SplitDataLoader) -> None:
+        codec = records.record_codec
+        if codec is None:
+            raise ValueError(
+                f"{records.paths[0]} does not say what its records hold; read them as bytes with SplitDataLoader, "
+                "or write them with SplitWriter.write_sample"
+            )
+        self.codec = codec
+        self.records = records
+        self._codec = record_codec(codec, self._types)
+        # Known when the first record is read.
+        self._is_large: bool | None = None
+        self._has_one_size = True
+
+    # -- what is there -----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.records)
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that depends on the samples and their order alone, not on how they are stored."""
+        return self.records.fingerprint
+
+    @property
+    def generation(self) -> int:
+        """The number of the manifest that is open; of the first dataset, where there are several."""
+        return self.records.generation
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the writers stored with the dataset."""
+        return self.records.metadata
+
+    def __repr__(self) -> str:
+        """Show the path, the codec and the number of samples."""
+        return f"SampleDataset({self.records.paths[0]!r}): {len(self)} records of the codec {self.codec}"
+
+    # -- samples -----------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer[Any]]) -> list[Any]: ...
+    @overload
+    def __getitem__(self, index: int | np.integer[Any]) -> Any: ...  # noqa: ANN401  # any sample
+    def __getitem__(self, index: Any) -> Any:
+        """Return one sample; for a slice or integers a list of samples, in the order asked.
+
+        Raises:
+            IndexError: If a position is out of range.
+            TypeError: If it is no integer.
+            FormatError: If a record is damaged, or is none of the codec; the others stay readable.
+        """
+        if isinstance(index, (slice, list, tuple, range)) or (isinstance(index, np.ndarray) and index.ndim):
+            return self.__getitems__(index)  # type: ignore[arg-type]  # a slice too, from here
+        record = self.records.view(index) if self._are_large() else self.records[index]
+        try:
+            return self._codec.decode(record, copy=self._copy)
+        except FormatError as error:
+            raise self._named(error, index) from None
+
+    def __getitems__(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> list[Any]:
+        """Return several samples in the order asked: torch's batched fetch."""
+        return self._decoded(indices, self._read(indices))
+
+    def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> Any:  # noqa: ANN401  # any batch
+        """Return samples of one structure as one batch: arrays [n, ...] where there are arrays and numbers.
+
+        A batch has the structure of its samples; see `SampleDecoder.decode_batch`. Where records are of one
+        size, no sample is looked at by itself. The arrays are new and can be written to.
+
+        Raises:
+            ValueError: If the samples differ in structure or shape, or are of a codec without arrays.
+            FormatError: If a record is damaged, or is none of the codec.
+        """
+        records = self._rows(indices)
+        try:
+            return self._codec.decode_batch(records)
+        except FormatError:
+            # Names the one.
+            self._decoded(indices, records)
+            raise
+
+    def preview(self, index: int, max_chars: int = 500) -> str:
+        """Return one sample as a line of text for a person, cut behind `max_chars`: arrays by type and shape."""
+        return preview(self[index], max_chars)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Walk all samples in write order."""
+        for position, record in enumerate(self.records):
+            yield self._decoded([position], [record])[0]
+
+    # -- what a loader asks for --------------------------------------------------------------
+
+    def prefetch(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> None:
+        """Ask the kernel to bring records into memory, and return without waiting."""
+        self.records.prefetch(indices)
+
+    def is_warm(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> bool:
+        """Say whether a few of these records are in memory, as `SplitDataLoader.is_warm` does."""
+        return self.records.is_warm(indices)
+
+    def bin_layout(self) -> BinLayout:
+        """Return which records lie in which bin: what an order needs that reads bin by bin."""
+        return self.records.bin_layout()
+
+    # -- life --------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Show what was committed since this was opened; True if there was anything."""
+        return self.records.refresh()
+
+    def close(self) -> None:
+        """Let go of all files; arrays that are held stay valid. Safe to call again."""
+        self.records.close()
+
+    def __enter__(self) -> Self:
+        """Return the dataset itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle as the reader does, with the types."""
+        return {"records": self.records, "types": self._types, "copy": self._copy}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the snapshot again."""
+        self._types = state["types"]
+        self._copy = state["copy"]
+        self._attach(state["records"])
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _are_large(self) -> bool:
+        """Say whether records are better viewed than copied, by the sizes of some."""
+        if self._is_large is None:
+            sizes, count = self.records.sizes, len(self)
+            some = [sizes[position] for position in range(0, count, max(1, count // _SIZES))]
+            self._is_large = sum(some) >= _LARGE_BYTES * max(1, len(some))
+        return self._is_large
+
+    def _read(self, indices: Indices) -> Sequence[bytes | memoryview]:
+        if not self._are_large():
+            return self.records.__getitems__(indices)  # type: ignore[arg-type]  # a slice too
+        self.records.prefetch(indices)
+        return [self.records.view(position) for position in self._positions(indices)]
+
+    def _rows(self, indices: Indices) -> NDArray[np.uint8] | Sequence[bytes | memoryview]:
+        """Return records as rows if they are of one size and gain from it."""
+        if self._has_one_size and not self._are_large():
+            try:
+                return self.records.gather(indices)
+            except FormatError:
+                raise
+            except ValueError:
+                # Of a dataset with texts, say: it will not be tried again.
+                self._has_one_size = False
+        return self._read(indices)
+
+    def _positions(self, indices: Indices) -> Sequence[int] | NDArray[np.integer[Any]]:
+        return range(len(self))[indices] if isinstance(indices, slice) else indices
+
+    def _decoded(self, indices: Indices, records: Iterable[BytesLike | NDArray[Any]]) -> list[Any]:
+        decode, copy = self._codec.decode, self._copy
+        samples: list[Any] = []
+        try:
+            for record in records:
+                samples.append(decode(record, copy=copy))  # noqa: PERF401  # its length tells where it stopped
+        except FormatError as error:
+            raise self._named(error, self._positions(indices)[len(samples)]) from None
+        return samples
+
+    def _named(self, error: FormatError, index: int | np.integer[Any]) -> FormatError:
+        """Return an error of decoding with the record it is about."""
+        position, path = int(index) % len(self), self.records.paths[0]
+        return type(error)(f"record {position} of {path} is intact, but not of the codec {self.codec}: {error}")

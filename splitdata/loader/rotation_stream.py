@@ -1,0 +1,335 @@
+"""The stream of steps with rotation: asks workers for samples, keeps them, and makes batches of them here.
+
+    follow(position) ──> look ahead over the steps to come, as far as two rows of groups reach
+                           | samples that were not asked for, in chunks, in the order of their first use
+                           v
+                         workers ── packed samples ──> stores of the rows
+                                                         |
+    next() <── (batch, position behind it) <── collate <─┘     a row goes when its last use has taken place
+
+Every `next` also takes in what the workers have ready, so the next groups grow while the present ones are used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from splitdata.loader.collate import nbytes
+from splitdata.loader.groups import GroupHolder, Row, Share, Uses, locate, rotation_order
+from splitdata.loader.rotated_batch import RotatedBatches
+from splitdata.loader.runs import PositionRun
+from splitdata.loader.stats import StepTimings
+from splitdata.loader.step import Part, SkippedRecord, StepReply, StepRequest
+from splitdata.loader.stream import Leg
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.loader.job import Job
+    from splitdata.loader.meter import StatsMeter
+    from splitdata.loader.packing import PackedSamples
+    from splitdata.loader.plan import Plan
+    from splitdata.loader.runs import Position
+    from splitdata.loader.sample_store import StoreMaker
+    from splitdata.loader.workers import Workers
+
+__all__ = ["Pace", "RotationStream"]
+
+# Uses that are looked at, at once: enough to spread what numpy costs per call.
+_BLOCK_USES = 4096
+
+
+class Pace(NamedTuple):
+    """How far ahead samples are made.
+
+    `ahead` chunks of up to `chunk_size` samples may be on their way, and up to `at_once` of those that are ready are
+    taken in at a step. With `crosses_epochs` the next epoch's samples are asked for behind those of this one.
+    """
+
+    ahead: int
+    at_once: int
+    chunk_size: int
+    crosses_epochs: bool
+
+
+class _Chunk(NamedTuple):
+    """Samples of one row that one worker is to make."""
+
+    row: Row
+    uses: Uses
+    request: StepRequest
+
+
+class RotationStream:
+    """Follows a plan with rotation. Belongs to one thread at a time.
+
+    Args:
+        plan: With `rotation`.
+        workers: Make packed samples.
+        job: How samples are collated.
+        stores: Where they are kept.
+        meter: Counts.
+        pace: How far ahead.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        workers: Workers,
+        job: Job,
+        stores: StoreMaker,
+        meter: StatsMeter,
+        pace: Pace,
+    ) -> None:
+        if plan.rotation is None:
+            raise ValueError("a RotationStream needs a plan with rotation")
+        self._plan = plan
+        self._workers = workers
+        self._meter = meter
+        self._pace = pace
+        times, size = plan.rotation
+        self._block_steps = max(1, min(_BLOCK_USES, times * size) // plan.batch_size)
+        self._groups = GroupHolder(stores)
+        self._batches = RotatedBatches(job)
+        self._legs: deque[Leg[PositionRun]] = deque()
+        self._next_ticket = 0
+        self._unsent: deque[_Chunk] = deque()
+        self._in_flight: dict[int, _Chunk] = {}
+        self._is_blocked = False
+        self._located: tuple[Leg[PositionRun], int, Uses, list[int]] | None = None
+        self._skipped: list[SkippedRecord] = []
+        self._failure: Exception | None = None
+        # Where an interrupt may have left things half done, and where only what is in flight is uncertain.
+        self._is_whole = self._is_receiving = True
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a worker has raised what was not needed yet: there will be no more samples."""
+        return self._failure is not None
+
+    def follow(self, position: Position) -> None:
+        """Go on from a position. Samples that were made and are of use from there on are kept.
+
+        Raises:
+            Exception: What a worker raised.
+        """
+        leg = self._legs[0] if self._legs else None
+        if leg is not None and self._is_whole and leg.num_received < leg.num_steps:
+            stands = leg.run.position_after(leg.num_received) if leg.num_received else leg.start
+            if stands == position:
+                return
+        self._begin_anew(position)
+
+    def next(self) -> tuple[StepReply, Position]:
+        """Return the next batch of the run, and where training stands behind it.
+
+        Raises:
+            StopIteration: The run is over.
+            Exception: What the dataset, the transform or the collate function raised; errors of workers and disk.
+        """
+        leg = self._legs[0]
+        if leg.num_received >= leg.num_steps:
+            if len(self._legs) > 1:
+                self._legs.popleft()
+            raise StopIteration
+        if not self._is_whole:
+            self._begin_anew(leg.run.position_after(leg.num_received) if leg.num_received else leg.start)
+            leg = self._legs[0]
+        self._is_whole = self._is_receiving = False
+        reply = self._next_of(leg)
+        leg.num_received += 1
+        self._is_whole = True
+        return reply, leg.run.position_after(leg.num_received)
+
+    def end_of_run(self) -> Position:
+        """Return where training stands behind the present run."""
+        leg = self._legs[0]
+        return leg.run.position_after(leg.num_steps)
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting for a worker."""
+        leg = self._legs[0]
+        if not self._is_whole or leg.num_received >= min(leg.num_asked, leg.num_steps):
+            return False
+        return all(share.is_made for share in self._groups.shares(self._uses_of(leg, leg.num_received)))
+
+    def close(self) -> None:
+        """Let go of all samples."""
+        self._groups.close()
+        self._meter.holds(0, 0)
+
+    # -- one step ----------------------------------------------------------------------------
+
+    def _next_of(self, leg: Leg[PositionRun]) -> StepReply:
+        step = leg.num_received
+        while leg.num_asked <= step:
+            self._look_at_more()
+        uses = self._uses_of(leg, step)
+        shares = self._groups.shares(uses)
+        self._look_ahead()
+        while not all(share.is_made for share in shares):
+            self._take_in()
+        self._take_in_what_is_ready()
+        reply = self._make_batch(step, uses, shares)
+        for share in shares:
+            share.row.num_waiting -= len(share.places)
+        if not all(share.row.num_waiting for share in shares):
+            last = self._legs[-1]
+            if self._groups.drop_used_up(*last.run.place(last.num_asked)):
+                self._is_blocked = False
+                self._note_bytes()
+                self._look_ahead()
+        return reply
+
+    def _uses_of(self, leg: Leg[PositionRun], step: int) -> Uses:
+        known = self._located
+        if known is None or known[0] is not leg or not known[1] <= step < known[1] + len(known[3]):
+            uses, ends = locate(leg.run, step, min(leg.num_steps, step + self._block_steps))
+            known = self._located = leg, step, uses, ends.tolist()
+        _, first, uses, ends_of_steps = known
+        place = step - first
+        return uses.part(slice(ends_of_steps[place - 1] if place else 0, ends_of_steps[place]))
+
+    def _make_batch(self, step: int, uses: Uses, shares: list[Share]) -> StepReply:
+        begin = time.perf_counter()
+        records = np.empty(len(uses.sources), np.int64)
+        for share in shares:
+            records[share.places] = share.group.records[share.numbers]
+        request = StepRequest(-1, step, _parts(uses, records))
+        batch = self._batches.make(shares, request)
+        spent = StepTimings(0.0, 0.0, time.perf_counter() - begin, 0.0)
+        self._meter.collated(spent.collate)
+        skipped, self._skipped = tuple(self._skipped), []
+        return StepReply(-1, batch, len(records), nbytes(batch), spent, skipped)
+
+    # -- looking ahead -----------------------------------------------------------------------
+
+    def _begin_anew(self, position: Position) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if not (self._is_whole or self._is_receiving):
+            self._groups.close()
+        self._is_whole = self._is_receiving = False
+        if self._in_flight:
+            self._workers.forget()
+        self._in_flight.clear()
+        self._unsent.clear()
+        run = self._plan.run(position)
+        if not isinstance(run, PositionRun):
+            raise TypeError("rotation goes through positions, not through the user's batches")
+        self._legs = deque([Leg(run, position)])
+        self._located = None
+        self._is_blocked = False
+        if run.num_steps:
+            self._groups.begin_anew(run, *run.place(0))
+        else:
+            self._groups.close()
+        self._note_bytes()
+        self._look_ahead()
+        self._is_whole = True
+
+    def _look_ahead(self) -> None:
+        """Ask for as much as may be asked for."""
+        while self._send() and self._look_at_more():
+            pass
+
+    def _send(self) -> bool:
+        """Send chunks to the workers; return whether there is room for more than there are."""
+        if self._failure is not None:
+            return False
+        while self._unsent and len(self._in_flight) < self._pace.ahead:
+            chunk = self._unsent[0]
+            self._in_flight[chunk.request.ticket] = chunk
+            self._workers.ask(chunk.request)
+            self._unsent.popleft()
+        return len(self._in_flight) < self._pace.ahead
+
+    def _look_at_more(self) -> bool:
+        """Look at further steps and cut what they need into chunks; return whether that may be repeated."""
+        leg = self._legs[-1]
+        if leg.num_asked >= leg.num_steps:
+            if not self._pace.crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
+                return False
+            after = leg.run.position_after(leg.num_steps)
+            run: Any = self._plan.run(after)
+            self._legs.append(Leg(run, after))
+            return True
+        is_needed = leg is self._legs[0] and leg.num_asked <= leg.num_received
+        if self._is_blocked and not is_needed:
+            return False
+        stop = leg.num_asked + 1 if self._is_blocked else min(leg.num_steps, leg.num_asked + self._block_steps)
+        uses, ends = locate(leg.run, leg.num_asked, stop)
+        num_uses = self._groups.admit(leg.run, uses, force=self._is_blocked)
+        num_steps = int(np.searchsorted(ends, num_uses, "right"))
+        if num_steps:
+            self._cut(leg, uses.part(slice(int(ends[num_steps - 1]))))
+            leg.num_asked += num_steps
+        self._is_blocked = self._is_blocked or num_steps < len(ends)
+        return True
+
+    def _cut(self, leg: Leg[PositionRun], uses: Uses) -> None:
+        """Cut the samples that some steps need, and that were not asked for, into chunks of one row each."""
+        for row, new in self._groups.by_row(uses.part(self._groups.take_unasked(uses))):
+            order = rotation_order(leg.run, row.number)
+            # One call for all: what numpy costs per call is spread over them.
+            _, sources, records = self._plan.part(row.number, order.order, new.sources)
+            for begin in range(0, len(sources), self._pace.chunk_size):
+                here = slice(begin, begin + self._pace.chunk_size)
+                part = Part(row.number, sources[here], records[here])
+                request = StepRequest(self._next_ticket, leg.num_asked, (part,))
+                self._next_ticket += 1
+                self._unsent.append(_Chunk(row, new.part(here), request))
+
+    # -- samples -----------------------------------------------------------------------------
+
+    def _take_in(self) -> None:
+        """Keep the next chunk that a worker has made; wait for it."""
+        if self._failure is not None:
+            raise self._failure
+        self._is_receiving = True
+        worker_id, reply = self._workers.receive()
+        self._is_receiving = False
+        row, uses, request = self._in_flight.pop(reply.ticket)
+        packed: PackedSamples = reply.batch
+        self._batches.unpacker.learn(packed.classes)
+        address = row.store.add(packed.data)
+        for _, group, places, numbers in self._groups.shares(uses):
+            group.records[numbers] = request.parts[0].records[places]
+            group.addresses[numbers] = address + packed.starts[places]
+            group.lengths[numbers] = packed.lengths[places]
+        self._skipped += reply.skipped
+        self._meter.worker_reply(worker_id, reply.timings)
+        self._meter.made(len(packed.starts))
+        self._note_bytes()
+        self._send()
+
+    def _take_in_what_is_ready(self) -> None:
+        """Keep what workers have made ahead; a share of it, so that no step takes much longer than others."""
+        try:
+            for _ in range(self._pace.at_once):
+                if self._failure is not None or not self._in_flight or not self._workers.next_is_ready():
+                    return
+                self._take_in()
+        except Exception as error:
+            # Its place is where that sample is needed; until then there are batches.
+            self._failure = error
+        finally:
+            self._is_receiving = False
+
+    def _note_bytes(self) -> None:
+        stores = [row.store for row in self._groups.rows]
+        self._meter.holds(sum(store.memory_bytes for store in stores), sum(store.disk_bytes for store in stores))
+
+
+def _parts(uses: Uses, records: NDArray[np.int64]) -> tuple[Part, ...]:
+    """Return what a step is made of, for messages and for the collate function's."""
+    borders = (np.flatnonzero(np.diff(uses.passes)) + 1).tolist()
+    return tuple(
+        Part(int(uses.passes[begin]), uses.sources[begin:end], records[begin:end])
+        for begin, end in pairwise([0, *borders, len(records)])
+    )

@@ -1,0 +1,62 @@
+"""A sample as a line of text: {"image": uint8[32, 32, 3], "label": 7, "caption": "a cat on a mat"}.
+
+sample ──pieces, as many as are wanted──> text ... cut
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from splitdata.samples.restore import fields_of, kind_of
+from splitdata.samples.tensors import is_tensor_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["preview"]
+
+# Of a text so much is shown.
+_LONG_TEXT: Final = 60
+
+
+def preview(sample: object, max_chars: int) -> str:
+    """Return a sample as text; what would be more than `max_chars` is not even looked at."""
+    shown, size = [], 0
+    for piece in _pieces(sample):
+        shown.append(piece)
+        size += len(piece)
+        if size > max_chars:
+            return "".join(shown)[: max(0, max_chars - 3)] + "..."
+    return "".join(shown)
+
+
+def _pieces(value: Any) -> Iterator[str]:  # noqa: ANN401  # any sample
+    cls = type(value)
+    if cls is dict:
+        yield from _between("{", ((f"{_text(key)}: ", child) for key, child in value.items()), "}")
+    elif kind_of(cls) is not None:
+        parts = ((f"{field}=", getattr(value, field)) for field in fields_of(cls))
+        yield from _between(f"{cls.__name__}(", parts, ")")
+    elif cls is list or cls is tuple:
+        begin, end = "[]" if cls is list else "()"
+        yield from _between(begin, (("", child) for child in value), end)
+    elif cls is np.ndarray or is_tensor_type(cls):
+        yield f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    else:
+        yield _text(value)
+
+
+def _between(begin: str, parts: Iterable[tuple[str, Any]], end: str) -> Iterator[str]:
+    yield begin
+    for number, (name, child) in enumerate(parts):
+        yield ", " * (number > 0) + name
+        yield from _pieces(child)
+    yield end
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (str, bytes)) and len(value) > _LONG_TEXT:
+        return repr(value[:_LONG_TEXT]) + f"... {len(value)} in all"
+    return repr(value)

@@ -1,0 +1,183 @@
+"""What the records of a dataset hold, by the name that its metadata have for it. FORMAT.md section 17.1.
+
+    "sample"   any nesting of arrays and values        "json"    one JSON value, UTF-8
+    "text"     str, UTF-8                              "npy"     one array, as numpy.save writes it
+    "bytes"    bytes
+
+Of each: a value to the bytes of a record and back, and many records to one batch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import numpy as np
+
+from splitdata.errors import FormatError, UnsupportedVersionError
+from splitdata.samples.decode import SampleDecoder, as_bytes_view
+from splitdata.samples.encode import encode_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from splitdata._types import BytesLike
+
+__all__ = ["CODEC_NAMES", "RecordCodec", "record_codec"]
+
+CODEC_NAMES: Final = ("sample", "text", "json", "npy", "bytes")
+
+# A header that numpy writes of an ordinary array has 128 bytes; it is parsed, so a long one costs time.
+_MAX_NPY_HEADER: Final = 10_000
+
+
+class RecordCodec(Protocol):
+    """Turns values into the bytes of records and back; safe to share between threads."""
+
+    @property
+    def alignment(self) -> int:
+        """What records should begin at multiples of, so that arrays can be read in place; 1 if it does not matter."""
+
+    def encode(self, value: Any) -> bytes:  # noqa: ANN401  # whatever the codec takes
+        """Return the record of a value; TypeError or ValueError if it does not fit."""
+
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+        """Return the value of a record, its arrays as views of it unless `copy`; FormatError if it is none."""
+
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
+        """Return the values of records as one batch; ValueError if they make none, FormatError if one is none."""
+
+
+def record_codec(name: object, types: Iterable[type] = ()) -> RecordCodec:
+    """Return the codec of a name.
+
+    Args:
+        name: As metadata have it.
+        types: Namedtuples and dataclasses to be restored, by "sample".
+
+    Raises:
+        UnsupportedVersionError: If there is none of this name here.
+        TypeError, ValueError: If `types` are none, as `SampleDecoder` says.
+    """
+    if name == "sample":
+        return _SampleCodec(types)
+    if isinstance(name, str) and name in _PLAIN:
+        return _PLAIN[name]
+    raise UnsupportedVersionError(
+        f"records of the codec {name!r}, which this splitdata does not know (it knows {', '.join(CODEC_NAMES)}): "
+        "install a newer one, or read them as bytes with SplitDataLoader"
+    )
+
+
+class _SampleCodec:
+    alignment = 64
+
+    def __init__(self, types: Iterable[type]) -> None:
+        decoder = SampleDecoder(types)
+        self.encode = encode_sample
+        self.decode = decoder.decode
+        self.decode_batch = decoder.decode_batch
+
+
+class _BytesCodec:
+    alignment = 1
+
+    def encode(self, value: object) -> bytes:
+        if not isinstance(value, bytes):
+            raise TypeError(f"a record of the codec bytes is made of bytes, not {type(value).__name__}")
+        return value
+
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+        return bytes(as_bytes_view(record))
+
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
+        raise ValueError("these records hold no arrays that would make a batch; read them as a list")
+
+
+class _TextCodec(_BytesCodec):
+    def encode(self, value: object) -> bytes:
+        if not isinstance(value, str):
+            raise TypeError(f"a record of the codec text is made of a str, not {type(value).__name__}")
+        return value.encode()
+
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+        try:
+            return str(as_bytes_view(record), "utf-8")
+        except UnicodeDecodeError as error:
+            raise FormatError(f"these bytes are no text: {error}") from None
+
+
+class _JsonCodec(_BytesCodec):
+    def encode(self, value: object) -> bytes:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+        try:
+            return json.loads(str(as_bytes_view(record), "utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"these bytes are no JSON: {error}") from None
+
+
+class _NpyCodec:
+    alignment = 64
+
+    def encode(self, value: object) -> bytes:
+        if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.hasobject:
+            what = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise TypeError(f"a record of the codec npy is made of an array without objects, not {what}")
+        output = io.BytesIO()
+        np.lib.format.write_array(output, np.asarray(value), allow_pickle=False)
+        return output.getvalue()
+
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+        view = as_bytes_view(record)
+        shape, is_fortran, dtype, start = _npy_header(view)
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        try:
+            array: NDArray[Any] = np.ndarray(shape, dtype, view, start, order=order)
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
+        if start + array.nbytes != len(view):
+            raise FormatError(f"an npy file of {start + array.nbytes} bytes has {len(view)} here")
+        return array.copy(order) if copy else array
+
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
+        arrays = [self.decode(record) for record in records]
+        if not arrays:
+            raise ValueError("there are no arrays to make a batch of")
+        for array in arrays:
+            if array.shape != arrays[0].shape or array.dtype != arrays[0].dtype:
+                raise ValueError(
+                    f"{arrays[0].dtype} of shape {arrays[0].shape} in one record and {array.dtype} of shape "
+                    f"{array.shape} in another, so they make no batch; read them as a list"
+                )
+        return np.stack(arrays)
+
+
+def _npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, order, data type and where the data begin."""
+    file = io.BytesIO(view[: _MAX_NPY_HEADER + 16])
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, is_fortran, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
+    except KeyError as error:
+        raise UnsupportedVersionError(f"an npy file of version {error}") from None
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
+    if any(extent < 0 for extent in shape):
+        raise FormatError(f"an npy file of the shape {shape}")
+    if dtype.hasobject:
+        raise FormatError("an npy file of Python objects, which are not read")
+    return shape, is_fortran, dtype, file.tell()
+
+
+_PLAIN: Final[dict[str, RecordCodec]] = {
+    "text": _TextCodec(),
+    "json": _JsonCodec(),
+    "npy": _NpyCodec(),
+    "bytes": _BytesCodec(),
+}
