@@ -1,4 +1,4 @@
-"""What holds for every test: the watchdog around it, and how hypothesis looks for examples.
+"""What holds for every test: the watchdog around it, how hypothesis looks for examples, fixtures for any folder.
 
 processes before -> setup -> processes after -> call -> teardown -> no further process left
 """
@@ -6,12 +6,17 @@ processes before -> setup -> processes after -> call -> teardown -> no further p
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.watchdog import end_processes, limit_of, processes_left, running_ids, time_limit
+
+if TYPE_CHECKING:
+    from splitdata.process.forkserver import ForkServer
 
 # The same examples in every run: a failure is found by the change that causes it. The machines
 # that run the tests are shared, so how long an example takes says nothing.
@@ -55,3 +60,25 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     if left:
         end_processes(left)
         pytest.fail("processes left behind, and ended now: " + "; ".join(f"{p.pid} {p.command}" for p in left))
+
+
+@pytest.fixture
+def report() -> Callable[[str], None]:
+    """Return a function that shows a figure, with -s."""
+
+    def write(text: str) -> None:
+        sys.stdout.write(f"\n{text}")
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> ForkServer:
+    """One fork server for all tests that need one: starting it is what takes long."""
+    from splitdata.process.forkserver import ForkServer
+    from splitdata.process.options import ChannelOptions
+    from splitdata.process.start import prepare_server
+
+    server = prepare_server(ChannelOptions(start_method="forkserver"))
+    assert isinstance(server, ForkServer)
+    return server

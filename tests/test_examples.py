@@ -11,6 +11,23 @@ from tests.command import ROOT, run_python
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LINE_LIMIT = 80
 
+# What an example proves to its reader, as it prints it.
+PROOFS = {
+    "single_process.py": [
+        "images of each label [500 500 500 500",
+        "the first batch without workers and with two: identical",
+    ],
+    "torchrun_two_ranks.py": [
+        "epoch 1: 16 batches on each rank, 501 + 501 records",
+        "all 1001 records of 1001, 1 of them twice",
+    ],
+    "resume_after_kill.py": [
+        "before the kill, the uninterrupted stream: True",
+        "from the checkpoint on, the rest of it:    True",
+        "up to the checkpoint and from there: True",
+    ],
+}
+
 # It converts real files and shows a part of everything, so it is longer.
 DEMO = "demo.py"
 
@@ -29,6 +46,8 @@ def test_example_runs_in_an_empty_folder(example: Path, tmp_path: Path) -> None:
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout
+    missing = [proof for proof in PROOFS.get(example.name, []) if proof not in ended.stdout]
+    assert "needs torch" in ended.stdout or not missing, ended.stdout
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.name != DEMO], ids=lambda example: example.name)

@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -50,6 +49,10 @@ class Requests(Protocol):
     def allocate(self, num_bytes: int) -> memoryview | None:
         """Return memory in which an array of the next reply is best made, None where there is none."""
 
+    @property
+    def send_seconds(self) -> float:
+        """What sending the last reply has cost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -71,20 +74,38 @@ class Job:
     packs: bool = False
 
 
+class _ReplyMemory:
+    """Makes the arrays of a reply where they need not be copied to travel; stands for np.empty.
+
+    Attributes:
+        waited: Seconds, so far, that it took until there was room.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self.waited = 0.0
+
+    def __call__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        begin = time.perf_counter()
+        memory = self._requests.allocate(math.prod(shape) * dtype.itemsize)
+        self.waited += time.perf_counter() - begin
+        return np.empty(shape, dtype) if memory is None else np.ndarray(shape, dtype, memory)
+
+
 class StepMaker:
     """Makes the batch of a step. Belongs to one thread."""
 
-    def __init__(self, job: Job, allocate: Allocate = np.empty) -> None:
+    def __init__(self, job: Job, memory: _ReplyMemory | None = None) -> None:
         self._job = job
-        self._allocate = allocate
+        self._memory = memory
         self._maker = SampleMaker(
             job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
         )
         self._packer = SamplePacker() if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
 
-    def make(self, request: StepRequest) -> StepReply:
-        """Return the batch of a step and what it took.
+    def make(self, request: StepRequest, send_seconds: float = 0.0) -> StepReply:
+        """Return the batch of a step and what it took; `send_seconds` is noted with it.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
@@ -94,12 +115,13 @@ class StepMaker:
         samples: list[Any] = []
         for part in request.parts:
             samples += maker.make(part)
-        begin = time.perf_counter()
+        begin = time.perf_counter() - self._waited
         batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, 0.0)
+        collating = time.perf_counter() - self._waited - begin
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, collating, send_seconds)
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
@@ -107,10 +129,14 @@ class StepMaker:
         if self._read_ahead is not None:
             self._read_ahead.look(upcoming)
 
+    @property
+    def _waited(self) -> float:
+        return 0.0 if self._memory is None else self._memory.waited
+
     def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
         if self._packer is not None:
             return self._packer.pack(samples, _records_of(request))
-        return make_batch(self._job, samples, request, self._allocate)
+        return make_batch(self._job, samples, request, self._memory or np.empty)
 
 
 def make_batch(job: Job, samples: list[Any], request: StepRequest, allocate: Allocate = np.empty) -> Batch:
@@ -136,16 +162,11 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(replace(job, source=job.source.for_worker()), partial(_allocate_for, requests))
+    maker = StepMaker(replace(job, source=job.source.for_worker()), _ReplyMemory(requests))
     for request in requests:
         maker.read_ahead(requests.upcoming())
-        yield maker.make(request)
-
-
-def _allocate_for(requests: Requests, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Make an array of a batch where it will not have to be copied to travel."""
-    memory = requests.allocate(math.prod(shape) * dtype.itemsize)
-    return np.empty(shape, dtype) if memory is None else np.ndarray(shape, dtype, memory)
+        # What this one will cost to send is known with the next.
+        yield maker.make(request, requests.send_seconds)
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:

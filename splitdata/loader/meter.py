@@ -32,7 +32,7 @@ class StatsMeter:
         self._workers = [[0, 0.0, 0.0, 0.0, 0.0] for _ in range(max(1, num_workers))]
         self._began: float | None = None
         self._is_starting = False
-        self._seconds = self._starting = self._waiting = self._transfer = 0.0
+        self._seconds = self._launch = self._starting = self._waiting = self._transfer = 0.0
         self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
         self._ready_sum = self._num_skipped = 0
         self._num_made = self._peak_bytes = 0
@@ -67,7 +67,10 @@ class StatsMeter:
         self._ready_sum += num_ready
         if self._is_starting:
             self._is_starting = False
-            self._starting += waited
+            if self._num_batches == 1:
+                self._launch = waited
+            else:
+                self._starting += waited
         else:
             self._waiting += waited
 
@@ -112,6 +115,7 @@ class StatsMeter:
             num_bytes=self._num_bytes,
             seconds=self._seconds + (self._clock() - began if began is not None else 0.0),
             num_epochs=self._num_epochs,
+            launch_seconds=self._launch,
             starting_seconds=self._starting,
             waiting_seconds=self._waiting,
             transfer_seconds=self._transfer,

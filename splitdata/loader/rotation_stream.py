@@ -175,7 +175,7 @@ class RotationStream:
         while not all(share.is_made for share in shares):
             self._take_in()
         self._take_in_what_is_ready()
-        reply = self._make_batch(step, uses, shares)
+        reply = self._make_batch(leg.run.first_step + step, uses, shares)
         for share in shares:
             share.row.num_waiting -= len(share.places)
         if not all(share.row.num_waiting for share in shares):
@@ -281,7 +281,7 @@ class RotationStream:
             for begin in range(0, len(sources), self._pace.chunk_size):
                 here = slice(begin, begin + self._pace.chunk_size)
                 part = Part(row.number, sources[here], records[here])
-                request = StepRequest(self._next_ticket, leg.num_asked, (part,))
+                request = StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, (part,))
                 self._next_ticket += 1
                 self._unsent.append(_Chunk(row, new.part(here), request))
 

@@ -47,6 +47,10 @@ class Run(Protocol):
     """The rest of one epoch, for one rank."""
 
     @property
+    def first_step(self) -> int:
+        """Number in the epoch of the first step that is left; the next one, where the run begins inside a step."""
+
+    @property
     def num_steps(self) -> int:
         """Steps that are left for this rank."""
 
@@ -69,9 +73,14 @@ class StepPositions(NamedTuple):
 
 
 class PositionRun(ABC):
-    """A run through positions of orders; it remembers the orders of the passes that it is in."""
+    """A run through positions of orders; it remembers the orders of the passes that it is in.
 
-    def __init__(self, plan: Plan) -> None:
+    Attributes:
+        first_step: Number in the epoch of the first step that is left.
+    """
+
+    def __init__(self, plan: Plan, samples: int) -> None:
+        self.first_step = -(-samples // (plan.batch_size * plan.world_size))
         self._plan = plan
         self._orders: dict[int, Order] = {}
 
@@ -121,7 +130,7 @@ class PassRun(PositionRun):
     """A pass through the data, cut into steps; the tail as chosen."""
 
     def __init__(self, plan: Plan, position: Position, rank: int) -> None:
-        super().__init__(plan)
+        super().__init__(plan, position.samples)
         self._epoch = position.epoch
         self._rank = rank
         self._partition = Partition(
@@ -161,12 +170,11 @@ class EndlessRun(PositionRun):
     """A fixed number of steps cut from pass after pass through the data, without tails."""
 
     def __init__(self, plan: Plan, num_steps: int, position: Position, rank: int) -> None:
-        super().__init__(plan)
+        super().__init__(plan, position.samples)
         self._position = position
         self._rank = rank
         self._step_samples = plan.batch_size * plan.world_size
-        done = -(-position.samples // self._step_samples)
-        self._num_steps = max(0, num_steps - done)
+        self._num_steps = max(0, num_steps - self.first_step)
         self._partition = EndlessPartition(
             self.order(0).num_positions,
             batch_size=plan.batch_size,
@@ -198,12 +206,17 @@ class EndlessRun(PositionRun):
 
 
 class BatchRun:
-    """The user's own batches, dealt out to the ranks one by one."""
+    """The user's own batches, dealt out to the ranks one by one.
+
+    Attributes:
+        first_step: Number in the epoch of the first batch that is left for this rank.
+    """
 
     def __init__(self, plan: Plan, batches: list[NDArray[np.int64]], position: Position, rank: int) -> None:
         self._batches = batches
         self._epoch = position.epoch
         self._rank = rank
+        self.first_step = -(-position.samples // plan.world_size)
         self._partition = Partition(
             len(batches), batch_size=1, world_size=plan.world_size, tail=plan.tail, start=position.samples
         )

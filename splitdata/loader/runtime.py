@@ -99,11 +99,14 @@ class Runtime:
         ahead = num_workers * (options.prefetch + options.read_ahead)
         # Without workers nothing is made before it is taken.
         crosses_epochs = options.prefetch_epochs and options.num_workers > 0
+        at_once = num_workers * options.prefetch
         if stores is None:
-            return StepStream(self.plan, workers, self._meter, ahead=ahead, crosses_epochs=crosses_epochs)
+            return StepStream(
+                self.plan, workers, self._meter, ahead=ahead, at_once=at_once, crosses_epochs=crosses_epochs
+            )
         pace = Pace(
             ahead=ahead,
-            at_once=num_workers * options.prefetch,
+            at_once=at_once,
             # All workers take part in one batch, and a message is worth what it carries.
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,

@@ -1,6 +1,7 @@
 """What a loader did and where the time went, in numbers and in one sentence.
 
-time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch
+time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch,
+                                                                                launch: for the very first
                                           `--- transfer is a part of this
 time of each worker         | read | transform | collate | send | idle |
 
@@ -89,8 +90,10 @@ class LoaderStats:
     seconds: float
     num_epochs: int
     """How many iterators were begun."""
+    launch_seconds: float
+    """Waiting for the very first batch, while the workers start."""
     starting_seconds: float
-    """Waiting for the first batch of each iterator."""
+    """Waiting for the first batch of each later iterator."""
     waiting_seconds: float
     """Waiting for all other batches, their transfer included."""
     transfer_seconds: float
@@ -130,15 +133,16 @@ class LoaderStats:
     @property
     def waiting_share(self) -> float:
         """The part of its time that training waited, the starts of epochs left out: 0 to 1."""
-        return _share(self.waiting_seconds, self.seconds - self.starting_seconds)
+        return _share(self.waiting_seconds, self.seconds - self.launch_seconds - self.starting_seconds)
 
     @property
     def verdict(self) -> str:
         """One sentence: whether training is held back, by what, and what to do."""
         if self.num_batches < _FEWEST_BATCHES:
             return f"Too early to tell: {self.num_batches} batches, {_FEWEST_BATCHES} are needed."
-        starting = _share(self.starting_seconds, self.seconds)
-        if self.num_epochs > 1 and starting >= 2 * _LITTLE and self.starting_seconds > self.waiting_seconds:
+        # The launch comes once, whatever comes after it.
+        starting = _share(self.starting_seconds, self.seconds - self.launch_seconds)
+        if starting >= 2 * _LITTLE and self.starting_seconds > self.waiting_seconds:
             return (
                 f"Training waits {_percent(starting)} of the time for the first batch of an epoch: make epochs longer, "
                 "or let workers begin the next one early (prefetch_epochs=True)."
@@ -159,7 +163,8 @@ class LoaderStats:
             return (
                 f"this process spends {_percent(share)} of its loading in {stage}: set num_workers, or {_ADVICE[stage]}"
             )
-        num_busy = sum(_share(worker.busy_seconds, self.seconds) >= _BUSY for worker in self.workers)
+        running = self.seconds - self.launch_seconds
+        num_busy = sum(_share(worker.busy_seconds, running) >= _BUSY for worker in self.workers)
         if 2 * num_busy < self.num_workers:
             return (
                 f"{num_busy} of {self.num_workers} workers are busy, so single batches come late: let more be made "
@@ -190,8 +195,9 @@ class LoaderStats:
             f"  {self.num_batches} batches, {self.num_samples} samples, {_size(self.num_bytes)} in "
             f"{self.seconds:.1f} s: {self.batches_per_second:.1f} batches/s, "
             f"{self.samples_per_second:.0f} samples/s, {_size(self.bytes_per_second)}/s",
-            f"  waited {self.waiting_seconds:.2f} s, and {self.starting_seconds:.2f} s for the first batch of each "
-            f"epoch ({self.num_epochs} begun); {self.transfer_seconds:.2f} s of transfer",
+            f"  waited {self.waiting_seconds:.2f} s, {self.launch_seconds:.2f} s for the very first batch, "
+            f"{self.starting_seconds:.2f} s for those of later epochs ({self.num_epochs} begun); "
+            f"{self.transfer_seconds:.2f} s of transfer",
             f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
             f"{self.num_skipped} records skipped",
             f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",

@@ -71,11 +71,14 @@ class Leg(Generic[RunType]):
 class StepStream:
     """Follows a plan. Belongs to one thread at a time."""
 
-    def __init__(self, plan: Plan, workers: Workers, meter: StatsMeter, *, ahead: int, crosses_epochs: bool) -> None:
+    def __init__(
+        self, plan: Plan, workers: Workers, meter: StatsMeter, *, ahead: int, at_once: int, crosses_epochs: bool
+    ) -> None:
         self._plan = plan
         self._workers = workers
         self._meter = meter
         self._ahead = ahead
+        self._at_once = at_once
         self._crosses_epochs = crosses_epochs
         self._legs: deque[Leg[Run]] = deque()
         self._next_ticket = 0
@@ -94,8 +97,10 @@ class StepStream:
             self._workers.forget()
         self._num_waiting = 0
         self._legs.clear()
-        self._legs.append(Leg(self._plan.run(position), position))
-        self._ask_ahead()
+        leg = Leg(self._plan.run(position), position)
+        self._legs.append(leg)
+        # As many as are made at once; the others are asked for while those are being made.
+        self._ask(leg, min(leg.num_steps, self._at_once))
 
     def next(self) -> tuple[StepReply, Position]:
         """Return the next batch of the run, and where training stands behind it.
@@ -128,18 +133,25 @@ class StepStream:
         """Nothing is kept here."""
 
     def _ask_ahead(self) -> None:
-        """Keep `ahead` requests on their way, in blocks: half of them at a time, after a short first one."""
+        """Keep `ahead` requests on their way, in blocks: half of them at a time."""
         while self._num_waiting <= self._ahead // 2:
             leg = self._legs[-1]
             count = min(leg.num_steps - leg.num_asked, self._ahead - self._num_waiting)
-            if not count:
-                if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
-                    return
-                after = leg.run.position_after(leg.num_steps)
-                self._legs.append(Leg(self._plan.run(after), after))
+            if count:
+                self._ask(leg, count)
                 continue
-            for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
-                self._workers.ask(StepRequest(self._next_ticket, leg.num_asked, parts))
-                self._next_ticket += 1
-                leg.num_asked += 1
-                self._num_waiting += 1
+            if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
+                return
+            after = leg.run.position_after(leg.num_steps)
+            self._legs.append(Leg(self._plan.run(after), after))
+
+    def _ask(self, leg: Leg[Run], count: int) -> None:
+        steps = leg.run.parts(leg.num_asked, leg.num_asked + count)
+        first_step = leg.run.first_step + leg.num_asked
+        requests = [
+            StepRequest(self._next_ticket + number, first_step + number, parts) for number, parts in enumerate(steps)
+        ]
+        self._workers.ask(*requests)
+        self._next_ticket += count
+        leg.num_asked += count
+        self._num_waiting += count

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from splitdata.errors import ClosedError
 from splitdata.loader.job import StepMaker
 from splitdata.loader.step import StepReply, StepRequest
 
@@ -25,8 +26,8 @@ __all__ = ["AnyOrder", "InOrder", "InProcess", "Workers"]
 class Workers(Protocol):
     """Computes steps. Belongs to one thread."""
 
-    def ask(self, request: StepRequest) -> None:
-        """Ask for a step; returns at once."""
+    def ask(self, *requests: StepRequest) -> None:
+        """Ask for steps; returns at once. Several together cost less than one by one."""
 
     def receive(self) -> tuple[int, StepReply]:
         """Return the next reply and who made it.
@@ -60,9 +61,9 @@ class InProcess:
         self._maker = StepMaker(job)
         self._asked: deque[StepRequest] = deque()
 
-    def ask(self, request: StepRequest) -> None:
-        """Put it behind the others."""
-        self._asked.append(request)
+    def ask(self, *requests: StepRequest) -> None:
+        """Put them behind the others."""
+        self._asked += requests
 
     def receive(self) -> tuple[int, StepReply]:
         """Make the step that was asked for first."""
@@ -102,10 +103,12 @@ class InOrder:
         self._num_asked = 0
         self._num_received = 0
 
-    def ask(self, request: StepRequest) -> None:
-        """Give it to the worker whose turn it is."""
-        self._pool.submit(self._num_asked % self._pool.num_workers, request)
-        self._num_asked += 1
+    def ask(self, *requests: StepRequest) -> None:
+        """Give each to the worker whose turn it is."""
+        num_workers = self._pool.num_workers
+        for offset in range(min(num_workers, len(requests))):
+            self._pool.submit((self._num_asked + offset) % num_workers, *requests[offset::num_workers])
+        self._num_asked += len(requests)
 
     def receive(self) -> tuple[int, StepReply]:
         """Return the reply to what was asked first."""
@@ -119,8 +122,11 @@ class InOrder:
         return self._pool.has_reply(self._num_received % self._pool.num_workers)
 
     def num_ready(self) -> int:
-        """Ask each worker's pipe."""
-        return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
+        """Ask each worker's pipe; none where the pool has ended: its batches may be on their way to the device."""
+        try:
+            return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
+        except ClosedError:
+            return 0
 
     def memory_bytes(self) -> int:
         """Ask the pool."""
@@ -143,11 +149,15 @@ class AnyOrder(InOrder):
         super().__init__(pool)
         self._waiting = [0] * pool.num_workers
 
-    def ask(self, request: StepRequest) -> None:
-        """Give it to whoever has least to do."""
-        worker_id = min(range(len(self._waiting)), key=self._waiting.__getitem__)
-        self._waiting[worker_id] += 1
-        self._pool.submit(worker_id, request)
+    def ask(self, *requests: StepRequest) -> None:
+        """Give each to whoever has least to do."""
+        shares: dict[int, list[StepRequest]] = {}
+        for request in requests:
+            worker_id = min(range(len(self._waiting)), key=self._waiting.__getitem__)
+            self._waiting[worker_id] += 1
+            shares.setdefault(worker_id, []).append(request)
+        for worker_id, share in shares.items():
+            self._pool.submit(worker_id, *share)
 
     def receive(self) -> tuple[int, StepReply]:
         """Return whichever reply is there first."""

@@ -18,6 +18,7 @@ however many requests are queued, they never hide one that makes room.
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ class Outlet:
         self._num_taken = 0
         self._unread = 0
         self._generation = 0
+        # For a free slot, since the last reply.
+        self._waited = 0.0
         self.max_batches = 1
         self.num_sent = 0
         self.requests: Requests[Any] = Requests(self.read_notes, pickle.loads, self.allocate)
@@ -113,7 +116,10 @@ class Outlet:
             if self._generation != self.requests.generation:
                 self._generation = self.requests.generation
                 self._frame(frames.GENERATION, frames.COUNT.pack(self._generation))
+            begin = time.perf_counter()
+            self._waited = 0.0
             self.send(reply)
+            self.requests.send_seconds = time.perf_counter() - begin - self._waited
         else:
             self._drop_draft()
 
@@ -209,7 +215,9 @@ class Outlet:
         while (offset := self._free.take(size)) is None:
             if self.num_sent == self._num_taken:
                 return None, FULL
+            begin = time.perf_counter()
             self.read_notes(block=True)
+            self._waited += time.perf_counter() - begin
         try:
             arena.reserve(offset + size)
         except OSError:

@@ -33,6 +33,7 @@ __all__ = ["ProcessCrew"]
 # Requests and replies: their types are the user's.
 Anything: TypeAlias = Any
 
+_REPLIES = (frames.ITEM, frames.SLOT, frames.PARCEL)
 _CANCEL = frames.HEADER.pack(0, frames.CANCEL)
 
 
@@ -82,9 +83,10 @@ class _Server:
         """Whether its pipe has ended."""
         return self.receiver.is_at_end
 
-    def submit(self, request: Anything, packed: bytes) -> None:
-        """Send a request."""
-        self.receiver.send(frames.HEADER.pack(len(packed), frames.REQUEST) + packed)
+    def submit(self, packed: Sequence[bytes]) -> None:
+        """Send requests."""
+        notes = [frames.HEADER.pack(len(request), frames.REQUEST) + request for request in packed]
+        self.receiver.send(b"".join(notes))
 
     def cancel(self) -> None:
         """Forget all requests, here and there."""
@@ -115,6 +117,10 @@ class _Server:
 
     def crash(self) -> WorkerCrashedError:
         """Return the error that says how the process ended and at what."""
+        # What had arrived, and nobody asked for yet, is not what it died of.
+        while self.peek() in _REPLIES:
+            self.receiver.discard()
+            self.backlog.settle()
         return self.receiver.crash(self.backlog.current())
 
 

@@ -36,6 +36,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
 
     Attributes:
         generation: Number of cancels so far.
+        send_seconds: What sending the last reply has cost, waiting for room left out; 0 between threads.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         self._loaded: deque[RequestType] = deque()
         self._open: deque[int] = deque()
         self.generation = 0
+        self.send_seconds = 0.0
 
     def __next__(self) -> RequestType:
         try:

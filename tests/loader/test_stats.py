@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.meter import StatsMeter
 from splitdata.loader.stats import LoaderStats, StepTimings, WorkerStats
 
@@ -40,7 +44,8 @@ def test_meter_sums_what_it_is_told() -> None:
     stats = meter.stats(num_ready=5, memory_bytes=4096)
 
     assert (stats.num_batches, stats.num_samples, stats.num_bytes) == (3, 129, 2010)
-    assert (stats.seconds, stats.starting_seconds, stats.waiting_seconds) == (5.0, 3.0, 0.75)
+    assert (stats.seconds, stats.launch_seconds, stats.waiting_seconds) == (5.0, 3.0, 0.75)
+    assert stats.starting_seconds == 0
     assert (stats.transfer_seconds, stats.num_skipped, stats.num_epochs) == (0.125, 1, 1)
     assert stats.workers == (WorkerStats(2, 1.0, 2.0, 0.5, 0.25), WorkerStats(1, 0.5, 2.0, 0.25, 0.125))
     assert stats.workers[0].busy_seconds == 3.75
@@ -63,7 +68,8 @@ def test_time_stands_still_between_iterators_and_each_has_a_first_batch() -> Non
         clock.now += 1000
     stats = meter.stats()
 
-    assert (stats.seconds, stats.starting_seconds, stats.waiting_seconds) == (30.0, 12.0, 3.0)
+    assert (stats.seconds, stats.waiting_seconds) == (30.0, 3.0)
+    assert (stats.launch_seconds, stats.starting_seconds) == (4.0, 8.0)
     assert len(stats.workers) == 1
 
 
@@ -94,7 +100,8 @@ PLAIN = LoaderStats(
     num_bytes=3 << 30,
     seconds=101.0,
     num_epochs=1,
-    starting_seconds=1.0,
+    launch_seconds=1.0,
+    starting_seconds=0.0,
     waiting_seconds=0.4,
     transfer_seconds=0.2,
     num_workers=2,
@@ -114,7 +121,7 @@ IDLE = WorkerStats(250, 10, 20, 1, 1)
         ({}, "The loader is ahead: training waits 0.4 % of the time."),
         ({"waiting_seconds": 4.9}, "The loader is ahead: training waits 4.9 % of the time."),
         # Nothing is wrong with a long first start.
-        ({"seconds": 200.0, "starting_seconds": 100.0}, "The loader is ahead: training waits 0.4 % of the time."),
+        ({"seconds": 200.0, "launch_seconds": 100.0}, "The loader is ahead: training waits 0.4 % of the time."),
         ({"num_batches": 9}, "Too early to tell: 9 batches, 10 are needed."),
         (
             {"waiting_seconds": 62.0},
@@ -167,6 +174,30 @@ def test_verdict_names_what_holds_training_back(change: dict[str, object], verdi
     assert dataclasses.replace(PLAIN, **change).verdict == verdict  # type: ignore[arg-type]
 
 
+def test_time_of_the_launch_does_not_make_workers_idle() -> None:
+    busy = dataclasses.replace(PLAIN, seconds=200.0, launch_seconds=100.0, waiting_seconds=62.0)
+
+    assert "(2 of 2 busy)" in busy.verdict
+
+
+def zeros(record: bytes) -> npt.NDArray[np.float32]:
+    return np.zeros(10_000, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_workers_of_a_loader_tell_all_stages(kind: Literal["process", "thread"]) -> None:
+    records = [b"x"] * 40
+    with DistributedLoader(records, batch_size=4, num_workers=2, worker_kind=kind, transform=zeros) as loader:
+        assert sum(1 for _ in loader) == 10
+        stats = loader.stats()
+
+    assert [worker.num_batches for worker in stats.workers] == [5, 5]
+    assert all(worker.read > 0 and worker.transform > 0 and worker.collate > 0 for worker in stats.workers)
+    assert [worker.send > 0 for worker in stats.workers] == [kind == "process"] * 2
+    assert stats.launch_seconds > 0
+    assert stats.starting_seconds == 0
+
+
 def test_stats_are_json_with_rates_and_verdict() -> None:
     values = json.loads(json.dumps(PLAIN.as_dict()))
 
@@ -180,7 +211,8 @@ def test_stats_print_as_verdict_and_table() -> None:
     assert str(PLAIN).splitlines() == [
         "The loader is ahead: training waits 0.4 % of the time.",
         "  500 batches, 32000 samples, 3.0 GiB in 101.0 s: 5.0 batches/s, 317 samples/s, 30.4 MiB/s",
-        "  waited 0.40 s, and 1.00 s for the first batch of each epoch (1 begun); 0.20 s of transfer",
+        "  waited 0.40 s, 1.00 s for the very first batch, 0.00 s for those of later epochs (1 begun); "
+        "0.20 s of transfer",
         "  3 batches ready now, 2.5 on average, in 64.0 MiB; 0 records skipped",
         "              batches    read s  transform s  collate s   send s",
         "  worker 0        250     10.00        71.00      10.00     5.00",

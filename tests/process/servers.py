@@ -53,6 +53,12 @@ def is_reply(reply: dict[str, Any], worker_id: int, request: int) -> bool:
     return bool(reply["worker"] == worker_id and reply["request"] == request and (reply["large"] == request).all())
 
 
+def sending_times(worker_id: int, requests: Requests[int]) -> Iterator[tuple[float, Any]]:
+    """Reply with what sending the last reply has cost, and with as many bytes as the request says."""
+    for request in requests:
+        yield requests.send_seconds, np.zeros(request, np.uint8)
+
+
 def arrays_of_all_sizes(worker_id: int, requests: Requests[tuple[int, int]]) -> Iterator[dict[str, Any]]:
     """The same, for requests of (number, size)."""
     for number, size in requests:

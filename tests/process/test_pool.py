@@ -54,6 +54,17 @@ def test_any_reply_comes_in_the_order_of_its_worker(way: Way) -> None:
     assert received == [list(range(first, 90, 3)) for first in range(3)]
 
 
+def test_worker_knows_what_sending_a_reply_has_cost() -> None:
+    with make_pool(servers.sending_times, n=1) as pool:
+        for size in (MIB, 10, 10):
+            pool.submit(0, size)
+        costs = [pool.receive(0)[0] for _ in range(3)]
+
+    assert costs[0] == 0
+    assert costs[1] > 0
+    assert costs[2] > 0
+
+
 @pytest.mark.parametrize("way", KINDS)
 def test_any_reply_does_not_wait_for_a_slow_worker(way: Way) -> None:
     with make_pool(servers.orders, way=way) as pool:
