@@ -20,14 +20,17 @@ __all__ = ["GOALS", "loader_outcomes"]
 _IN_PROCESS: Final = "splitdata, in process"
 _THREADS: Final = "splitdata, 2 threads"
 _PROCESSES: Final = "splitdata, 2 processes"
+_VIEWS: Final = {name: name.replace(",", " as_views,") for name in (_IN_PROCESS, _THREADS, _PROCESSES)}
 _LATER_MILLISECONDS: Final = 5.0
 
 # fmt: off
 GOALS: Final = (
     Goal("L", "D3", "torch, 2 workers", 4.0, peer=_PROCESSES),
-    Goal("L", "D3", "SPDL, 2 threads", 1.0, peer=_THREADS),
+    Goal("L", "D3", "torch, 2 workers", 4.0, peer=_VIEWS[_PROCESSES]),
+    Goal("L", "D3", "SPDL, 2 threads", 1.0, peer=_VIEWS[_THREADS]),
     Goal("L", "D3", "torch on splitdata, 0 workers", 0.9, peer=_IN_PROCESS),
-    Goal("L", "D3", "torch, 0 workers", 0.9, peer=_IN_PROCESS, is_stretch=True),
+    # It copies the bytes once and looks at none of them.
+    Goal("L", "D3", "torch, 0 workers", 0.9, peer=_VIEWS[_IN_PROCESS], is_stretch=True),
     Goal("L cold", "D2", "disk", 0.85, peer=_PROCESSES),
     Goal("L cold", "D3", "disk", 0.85, peer=_PROCESSES),
 )
@@ -47,22 +50,23 @@ def loader_outcomes(results: Mapping[str, Any]) -> list[Outcome]:
 def _first_batches(results: Mapping[str, Any]) -> Iterator[Outcome]:
     waits = {(one["peer"], one["start_method"]): one for one in results["first_batch"] if "first_ms" in one}
     for method in ("spawn", "forkserver", "fork"):
-        own, other = waits.get((_PROCESSES, method)), waits.get(("torch, 2 workers", method))
-        if own and other:
-            is_met = own["first_ms"] <= other["first_ms"]
+        ours, theirs = waits.get((_PROCESSES, method)), waits.get(("torch, 2 workers", method))
+        if ours and theirs:
             yield Outcome(
                 f"S first batch, {method}: {_PROCESSES} / torch, 2 workers",
-                f"{own['first_ms']:.0f} ms",
-                f"{other['first_ms']:.0f} ms",
-                is_met,
+                f"{ours['first_ms']:.0f} ms",
+                f"{theirs['first_ms']:.0f} ms",
+                ours["first_ms"] <= theirs["first_ms"],
                 False,
             )
-    for peer, method in ((_PROCESSES, "spawn"), (_THREADS, None), (_IN_PROCESS, None)):
-        own = waits.get((peer, method))
+    # By themselves, processes start by "spawn".
+    later = {peer: waits.get((peer, method)) for peer, method in ((_PROCESSES, "spawn"), (_THREADS, None))}
+    later[_IN_PROCESS] = waits.get((_IN_PROCESS, None))
+    for peer, waited in later.items():
         yield Outcome(
             f"S first batch of a later epoch: {peer}",
-            f"{own['later_ms']:.1f} ms" if own else None,
+            f"{waited['later_ms']:.1f} ms" if waited else None,
             f"{_LATER_MILLISECONDS:.0f} ms",
-            own["later_ms"] <= _LATER_MILLISECONDS if own else None,
+            waited["later_ms"] <= _LATER_MILLISECONDS if waited else None,
             False,
         )

@@ -19,6 +19,10 @@ __all__ = ["NAMES", "load"]
 # Name on the command line, module, classes; in the order of the tables.
 _LOADERS: Final = {
     "splitdata": ("splitdata_loaders", ("SplitdataInProcess", "SplitdataThreads", "SplitdataProcesses")),
+    "splitdata-views": (
+        "splitdata_loaders",
+        ("SplitdataViewsInProcess", "SplitdataViewsThreads", "SplitdataViewsProcesses"),
+    ),
     "torch": ("torch_loaders", ("TorchInProcess", "TorchWorkers")),
     "torch-on-splitdata": ("torch_on_splitdata", ("TorchInProcessOnSplitdata", "TorchWorkersOnSplitdata")),
     "torchdata": ("torchdata_loader", ("TorchdataWorkers",)),

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["IMAGE_BYTES", "IMAGE_SHAPE", "Batch", "Feed", "Images", "LoaderPeer", "StartMethod", "to_image"]
+__all__ = ["IMAGE_BYTES", "IMAGE_SHAPE", "Batch", "Feed", "Group", "Images", "LoaderPeer", "StartMethod", "to_image"]
 
 # A torch.Tensor, in libraries without types.
 Batch: TypeAlias = Any
 StartMethod = Literal["spawn", "forkserver", "fork"]
+Group = Literal["in process", "threads", "processes"]
 
 IMAGE_SHAPE: Final = (224, 224, 3)
 IMAGE_BYTES: Final = 150_528
@@ -89,7 +90,7 @@ class LoaderPeer(ABC):
 
     name: ClassVar[str]
     package: ClassVar[str]
-    group: ClassVar[Literal["in process", "threads", "processes"]]
+    group: ClassVar[Group]
     reads: ClassVar[str] = "bare"
     note: ClassVar[str] = ""
     start_methods: ClassVar[tuple[StartMethod, ...]] = ()

@@ -26,9 +26,9 @@ class _Feed(Feed):
     def epoch(self) -> Iterator[Batch]:
         images = self._images
         self._num_epochs += 1
-        pipeline: Any = (
-            PipelineBuilder()
-            .add_source(_batches(images, self._num_epochs))
+        builder: Any = PipelineBuilder()
+        pipeline = (
+            builder.add_source(_batches(images, self._num_epochs))
             .pipe(self._make, concurrency=images.num_workers)
             .add_sink(2 * images.num_workers)
             .build(num_threads=images.num_workers)

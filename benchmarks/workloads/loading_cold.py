@@ -20,8 +20,7 @@ import numpy as np
 
 from benchmarks.measure import Result
 from benchmarks.workloads.cold import drop
-from splitdata import SplitDataLoader
-from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata import DistributedLoader, SplitDataLoader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
