@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from benchmarks.cpu_time import family_seconds
 from benchmarks.loaders.base import IMAGE_BYTES, Images
 from benchmarks.measure import Result
 
@@ -78,32 +79,37 @@ def measure_loading(peers: list[LoaderPeer], images: Images, settings: Settings)
             result = results[peer.name]
             if not result.answer:
                 try:
-                    count, seconds = _run(peer, images, settings.seconds)
+                    count, seconds, cpu_seconds = _run(peer, images, settings.seconds)
                 except Exception as error:  # a peer that fails is reported, the others go on
                     result.answer = f"failed: {type(error).__name__}: {error}"
                 else:
                     result.num_records = count
                     result.rates.append(count / seconds)
+                    if cpu_seconds is not None:
+                        result.cpu_seconds.append(cpu_seconds / count)
     yield from results.values()
 
 
-def _run(peer: LoaderPeer, images: Images, seconds: float) -> tuple[int, float]:
-    """Return images and seconds of one run."""
+def _run(peer: LoaderPeer, images: Images, seconds: float) -> tuple[int, float, float | None]:
+    """Return images, seconds, and seconds of all processors, of one run."""
     gc.collect()
     count, begin, now = 0, 0.0, 0.0
+    cpu_begin: float | None = None
     with closing(peer.open(images)) as feed:
         batches = feed.epoch()
         for number, batch in enumerate(batches, start=1 - _NUM_UNMEASURED):
             batch[0, 0, 0, 0]
             now = time.perf_counter()
             if number == 0:
-                begin = now
+                cpu_begin = family_seconds()
+                begin = time.perf_counter()
             elif number > 0:
                 count += len(batch)
                 if now - begin > seconds:
                     break
+        cpu_end = family_seconds()
         # A generator would go on to hold its threads.
         del batches
     if not count:
         raise ValueError(f"an epoch has {_NUM_UNMEASURED} batches or fewer: nothing was measured")
-    return count, now - begin
+    return count, now - begin, None if cpu_begin is None or cpu_end is None else cpu_end - cpu_begin
