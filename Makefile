@@ -46,6 +46,7 @@ bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.queue_workload
 	$(BIN)/python -m benchmarks.loader_workload
+	$(BIN)/python -m benchmarks.samples
 
 wheel: $(RELEASE)
 	rm -rf dist

@@ -21,6 +21,9 @@ __all__ = ["cat"]
 _WHOLE_BYTES: Final = 1 << 30
 _PIECE_BYTES: Final = 16 << 20
 _SHOWN_PIECE_BYTES: Final = 1 << 20
+# Records of which the bytes say nothing to a person, and how much is shown instead.
+_SHOWN_AS_VALUES: Final = ("sample", "npy")
+_SHOWN_CHARS: Final = 1 << 16
 
 
 # An unknown option may be a negative position, which then fails as a number if it is none.
@@ -31,10 +34,11 @@ _SHOWN_PIECE_BYTES: Final = 1 << 20
 def cat(path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
     """Write the records of the dataset in DIR at the positions I..., then those with the keys K, to standard output.
 
-    Nothing is added between them. On a terminal each is one line, with what does not print escaped.
+    Nothing is added between them. On a terminal each is one line, with what does not print escaped, and
+    samples as what they hold.
     Negative positions count from the end: -1 is the last record.
     """
-    from splitdata import SplitDataLoader
+    from splitdata import SampleDataset, SplitDataLoader
 
     if not positions and not keys:
         raise click.UsageError("give positions, or --key")
@@ -43,8 +47,12 @@ def cat(path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
         checked = [_checked(position, len(loader)) for position in positions]
         checked += [_found(loader, key) for key in keys]
         if sys.stdout.isatty():
+            samples = SampleDataset(path) if loader.record_codec in _SHOWN_AS_VALUES else None
             for position in checked:
-                _show(loader, position)
+                if samples is None:
+                    _show(loader, position)
+                else:
+                    print_line(escape(samples.preview(position, _SHOWN_CHARS)))
             return
         output = sys.stdout.buffer
         for position in checked:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from splitdata.errors import ClosedError
+from splitdata.loader.cache import Cache
+from splitdata.loader.cache_job import LoaderCache
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.meter import StatsMeter
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
@@ -111,6 +113,7 @@ class DistributedLoader:
         gpu_indices: Sequence[int] | None = None,
         timeout: float | None = None,
         stall_warning: float | None = 60.0,
+        cache: Cache | None = None,
     ) -> None:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
@@ -161,10 +164,12 @@ class DistributedLoader:
             gpu_indices: For each worker process the GPU that it sees.
             timeout: Seconds to wait for a batch before WorkerTimeoutError.
             stall_warning: Seconds without a batch after which a warning tells where the worker stands.
+            cache: Keep transformed samples, and read them again in later epochs.
 
         Raises:
             TypeError, ValueError, IndexError: An option of a wrong kind or out of range, or options that clash.
             DatasetNotFoundError: There is no dataset at the path.
+            CacheError: The folder of the cache holds something else.
         """
         self._options = LoaderOptions(
             batch_size=batch_size,
@@ -203,6 +208,7 @@ class DistributedLoader:
             gpu_indices=gpu_indices,
             timeout=timeout,
             stall_warning=stall_warning,
+            cache=cache,
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
@@ -218,6 +224,12 @@ class DistributedLoader:
         self._iterator: EpochIterator | None = None
         self._meter = StatsMeter(self._options.num_workers)
         self._skipped: list[SkippedRecord] = []
+        options = self._options
+        self._cache = (
+            None
+            if options.cache is None
+            else LoaderCache(options.cache, self._recipe.facts, options.transform, options.seed)
+        )
         self._is_closed = False
 
     # -- what is there -----------------------------------------------------------------------
@@ -400,6 +412,8 @@ class DistributedLoader:
         self._is_closed = True
         self._end_iterator("was closed")
         self._close_runtime()
+        if self._cache is not None:
+            self._cache.close()
 
     def __enter__(self) -> Self:
         """Return the loader itself."""
@@ -449,13 +463,9 @@ class DistributedLoader:
 
     def _make_plan(self, world: World) -> Plan:
         plan = self._recipe.plan(world, self._lanes or world.world_size)
-        if self._recipe.has_no_steps(plan):
-            _log.warning(
-                "%r has fewer records than one step takes (%d x %d ranks), and tail='drop': its epochs have no batches",
-                self,
-                plan.batch_size,
-                plan.world_size,
-            )
+        reason = self._recipe.why_no_steps(plan)
+        if reason is not None:
+            _log.warning("%r has %s: its epochs have no batches", self, reason)
         return plan
 
     def _running(self) -> Runtime:
@@ -465,7 +475,7 @@ class DistributedLoader:
             self._close_runtime()
         if self._runtime is None:
             plan = self._fixed_plan()
-            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter)
+            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter, self._cache)
         return self._runtime
 
     def _close_runtime(self) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from splitdata.loader.cache_job import open_cache
+from splitdata.loader.cached_maker import CachedRecords
 from splitdata.loader.collate import Allocate, collate, nbytes
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
@@ -28,6 +30,8 @@ from splitdata.loader.step import StepReply, StepRequest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.loader.cache_job import CacheJob
+    from splitdata.loader.cached_maker import CachedSampleMaker
     from splitdata.loader.selection import Selection
     from splitdata.loader.source import RecordSource
 
@@ -72,6 +76,7 @@ class Job:
     worker_init_fn: Callable[[int], Any] | None
     read_ahead: bool
     packs: bool = False
+    cache: CacheJob | None = None
 
 
 class _ReplyMemory:
@@ -93,19 +98,34 @@ class _ReplyMemory:
 
 
 class StepMaker:
-    """Makes the batch of a step. Belongs to one thread."""
+    """Makes the batch of a step. Belongs to one thread.
 
-    def __init__(self, job: Job, memory: _ReplyMemory | None = None) -> None:
+    Args:
+        job: What is to be done.
+        worker_id: Of this worker.
+        memory: Where the arrays of batches are made; None for memory as usual.
+    """
+
+    def __init__(self, job: Job, worker_id: int, memory: _ReplyMemory | None = None) -> None:
         self._job = job
         self._memory = memory
-        self._maker = SampleMaker(
-            job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
-        )
+        maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
+        self._maker: SampleMaker | CachedSampleMaker = maker
+        self._cached: CachedSampleMaker | None = None
         self._packer = SamplePacker() if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
+        if job.cache is not None:
+            self._maker = self._cached = open_cache(job.cache, maker, job.source, worker_id)
+            if job.read_ahead:
+                self._read_ahead = ReadAhead(CachedRecords(job.source, self._cached.store))
 
-    def make(self, request: StepRequest, send_seconds: float = 0.0) -> StepReply:
+    def make(self, request: StepRequest, *, is_last: bool, send_seconds: float = 0.0) -> StepReply:
         """Return the batch of a step and what it took; `send_seconds` is noted with it.
+
+        Args:
+            request: The step.
+            is_last: Nothing else is asked for yet: what was put into the cache is committed before the reply, so
+                that whoever goes on from there finds it.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
@@ -115,6 +135,8 @@ class StepMaker:
         samples: list[Any] = []
         for part in request.parts:
             samples += maker.make(part)
+        if is_last and self._cached is not None:
+            self._cached.commit()
         begin = time.perf_counter() - self._waited
         batch = self._finish(samples, request)
         num_samples = len(samples)
@@ -122,12 +144,18 @@ class StepMaker:
         num_bytes = nbytes(batch)
         collating = time.perf_counter() - self._waited - begin
         spent = StepTimings(maker.read_seconds, maker.transform_seconds, collating, send_seconds)
-        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
+        counts = None if self._cached is None else self._cached.counts()
+        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
         """Ask the disk for the records of steps to come."""
         if self._read_ahead is not None:
             self._read_ahead.look(upcoming)
+
+    def close(self) -> None:
+        """Let go of the cache, what is in it committed."""
+        if self._cached is not None:
+            self._cached.close()
 
     @property
     def _waited(self) -> float:
@@ -162,11 +190,15 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(replace(job, source=job.source.for_worker()), _ReplyMemory(requests))
-    for request in requests:
-        maker.read_ahead(requests.upcoming())
-        # What this one will cost to send is known with the next.
-        yield maker.make(request, requests.send_seconds)
+    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id, _ReplyMemory(requests))
+    try:
+        for request in requests:
+            upcoming = requests.upcoming()
+            maker.read_ahead(upcoming)
+            # What this one will cost to send is known with the next.
+            yield maker.make(request, is_last=not upcoming, send_seconds=requests.send_seconds)
+    finally:
+        maker.close()
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from splitdata.loader.cache import Cache
 from splitdata.loader.plan import PartitionKind
 from splitdata.loader.rotation import Rotation
 from splitdata.loader.sample_maker import ErrorPolicy, Transform
@@ -86,6 +87,7 @@ class LoaderOptions:
     gpu_indices: Sequence[int] | None
     timeout: float | None
     stall_warning: float | None
+    cache: Cache | None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -104,6 +106,8 @@ class LoaderOptions:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be a function, got {value!r}")
+        if self.cache is not None and not isinstance(self.cache, Cache):
+            raise TypeError(f"cache must be a Cache, as in cache=Cache({self.cache!r}), got {self.cache!r}")
         # Refuses what is no seed.
         derive_key(self.seed)
         self._check_shuffle()

@@ -33,6 +33,7 @@ from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
 from splitdata.process.options import ChannelOptions
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache_job import CacheJob, LoaderCache
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.options import Device, LoaderOptions
     from splitdata.loader.source import RecordSource
@@ -58,7 +59,13 @@ class Runtime:
     """
 
     def __init__(
-        self, options: LoaderOptions, source: RecordSource, plan: Plan, device: Device, meter: StatsMeter
+        self,
+        options: LoaderOptions,
+        source: RecordSource,
+        plan: Plan,
+        device: Device,
+        meter: StatsMeter,
+        cache: LoaderCache | None,
     ) -> None:
         self.plan = plan
         self._options = options
@@ -67,6 +74,7 @@ class Runtime:
         self._pid = os.getpid()
         self._has_ended = False
         self._source = source
+        self._cache = cache
         self._workers: Workers | None = None
         self._stream: Stream | None = None
         self._transfer: DeviceTransfer | None = None
@@ -91,6 +99,7 @@ class Runtime:
         stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
         self._workers = self._start_workers(job)
+        self._meter.launch()
         self._stream = self._make_stream(self._workers, job, stores)
 
     def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
@@ -102,7 +111,13 @@ class Runtime:
         at_once = num_workers * options.prefetch
         if stores is None:
             return StepStream(
-                self.plan, workers, self._meter, ahead=ahead, at_once=at_once, crosses_epochs=crosses_epochs
+                self.plan,
+                workers,
+                self._meter,
+                ahead=ahead,
+                at_once=at_once,
+                crosses_epochs=crosses_epochs,
+                cache=options.cache,
             )
         pace = Pace(
             ahead=ahead,
@@ -111,7 +126,7 @@ class Runtime:
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,
         )
-        return RotationStream(self.plan, workers, job, stores, self._meter, pace)
+        return RotationStream(self.plan, workers, job, stores, self._meter, pace, cache=options.cache)
 
     def _start_workers(self, job: Job) -> Workers:
         options = self._options
@@ -142,7 +157,12 @@ class Runtime:
             describe=str,
             environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
         )
-        pool.start()
+        try:
+            pool.start()
+        except TypeError as error:
+            # The pool speaks of its arguments; to the user they are options of the loader.
+            text = str(error).replace("args[0].source._given", "dataset").replace("args[0].", "")
+            raise TypeError(text) from error
         return InOrder(pool) if options.in_order else AnyOrder(pool)
 
     @property
@@ -164,6 +184,17 @@ class Runtime:
             worker_init_fn=options.worker_init_fn,
             read_ahead=options.read_ahead > 0,
             packs=options.rotation is not None,
+            cache=self._cache_job(),
+        )
+
+    def _cache_job(self) -> CacheJob | None:
+        if self._cache is None:
+            return None
+        return self._cache.job(
+            num_needed=len(self.plan.selection),
+            num_workers=self._options.num_workers,
+            # Packed samples are copied when they are unpacked.
+            copies=self._options.collate_fn is not None and self._options.rotation is None,
         )
 
     def _validate(self, job: Job) -> None:
@@ -172,8 +203,9 @@ class Runtime:
         if not run.num_steps:
             return
         request = StepRequest(0, 0, run.parts(0, 1)[0])
+        maker = StepMaker(job, 0)
         try:
-            batch = StepMaker(job).make(request).batch
+            batch = maker.make(request, is_last=True).batch
             if isinstance(batch, PackedSamples):
                 batch = make_batch(job, unpack_all(batch), request)
             elif self._options.num_workers and self._options.worker_kind == "process":
@@ -181,6 +213,9 @@ class Runtime:
         except Exception as error:
             error.add_note("raised by validate=True, in this process, before any worker was started")
             raise
+        finally:
+            # Worker 0 takes its place.
+            maker.close()
 
     def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""

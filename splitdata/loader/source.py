@@ -121,6 +121,11 @@ class RecordSource:
             )
         return layout()
 
+    @property
+    def fetches_together(self) -> bool:
+        """Whether several records are one call of the dataset."""
+        return not self._as_views and hasattr(self.dataset, "__getitems__")
+
     def fetch(self, records: NDArray[np.int64]) -> Sequence[Record]:
         """Return these records, in this order.
 

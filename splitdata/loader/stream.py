@@ -5,16 +5,20 @@
     next() <── (batch, position behind it) <──────────────────────────────────┘
 
 With `crosses_epochs` requests of the next epoch follow those of this one, and `follow` finds them on their way.
+A fence may hold them back until nothing of this one is on its way any more.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from splitdata.loader.fence import Fence
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache import Cache
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.plan import Plan
     from splitdata.loader.runs import Position, Run
@@ -57,7 +61,7 @@ class Leg(Generic[RunType]):
 
     Attributes:
         start: Where it began.
-        num_asked, num_received: Steps of it.
+        num_asked, num_received: Steps of it; asked for, or planned to be.
     """
 
     def __init__(self, run: RunType, start: Position) -> None:
@@ -72,7 +76,15 @@ class StepStream:
     """Follows a plan. Belongs to one thread at a time."""
 
     def __init__(
-        self, plan: Plan, workers: Workers, meter: StatsMeter, *, ahead: int, at_once: int, crosses_epochs: bool
+        self,
+        plan: Plan,
+        workers: Workers,
+        meter: StatsMeter,
+        *,
+        ahead: int,
+        at_once: int,
+        crosses_epochs: bool,
+        cache: Cache | None = None,
     ) -> None:
         self._plan = plan
         self._workers = workers
@@ -80,7 +92,10 @@ class StepStream:
         self._ahead = ahead
         self._at_once = at_once
         self._crosses_epochs = crosses_epochs
+        self._fence = None if cache is None else Fence(cache)
         self._legs: deque[Leg[Run]] = deque()
+        # Planned, and not asked for yet: behind the fence.
+        self._planned: deque[StepRequest] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
 
@@ -96,11 +111,12 @@ class StepStream:
         if self._num_waiting:
             self._workers.forget()
         self._num_waiting = 0
+        self._planned.clear()
         self._legs.clear()
-        leg = Leg(self._plan.run(position), position)
-        self._legs.append(leg)
+        self._legs.append(Leg(self._plan.run(position), position))
         # As many as are made at once; the others are asked for while those are being made.
-        self._ask(leg, min(leg.num_steps, self._at_once))
+        if self._plan_ahead(self._at_once):
+            self._ask_planned()
 
     def next(self) -> tuple[StepReply, Position]:
         """Return the next batch of the run, and where training stands behind it.
@@ -112,12 +128,17 @@ class StepStream:
         if leg.num_received >= leg.num_steps:
             if len(self._legs) > 1:
                 self._legs.popleft()
+                self._ask_ahead()
             raise StopIteration
         self._ask_ahead()
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
         leg.num_received += 1
         self._meter.worker_reply(worker_id, reply.timings)
+        if reply.cache is not None:
+            self._meter.cached(reply.cache)
+        if self._fence is not None:
+            self._fence.note_reply(reply)
         return reply, leg.run.position_after(leg.num_received)
 
     def next_is_ready(self) -> bool:
@@ -134,24 +155,37 @@ class StepStream:
 
     def _ask_ahead(self) -> None:
         """Keep `ahead` requests on their way, in blocks: half of them at a time."""
-        while self._num_waiting <= self._ahead // 2:
-            leg = self._legs[-1]
-            count = min(leg.num_steps - leg.num_asked, self._ahead - self._num_waiting)
-            if count:
-                self._ask(leg, count)
-                continue
-            if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
+        while self._num_waiting <= self._ahead // 2 and (self._planned or self._plan_ahead(self._ahead)):
+            self._ask_planned()
+            if self._planned:
                 return
+
+    def _ask_planned(self) -> None:
+        """Ask for what is planned, all together, up to where the fence holds back."""
+        fence, count = self._fence, 0
+        for request in self._planned:
+            if fence is not None:
+                if (self._num_waiting or count) and fence.holds_back(request.parts):
+                    break
+                fence.note_asked(request.parts)
+            count += 1
+        self._workers.ask(*islice(self._planned, count))
+        for _ in range(count):
+            self._planned.popleft()
+        self._num_waiting += count
+
+    def _plan_ahead(self, limit: int) -> bool:
+        """Plan requests until `limit` of them would wait; False if there is nothing left to ask for."""
+        leg = self._legs[-1]
+        count = min(leg.num_steps - leg.num_asked, limit - self._num_waiting)
+        if not count:
+            if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
+                return False
             after = leg.run.position_after(leg.num_steps)
             self._legs.append(Leg(self._plan.run(after), after))
-
-    def _ask(self, leg: Leg[Run], count: int) -> None:
-        steps = leg.run.parts(leg.num_asked, leg.num_asked + count)
-        first_step = leg.run.first_step + leg.num_asked
-        requests = [
-            StepRequest(self._next_ticket + number, first_step + number, parts) for number, parts in enumerate(steps)
-        ]
-        self._workers.ask(*requests)
-        self._next_ticket += count
-        leg.num_asked += count
-        self._num_waiting += count
+            return self._plan_ahead(limit)
+        for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
+            self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
+            self._next_ticket += 1
+            leg.num_asked += 1
+        return True

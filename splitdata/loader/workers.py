@@ -58,7 +58,7 @@ class InProcess:
     def __init__(self, job: Job) -> None:
         if job.worker_init_fn is not None:
             job.worker_init_fn(0)
-        self._maker = StepMaker(job)
+        self._maker = StepMaker(job, 0)
         self._asked: deque[StepRequest] = deque()
 
     def ask(self, *requests: StepRequest) -> None:
@@ -69,7 +69,7 @@ class InProcess:
         """Make the step that was asked for first."""
         request = self._asked[0]
         self._maker.read_ahead(list(self._asked))
-        reply = self._maker.make(request)
+        reply = self._maker.make(request, is_last=len(self._asked) == 1)
         # Only now: after an error or Ctrl-C the step is still there to be asked for.
         self._asked.popleft()
         return 0, reply
@@ -91,8 +91,9 @@ class InProcess:
         self._asked.clear()
 
     def close(self) -> None:
-        """Drop all."""
+        """Drop all, and let go of the cache."""
         self._asked.clear()
+        self._maker.close()
 
 
 class InOrder:

@@ -16,7 +16,6 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from splitdata.process import frames
 from splitdata.process.backlog import Backlog
 from splitdata.process.options import ChannelOptions
-from splitdata.process.receiver import NOTHING
 from splitdata.process.stall import Stall, Waited
 
 __all__ = ["Crew", "Server"]
@@ -39,11 +38,11 @@ class Server(Waited, Protocol):
     def num_received(self) -> int:
         """Replies handed out so far."""
 
-    def poll(self) -> Anything:
-        """Return its next reply, NOTHING if that has not arrived whole; raise what it failed with."""
-
     def peek(self) -> int | None:
-        """Return ITEM, SLOT or PARCEL for a reply that comes next, FAILURE, or None."""
+        """Return what has arrived and comes next: ITEM, SLOT or PARCEL for a reply, FAILURE, or None."""
+
+    def take(self) -> Anything:
+        """Return the reply that `peek` has shown; raise the failure."""
 
     def has_ended(self) -> bool:
         """Whether nothing more can come from it."""
@@ -116,24 +115,20 @@ class Crew(Generic[ServerType]):
         raise NotImplementedError
 
     def _take(self, wanted: tuple[int, ...]) -> tuple[int, Anything] | None:
-        if len(wanted) == 1:
-            worker_id = wanted[0]
-            return self._settle(worker_id, self._servers[worker_id])
         failed: int | None = None
         # Those behind the last one first, so that none is left waiting by the others.
-        for worker_id in sorted(wanted, key=lambda worker_id: worker_id < self._next):
+        for worker_id in sorted(wanted, key=lambda worker_id: worker_id < self._next) if len(wanted) > 1 else wanted:
             kind = self._servers[worker_id].peek()
             if kind == frames.FAILURE:
                 failed = worker_id
             elif kind is not None:
                 self._next = worker_id + 1
-                return self._settle(worker_id, self._servers[worker_id])
-        return None if failed is None else self._settle(failed, self._servers[failed])
+                return self._settle(worker_id)
+        return None if failed is None else self._settle(failed)
 
-    def _settle(self, worker_id: int, server: ServerType) -> tuple[int, Anything] | None:
-        reply = server.poll()
-        if reply is NOTHING:
-            return None
+    def _settle(self, worker_id: int) -> tuple[int, Anything]:
+        server = self._servers[worker_id]
+        reply = server.take()
         server.backlog.settle()
         return worker_id, reply
 

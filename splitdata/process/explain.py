@@ -15,12 +15,13 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["find_unpicklable"]
+__all__ = ["attributes_of", "find_unpicklable"]
 
 _MAX_DEPTH = 20
 
 
-def _attributes(value: object) -> Iterator[tuple[str, Any]]:
+def attributes_of(value: object) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of every attribute that an object has of its own, slots included."""
     for name, part in getattr(value, "__dict__", {}).items():
         yield f".{name}", part
     for kind in type(value).__mro__:
@@ -73,7 +74,7 @@ def _parts(value: object) -> Iterator[tuple[str, Any]]:
         yield ".args", value.args
         yield ".keywords", value.keywords
     elif not isinstance(value, type | types.ModuleType):
-        yield from _attributes(value)
+        yield from attributes_of(value)
 
 
 def find_unpicklable(value: object, path: str, dumps: Callable[[Any], object]) -> tuple[str, Any]:

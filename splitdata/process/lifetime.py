@@ -3,7 +3,7 @@
     held ---- __next__, receive: one at a time, under the lock ----> failure   --.
       |                                                                          |-> every later call: ClosedError
       |------ close(): from any thread, signal handler or finalizer -----------'
-      |------ collected: workers.drop, which does not wait
+      |------ collected: a thread closes
       `------ this process was forked: the workers belong to the parent
 
 Channel (one worker) and WorkerPool (many) stand on it.
@@ -11,6 +11,8 @@ Channel (one worker) and WorkerPool (many) stand on it.
 
 from __future__ import annotations
 
+import _thread
+import os
 import threading
 import weakref
 from types import TracebackType
@@ -19,6 +21,45 @@ from typing import Any, NoReturn, Protocol, Self
 from splitdata.errors import ClosedError
 
 __all__ = ["Lifetime", "Workers"]
+
+
+# No WeakSet: what it does when a member is collected is Python code, in which a Ctrl-C would be lost.
+_held: dict[int, weakref.ref[Lifetime]] = {}
+_hooks_set = False
+
+
+def _renew_locks() -> None:
+    """In a forked child: the thread that held a lock stayed behind, and nothing runs here."""
+    for lifetime in [reference() for reference in list(_held.values())]:
+        if lifetime is not None:
+            lifetime._lock = threading.RLock()
+            lifetime._is_running = False
+
+
+def _set_hooks() -> None:
+    """Once per process, when the first worker is held: importing the library sets none."""
+    global _hooks_set
+    if not _hooks_set:
+        _hooks_set = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _note_down(lifetime: Lifetime) -> None:
+    for key, reference in list(_held.items()):
+        if reference() is None:
+            _held.pop(key, None)
+    _held[id(lifetime)] = weakref.ref(lifetime)
+
+
+def _drop_aside(workers: Workers) -> None:
+    """Have a thread close; as little as possible is done here, because Python loses a Ctrl-C in a finalizer."""
+    try:
+        # Not threading.Thread: a finalizer may run while this thread holds that module's locks.
+        _thread.start_new_thread(workers.drop, ())
+    except RuntimeError:
+        # The interpreter is ending.
+        workers.drop()
 
 
 class Workers(Protocol):
@@ -38,7 +79,7 @@ class Workers(Protocol):
         """Wake whoever waits for a worker, now: `close` will follow."""
 
     def drop(self) -> None:
-        """Close without waiting here."""
+        """Close, in a thread of its own, after a failure or when the holder was collected."""
 
 
 class Lifetime:
@@ -57,8 +98,10 @@ class Lifetime:
 
     def _hold(self, workers: Workers) -> None:
         """Be answerable for these workers from now on."""
+        _set_hooks()
+        _note_down(self)
         self._workers = workers
-        self._finalizer = weakref.finalize(self, workers.drop)
+        self._finalizer = weakref.finalize(self, _drop_aside, workers)
         # At exit the handles are closed together.
         self._finalizer.atexit = False
 
@@ -111,6 +154,13 @@ class Lifetime:
             self._workers.close()
         if self._finalizer is not None:
             self._finalizer.detach()
+
+    def _end_soon(self, reason: str) -> None:
+        """End without waiting: whoever closes, or the end of the program, waits for what is left of the workers."""
+        if self._ended is None:
+            self._ended = reason
+        if self._workers is not None:
+            _drop_aside(self._workers)
 
     def _is_open(self) -> bool:
         return not (self._is_running or self._ended is not None or self._workers is None or self._workers.is_closed)

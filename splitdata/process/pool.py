@@ -38,7 +38,7 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
     someone holds them; from threads, as the objects that they are. What `serve` raises is raised by `receive`
     in the place of that reply, the worker's traceback as its cause. A process that dies is WorkerCrashedError
     within a second, whichever worker is waited for; replies that have arrived come first. After a failure the
-    pool is ended, and every further call is ClosedError.
+    pool is ended: its workers are told so, and every further call is ClosedError; `close` waits for them.
 
     Belongs to one thread at a time; a second one waits. `close` may be called from anywhere.
 
@@ -233,7 +233,8 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
             if self._crew.is_waiting:
                 self._crew.is_waiting = False
             else:
-                self._end(f"ended by {type(error).__name__}")
+                # The news must not wait for workers that are slow to end.
+                self._end_soon(f"ended by {type(error).__name__}")
             raise
         finally:
             self._is_running = False

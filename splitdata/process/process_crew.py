@@ -14,7 +14,6 @@ cancel    what is pending is forgotten here; a note tells the worker to drop it 
 
 from __future__ import annotations
 
-import _thread
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -25,7 +24,7 @@ from splitdata.process.backlog import Backlog
 from splitdata.process.crew import Crew
 from splitdata.process.handle import close_together
 from splitdata.process.options import ChannelOptions
-from splitdata.process.receiver import NOTHING, Receiver
+from splitdata.process.receiver import Receiver
 from splitdata.process.watch import watch
 
 __all__ = ["ProcessCrew"]
@@ -67,17 +66,15 @@ class _Server:
         """Ask where it stands."""
         return self.receiver.stack()
 
-    def poll(self) -> Anything:
-        """Return its next reply."""
-        if self._is_skipping and not self._skip():
-            return NOTHING
-        return self.receiver.poll()
-
     def peek(self) -> int | None:
         """Return the kind of frame that comes next, None if it has not arrived whole."""
         if self._is_skipping and not self._skip():
             return None
         return self.receiver.peek()
+
+    def take(self) -> Anything:
+        """Return the reply that has arrived."""
+        return self.receiver.poll()
 
     def has_ended(self) -> bool:
         """Whether its pipe has ended."""
@@ -125,7 +122,7 @@ class _Server:
 
 
 class ProcessCrew(Crew[_Server]):
-    """Started processes that serve requests. `kill` and `drop` may be called from any thread."""
+    """Started processes that serve requests. `kill`, `close` and `drop` may be called from any thread."""
 
     def __init__(
         self, receivers: Sequence[Receiver], options: ChannelOptions, describe: Callable[[Any], str] | None
@@ -196,10 +193,5 @@ class ProcessCrew(Crew[_Server]):
             handle.kill()
 
     def drop(self) -> None:
-        """Close without waiting here: for finalizers."""
-        self.begin_close()
-        try:
-            _thread.start_new_thread(self.close, ())
-        except RuntimeError:
-            # The interpreter is ending.
-            self.close()
+        """Close: nobody holds it any more, or it has failed."""
+        self.close()

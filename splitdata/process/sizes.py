@@ -13,6 +13,8 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import Any, TypeAlias
 
+from splitdata.process.explain import attributes_of
+
 __all__ = ["estimate_bytes"]
 
 # Any object of the user's.
@@ -40,7 +42,9 @@ def _estimate(value: Anything, seen: set[int], depth: int) -> int:
             return own + _estimate_parts(value.values(), seen, depth) + _estimate_parts(value.keys(), seen, depth)
         if isinstance(value, list | tuple | set | frozenset):
             return own + _estimate_parts(value, seen, depth)
-        return own + _estimate_parts(getattr(value, "__dict__", {}).values(), seen, depth)
+        if isinstance(value, str | bytes | bytearray | int | float | type):
+            return own
+        return own + _estimate_parts([part for _, part in attributes_of(value)], seen, depth)
     except Exception:
         return 0
 

@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 import traceback
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -31,7 +30,6 @@ from splitdata.process.budget import memory_budget
 from splitdata.process.crew import Crew
 from splitdata.process.desk import STOP, Bell, Desk
 from splitdata.process.options import ChannelOptions
-from splitdata.process.receiver import NOTHING
 
 __all__ = ["ThreadCrew"]
 
@@ -43,7 +41,8 @@ _log = logging.getLogger("splitdata")
 # How long threads may take to end.
 _STOP_GRACE = 1.0
 
-_live: weakref.WeakSet[ThreadCrew] = weakref.WeakSet()
+# Crews that were not told to end.
+_live: dict[int, ThreadCrew] = {}
 _hooks_set = False
 
 
@@ -86,17 +85,14 @@ class _Server:
             self.send(frames.TAKEN)
         return None
 
-    def poll(self) -> Anything:
-        """Return its next reply."""
-        kind = self.peek()
-        if kind is None:
-            return NOTHING
-        content = self._desk.replies.popleft().content
-        if kind == frames.FAILURE:
-            self._fail(content)
+    def take(self) -> Anything:
+        """Return the reply that is there."""
+        reply = self._desk.replies.popleft()
+        if reply.kind == frames.FAILURE:
+            self._fail(reply.content)
         self.send(frames.TAKEN)
         self.num_received += 1
-        return content
+        return reply.content
 
     def _fail(self, error: BaseException) -> NoReturn:
         # `type` and not `isinstance`: an object may lie about its class.
@@ -168,7 +164,7 @@ class ThreadCrew(Crew[_Server]):
         super().__init__(servers, options)
         self._waited_for = servers
         _set_hooks()
-        _live.add(self)
+        _live[id(self)] = self
         try:
             for server in servers:
                 server.thread.start()
@@ -206,6 +202,7 @@ class ThreadCrew(Crew[_Server]):
         """Tell all threads to end, without waiting."""
         if not self._is_ended:
             self._is_ended = True
+            _live.pop(id(self), None)
             for server in self._servers:
                 server.send(STOP)
 
@@ -234,12 +231,12 @@ class ThreadCrew(Crew[_Server]):
         self._bell.ring()
 
     def drop(self) -> None:
-        """Tell the threads to end: for finalizers."""
+        """Tell the threads to end, and do not wait for them: nobody holds them any more, or one has failed."""
         self.begin_close()
 
 
 def _close_all() -> None:
-    crews = [crew for crew in list(_live) if not crew.is_closed]
+    crews = [crew for crew in list(_live.values()) if not crew.is_closed]
     for crew in crews:
         crew.begin_close()
     for crew in crews:

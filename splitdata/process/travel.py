@@ -7,6 +7,9 @@ The worker never imports the user's script. Functions, lambdas, closures and cla
 by value (cloudpickle), everything that can be imported by name. A class that travelled by value is put
 back under its name into the worker's own `__main__`: its instances then pickle by name, and in the
 consumer that name is the user's own class, so `isinstance` holds.
+
+In a process that multiprocessing has spawned, as it does for each rank of a job, the script is the module
+`__mp_main__`: that one travels by value too, and stands for `__main__` in the worker.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -24,6 +28,10 @@ __all__ = ["pack_call", "unpack_call"]
 # Functions and classes of the user.
 Anything: TypeAlias = Any
 
+_SPAWNED_MAIN = "__mp_main__"
+# An object that is packed may pack something itself.
+_registry_lock = threading.RLock()
+
 
 def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
     """Pickle a call.
@@ -31,11 +39,8 @@ def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     Raises:
         TypeError: Part of it cannot be sent; the message names that part.
     """
-    import cloudpickle
-
-    dumps: Callable[[Any], bytes] = cloudpickle.dumps
     try:
-        return dumps((function, args, dict(kwargs)))
+        return _dumps((function, args, dict(kwargs)))
     except Exception as error:
         name = getattr(function, "__qualname__", None) or repr(function)
         candidates: list[tuple[str, Any]] = [(f"function {name}", function)]
@@ -43,15 +48,32 @@ def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
         candidates += [(f"kwargs[{key!r}]", value) for key, value in kwargs.items()]
         for path, value in candidates:
             try:
-                dumps(value)
+                _dumps(value)
             except Exception:
-                path, part = find_unpicklable(value, path, dumps)
+                path, part = find_unpicklable(value, path, _dumps)
                 raise TypeError(
                     f"cannot send {path} to a worker process: {type(part).__module__}.{type(part).__qualname__} "
-                    f"cannot be pickled ({error}). Make it inside the generator function, or use "
+                    f"cannot be pickled ({error}). Make it in the worker, by the function that uses it, or use "
                     "start_method='fork'. No process was started."
                 ) from error
         raise
+
+
+def _dumps(value: Anything) -> bytes:
+    import cloudpickle
+
+    main = sys.modules.get(_SPAWNED_MAIN)
+    if main is None:
+        return bytes(cloudpickle.dumps(value))
+    # The registry is cloudpickle's own, for the whole process: what it held before, it holds after.
+    with _registry_lock:
+        is_ours = _SPAWNED_MAIN not in cloudpickle.list_registry_pickle_by_value()
+        cloudpickle.register_pickle_by_value(main)
+        try:
+            return bytes(cloudpickle.dumps(value))
+        finally:
+            if is_ours:
+                cloudpickle.unregister_pickle_by_value(main)
 
 
 class _CallUnpickler(pickle.Unpickler):
@@ -72,8 +94,9 @@ class _CallUnpickler(pickle.Unpickler):
 def _put_into_main(cls: Anything) -> Anything:
     main = sys.modules["__main__"]
     name = cls.__qualname__
-    if cls.__module__ == "__main__" and "." not in name and not hasattr(main, name):
+    if cls.__module__ in ("__main__", _SPAWNED_MAIN) and "." not in name and not hasattr(main, name):
         setattr(main, name, cls)
+        sys.modules.setdefault(cls.__module__, main)
     return cls
 
 

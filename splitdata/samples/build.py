@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Buffer", "Builder", "build_node"]
 
 _MICROSECONDS_OF_DAY: Final = 86_400_000_000
+# Looked up for each array of each sample.
+_ndarray: Final = np.ndarray
 _BOOLS: Final = (False, True)
 _NUMBERS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
 
@@ -55,7 +57,11 @@ def _dict(node: Node, num_extents: int, known: KnownTypes) -> Builder:
     pairs = [(key, build_node(child, num_extents, known)) for key, child in zip(node.keys, node.children, strict=True)]
 
     def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> dict[Any, Any]:
-        return {key: child(values, places, buffer) for key, child in pairs}
+        # A loop: up to Python 3.11 a comprehension is a function that is made and called.
+        found = {}
+        for key, child in pairs:
+            found[key] = child(values, places, buffer)
+        return found
 
     return build
 
@@ -159,18 +165,26 @@ def _array(node: Node) -> Builder:
     number, dtype = node.payload, node.dtype
     if dtype is None:
         return _number_list(number, _NUMBERS[node.kind])
-    is_text = has_kind(dtype, "U")
 
     def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
         start, _, shape = places[number]
-        array = np.ndarray(shape, dtype, buffer, start)
-        if is_text:
-            check_text(array)
+        return _ndarray(shape, dtype, buffer, start)
+
+    checked = _checked(build) if has_kind(dtype, "U") else build
+    if node.kind == spec.KIND_SCALAR:
+        return lambda values, places, buffer: checked(values, places, buffer)[()]
+    return _tensor(node, checked) if node.kind == spec.KIND_TENSOR else checked
+
+
+def _checked(build: Builder) -> Builder:
+    """Return what makes an array of text and looks at every code point of it."""
+
+    def build_checked(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
+        array: np.ndarray[Any, Any] = build(values, places, buffer)
+        check_text(array)
         return array
 
-    if node.kind == spec.KIND_SCALAR:
-        return lambda values, places, buffer: build(values, places, buffer)[()]
-    return _tensor(node, build) if node.kind == spec.KIND_TENSOR else build
+    return build_checked
 
 
 def _tensor(node: Node, build: Builder) -> Builder:

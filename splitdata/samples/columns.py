@@ -62,9 +62,9 @@ class Columns:
         self._plan = plan
         self._known = known
         self._rows = rows
-        self._table: Any = _cut(rows, plan.table_start, plan.table_start + plan.table.size)
+        self._table: Any = _cut(rows, plan.table_start, plan.table_start + plan.table_bytes)
         # Of whatever type a slot is: its columns are seen as that.
-        self._slots = np.ndarray((len(rows), plan.table.size // spec.SLOT_BYTES), "<u8", self._table)
+        self._slots = np.ndarray((len(rows), plan.table_bytes // spec.SLOT_BYTES), "<u8", self._table)
         extents = self._slots[:, : plan.num_extents]
         is_even = bool((extents == extents[0]).all())
         # One for all, or one for each.
@@ -150,7 +150,8 @@ class Columns:
         count = len(self._rows)
         rows: list[Buffer] = [row.data for row in self._rows] if isinstance(self._rows, np.ndarray) else self._rows
         layouts = self._layouts * count if len(self._layouts) == 1 else self._layouts
-        values = self._plan.table.iter_unpack(self._table) if self._plan.table.size else [()] * count
+        width = self._plan.table_bytes
+        values = [self._plan.unpack(self._table, start * width) for start in range(count)]
         return [
             build(row_values, layout.places, row) for row_values, layout, row in zip(values, layouts, rows, strict=True)
         ]

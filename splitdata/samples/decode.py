@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SampleDecoder", "as_bytes_view", "decode_sample"]
 
+# Bound here, as they are looked up for each sample.
+_SCHEMA_START: Final = spec.SAMPLE_HEADER_BYTES
+_MAX_SCHEMA_BYTES: Final = spec.MAX_SCHEMA_BYTES
+_read_header: Final = HEADER.unpack_from
+
 # Decoders for the types that callers of `decode_sample` gave lately.
 _MAX_DECODERS: Final = 16
 # What the parts of a schema that was taken for right raise where values are none.
@@ -56,7 +61,9 @@ def decode_sample(buffer: BytesLike | NDArray[Any], *, copy: bool = False, types
         UnsupportedVersionError: If they were written by a newer splitdata.
         TypeError: If a type that was given has other fields than its sample.
     """
-    return (_decoder_of(tuple(types)) if types else _plain).decode(buffer, copy=copy)
+    if types or copy:
+        return (_decoder_of(tuple(types)) if types else _plain).decode(buffer, copy=copy)
+    return _plain_decode(buffer)
 
 
 class SampleDecoder:
@@ -77,6 +84,7 @@ class SampleDecoder:
         """
         self.known = KnownTypes(types)
         self._builders: PlanCache[tuple[Plan, Builder]] = PlanCache()
+        self._get_made = self._builders.get
 
     def decode(self, buffer: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401  # any sample
         """Return the sample, as `decode_sample` says."""
@@ -84,11 +92,15 @@ class SampleDecoder:
         if copy:
             data = bytearray(data)
         try:
-            plan, build = self._made_for(data)
-            values = plan.table.unpack_from(data, plan.table_start)
+            prefix, size = _read_header(data)
+            if prefix != PREFIX or size > _MAX_SCHEMA_BYTES:
+                raise _header_error(data, size)
+            schema = bytes(data[_SCHEMA_START : _SCHEMA_START + size])
+            plan, build = self._get_made(schema) or self._make(schema, len(data))
+            values = plan.unpack(data, plan.table_start)
             extents = values[: plan.num_extents]
             layout = plan.layouts.get(extents) or plan.lay_out(extents)
-            if layout.total != len(data):
+            if layout.total != len(data) or len(schema) != size:
                 raise FormatError(f"a sample of {layout.total} bytes has {len(data)} here")
             return build(values, layout.places, data)
         except FormatError:
@@ -113,9 +125,11 @@ class SampleDecoder:
             ValueError: If there are none, or they differ in structure, or their arrays in shape.
         """
         rows = _rows(records)
-        # Proves one sample as well as finding the plan of all.
+        # Proves one sample, so that its schema is one.
         self.decode(rows[0])
-        plan, _ = self._made_for(bytes(rows[0]))
+        first = bytes(rows[0][: _SCHEMA_START + _MAX_SCHEMA_BYTES])
+        schema = first[_SCHEMA_START : _SCHEMA_START + _read_header(first)[1]]
+        plan, _ = self._get_made(schema) or self._make(schema, len(rows[0]))
         if not _have_head(rows, plan.head):
             for row in rows:
                 # One that is no sample at all is to be named as that.
@@ -134,17 +148,11 @@ class SampleDecoder:
         """Pickle as the types."""
         return SampleDecoder, (self.known.types,)
 
-    def _made_for(self, data: Buffer) -> tuple[Plan, Builder]:
-        """Return plan and builder of the schema that a sample has."""
-        prefix, size = HEADER.unpack_from(data)
-        schema = bytes(data[spec.SAMPLE_HEADER_BYTES : spec.SAMPLE_HEADER_BYTES + size])
-        if prefix != PREFIX or len(schema) != size:
-            raise _header_error(prefix, size, len(data))
-        made = self._builders.get(schema)
-        if made is None:
-            plan = _plan_of(schema, len(data))
-            made = plan, build_node(plan.schema.root, plan.num_extents, self.known)
-            self._builders.keep(schema, made)
+    def _make(self, schema: bytes, num_bytes: int) -> tuple[Plan, Builder]:
+        """Return plan and builder of a new schema, in a sample of so many bytes."""
+        plan = Plan(schema, (num_bytes - _SCHEMA_START - len(schema)) // spec.SLOT_BYTES)
+        made = plan, build_node(plan.schema.root, plan.num_extents, self.known)
+        self._builders.keep(schema, made)
         return made
 
 
@@ -177,20 +185,15 @@ def _have_head(rows: NDArray[np.uint8] | list[Buffer], head: bytes) -> bool:
     return all(row[: len(head)] == head for row in rows)
 
 
-def _header_error(prefix: bytes, size: int, num_bytes: int) -> FormatError:
-    if prefix[:3] != spec.SAMPLE_MAGIC:
-        return BadMagicError(f"these {num_bytes} bytes are no sample: they begin with {prefix.hex(' ')}")
-    if prefix != PREFIX:
+def _header_error(data: Buffer, size: int) -> FormatError:
+    begin = bytes(data[:4])
+    if begin[:3] != spec.SAMPLE_MAGIC:
+        return BadMagicError(f"these {len(data)} bytes are no sample: they begin with {begin.hex(' ')}")
+    if begin[3] != spec.SAMPLE_VERSION:
         return UnsupportedVersionError(
-            f"a sample of version {prefix[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
+            f"a sample of version {begin[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
         )
-    return FormatError(f"a sample of {num_bytes} bytes has a schema of {size}")
-
-
-def _plan_of(schema: bytes, num_bytes: int) -> Plan:
-    if len(schema) > spec.MAX_SCHEMA_BYTES:
-        raise FormatError(f"a sample has a schema of {len(schema)} bytes, the limit is {spec.MAX_SCHEMA_BYTES}")
-    return Plan(schema, (num_bytes - spec.SAMPLE_HEADER_BYTES - len(schema)) // spec.SLOT_BYTES)
+    return FormatError(f"a sample has a schema of {size} bytes, the limit is {spec.MAX_SCHEMA_BYTES}")
 
 
 @functools.lru_cache(maxsize=_MAX_DECODERS)
@@ -199,3 +202,4 @@ def _decoder_of(types: tuple[type, ...]) -> SampleDecoder:
 
 
 _plain: Final = SampleDecoder()
+_plain_decode: Final = _plain.decode

@@ -44,7 +44,8 @@ def dtype_bytes(dtype: np.dtype[Any]) -> bytes | None:
 
 def text_bytes(text: str) -> bytes:
     """Return a text as UTF-8 behind its length, lone surrogates encoded as they are."""
-    data = text.encode("utf-8", "surrogatepass")
+    # Of the text itself, whatever a class that is derived from str makes of it.
+    data = str.encode(text, "utf-8", "surrogatepass")
     return struct.pack("<I", len(data)) + data
 
 

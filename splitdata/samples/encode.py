@@ -1,9 +1,11 @@
 """A sample to bytes: one walk collects pieces of the schema, extents, scalars and payloads.
 
-{"image": uint8[32, 32, 3], "label": 7}
+    {"image": uint8[32, 32, 3], "label": 7}
 
-schema    DICT 2 | "image" | ARRAY 3 "|u1" | "label" | INT ──joined──> Plan, from the cache
-extents   32, 32, 3     scalars 7     payloads [3072 bytes]      head | table | gap, payload | ...
+    schema    DICT 2 | "image" | ARRAY 3 "|u1" | "label" | INT ──joined──> Plan, from the cache
+    extents   32, 32, 3     scalars 7     payloads [3072 bytes]      head | table | gap, payload | ...
+
+Most of the time goes into calling functions, so the usual parts of a dict are handled in its loop itself.
 """
 
 from __future__ import annotations
@@ -16,26 +18,42 @@ import numpy as np
 
 from splitdata.samples import spec
 from splitdata.samples.dtypes import text_bytes
-from splitdata.samples.leaves import LEAVES, add_scalar, add_tensor
-from splitdata.samples.output import Output, UnfitError, remember, shown_key, type_name
+from splitdata.samples.leaves import (
+    ARRAY_PIECES,
+    LARGE_BYTES,
+    LEAVES,
+    add_scalar,
+    add_tensor,
+    memory_of,
+)
+from splitdata.samples.output import UnfitError, remember, shown_key, type_name
 from splitdata.samples.plan import Plan, PlanCache
 from splitdata.samples.restore import fields_of, kind_of
 from splitdata.samples.tensors import is_tensor_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from splitdata._types import BytesLike
+    from splitdata.samples.output import Output
 
-    Encoder = Callable[[Any, "Output"], None]
+    # Takes a value, where it goes, and how many levels are around it.
+    Encoder = Callable[[Any, Output, int], None]
 
 __all__ = ["encode_sample", "encode_sample_parts"]
 
-_INT64: Final = (-(1 << 63), (1 << 63) - 1)
+_LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
+_NONE, _BOOL, _INT = bytes([spec.KIND_NONE]), bytes([spec.KIND_BOOL]), bytes([spec.KIND_INT])
+_FLOAT, _TEXT = bytes([spec.KIND_FLOAT]), bytes([spec.KIND_TEXT])
+_ndarray: Final = np.ndarray
+_INT_LIST, _FLOAT_LIST = bytes([spec.KIND_INT_LIST]), bytes([spec.KIND_FLOAT_LIST])
+_MAX_DEPTH: Final = spec.MAX_DEPTH
+_NUM_DICTS: Final = 64
+_DICTS: Final = [struct.pack("<BI", spec.KIND_DICT, count) for count in range(_NUM_DICTS)]
 
 _plans: Final[PlanCache[Plan]] = PlanCache()
-# What is written of a key or a class is worked out once.
-_keys: Final[dict[str, bytes]] = {}
+# What is written of a key is worked out once.
+_keys: Final[dict[Any, bytes]] = {}
 _encoders: Final[dict[type, Encoder]] = {}
 
 
@@ -63,17 +81,19 @@ def encode_sample_parts(sample: object) -> list[BytesLike]:
 
     They show the arrays' own memory: to be written before the arrays change.
     """
-    output = Output()
+    output: Output = [], [], [], []
     try:
-        _add(sample, output)
+        encoder = _encoders.get(type(sample)) or _find_encoder(sample)
+        encoder(sample, output, 0)
     except UnfitError as unfit:
         raise unfit.as_error() from None
-    schema = b"".join(output.schema)
+    pieces, extents, scalars, payloads = output
+    schema = b"".join(pieces)
     plan = _plans.get(schema) or _plan_of(schema)
-    extents = tuple(output.extents)
-    layout = plan.layouts.get(extents) or plan.lay_out(extents)
-    parts: list[BytesLike] = [plan.head, plan.table.pack(*extents, *output.scalars)]
-    for gap, payload in zip(layout.gaps, output.payloads, strict=True):
+    shape = tuple(extents)
+    layout = plan.layouts.get(shape) or plan.lay_out(shape)
+    parts: list[BytesLike] = [layout.begin, plan.pack_scalars(*scalars)]
+    for gap, payload in zip(layout.gaps, payloads):  # noqa: B905  # what `strict` costs is a tenth of all this
         if gap:
             parts.append(gap)
         parts.append(payload)
@@ -91,95 +111,125 @@ def _plan_of(schema: bytes) -> Plan:
     return plan
 
 
-def _add(value: object, output: Output) -> None:
-    """Add one value, of any type."""
-    encoder = _encoders.get(type(value)) or _find_encoder(value)
-    encoder(value, output)
-
-
 # -- containers ----------------------------------------------------------------------------------
 
 
-def _add_dict(value: dict[Any, Any], output: Output) -> None:
-    output.enter()
-    schema = output.schema
-    schema.append(struct.pack("<BI", spec.KIND_DICT, len(value)))
-    for key, child in value.items():
-        try:
-            schema.append((_keys.get(key) if type(key) is str else None) or _key_bytes(key))
-            encoder = _encoders.get(type(child)) or _find_encoder(child)
-            encoder(child, output)
-        except UnfitError as unfit:
-            unfit.path.append(f"[{shown_key(key)}]")
-            raise
-    output.depth -= 1
+def _add_dict(mapping: dict[Any, Any], output: Output, depth: int) -> None:
+    if depth >= _MAX_DEPTH:
+        raise _too_deep()
+    schema, extents, scalars, payloads = output
+    count = len(mapping)
+    schema.append(_DICTS[count] if count < _NUM_DICTS else _dict_bytes(count))
+    key = None
+    try:
+        for key, value in mapping.items():
+            schema.append(_keys.get(key) or _key_bytes(key))
+            cls = type(value)
+            if cls is _ndarray and (known := ARRAY_PIECES.get(value.dtype)):
+                shape = value.shape
+                schema.append(known[len(shape)])
+                extents += shape
+                payloads.append(value.tobytes() if value.nbytes < LARGE_BYTES else memory_of(value))
+            elif cls is int and _LOWEST <= value <= _HIGHEST:
+                schema.append(_INT)
+                scalars.append(value)
+            elif cls is str:
+                text = value.encode("utf-8", "surrogatepass")
+                schema.append(_TEXT)
+                extents.append(len(text))
+                payloads.append(text)
+            elif cls is float or cls is bool:
+                schema.append(_FLOAT if cls is float else _BOOL)
+                scalars.append(value)
+            elif value is None:
+                schema.append(_NONE)
+            else:
+                encoder = _encoders.get(cls) or _find_encoder(value)
+                encoder(value, output, depth + 1)
+    except UnfitError as unfit:
+        unfit.path.append(f"[{shown_key(key)}]")
+        raise
+
+
+def _dict_bytes(count: int) -> bytes:
+    return struct.pack("<BI", spec.KIND_DICT, count)
 
 
 def _key_bytes(key: object) -> bytes:
-    if type(key) is str:
+    if isinstance(key, str):
         data = bytes([spec.KEY_TEXT]) + text_bytes(key)
-        remember(_keys, key, data)
+        # As plain text, which is found by whatever equals it.
+        remember(_keys, str.__str__(key), data)
         return data
     if type(key) is not int:
-        raise UnfitError(f"a key is of type {type_name(key)}; keys are str or int")
-    if not _INT64[0] <= key <= _INT64[1]:
-        raise UnfitError("a key is an int of more than 64 bits", ValueError)
+        raise UnfitError(f"has a key of type {type_name(key)}; keys are str or int")
+    if not _LOWEST <= key <= _HIGHEST:
+        raise UnfitError("has a key that is an int of more than 64 bits", ValueError)
     return struct.pack("<Bq", spec.KEY_INT, key)
 
 
-def _add_list(value: list[Any], output: Output) -> None:
-    types = set(map(type, value))
-    if len(types) == 1 and (types == {int} or types == {float}):
-        letter, kind = ("q", spec.KIND_INT_LIST) if types == {int} else ("d", spec.KIND_FLOAT_LIST)
+def _add_list(values: list[Any], output: Output, depth: int) -> None:
+    first = type(values[0]) if values else None
+    if (first is float or first is int) and len(set(map(type, values))) == 1:
+        kind, letter = (_FLOAT_LIST, "d") if first is float else (_INT_LIST, "q")
         try:
-            payload = struct.pack(f"<{len(value)}{letter}", *value)
+            numbers = struct.pack(f"<{len(values)}{letter}", *values)
         except struct.error:
             # An int of more than 64 bits; one by one they may be of any size.
             pass
         else:
-            output.schema.append(bytes([kind]))
-            output.extents.append(len(value))
-            output.payloads.append(payload)
+            output[0].append(kind)
+            output[1].append(len(values))
+            output[3].append(numbers)
             return
-    _add_sequence(spec.KIND_LIST, value, output)
+    _add_sequence(spec.KIND_LIST, values, output, depth)
 
 
-def _add_tuple(value: tuple[Any, ...], output: Output) -> None:
-    _add_sequence(spec.KIND_TUPLE, value, output)
+def _add_tuple(value: tuple[Any, ...], output: Output, depth: int) -> None:
+    _add_sequence(spec.KIND_TUPLE, value, output, depth)
 
 
-def _add_sequence(kind: int, value: list[Any] | tuple[Any, ...], output: Output) -> None:
-    output.enter()
-    output.schema.append(struct.pack("<BI", kind, len(value)))
-    number = 0
+def _add_sequence(kind: int, values: list[Any] | tuple[Any, ...], output: Output, depth: int) -> None:
+    if depth >= _MAX_DEPTH:
+        raise _too_deep()
+    output[0].append(struct.pack("<BI", kind, len(values)))
+    number = -1
     try:
-        for number, child in enumerate(value):  # noqa: B007  # used where an error is met
-            encoder = _encoders.get(type(child)) or _find_encoder(child)
-            encoder(child, output)
+        for value in values:
+            number += 1
+            encoder = _encoders.get(type(value)) or _find_encoder(value)
+            encoder(value, output, depth + 1)
     except UnfitError as unfit:
         unfit.path.append(f"[{number}]")
         raise
-    output.depth -= 1
 
 
-def _fields_encoder(kind: int, name: str, fields: Iterable[str]) -> Encoder:
+def _fields_encoder(kind: int, name: str, fields: list[str]) -> Encoder:
     """Return what encodes the instances of one namedtuple or dataclass."""
+    begin = bytes([kind]) + text_bytes(name) + struct.pack("<I", len(fields))
     named = [(field, text_bytes(field)) for field in fields]
-    begin = bytes([kind]) + text_bytes(name) + struct.pack("<I", len(named))
 
-    def add_fields(value: object, output: Output) -> None:
-        output.enter()
-        output.schema.append(begin)
-        for field, data in named:
-            try:
-                output.schema.append(data)
-                _add(getattr(value, field), output)
-            except UnfitError as unfit:
-                unfit.path.append(f".{field}")
-                raise
-        output.depth -= 1
+    def add_fields(instance: object, output: Output, depth: int) -> None:
+        if depth >= _MAX_DEPTH:
+            raise _too_deep()
+        schema = output[0]
+        schema.append(begin)
+        field = ""
+        try:
+            for field, data in named:
+                schema.append(data)
+                value = getattr(instance, field)
+                encoder = _encoders.get(type(value)) or _find_encoder(value)
+                encoder(value, output, depth + 1)
+        except UnfitError as unfit:
+            unfit.path.append(f".{field}")
+            raise
 
     return add_fields
+
+
+def _too_deep() -> UnfitError:
+    return UnfitError(f"is nested more than {_MAX_DEPTH} levels deep, or holds itself", ValueError)
 
 
 # -- which encoder for which type ----------------------------------------------------------------
@@ -194,7 +244,7 @@ _KNOWN: Final[dict[type, Encoder]] = {
 
 def _find_encoder(value: object) -> Encoder:
     cls = type(value)
-    encoder = _encoder_of(cls)
+    encoder = _KNOWN.get(cls) or _encoder_of(cls)
     if encoder is None:
         raise UnfitError(f"{type_name(value)} is nothing that a sample can hold")
     remember(_encoders, cls, encoder)
@@ -202,8 +252,6 @@ def _find_encoder(value: object) -> Encoder:
 
 
 def _encoder_of(cls: type) -> Encoder | None:
-    if cls in _KNOWN:
-        return _KNOWN[cls]
     if issubclass(cls, np.generic) and cls.__module__ == "numpy":
         return add_scalar
     if is_tensor_type(cls):

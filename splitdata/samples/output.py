@@ -1,18 +1,20 @@
 """What a walk over a sample collects, and how it says that a part does not fit.
 
-schema     pieces of bytes, joined at the end
-extents    lengths and dimensions of the payloads     scalars    all numbers that are no extents
-payloads   texts, bytes, memory of arrays             depth      levels around the present part
+Output    schema     pieces of bytes, joined at the end
+extents    lengths and dimensions of the payloads
+scalars    all numbers that are no extents
+payloads   texts, bytes, memory of arrays
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from splitdata.samples import spec
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from splitdata._types import BytesLike
+
+    # A tuple of lists: it is taken apart where a loop begins, which costs less than looking up attributes in it.
+    Output: TypeAlias = tuple[list[bytes], list[int], list[int | float], list[BytesLike]]
 
 __all__ = ["Output", "UnfitError", "remember", "shown_key", "type_name"]
 
@@ -23,7 +25,11 @@ _SHOWN_KEY: Final = 60
 
 
 class UnfitError(Exception):
-    """A part that cannot be encoded; its path grows on the way out."""
+    """A part that cannot be encoded; its path grows on the way out.
+
+    Attributes:
+        path: From the part to the sample.
+    """
 
     def __init__(self, reason: str, error: type[Exception] = TypeError) -> None:
         super().__init__(reason)
@@ -36,25 +42,6 @@ class UnfitError(Exception):
         steps, (first, last) = self.path[::-1], _SHOWN_STEPS
         shown = "".join(steps) if len(steps) <= first + last else "".join([*steps[:first], "...", *steps[-last:]])
         return self.error(f"sample{shown}: {self.reason}")
-
-
-class Output:
-    """What a walk has collected."""
-
-    __slots__ = ("depth", "extents", "payloads", "scalars", "schema")
-
-    def __init__(self) -> None:
-        self.schema: list[bytes] = []
-        self.extents: list[int] = []
-        self.scalars: list[int | float] = []
-        self.payloads: list[BytesLike] = []
-        self.depth = 0
-
-    def enter(self) -> None:
-        """Go a level deeper."""
-        self.depth += 1
-        if self.depth > spec.MAX_DEPTH:
-            raise UnfitError(f"is nested more than {spec.MAX_DEPTH} levels deep, or holds itself", ValueError)
 
 
 def remember(cache: dict[Any, Any], key: object, value: object) -> None:

@@ -27,8 +27,9 @@ __all__ = ["HEADER", "PREFIX", "Layout", "Place", "Plan", "PlanCache"]
 
 _Made = TypeVar("_Made")
 
-HEADER: Final = struct.Struct("<4sI")
-PREFIX: Final = spec.SAMPLE_MAGIC + bytes([spec.SAMPLE_VERSION])
+HEADER: Final = struct.Struct("<II")
+# Magic and version as one number, in which they are quickly compared.
+PREFIX: Final = int.from_bytes(spec.SAMPLE_MAGIC + bytes([spec.SAMPLE_VERSION]), "little")
 
 _ZEROS: Final = [bytes(count) for count in range(spec.ARRAY_ALIGNMENT)]
 # A plan takes some 500 times the bytes of its schema.
@@ -59,11 +60,13 @@ class Layout(NamedTuple):
         places: Of each payload.
         gaps: The zeros before each.
         total: Bytes of the sample.
+        begin: All of it before the scalars.
     """
 
     places: tuple[Place, ...]
     gaps: tuple[bytes, ...]
     total: int
+    begin: bytes
 
 
 class Plan:
@@ -73,8 +76,10 @@ class Plan:
         schema: The parsed one.
         head: Header, schema and the zeros behind it.
         num_extents: Of the table.
-        table: Reads and writes it.
-        table_start: Where it begins.
+        table_start: Where the table begins.
+        table_bytes: How long it is.
+        unpack: Returns all of it, extents before scalars, from a buffer and where it begins there.
+        pack_scalars: Returns the scalars as bytes.
         layouts: Known ones by their extents.
     """
 
@@ -84,8 +89,12 @@ class Plan:
         self.head = HEADER.pack(PREFIX, len(data)) + data
         self.head += bytes(-len(self.head) % spec.SLOT_BYTES)
         self.num_extents = self.schema.num_extents
-        self.table = struct.Struct(f"<{self.num_extents}Q{self.schema.scalars}")
+        table = struct.Struct(f"<{self.num_extents}Q{self.schema.scalars}")
+        self.table_bytes = table.size
+        self.unpack = table.unpack_from
         self.table_start = len(self.head)
+        self._extents = struct.Struct(f"<{self.num_extents}Q")
+        self.pack_scalars = struct.Struct(f"<{self.schema.scalars}").pack
         self.layouts: dict[tuple[int, ...], Layout] = {}
 
     def lay_out(self, extents: tuple[int, ...]) -> Layout:
@@ -94,7 +103,7 @@ class Plan:
         Raises:
             FormatError: If an array would be larger than there can be one.
         """
-        place = len(self.head) + self.table.size
+        place = len(self.head) + self.table_bytes
         places, gaps = [], []
         for extent, ndim, itemsize, is_array in self.schema.payloads:
             shape = extents[extent : extent + ndim]
@@ -106,7 +115,7 @@ class Plan:
             gaps.append(_ZEROS[gap])
             places.append(Place(place + gap, place + gap + size, shape))
             place += gap + size
-        layout = Layout(tuple(places), tuple(gaps), place)
+        layout = Layout(tuple(places), tuple(gaps), place, self.head + self._extents.pack(*extents))
         if len(self.layouts) == _MAX_LAYOUTS:
             self.layouts.clear()
         self.layouts[extents] = layout

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,11 +167,21 @@ def test_fewer_records_than_a_step_with_drop_is_an_empty_epoch_and_one_warning(
         loader.skip(1)
 
 
-def test_empty_dataset_has_no_batches() -> None:
+def test_empty_dataset_has_no_batches_and_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     loader = DistributedLoader(Numbers(0), batch_size=4, shuffle="global")
+    with caplog.at_level(logging.WARNING, logger="splitdata"):
+        assert len(loader) == 0
+        assert list(loader) == []
 
-    assert len(loader) == 0
-    assert list(loader) == []
+    assert len(caplog.records) == 1
+    assert "has no records: its epochs have no batches" in caplog.text
+
+
+def test_endless_steps_of_no_records_are_refused() -> None:
+    loader = DistributedLoader(Numbers(3), num_steps=5, subset=[])
+
+    with pytest.raises(ValueError, match="num_steps=5 goes on without end, but there are no records"):
+        next(iter(loader))
 
 
 @given(
@@ -444,3 +456,17 @@ def test_views_reach_the_transform_and_their_bytes_the_batch(tmp_path: Path) -> 
     assert kinds == {memoryview}
     with pytest.raises(ValueError, match="Numbers has none"):
         DistributedLoader(Numbers(3), as_views=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"transform": functools.partial(pow, threading.Lock())}, "transform.args"), ({}, "dataset.lock")],
+)
+def test_what_cannot_be_sent_to_a_worker_is_called_as_the_user_calls_it(options: Anything, name: str) -> None:
+    dataset = Numbers(4)
+    if not options:
+        vars(dataset)["lock"] = threading.Lock()
+    loader = DistributedLoader(dataset, num_workers=1, **options)
+
+    with pytest.raises(TypeError, match=rf"^cannot send {name}.*_thread\.lock.*No process was started"):
+        next(iter(loader))

@@ -29,6 +29,7 @@ class Clock:
 def test_meter_sums_what_it_is_told() -> None:
     clock = Clock()
     meter = StatsMeter(2, clock)
+    meter.launch()
     meter.begin()
     clock.now += 3
     meter.worker_reply(0, StepTimings(0.5, 1.0, 0.25, 0.125))
@@ -58,7 +59,9 @@ def test_meter_sums_what_it_is_told() -> None:
 def test_time_stands_still_between_iterators_and_each_has_a_first_batch() -> None:
     clock = Clock()
     meter = StatsMeter(0, clock)
-    for _ in range(3):
+    for number in range(4):
+        if number in (0, 2):
+            meter.launch()
         meter.begin()
         clock.now += 10
         meter.handed_out(1, 1, 4.0)
@@ -68,8 +71,8 @@ def test_time_stands_still_between_iterators_and_each_has_a_first_batch() -> Non
         clock.now += 1000
     stats = meter.stats()
 
-    assert (stats.seconds, stats.waiting_seconds) == (30.0, 3.0)
-    assert (stats.launch_seconds, stats.starting_seconds) == (4.0, 8.0)
+    assert (stats.seconds, stats.waiting_seconds) == (40.0, 4.0)
+    assert (stats.launch_seconds, stats.starting_seconds) == (8.0, 8.0)
     assert len(stats.workers) == 1
 
 

@@ -17,6 +17,7 @@ from splitdata.errors import ClosedError
 from splitdata.process.options import ChannelOptions
 from splitdata.process.pool import WorkerPool
 from splitdata.process.sizes import estimate_bytes
+from tests.command import ROOT, run_python
 from tests.process import servers
 from tests.process.servers import Way, is_reply, make_pool
 from tests.process.test_memory import is_shared
@@ -228,12 +229,19 @@ def test_estimate_counts_arrays_tensors_and_bytes_at_any_depth() -> None:
         def __init__(self) -> None:
             self.data = np.zeros(1000, np.int64)
 
+    class Slotted:
+        __slots__ = ("data", "never_set")
+
+        def __init__(self) -> None:
+            self.data = (np.zeros(1000, np.int64),)
+
     for value, least in [
         (np.zeros((10, 10)), 800),
         (torch.zeros(100), 400),
         (b"x" * 5000, 5000),
         ({"a": [np.zeros(1000, np.uint8), (bytearray(300), {"b": torch.zeros(1000)})]}, 5300),
         (Sample(), 8000),
+        (Slotted(), 8000),
         ([np.zeros(100, np.uint8)] * 2, 100),
         ([np.zeros(100, np.uint8) for _ in range(10_000)], 1_000_000),
     ]:
@@ -478,3 +486,18 @@ def test_argument_out_of_range_is_refused(options: dict[str, Any], error: type[E
 def test_running_pool_does_not_pickle() -> None:
     with make_pool(servers.echo) as pool, pytest.raises(TypeError):
         pickle.dumps(pool)
+
+
+def test_import_of_the_pool_loads_no_process_machinery_and_threads_need_none() -> None:
+    source = (
+        f"import sys; sys.path.append({str(ROOT)!r})\nimport numpy, xxhash, zstandard\nbefore = set(sys.modules)\n"
+        "def loaded():\n    return sorted(m for m in set(sys.modules) - before if m.split('.')[0] in"
+        " {'multiprocessing', 'subprocess', 'cloudpickle', 'torch', '_posixsubprocess', 'queue'})\n"
+        "from splitdata.process.pool import WorkerPool\nprint(loaded())\n"
+        "from splitdata.process.options import ChannelOptions\n"
+        "def serve(worker_id, requests):\n    yield from requests\n"
+        "with WorkerPool(serve, (), ChannelOptions(), num_workers=2, kind='thread') as pool:\n"
+        "    pool.start()\n    pool.submit(1, 'reply')\n    print(pool.receive(1), loaded())\n"
+    )
+
+    assert run_python("-c", source).stdout == "[]\nreply ['queue']\n"

@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import pytest
 
 from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError, WorkerTimeoutError
+from splitdata.process import process_crew
 from splitdata.process.forkserver import ForkServer
-from splitdata.process.handle import WorkerHandle
+from splitdata.process.handle import WorkerHandle, close_together
 from splitdata.process.remote import WorkerTraceback
 from tests.process import hostile, servers
 from tests.process.servers import Way, is_reply, make_pool
@@ -197,6 +198,25 @@ def test_worker_that_dies_is_noticed_while_another_is_waited_for(way: Way, order
         assert time.monotonic() - begun < 30
         with pytest.raises(ClosedError):
             pool.submit(0, ("pid", 0))
+
+
+def test_crash_is_told_before_the_other_workers_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+
+    def close_when_told(handles: Anything) -> None:
+        told.wait()
+        close_together(handles)
+
+    monkeypatch.setattr(process_crew, "close_together", close_when_told)
+    pool = make_pool(servers.orders)
+    pool.submit(0, ("sleep holding the GIL", 600))
+    pool.submit(1, ("kill", "SIGKILL"))
+    with pytest.raises(WorkerCrashedError):
+        pool.receive(0)
+    told.set()
+    pool.close()
+
+    assert all(handle.is_closed for handle in pool._crew._handles)
 
 
 def test_idle_worker_that_dies_is_noticed_while_another_is_waited_for() -> None:

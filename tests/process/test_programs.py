@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,21 @@ def test_cells_of_a_notebook_work(method: StartMethod, tmp_path: Path) -> None:
     ended = run_python("-c", f"CELLS = {cells!r}\n{kernel}", cwd=tmp_path)
 
     assert (ended.stdout, ended.stderr, ended.returncode) == (EXPECTED, "", 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_process_that_multiprocessing_has_spawned_starts_workers(method: StartMethod, tmp_path: Path) -> None:
+    definitions, use = PROGRAM.split("for batch, pair", 1)
+    indented = textwrap.indent(f"for batch, pair{use}", "    ")
+    guard = "if __name__ == '__main__':\n    p = mp.get_context('spawn').Process(target=rank); p.start(); p.join()\n"
+    script = tmp_path / "train.py"
+    script.write_text(
+        f"import multiprocessing as mp, sys; sys.path.insert(0, {str(ROOT)!r})\nMETHOD = {method!r}\n"
+        f"{definitions.replace('print', 'str')}\ndef rank():\n{indented}\n{guard}    print(p.exitcode)\n"
+    )
+    ended = run_python(script, cwd=tmp_path)
+
+    assert (ended.stdout, ended.stderr) == ("caught as announced\n[0, 3, 6]\n0\n", "")
 
 
 def test_module_beside_the_script_is_found_by_the_worker(tmp_path: Path) -> None:

@@ -93,15 +93,15 @@ def test_class_that_would_not_come_back_is_refused(value: object) -> None:
         (np.longdouble(1), "which is not stored"),
         (np.zeros(3, "V0"), "which is not stored"),
         (np.zeros(2, {"names": ["a"], "formats": ["i4"], "titles": ["title"]}), "which is not stored"),
-        ({1.5: 1}, r"a key is of type float; keys are str or int"),
-        ({True: 1}, r"a key is of type bool"),
-        ({np.str_("a"): 1}, r"a key is of type numpy.str_"),
-        ({(1, 2): 1}, r"a key is of type tuple"),
+        ({1.5: 1}, r"has a key of type float; keys are str or int"),
+        ({True: 1}, r"has a key of type bool"),
+        ({(1, 2): 1}, r"has a key of type tuple"),
         (datetime.datetime(2026, 1, 1, tzinfo=Zone()), r"tzinfo of type tests.samples.test_refused.Zone"),
     ],
 )
 def test_type_that_is_not_stored_is_refused_with_its_path(value: object, message: str) -> None:
-    encode_sample({"a": 1, 1: 1})
+    # Equal keys that fit must not pave the way for those that do not.
+    encode_sample({1: 1})
     with pytest.raises(TypeError, match=r'^sample\["x"\].*' + message):
         encode_sample({"x": value})
 
@@ -109,7 +109,7 @@ def test_type_that_is_not_stored_is_refused_with_its_path(value: object, message
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({2**63: 1}, "a key is an int of more than 64 bits"),
+        ({2**63: 1}, "has a key that is an int of more than 64 bits"),
         (np.bytes_(b"a\0"), "ends with zeros, which numpy drops"),
         (np.str_("a\0"), "ends with zeros, which numpy drops"),
     ],
@@ -143,5 +143,5 @@ def test_sample_of_64_levels_fits_and_of_65_does_not() -> None:
 
 
 def test_sample_of_more_parts_than_its_schema_may_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"so many parts that 3\d\d\d\d\d\d bytes describe them, the limit is 1048576"):
-        encode_sample([[1] * 0 for _ in range(600_000)])
+    with pytest.raises(ValueError, match=r"so many parts that 1250005 bytes describe them, the limit is 1048576"):
+        encode_sample([[]] * 250_000)

@@ -6,6 +6,7 @@ sample ──encode_sample──> bytes ──decode_sample──> the same samp
 from __future__ import annotations
 
 import dataclasses
+import enum
 import pickle
 from collections import namedtuple
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -137,6 +138,17 @@ def test_time_zone_that_the_reader_does_not_know_comes_as_its_offset() -> None:
     found = decode_sample(data)
     assert found.tzinfo == timezone(timedelta(hours=9), "Moon/Basin")
     assert found.tzname() == "Moon/Basin"
+
+
+def test_keys_of_classes_of_text_come_as_text() -> None:
+    class Name(enum.StrEnum):
+        A = "a"
+
+    plain = {"a": 1, "b": 2}
+    for _ in range(2):
+        for sample in ({np.str_("a"): 1, "b": 2}, {Name.A: 1, "b": 2}, plain):
+            assert encode_sample(sample) == encode_sample(plain)
+    assert type(next(iter(decode_sample(encode_sample({Name.A: 1}))))) is str
 
 
 def test_samples_that_differ_in_type_only_share_no_bytes() -> None:
