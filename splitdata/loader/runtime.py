@@ -21,6 +21,7 @@ from splitdata.loader.collate import with_tensors
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
+from splitdata.loader.notes import add_note
 from splitdata.loader.packing import PackedSamples, unpack_all
 from splitdata.loader.plan import Plan
 from splitdata.loader.rotation_stream import Pace, RotationStream
@@ -88,19 +89,23 @@ class Runtime:
     def start(self) -> None:
         """Start the workers, all at once, without waiting for them; nothing where they run.
 
+        Workers that an interrupt has ended are replaced.
+
         Raises:
             TypeError: Part of the dataset, the transform or the collate function cannot be sent to a process.
             OSError: No more processes or descriptors.
         """
-        if self._workers is not None:
+        if self._workers is not None and self._stream is not None and not self._workers.have_ended:
             return
+        self._end_workers()
         rotation = self._options.rotation
         # Before the workers, so that a folder that cannot be written to leaves none running.
         stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
-        self._workers = self._start_workers(job)
+        workers = self._start_workers(job)
         self._meter.launch()
-        self._stream = self._make_stream(self._workers, job, stores)
+        self._stream = self._make_stream(workers, job, stores)
+        self._workers = workers
 
     def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
         options = self._options
@@ -211,7 +216,7 @@ class Runtime:
             elif self._options.num_workers and self._options.worker_kind == "process":
                 pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
         except Exception as error:
-            error.add_note("raised by validate=True, in this process, before any worker was started")
+            add_note(error, "raised by validate=True, in this process, before any worker was started")
             raise
         finally:
             # Worker 0 takes its place.
@@ -243,6 +248,10 @@ class Runtime:
             )
         return self._transfer
 
+    def note_interrupt(self) -> None:
+        """Note that an exception from outside, as Ctrl-C raises one, may have left a transfer half done."""
+        self._transfer = None
+
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
         if self._stream is None:
@@ -260,6 +269,9 @@ class Runtime:
     def close(self) -> None:
         """End the workers; batches that were handed out stay valid."""
         self._has_ended = True
+        self._end_workers()
+
+    def _end_workers(self) -> None:
         workers, stream = self._workers, self._stream
         self._workers = self._stream = None
         if stream is not None:

@@ -29,6 +29,10 @@ class Workers(Protocol):
     def ask(self, *requests: StepRequest) -> None:
         """Ask for steps; returns at once. Several together cost less than one by one."""
 
+    @property
+    def have_ended(self) -> bool:
+        """Whether a failure, or an interrupt in an unlucky moment, has ended them: others are needed."""
+
     def receive(self) -> tuple[int, StepReply]:
         """Return the next reply and who made it.
 
@@ -65,11 +69,22 @@ class InProcess:
         """Put them behind the others."""
         self._asked += requests
 
+    @property
+    def have_ended(self) -> bool:
+        """Never."""
+        return False
+
     def receive(self) -> tuple[int, StepReply]:
         """Make the step that was asked for first."""
         request = self._asked[0]
-        self._maker.read_ahead(list(self._asked))
-        reply = self._maker.make(request, is_last=len(self._asked) == 1)
+        try:
+            self._maker.read_ahead(list(self._asked))
+            reply = self._maker.make(request, is_last=len(self._asked) == 1)
+        except StopIteration as error:
+            # Raised as it is, it would look like the end of the epoch.
+            raise RuntimeError(
+                f"the dataset, transform or collate function raised StopIteration at {request}"
+            ) from error
         # Only now: after an error or Ctrl-C the step is still there to be asked for.
         self._asked.popleft()
         return 0, reply
@@ -110,6 +125,11 @@ class InOrder:
         for offset in range(min(num_workers, len(requests))):
             self._pool.submit((self._num_asked + offset) % num_workers, *requests[offset::num_workers])
         self._num_asked += len(requests)
+
+    @property
+    def have_ended(self) -> bool:
+        """Ask the pool."""
+        return not self._pool.is_open
 
     def receive(self) -> tuple[int, StepReply]:
         """Return the reply to what was asked first."""

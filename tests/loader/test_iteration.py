@@ -470,3 +470,15 @@ def test_what_cannot_be_sent_to_a_worker_is_called_as_the_user_calls_it(options:
 
     with pytest.raises(TypeError, match=rf"^cannot send {name}.*_thread\.lock.*No process was started"):
         next(iter(loader))
+
+
+def test_path_of_a_dataset_of_samples_gives_samples(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        for number in range(10):
+            writer.write_sample({"number": number, "row": np.full(3, number, np.float32)})
+
+    batches = list(DistributedLoader(tmp_path / "data", batch_size=4, shuffle="bins"))
+    assert sorted(flat([batch["number"] for batch in batches])) == list(range(10))
+    assert batches[0]["row"].shape == (4, 3)
+    raw = DistributedLoader(tmp_path / "data", batch_size=4, as_views=True)
+    assert all(isinstance(record, bytes) for batch in raw for record in batch)
