@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import operator
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -162,8 +163,8 @@ class DistributedLoader:
             max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
             read_ahead: Steps for which each worker asks the disk before it needs them.
             prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
-            on_error: "skip": a record that cannot be read or transformed is replaced by another, counted, and
-                listed in `skipped`.
+            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
+                part (with a sampler: in epoch 0), counted, and listed in `skipped`.
             validate: Make one batch here, before any worker is started.
             worker_init_fn: Called with the worker's number, in each worker, first.
             gpu_indices: For each worker process the GPU that it sees.
@@ -288,7 +289,7 @@ class DistributedLoader:
         if not 0 <= rank < plan.world_size:
             raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
         run = plan.run(plan.start_of(epoch), rank)
-        if not 0 <= step < run.num_steps:
+        if not 0 <= operator.index(step) < run.num_steps:
             raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
         return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
 
@@ -356,7 +357,7 @@ class DistributedLoader:
         Raises:
             IndexError: The epoch has no such step.
         """
-        self._jump(self._fixed_plan().seek(self._progress.position, step))
+        self._jump(self._fixed_plan().seek(self._progress.position, operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.

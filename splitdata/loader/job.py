@@ -64,6 +64,7 @@ class Job:
     """All that a worker needs; pickled to each of them once.
 
     Attributes:
+        selection: The records that may stand in for bad ones.
         packs: The batch of a reply is PackedSamples, not collated.
     """
 

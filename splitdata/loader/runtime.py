@@ -173,7 +173,8 @@ class Runtime:
         options = self._options
         return Job(
             source=self._source,
-            selection=self.plan.selection,
+            # A sampler is asked only where it matters.
+            selection=self.plan.replacements() if options.on_error == "skip" else self.plan.selection,
             transform=options.transform,
             collate_fn=options.collate_fn,
             as_tensors=options.as_tensors,
