@@ -463,13 +463,9 @@ class DistributedLoader:
 
     def _make_plan(self, world: World) -> Plan:
         plan = self._recipe.plan(world, self._lanes or world.world_size)
-        if self._recipe.has_no_steps(plan):
-            _log.warning(
-                "%r has fewer records than one step takes (%d x %d ranks), and tail='drop': its epochs have no batches",
-                self,
-                plan.batch_size,
-                plan.world_size,
-            )
+        reason = self._recipe.why_no_steps(plan)
+        if reason is not None:
+            _log.warning("%r has %s: its epochs have no batches", self, reason)
         return plan
 
     def _running(self) -> Runtime:

@@ -8,14 +8,12 @@
         abandon         in a forked child of the consumer: let go of the descriptors, touch nothing else
 
 `close` is called by the iterator and at exit of the interpreter; an exception in it (a second Ctrl-C)
-turns it into step 3 at once. The finalizer of an iterator calls `drop`, which waits in a thread: Python
-loses a KeyboardInterrupt that arrives in a finalizer. All live handles are known here, so that at exit
-all workers are told to end before the first is waited for.
+turns it into step 3 at once. All live handles are known here, so that at exit all workers are told to end
+before the first is waited for.
 """
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import contextlib
 import os
@@ -162,16 +160,8 @@ class WorkerHandle:
                 self._lock.release()
 
     def drop(self) -> None:
-        """Close without waiting here: for finalizers."""
-        if self.is_closed:
-            return
-        self.begin_close()
-        try:
-            # Not threading.Thread: a finalizer may run while this thread holds that module's locks.
-            _thread.start_new_thread(self.close, ())
-        except RuntimeError:
-            # The interpreter is ending.
-            self.close()
+        """Close: nobody holds it any more."""
+        self.close()
 
     def _finish(self) -> None:
         self.is_closed = True

@@ -3,7 +3,7 @@
     held ---- __next__, receive: one at a time, under the lock ----> failure   --.
       |                                                                          |-> every later call: ClosedError
       |------ close(): from any thread, signal handler or finalizer -----------'
-      |------ collected: workers.drop, which does not wait
+      |------ collected: a thread closes
       `------ this process was forked: the workers belong to the parent
 
 Channel (one worker) and WorkerPool (many) stand on it.
@@ -11,6 +11,7 @@ Channel (one worker) and WorkerPool (many) stand on it.
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 import weakref
@@ -22,15 +23,17 @@ from splitdata.errors import ClosedError
 __all__ = ["Lifetime", "Workers"]
 
 
-_held: weakref.WeakSet[Lifetime] = weakref.WeakSet()
+# No WeakSet: what it does when a member is collected is Python code, in which a Ctrl-C would be lost.
+_held: dict[int, weakref.ref[Lifetime]] = {}
 _hooks_set = False
 
 
 def _renew_locks() -> None:
     """In a forked child: the thread that held a lock stayed behind, and nothing runs here."""
-    for lifetime in list(_held):
-        lifetime._lock = threading.RLock()
-        lifetime._is_running = False
+    for lifetime in [reference() for reference in list(_held.values())]:
+        if lifetime is not None:
+            lifetime._lock = threading.RLock()
+            lifetime._is_running = False
 
 
 def _set_hooks() -> None:
@@ -40,6 +43,23 @@ def _set_hooks() -> None:
         _hooks_set = True
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _note_down(lifetime: Lifetime) -> None:
+    for key, reference in list(_held.items()):
+        if reference() is None:
+            _held.pop(key, None)
+    _held[id(lifetime)] = weakref.ref(lifetime)
+
+
+def _drop_aside(workers: Workers) -> None:
+    """Have a thread close; as little as possible is done here, because Python loses a Ctrl-C in a finalizer."""
+    try:
+        # Not threading.Thread: a finalizer may run while this thread holds that module's locks.
+        _thread.start_new_thread(workers.drop, ())
+    except RuntimeError:
+        # The interpreter is ending.
+        workers.drop()
 
 
 class Workers(Protocol):
@@ -59,7 +79,7 @@ class Workers(Protocol):
         """Wake whoever waits for a worker, now: `close` will follow."""
 
     def drop(self) -> None:
-        """Close without waiting here."""
+        """Close, in a thread of its own, after a failure or when the holder was collected."""
 
 
 class Lifetime:
@@ -79,9 +99,9 @@ class Lifetime:
     def _hold(self, workers: Workers) -> None:
         """Be answerable for these workers from now on."""
         _set_hooks()
-        _held.add(self)
+        _note_down(self)
         self._workers = workers
-        self._finalizer = weakref.finalize(self, workers.drop)
+        self._finalizer = weakref.finalize(self, _drop_aside, workers)
         # At exit the handles are closed together.
         self._finalizer.atexit = False
 
@@ -140,7 +160,7 @@ class Lifetime:
         if self._ended is None:
             self._ended = reason
         if self._workers is not None:
-            self._workers.drop()
+            _drop_aside(self._workers)
 
     def _is_open(self) -> bool:
         return not (self._is_running or self._ended is not None or self._workers is None or self._workers.is_closed)

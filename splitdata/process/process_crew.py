@@ -14,7 +14,6 @@ cancel    what is pending is forgotten here; a note tells the worker to drop it 
 
 from __future__ import annotations
 
-import _thread
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -122,7 +121,7 @@ class _Server:
 
 
 class ProcessCrew(Crew[_Server]):
-    """Started processes that serve requests. `kill` and `drop` may be called from any thread."""
+    """Started processes that serve requests. `kill`, `close` and `drop` may be called from any thread."""
 
     def __init__(
         self, receivers: Sequence[Receiver], options: ChannelOptions, describe: Callable[[Any], str] | None
@@ -193,12 +192,5 @@ class ProcessCrew(Crew[_Server]):
             handle.kill()
 
     def drop(self) -> None:
-        """Close without waiting here: for finalizers, and after a failure."""
-        if all(handle.is_closed for handle in self._handles):
-            return
-        self.begin_close()
-        try:
-            _thread.start_new_thread(self.close, ())
-        except RuntimeError:
-            # The interpreter is ending.
-            self.close()
+        """Close: nobody holds it any more, or it has failed."""
+        self.close()

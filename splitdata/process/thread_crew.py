@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 import traceback
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
@@ -42,7 +41,8 @@ _log = logging.getLogger("splitdata")
 # How long threads may take to end.
 _STOP_GRACE = 1.0
 
-_live: weakref.WeakSet[ThreadCrew] = weakref.WeakSet()
+# Crews that were not told to end.
+_live: dict[int, ThreadCrew] = {}
 _hooks_set = False
 
 
@@ -163,7 +163,7 @@ class ThreadCrew(Crew[_Server]):
         super().__init__(servers, options)
         self._waited_for = servers
         _set_hooks()
-        _live.add(self)
+        _live[id(self)] = self
         try:
             for server in servers:
                 server.thread.start()
@@ -201,6 +201,7 @@ class ThreadCrew(Crew[_Server]):
         """Tell all threads to end, without waiting."""
         if not self._is_ended:
             self._is_ended = True
+            _live.pop(id(self), None)
             for server in self._servers:
                 server.send(STOP)
 
@@ -229,12 +230,12 @@ class ThreadCrew(Crew[_Server]):
         self._bell.ring()
 
     def drop(self) -> None:
-        """Tell the threads to end: for finalizers, and after a failure."""
+        """Tell the threads to end, and do not wait for them: nobody holds them any more, or one has failed."""
         self.begin_close()
 
 
 def _close_all() -> None:
-    crews = [crew for crew in list(_live) if not crew.is_closed]
+    crews = [crew for crew in list(_live.values()) if not crew.is_closed]
     for crew in crews:
         crew.begin_close()
     for crew in crews:

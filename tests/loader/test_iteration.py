@@ -167,11 +167,21 @@ def test_fewer_records_than_a_step_with_drop_is_an_empty_epoch_and_one_warning(
         loader.skip(1)
 
 
-def test_empty_dataset_has_no_batches() -> None:
+def test_empty_dataset_has_no_batches_and_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     loader = DistributedLoader(Numbers(0), batch_size=4, shuffle="global")
+    with caplog.at_level(logging.WARNING, logger="splitdata"):
+        assert len(loader) == 0
+        assert list(loader) == []
 
-    assert len(loader) == 0
-    assert list(loader) == []
+    assert len(caplog.records) == 1
+    assert "has no records: its epochs have no batches" in caplog.text
+
+
+def test_endless_steps_of_no_records_are_refused() -> None:
+    loader = DistributedLoader(Numbers(3), num_steps=5, subset=[])
+
+    with pytest.raises(ValueError, match="num_steps=5 goes on without end, but there are no records"):
+        next(iter(loader))
 
 
 @given(

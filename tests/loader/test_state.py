@@ -112,6 +112,15 @@ def test_state_of_other_data_is_refused(dataset: SplitDataLoader, tmp_path: Path
         DistributedLoader(other, batch_size=4).load_state_dict(state)
 
 
+def test_single_record_that_was_appended_is_told_in_the_singular(dataset: SplitDataLoader, tmp_path: Path) -> None:
+    state = state_at(dataset, 2)
+    with SplitWriter(tmp_path / "data", mode="append") as writer:
+        writer.write(b"20")
+
+    with pytest.raises(StateMismatchError, match="1 record was appended since"):
+        DistributedLoader(SplitDataLoader(tmp_path / "data"), batch_size=4).load_state_dict(state)
+
+
 def test_state_from_before_an_append_tells_the_way_on(dataset: SplitDataLoader, tmp_path: Path) -> None:
     state = state_at(dataset, 2)
     with SplitWriter(tmp_path / "data", mode="append") as writer:
