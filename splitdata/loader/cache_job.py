@@ -13,6 +13,7 @@ import functools
 import logging
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.cache_folder import CacheFolder
@@ -77,7 +78,7 @@ class LoaderCache:
 
     def __init__(self, options: Cache, facts: SourceFacts, transform: Callable[..., Any] | None, seed: int) -> None:
         # The workers' present folder may be another one.
-        self.options = options if options.path is None else replace(options, path=os.path.abspath(options.path))
+        self.options = options if options.path is None else replace(options, path=Path(options.path).absolute())
         self._key = CacheKey(
             dataset=facts.fingerprint,
             num_records=facts.num_records,
