@@ -7,7 +7,9 @@ loader.state_dict()               Progress: the position behind the last batch t
 
 from __future__ import annotations
 
+import copy
 import logging
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -49,6 +51,8 @@ _log = logging.getLogger("splitdata")
 
 # So many replaced records are listed; all are counted.
 _MAX_LISTED = 1000
+# Beyond, one bad disk would fill the log.
+_MAX_LOGGED = 10
 
 
 class DistributedLoader:
@@ -118,8 +122,9 @@ class DistributedLoader:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
         Args:
-            dataset: A path; an object with `__len__` and `__getitem__` (`__getitems__` is used where it is there);
-                or a function that returns one, called in each worker and here once for the length.
+            dataset: A path (of samples, where its records have a codec); an object with `__len__` and `__getitem__`
+                (`__getitems__` is used where it is there); or a function that returns one, called in each worker
+                and here once for the length.
             batch_size: Samples of a batch, on each rank.
             shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
                 in random order, `interleave` of them mixed: reads sequentially).
@@ -212,7 +217,7 @@ class DistributedLoader:
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
-        self._lanes = lanes
+        self._lanes = self._options.lanes
         self._world: World | None = None
         self._progress = Progress()
         self._set_up()
@@ -221,7 +226,8 @@ class DistributedLoader:
         """Make what does not travel with a pickle."""
         self._plan: Plan | None = None
         self._runtime: Runtime | None = None
-        self._iterator: EpochIterator | None = None
+        # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
+        self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers)
         self._skipped: list[SkippedRecord] = []
         options = self._options
@@ -317,6 +323,7 @@ class DistributedLoader:
             self._world = given
         if device is not None:
             self._device = device
+            self._end_iterator("was ended by start")
             self._close_runtime()
         self._running().start()
         return self
@@ -337,8 +344,9 @@ class DistributedLoader:
     def _iterate(self, start: Position) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
         runtime = self._running()
-        self._iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
-        return self._iterator
+        iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
+        self._iterator = weakref.ref(iterator)
+        return iterator
 
     def seek(self, step: int) -> None:
         """Go to a step of the present epoch, counted on this rank from its beginning.
@@ -368,8 +376,9 @@ class DistributedLoader:
 
     def _jump(self, position: Position) -> None:
         self._progress.give(position)
-        if self._iterator is not None:
-            self._iterator.jump(position)
+        iterator = self._iterator() if self._iterator is not None else None
+        if iterator is not None:
+            iterator.jump(position)
 
     # -- checkpoints -------------------------------------------------------------------------
 
@@ -394,8 +403,9 @@ class DistributedLoader:
         loaded = LoaderState.from_dict(state)
         world = self._world or self._find_world()
         own = self._recipe.state(self._recipe.plan(world, loaded.lanes), loaded.position)
-        loaded.check_order(own, own_lanes=self._options.lanes)
+        # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, self._recipe.fingerprint_of)
+        loaded.check_order(own, own_lanes=self._options.lanes)
         self._end_iterator("was ended by load_state_dict")
         if self._lanes != loaded.lanes:
             self._lanes = loaded.lanes
@@ -432,7 +442,8 @@ class DistributedLoader:
             "recipe": self._recipe,
             "device": self._device,
             "lanes": self._lanes,
-            "progress": self._progress,
+            # Of its own also where nothing is pickled: copy.copy asks for this too.
+            "progress": copy.copy(self._progress),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -485,12 +496,13 @@ class DistributedLoader:
             runtime.close()
 
     def _end_iterator(self, reason: str) -> None:
-        iterator, self._iterator = self._iterator, None
+        iterator = self._iterator() if self._iterator is not None else None
+        self._iterator = None
         if iterator is not None:
             iterator.end(reason)
 
     def _note_skipped(self, skipped: Sequence[SkippedRecord]) -> None:
-        for one in skipped:
+        for one in skipped[: max(0, _MAX_LOGGED - len(self._skipped))]:
             _log.warning(
                 "record %d was replaced by record %d at position %d of epoch %d: %s",
                 one.record,
@@ -499,4 +511,6 @@ class DistributedLoader:
                 one.epoch,
                 one.error,
             )
+        if len(self._skipped) < _MAX_LOGGED <= len(self._skipped) + len(skipped):
+            _log.warning("further records that are replaced are not logged: they are counted in stats(), see `skipped`")
         self._skipped = (self._skipped + list(skipped))[-_MAX_LISTED:]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from splitdata.loader.cache_job import open_cache
 from splitdata.loader.cached_maker import CachedRecords
 from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
@@ -145,7 +146,7 @@ def make_batch(job: Job, samples: list[Any], request: StepRequest) -> Batch:
             return job.collate_fn(samples)
         return collate(samples, as_tensors=job.as_tensors, records=_records_of(request))
     except Exception as error:
-        error.add_note(f"raised while {request} was collated")
+        add_note(error, f"raised while {request} was collated")
         raise
 
 
@@ -169,10 +170,21 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:
-    """Return the variables that a worker process gets before anything of the user's is imported in it."""
+    """Return the variables that a worker process gets before anything of the user's is imported in it.
+
+    Raises:
+        ValueError: This process does not see such a GPU.
+    """
     if gpu_indices is None:
         return {}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     index = gpu_indices[worker_id]
-    names = visible.split(",") if visible else None
-    return {"CUDA_VISIBLE_DEVICES": names[index].strip() if names and index < len(names) else str(index)}
+    if not visible:
+        return {"CUDA_VISIBLE_DEVICES": str(index)}
+    names = visible.split(",")
+    if not 0 <= index < len(names):
+        raise ValueError(
+            f"gpu_indices gives worker {worker_id} GPU {index}, this process sees {len(names)}, from 0: "
+            f"CUDA_VISIBLE_DEVICES={visible!r}"
+        )
+    return {"CUDA_VISIBLE_DEVICES": names[index].strip()}

@@ -14,11 +14,12 @@ from splitdata.loader.rotation import Rotation
 from splitdata.loader.sample_maker import ErrorPolicy, Transform
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
+from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import Shuffle
 from splitdata.order.partition import Tail
 from splitdata.order.permutation import derive_key
 from splitdata.order.window import Window
-from splitdata.process.options import StartMethod
+from splitdata.process.options import ChannelOptions, StartMethod
 
 __all__ = ["Device", "LoaderOptions", "WorkerKind"]
 
@@ -102,6 +103,8 @@ class LoaderOptions:
                 raise TypeError(f"{name} must be an int, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}")
+            # One of numpy would not go into a state, which is JSON.
+            object.__setattr__(self, name, int(value))
         for name in _FUNCTIONS:
             value = getattr(self, name)
             if value is not None and not callable(value):
@@ -165,3 +168,17 @@ class LoaderOptions:
                 f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
                 f"workers of kind {self.worker_kind!r}"
             )
+        for index in () if gpus is None else gpus:
+            checked_count("each of gpu_indices", index, 0)
+        # Refuses what is no channel's.
+        self.channel_options()
+
+    def channel_options(self) -> ChannelOptions:
+        """Return what a pool of workers is told."""
+        return ChannelOptions(
+            max_batches=self.prefetch,
+            max_bytes=self.max_bytes,
+            start_method=self.start_method,
+            timeout=self.timeout,
+            stall_warning=self.stall_warning,
+        )

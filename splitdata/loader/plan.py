@@ -90,8 +90,13 @@ class Plan:
                 return run.position_after(num_steps)
             if not run.num_steps and not position.samples:
                 raise ValueError("there is nothing to skip: the epochs of this loader have no steps")
-            num_steps -= run.num_steps
-            position = run.position_after(run.num_steps)
+            epochs = 1
+            if not position.samples and self.sampling is None and self.batches is None:
+                # Whole epochs are all alike.
+                epochs = num_steps // run.num_steps
+            num_steps -= epochs * run.num_steps
+            after = run.position_after(run.num_steps)
+            position = Position(position.epoch + epochs, 0, position.origin + epochs * (after.origin - position.origin))
 
     def seek(self, position: Position, step: int) -> Position:
         """Return the beginning of a step of the epoch that a position lies in.

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.errors import SplitDataError
 from splitdata.loader.cache_job import check_cache
 from splitdata.loader.plan import Plan
@@ -128,6 +129,8 @@ class Recipe:
     def fingerprint_of(self, generation: int) -> str | None:
         """Return the fingerprint that our dataset had at an earlier commit; None where that cannot be known."""
         dataset = self.source.dataset
+        if isinstance(dataset, SampleDataset):
+            dataset = dataset.records
         if not isinstance(dataset, SplitDataLoader) or len(dataset.paths) != 1:
             return None
         try:

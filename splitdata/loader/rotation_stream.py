@@ -124,10 +124,8 @@ class RotationStream:
             Exception: What a worker raised.
         """
         leg = self._legs[0] if self._legs else None
-        if leg is not None and self._is_whole and leg.num_received < leg.num_steps:
-            stands = leg.run.position_after(leg.num_received) if leg.num_received else leg.start
-            if stands == position:
-                return
+        if self._is_whole and leg is not None and leg.stands_at(position):
+            return
         self._begin_anew(position)
 
     def next(self) -> tuple[StepReply, Position]:

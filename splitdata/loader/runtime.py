@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
+from splitdata.loader.notes import add_note
 from splitdata.loader.packing import PackedSamples, unpack_all
 from splitdata.loader.plan import Plan
 from splitdata.loader.rotation_stream import Pace, RotationStream
@@ -28,7 +29,6 @@ from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream, Stream
 from splitdata.loader.transfer import DeviceTransfer
 from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
-from splitdata.process.options import ChannelOptions
 
 if TYPE_CHECKING:
     from splitdata.loader.cache_job import CacheJob, LoaderCache
@@ -86,19 +86,23 @@ class Runtime:
     def start(self) -> None:
         """Start the workers, all at once, without waiting for them; nothing where they run.
 
+        Workers that an interrupt has ended are replaced.
+
         Raises:
             TypeError: Part of the dataset, the transform or the collate function cannot be sent to a process.
             OSError: No more processes or descriptors.
         """
-        if self._workers is not None:
+        if self._workers is not None and self._stream is not None and not self._workers.have_ended:
             return
+        self._end_workers()
         rotation = self._options.rotation
         # Before the workers, so that a folder that cannot be written to leaves none running.
         stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
-        self._workers = self._start_workers(job)
+        workers = self._start_workers(job)
         self._meter.launch()
-        self._stream = self._make_stream(self._workers, job, stores)
+        self._stream = self._make_stream(workers, job, stores)
+        self._workers = workers
 
     def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
         options = self._options
@@ -125,13 +129,6 @@ class Runtime:
             self._validate(job)
         if not options.num_workers:
             return InProcess(job)
-        channel = ChannelOptions(
-            max_batches=options.prefetch,
-            max_bytes=options.max_bytes,
-            start_method=options.start_method,
-            timeout=options.timeout,
-            stall_warning=options.stall_warning,
-        )
         # Not before there are workers: importing the library starts none.
         from splitdata.process.pool import WorkerPool
 
@@ -139,7 +136,7 @@ class Runtime:
         pool: WorkerPool[Any, StepReply] = WorkerPool(
             serve,
             (job,),
-            channel,
+            options.channel_options(),
             num_workers=options.num_workers,
             kind=options.worker_kind,
             describe=str,
@@ -193,7 +190,7 @@ class Runtime:
             elif self._options.num_workers and self._options.worker_kind == "process":
                 pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
         except Exception as error:
-            error.add_note("raised by validate=True, in this process, before any worker was started")
+            add_note(error, "raised by validate=True, in this process, before any worker was started")
             raise
         finally:
             # Worker 0 takes its place.
@@ -225,6 +222,10 @@ class Runtime:
             )
         return self._transfer
 
+    def note_interrupt(self) -> None:
+        """Note that an exception from outside, as Ctrl-C raises one, may have left a transfer half done."""
+        self._transfer = None
+
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
         if self._stream is None:
@@ -242,6 +243,9 @@ class Runtime:
     def close(self) -> None:
         """End the workers; batches that were handed out stay valid."""
         self._has_ended = True
+        self._end_workers()
+
+    def _end_workers(self) -> None:
         workers, stream = self._workers, self._stream
         self._workers = self._stream = None
         if stream is not None:

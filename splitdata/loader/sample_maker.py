@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from splitdata.loader.notes import add_note
 from splitdata.loader.sample_random import sample_generator, wants_generator
 from splitdata.loader.step import Part, SkippedRecord
 from splitdata.order.permutation import derive_key
@@ -92,7 +93,7 @@ class SampleMaker:
             return self._source.fetch(part.records)
         except Exception as error:
             if not self._skips:
-                error.add_note(_reading_note(part.epoch, part.records.tolist()))
+                add_note(error, _reading_note(part.epoch, part.records.tolist()))
                 raise
         # One of them is bad: which, shows when each is fetched by itself.
         return [_UNREAD] * len(part.records)
@@ -121,7 +122,7 @@ class SampleMaker:
                 for value in fetched:
                     samples.append(transform(value))  # noqa: PERF401 - what is there tells which one failed
         except Exception as error:
-            error.add_note(_transform_note(numbers[len(samples)], part.epoch))
+            add_note(error, _transform_note(numbers[len(samples)], part.epoch))
             raise
         return samples
 
@@ -145,7 +146,7 @@ class SampleMaker:
             try:
                 value = self._source.fetch_one(record)
             except Exception as error:
-                error.add_note(_reading_note(epoch, [record]))
+                add_note(error, _reading_note(epoch, [record]))
                 raise
         return self._transform_one(random_epoch, record, value), record
 
@@ -157,7 +158,7 @@ class SampleMaker:
                 return self._transform(value, rng=sample_generator(self._seed, epoch, record))
             return self._transform(value)
         except Exception as error:
-            error.add_note(_transform_note(record, epoch))
+            add_note(error, _transform_note(record, epoch))
             raise
 
     def _make_or_replace(

@@ -105,6 +105,8 @@ class LoaderState:
         for name in ("epoch", "samples", "origin", "lanes"):
             if isinstance(state[name], bool) or not isinstance(state[name], int) or state[name] < (name == "lanes"):
                 raise StateMismatchError(f"the state is damaged: {name} is {state[name]!r}")
+        if not isinstance(state["generation"], int | None):
+            raise StateMismatchError(f"the state is damaged: generation is {state['generation']!r}")
         return cls(**{name: state[name] for name in names})
 
     def check_order(self, own: LoaderState, *, own_lanes: int | None) -> None:

@@ -70,6 +70,12 @@ class Leg(Generic[RunType]):
         self.num_asked = 0
         self.num_received = 0
 
+    def stands_at(self, position: Position) -> bool:
+        """Whether a position is that of its next step."""
+        if not self.num_received:
+            return self.start == position
+        return self.num_received < self.num_steps and self.run.position_after(self.num_received) == position
+
 
 class StepStream:
     """Follows a plan. Belongs to one thread at a time."""
@@ -95,6 +101,8 @@ class StepStream:
         self._planned: deque[StepRequest] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
+        # False where an interrupt would leave things half done.
+        self._is_whole = True
 
     @property
     def has_failed(self) -> bool:
@@ -103,15 +111,19 @@ class StepStream:
 
     def follow(self, position: Position) -> None:
         """Go on from a position; what was asked for on the way to another one is dropped."""
-        if self._legs and not self._legs[0].num_received and self._legs[0].start == position:
+        leg = self._legs[0] if self._legs else None
+        if self._is_whole and leg is not None and leg.stands_at(position):
             return
-        if self._num_waiting:
+        is_idle = self._is_whole and not self._num_waiting
+        self._is_whole = False
+        if not is_idle:
             self._workers.forget()
         self._num_waiting = 0
         self._planned.clear()
         self._legs.clear()
         self._legs.append(Leg(self._plan.run(position), position))
         self._ask_ahead()
+        self._is_whole = True
 
     def next(self) -> tuple[StepReply, Position]:
         """Return the next batch of the run, and where training stands behind it.
@@ -125,10 +137,12 @@ class StepStream:
                 self._legs.popleft()
                 self._ask_ahead()
             raise StopIteration
+        self._is_whole = False
         self._ask_ahead()
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
         leg.num_received += 1
+        self._is_whole = True
         self._meter.worker_reply(worker_id, reply.timings)
         if reply.cache is not None:
             self._meter.cached(reply.cache)

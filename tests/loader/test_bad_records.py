@@ -123,3 +123,14 @@ def test_validation_fails_before_a_worker_is_started() -> None:
     with pytest.raises(OSError, match="bad sector") as caught:
         iter(loader)
     assert any("before any worker was started" in note for note in caught.value.__notes__)
+
+
+def test_log_of_a_very_bad_dataset_ends_after_ten_records(caplog: pytest.LogCaptureFixture) -> None:
+    loader = DistributedLoader(Damaged(frozenset(range(0, 20, 2))), batch_size=4, on_error="skip")
+    with caplog.at_level(logging.WARNING, logger="splitdata"):
+        for _ in range(3):
+            list(loader)
+
+    assert len(caplog.records) == 11
+    assert "not logged" in caplog.text
+    assert len(loader.skipped) == 30
