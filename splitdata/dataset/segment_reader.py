@@ -256,6 +256,18 @@ class SegmentReader:
 
     def view(self, sequence: int) -> memoryview:
         """Return one record as a read-only view, of the map itself if it is not compressed."""
+        files = self.files
+        try:
+            entries = files.entry_words
+            place, lengths = entries[2 * sequence], entries[2 * sequence + 1]  # type: ignore[index]  # as in `get`
+            words, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            word = place & _MASK
+            if words[word + 3] == lengths and words[word + 2] == sequence:
+                payload = memoryview(data)[word * 8 + 32 : word * 8 + 32 + (lengths >> 32)]
+                if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:
+                    return payload
+        except (IndexError, TypeError):
+            pass
         return self.records.view(sequence)
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
