@@ -45,6 +45,7 @@ format: $(TEST)
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.queue_workload
+	$(BIN)/python -m benchmarks.loader_workload
 	$(BIN)/python -m benchmarks.samples
 
 wheel: $(RELEASE)

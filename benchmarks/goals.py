@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GOALS", "Goal", "Outcome", "outcomes"]
+__all__ = ["GOALS", "Goal", "Key", "Outcome", "outcome_of", "outcomes"]
 
 # Some goals were set on a machine that copies so much, and scale with what this one copies.
 _REFERENCE_GIGABYTES: Final = 21.0
@@ -97,7 +97,7 @@ def outcomes(results: Mapping[str, Any]) -> list[Outcome]:
         for one in results["results"]
         if "records_per_second" in one
     }
-    found = [_outcome(goal, rates, results) for goal in GOALS]
+    found = [outcome_of(goal, rates, results) for goal in GOALS]
     billion = results.get("billion", {})
     for key, limit, unit in (("open_ms", _OPEN_MILLISECONDS, "ms"), ("peak_rss_mb", _OPEN_MEGABYTES, "MB")):
         value = billion.get(key)
@@ -111,9 +111,10 @@ def outcomes(results: Mapping[str, Any]) -> list[Outcome]:
     return found
 
 
-def _outcome(goal: Goal, rates: Mapping[Key, float], results: Mapping[str, Any]) -> Outcome:
+def outcome_of(goal: Goal, rates: Mapping[Key, float], results: Mapping[str, Any]) -> Outcome:
+    """Hold measured rates against one goal."""
     own = rates.get((goal.workload, goal.data, goal.peer))
-    name = "" if goal.peer == "splitdata" else " unverified"
+    name = {"splitdata": "", "splitdata-unverified": " unverified"}.get(goal.peer, f": {goal.peer}")
     what = f"{goal.workload} {goal.data}{name} / {goal.against}"
     if goal.against == "memcpy":
         scale = results["memcpy_gigabytes_per_second"] / _REFERENCE_GIGABYTES

@@ -50,6 +50,7 @@ class Result:
         workload, data, peer: What was measured.
         rates: Records per second, of each repetition.
         num_records: In one run.
+        cpu_seconds: Of each repetition, for each record; of all processes. Where it was measured.
         answer: Why there are no rates: what the peer does not have, or how it failed.
     """
 
@@ -58,6 +59,7 @@ class Result:
     peer: str
     rates: list[float] = field(default_factory=list)
     num_records: int = 0
+    cpu_seconds: list[float] = field(default_factory=list)
     answer: str = ""
 
     @property
@@ -71,6 +73,8 @@ class Result:
         if self.answer:
             return shown | {"answer": self.answer}
         rate = self.rate or 0.0
+        if self.cpu_seconds:
+            shown["cpu_us_per_record"] = round(statistics.median(self.cpu_seconds) * 1e6, 2)
         return shown | {
             "records_per_second": round(rate, 1),
             "runs": [round(one, 1) for one in self.rates],

@@ -15,7 +15,9 @@ from benchmarks.goals import outcomes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["markdown", "plot"]
+    from benchmarks.goals import Outcome
+
+__all__ = ["goals_table", "machine_line", "markdown", "plot"]
 
 _COLUMNS: Final = ("W", "W durable", "R1", "R2", "gather", "R3", "R4")
 # In records per second.
@@ -29,15 +31,20 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(_lines(results)) + "\n"
 
 
-def _lines(results: Mapping[str, Any]) -> Iterator[str]:
+def machine_line(results: Mapping[str, Any]) -> str:
+    """Return where and how the figures of a results file were taken."""
     machine = results["machine"]
-    yield (
+    return (
         f"{machine['time']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['system']}, Python {machine['python']}, numpy {machine['numpy']}; one thread copies "
         f"{results['memcpy_gigabytes_per_second']:.1f} GB/s; load average at the start "
         f"{machine['load_average'][0] if machine['load_average'] else 'unknown'}; "
         f"median of {results['settings']['repeat']} runs."
     )
+
+
+def _lines(results: Mapping[str, Any]) -> Iterator[str]:
+    yield machine_line(results)
     for name, facts in results["data"].items():
         yield ""
         yield (
@@ -48,7 +55,7 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _rates_table(results, name)
     yield from _further(results)
     yield ""
-    yield from _goals_table(results)
+    yield from goals_table(outcomes(results))
     yield ""
     yield from _peers_table(results)
 
@@ -95,10 +102,11 @@ def _further(results: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _goals_table(results: Mapping[str, Any]) -> Iterator[str]:
+def goals_table(found: list[Outcome]) -> Iterator[str]:
+    """Yield the lines of a table of goals."""
     yield "| goal | reached | to reach | |"
     yield "|---|---:|---:|---|"
-    for outcome in outcomes(results):
+    for outcome in found:
         state = "not measured" if outcome.is_met is None else "met" if outcome.is_met else "**missed**"
         stretch = ", a stretch" if outcome.is_stretch else ""
         yield f"| {outcome.what} | {outcome.reached or '-'} | {outcome.goal} | {state}{stretch} |"

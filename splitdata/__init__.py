@@ -51,9 +51,11 @@ from splitdata.errors import (
 )
 from splitdata.format.spec import FORMAT_VERSION
 from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
+from splitdata.loader.cache import Cache
+from splitdata.loader.cache_describe import CacheDescription, GenerationDescription, describe_cache
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation import Rotation
-from splitdata.loader.stats import LoaderStats, RotationStats, WorkerStats
+from splitdata.loader.stats import CacheStats, LoaderStats, RotationStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr
@@ -62,7 +64,10 @@ from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
+    "Cache",
+    "CacheDescription",
     "CacheError",
+    "CacheStats",
     "ClosedError",
     "ConversionProgress",
     "ConversionReport",
@@ -76,6 +81,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Finding",
     "FormatError",
+    "GenerationDescription",
     "HashSplit",
     "LoaderStats",
     "ManifestError",
@@ -107,6 +113,7 @@ __all__ = [
     "convert",
     "decode_sample",
     "describe",
+    "describe_cache",
     "encode_sample",
     "measure_dataset",
     "open_source",

@@ -20,6 +20,8 @@ __all__ = ["NAMES", "load"]
 _PEERS: Final = {
     "splitdata": ("splitdata_peer", "Splitdata"),
     "splitdata-unverified": ("splitdata_peer", "SplitdataUnverified"),
+    "splitdata-loader": ("splitdata_loader_peer", "LoaderGlobal"),
+    "splitdata-loader-bins": ("splitdata_loader_peer", "LoaderBins"),
     "bare-file": ("bare_file", "BareFile"),
     "numpy-rows": ("bare_file", "NumpyRows"),
     "lmdb": ("lmdb_peer", "Lmdb"),

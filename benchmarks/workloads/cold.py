@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.measure import Settings
     from benchmarks.peers.base import Peer
 
-__all__ = ["read_cold"]
+__all__ = ["drop", "read_cold"]
 
 _NUM_BATCHES: Final = 8
 _SEED: Final = 11
@@ -54,7 +54,7 @@ def read_cold(data: str, peers: dict[str, Peer], folder: Path, num_records: int,
     return list(results.values())
 
 
-def _drop(*files: Path) -> None:
+def drop(*files: Path) -> None:
     """Write files to the medium and drop them from the page cache."""
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
@@ -67,12 +67,12 @@ def _drop(*files: Path) -> None:
 
 def _peer(peer: Peer, folder: Path, batches: list[list[int]]) -> float:
     files = sorted(folder.rglob("*.bin")) or [file for file in folder.rglob("*") if file.is_file()]
-    _drop(*files)
+    drop(*files)
     reader = peer.open(folder)
     # Opens every bin, which a training run does once. The kernel reads far around the pages that are
     # touched; all but those themselves, which are mapped, are dropped again.
     reader.read_each(range(len(files)))
-    _drop(*files)
+    drop(*files)
     start = time.perf_counter()
     reader.read_batches(batches)
     seconds = time.perf_counter() - start
@@ -82,7 +82,7 @@ def _peer(peer: Peer, folder: Path, batches: list[list[int]]) -> float:
 
 def _willneed(folder: Path, batches: list[list[int]]) -> float:
     offsets: list[int] = np.fromfile(folder / "offsets", np.int64).tolist()
-    _drop(folder / "data")
+    drop(folder / "data")
     descriptor = os.open(folder / "data", os.O_RDONLY)
     start = time.perf_counter()
     for batch in batches:
@@ -97,7 +97,7 @@ def _willneed(folder: Path, batches: list[list[int]]) -> float:
 
 def _plain_mmap(folder: Path, batches: list[list[int]]) -> float:
     offsets: list[int] = np.fromfile(folder / "offsets", np.int64).tolist()
-    _drop(folder / "data")
+    drop(folder / "data")
     with (folder / "data").open("rb") as file:
         map_ = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     start = time.perf_counter()

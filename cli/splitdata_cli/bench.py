@@ -100,7 +100,10 @@ def _show(report: DatasetBenchmark) -> None:
         line = [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))]
         print_line("  ".join(line).rstrip())
     if not report.has_cold:
-        print_line("Nothing is cold: this system, or this file system, does not drop files from memory when asked.")
+        print_line(
+            "Nothing is cold: the dataset stays in memory. This system or file system does not drop files when asked, "
+            "or another program has them open."
+        )
     workers = counted(report.fastest.num_workers, "worker") if report.fastest.num_workers else "no workers"
     print_line(f"Fastest with {workers}, in a loop that does nothing. {report.verdict}")
 

@@ -11,7 +11,7 @@ import click
 from splitdata_cli._render import counted, print_json, print_table, size_text
 
 if TYPE_CHECKING:
-    from splitdata import DatasetDescription
+    from splitdata import CacheDescription, DatasetDescription
 
 __all__ = ["info"]
 
@@ -21,9 +21,19 @@ __all__ = ["info"]
 @click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to describe. Default: the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, with each segment.")
 def info(path: str, generation: int | None, as_json: bool) -> None:
-    """Show what the dataset in DIR is: records, bytes, bins, fingerprint, metadata."""
-    from splitdata import describe
+    """Show what the dataset in DIR is: records, bytes, bins, fingerprint, metadata.
 
+    Of the folder of a cache: what its samples were made of, and how many there are.
+    """
+    from splitdata import describe, describe_cache
+
+    cache = describe_cache(path) if generation is None else None
+    if cache is not None:
+        if as_json:
+            print_json(dataclasses.asdict(cache))
+        else:
+            print_table(_rows_of_cache(cache))
+        return
     description = describe(path, generation=generation)
     if as_json:
         derived = {"mean_record_bytes": description.mean_record_bytes, "record_codec": description.record_codec}
@@ -54,6 +64,22 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
     if dataset.unlisted_segments:
         count = counted(len(dataset.unlisted_segments), "segment")
         rows.append(("not committed", f"{count} of writers that are at work or were killed"))
+    return rows
+
+
+def _rows_of_cache(cache: CacheDescription) -> list[tuple[str, str]]:
+    rows = [("cache", cache.path), ("on disk", size_text(cache.disk_bytes))]
+    for one in cache.generations:
+        share = f"{one.num_samples:,} of {counted(one.num_records, 'record')}"
+        rows += [
+            ("generation", f"of epoch {one.epoch}: {share}, by {counted(one.num_writers, 'writer')}"),
+            ("  transform", one.transform or "none"),
+            ("  version", "none" if one.version is None else one.version),
+            ("  seed", str(one.seed)),
+            ("  dataset", one.dataset),
+        ]
+        if one.num_damaged:
+            rows.append(("  damage", f"{counted(one.num_damaged, 'part')} cannot be read"))
     return rows
 
 

@@ -148,13 +148,13 @@ def _pieces(
     stored: list[bytes], headers: NDArray[np.uint64], paddings: NDArray[np.uint64], columns: int
 ) -> list[list[bytes | memoryview]]:
     """Return, for each column, its frames as few large pieces."""
-    if len(set(map(len, stored))) == 1:
+    # Joining copies every byte once more, handing over many pieces costs time for each of them.
+    is_joined = sum(map(len, stored)) < _GATHERED_MEAN_BYTES * len(stored)
+    if is_joined and len(set(map(len, stored))) == 1:
         return [
             [_equal_frames(stored[column::columns], headers[column::columns], int(paddings[0]))]
             for column in range(columns)
         ]
-    # Joining copies every byte once more, handing over many pieces costs time for each of them.
-    is_joined = sum(map(len, stored)) < _GATHERED_MEAN_BYTES * len(stored)
     pieces: list[list[bytes | memoryview]] = []
     for column in range(columns):
         payloads = stored[column::columns]

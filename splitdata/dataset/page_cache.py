@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["drop_dataset"]
 
-# A few pages stay for reasons of the kernel's own.
+# A few pages stay for reasons of the kernel's own, and one file of very many may be in use.
 _MOST_LEFT: Final = 0.1
 
 

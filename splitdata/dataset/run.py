@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.large_record import LargeSource
 
-__all__ = ["RunOptions", "WriteRun"]
+__all__ = ["RunOptions", "WriteRun", "make_folder"]
 
 _logger = logging.getLogger(__name__)
 
@@ -332,7 +332,7 @@ class WriteRun:
         return (newest is None or newest.find(segment_id) is None) and self._directory.remove_segment(segment_id)
 
 
-def _make_folder(folder: str, *, durable: bool) -> bool:
+def make_folder(folder: str, *, durable: bool) -> bool:
     """Make a directory and its parents, so that their names would survive a loss of power; True if it was not there.
 
     A link to a directory will do for the dataset as a whole, as it does for a reader.
@@ -340,7 +340,7 @@ def _make_folder(folder: str, *, durable: bool) -> bool:
     if os.path.isdir(folder):
         return False
     parent = os.path.dirname(os.path.abspath(folder))
-    _make_folder(parent, durable=durable)
+    make_folder(parent, durable=durable)
     made = files.make_directory(folder)
     if durable:
         files.sync_directory(parent)
@@ -351,7 +351,7 @@ def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> bool:
     """Make the directory, or check that the mode allows what is there; True if it was made."""
     paths = directory.paths
     try:
-        made = _make_folder(paths.folder, durable=durable)
+        made = make_folder(paths.folder, durable=durable)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     check_target(directory, mode)

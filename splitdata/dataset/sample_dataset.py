@@ -65,8 +65,8 @@ class SampleDataset:
             path: Of the dataset; a list of paths is read as one, end to end, if all have one codec.
             types: Namedtuples and dataclasses to be restored, known by their names; others come as tuples
                 and dicts.
-            copy: Make arrays that can be written to. Without it they are read-only, and those of records of
-                128 KiB and more show the file itself.
+            copy: Make arrays that can be written to. Without it they are read-only, of which torch's own
+                collate function warns, and those of records of 128 KiB and more show the file itself.
             verify, io, generation, max_record_bytes: As `SplitDataLoader` takes them.
 
         Raises:
@@ -191,6 +191,7 @@ class SampleDataset:
 
     def refresh(self) -> bool:
         """Show what was committed since this was opened; True if there was anything."""
+        self._is_large = None
         return self.records.refresh()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from splitdata.dataset.cache_folder import CacheFolder
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.seed_directory import SeedDirectory
 from splitdata.dataset.seed_survey import survey
@@ -21,7 +22,7 @@ from splitdata.dataset.snapshot import open_pinned
 from splitdata.dataset.verify_bin import BinCheck
 from splitdata.dataset.verify_index import check_index
 from splitdata.dataset.verify_keys import KeySum, check_keys
-from splitdata.errors import FormatError
+from splitdata.errors import DatasetNotFoundError, FormatError
 from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.paths import DatasetPaths
@@ -49,7 +50,7 @@ class VerifyReport:
 
     Attributes:
         path: The dataset.
-        generation: The manifest that was verified.
+        generation: The manifest that was verified; 0 for a cache, which has many.
         num_records: Records that it lists.
         num_bytes: Bytes of bins that were read.
         findings: What is wrong, by file and position.
@@ -81,7 +82,8 @@ def verify(
 ) -> VerifyReport:
     """Read a whole dataset and report everything that is not as it was written.
 
-    A directory of splitdataloader 0.0.1 has no checksums: of it, every length in index and bins is looked at.
+    A directory of splitdataloader 0.0.1 has no checksums: of it, every length in index and bins is looked at. The
+    folder of a cache of samples holds a dataset for each of its writers: all of them are verified.
 
     Args:
         path: The dataset. Nothing in it is changed, and nothing is locked.
@@ -96,6 +98,8 @@ def verify(
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be 1 or more, got {num_workers}")
     folder = os.fspath(path)
+    if generation is None and (cache := CacheFolder(folder)).is_cache():
+        return _verify_cache(cache, num_workers, progress)
     # Held to the end, so that nothing of it is removed meanwhile.
     manifest, pin = open_pinned(folder, generation, None)
     if isinstance(manifest, SeedDirectory):
@@ -105,6 +109,37 @@ def verify(
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
     del pin
     return _report(folder, manifest, work.bytes_done, work.findings)
+
+
+def _verify_cache(
+    cache: CacheFolder, num_workers: int | None, progress: Callable[[int, int], None] | None
+) -> VerifyReport:
+    """Verify one dataset after the other, and report of all of them as of one."""
+    reports: list[VerifyReport] = []
+    findings: list[Finding] = []
+    total, done = cache.num_bytes(), 0
+    for path in cache.datasets():
+        before = done
+        # Files other than bins are in the total, and done at the end.
+        shown = None if progress is None else lambda part, _, before=before: progress(min(before + part, total), total)
+        try:
+            reports.append(verify(path, num_workers=num_workers, progress=shown))
+        except DatasetNotFoundError:
+            # It was removed meanwhile, with its generation.
+            continue
+        except FormatError as error:
+            findings.append(Finding(path=path, problem=str(error), position=None, num_records=0))
+            continue
+        done += reports[-1].num_bytes
+    if progress is not None:
+        progress(total, total)
+    return VerifyReport(
+        path=cache.paths.folder,
+        generation=0,
+        num_records=sum(report.num_records for report in reports),
+        num_bytes=done,
+        findings=(*findings, *(finding for report in reports for finding in report.findings)),
+    )
 
 
 def _report(folder: str, listing: Listing, num_bytes: int, findings: Iterable[Finding]) -> VerifyReport:

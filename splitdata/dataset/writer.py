@@ -105,6 +105,7 @@ class SplitWriter:
             ValueError, TypeError: If an option is none, or the codec not that of the records that are there.
         """
         self._is_closed = True
+        self._owner = os.getpid()
         _check_choice("mode", mode, ("create", "append", "overwrite", "resume"))
         _check_choice("compression", compression, (None, "zstd"))
         _check_choice("durability", durability, ("commit", "none"))
@@ -374,6 +375,10 @@ class SplitWriter:
     def __del__(self) -> None:
         """Warn of records that were written and never committed."""
         if self._is_closed:
+            return
+        if os.getpid() != self._owner:
+            # A copy in a forked child: to undo anything would undo the parent's work.
+            self._release()
             return
         lost = self.num_written - self._run.num_committed
         if lost:

@@ -7,7 +7,10 @@ loader.state_dict()               Progress: the position behind the last batch t
 
 from __future__ import annotations
 
+import copy
 import logging
+import operator
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from splitdata.errors import ClosedError
+from splitdata.loader.cache import Cache
+from splitdata.loader.cache_job import LoaderCache
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.meter import StatsMeter
 from splitdata.loader.options import Device, LoaderOptions, WorkerKind
@@ -47,6 +52,8 @@ _log = logging.getLogger("splitdata")
 
 # So many replaced records are listed; all are counted.
 _MAX_LISTED = 1000
+# Beyond, one bad disk would fill the log.
+_MAX_LOGGED = 10
 
 
 class DistributedLoader:
@@ -111,12 +118,14 @@ class DistributedLoader:
         gpu_indices: Sequence[int] | None = None,
         timeout: float | None = None,
         stall_warning: float | None = 60.0,
+        cache: Cache | None = None,
     ) -> None:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
         Args:
-            dataset: A path; an object with `__len__` and `__getitem__` (`__getitems__` is used where it is there);
-                or a function that returns one, called in each worker and here once for the length.
+            dataset: A path (of samples, where its records have a codec); an object with `__len__` and `__getitem__`
+                (`__getitems__` is used where it is there); or a function that returns one, called in each worker
+                and here once for the length.
             batch_size: Samples of a batch, on each rank.
             shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
                 in random order, `interleave` of them mixed: reads sequentially).
@@ -154,17 +163,19 @@ class DistributedLoader:
             max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
             read_ahead: Steps for which each worker asks the disk before it needs them.
             prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
-            on_error: "skip": a record that cannot be read or transformed is replaced by another, counted, and
-                listed in `skipped`.
+            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
+                part (with a sampler: in epoch 0), counted, and listed in `skipped`.
             validate: Make one batch here, before any worker is started.
             worker_init_fn: Called with the worker's number, in each worker, first.
             gpu_indices: For each worker process the GPU that it sees.
             timeout: Seconds to wait for a batch before WorkerTimeoutError.
             stall_warning: Seconds without a batch after which a warning tells where the worker stands.
+            cache: Keep transformed samples, and read them again in later epochs.
 
         Raises:
             TypeError, ValueError, IndexError: An option of a wrong kind or out of range, or options that clash.
             DatasetNotFoundError: There is no dataset at the path.
+            CacheError: The folder of the cache holds something else.
         """
         self._options = LoaderOptions(
             batch_size=batch_size,
@@ -203,10 +214,11 @@ class DistributedLoader:
             gpu_indices=gpu_indices,
             timeout=timeout,
             stall_warning=stall_warning,
+            cache=cache,
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
-        self._lanes = lanes
+        self._lanes = self._options.lanes
         self._world: World | None = None
         self._progress = Progress()
         self._set_up()
@@ -215,9 +227,16 @@ class DistributedLoader:
         """Make what does not travel with a pickle."""
         self._plan: Plan | None = None
         self._runtime: Runtime | None = None
-        self._iterator: EpochIterator | None = None
+        # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
+        self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers)
         self._skipped: list[SkippedRecord] = []
+        options = self._options
+        self._cache = (
+            None
+            if options.cache is None
+            else LoaderCache(options.cache, self._recipe.facts, options.transform, options.seed)
+        )
         self._is_closed = False
 
     # -- what is there -----------------------------------------------------------------------
@@ -270,7 +289,7 @@ class DistributedLoader:
         if not 0 <= rank < plan.world_size:
             raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
         run = plan.run(plan.start_of(epoch), rank)
-        if not 0 <= step < run.num_steps:
+        if not 0 <= operator.index(step) < run.num_steps:
             raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
         return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
 
@@ -305,6 +324,7 @@ class DistributedLoader:
             self._world = given
         if device is not None:
             self._device = device
+            self._end_iterator("was ended by start")
             self._close_runtime()
         self._running().start()
         return self
@@ -325,8 +345,9 @@ class DistributedLoader:
     def _iterate(self, start: Position) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
         runtime = self._running()
-        self._iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
-        return self._iterator
+        iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
+        self._iterator = weakref.ref(iterator)
+        return iterator
 
     def seek(self, step: int) -> None:
         """Go to a step of the present epoch, counted on this rank from its beginning.
@@ -336,7 +357,7 @@ class DistributedLoader:
         Raises:
             IndexError: The epoch has no such step.
         """
-        self._jump(self._fixed_plan().seek(self._progress.position, step))
+        self._jump(self._fixed_plan().seek(self._progress.position, operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
@@ -356,8 +377,9 @@ class DistributedLoader:
 
     def _jump(self, position: Position) -> None:
         self._progress.give(position)
-        if self._iterator is not None:
-            self._iterator.jump(position)
+        iterator = self._iterator() if self._iterator is not None else None
+        if iterator is not None:
+            iterator.jump(position)
 
     # -- checkpoints -------------------------------------------------------------------------
 
@@ -382,8 +404,9 @@ class DistributedLoader:
         loaded = LoaderState.from_dict(state)
         world = self._world or self._find_world()
         own = self._recipe.state(self._recipe.plan(world, loaded.lanes), loaded.position)
-        loaded.check_order(own, own_lanes=self._options.lanes)
+        # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, self._recipe.fingerprint_of)
+        loaded.check_order(own, own_lanes=self._options.lanes)
         self._end_iterator("was ended by load_state_dict")
         if self._lanes != loaded.lanes:
             self._lanes = loaded.lanes
@@ -400,6 +423,8 @@ class DistributedLoader:
         self._is_closed = True
         self._end_iterator("was closed")
         self._close_runtime()
+        if self._cache is not None:
+            self._cache.close()
 
     def __enter__(self) -> Self:
         """Return the loader itself."""
@@ -418,7 +443,8 @@ class DistributedLoader:
             "recipe": self._recipe,
             "device": self._device,
             "lanes": self._lanes,
-            "progress": self._progress,
+            # Of its own also where nothing is pickled: copy.copy asks for this too.
+            "progress": copy.copy(self._progress),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -449,13 +475,9 @@ class DistributedLoader:
 
     def _make_plan(self, world: World) -> Plan:
         plan = self._recipe.plan(world, self._lanes or world.world_size)
-        if self._recipe.has_no_steps(plan):
-            _log.warning(
-                "%r has fewer records than one step takes (%d x %d ranks), and tail='drop': its epochs have no batches",
-                self,
-                plan.batch_size,
-                plan.world_size,
-            )
+        reason = self._recipe.why_no_steps(plan)
+        if reason is not None:
+            _log.warning("%r has %s: its epochs have no batches", self, reason)
         return plan
 
     def _running(self) -> Runtime:
@@ -465,7 +487,7 @@ class DistributedLoader:
             self._close_runtime()
         if self._runtime is None:
             plan = self._fixed_plan()
-            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter)
+            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter, self._cache)
         return self._runtime
 
     def _close_runtime(self) -> None:
@@ -475,12 +497,13 @@ class DistributedLoader:
             runtime.close()
 
     def _end_iterator(self, reason: str) -> None:
-        iterator, self._iterator = self._iterator, None
+        iterator = self._iterator() if self._iterator is not None else None
+        self._iterator = None
         if iterator is not None:
             iterator.end(reason)
 
     def _note_skipped(self, skipped: Sequence[SkippedRecord]) -> None:
-        for one in skipped:
+        for one in skipped[: max(0, _MAX_LOGGED - len(self._skipped))]:
             _log.warning(
                 "record %d was replaced by record %d at position %d of epoch %d: %s",
                 one.record,
@@ -489,4 +512,6 @@ class DistributedLoader:
                 one.epoch,
                 one.error,
             )
+        if len(self._skipped) < _MAX_LOGGED <= len(self._skipped) + len(skipped):
+            _log.warning("further records that are replaced are not logged: they are counted in stats(), see `skipped`")
         self._skipped = (self._skipped + list(skipped))[-_MAX_LISTED:]

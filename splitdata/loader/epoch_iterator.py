@@ -1,6 +1,7 @@
 """One pass over the batches of an epoch, as the user's `for` sees it.
 
 next() ──> runtime's run ──> note the position behind the batch ──> batch
+Ctrl-C, wherever it strikes        the next one goes on behind the last batch that was noted
 a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
 seek, skip inside the loop            it goes on from there
 """
@@ -46,7 +47,9 @@ class EpochIterator(Iterator[Batch]):
         self._meter = meter
         self._note_skipped = note_skipped
         self.epoch = start.epoch
-        self._start = start
+        self._stands = start
+        # While a batch is fetched, where that began: an interrupt may leave everything else half done.
+        self._torn_at: Position | None = None
         self._over: str | None = None
         self._num_handed_out = 0
         meter.begin()
@@ -60,28 +63,47 @@ class EpochIterator(Iterator[Batch]):
             self._refuse()
         begin = time.perf_counter()
         try:
+            if self._torn_at is not None:
+                self._mend(self._torn_at)
+            self._torn_at = self._stands
             num_ready = self._runtime.num_ready()
             behind, batch = next(self._items)
         except StopIteration:
             self._finish()
             raise
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt):
-                self.end(f"was ended by {type(error).__name__}")
-                self._runtime.close()
+        except KeyboardInterrupt:
             raise
-        self._progress.hand_out(behind.position)
-        self._num_handed_out += 1
+        except BaseException as error:
+            self.end(f"was ended by {type(error).__name__}")
+            self._runtime.close()
+            raise
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))
             self._note_skipped(behind.reply.skipped)
         waited = time.perf_counter() - begin
         self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
+        self._num_handed_out += 1
+        # In this order: an interrupt before the last line lets the batch be made again, it is never left out.
+        self._progress.hand_out(behind.position)
+        self._stands = behind.position
+        self._torn_at = None
         return batch
+
+    def _mend(self, position: Position) -> None:
+        """Go on from where a batch was wanted, whatever an interrupt has left half done."""
+        self._close_items()
+        self._runtime.note_interrupt()
+        if position.epoch != self.epoch:
+            raise StopIteration
+        self._items = self._runtime.run(position)
+        self._stands = position
 
     def _refuse(self) -> None:
         if self._over:
-            raise ClosedError(f"this iterator over epoch {self.epoch} {self._over}: call iter() on the loader again")
+            raise ClosedError(
+                f"this iterator over epoch {self.epoch} {self._over}: resume() on the loader goes on behind the last "
+                "batch, iter() leaves out the rest of a broken epoch"
+            )
         raise StopIteration
 
     def _finish(self) -> None:
@@ -95,16 +117,20 @@ class EpochIterator(Iterator[Batch]):
         """Go on from another position; one in another epoch ends this iterator quietly."""
         self._close_items()
         if position.epoch == self.epoch and self._over is None:
-            self._start = position
             self._items = self._runtime.run(position)
+            self._stands = position
+            self._torn_at = None
         else:
             self._over = self._over or ""
+            self._meter.end()
 
     def end(self, reason: str) -> None:
         """Make every further `next` a ClosedError that gives the reason; nothing if the epoch was over."""
         if self._over is None:
             self._over = reason
             self._meter.end()
+        if self._torn_at is not None:
+            self._runtime.note_interrupt()
         self._close_items()
 
     def _close_items(self) -> None:

@@ -219,8 +219,12 @@ class GroupHolder:
             row.store.close()
 
     def close(self) -> None:
-        """Let go of everything."""
-        self._drop(self.rows)
+        """Let go of everything, also where an interrupt has left it half done."""
+        rows = self.rows
+        self._rows.clear()
+        self._by_group.clear()
+        for row in rows:
+            row.store.close()
 
 
 def _by_group(uses: Uses) -> Iterator[tuple[tuple[int, int], NDArray[np.int64]]]:

@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from splitdata.loader.cache_job import open_cache
+from splitdata.loader.cached_maker import CachedRecords
 from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
@@ -23,6 +26,8 @@ from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache_job import CacheJob
+    from splitdata.loader.cached_maker import CachedSampleMaker
     from splitdata.loader.selection import Selection
     from splitdata.loader.source import RecordSource
 
@@ -51,6 +56,7 @@ class Job:
     """All that a worker needs; pickled to each of them once.
 
     Attributes:
+        selection: The records that may stand in for bad ones.
         packs: The batch of a reply is PackedSamples, not collated.
     """
 
@@ -64,21 +70,36 @@ class Job:
     worker_init_fn: Callable[[int], Any] | None
     read_ahead: bool
     packs: bool = False
+    cache: CacheJob | None = None
 
 
 class StepMaker:
-    """Makes the batch of a step. Belongs to one thread."""
+    """Makes the batch of a step. Belongs to one thread.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: What is to be done.
+        worker_id: Of this worker.
+    """
+
+    def __init__(self, job: Job, worker_id: int) -> None:
         self._job = job
-        self._maker = SampleMaker(
-            job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection
-        )
+        maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
+        self._maker: SampleMaker | CachedSampleMaker = maker
+        self._cached: CachedSampleMaker | None = None
         self._packer = SamplePacker() if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
+        if job.cache is not None:
+            self._maker = self._cached = open_cache(job.cache, maker, job.source, worker_id)
+            if job.read_ahead:
+                self._read_ahead = ReadAhead(CachedRecords(job.source, self._cached.store))
 
-    def make(self, request: StepRequest, send_seconds: float = 0.0) -> StepReply:
+    def make(self, request: StepRequest, *, is_last: bool, send_seconds: float = 0.0) -> StepReply:
         """Return the batch of a step and what it took; `send_seconds` is noted with it.
+
+        Args:
+            request: The step.
+            is_last: Nothing else is asked for yet: what was put into the cache is committed before the reply, so
+                that whoever goes on from there finds it.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
@@ -88,18 +109,26 @@ class StepMaker:
         samples: list[Any] = []
         for part in request.parts:
             samples += maker.make(part)
+        if is_last and self._cached is not None:
+            self._cached.commit()
         begin = time.perf_counter()
         batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
         spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, send_seconds)
-        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped))
+        counts = None if self._cached is None else self._cached.counts()
+        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
         """Ask the disk for the records of steps to come."""
         if self._read_ahead is not None:
             self._read_ahead.look(upcoming)
+
+    def close(self) -> None:
+        """Let go of the cache, what is in it committed."""
+        if self._cached is not None:
+            self._cached.close()
 
     def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
         if self._packer is not None:
@@ -118,7 +147,7 @@ def make_batch(job: Job, samples: list[Any], request: StepRequest) -> Batch:
             return job.collate_fn(samples)
         return collate(samples, as_tensors=job.as_tensors, records=_records_of(request))
     except Exception as error:
-        error.add_note(f"raised while {request} was collated")
+        add_note(error, f"raised while {request} was collated")
         raise
 
 
@@ -130,18 +159,33 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(replace(job, source=job.source.for_worker()))
-    for request in requests:
-        maker.read_ahead(requests.upcoming())
-        # What this one will cost to send is known with the next.
-        yield maker.make(request, requests.send_seconds)
+    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id)
+    try:
+        for request in requests:
+            upcoming = requests.upcoming()
+            maker.read_ahead(upcoming)
+            # What this one will cost to send is known with the next.
+            yield maker.make(request, is_last=not upcoming, send_seconds=requests.send_seconds)
+    finally:
+        maker.close()
 
 
 def environment_of(worker_id: int, gpu_indices: Sequence[int] | None) -> dict[str, str]:
-    """Return the variables that a worker process gets before anything of the user's is imported in it."""
+    """Return the variables that a worker process gets before anything of the user's is imported in it.
+
+    Raises:
+        ValueError: This process does not see such a GPU.
+    """
     if gpu_indices is None:
         return {}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     index = gpu_indices[worker_id]
-    names = visible.split(",") if visible else None
-    return {"CUDA_VISIBLE_DEVICES": names[index].strip() if names and index < len(names) else str(index)}
+    if not visible:
+        return {"CUDA_VISIBLE_DEVICES": str(index)}
+    names = visible.split(",")
+    if not 0 <= index < len(names):
+        raise ValueError(
+            f"gpu_indices gives worker {worker_id} GPU {index}, this process sees {len(names)}, from 0: "
+            f"CUDA_VISIBLE_DEVICES={visible!r}"
+        )
+    return {"CUDA_VISIBLE_DEVICES": names[index].strip()}

@@ -4,17 +4,25 @@ launch     workers are started
 begin      an iterator is made            ---- time passes ----->   end    it is over or closed
 handed_out     for each batch             worker_reply   for each batch that a worker has made
 transferred    for each move to the device          skipped        for each record that was replaced
+cached         for each batch, with a cache
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from splitdata.loader.stats import LoaderStats, RotationStats, StepTimings, WorkerStats
+from splitdata.loader.stats import CacheStats, LoaderStats, RotationStats, StepTimings, WorkerStats
+
+if TYPE_CHECKING:
+    from splitdata.loader.step import CacheCounts
 
 __all__ = ["StatsMeter", "num_cores"]
+
+_log = logging.getLogger("splitdata")
 
 
 class StatsMeter:
@@ -37,6 +45,8 @@ class StatsMeter:
         self._seconds = self._launch = self._starting = self._waiting = self._transfer = 0.0
         self._num_epochs = self._num_batches = self._num_samples = self._num_bytes = 0
         self._ready_sum = self._num_skipped = 0
+        self._cache: CacheStats | None = None
+        self._has_warned = False
         self._num_made = self._peak_bytes = 0
         self._collating = 0.0
         self._held = 0, 0
@@ -99,6 +109,20 @@ class StatsMeter:
         """Count records that were replaced because of an error."""
         self._num_skipped += num_records
 
+    def cached(self, counts: CacheCounts) -> None:
+        """Count what a worker got from the cache and put there for one batch; of a problem warn once."""
+        sums = self._cache or CacheStats()
+        self._cache = CacheStats(
+            sums.num_hits + counts.hits,
+            sums.num_misses + counts.misses,
+            sums.num_damaged + counts.damaged,
+            sums.bytes_read + counts.bytes_read,
+            sums.bytes_written + counts.bytes_written,
+        )
+        if counts.problem is not None and not self._has_warned:
+            self._has_warned = True
+            _log.warning("%s", counts.problem)
+
     def made(self, num_samples: int) -> None:
         """Count samples that a worker has made for rotation."""
         self._num_made += num_samples
@@ -134,6 +158,7 @@ class StatsMeter:
             num_skipped=self._num_skipped,
             num_cores=num_cores(),
             rotation=rotation if self._num_made else None,
+            cache=self._cache,
         )
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from splitdata.loader.cache import Cache
 from splitdata.loader.plan import PartitionKind
 from splitdata.loader.rotation import Rotation
 from splitdata.loader.sample_maker import ErrorPolicy, Transform
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
+from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import Shuffle
 from splitdata.order.partition import Tail
 from splitdata.order.permutation import derive_key
 from splitdata.order.window import Window
-from splitdata.process.options import StartMethod
+from splitdata.process.options import ChannelOptions, StartMethod
 
 __all__ = ["Device", "LoaderOptions", "WorkerKind"]
 
@@ -86,6 +88,7 @@ class LoaderOptions:
     gpu_indices: Sequence[int] | None
     timeout: float | None
     stall_warning: float | None
+    cache: Cache | None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -100,10 +103,14 @@ class LoaderOptions:
                 raise TypeError(f"{name} must be an int, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}")
+            # One of numpy would not go into a state, which is JSON.
+            object.__setattr__(self, name, int(value))
         for name in _FUNCTIONS:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be a function, got {value!r}")
+        if self.cache is not None and not isinstance(self.cache, Cache):
+            raise TypeError(f"cache must be a Cache, as in cache=Cache({self.cache!r}), got {self.cache!r}")
         # Refuses what is no seed.
         derive_key(self.seed)
         self._check_shuffle()
@@ -120,6 +127,9 @@ class LoaderOptions:
 
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
+        for name in given:
+            if not isinstance(getattr(self, name), Iterable) and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be iterable, or a function of the epoch, got {getattr(self, name)!r}")
         if len(given) == 2:
             raise ValueError("sampler and batch_sampler exclude each other")
         if not given:
@@ -161,3 +171,17 @@ class LoaderOptions:
                 f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
                 f"workers of kind {self.worker_kind!r}"
             )
+        for index in () if gpus is None else gpus:
+            checked_count("each of gpu_indices", index, 0)
+        # Refuses what is no channel's.
+        self.channel_options()
+
+    def channel_options(self) -> ChannelOptions:
+        """Return what a pool of workers is told."""
+        return ChannelOptions(
+            max_batches=self.prefetch,
+            max_bytes=self.max_bytes,
+            start_method=self.start_method,
+            timeout=self.timeout,
+            stall_warning=self.stall_warning,
+        )

@@ -12,19 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 from splitdata.loader.runs import BatchRun, EndlessRun, PassRun, Position
 from splitdata.loader.sampling import BatchSampling, Sampling, SequenceOrder
+from splitdata.loader.selection import Selection
 from splitdata.loader.step import Part
 from splitdata.order.epoch_order import Shuffle, epoch_order
 from splitdata.order.partition import Tail
 from splitdata.order.rotation import RotationOrder
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from splitdata.loader.runs import Run
-    from splitdata.loader.selection import Selection
     from splitdata.order.bin_layout import BinLayout
     from splitdata.order.epoch_order import Order
 
@@ -90,8 +91,13 @@ class Plan:
                 return run.position_after(num_steps)
             if not run.num_steps and not position.samples:
                 raise ValueError("there is nothing to skip: the epochs of this loader have no steps")
-            num_steps -= run.num_steps
-            position = run.position_after(run.num_steps)
+            epochs = 1
+            if not position.samples and self.sampling is None and self.batches is None:
+                # Whole epochs are all alike.
+                epochs = num_steps // run.num_steps
+            num_steps -= epochs * run.num_steps
+            after = run.position_after(run.num_steps)
+            position = Position(position.epoch + epochs, 0, position.origin + epochs * (after.origin - position.origin))
 
     def seek(self, position: Position, step: int) -> Position:
         """Return the beginning of a step of the epoch that a position lies in.
@@ -103,6 +109,19 @@ class Plan:
         if not 0 <= step <= run.num_steps:
             raise IndexError(f"epoch {position.epoch} has {run.num_steps} steps, there is no step {step}")
         return run.position_after(step) if step else Position(position.epoch, 0, position.origin)
+
+    def replacements(self) -> Selection:
+        """Return the records that may stand in for bad ones: those that take part, with a sampler those of epoch 0.
+
+        Never any other: a sampler may be what keeps a test set out of training.
+        """
+        if self.sampling is not None:
+            given = self.sampling.records(0)
+        elif self.batches is not None:
+            given = np.concatenate([np.empty(0, np.int64), *self.batches.batches(0)])
+        else:
+            return self.selection
+        return Selection(np.unique(given), len(self.selection))
 
     def digest(self, epoch: int) -> str | None:
         """Return text that names what the user's own sampler gave for an epoch; None without one."""

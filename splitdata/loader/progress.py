@@ -49,7 +49,8 @@ class Progress:
 
         Return whether that changed anything.
         """
-        if self.position.epoch == start.epoch and (self._is_given or self.position == start):
+        # Its beginning is where it was reached, which an endless stream need not have at `start`.
+        if self.position.epoch == start.epoch and (self._is_given or not self.position.samples):
             return False
         self.give(start)
         return True

@@ -8,10 +8,12 @@ Warm data cost next to nothing this way, and data that turn cold are noticed wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from splitdata.loader.source import RecordSource
+    import numpy as np
+    from numpy.typing import NDArray
+
     from splitdata.loader.step import StepRequest
 
 __all__ = ["ReadAhead"]
@@ -19,10 +21,20 @@ __all__ = ["ReadAhead"]
 _RAREST: Final = 16
 
 
+class Prefetching(Protocol):
+    """What can be asked for records ahead of time: a RecordSource, or a cache before one."""
+
+    def prefetch(self, records: NDArray[np.int64]) -> None:
+        """Ask for records to be brought into memory; returns at once."""
+
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """Tell whether records seem to be in memory."""
+
+
 class ReadAhead:
     """Asks for the records of steps to come, for each step at most once. Belongs to one thread."""
 
-    def __init__(self, source: RecordSource) -> None:
+    def __init__(self, source: Prefetching) -> None:
         self._source = source
         self._seen = -1
         self._stride = 1

@@ -13,7 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.errors import SplitDataError
+from splitdata.loader.cache_job import check_cache
 from splitdata.loader.plan import Plan
 from splitdata.loader.runs import Position
 from splitdata.loader.sampling import BatchSampling, Sampling
@@ -43,6 +45,8 @@ class Recipe:
         self.options = options
         self.source = RecordSource(dataset, as_views=options.as_views)
         self.facts = self.source.facts()
+        if options.cache is not None:
+            check_cache(options.cache, self.facts)
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
@@ -77,12 +81,24 @@ class Recipe:
             rotation=None if options.rotation is None else (options.rotation.times, options.rotation.size),
         )
 
-    def has_no_steps(self, plan: Plan) -> bool:
-        """Tell whether tail="drop" drops everything; samplers are not asked for it."""
+    def why_no_steps(self, plan: Plan) -> str | None:
+        """Return why epochs have no batches, None if they have some; samplers are not asked for it.
+
+        Raises:
+            ValueError: Endless steps are wanted of no records.
+        """
+        num_records = len(self.selection)
+        if self._sampling is not None or self._batches is not None:
+            return None
+        if not num_records:
+            if self.options.num_steps is not None:
+                raise ValueError(f"num_steps={self.options.num_steps} goes on without end, but there are no records")
+            return "no records"
         step = plan.batch_size * plan.world_size
-        listed = self._sampling is not None or self._batches is not None or self.options.num_steps is not None
         times = 1 if plan.rotation is None else plan.rotation[0]
-        return not listed and self.options.tail == "drop" and times * len(self.selection) < step
+        if self.options.num_steps is None and self.options.tail == "drop" and times * num_records < step:
+            return f"fewer samples than one step of {plan.world_size} x {plan.batch_size}, and tail='drop'"
+        return None
 
     def state(self, plan: Plan, position: Position) -> LoaderState:
         """Return the state of a position; O(1) but for the digest of a sampler's epoch."""
@@ -113,6 +129,8 @@ class Recipe:
     def fingerprint_of(self, generation: int) -> str | None:
         """Return the fingerprint that our dataset had at an earlier commit; None where that cannot be known."""
         dataset = self.source.dataset
+        if isinstance(dataset, SampleDataset):
+            dataset = dataset.records
         if not isinstance(dataset, SplitDataLoader) or len(dataset.paths) != 1:
             return None
         try:

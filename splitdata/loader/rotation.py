@@ -39,8 +39,9 @@ class Rotation:
     path: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        checked_count("times", self.times, 1)
-        checked_count("size", self.size, 1)
+        # Ints of numpy become plain ones: both go into states, which are JSON.
+        object.__setattr__(self, "times", checked_count("times", self.times, 1))
+        object.__setattr__(self, "size", checked_count("size", self.size, 1))
         if self.medium not in get_args(Medium):
             raise ValueError(f"medium must be 'memory' or 'disk', got {self.medium!r}")
         if self.path is not None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from splitdata.loader.collate import nbytes
+from splitdata.loader.fence import Fence
 from splitdata.loader.groups import GroupHolder, Row, Share, Uses, locate, rotation_order
 from splitdata.loader.rotated_batch import RotatedBatches
 from splitdata.loader.runs import PositionRun
@@ -30,6 +31,7 @@ from splitdata.loader.stream import Leg
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.loader.cache import Cache
     from splitdata.loader.job import Job
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.packing import PackedSamples
@@ -75,6 +77,7 @@ class RotationStream:
         stores: Where they are kept.
         meter: Counts.
         pace: How far ahead.
+        cache: From which workers take samples, and into which they put them.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class RotationStream:
         stores: StoreMaker,
         meter: StatsMeter,
         pace: Pace,
+        cache: Cache | None = None,
     ) -> None:
         if plan.rotation is None:
             raise ValueError("a RotationStream needs a plan with rotation")
@@ -92,6 +96,7 @@ class RotationStream:
         self._workers = workers
         self._meter = meter
         self._pace = pace
+        self._fence = None if cache is None else Fence(cache)
         times, size = plan.rotation
         self._block_steps = max(1, min(_BLOCK_USES, times * size) // plan.batch_size)
         self._groups = GroupHolder(stores)
@@ -119,10 +124,8 @@ class RotationStream:
             Exception: What a worker raised.
         """
         leg = self._legs[0] if self._legs else None
-        if leg is not None and self._is_whole and leg.num_received < leg.num_steps:
-            stands = leg.run.position_after(leg.num_received) if leg.num_received else leg.start
-            if stands == position:
-                return
+        if self._is_whole and leg is not None and leg.stands_at(position):
+            return
         self._begin_anew(position)
 
     def next(self) -> tuple[StepReply, Position]:
@@ -205,7 +208,7 @@ class RotationStream:
         spent = StepTimings(0.0, 0.0, time.perf_counter() - begin, 0.0)
         self._meter.collated(spent.collate)
         skipped, self._skipped = tuple(self._skipped), []
-        return StepReply(-1, batch, len(records), nbytes(batch), spent, skipped)
+        return StepReply(-1, batch, len(records), nbytes(batch), spent, skipped, None)
 
     # -- looking ahead -----------------------------------------------------------------------
 
@@ -244,6 +247,10 @@ class RotationStream:
             return False
         while self._unsent and len(self._in_flight) < self._pace.ahead:
             chunk = self._unsent[0]
+            if self._fence is not None:
+                if self._in_flight and self._fence.holds_back(chunk.request.parts):
+                    return False
+                self._fence.note_asked(chunk.request.parts)
             self._in_flight[chunk.request.ticket] = chunk
             self._workers.ask(chunk.request)
             self._unsent.popleft()
@@ -304,6 +311,9 @@ class RotationStream:
             group.lengths[numbers] = packed.lengths[places]
         self._skipped += reply.skipped
         self._meter.worker_reply(worker_id, reply.timings)
+        if reply.cache is not None and self._fence is not None:
+            self._meter.cached(reply.cache)
+            self._fence.note_reply(reply)
         self._meter.made(len(packed.starts))
         self._note_bytes()
         self._send()

@@ -173,14 +173,30 @@ class EndlessRun(PositionRun):
         super().__init__(plan, position.samples)
         self._position = position
         self._rank = rank
+        self._pass_length = super().order(0).num_positions
         self._step_samples = plan.batch_size * plan.world_size
         self._num_steps = max(0, num_steps - self.first_step)
         self._partition = EndlessPartition(
-            self.order(0).num_positions,
+            self._pass_length,
             batch_size=plan.batch_size,
             world_size=plan.world_size,
             start=position.origin + position.samples,
         )
+
+    def order(self, number: int) -> Order:
+        """Return the order of a pass.
+
+        Raises:
+            ValueError: A sampler gave another number of records than for the first pass, so that places in the
+                stream do not tell the pass.
+        """
+        order = super().order(number)
+        if order.num_positions != self._pass_length:
+            raise ValueError(
+                f"num_steps needs a sampler that gives as many records in each epoch: it gave {self._pass_length} in "
+                f"epoch 0 and {order.num_positions} in epoch {number}"
+            )
+        return order
 
     @property
     def num_steps(self) -> int:

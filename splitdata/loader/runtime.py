@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
+from splitdata.loader.notes import add_note
 from splitdata.loader.packing import PackedSamples, unpack_all
 from splitdata.loader.plan import Plan
 from splitdata.loader.rotation_stream import Pace, RotationStream
@@ -28,9 +29,9 @@ from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream, Stream
 from splitdata.loader.transfer import DeviceTransfer
 from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
-from splitdata.process.options import ChannelOptions
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache_job import CacheJob, LoaderCache
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.options import Device, LoaderOptions
     from splitdata.loader.source import RecordSource
@@ -56,7 +57,13 @@ class Runtime:
     """
 
     def __init__(
-        self, options: LoaderOptions, source: RecordSource, plan: Plan, device: Device, meter: StatsMeter
+        self,
+        options: LoaderOptions,
+        source: RecordSource,
+        plan: Plan,
+        device: Device,
+        meter: StatsMeter,
+        cache: LoaderCache | None,
     ) -> None:
         self.plan = plan
         self._options = options
@@ -65,6 +72,7 @@ class Runtime:
         self._pid = os.getpid()
         self._has_ended = False
         self._source = source
+        self._cache = cache
         self._workers: Workers | None = None
         self._stream: Stream | None = None
         self._transfer: DeviceTransfer | None = None
@@ -78,19 +86,23 @@ class Runtime:
     def start(self) -> None:
         """Start the workers, all at once, without waiting for them; nothing where they run.
 
+        Workers that an interrupt has ended are replaced.
+
         Raises:
             TypeError: Part of the dataset, the transform or the collate function cannot be sent to a process.
             OSError: No more processes or descriptors.
         """
-        if self._workers is not None:
+        if self._workers is not None and self._stream is not None and not self._workers.have_ended:
             return
+        self._end_workers()
         rotation = self._options.rotation
         # Before the workers, so that a folder that cannot be written to leaves none running.
         stores = None if rotation is None else StoreMaker(rotation)
         job = self._job()
-        self._workers = self._start_workers(job)
+        workers = self._start_workers(job)
         self._meter.launch()
-        self._stream = self._make_stream(self._workers, job, stores)
+        self._stream = self._make_stream(workers, job, stores)
+        self._workers = workers
 
     def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
         options = self._options
@@ -99,7 +111,9 @@ class Runtime:
         # Without workers nothing is made before it is taken.
         crosses_epochs = options.prefetch_epochs and options.num_workers > 0
         if stores is None:
-            return StepStream(self.plan, workers, self._meter, ahead=ahead, crosses_epochs=crosses_epochs)
+            return StepStream(
+                self.plan, workers, self._meter, ahead=ahead, crosses_epochs=crosses_epochs, cache=options.cache
+            )
         pace = Pace(
             ahead=ahead,
             at_once=num_workers * options.prefetch,
@@ -107,7 +121,7 @@ class Runtime:
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,
         )
-        return RotationStream(self.plan, workers, job, stores, self._meter, pace)
+        return RotationStream(self.plan, workers, job, stores, self._meter, pace, cache=options.cache)
 
     def _start_workers(self, job: Job) -> Workers:
         options = self._options
@@ -115,13 +129,6 @@ class Runtime:
             self._validate(job)
         if not options.num_workers:
             return InProcess(job)
-        channel = ChannelOptions(
-            max_batches=options.prefetch,
-            max_bytes=options.max_bytes,
-            start_method=options.start_method,
-            timeout=options.timeout,
-            stall_warning=options.stall_warning,
-        )
         # Not before there are workers: importing the library starts none.
         from splitdata.process.pool import WorkerPool
 
@@ -129,7 +136,7 @@ class Runtime:
         pool: WorkerPool[Any, StepReply] = WorkerPool(
             serve,
             (job,),
-            channel,
+            options.channel_options(),
             num_workers=options.num_workers,
             kind=options.worker_kind,
             describe=str,
@@ -147,7 +154,8 @@ class Runtime:
         options = self._options
         return Job(
             source=self._source,
-            selection=self.plan.selection,
+            # A sampler is asked only where it matters.
+            selection=self.plan.replacements() if options.on_error == "skip" else self.plan.selection,
             transform=options.transform,
             collate_fn=options.collate_fn,
             as_tensors=options.as_tensors,
@@ -156,6 +164,17 @@ class Runtime:
             worker_init_fn=options.worker_init_fn,
             read_ahead=options.read_ahead > 0,
             packs=options.rotation is not None,
+            cache=self._cache_job(),
+        )
+
+    def _cache_job(self) -> CacheJob | None:
+        if self._cache is None:
+            return None
+        return self._cache.job(
+            num_needed=len(self.plan.selection),
+            num_workers=self._options.num_workers,
+            # Packed samples are copied when they are unpacked.
+            copies=self._options.collate_fn is not None and self._options.rotation is None,
         )
 
     def _validate(self, job: Job) -> None:
@@ -164,15 +183,19 @@ class Runtime:
         if not run.num_steps:
             return
         request = StepRequest(0, 0, run.parts(0, 1)[0])
+        maker = StepMaker(job, 0)
         try:
-            batch = StepMaker(job).make(request).batch
+            batch = maker.make(request, is_last=True).batch
             if isinstance(batch, PackedSamples):
                 batch = make_batch(job, unpack_all(batch), request)
             elif self._options.num_workers and self._options.worker_kind == "process":
                 pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
         except Exception as error:
-            error.add_note("raised by validate=True, in this process, before any worker was started")
+            add_note(error, "raised by validate=True, in this process, before any worker was started")
             raise
+        finally:
+            # Worker 0 takes its place.
+            maker.close()
 
     def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""
@@ -200,6 +223,10 @@ class Runtime:
             )
         return self._transfer
 
+    def note_interrupt(self) -> None:
+        """Note that an exception from outside, as Ctrl-C raises one, may have left a transfer half done."""
+        self._transfer = None
+
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
         if self._stream is None:
@@ -217,6 +244,9 @@ class Runtime:
     def close(self) -> None:
         """End the workers; batches that were handed out stay valid."""
         self._has_ended = True
+        self._end_workers()
+
+    def _end_workers(self) -> None:
         workers, stream = self._workers, self._stream
         self._workers = self._stream = None
         if stream is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from splitdata.loader.notes import add_note
 from splitdata.loader.sample_random import sample_generator, wants_generator
 from splitdata.loader.step import Part, SkippedRecord
 from splitdata.order.permutation import derive_key
@@ -73,32 +74,39 @@ class SampleMaker:
             Exception: What the dataset or the transform raised, with a note that names the record.
         """
         begin = time.perf_counter()
-        fetched = self._fetch(part)
+        fetched = self.fetch(part)
         middle = time.perf_counter()
         self.read_seconds += middle - begin
         samples = self._transform_all(part, fetched)
         self.transform_seconds += time.perf_counter() - middle
         return samples
 
-    def _fetch(self, part: Part) -> Sequence[Anything]:
+    def fetch(self, part: Part, *, one_by_one: bool = False) -> Sequence[Anything]:
+        """Return the records of a part, for `make_one`; `one_by_one` leaves reading them to that.
+
+        Raises:
+            Exception: What the dataset raised, with a note that names the records.
+        """
+        if one_by_one:
+            return [_UNREAD] * len(part.records)
         try:
             return self._source.fetch(part.records)
         except Exception as error:
             if not self._skips:
-                error.add_note(_reading_note(part))
+                add_note(error, _reading_note(part.epoch, part.records.tolist()))
                 raise
         # One of them is bad: which, shows when each is fetched by itself.
-        return [_FAILED] * len(part.records)
+        return [_UNREAD] * len(part.records)
 
     def _transform_all(self, part: Part, fetched: Sequence[Anything]) -> list[Anything]:
         transform = self._transform
-        if transform is None and fetched and fetched[0] is not _FAILED:
+        if transform is None and fetched and fetched[0] is not _UNREAD:
             return list(fetched)
         numbers = part.records.tolist()
         if transform is not None and not self._skips:
             return self._transform_or_raise(transform, part, fetched, numbers)
         return [
-            self._make_or_replace(part.epoch, position, record, value)
+            self._make_or_replace(part.epoch, position, record, value, part.epoch)[0]
             for position, record, value in zip(part.positions.tolist(), numbers, fetched, strict=True)
         ]
 
@@ -114,12 +122,35 @@ class SampleMaker:
                 for value in fetched:
                     samples.append(transform(value))  # noqa: PERF401 - what is there tells which one failed
         except Exception as error:
-            error.add_note(_transform_note(numbers[len(samples)], part.epoch))
+            add_note(error, _transform_note(numbers[len(samples)], part.epoch))
             raise
         return samples
 
-    def make_one(self, epoch: int, record: int, value: Anything) -> Anything:
-        """Return the sample of one record that has been fetched."""
+    def make_one(
+        self, epoch: int, position: int, record: int, value: Anything, *, random_epoch: int
+    ) -> tuple[Anything, int]:
+        """Return one sample, and the record that it is of: another one, where that was replaced.
+
+        Args:
+            epoch, position: Where it belongs.
+            record: Of the dataset.
+            value: What `fetch` returned for it.
+            random_epoch: Whose randomness the transform gets.
+
+        Raises:
+            Exception: What the dataset or the transform raised, with a note that names the record.
+        """
+        if self._skips:
+            return self._make_or_replace(epoch, position, record, value, random_epoch)
+        if value is _UNREAD:
+            try:
+                value = self._source.fetch_one(record)
+            except Exception as error:
+                add_note(error, _reading_note(epoch, [record]))
+                raise
+        return self._transform_one(random_epoch, record, value), record
+
+    def _transform_one(self, epoch: int, record: int, value: Anything) -> Anything:
         if self._transform is None:
             return value
         try:
@@ -127,48 +158,55 @@ class SampleMaker:
                 return self._transform(value, rng=sample_generator(self._seed, epoch, record))
             return self._transform(value)
         except Exception as error:
-            error.add_note(_transform_note(record, epoch))
+            add_note(error, _transform_note(record, epoch))
             raise
 
-    def _make_or_replace(self, epoch: int, position: int, record: int, value: Anything) -> Anything:
+    def _make_or_replace(
+        self, epoch: int, position: int, record: int, value: Anything, random_epoch: int
+    ) -> tuple[Anything, int]:
         bad, last_error = record, None
         for attempt in range(_MAX_ATTEMPTS):
             try:
-                if value is _FAILED:
+                if value is _UNREAD:
                     value = self._source.fetch_one(record)
-                sample = self.make_one(epoch, record, value)
+                sample = self._transform_one(random_epoch, record, value)
             except Exception as error:
                 if last_error is None:
                     self.skipped.append(SkippedRecord(bad, epoch, position, -1, f"{type(error).__name__}: {error}"))
                 last_error = error
                 record = self._replacement(epoch, position, attempt)
-                value = _FAILED
+                value = _UNREAD
             else:
                 if last_error is not None:
                     self.skipped[-1] = self.skipped[-1]._replace(replacement=record)
-                return sample
+                return sample, record
         raise RuntimeError(
             f"position {position} of epoch {epoch}: record {bad} and {_MAX_ATTEMPTS - 1} others tried in its place all "
             "failed. This is no single bad record: look at the error above."
         ) from last_error
 
     def _replacement(self, epoch: int, position: int, attempt: int) -> int:
+        if not len(self._selection):
+            raise RuntimeError(
+                f"position {position} of epoch {epoch} needs another record, and the sampler gave none in epoch 0 "
+                "to choose from"
+            )
         key = derive_key(self._seed, epoch, position, attempt, "replacement")
         place = np.array([key % len(self._selection)], np.int64)
         return int(self._selection.records(place)[0])
 
 
-class _Failed:
-    """Stands for a record that could not be fetched with the others."""
+class _Unread:
+    """Stands for a record that was not, or could not be, fetched with the others."""
 
 
-_FAILED: Final = _Failed()
+_UNREAD: Final = _Unread()
 
 
 def _transform_note(record: int, epoch: int) -> str:
     return f"raised by the transform of record {record} in epoch {epoch}"
 
 
-def _reading_note(part: Part) -> str:
-    shown = ", ".join(map(str, part.records[:8].tolist())) + (", ..." if len(part.records) > 8 else "")
-    return f"raised while records {shown} were read for epoch {part.epoch}; on_error='skip' would replace bad records"
+def _reading_note(epoch: int, records: list[int]) -> str:
+    shown = ", ".join(map(str, records[:8])) + (", ..." if len(records) > 8 else "")
+    return f"raised while records {shown} were read for epoch {epoch}; on_error='skip' would replace bad records"

@@ -1,6 +1,6 @@
 """What a dataset is to the loader: a number of records, a way to fetch several, and a name for its content.
 
-    path                        SplitDataLoader(path)
+    path                        SplitDataLoader(path), or SampleDataset(path) where the records have a codec
     object                      its __getitems__, else __getitem__; its `fingerprint`, else type and length
     function or class           called in each worker, and here once for the length
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.sample_dataset import SampleDataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,18 @@ class SourceFacts:
     """
 
     def __init__(self, dataset: MapDataset) -> None:
+        """Look at a dataset.
+
+        Raises:
+            TypeError: It has no length or no records by number.
+        """
+        for name in ("__len__", "__getitem__"):
+            if not hasattr(type(dataset), name):
+                raise TypeError(
+                    f"a dataset has a length and gives any record by its number; {type(dataset).__name__} has no "
+                    f"{name}. Write what can only be read from front to back with SplitWriter first, or iterate it "
+                    "in a process of its own with MpQItr"
+                )
         self.num_records = len(dataset)
         given = getattr(dataset, "fingerprint", None)
         kind = type(dataset)
@@ -70,7 +83,7 @@ class RecordSource:
 
     def __init__(self, dataset: DatasetLike, *, as_views: bool = False) -> None:
         if isinstance(dataset, (str, os.PathLike)):
-            dataset = SplitDataLoader(dataset)
+            dataset = _open(dataset, as_views=as_views)
         self._given = dataset
         self._opened: Any = None
         self._is_factory = _is_factory(dataset)
@@ -95,7 +108,7 @@ class RecordSource:
     @property
     def name(self) -> str:
         """What was given, in words."""
-        paths = getattr(self._given, "paths", None)
+        paths = getattr(getattr(self._given, "records", self._given), "paths", None)
         if isinstance(paths, list) and paths:
             return repr(paths[0])
         return getattr(self._given, "__qualname__", type(self._given).__qualname__)
@@ -121,6 +134,11 @@ class RecordSource:
             )
         return layout()
 
+    @property
+    def fetches_together(self) -> bool:
+        """Whether several records are one call of the dataset."""
+        return not self._as_views and hasattr(self.dataset, "__getitems__")
+
     def fetch(self, records: NDArray[np.int64]) -> Sequence[Record]:
         """Return these records, in this order.
 
@@ -133,8 +151,10 @@ class RecordSource:
         many = getattr(dataset, "__getitems__", None)
         if many is None:
             return [dataset[record] for record in records.tolist()]
-        # Our own reader computes with arrays; others expect what torch passes.
-        fetched: Sequence[Record] = many(records if type(dataset) is SplitDataLoader else records.tolist())
+        # Our own readers compute with arrays; others expect what torch passes.
+        fetched: Sequence[Record] = many(
+            records if type(dataset) in (SplitDataLoader, SampleDataset) else records.tolist()
+        )
         if len(fetched) != len(records):
             raise ValueError(
                 f"{type(dataset).__name__}.__getitems__ returned {len(fetched)} records for {len(records)} numbers"
@@ -158,6 +178,15 @@ class RecordSource:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
+
+
+def _open(path: str | os.PathLike[str], *, as_views: bool) -> SplitDataLoader | SampleDataset:
+    """Open what lies at a path: its records, or the samples that they hold where the dataset names their codec."""
+    records = SplitDataLoader(path)
+    if as_views or records.record_codec is None:
+        return records
+    records.close()
+    return SampleDataset(path)
 
 
 def _is_factory(dataset: object) -> bool:

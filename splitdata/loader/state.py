@@ -105,6 +105,8 @@ class LoaderState:
         for name in ("epoch", "samples", "origin", "lanes"):
             if isinstance(state[name], bool) or not isinstance(state[name], int) or state[name] < (name == "lanes"):
                 raise StateMismatchError(f"the state is damaged: {name} is {state[name]!r}")
+        if not isinstance(state["generation"], int | None):
+            raise StateMismatchError(f"the state is damaged: generation is {state['generation']!r}")
         return cls(**{name: state[name] for name in names})
 
     def check_order(self, own: LoaderState, *, own_lanes: int | None) -> None:
@@ -149,8 +151,10 @@ class LoaderState:
     def _way_on(self, own: LoaderState, fingerprint_of: Callable[[int], str | None]) -> str:
         then = self.generation
         if own.num_records > self.num_records and then is not None and fingerprint_of(then) == self.fingerprint:
+            num_new = own.num_records - self.num_records
+            appended = "1 record was" if num_new == 1 else f"{num_new} records were"
             return (
-                f"{own.num_records - self.num_records} records were appended since. To finish with the data of then: "
+                f"{appended} appended since. To finish with the data of then: "
                 f"SplitDataLoader(path, generation={then}). To go on with all of them from the next epoch: "
                 f"set_epoch({self.epoch + 1}) instead of load_state_dict."
             )

@@ -18,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["LoaderStats", "RotationStats", "StepTimings", "WorkerStats"]
+__all__ = ["CacheStats", "LoaderStats", "RotationStats", "StepTimings", "WorkerStats"]
 
 # Less waiting than this cannot be told from the cost of asking for a batch.
 _LITTLE = 0.05
@@ -57,6 +57,25 @@ class WorkerStats:
     def busy_seconds(self) -> float:
         """How long it worked."""
         return self.read + self.transform + self.collate + self.send
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the cache gave and took, of the samples that were handed out."""
+
+    num_hits: int = 0
+    """Samples that were read."""
+    num_misses: int = 0
+    """Samples that were computed."""
+    num_damaged: int = 0
+    """Entries that could not be read, and were computed again."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    @property
+    def hit_share(self) -> float:
+        """The part of the samples that was read: 0 to 1."""
+        return _share(self.num_hits, self.num_hits + self.num_misses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +131,8 @@ class LoaderStats:
     """Records that were replaced because of an error."""
     num_cores: int
     """Cores that this process may use."""
+    cache: CacheStats | None = None
+    """None without a cache."""
     rotation: RotationStats | None = None
     """What rotation does; None before it has made a sample, and without it."""
 
@@ -200,6 +221,7 @@ class LoaderStats:
             f"{self.transfer_seconds:.2f} s of transfer",
             f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
             f"{self.num_skipped} records skipped",
+            *self._cache_rows(),
             f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",
         ]
         if self.rotation is not None:
@@ -216,6 +238,15 @@ class LoaderStats:
                 f"{worker.collate:11.2f}{worker.send:9.2f}"
             )
         return "\n".join(rows)
+
+    def _cache_rows(self) -> list[str]:
+        cache = self.cache
+        if cache is None:
+            return []
+        return [
+            f"  cache: {cache.num_hits} samples read ({_percent(cache.hit_share)}), {cache.num_misses} computed, "
+            f"{cache.num_damaged} damaged; {_size(cache.bytes_read)} read, {_size(cache.bytes_written)} written"
+        ]
 
 
 def _share(part: float, whole: float) -> float:

@@ -2,7 +2,7 @@
 
 StepRequest   ticket, step, parts: [(epoch, positions, records), ...]     one part, or more where a step
 crosses from one epoch into the next
-StepReply     ticket, batch, sizes, timings, skipped
+StepReply     ticket, batch, sizes, timings, skipped, cache
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Part", "SkippedRecord", "StepReply", "StepRequest"]
+__all__ = ["CacheCounts", "Part", "SkippedRecord", "StepReply", "StepRequest"]
 
 # What the collate function returns: its type is the user's.
 Batch: TypeAlias = Any
@@ -65,6 +65,20 @@ class SkippedRecord(NamedTuple):
     error: str
 
 
+class CacheCounts(NamedTuple):
+    """What a worker got from the cache for one step, and put there.
+
+    `problem` says why samples are not kept any more, None while all is well.
+    """
+
+    hits: int
+    misses: int
+    damaged: int
+    bytes_read: int
+    bytes_written: int
+    problem: str | None
+
+
 class StepReply(NamedTuple):
     """One batch that was made. Plain tuples pickle fast: there is one of these for every step."""
 
@@ -74,3 +88,4 @@ class StepReply(NamedTuple):
     num_bytes: int
     timings: StepTimings
     skipped: tuple[SkippedRecord, ...]
+    cache: CacheCounts | None

@@ -5,6 +5,7 @@
     next() <── (batch, position behind it) <──────────────────────────────────┘
 
 With `crosses_epochs` requests of the next epoch follow those of this one, and `follow` finds them on their way.
+A fence may hold them back until nothing of this one is on its way any more.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from splitdata.loader.fence import Fence
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache import Cache
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.plan import Plan
     from splitdata.loader.runs import Position, Run
@@ -57,7 +60,7 @@ class Leg(Generic[RunType]):
 
     Attributes:
         start: Where it began.
-        num_asked, num_received: Steps of it.
+        num_asked, num_received: Steps of it; asked for, or planned to be.
     """
 
     def __init__(self, run: RunType, start: Position) -> None:
@@ -67,19 +70,39 @@ class Leg(Generic[RunType]):
         self.num_asked = 0
         self.num_received = 0
 
+    def stands_at(self, position: Position) -> bool:
+        """Whether a position is that of its next step."""
+        if not self.num_received:
+            return self.start == position
+        return self.num_received < self.num_steps and self.run.position_after(self.num_received) == position
+
 
 class StepStream:
     """Follows a plan. Belongs to one thread at a time."""
 
-    def __init__(self, plan: Plan, workers: Workers, meter: StatsMeter, *, ahead: int, crosses_epochs: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        workers: Workers,
+        meter: StatsMeter,
+        *,
+        ahead: int,
+        crosses_epochs: bool,
+        cache: Cache | None = None,
+    ) -> None:
         self._plan = plan
         self._workers = workers
         self._meter = meter
         self._ahead = ahead
         self._crosses_epochs = crosses_epochs
+        self._fence = None if cache is None else Fence(cache)
         self._legs: deque[Leg[Run]] = deque()
+        # Planned, and not asked for yet: behind the fence.
+        self._planned: deque[StepRequest] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
+        # False where an interrupt would leave things half done.
+        self._is_whole = True
 
     @property
     def has_failed(self) -> bool:
@@ -88,14 +111,19 @@ class StepStream:
 
     def follow(self, position: Position) -> None:
         """Go on from a position; what was asked for on the way to another one is dropped."""
-        if self._legs and not self._legs[0].num_received and self._legs[0].start == position:
+        leg = self._legs[0] if self._legs else None
+        if self._is_whole and leg is not None and leg.stands_at(position):
             return
-        if self._num_waiting:
+        is_idle = self._is_whole and not self._num_waiting
+        self._is_whole = False
+        if not is_idle:
             self._workers.forget()
         self._num_waiting = 0
+        self._planned.clear()
         self._legs.clear()
         self._legs.append(Leg(self._plan.run(position), position))
         self._ask_ahead()
+        self._is_whole = True
 
     def next(self) -> tuple[StepReply, Position]:
         """Return the next batch of the run, and where training stands behind it.
@@ -107,12 +135,19 @@ class StepStream:
         if leg.num_received >= leg.num_steps:
             if len(self._legs) > 1:
                 self._legs.popleft()
+                self._ask_ahead()
             raise StopIteration
+        self._is_whole = False
         self._ask_ahead()
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
         leg.num_received += 1
+        self._is_whole = True
         self._meter.worker_reply(worker_id, reply.timings)
+        if reply.cache is not None:
+            self._meter.cached(reply.cache)
+        if self._fence is not None:
+            self._fence.note_reply(reply)
         return reply, leg.run.position_after(leg.num_received)
 
     def next_is_ready(self) -> bool:
@@ -129,17 +164,30 @@ class StepStream:
 
     def _ask_ahead(self) -> None:
         """Keep `ahead` requests on their way, in blocks: half of them at a time, after a short first one."""
-        while self._num_waiting <= self._ahead // 2:
-            leg = self._legs[-1]
-            count = min(leg.num_steps - leg.num_asked, self._ahead - self._num_waiting)
-            if not count:
-                if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
-                    return
-                after = leg.run.position_after(leg.num_steps)
-                self._legs.append(Leg(self._plan.run(after), after))
-                continue
-            for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
-                self._workers.ask(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
-                self._next_ticket += 1
-                leg.num_asked += 1
+        fence = self._fence
+        while self._num_waiting <= self._ahead // 2 and (self._planned or self._plan_ahead()):
+            while self._planned:
+                request = self._planned[0]
+                if fence is not None:
+                    if self._num_waiting and fence.holds_back(request.parts):
+                        return
+                    fence.note_asked(request.parts)
+                self._workers.ask(request)
+                self._planned.popleft()
                 self._num_waiting += 1
+
+    def _plan_ahead(self) -> bool:
+        """Plan the next block of requests; False if there is nothing left to ask for."""
+        leg = self._legs[-1]
+        count = min(leg.num_steps - leg.num_asked, self._ahead - self._num_waiting)
+        if not count:
+            if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
+                return False
+            after = leg.run.position_after(leg.num_steps)
+            self._legs.append(Leg(self._plan.run(after), after))
+            return self._plan_ahead()
+        for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
+            self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
+            self._next_ticket += 1
+            leg.num_asked += 1
+        return True

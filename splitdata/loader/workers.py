@@ -29,6 +29,10 @@ class Workers(Protocol):
     def ask(self, request: StepRequest) -> None:
         """Ask for a step; returns at once."""
 
+    @property
+    def have_ended(self) -> bool:
+        """Whether a failure, or an interrupt in an unlucky moment, has ended them: others are needed."""
+
     def receive(self) -> tuple[int, StepReply]:
         """Return the next reply and who made it.
 
@@ -58,18 +62,29 @@ class InProcess:
     def __init__(self, job: Job) -> None:
         if job.worker_init_fn is not None:
             job.worker_init_fn(0)
-        self._maker = StepMaker(job)
+        self._maker = StepMaker(job, 0)
         self._asked: deque[StepRequest] = deque()
 
     def ask(self, request: StepRequest) -> None:
         """Put it behind the others."""
         self._asked.append(request)
 
+    @property
+    def have_ended(self) -> bool:
+        """Never."""
+        return False
+
     def receive(self) -> tuple[int, StepReply]:
         """Make the step that was asked for first."""
         request = self._asked[0]
-        self._maker.read_ahead(list(self._asked))
-        reply = self._maker.make(request)
+        try:
+            self._maker.read_ahead(list(self._asked))
+            reply = self._maker.make(request, is_last=len(self._asked) == 1)
+        except StopIteration as error:
+            # Raised as it is, it would look like the end of the epoch.
+            raise RuntimeError(
+                f"the dataset, transform or collate function raised StopIteration at {request}"
+            ) from error
         # Only now: after an error or Ctrl-C the step is still there to be asked for.
         self._asked.popleft()
         return 0, reply
@@ -91,8 +106,9 @@ class InProcess:
         self._asked.clear()
 
     def close(self) -> None:
-        """Drop all."""
+        """Drop all, and let go of the cache."""
         self._asked.clear()
+        self._maker.close()
 
 
 class InOrder:
@@ -107,6 +123,11 @@ class InOrder:
         """Give it to the worker whose turn it is."""
         self._pool.submit(self._num_asked % self._pool.num_workers, request)
         self._num_asked += 1
+
+    @property
+    def have_ended(self) -> bool:
+        """Ask the pool."""
+        return not self._pool.is_open
 
     def receive(self) -> tuple[int, StepReply]:
         """Return the reply to what was asked first."""

@@ -1,9 +1,9 @@
 """Which of how many ranks this process is.
 
-argument given? ─> that
+arguments given? ─> those
 torch.distributed running? ─> what it says        (only if torch is loaded already)
 RANK and WORLD_SIZE set? ─> those                 (torchrun, SLURM wrappers, accelerate, ...)
-else ─> rank 0 of 1
+else ─> rank 0 of 1          only one argument, and nothing that says the other: an error
 """
 
 from __future__ import annotations
@@ -48,8 +48,18 @@ class World:
         """
         if rank is not None and world_size is not None:
             return cls(rank, world_size)
-        found_rank, found_size = _from_torch() or _from_environment()
-        return cls(found_rank if rank is None else rank, found_size if world_size is None else world_size)
+        found = _from_torch() or _from_environment()
+        if found is not None:
+            return cls(found[0] if rank is None else rank, found[1] if world_size is None else world_size)
+        if rank is None and world_size in (None, 1):
+            return cls(0, 1)
+        given, missing = (
+            (f"rank={rank}", "world_size=") if world_size is None else (f"world_size={world_size}", "rank=")
+        )
+        raise ValueError(
+            f"{given} is given, and neither torch.distributed nor RANK and WORLD_SIZE in the environment say the "
+            f"rest: pass {missing} too"
+        )
 
 
 def _from_torch() -> tuple[int, int] | None:
@@ -60,10 +70,10 @@ def _from_torch() -> tuple[int, int] | None:
     return int(distributed.get_rank()), int(distributed.get_world_size())
 
 
-def _from_environment() -> tuple[int, int]:
+def _from_environment() -> tuple[int, int] | None:
     rank, world_size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
     if rank is None and world_size is None:
-        return 0, 1
+        return None
     if rank is None or world_size is None:
         missing, there = ("RANK", "WORLD_SIZE") if rank is None else ("WORLD_SIZE", "RANK")
         raise ValueError(f"the environment has {there} and no {missing}: set both, or pass rank= and world_size=")

@@ -47,7 +47,8 @@ class Window:
 
     def __post_init__(self) -> None:
         """Refuse what is no size."""
-        checked_count("the size of a window", self.size, 1)
+        # An int of numpy becomes a plain one: the size goes into states, which are JSON.
+        object.__setattr__(self, "size", checked_count("the size of a window", self.size, 1))
 
 
 class WindowOrder:

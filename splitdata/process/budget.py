@@ -1,4 +1,4 @@
-"""The memory that this machine can spare for one channel.
+"""The memory that this machine can spare: for this process, and for one channel.
 
 budget = min(1 GiB, 10 % of free / processes of this job on this machine)
 free   = the least of: memory available to the machine, room below the limits of our cgroup (v2 or v1)
@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["memory_budget"]
+__all__ = ["free_memory", "memory_budget"]
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 _GIB = 1 << 30
 # Below this nothing but the pipe would be used.
@@ -63,11 +66,19 @@ def _room_in_cgroups(root: Path, membership: Path) -> list[int]:
     return rooms
 
 
-def memory_budget(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Return the bytes of shared memory that one channel may use by default; read anew at every call."""
+def free_memory(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """Return the bytes that this process may still take, as its share among those of its job on this machine.
+
+    Read anew at every call. LOCAL_WORLD_SIZE, which launchers set, tells how many processes there are.
+    """
     free = min([_available_to_machine(), *_room_in_cgroups(root, membership)])
     try:
         local_processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     except ValueError:
         local_processes = 1
-    return max(_LEAST_BUDGET, min(_GIB, free // 10 // local_processes))
+    return free // local_processes
+
+
+def memory_budget(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """Return the bytes of shared memory that one channel may use by default; read anew at every call."""
+    return max(_LEAST_BUDGET, min(_GIB, free_memory(root, membership) // 10))

@@ -110,6 +110,11 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
 
             threads = ThreadCrew(self._serve, self._args, self._options, self._num_workers, self._describe)
             self._hold(threads)
+            try:
+                threads.start()
+            except BaseException as error:
+                self._end(f"ended by {type(error).__name__}")
+                raise
             return threads
         from splitdata.process.launch import interrupts_blocked
         from splitdata.process.process_crew import ProcessCrew
@@ -208,6 +213,11 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
         """Return how many replies of a worker were received."""
         self._check_worker(worker_id)
         return int(self._crew.num_received(worker_id)) if self._crew is not None else 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was started in this process, and neither closed nor ended by a failure."""
+        return self._is_open()
 
     @property
     def bytes_out(self) -> int:

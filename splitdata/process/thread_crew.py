@@ -138,7 +138,7 @@ class _Server:
 
 
 class ThreadCrew(Crew[_Server]):
-    """Running threads that serve requests."""
+    """Threads that serve requests. Whoever holds it starts it: from then on nothing can be forgotten."""
 
     def __init__(
         self,
@@ -164,12 +164,15 @@ class ThreadCrew(Crew[_Server]):
         self._waited_for = servers
         _set_hooks()
         _live[id(self)] = self
-        try:
-            for server in servers:
-                server.thread.start()
-        except BaseException:
-            self.begin_close()
-            raise
+
+    def start(self) -> None:
+        """Start the threads.
+
+        Raises:
+            RuntimeError: No more threads; those that run are to be closed.
+        """
+        for server in self._servers:
+            server.thread.start()
 
     @property
     def is_closed(self) -> bool:

@@ -32,6 +32,7 @@ __all__ = ["SampleDecoder", "as_bytes_view", "decode_sample"]
 
 # Bound here, as they are looked up for each sample.
 _SCHEMA_START: Final = spec.SAMPLE_HEADER_BYTES
+_MAX_SCHEMA_BYTES: Final = spec.MAX_SCHEMA_BYTES
 _read_header: Final = HEADER.unpack_from
 
 # Decoders for the types that callers of `decode_sample` gave lately.
@@ -92,15 +93,14 @@ class SampleDecoder:
             data = bytearray(data)
         try:
             prefix, size = _read_header(data)
+            if prefix != PREFIX or size > _MAX_SCHEMA_BYTES:
+                raise _header_error(data, size)
             schema = bytes(data[_SCHEMA_START : _SCHEMA_START + size])
-            made = self._get_made(schema)
-            if made is None or prefix != PREFIX or len(schema) != size:
-                made = self._made_for(data)
-            plan, build = made
+            plan, build = self._get_made(schema) or self._make(schema, len(data))
             values = plan.unpack(data, plan.table_start)
             extents = values[: plan.num_extents]
             layout = plan.layouts.get(extents) or plan.lay_out(extents)
-            if layout.total != len(data):
+            if layout.total != len(data) or len(schema) != size:
                 raise FormatError(f"a sample of {layout.total} bytes has {len(data)} here")
             return build(values, layout.places, data)
         except FormatError:
@@ -125,9 +125,11 @@ class SampleDecoder:
             ValueError: If there are none, or they differ in structure, or their arrays in shape.
         """
         rows = _rows(records)
-        # Proves one sample as well as finding the plan of all.
+        # Proves one sample, so that its schema is one.
         self.decode(rows[0])
-        plan, _ = self._made_for(bytes(rows[0]))
+        first = bytes(rows[0][: _SCHEMA_START + _MAX_SCHEMA_BYTES])
+        schema = first[_SCHEMA_START : _SCHEMA_START + _read_header(first)[1]]
+        plan, _ = self._get_made(schema) or self._make(schema, len(rows[0]))
         if not _have_head(rows, plan.head):
             for row in rows:
                 # One that is no sample at all is to be named as that.
@@ -146,17 +148,11 @@ class SampleDecoder:
         """Pickle as the types."""
         return SampleDecoder, (self.known.types,)
 
-    def _made_for(self, data: Buffer) -> tuple[Plan, Builder]:
-        """Return plan and builder of the schema that a sample has."""
-        prefix, size = _read_header(data)
-        schema = bytes(data[_SCHEMA_START : _SCHEMA_START + size])
-        if prefix != PREFIX or len(schema) != size:
-            raise _header_error(bytes(data[:4]), size, len(data))
-        made = self._builders.get(schema)
-        if made is None:
-            plan = _plan_of(schema, len(data))
-            made = plan, build_node(plan.schema.root, plan.num_extents, self.known)
-            self._builders.keep(schema, made)
+    def _make(self, schema: bytes, num_bytes: int) -> tuple[Plan, Builder]:
+        """Return plan and builder of a new schema, in a sample of so many bytes."""
+        plan = Plan(schema, (num_bytes - _SCHEMA_START - len(schema)) // spec.SLOT_BYTES)
+        made = plan, build_node(plan.schema.root, plan.num_extents, self.known)
+        self._builders.keep(schema, made)
         return made
 
 
@@ -189,20 +185,15 @@ def _have_head(rows: NDArray[np.uint8] | list[Buffer], head: bytes) -> bool:
     return all(row[: len(head)] == head for row in rows)
 
 
-def _header_error(prefix: bytes, size: int, num_bytes: int) -> FormatError:
-    if prefix[:3] != spec.SAMPLE_MAGIC:
-        return BadMagicError(f"these {num_bytes} bytes are no sample: they begin with {prefix.hex(' ')}")
-    if prefix[3] != spec.SAMPLE_VERSION:
+def _header_error(data: Buffer, size: int) -> FormatError:
+    begin = bytes(data[:4])
+    if begin[:3] != spec.SAMPLE_MAGIC:
+        return BadMagicError(f"these {len(data)} bytes are no sample: they begin with {begin.hex(' ')}")
+    if begin[3] != spec.SAMPLE_VERSION:
         return UnsupportedVersionError(
-            f"a sample of version {prefix[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
+            f"a sample of version {begin[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
         )
-    return FormatError(f"a sample of {num_bytes} bytes has a schema of {size}")
-
-
-def _plan_of(schema: bytes, num_bytes: int) -> Plan:
-    if len(schema) > spec.MAX_SCHEMA_BYTES:
-        raise FormatError(f"a sample has a schema of {len(schema)} bytes, the limit is {spec.MAX_SCHEMA_BYTES}")
-    return Plan(schema, (num_bytes - spec.SAMPLE_HEADER_BYTES - len(schema)) // spec.SLOT_BYTES)
+    return FormatError(f"a sample has a schema of {size} bytes, the limit is {spec.MAX_SCHEMA_BYTES}")
 
 
 @functools.lru_cache(maxsize=_MAX_DECODERS)

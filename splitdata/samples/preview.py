@@ -1,4 +1,4 @@
-"""A sample as a line of text: {"image": uint8[32, 32, 3], "label": 7, "caption": "a cat on a mat"}.
+"""A sample as a line of text: {'image': uint8[32, 32, 3], 'label': 7, 'caption': 'a cat on a mat'}.
 
 sample ──pieces, as many as are wanted──> text ... cut
 """

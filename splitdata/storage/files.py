@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = [
     "close",
     "create",
+    "free_bytes",
     "has_name",
+    "is_named",
     "is_regular",
     "link",
     "list_names",
@@ -259,6 +261,27 @@ def remove_directory(path: str) -> None:
 def has_name(descriptor: int) -> bool:
     """Say whether an open file still has a name."""
     return os.fstat(descriptor).st_nlink > 0
+
+
+def is_named(descriptor: int, path: str) -> bool:
+    """Say whether an open file is the one that has this name, and no other has taken its place."""
+    try:
+        named = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(descriptor))
+
+
+def free_bytes(folder: str) -> tuple[int, int]:
+    """Return what the file system of a folder has left for us, and its size; in bytes."""
+    if hasattr(os, "statvfs"):
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    # Loads three compressors.
+    import shutil  # pragma: no cover - not on the systems that run the tests
+
+    usage = shutil.disk_usage(folder)  # pragma: no cover
+    return usage.free, usage.total  # pragma: no cover
 
 
 def lock(descriptor: int, *, shared: bool = False) -> bool:

@@ -57,7 +57,7 @@ def remove_scratch(scratch: str) -> None:
     except FileNotFoundError:
         return
     try:
-        is_free = files.lock(descriptor) and _is_named(descriptor, scratch)
+        is_free = files.lock(descriptor) and files.is_named(descriptor, scratch)
         if is_free and os.name != "nt":
             files.remove(scratch)
     finally:
@@ -80,14 +80,6 @@ def _open_scratch(scratch: str) -> int:
             files.close(descriptor)
             raise BlockingIOError(errno.EAGAIN, "another program is repairing this segment", scratch)
         # Between opening and locking, another one may have finished: then the file has its last name by now.
-        if _is_named(descriptor, scratch):
+        if files.is_named(descriptor, scratch):
             return descriptor
         files.close(descriptor)
-
-
-def _is_named(descriptor: int, path: str) -> bool:
-    try:
-        named = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(named, os.fstat(descriptor))

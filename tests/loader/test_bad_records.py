@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +110,21 @@ def test_replacements_come_from_the_subset() -> None:
     assert numbers(loader) == [5, 5]
 
 
+@pytest.mark.parametrize("options", [{"sampler": [3, 5]}, {"batch_sampler": lambda epoch: [[3], [5]]}])
+def test_replacements_are_records_that_the_sampler_gives(options: dict[str, Any]) -> None:
+    loader = DistributedLoader(Damaged(), on_error="skip", **options)
+
+    assert [numbers(loader) for _ in range(8)] == [[5, 5]] * 8
+
+
+def test_sampler_of_nothing_in_epoch_0_leaves_nothing_to_replace_with() -> None:
+    loader = DistributedLoader(Damaged(), on_error="skip", sampler=lambda epoch: [3] * epoch)
+
+    assert numbers(loader) == []
+    with pytest.raises(RuntimeError, match="the sampler gave none in epoch 0"):
+        numbers(loader)
+
+
 def test_dataset_that_is_bad_throughout_is_an_error_and_no_endless_search() -> None:
     loader = DistributedLoader(Damaged(frozenset(range(20))), batch_size=4, on_error="skip")
 
@@ -123,3 +139,14 @@ def test_validation_fails_before_a_worker_is_started() -> None:
     with pytest.raises(OSError, match="bad sector") as caught:
         iter(loader)
     assert any("before any worker was started" in note for note in caught.value.__notes__)
+
+
+def test_log_of_a_very_bad_dataset_ends_after_ten_records(caplog: pytest.LogCaptureFixture) -> None:
+    loader = DistributedLoader(Damaged(frozenset(range(0, 20, 2))), batch_size=4, on_error="skip")
+    with caplog.at_level(logging.WARNING, logger="splitdata"):
+        for _ in range(3):
+            list(loader)
+
+    assert len(caplog.records) == 11
+    assert "not logged" in caplog.text
+    assert len(loader.skipped) == 30

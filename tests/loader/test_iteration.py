@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import json
 import logging
 import pickle
 import random
@@ -90,7 +92,7 @@ def test_older_iterator_raises_instead_of_ending_early() -> None:
     next(older)
     newer = iter(loader)
 
-    with pytest.raises(ClosedError, match="newer"):
+    with pytest.raises(ClosedError, match=r"newer one: resume\(\) on the loader"):
         next(older)
     next(newer)
     loader.load_state_dict(loader.state_dict())
@@ -133,6 +135,17 @@ def test_seek_outside_of_the_epoch_is_refused() -> None:
         loader.seek(3)
     with pytest.raises(ValueError, match="num_steps must be 0 or more"):
         loader.skip(-1)
+    with pytest.raises(TypeError, match="integer"):
+        loader.seek(1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="integer"):
+        loader.records(0, 0.5)  # type: ignore[arg-type]
+
+
+def test_seek_to_a_number_of_numpy_leaves_a_state_that_is_json() -> None:
+    loader = DistributedLoader(Numbers(8), batch_size=4)
+    loader.seek(np.int64(1))  # type: ignore[arg-type]
+
+    assert json.loads(json.dumps(loader.state_dict()))["samples"] == 4
 
 
 def test_set_epoch_begins_an_epoch_and_keeps_a_position_loaded_in_it() -> None:
@@ -167,11 +180,21 @@ def test_fewer_records_than_a_step_with_drop_is_an_empty_epoch_and_one_warning(
         loader.skip(1)
 
 
-def test_empty_dataset_has_no_batches() -> None:
+def test_empty_dataset_has_no_batches_and_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     loader = DistributedLoader(Numbers(0), batch_size=4, shuffle="global")
+    with caplog.at_level(logging.WARNING, logger="splitdata"):
+        assert len(loader) == 0
+        assert list(loader) == []
 
-    assert len(loader) == 0
-    assert list(loader) == []
+    assert len(caplog.records) == 1
+    assert "has no records: its epochs have no batches" in caplog.text
+
+
+def test_endless_steps_of_no_records_are_refused() -> None:
+    loader = DistributedLoader(Numbers(3), num_steps=5, subset=[])
+
+    with pytest.raises(ValueError, match="num_steps=5 goes on without end, but there are no records"):
+        next(iter(loader))
 
 
 @given(
@@ -307,12 +330,18 @@ def test_sampler_that_gives_no_records_is_refused(sampler: Anything) -> None:
         ({"num_workers": -1}, "num_workers must be 0 or more"),
         ({"lanes": 0}, "lanes must be 1 or more"),
         ({"transform": 3}, "transform must be a function"),
+        ({"sampler": 5}, "sampler must be iterable, or a function"),
         ({"sampler": [0], "shuffle": "global"}, "leave out shuffle"),
         ({"sampler": [0], "batch_sampler": [[0]]}, "exclude each other"),
         ({"batch_sampler": [[0]], "batch_size": 4}, "leave out batch_size"),
         ({"num_steps": 3, "partition": "contiguous"}, "not with partition"),
         ({"gpu_indices": [0], "num_workers": 2}, "one number for each worker"),
+        ({"gpu_indices": ["0"], "num_workers": 1}, "each of gpu_indices must be an int"),
+        ({"gpu_indices": [-1], "num_workers": 1}, "each of gpu_indices must be 0 or more"),
         ({"on_error": "ignore"}, "on_error must be"),
+        ({"start_method": "clone"}, "start_method must be one of"),
+        ({"timeout": -1}, "timeout must be above 0"),
+        ({"stall_warning": "soon"}, "stall_warning must be a number"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], words: str) -> None:
@@ -323,6 +352,12 @@ def test_option_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], 
 @pytest.mark.parametrize("dataset", [3, None, object()])
 def test_what_is_no_dataset_is_refused(dataset: Anything) -> None:
     with pytest.raises(TypeError, match="a dataset is a path"):
+        DistributedLoader(dataset)
+
+
+@pytest.mark.parametrize("dataset", [lambda: iter([1]), lambda: {1, 2}])
+def test_stream_is_refused_with_what_to_do(dataset: Anything) -> None:
+    with pytest.raises(TypeError, match=r"a dataset has a length .* has no __.*MpQItr"):
         DistributedLoader(dataset)
 
 
@@ -380,11 +415,39 @@ def test_pickled_loader_carries_configuration_and_position() -> None:
     assert flat(list(copy.resume())) == flat(list(loader.resume()))
 
 
+def test_copied_loader_has_a_position_of_its_own() -> None:
+    loader = DistributedLoader(Numbers(10), batch_size=4)
+    copied = copy.copy(loader)
+    next(iter(loader))
+
+    assert (loader.position, copied.position) == ((0, 4), (0, 0))
+
+
+def test_start_on_another_device_ends_the_iterator_and_goes_on_behind_it() -> None:
+    loader = DistributedLoader(Numbers(12), batch_size=4)
+    iterator = iter(loader)
+    next(iterator)
+    # Nothing is sent there before the next batch, so torch need not be installed.
+    loader.start(device="cpu")
+
+    with pytest.raises(ClosedError, match="was ended by start"):
+        next(iterator)
+    assert loader.position == (0, 4)
+
+
+def test_time_stands_still_behind_a_loop_that_a_skip_has_ended() -> None:
+    loader = DistributedLoader(Numbers(12), batch_size=4)
+    for _ in loader:
+        loader.skip(3)
+
+    assert loader.stats().seconds == loader.stats().seconds
+
+
 def test_loader_pickled_before_the_ranks_exist_becomes_any_rank() -> None:
     loader = DistributedLoader(Numbers(10), batch_size=4)
     copies = [pickle.loads(pickle.dumps(loader)) for _ in range(2)]
-    for rank, copy in enumerate(copies):
-        copy.start(rank=rank, world_size=2)
+    for rank, one in enumerate(copies):
+        one.start(rank=rank, world_size=2)
 
     assert [flat(list(copy)) for copy in copies] == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
     with pytest.raises(ValueError, match="cannot become rank 1"):
@@ -460,3 +523,15 @@ def test_what_cannot_be_sent_to_a_worker_is_called_as_the_user_calls_it(options:
 
     with pytest.raises(TypeError, match=rf"^cannot send {name}.*_thread\.lock.*No process was started"):
         next(iter(loader))
+
+
+def test_path_of_a_dataset_of_samples_gives_samples(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        for number in range(10):
+            writer.write_sample({"number": number, "row": np.full(3, number, np.float32)})
+
+    batches = list(DistributedLoader(tmp_path / "data", batch_size=4, shuffle="bins"))
+    assert sorted(flat([batch["number"] for batch in batches])) == list(range(10))
+    assert batches[0]["row"].shape == (4, 3)
+    raw = DistributedLoader(tmp_path / "data", batch_size=4, as_views=True)
+    assert all(isinstance(record, bytes) for batch in raw for record in batch)

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.errors import StateMismatchError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.rotation import Rotation
+from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 
 
@@ -112,6 +115,15 @@ def test_state_of_other_data_is_refused(dataset: SplitDataLoader, tmp_path: Path
         DistributedLoader(other, batch_size=4).load_state_dict(state)
 
 
+def test_single_record_that_was_appended_is_told_in_the_singular(dataset: SplitDataLoader, tmp_path: Path) -> None:
+    state = state_at(dataset, 2)
+    with SplitWriter(tmp_path / "data", mode="append") as writer:
+        writer.write(b"20")
+
+    with pytest.raises(StateMismatchError, match="1 record was appended since"):
+        DistributedLoader(SplitDataLoader(tmp_path / "data"), batch_size=4).load_state_dict(state)
+
+
 def test_state_from_before_an_append_tells_the_way_on(dataset: SplitDataLoader, tmp_path: Path) -> None:
     state = state_at(dataset, 2)
     with SplitWriter(tmp_path / "data", mode="append") as writer:
@@ -131,6 +143,30 @@ def test_state_from_before_an_append_tells_the_way_on(dataset: SplitDataLoader, 
     assert [int(record) for record in next(iter(loader))] == [8, 9, 10, 11]
 
 
+@pytest.mark.parametrize("subset", [HashSplit(0, 0.5), slice(None, None, 2)])
+def test_append_is_told_also_where_it_changes_the_subset(
+    dataset: SplitDataLoader, tmp_path: Path, subset: HashSplit | slice
+) -> None:
+    state = state_at(dataset, 1, subset=subset)
+    with SplitWriter(tmp_path / "data", mode="append") as writer:
+        writer.write_many([b"new"] * 50)
+
+    with pytest.raises(StateMismatchError, match="50 records were appended since"):
+        DistributedLoader(tmp_path / "data", batch_size=4, subset=subset).load_state_dict(state)
+
+
+@pytest.mark.parametrize("options", [{"num_steps": np.int64(3)}, {"lanes": np.int64(2)}, {"interleave": np.int32(2)}])
+def test_ints_of_numpy_as_options_leave_a_state_that_is_json(dataset: SplitDataLoader, options: dict[str, Any]) -> None:
+    rotation = Rotation(times=np.int64(2), size=np.int64(5))  # type: ignore[arg-type]
+    loaders = [
+        DistributedLoader(dataset, batch_size=np.int64(4), shuffle=shuffle, rotation=rotation, **options)  # type: ignore[arg-type]
+        for shuffle in ("bins", Window(np.int64(5)))  # type: ignore[arg-type]
+    ]
+
+    for loader in loaders:
+        assert json.loads(json.dumps(loader.state_dict())) == loader.state_dict()
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -146,7 +182,9 @@ def test_what_is_no_state_is_refused(dataset: SplitDataLoader, state: Any, words
         DistributedLoader(dataset).load_state_dict(state)
 
 
-@pytest.mark.parametrize(("name", "value"), [("epoch", -1), ("samples", "8"), ("lanes", 0), ("origin", True)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("epoch", -1), ("samples", "8"), ("lanes", 0), ("origin", True), ("generation", "4")]
+)
 def test_damaged_state_is_refused(dataset: SplitDataLoader, name: str, value: object) -> None:
     state = state_at(dataset, 2) | {name: value}
 

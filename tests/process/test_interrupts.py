@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import random
-import select
 import signal
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable
@@ -17,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.command import ROOT
-from tests.process.family import environment, members, new_mark, seconds_until_gone
+from tests.process.family import members, new_mark, seconds_until_gone
+from tests.process.terminal import CTRL_C, read_until, run_at_terminal
 
 PROGRAM = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
@@ -39,34 +35,6 @@ for _ in range(1000):
 """
 
 
-def run_at_terminal(source: str, method: str, what: str, mark: str) -> tuple[subprocess.Popen[bytes], int]:
-    master, slave = pty.openpty()
-    program = subprocess.Popen(
-        [sys.executable, "-c", source, method, what],
-        env=environment(mark),
-        cwd=ROOT,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(slave)
-    return program, master
-
-
-def read_until(master: int, word: bytes, seconds: float) -> bytes:
-    text = b""
-    deadline = time.monotonic() + seconds
-    while word not in text and time.monotonic() < deadline:
-        if select.select([master], [], [], 0.05)[0]:
-            try:
-                text += os.read(master, 65536)
-            except OSError:
-                break
-    return text
-
-
 @pytest.mark.parametrize("trials", [pytest.param(9, id="few"), pytest.param(100, id="many", marks=pytest.mark.soak)])
 def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(
     trials: int, report: Callable[[str], None]
@@ -77,12 +45,12 @@ def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(
         method = ["spawn", "fork", "forkserver"][trial % 3]
         what = chance.choice(["flowing", "waiting", "stuck"])
         mark = new_mark()
-        program, master = run_at_terminal(PROGRAM, method, what, mark)
+        program, master = run_at_terminal(["-c", PROGRAM, method, what], mark)
         try:
             assert b"begin" in read_until(master, b"begin", 20)
             settings = termios.tcgetattr(master)
             time.sleep(chance.uniform(0.0, 0.7))
-            os.write(master, b"\x03")
+            os.write(master, CTRL_C)
             pressed = time.monotonic()
             text = read_until(master, b"never written", 10)
             program.wait(10)

@@ -22,8 +22,8 @@ from tests.command import ROOT, run_python
 from tests.process import servers
 from tests.process.family import environment, members, new_mark, seconds_until_gone
 from tests.process.servers import Way, is_reply, make_pool
+from tests.process.terminal import read_until, run_at_terminal
 from tests.process.test_fallbacks import FALLBACKS
-from tests.process.test_interrupts import read_until, run_at_terminal
 
 WAYS: list[Way] = ["spawn", "forkserver", "fork", "thread"]
 METHODS: list[Way] = ["spawn", "forkserver", "fork"]
@@ -245,7 +245,7 @@ def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(
         way = WAYS[trial % 4]
         what = chance.choice(["flowing", "waiting", "stuck"])
         mark = new_mark()
-        program, master = run_at_terminal(PROGRAM, way, what, mark)
+        program, master = run_at_terminal(["-c", PROGRAM, way, what], mark)
         try:
             assert b"begin" in read_until(master, b"begin", 20)
             time.sleep(chance.uniform(0.0, 0.7))

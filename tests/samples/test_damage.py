@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from splitdata import BadMagicError, FormatError, UnsupportedVersionError, decode_sample, encode_sample
 from splitdata.samples import spec
+from splitdata.samples.plan import PlanCache
 from tests.command import run_python
 from tests.samples.drawn import Sample, same, samples
 
@@ -142,7 +143,7 @@ U1: Final = b"\x03|u1"
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (BEGIN + b"\xff\xff\xff\xff", "has a schema of 4294967295"),
+        (BEGIN + b"\xff\xff\xff\xff", "has a schema of 4294967295 bytes, the limit"),
         (sample_bytes(b"\0" * (1 + spec.MAX_SCHEMA_BYTES)), "the limit is 1048576"),
         (sample_bytes(bytes([spec.KIND_LIST]) + b"\xff\xff\xff\xff"), "holds 4294967295 parts in 0 bytes"),
         (sample_bytes(bytes([spec.KIND_DICT]) + b"\1\0\0\0\0\xff\xff\xff\xff"), "in the middle of a part"),
@@ -205,12 +206,20 @@ def test_schema_of_many_parts_costs_no_more_than_the_slots_that_follow_it() -> N
 
 
 def test_ever_new_schemas_do_not_fill_the_memory() -> None:
-    tracemalloc.start()
-    for number in range(8_000):
-        data = encode_sample({f"key {number}": number, "text": "x" * (number % 50)})
-        assert decode_sample(data)["text"] == "x" * (number % 50)
-    assert tracemalloc.get_traced_memory()[0] < 64 << 20
-    tracemalloc.stop()
+    cache: PlanCache[int] = PlanCache()
+    schemas = [f"{number:0100}".encode() for number in range(10_000)]
+    for number, schema in enumerate(schemas):
+        cache.keep(schema, number)
+        assert cache.get(schema) == number
+    assert 0 < sum(len(schema) for schema in schemas if cache.get(schema) is not None) < 200_000
+    cache.keep(bytes(1 << 19), 0)
+    assert cache.get(bytes(1 << 19)) is None
+
+
+def test_samples_of_ever_new_schemas_are_read() -> None:
+    for number in range(500):
+        sample = {f"key {number}": number, "text": "x" * (number % 50), "numbers": [1] * number}
+        assert decode_sample(encode_sample(sample)) == sample
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of a process's memory are Linux's")

@@ -143,5 +143,5 @@ def test_sample_of_64_levels_fits_and_of_65_does_not() -> None:
 
 
 def test_sample_of_more_parts_than_its_schema_may_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"so many parts that 3\d\d\d\d\d\d bytes describe them, the limit is 1048576"):
-        encode_sample([[1] * 0 for _ in range(600_000)])
+    with pytest.raises(ValueError, match=r"so many parts that 1250005 bytes describe them, the limit is 1048576"):
+        encode_sample([[]] * 250_000)

@@ -1,0 +1,171 @@
+"""The folder of a cache as a whole: what is in it, what may be removed, and how large it is.
+
+    other lineage           another dataset, transform version or seed: discarded unless in use
+    own lineage, other      of the others the newest stays until the present generation is complete,
+        generations         for a run that goes back to a checkpoint
+    anything else           is foreign: then nothing is written or removed here
+
+Whoever enters a generation tidies up; a generation that someone uses stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from splitdata.dataset.cache_generation import Generation, clear_generation, remove_generation
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.run import make_folder
+from splitdata.errors import CacheError
+from splitdata.storage import files
+from splitdata.storage.cache_paths import CachePaths, GenerationPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitdata.dataset.cache_key import CacheKey
+
+__all__ = ["CacheFolder"]
+
+_LOCK_SECONDS: Final = 10.0
+_LOCK_PAUSE: Final = 0.001
+
+
+class CacheFolder:
+    """Looks at one folder; holds nothing open, keeps no state."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.paths = CachePaths(os.path.abspath(os.fspath(folder)))
+
+    def check(self) -> None:
+        """Refuse a folder that is not, and cannot become, that of a cache; changes nothing.
+
+        Raises:
+            CacheError: Something else lies there.
+        """
+        folder = self.paths.folder
+        try:
+            foreign = sorted(name for name in files.list_names(folder) if not self.paths.is_own_name(name))
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            raise CacheError(f"{folder} is a file; a cache is a folder of its own") from None
+        if foreign:
+            shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+            raise CacheError(
+                f"{folder} holds {len(foreign)} things that are no cache's ({shown}); nothing is written to or "
+                "removed from such a folder: give the cache one of its own"
+            )
+
+    def is_cache(self) -> bool:
+        """Say whether this is the folder of a cache: a generation is in it, and nothing foreign."""
+        try:
+            self.check()
+        except CacheError:
+            return False
+        return bool(self.generations())
+
+    def datasets(self) -> list[str]:
+        """Return the paths of all datasets of all generations, as far as anything was committed to them."""
+        found = []
+        for epoch, lineage in self.generations():
+            paths = self.paths.generation(epoch, lineage)
+            # What goes meanwhile is not there.
+            with contextlib.suppress(FileNotFoundError):
+                numbers = [paths.writer_of_name(name) for name in sorted(files.list_names(paths.folder))]
+                folders = [paths.writer(number) for number in numbers if number is not None]
+                found += [folder for folder in folders if DatasetDirectory(folder).generations()]
+        return found
+
+    def open(self, key: CacheKey) -> Generation:
+        """Open a generation, made where there is none, the folder too.
+
+        Raises:
+            CacheError: Something else lies there, or the generation cannot be had.
+            OSError: The disk is full, or read-only.
+        """
+        self.check()
+        make_folder(self.paths.folder, durable=False)
+        return Generation.open(self.paths, key)
+
+    def generations(self) -> list[tuple[int, str]]:
+        """Return epoch and lineage of all generations, in the order of epochs."""
+        try:
+            names = files.list_names(self.paths.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        found = map(self.paths.generation_of_name, names)
+        return sorted(one for one in found if one is not None)
+
+    def discard_stale(self, key: CacheKey) -> int:
+        """Remove generations of other lineages that nobody uses; return how many are gone."""
+        stale = [(epoch, lineage) for epoch, lineage in self.generations() if lineage != key.lineage]
+        return sum(self._remove(epoch, lineage) for epoch, lineage in stale)
+
+    def tidy(self, key: CacheKey, *, is_complete: bool) -> None:
+        """Remove older generations of a key's lineage that nobody uses, and what a kill has left half removed.
+
+        Args:
+            key: Of the present generation.
+            is_complete: All older ones may go. Else the newest of the others stays.
+        """
+        for name in files.list_names(self.paths.folder):
+            if self.paths.is_removed(name):
+                clear_generation(GenerationPaths(os.path.join(self.paths.folder, name)))
+        others = [epoch for epoch, lineage in self.generations() if lineage == key.lineage and epoch != key.epoch]
+        goes = [epoch for epoch in others if epoch < key.epoch] if is_complete else others[:-1]
+        for epoch in goes:
+            self._remove(epoch, key.lineage)
+
+    def make_room(self, key: CacheKey) -> bool:
+        """Remove all generations but that of a key that nobody uses; True if any is gone."""
+        others = [one for one in self.generations() if one != (key.epoch, key.lineage)]
+        return any([self._remove(epoch, lineage) for epoch, lineage in others])
+
+    def _remove(self, epoch: int, lineage: str) -> bool:
+        return remove_generation(self.paths, os.path.basename(self.paths.generation(epoch, lineage).folder))
+
+    def num_bytes(self) -> int:
+        """Return the bytes of all files in the folder; costs a look at each."""
+        return _bytes_below(self.paths.folder)
+
+    def free_bytes(self) -> tuple[int, int]:
+        """Return what the file system has left for us, and its size."""
+        return files.free_bytes(self.paths.folder)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock under which one program at a time writes.
+
+        Raises:
+            BlockingIOError: Another program does not let go of it.
+        """
+        try:
+            descriptor = files.create(self.paths.lock)
+        except FileExistsError:
+            descriptor = files.open_existing(self.paths.lock, writable=True)
+        try:
+            deadline = time.monotonic() + _LOCK_SECONDS
+            while not files.lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise BlockingIOError(errno.EAGAIN, "another program holds the lock of the cache", self.paths.lock)
+                time.sleep(_LOCK_PAUSE)
+            yield
+        finally:
+            files.close(descriptor)
+
+
+def _bytes_below(folder: str) -> int:
+    total = 0
+    # What goes meanwhile takes no room.
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    total += _bytes_below(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total

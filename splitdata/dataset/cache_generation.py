@@ -1,0 +1,230 @@
+"""One generation of a cache: who uses it, who writes in it, and how it goes.
+
+    user      shared lock on key.json, for as long as it reads or writes here
+    writer    lock on writer.0003.lock ──> the dataset writer.0003 is its own
+    remover   lock on key.json? ── no ──> in use, stays
+                  | yes
+              renamed to removed.<32 hex>, then emptied: what a kill leaves half removed is never read
+
+Each writer has a dataset of its own because only the last segment of a dataset can grow: with one dataset
+for all of them, each commit of each writer would begin a segment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from splitdata.dataset.cache_key import CacheKey
+from splitdata.dataset.removal import remove_dataset
+from splitdata.errors import CacheError, FormatError
+from splitdata.storage import files
+from splitdata.storage.cache_paths import GenerationPaths
+
+if TYPE_CHECKING:
+    from splitdata.storage.cache_paths import CachePaths
+
+__all__ = ["Claim", "Generation", "clear_generation", "read_key", "remove_generation"]
+
+_logger = logging.getLogger("splitdata")
+
+# Of a key, which has a few hundred.
+_MAX_KEY_BYTES: Final = 1 << 16
+# Others may remove the generation while it is opened; each of them takes milliseconds.
+_MAX_TRIES: Final = 200
+_PAUSE: Final = 0.005
+_MAX_WRITERS: Final = 1_000_000
+
+
+class Claim:
+    """The right to write in one dataset of a generation, until it is released or the process ends.
+
+    Attributes:
+        number: Of the writer.
+        path: The dataset, which may not exist yet.
+    """
+
+    def __init__(self, number: int, path: str, descriptor: int) -> None:
+        self.number = number
+        self.path = path
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let another writer have it; may be called more than once."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class Generation:
+    """A generation in use. Safe to share between threads but for `close`.
+
+    Attributes:
+        key: What its samples depend on.
+        paths: Where it is.
+    """
+
+    def __init__(self, paths: GenerationPaths, key: CacheKey, descriptor: int) -> None:
+        """Take the descriptor of its key, on which the shared lock is held."""
+        self.paths = paths
+        self.key = key
+        self._descriptor = descriptor
+
+    @classmethod
+    def open(cls, cache: CachePaths, key: CacheKey) -> Self:
+        """Open a generation, made where there is none; what has its name and another key is removed.
+
+        Raises:
+            CacheError: It cannot be had, because someone is removing it or uses it under another key.
+            OSError: The disk is full, or read-only.
+        """
+        paths = cache.generation(key.epoch, key.lineage)
+        for _ in range(_MAX_TRIES):
+            try:
+                files.make_directory(paths.folder)
+                descriptor = _open_key(paths, key)
+            except FileNotFoundError:
+                # Renamed, on its way out, just now.
+                continue
+            if files.lock(descriptor, shared=True) and files.is_named(descriptor, paths.key):
+                if _key_in(descriptor) == key:
+                    return cls(paths, key, descriptor)
+                files.close(descriptor)
+                _logger.info("%s: its key is damaged or another one; what it holds is discarded", paths.folder)
+                remove_generation(cache, os.path.basename(paths.folder))
+            else:
+                files.close(descriptor)
+            time.sleep(_PAUSE)
+        raise CacheError(f"{paths.folder} cannot be opened: other programs hold or remove it; use another folder")
+
+    def writers(self) -> list[int]:
+        """Return the numbers of all writers that have begun a dataset, ascending."""
+        numbers = map(self.paths.writer_of_name, files.list_names(self.paths.folder))
+        return sorted(number for number in numbers if number is not None)
+
+    def claim(self, first: int = 0) -> Claim:
+        """Return the right to write in the first dataset, counted from `first`, in which nobody else writes.
+
+        Raises:
+            OSError: The disk is full, or read-only.
+        """
+        for number in range(first, _MAX_WRITERS):
+            path = self.paths.writer_lock(number)
+            try:
+                descriptor = files.create(path)
+            except FileExistsError:
+                descriptor = files.open_existing(path, writable=True)
+            if files.lock(descriptor):
+                return Claim(number, self.paths.writer(number), descriptor)
+            files.close(descriptor)
+        raise OSError(errno.EMFILE, f"more than {_MAX_WRITERS} writers", self.paths.folder)
+
+    def close(self) -> None:
+        """Let the generation be removed; may be called more than once."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def read_key(paths: GenerationPaths) -> CacheKey:
+    """Return the key of a generation.
+
+    Raises:
+        FileNotFoundError: It has none.
+        FormatError: It is damaged.
+    """
+    descriptor = files.open_existing(paths.key)
+    try:
+        return CacheKey.decode(files.read_at(descriptor, _MAX_KEY_BYTES, 0))
+    except FormatError as error:
+        raise FormatError(f"{paths.key}: {error}", path=paths.key) from None
+    finally:
+        files.close(descriptor)
+
+
+def remove_generation(cache: CachePaths, name: str) -> bool:
+    """Remove the generation that has a name in the cache's folder, unless someone uses it; True if it is gone."""
+    paths = GenerationPaths(os.path.join(cache.folder, name))
+    try:
+        descriptor = files.open_existing(paths.key, writable=True)
+    except FileNotFoundError:
+        # Someone was killed while making it, or is making it now and tries again.
+        return clear_generation(paths)
+    except (OSError, FormatError):
+        return False
+    try:
+        if not files.lock(descriptor) or not files.is_named(descriptor, paths.key):
+            return False
+        if os.name == "nt":
+            # Windows renames no folder in which a file is open.
+            files.close(descriptor)
+            descriptor = -1
+        removed = cache.removed(os.urandom(16).hex())
+        try:
+            files.rename_over(paths.folder, removed.folder)
+        except OSError:
+            return False
+        clear_generation(removed)
+        return True
+    finally:
+        if descriptor >= 0:
+            files.close(descriptor)
+
+
+def clear_generation(paths: GenerationPaths) -> bool:
+    """Remove what is a cache's in a folder, and the folder if nothing else is in it; True if it is gone."""
+    try:
+        names = files.list_names(paths.folder)
+        for name in names:
+            path = os.path.join(paths.folder, name)
+            if paths.writer_of_name(name) is not None:
+                remove_dataset(path)
+            elif paths.is_own_file(name):
+                files.remove(path)
+        files.remove_directory(paths.folder)
+    except OSError:
+        return False
+    return True
+
+
+def _open_key(paths: GenerationPaths, key: CacheKey) -> int:
+    """Return a descriptor of the key, made if there is none: whole from the first moment."""
+    with contextlib.suppress(FileNotFoundError):
+        return files.open_existing(paths.key)
+    scratch = paths.key_scratch(os.urandom(16).hex())
+    descriptor = files.create(scratch)
+    try:
+        files.write_at(descriptor, key.encode(), 0)
+        files.close(descriptor)
+        descriptor = -1
+        try:
+            files.link(scratch, paths.key)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # No links here. Two that come at once write the same, and who loses notices that it is another file.
+            files.rename_over(scratch, paths.key)
+    finally:
+        if descriptor >= 0:
+            files.close(descriptor)
+        files.remove(scratch)
+    return files.open_existing(paths.key)
+
+
+def _key_in(descriptor: int) -> CacheKey | None:
+    try:
+        return CacheKey.decode(files.read_at(descriptor, _MAX_KEY_BYTES, 0))
+    except FormatError:
+        return None

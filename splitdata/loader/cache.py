@@ -1,0 +1,97 @@
+"""Cache: what a person chooses about keeping transformed samples, and which epochs share them.
+
+    refresh_every=5     epochs 0..4 share a generation, whose samples have the randomness of epoch 0,
+                        epochs 5..9 the next, with that of epoch 5
+    None                all epochs share the one of epoch 0
+
+Only the transform's randomness is shared: each epoch has an order of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from splitdata.samples.decode import SampleDecoder
+
+__all__ = ["Cache", "Medium"]
+
+Medium: TypeAlias = Literal["disk", "memory"]
+
+_MAX_VERSION: Final = 1000
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Transformed samples are kept, and read again in later epochs instead of being computed.
+
+        DistributedLoader(..., cache=Cache("/scratch/cache", refresh_every=5, version="crop-224"))
+
+    What is there is read, what is not is computed and kept, so that the first epoch fills the cache. One folder
+    may serve all workers and ranks of a machine, and several runs, also at the same time. The order of an epoch
+    is that without a cache. Samples must fit `encode_sample`; they come back equal, arrays writable.
+
+    Samples are kept by the dataset's fingerprint, the transform's name, `version`, the loader's seed and the
+    epoch that they are of: with another of these, what is there is discarded. A change inside of the transform
+    is not seen: give another `version` then.
+
+    Args:
+        path: A folder of the cache's own, best on a local disk; made if there is none. None for "memory".
+        refresh_every: Epochs that share the same samples. None, or infinity: all.
+        version: Names what the transform does. Needed where the dataset has no `fingerprint`.
+        medium: "disk", or "memory" for as long as the loader lives; then each rank has a cache of its own.
+        max_bytes: Of the folder, or the memory. None: all but a hundredth of the disk; half of the memory
+            that is free when the loader starts, divided by the ranks of the machine.
+        compression: "zstd" compresses each sample where that makes it smaller; for "disk" only.
+        types: Namedtuples and dataclasses that samples have in them, to come back as such.
+
+    Raises:
+        TypeError, ValueError: A field of a wrong type, out of range, or not possible with this medium.
+    """
+
+    path: str | os.PathLike[str] | None = None
+    refresh_every: int | float | None = None
+    version: str | None = None
+    medium: Medium = "disk"
+    max_bytes: int | None = None
+    compression: Literal["zstd"] | None = None
+    types: tuple[type, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.medium not in get_args(Medium):
+            raise ValueError(f"medium must be 'disk' or 'memory', got {self.medium!r}")
+        if self.compression not in (None, "zstd"):
+            raise ValueError(f"compression must be None or 'zstd', got {self.compression!r}")
+        self._check_path()
+        if isinstance(self.refresh_every, float) and math.isinf(self.refresh_every) and self.refresh_every > 0:
+            object.__setattr__(self, "refresh_every", None)
+        for name in ("refresh_every", "max_bytes"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+                raise TypeError(f"{name} must be an int or None, got {value!r}")
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
+        if self.version is not None and not isinstance(self.version, str):
+            raise TypeError(f"version must be a str, got {self.version!r}")
+        if self.version is not None and not 0 < len(self.version) <= _MAX_VERSION:
+            raise ValueError(f"version must have 1 to {_MAX_VERSION} characters, got {len(self.version)}")
+        object.__setattr__(self, "types", tuple(self.types))
+        # Refuses what is no such class, or two by one name.
+        SampleDecoder(self.types)
+
+    def _check_path(self) -> None:
+        if self.medium == "memory":
+            if self.path is not None or self.compression is not None:
+                raise ValueError("medium='memory' has neither a path nor compression")
+        elif not isinstance(self.path, (str, os.PathLike)):
+            raise TypeError(f"path must be that of a folder, got {self.path!r}")
+        elif not os.fspath(self.path):
+            raise ValueError("path is empty: name a folder")
+
+    def first_epoch(self, epoch: int) -> int:
+        """Return the first of the epochs that share samples with this one: theirs is its randomness."""
+        return epoch - epoch % int(self.refresh_every) if self.refresh_every is not None else 0

@@ -1,0 +1,149 @@
+"""The cache of one loader, as its workers get it: what samples depend on, and how a worker opens its part.
+
+    consumer    LoaderCache.job ──> CacheJob, pickled with the job; what is stale in the folder goes now
+    worker      open_cache ──> store ──> CachedSampleMaker
+
+Stale samples are discarded by the consumer, once, so that its log says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from splitdata.dataset.cache_folder import CacheFolder
+from splitdata.dataset.cache_key import CacheKey
+from splitdata.loader.cache_entry import EntryCodec
+from splitdata.loader.cached_maker import CachedSampleMaker
+from splitdata.loader.disk_store import DiskStore
+from splitdata.loader.memory_store import MemoryStore
+from splitdata.samples.spec import SAMPLE_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splitdata.loader.cache import Cache
+    from splitdata.loader.entry_store import EntryStore
+    from splitdata.loader.sample_maker import SampleMaker
+    from splitdata.loader.source import RecordSource, SourceFacts
+    from splitdata.process.record_memory import RecordMemory
+
+__all__ = ["CacheJob", "LoaderCache", "check_cache", "open_cache"]
+
+_log = logging.getLogger("splitdata")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheJob:
+    """What a worker needs to know of the cache.
+
+    Attributes:
+        options: What the user chose.
+        key: Of the first generation.
+        num_needed: So many records make a generation complete.
+        copies: Samples go to a function of the user's, so their arrays must be writable.
+        memory: With medium="memory".
+    """
+
+    options: Cache
+    key: CacheKey
+    num_needed: int
+    copies: bool
+    memory: RecordMemory | None
+
+
+def check_cache(options: Cache, facts: SourceFacts) -> None:
+    """Refuse a cache that could give wrong samples, or that lies where something else does.
+
+    Raises:
+        ValueError: Nobody can tell when the dataset is another one.
+        CacheError: The folder holds something else.
+    """
+    if not facts.is_content_known and options.version is None:
+        raise ValueError(
+            f"the dataset ({facts.fingerprint}) has no `fingerprint`, so a cache cannot tell when it has changed: "
+            'name what is cached, as in Cache(..., version="photos-2026-crop-224"), and change that with the data'
+        )
+    if options.path is not None:
+        CacheFolder(options.path).check()
+
+
+class LoaderCache:
+    """The cache of one loader, kept while its workers come and go. Belongs to the process that made it."""
+
+    def __init__(self, options: Cache, facts: SourceFacts, transform: Callable[..., Any] | None, seed: int) -> None:
+        self.options = options
+        self._key = CacheKey(
+            dataset=facts.fingerprint,
+            num_records=facts.num_records,
+            transform=_name_of(transform),
+            version=options.version,
+            seed=int(seed),
+            codec=SAMPLE_VERSION,
+            epoch=0,
+        )
+        self._memory: RecordMemory | None = None
+
+    def job(self, *, num_needed: int, num_workers: int, copies: bool) -> CacheJob:
+        """Return what workers need, before any of them is started; what the folder holds of other samples goes.
+
+        Raises:
+            OSError: No more descriptors.
+        """
+        if self.options.medium == "disk":
+            self._discard_stale()
+        elif self._memory is None or self._memory.owner != os.getpid():
+            from splitdata.process.budget import free_memory
+            from splitdata.process.record_memory import RecordMemory
+
+            self._memory = RecordMemory(
+                num_records=self._key.num_records,
+                num_writers=max(1, num_workers),
+                max_bytes=self.options.max_bytes or free_memory() // 2,
+            )
+        return CacheJob(options=self.options, key=self._key, num_needed=num_needed, copies=copies, memory=self._memory)
+
+    def _discard_stale(self) -> None:
+        folder = CacheFolder(os.fspath(self.options.path or ""))
+        num_discarded = 0
+        # A disk that fails is met again by the workers, who go on without it.
+        with contextlib.suppress(OSError):
+            num_discarded = folder.discard_stale(self._key)
+        if num_discarded:
+            _log.info(
+                "%s: %d generations of cached samples are discarded: they are of another dataset, transform, version "
+                "or seed",
+                folder.paths.folder,
+                num_discarded,
+            )
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+
+
+def open_cache(job: CacheJob, maker: SampleMaker, source: RecordSource, worker_id: int) -> CachedSampleMaker:
+    """Return what makes samples in one worker; opens no file before the first of them."""
+    codec = EntryCodec(job.options.types, copy=job.copies)
+    store: EntryStore
+    if job.memory is not None:
+        store = MemoryStore(job.options, job.memory, worker_id)
+    else:
+        store = DiskStore(job.options, job.key, job.num_needed, codec)
+    # What a dataset of the user's own does for a record may take long: each is kept as soon as it is there.
+    return CachedSampleMaker(maker, store, codec, job.options, one_by_one=not source.fetches_together)
+
+
+def _name_of(transform: Callable[..., Any] | None) -> str:
+    """Return a name for a function that a run from another folder, or by another main module, finds again."""
+    if transform is None:
+        return ""
+    while isinstance(transform, functools.partial):
+        transform = transform.func
+    return str(getattr(transform, "__qualname__", type(transform).__qualname__))

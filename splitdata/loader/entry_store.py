@@ -1,0 +1,64 @@
+"""What a place for cached samples offers to those who make samples, whatever it is made of.
+
+    DiskStore      datasets in a folder, shared by all that use it      disk_store.py
+    MemoryStore    memory shared by the workers of one loader           memory_store.py
+
+Both hold bytes; what is in them is the business of cache_entry.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["EntryStore"]
+
+
+class EntryStore(Protocol):
+    """Entries of one generation at a time. Belongs to one thread.
+
+    Nothing here raises because of a disk: what cannot be read is not there, what cannot be written is
+    not kept, and `problem` says why.
+    """
+
+    @property
+    def problem(self) -> str | None:
+        """Why entries are not kept any more, in words; None while all is well."""
+
+    @property
+    def num_damaged(self) -> int:
+        """Entries that could not be read, since the beginning."""
+
+    def begin(self, epoch: int) -> None:
+        """Go to the generation of an epoch, and look at what others have added; cheap if nothing has changed.
+
+        Raises:
+            CacheError: The place is taken by something else.
+        """
+
+    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
+        """Return the entry of each record, None where there is none."""
+
+    def discard(self, record: int) -> None:
+        """Forget the entry of a record, which turned out to be damaged."""
+
+    def add(self, record: int, data: bytes) -> None:
+        """Take the entry of a record; a damaged one is replaced by it."""
+
+    def commit(self) -> None:
+        """Let others see what was added."""
+
+    def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some records that have no entry, as far as is known without looking anew."""
+
+    def prefetch(self, records: NDArray[np.int64]) -> None:
+        """Ask for entries to be brought into memory; returns at once."""
+
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """Tell whether entries seem to be in memory."""
+
+    def close(self) -> None:
+        """Commit, and let go of everything."""

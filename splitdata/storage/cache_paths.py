@@ -1,0 +1,97 @@
+"""Names in the folder of a cache of samples. They are computed; none is ever read from a file.
+
+DIR/generation.0000000005.0123456789abcdef/key.json            what the samples depend on
+                                           writer.0003/        a dataset
+                                           writer.0003.lock    held by who writes it
+    removed.<32 hex>/                                          a generation on its way out
+    lock                                                       held by who writes, where there is a limit
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["CachePaths", "GenerationPaths"]
+
+_GENERATION: Final = re.compile(r"generation\.([0-9]{10,})\.([0-9a-f]{16})")
+_REMOVED: Final = re.compile(r"removed\.[0-9a-f]{32}")
+_WRITER: Final = re.compile(r"writer\.([0-9]{4,6})")
+_KEY_SCRATCH: Final = re.compile(r"key\.[0-9a-f]{32}\.tmp")
+_KEY: Final = "key.json"
+_LOCK: Final = "lock"
+_LOCK_SUFFIX: Final = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class CachePaths:
+    """The folder of a cache."""
+
+    folder: str
+
+    @property
+    def lock(self) -> str:
+        """What is locked while something is written, where there is a limit."""
+        return os.path.join(self.folder, _LOCK)
+
+    def generation(self, epoch: int, lineage: str) -> GenerationPaths:
+        """The generation that begins with an epoch, of one lineage: 16 hex digits."""
+        return GenerationPaths(os.path.join(self.folder, f"generation.{epoch:010d}.{lineage}"))
+
+    def removed(self, token: str) -> GenerationPaths:
+        """Where a generation is removed."""
+        return GenerationPaths(os.path.join(self.folder, f"removed.{token}"))
+
+    @staticmethod
+    def generation_of_name(name: str) -> tuple[int, str] | None:
+        """Return epoch and lineage of the generation that has this name, None if it is no generation's."""
+        match = _GENERATION.fullmatch(name)
+        return (int(match[1]), match[2]) if match else None
+
+    @staticmethod
+    def is_removed(name: str) -> bool:
+        """Say whether this is the name of a generation on its way out."""
+        return _REMOVED.fullmatch(name) is not None
+
+    @classmethod
+    def is_own_name(cls, name: str) -> bool:
+        """Say whether this can be a name in the folder of a cache."""
+        return name == _LOCK or cls.is_removed(name) or cls.generation_of_name(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPaths:
+    """The folder of one generation."""
+
+    folder: str
+
+    @property
+    def key(self) -> str:
+        """What its samples depend on; locked by all that use them."""
+        return os.path.join(self.folder, _KEY)
+
+    def key_scratch(self, token: str) -> str:
+        """Where the key is written before it gets its name."""
+        return os.path.join(self.folder, f"key.{token}.tmp")
+
+    def writer(self, number: int) -> str:
+        """The dataset of one writer."""
+        return os.path.join(self.folder, f"writer.{number:04d}")
+
+    def writer_lock(self, number: int) -> str:
+        """What is locked by who writes that dataset."""
+        return self.writer(number) + _LOCK_SUFFIX
+
+    @staticmethod
+    def writer_of_name(name: str) -> int | None:
+        """Return the number of the writer whose dataset has this name, None if it is none's."""
+        match = _WRITER.fullmatch(name)
+        return int(match[1]) if match and f"writer.{int(match[1]):04d}" == name else None
+
+    @classmethod
+    def is_own_file(cls, name: str) -> bool:
+        """Say whether this can be the name of a file, not a folder, of a generation."""
+        is_lock = name.endswith(_LOCK_SUFFIX) and cls.writer_of_name(name.removesuffix(_LOCK_SUFFIX)) is not None
+        return name == _KEY or is_lock or _KEY_SCRATCH.fullmatch(name) is not None

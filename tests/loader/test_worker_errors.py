@@ -1,0 +1,178 @@
+"""Errors of the dataset, the transform and the collate function: as themselves, with notes; then the loader goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splitdata.errors import ClosedError, WorkerError
+from splitdata.loader.distributed_loader import DistributedLoader
+from tests.loader.workloads import Fails, Numbers, Rows, Sample, Stream
+from tests.process import hostile
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
+
+# How the work is done.
+KINDS: dict[str, dict[str, Any]] = {
+    "in process": {},
+    "threads": {"num_workers": 2, "worker_kind": "thread"},
+    "processes": {"num_workers": 2, "start_method": "fork"},
+}
+NOTE = "raised by the transform of record 13 in epoch 0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+
+def frozen() -> BaseException:
+    return Frozen(4)
+
+
+def expected_type(kind: str, make: Callable[[], BaseException]) -> type[BaseException]:
+    if make is hostile.ends_an_iteration:
+        # As it is, it would look like the end of the epoch.
+        return RuntimeError
+    if kind == "processes" and make not in hostile.SURVIVING:
+        return WorkerError
+    # With a note among its attributes it cannot be rebuilt.
+    if kind == "processes" and make is hostile.refuses_attributes:
+        return WorkerError
+    return type(make())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_error_of_a_hostile_kind_arrives_in_its_place_and_the_loader_goes_on(kind: str, tmp_path: Path) -> None:
+    for make in [*hostile.ALL, frozen]:
+        raise_and_go_on(kind, make, tmp_path / "switch")
+
+
+def raise_and_go_on(kind: str, make: Callable[[], BaseException], switch: Path) -> None:
+    switch.touch()
+    with DistributedLoader(
+        Numbers(40), batch_size=2, transform=Fails(record=13, how=make, switch=switch), **KINDS[kind]
+    ) as loader:
+        stream = Stream(loader)
+        batches = iter(loader)
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - of any kind
+            stream.take(batches)
+
+        # The local class is another one each time.
+        assert type(caught.value).__name__ == expected_type(kind, make).__name__
+        # Everything before it was handed out, nothing of it.
+        assert (stream.num_batches, loader.position) == (6, (0, 12))
+        if make is not hostile.no_ordinary_exception:
+            assert NOTE in all_text(caught.value)
+        with pytest.raises(ClosedError, match="iterator over epoch 0 was ended by"):
+            next(batches)
+        switch.unlink()
+        stream.follow(40)
+
+
+def all_text(error: BaseException) -> str:
+    """Return error, notes and causes, also of those whose text raises."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:
+        text = ""
+    chain = [error, error.__cause__]
+    return text + "".join(str(note) for one in chain if one is not None for note in vars(one).get("__notes__", ()))
+
+
+class Ending:
+    """A dataset, transform and collate function that end an iteration by mistake, as `next` of an empty one does."""
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+
+    def _end(self, part: str) -> None:
+        if part == self._part:
+            next(iter(()))
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> int:
+        if index == 5:
+            self._end("dataset")
+        return index
+
+    def transform(self, record: int) -> int:
+        if record == 5:
+            self._end("transform")
+        return record
+
+    def collate(self, samples: list[int]) -> list[int]:
+        if 5 in samples:
+            self._end("collate")
+        return samples
+
+    def send(self, batch: Sample, device: Sample) -> Sample:
+        if 5 in batch:
+            self._end("to_device")
+        return batch
+
+
+@pytest.mark.parametrize("part", ["dataset", "transform", "collate", "to_device"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_stop_iteration_by_mistake_is_no_end_of_the_epoch(kind: str, part: str) -> None:
+    ending = Ending(part)
+    with DistributedLoader(
+        ending,
+        batch_size=2,
+        transform=ending.transform,
+        collate_fn=ending.collate,
+        to_device=ending.send if part == "to_device" else None,
+        **KINDS[kind],
+    ) as loader:
+        found: list[list[int]] = []
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            found.extend(loader)
+
+        assert found == [[0, 1], [2, 3]]
+        assert loader.position == (0, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_error_of_a_worker_names_record_and_step_and_shows_its_traceback(kind: str, tmp_path: Path) -> None:
+    def grow(samples: list[Sample]) -> Sample:
+        raise KeyError("no such field")
+
+    with (
+        DistributedLoader(Numbers(8), batch_size=2, transform=Rows(), collate_fn=grow, **KINDS[kind]) as loader,
+        pytest.raises(KeyError, match="no such field") as caught,
+    ):
+        next(iter(loader))
+
+    assert "raised while step 0 of epoch 0, records 0, 1 was collated" in caught.value.__notes__
+    assert "in grow" in all_text(caught.value)
+
+
+def test_batch_that_cannot_be_sent_is_an_error_that_names_the_part() -> None:
+    def opened(samples: list[int]) -> dict[str, Any]:
+        return {"numbers": samples, "generator": (number for number in samples)}
+
+    with (
+        DistributedLoader(Numbers(8), batch_size=2, num_workers=2, start_method="fork", collate_fn=opened) as loader,
+        pytest.raises(TypeError, match="cannot pickle 'generator' object") as caught,
+    ):
+        next(iter(loader))
+
+    assert "batch.batch['generator']" in "".join(caught.value.__notes__)
+
+
+def test_worker_init_fn_that_fails_is_its_error_in_the_first_batch() -> None:
+    def init(worker_id: int) -> None:
+        raise OSError(f"worker {worker_id} finds no scratch folder")
+
+    with DistributedLoader(Numbers(8), batch_size=2, num_workers=2, start_method="fork", worker_init_fn=init) as loader:
+        for _ in range(2):
+            with pytest.raises(OSError, match="worker 0 finds no scratch folder"):
+                next(iter(loader))
+        assert loader.position == (0, 0)
