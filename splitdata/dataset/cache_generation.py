@@ -183,9 +183,11 @@ def remove_generation(cache: CachePaths, name: str) -> bool:
 
 def clear_generation(paths: GenerationPaths) -> bool:
     """Remove what is a cache's in a folder, and the folder if nothing else is in it; True if it is gone."""
+    if not files.is_real_directory(paths.folder):
+        # A link, and what it leads to is not ours; or gone.
+        return False
     try:
-        names = files.list_names(paths.folder)
-        for name in names:
+        for name in files.list_names(paths.folder):
             path = os.path.join(paths.folder, name)
             if paths.writer_of_name(name) is not None:
                 remove_dataset(path)

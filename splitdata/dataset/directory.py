@@ -137,20 +137,16 @@ class DatasetDirectory:
             for name in files.list_names(self.folder)
             if self.paths.generation_of_name(name) is None
             and not self.paths.is_scratch(name)
-            and not (name == spec.SEGMENTS_FOLDER and self._is_real_directory(self.paths.segments))
+            and not (name == spec.SEGMENTS_FOLDER and files.is_real_directory(self.paths.segments))
         ]
-        if spec.SEGMENTS_FOLDER in files.list_names(self.folder) and self._is_real_directory(self.paths.segments):
+        if spec.SEGMENTS_FOLDER in files.list_names(self.folder) and files.is_real_directory(self.paths.segments):
             for name in files.list_names(self.paths.segments):
                 folder = self.paths.segment(name).folder
                 # A segment may be removed, by the writer that folded it, while this looks around: so in this order.
-                is_other = not self._is_real_directory(folder) and os.path.lexists(folder)
+                is_other = not files.is_real_directory(folder) and os.path.lexists(folder)
                 if not self.paths.is_segment(name) or is_other:
                     foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
         return sorted(foreign)
-
-    @staticmethod
-    def _is_real_directory(path: str) -> bool:
-        return os.path.isdir(path) and not os.path.islink(path)
 
     def remove_segment(self, segment_id: str) -> bool:
         """Remove a segment that no manifest lists, unless a writer is at work in it; True if it is gone."""

@@ -18,17 +18,18 @@ def remove_dataset(path: str | os.PathLike[str]) -> None:
     in which a writer is at work: then the folder stays, too, for another call.
     """
     directory = DatasetDirectory(path)
-    try:
-        names = files.list_names(directory.folder)
-    except FileNotFoundError:
+    # What a link leads to is not ours.
+    if not files.is_real_directory(directory.folder):
         return
     # The manifests first: what is left half way is no dataset.
-    for name in names:
+    for name in files.list_names(directory.folder):
         if directory.paths.generation_of_name(name) is not None or directory.paths.is_scratch(name):
             files.remove(os.path.join(directory.folder, name))
-    for segment_id in directory.segment_ids():
-        with suppress(OSError):
-            directory.remove_segment(segment_id)
+    if files.is_real_directory(directory.paths.segments):
+        for segment_id in directory.segment_ids():
+            if files.is_real_directory(directory.paths.segment(segment_id).folder):
+                with suppress(OSError):
+                    directory.remove_segment(segment_id)
     with suppress(OSError):
         files.remove_directory(directory.paths.segments)
         files.remove_directory(directory.folder)

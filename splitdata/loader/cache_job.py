@@ -12,7 +12,8 @@ import contextlib
 import functools
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.cache_folder import CacheFolder
@@ -76,7 +77,8 @@ class LoaderCache:
     """The cache of one loader, kept while its workers come and go. Belongs to the process that made it."""
 
     def __init__(self, options: Cache, facts: SourceFacts, transform: Callable[..., Any] | None, seed: int) -> None:
-        self.options = options
+        # The workers' present folder may be another one.
+        self.options = options if options.path is None else replace(options, path=Path(options.path).absolute())
         self._key = CacheKey(
             dataset=facts.fingerprint,
             num_records=facts.num_records,

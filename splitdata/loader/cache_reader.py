@@ -30,6 +30,7 @@ __all__ = ["CacheReader"]
 # An address: number of the writer, position of the entry plus one; 0 is none.
 _WRITER_SHIFT: Final = 40
 _POSITION_MASK: Final = (1 << _WRITER_SHIFT) - 1
+_LARGE_BYTES: Final = 32 << 10
 # What reading may raise for an entry, or a writer's dataset, that is damaged or gone.
 _UNREADABLE: Final = (SplitDataError, OSError)
 
@@ -79,6 +80,8 @@ class CacheReader:
         # Addresses of entries that are damaged, by our own reading or by what writers say.
         self._dead: set[int] = set()
         self._unreplaced: list[int] = []
+        # Of the entry that was read last: others are hardly ever of quite another size.
+        self._num_bytes = 0
 
     # -- what there is -----------------------------------------------------------------------
 
@@ -138,17 +141,21 @@ class CacheReader:
 
     # -- entries -----------------------------------------------------------------------------
 
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
+    def read(self, records: NDArray[np.int64]) -> list[bytes | memoryview | None]:
         """Return the entry of each record, None where there is none, or a damaged one; that one is forgotten."""
-        found: list[bytes | None] = []
+        found: list[bytes | memoryview | None] = []
         shelves, mask = self._shelves, _POSITION_MASK
+        # A view saves the copy of a large entry, and takes longer to make.
+        read = SplitDataLoader.view if self._num_bytes > _LARGE_BYTES else SplitDataLoader.__getitem__
         for record, address in zip(records.tolist(), self._table[records].tolist(), strict=True):
             loader = shelves[address >> _WRITER_SHIFT].loader if address else None
             if loader is None:
                 found.append(None)
                 continue
             try:
-                found.append(loader[(address & mask) - 1])
+                data = read(loader, (address & mask) - 1)
+                self._num_bytes = len(data)
+                found.append(data)
             except _UNREADABLE:
                 self.discard(record)
                 found.append(None)

@@ -118,7 +118,7 @@ class DiskStore:
         end = time.monotonic()
         self._next_refresh = end + max(_REFRESH_SECONDS, _REFRESH_SHARE * (end - begin))
 
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
+    def read(self, records: NDArray[np.int64]) -> list[bytes | memoryview | None]:
         """Return the entry of each record."""
         opened = self._opened
         if opened is None:
@@ -128,7 +128,7 @@ class DiskStore:
             self._read_again(opened, records, found)
         return found
 
-    def _read_again(self, opened: _Opened, records: NDArray[np.int64], found: list[bytes | None]) -> None:
+    def _read_again(self, opened: _Opened, records: NDArray[np.int64], found: list[bytes | memoryview | None]) -> None:
         """Look for what was not found in what is not committed yet, and in what was since."""
         missing = [place for place, data in enumerate(found) if data is None]
         for place in missing:

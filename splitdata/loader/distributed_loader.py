@@ -220,6 +220,7 @@ class DistributedLoader:
         self._device = device
         self._lanes = self._options.lanes
         self._world: World | None = None
+        self._is_world_given = False
         self._progress = Progress()
         self._set_up()
 
@@ -322,6 +323,7 @@ class DistributedLoader:
                     f"rank {given.rank} of {given.world_size}: make one loader for each rank"
                 )
             self._world = given
+            self._is_world_given = True
         if device is not None:
             self._device = device
             self._end_iterator("was ended by start")
@@ -455,12 +457,25 @@ class DistributedLoader:
         self._lanes = state["lanes"]
         self._progress = state["progress"]
         self._world = None
+        self._is_world_given = False
         self._set_up()
 
     # -- parts -------------------------------------------------------------------------------
 
     def _find_world(self) -> World:
         return World.find(self._options.rank, self._options.world_size)
+
+    def _check_world(self) -> None:
+        """Refuse to start where ranks have come into being since the world was fixed: each would read everything."""
+        if self._runtime is not None or self._is_world_given or self._world is None:
+            return
+        now = self._find_world()
+        if now != self._world:
+            raise ValueError(
+                f"this loader took itself for rank {self._world.rank} of {self._world.world_size} when it was first "
+                f"asked for its length or rank, and is rank {now.rank} of {now.world_size} now: ask after "
+                "init_process_group, or pass rank= and world_size="
+            )
 
     def _fixed_world(self) -> World:
         if self._world is None:
@@ -483,6 +498,7 @@ class DistributedLoader:
     def _running(self) -> Runtime:
         if self._is_closed:
             raise ClosedError(f"{self!r} is closed: make another one")
+        self._check_world()
         if self._runtime is not None and not self._runtime.is_usable:
             self._close_runtime()
         if self._runtime is None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -39,7 +41,7 @@ class EntryStore(Protocol):
             CacheError: The place is taken by something else.
         """
 
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
+    def read(self, records: NDArray[np.int64]) -> Sequence[bytes | memoryview | None]:
         """Return the entry of each record, None where there is none."""
 
     def discard(self, record: int) -> None:

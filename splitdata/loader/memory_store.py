@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -42,7 +44,7 @@ class MemoryStore:
             self.problem = None
             self._desk.begin(self._options.first_epoch(epoch))
 
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
+    def read(self, records: NDArray[np.int64]) -> Sequence[bytes | memoryview | None]:
         """Return the entry of each record."""
         return self._desk.read(records)
 

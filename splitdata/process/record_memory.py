@@ -100,6 +100,7 @@ class RecordMemory:
         self.is_shared = has_memory_files() if is_shared is None else is_shared
         self._files: tuple[int, int] | None = None
         self._entries: _Entries | None = None
+        self._is_original = True
         if self.is_shared:
             self._files = _make_files(self.table_start + num_records * _WORD)
             self._ids = tuple(map(_identity, self._files))
@@ -138,7 +139,7 @@ class RecordMemory:
     def close(self) -> None:
         """Let go of the memory; desks keep it while they are open. May be called more than once."""
         files, self._files = self._files, None
-        if files is not None and os.getpid() == self.owner:
+        if files is not None and self._is_original and os.getpid() == self.owner:
             for descriptor in files:
                 os.close(descriptor)
 
@@ -148,7 +149,7 @@ class RecordMemory:
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_entries": None}
+        return self.__dict__ | {"_entries": None, "_is_original": False}
 
 
 def has_memory_files() -> bool:
@@ -232,7 +233,7 @@ class _SharedDesk:
             generation, number, length, digest = _HEADER.unpack(header)
             if (generation, number) == (self._generation, record) and length <= self._max_bytes:
                 data = os.pread(self._data_file, length, offset + _HEADER.size)
-                if xxhash.xxh3_64_intdigest(data) == digest:
+                if len(data) == length and xxhash.xxh3_64_intdigest(data) == digest:
                     return data
         if int(self._begun[0]) == self._generation + 1:
             self.discard(record)

@@ -30,6 +30,7 @@ __all__ = [
     "free_bytes",
     "has_name",
     "is_named",
+    "is_real_directory",
     "is_regular",
     "link",
     "list_names",
@@ -98,6 +99,14 @@ def is_regular(path: str) -> bool:
     """Say whether a regular file, not a link to one, has this name."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def is_real_directory(path: str) -> bool:
+    """Say whether a directory, not a link to one, has this name."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
         return False
 
