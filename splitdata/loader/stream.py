@@ -142,8 +142,10 @@ class StepStream:
         leg = self._legs[0]
         if leg.num_received >= leg.num_steps:
             if len(self._legs) > 1:
+                self._is_whole = False
                 self._legs.popleft()
                 self._ask_ahead()
+                self._is_whole = True
             raise StopIteration
         self._is_whole = False
         self._ask_ahead()
