@@ -8,9 +8,12 @@
                  `- generation, record, length, hash: what does not agree with them is not there
 
 Both are memory files without a name, which a worker opens through /proc: they need not be inherited, and go
-with the last process that has them open. Entries are seen by all at once; no lock is taken but to begin
-another generation, which empties both. Where there are no such files, each process has a dict of its own,
-shared by its threads: then processes do not find what others have made.
+with the last process that has them open. They have holes, and take the memory of what was written. Entries are
+seen by all at once; no lock is taken but to begin another generation, which makes holes of both. They never
+shrink, so a worker that lags behind reads zeros, and nobody meets the end of a file.
+
+Where there are no such files, each process has a dict of its own, shared by its threads: then processes do not
+find what others have made.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -39,8 +42,8 @@ _WORD: Final = 8
 # A place: number of the writer, offset in its stretch in units of 8 bytes, plus one; 0 is none.
 _WRITER_SHIFT: Final = 48
 _OFFSET_MASK: Final = (1 << _WRITER_SHIFT) - 1
-# Of each writer; the file has holes and is as large as what was written.
-_STRETCH_SHIFT: Final = 44
+# Of addresses, for the entries of all writers: a quarter of what a process has.
+_MOST_ADDRESSES: Final = 1 << 45
 
 _attaching = threading.Lock()
 
@@ -57,8 +60,8 @@ class RecordDesk(Protocol):
     def begin(self, generation: int) -> None:
         """Go to a generation; the entries of every other one are gone."""
 
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
-        """Return the entry of each record, None where there is none."""
+    def read(self, records: NDArray[np.int64]) -> Sequence[bytes | memoryview | None]:
+        """Return the entry of each record, None where there is none; valid until another generation is begun."""
 
     def add(self, record: int, data: bytes) -> bool:
         """Keep the entry of a record; False if there is no room."""
@@ -102,13 +105,19 @@ class RecordMemory:
         self._entries: _Entries | None = None
         self._is_original = True
         if self.is_shared:
-            self._files = _make_files(self.table_start + num_records * _WORD)
+            self._files = _make_files(self.table_start + num_records * _WORD, num_writers * self.stretch)
             self._ids = tuple(map(_identity, self._files))
 
     @property
     def table_start(self) -> int:
         """Where the table begins in its file, in bytes."""
         return -(-(1 + self.num_writers) * _WORD // mmap.PAGESIZE) * mmap.PAGESIZE
+
+    @property
+    def stretch(self) -> int:
+        """Bytes of the data in which one writer writes: it may have all there is."""
+        most = min(self.max_bytes, _MOST_ADDRESSES // self.num_writers)
+        return -(-most // mmap.PAGESIZE) * mmap.PAGESIZE
 
     def attach(self, writer: int) -> RecordDesk:
         """Return the desk of one writer, which no other thread or process may have at the same time."""
@@ -157,14 +166,17 @@ def has_memory_files() -> bool:
     return sys.platform == "linux" and hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
 
 
-def _make_files(table_bytes: int) -> tuple[int, int]:
-    table = os.memfd_create("splitdata-table", os.MFD_CLOEXEC)
+def _make_files(*sizes: int) -> tuple[int, int]:
+    made: list[int] = []
     try:
-        os.ftruncate(table, table_bytes)
-        return table, os.memfd_create("splitdata-entries", os.MFD_CLOEXEC)
+        for name, size in zip(("splitdata-table", "splitdata-entries"), sizes, strict=True):
+            made.append(os.memfd_create(name, os.MFD_CLOEXEC))
+            os.ftruncate(made[-1], size)
     except BaseException:
-        os.close(table)
+        for descriptor in made:
+            os.close(descriptor)
         raise
+    return made[0], made[1]
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
@@ -180,9 +192,12 @@ class _SharedDesk:
         self._table_file, self._data_file = files
         self._writer = writer
         self._max_bytes = memory.max_bytes
+        self._stretch = memory.stretch
         self._table_start = memory.table_start
-        self._map = mmap.mmap(self._table_file, memory.table_start + memory.num_records * _WORD)
-        words = np.frombuffer(self._map, np.uint64)
+        self._table_map = mmap.mmap(self._table_file, memory.table_start + memory.num_records * _WORD)
+        self._data_map = mmap.mmap(self._data_file, memory.num_writers * memory.stretch)
+        self._data = memoryview(self._data_map).toreadonly()
+        words = np.frombuffer(self._table_map, np.uint64)
         # One more than the generation; 0 before the first.
         self._begun = words[:1]
         self._used = words[1 : 1 + memory.num_writers]
@@ -213,26 +228,26 @@ class _SharedDesk:
             fcntl.flock(self._table_file, fcntl.LOCK_UN)
 
     def _clear(self) -> None:
-        self._used[:] = 0
-        os.ftruncate(self._data_file, 0)
         if len(self._table):
-            # The pages go, and are zeros when they are touched again.
-            self._map.madvise(mmap.MADV_REMOVE, self._table_start)
+            self._table_map.madvise(mmap.MADV_REMOVE, self._table_start)
+        for writer, used in enumerate(self._used.tolist()):
+            if used:
+                self._data_map.madvise(mmap.MADV_REMOVE, writer * self._stretch, used)
+        self._used[:] = 0
 
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
+    def read(self, records: NDArray[np.int64]) -> list[memoryview | None]:
         places = self._table[records].tolist()
         return [
             self._read_one(record, place) if place else None
             for record, place in zip(records.tolist(), places, strict=True)
         ]
 
-    def _read_one(self, record: int, place: int) -> bytes | None:
-        offset = ((place >> _WRITER_SHIFT) << _STRETCH_SHIFT) + ((place & _OFFSET_MASK) - 1) * _UNIT
-        header = os.pread(self._data_file, _HEADER.size, offset)
-        if len(header) == _HEADER.size:
-            generation, number, length, digest = _HEADER.unpack(header)
-            if (generation, number) == (self._generation, record) and length <= self._max_bytes:
-                data = os.pread(self._data_file, length, offset + _HEADER.size)
+    def _read_one(self, record: int, place: int) -> memoryview | None:
+        offset = (place >> _WRITER_SHIFT) * self._stretch + ((place & _OFFSET_MASK) - 1) * _UNIT
+        if offset + _HEADER.size <= len(self._data):
+            generation, number, length, digest = _HEADER.unpack_from(self._data, offset)
+            if generation == self._generation and number == record:
+                data = self._data[offset + _HEADER.size : offset + _HEADER.size + length]
                 if len(data) == length and xxhash.xxh3_64_intdigest(data) == digest:
                     return data
         if int(self._begun[0]) == self._generation + 1:
@@ -241,13 +256,13 @@ class _SharedDesk:
 
     def add(self, record: int, data: bytes) -> bool:
         size = -(-(_HEADER.size + len(data)) // _UNIT) * _UNIT
-        if int(self._used.sum()) + size > self._max_bytes:
+        if int(self._used.sum()) + size > self._max_bytes or self._end + size > self._stretch:
             return False
         if int(self._begun[0]) != self._generation + 1:
             # The others have gone on to another generation; this worker finishes what nobody waits for.
             return True
         header = _HEADER.pack(self._generation, record, len(data), xxhash.xxh3_64_intdigest(data))
-        offset = (self._writer << _STRETCH_SHIFT) + self._end
+        offset = self._writer * self._stretch + self._end
         try:
             _write_all(self._data_file, header, offset)
             _write_all(self._data_file, data, offset + len(header))
@@ -267,15 +282,18 @@ class _SharedDesk:
         return unknown
 
     def close(self) -> None:
-        # The map is dropped, not closed: arrays look into it.
+        # The maps are dropped, not closed: views look into them.
         self._begun = self._used = self._table = np.zeros(0, np.uint64)
+        self._data = memoryview(b"")
+        self.__dict__.pop("_table_map", None)
+        self.__dict__.pop("_data_map", None)
         files, self._table_file, self._data_file = (self._table_file, self._data_file), -1, -1
         for descriptor in files:
             if descriptor >= 0:
                 os.close(descriptor)
 
     def __del__(self) -> None:
-        if "_end" in self.__dict__:
+        if "_table_file" in self.__dict__:
             self.close()
 
 

@@ -32,7 +32,7 @@ def memory_of(
 
 
 def read(desk: RecordDesk, *records: int) -> list[bytes | None]:
-    return desk.read(np.array(records, np.int64))
+    return [None if data is None else bytes(data) for data in desk.read(np.array(records, np.int64))]
 
 
 @pytest.mark.parametrize("is_shared", KINDS)
@@ -174,7 +174,7 @@ import numpy as np
 memory = pickle.loads(bytes.fromhex(sys.argv[1]))
 desk = memory.attach(int(sys.argv[2]))
 desk.begin(0)
-print(desk.read(np.array([0])), flush=True)
+print([bytes(data) for data in desk.read(np.array([0]))], flush=True)
 desk.add(int(sys.argv[2]), b"from a process")
 print("added", flush=True)
 sys.stdin.read()
