@@ -41,6 +41,7 @@ class MappedBins:
     def __init__(self, maps: Sequence[Any]) -> None:
         """Take the map of each bin; None, or empty bytes, where there is none."""
         self.maps = list(maps)
+        self.views = [memoryview(one) if one else b"" for one in self.maps]
         addresses = [_address(one) if one else 0 for one in self.maps]
         lengths = [len(one) if one else 0 for one in self.maps]
         lowest = min(filter(None, addresses), default=0)
@@ -132,19 +133,30 @@ class UsualFrames:
 
     def payloads(self, *, verify: bool) -> list[bytes] | None:
         """Return the records; None if one is damaged."""
-        payloads: list[bytes]
-        if self.key_lengths is not None and verify:
-            bodies = self._bodies()
-            sizes = (self.stops - self.starts).tolist()
-            is_intact = self._are_intact(bodies)
-            return [body[:size] for body, size in zip(bodies, sizes, strict=True)] if is_intact else None
-        if self.cells is not None:
-            payloads = self.cells.tolist()
-        else:
-            maps = self.mapped.maps
+        if self.cells is not None and (self.key_lengths is None or not verify):
+            payloads: list[bytes] = self.cells.tolist()
+            return payloads if not verify or self._are_intact(payloads) else None
+        return self._slices(self.mapped.maps, verify=verify)
+
+    def views(self, *, verify: bool) -> list[memoryview] | None:
+        """Return the records as views of the maps; None if one is damaged."""
+        return self._slices(self.mapped.views, verify=verify)
+
+    def _slices(self, maps: Sequence[Any], *, verify: bool) -> list[Any] | None:
+        if not verify:
             places = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
-            payloads = [maps[number][start:stop] for number, start, stop in places]
-        return payloads if not verify or self._are_intact(payloads) else None
+            return [maps[number][start:stop] for number, start, stop in places]
+        ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
+        frames = zip(self.bins.tolist(), self.starts.tolist(), ends.tolist(), self.hashes.tolist(), strict=True)
+        # Each is hashed as soon as it was touched, while it is in the caches.
+        bodies = [
+            body for number, start, end, expected in frames if hash64(body := maps[number][start:end]) == expected
+        ]
+        if len(bodies) < len(self.starts):
+            return None
+        if self.key_lengths is None:
+            return bodies
+        return [body[:size] for body, size in zip(bodies, (self.stops - self.starts).tolist(), strict=True)]
 
     def _bodies(self) -> list[bytes]:
         """Return each payload with the key behind it, which are hashed together."""

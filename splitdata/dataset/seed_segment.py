@@ -83,6 +83,10 @@ class SeedSegment:
         """Return records in the order of `sequences`, read in the order of the disk."""
         return self._many(sequences, as_views=False)  # type: ignore[return-value]  # bytes then
 
+    def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
+        """Return records in the order of `sequences`, as read-only views."""
+        return [memoryview(record) for record in self._many(sequences, as_views=True)]
+
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return None: records are put together by the caller."""
         del sequences

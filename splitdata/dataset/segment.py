@@ -54,6 +54,9 @@ class Segment(Protocol):
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`."""
 
+    def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
+        """Return records in the order of `sequences`, as read-only views."""
+
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, None where that is not quickly done."""
 

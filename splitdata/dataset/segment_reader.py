@@ -12,7 +12,7 @@ careful reader, one record at a time, where it fails: so speed never decides wha
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -146,15 +146,22 @@ class SegmentReader:
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
+        return self._read_many(sequences, as_views=False)
+
+    def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
+        """Return records as read-only views, of the map itself where they are not compressed; else as `get_many`."""
+        return self._read_many(sequences, as_views=True)
+
+    def _read_many(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[Any]:
         pairs = self._entry_pairs(sequences)
         if pairs is None or not self._is_cold(pairs):
             start = perf_counter()
-            records = self._read_warm(sequences, pairs)
+            records = self._read_warm(sequences, pairs, as_views=as_views)
             self._asks = perf_counter() - start > self._slow_seconds * len(records)
             return records
         self._prefetch(pairs)
         order = np.argsort(pairs[:, 0], kind="stable")
-        ordered = self._read_warm(sequences[order], pairs[order])
+        ordered = self._read_warm(sequences[order], pairs[order], as_views=as_views)
         records = [b""] * len(ordered)
         for place, record in zip(order.tolist(), ordered, strict=True):
             records[place] = record
@@ -171,11 +178,15 @@ class SegmentReader:
         self._asks = perf_counter() - start > self._slow_seconds * len(pairs)
         return rows
 
-    def _read_warm(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None) -> list[bytes]:
+    def _read_warm(
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None, *, as_views: bool
+    ) -> list[Any]:
         """Return records, together if all are usual, one by one otherwise."""
         frames = None if pairs is None else self._usual_frames(sequences, pairs)
-        records = frames.payloads(verify=self._verify) if frames else None
-        return [self.get(sequence) for sequence in sequences.tolist()] if records is None else records
+        records: list[Any] | None = None
+        if frames is not None:
+            records = frames.views(verify=self._verify) if as_views else frames.payloads(verify=self._verify)
+        return self._one_by_one(sequences, as_views=as_views) if records is None else records
 
     def _usual_frames(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64]) -> UsualFrames | None:
         mapped = self.files.mapped_bins() if len(sequences) >= _FEW_RECORDS else None
@@ -199,7 +210,8 @@ class SegmentReader:
             words, data = pair
             entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, self.files.info.num_bins)
             if not as_views:
-                return self._read_warm(sequences, np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2))
+                pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
+                return self._read_warm(sequences, pairs, as_views=False)
             frames = np.frombuffer(words, "<u8")
             place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
             hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]

@@ -237,9 +237,16 @@ class Snapshot:
 
     def get_many(self, positions: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `positions`, whatever their segments."""
-        records: list[bytes] = [b""] * len(positions)
+        return self._join(positions, lambda segment, sequences: segment.get_many(sequences))
+
+    def get_views(self, positions: NDArray[np.int64]) -> list[memoryview]:
+        """Return records as read-only views in the order of `positions`, whatever their segments."""
+        return self._join(positions, lambda segment, sequences: segment.get_views(sequences))
+
+    def _join(self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[Any]]) -> list[Any]:
+        records: list[Any] = [b""] * len(positions)
         for segment, sequences, where in self.by_segment(positions):
-            found = segment.get_many(sequences)
+            found = read(segment, sequences)
             if isinstance(where, slice):
                 return found
             for place, record in zip(where.tolist(), found, strict=True):

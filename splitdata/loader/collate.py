@@ -18,9 +18,9 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from splitdata.loader.nesting import keys_of, leaves, name_of_part, rebuild
+from splitdata.loader.nesting import keys_of, leaves, map_leaves, name_of_leaf, name_of_part, rebuild
 
-__all__ = ["Allocate", "collate", "nbytes"]
+__all__ = ["Allocate", "collate", "nbytes", "with_tensors"]
 
 # Samples, their parts, and batches.
 Anything: TypeAlias = Any
@@ -64,6 +64,25 @@ def collate(
     if not samples:
         raise ValueError("there are no samples to collate: a batch has one or more")
     return _Collator(as_tensors, records, allocate).batch(samples, "sample")
+
+
+def with_tensors(batch: Anything) -> Anything:
+    """Return a batch of `collate` with tensors over its arrays: what `as_tensors` gives, in another process.
+
+    Raises:
+        TypeError: torch cannot hold a field.
+    """
+
+    def converted(leaf: Anything) -> Anything:
+        if type(leaf) is not np.ndarray:
+            return leaf
+        try:
+            return _tensor_over(leaf, "")
+        except TypeError:
+            # Only now: looking for its name costs more than the tensor.
+            return _tensor_over(leaf, name_of_leaf("sample", batch, leaf) or "sample")
+
+    return map_leaves(converted, batch)
 
 
 def nbytes(batch: Anything) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import operator
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -162,8 +163,8 @@ class DistributedLoader:
             max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
             read_ahead: Steps for which each worker asks the disk before it needs them.
             prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
-            on_error: "skip": a record that cannot be read or transformed is replaced by another, counted, and
-                listed in `skipped`.
+            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
+                part (with a sampler: in epoch 0), counted, and listed in `skipped`.
             validate: Make one batch here, before any worker is started.
             worker_init_fn: Called with the worker's number, in each worker, first.
             gpu_indices: For each worker process the GPU that it sees.
@@ -219,6 +220,7 @@ class DistributedLoader:
         self._device = device
         self._lanes = self._options.lanes
         self._world: World | None = None
+        self._is_world_given = False
         self._progress = Progress()
         self._set_up()
 
@@ -288,7 +290,7 @@ class DistributedLoader:
         if not 0 <= rank < plan.world_size:
             raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
         run = plan.run(plan.start_of(epoch), rank)
-        if not 0 <= step < run.num_steps:
+        if not 0 <= operator.index(step) < run.num_steps:
             raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
         return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
 
@@ -321,6 +323,7 @@ class DistributedLoader:
                     f"rank {given.rank} of {given.world_size}: make one loader for each rank"
                 )
             self._world = given
+            self._is_world_given = True
         if device is not None:
             self._device = device
             self._end_iterator("was ended by start")
@@ -356,7 +359,7 @@ class DistributedLoader:
         Raises:
             IndexError: The epoch has no such step.
         """
-        self._jump(self._fixed_plan().seek(self._progress.position, step))
+        self._jump(self._fixed_plan().seek(self._progress.position, operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
@@ -454,12 +457,25 @@ class DistributedLoader:
         self._lanes = state["lanes"]
         self._progress = state["progress"]
         self._world = None
+        self._is_world_given = False
         self._set_up()
 
     # -- parts -------------------------------------------------------------------------------
 
     def _find_world(self) -> World:
         return World.find(self._options.rank, self._options.world_size)
+
+    def _check_world(self) -> None:
+        """Refuse to start where ranks have come into being since the world was fixed: each would read everything."""
+        if self._runtime is not None or self._is_world_given or self._world is None:
+            return
+        now = self._find_world()
+        if now != self._world:
+            raise ValueError(
+                f"this loader took itself for rank {self._world.rank} of {self._world.world_size} when it was first "
+                f"asked for its length or rank, and is rank {now.rank} of {now.world_size} now: ask after "
+                "init_process_group, or pass rank= and world_size="
+            )
 
     def _fixed_world(self) -> World:
         if self._world is None:
@@ -482,6 +498,7 @@ class DistributedLoader:
     def _running(self) -> Runtime:
         if self._is_closed:
             raise ClosedError(f"{self!r} is closed: make another one")
+        self._check_world()
         if self._runtime is not None and not self._runtime.is_usable:
             self._close_runtime()
         if self._runtime is None:

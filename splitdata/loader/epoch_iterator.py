@@ -100,7 +100,10 @@ class EpochIterator(Iterator[Batch]):
 
     def _refuse(self) -> None:
         if self._over:
-            raise ClosedError(f"this iterator over epoch {self.epoch} {self._over}: call iter() on the loader again")
+            raise ClosedError(
+                f"this iterator over epoch {self.epoch} {self._over}: resume() on the loader goes on behind the last "
+                "batch, iter() leaves out the rest of a broken epoch"
+            )
         raise StopIteration
 
     def _finish(self) -> None:

@@ -122,10 +122,10 @@ class GroupHolder:
         self._rows: dict[tuple[int, int], Row] = {}
         self._by_group: dict[tuple[int, int], tuple[Row, Group]] = {}
 
-    @property
-    def rows(self) -> list[Row]:
-        """Those that are held."""
-        return list(self._rows.values())
+    def bytes_held(self) -> tuple[int, int]:
+        """Return what all samples take in memory and on disk."""
+        stores = [row.store for row in self._rows.values()]
+        return sum(store.memory_bytes for store in stores), sum(store.disk_bytes for store in stores)
 
     def shares(self, uses: Uses) -> list[Share]:
         """Return uses by group, all of which are held."""
@@ -137,7 +137,7 @@ class GroupHolder:
 
     def by_row(self, uses: Uses) -> Iterator[tuple[Row, Uses]]:
         """Yield uses on end that are of one row, all of them held."""
-        rows = self.rows
+        rows = list(self._rows.values())
         row_of = np.zeros(len(uses.sources), np.int64)
         for share in self.shares(uses):
             row_of[share.places] = rows.index(share.row)
@@ -192,7 +192,9 @@ class GroupHolder:
         Args:
             number, position: Pass, and position in it, up to which uses were admitted.
         """
-        used_up = [row for row in self.rows if not row.num_waiting and (row.number, row.stop) <= (number, position)]
+        used_up = [
+            row for row in self._rows.values() if not row.num_waiting and (row.number, row.stop) <= (number, position)
+        ]
         self._drop(used_up)
         return bool(used_up)
 
@@ -206,7 +208,7 @@ class GroupHolder:
                 position = order.group_positions(int(groups[0])).stop
                 wanted.append((number, position))
         self._drop([row for key, row in self._rows.items() if key not in wanted])
-        for row in self.rows:
+        for row in self._rows.values():
             row.num_waiting = 0
             for group in row.groups.values():
                 group.is_asked = group.addresses >= 0
@@ -220,7 +222,7 @@ class GroupHolder:
 
     def close(self) -> None:
         """Let go of everything, also where an interrupt has left it half done."""
-        rows = self.rows
+        rows = list(self._rows.values())
         self._rows.clear()
         self._by_group.clear()
         for row in rows:

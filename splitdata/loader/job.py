@@ -9,15 +9,18 @@ SampleMaker: read, transform ──> collate ──> StepReply          in order
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
+
 from splitdata.loader.cache_job import open_cache
 from splitdata.loader.cached_maker import CachedRecords
-from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.collate import Allocate, collate, nbytes
 from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
@@ -26,6 +29,8 @@ from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import StepReply, StepRequest
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from splitdata.loader.cache_job import CacheJob
     from splitdata.loader.cached_maker import CachedSampleMaker
     from splitdata.loader.selection import Selection
@@ -46,6 +51,9 @@ class Requests(Protocol):
     def upcoming(self) -> list[StepRequest]:
         """Return those that have arrived already, without taking them."""
 
+    def allocate(self, num_bytes: int) -> memoryview | None:
+        """Return memory in which an array of the next reply is best made, None where there is none."""
+
     @property
     def send_seconds(self) -> float:
         """What sending the last reply has cost."""
@@ -56,6 +64,7 @@ class Job:
     """All that a worker needs; pickled to each of them once.
 
     Attributes:
+        selection: The records that may stand in for bad ones.
         packs: The batch of a reply is PackedSamples, not collated.
     """
 
@@ -72,16 +81,36 @@ class Job:
     cache: CacheJob | None = None
 
 
+class _ReplyMemory:
+    """Makes the arrays of a reply where they need not be copied to travel; stands for np.empty.
+
+    Attributes:
+        waited: Seconds, so far, that it took until there was room.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self.waited = 0.0
+
+    def __call__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        begin = time.perf_counter()
+        memory = self._requests.allocate(math.prod(shape) * dtype.itemsize)
+        self.waited += time.perf_counter() - begin
+        return np.empty(shape, dtype) if memory is None else np.ndarray(shape, dtype, memory)
+
+
 class StepMaker:
     """Makes the batch of a step. Belongs to one thread.
 
     Args:
         job: What is to be done.
         worker_id: Of this worker.
+        memory: Where the arrays of batches are made; None for memory as usual.
     """
 
-    def __init__(self, job: Job, worker_id: int) -> None:
+    def __init__(self, job: Job, worker_id: int, memory: _ReplyMemory | None = None) -> None:
         self._job = job
+        self._memory = memory
         maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
@@ -110,12 +139,13 @@ class StepMaker:
             samples += maker.make(part)
         if is_last and self._cached is not None:
             self._cached.commit()
-        begin = time.perf_counter()
+        begin = time.perf_counter() - self._waited
         batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        spent = StepTimings(maker.read_seconds, maker.transform_seconds, time.perf_counter() - begin, send_seconds)
+        collating = time.perf_counter() - self._waited - begin
+        spent = StepTimings(maker.read_seconds, maker.transform_seconds, collating, send_seconds)
         counts = None if self._cached is None else self._cached.counts()
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
@@ -129,14 +159,18 @@ class StepMaker:
         if self._cached is not None:
             self._cached.close()
 
+    @property
+    def _waited(self) -> float:
+        return 0.0 if self._memory is None else self._memory.waited
+
     def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
         if self._packer is not None:
             return self._packer.pack(samples, _records_of(request))
-        return make_batch(self._job, samples, request)
+        return make_batch(self._job, samples, request, self._memory or np.empty)
 
 
-def make_batch(job: Job, samples: list[Any], request: StepRequest) -> Batch:
-    """Return what the collate function makes of the samples of a step.
+def make_batch(job: Job, samples: list[Any], request: StepRequest, allocate: Allocate = np.empty) -> Batch:
+    """Return what the collate function makes of the samples of a step; `allocate` is for the default one.
 
     Raises:
         Exception: What it raised, with a note that names the step.
@@ -144,7 +178,7 @@ def make_batch(job: Job, samples: list[Any], request: StepRequest) -> Batch:
     try:
         if job.collate_fn is not None:
             return job.collate_fn(samples)
-        return collate(samples, as_tensors=job.as_tensors, records=_records_of(request))
+        return collate(samples, as_tensors=job.as_tensors, records=_records_of(request), allocate=allocate)
     except Exception as error:
         add_note(error, f"raised while {request} was collated")
         raise
@@ -158,7 +192,7 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id)
+    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id, _ReplyMemory(requests))
     try:
         for request in requests:
             upcoming = requests.upcoming()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -127,6 +127,9 @@ class LoaderOptions:
 
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
+        for name in given:
+            if not isinstance(getattr(self, name), Iterable) and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be iterable, or a function of the epoch, got {getattr(self, name)!r}")
         if len(given) == 2:
             raise ValueError("sampler and batch_sampler exclude each other")
         if not given:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from splitdata.loader.nesting import keys_of, part
+from splitdata.loader.notes import add_note
 from splitdata.samples.decode import SampleDecoder
 from splitdata.samples.encode import encode_sample_parts
+from splitdata.samples.plan import HEADER
 from splitdata.samples.restore import kind_of
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
 
     from splitdata._types import BytesLike
 
-__all__ = ["PackedSamples", "SamplePacker", "SampleUnpacker", "aligned", "unpack_all"]
+__all__ = ["PackedSamples", "SamplePacker", "SampleUnpacker", "aligned", "kind_of_sample", "unpack_all"]
 
-# What a transform returns.
+# What a transform returns, and what is made of several.
 Sample: TypeAlias = Any
+Batch: TypeAlias = Any
 
 _ALIGNMENT: Final = 64
 # Past it a schema is walked again: samples of so many kinds are no reason to keep all of them.
@@ -82,9 +85,10 @@ class SamplePacker:
         try:
             return encode_sample_parts(sample)
         except Exception as error:
-            error.add_note(
+            add_note(
+                error,
                 f"raised while the sample of record {record} was packed for rotation, which keeps samples as bytes: "
-                "return arrays, tensors, numbers, text, bytes and containers of them from the transform"
+                "return arrays, tensors, numbers, text, bytes and containers of them from the transform",
             )
             raise
 
@@ -132,6 +136,20 @@ class SampleUnpacker:
     def unpack(self, data: memoryview) -> Sample:
         """Return a sample. Its arrays and tensors are views of `data`, which they keep; the rest is copied."""
         return self._decoder.decode(data)
+
+    def unpack_batch(self, data: Sequence[memoryview]) -> Batch:
+        """Return samples of one kind as the batch that the default collate makes of them; shares no memory.
+
+        Raises:
+            ValueError: They differ in structure or shapes.
+        """
+        return self._decoder.decode_batch(data)
+
+
+def kind_of_sample(data: memoryview) -> bytes:
+    """Return bytes that are the same for all samples that are alike in structure and types."""
+    _, size = HEADER.unpack_from(data)
+    return bytes(data[: HEADER.size + size])
 
 
 def unpack_all(packed: PackedSamples) -> list[Sample]:

@@ -12,19 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 from splitdata.loader.runs import BatchRun, EndlessRun, PassRun, Position
 from splitdata.loader.sampling import BatchSampling, Sampling, SequenceOrder
+from splitdata.loader.selection import Selection
 from splitdata.loader.step import Part
 from splitdata.order.epoch_order import Shuffle, epoch_order
 from splitdata.order.partition import Tail
 from splitdata.order.rotation import RotationOrder
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from splitdata.loader.runs import Run
-    from splitdata.loader.selection import Selection
     from splitdata.order.bin_layout import BinLayout
     from splitdata.order.epoch_order import Order
 
@@ -108,6 +109,19 @@ class Plan:
         if not 0 <= step <= run.num_steps:
             raise IndexError(f"epoch {position.epoch} has {run.num_steps} steps, there is no step {step}")
         return run.position_after(step) if step else Position(position.epoch, 0, position.origin)
+
+    def replacements(self) -> Selection:
+        """Return the records that may stand in for bad ones: those that take part, with a sampler those of epoch 0.
+
+        Never any other: a sampler may be what keeps a test set out of training.
+        """
+        if self.sampling is not None:
+            given = self.sampling.records(0)
+        elif self.batches is not None:
+            given = np.concatenate([np.empty(0, np.int64), *self.batches.batches(0)])
+        else:
+            return self.selection
+        return Selection(np.unique(given), len(self.selection))
 
     def digest(self, epoch: int) -> str | None:
         """Return text that names what the user's own sampler gave for an epoch; None without one."""

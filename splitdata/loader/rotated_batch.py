@@ -1,6 +1,9 @@
 """From kept samples to a batch: bytes of each use, decoded, collated.
 
-    shares of a step ──> bytes, in place or read into one buffer ──SampleUnpacker──> samples ──collate──> batch
+    shares of a step ──> bytes, in place or read into one buffer
+                           |
+                           |── unpacked ──> samples ──collate──> batch
+                           `── a column at a time ─────────────> the same batch, sooner, where all are of one kind
 
 The default collate copies out of the samples, so it gets views of what is kept. A collate function of the user's
 gets samples of its own, which it may change and keep.
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from splitdata.loader.job import make_batch
-from splitdata.loader.packing import SampleUnpacker, aligned
+from splitdata.loader.packing import SampleUnpacker, aligned, kind_of_sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +32,7 @@ __all__ = ["RotatedBatches"]
 Batch: TypeAlias = Any
 
 _ALIGNMENT = 64
+_MAX_KINDS = 4096
 
 
 class RotatedBatches:
@@ -39,6 +43,8 @@ class RotatedBatches:
         self.unpacker = SampleUnpacker()
         self._are_private = job.collate_fn is not None
         self._scratch = np.empty(0, np.uint8)
+        # Kinds of samples: by columns they may be batched where the default collate has done it once.
+        self._goes_by_columns: dict[bytes, bool] = {}
 
     def make(self, shares: Sequence[Share], request: StepRequest) -> Batch:
         """Return the batch of a step.
@@ -47,8 +53,29 @@ class RotatedBatches:
             OSError: What was kept on disk cannot be read.
             Exception: What the collate function raised.
         """
+        views = self._views(shares, request.num_samples)
+        if self._job.collate_fn is not None or self._job.as_tensors:
+            return self._collate(views, request)
+        kind = kind_of_sample(views[0])
+        if self._goes_by_columns.get(kind):
+            try:
+                return self.unpacker.unpack_batch(views)
+            except ValueError:
+                # Of several kinds, or of shapes that differ: collate takes them, or says what is wrong.
+                self._goes_by_columns[kind] = False
+        batch = self._collate(views, request)
+        if len(self._goes_by_columns) >= _MAX_KINDS:
+            self._goes_by_columns.clear()
+        self._goes_by_columns.setdefault(kind, True)
+        return batch
+
+    def _collate(self, views: list[memoryview], request: StepRequest) -> Batch:
         unpack = self.unpacker.unpack
-        return make_batch(self._job, [unpack(view) for view in self._views(shares, request.num_samples)], request)
+        try:
+            return make_batch(self._job, [unpack(view) for view in views], request)
+        except StopIteration as error:
+            # Raised as it is, it would look like the end of the epoch.
+            raise RuntimeError(f"the collate function raised StopIteration at {request}") from error
 
     def _views(self, shares: Sequence[Share], num_samples: int) -> list[memoryview]:
         views: list[memoryview] = [memoryview(b"")] * num_samples

@@ -1,11 +1,11 @@
-"""The stream of steps with rotation: asks workers for samples, keeps them, and makes batches of them here.
+"""The stream of steps with rotation: samples are asked for ahead, kept in groups, and made into batches here.
 
     follow(position) ──> look ahead over the steps to come, as far as two rows of groups reach
-                           | samples that were not asked for, in chunks, in the order of their first use
+                           | samples that were not asked for, in the order of their first use
                            v
-                         workers ── packed samples ──> stores of the rows
-                                                         |
-    next() <── (batch, position behind it) <── collate <─┘     a row goes when its last use has taken place
+                         SampleFeed: workers ──> groups
+                                                    |
+    next() <── (batch, position) <── RotatedBatches ┘       a row goes when its last use has taken place
 
 Every `next` also takes in what the workers have ready, so the next groups grow while the present ones are used.
 """
@@ -15,17 +15,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from splitdata.loader.collate import nbytes
-from splitdata.loader.fence import Fence
-from splitdata.loader.groups import GroupHolder, Row, Share, Uses, locate, rotation_order
+from splitdata.loader.groups import GroupHolder, Share, Uses, locate, rotation_order
 from splitdata.loader.rotated_batch import RotatedBatches
 from splitdata.loader.runs import PositionRun
+from splitdata.loader.sample_feed import SampleFeed
 from splitdata.loader.stats import StepTimings
-from splitdata.loader.step import Part, SkippedRecord, StepReply, StepRequest
+from splitdata.loader.step import Part, StepReply, StepRequest
 from splitdata.loader.stream import Leg
 
 if TYPE_CHECKING:
@@ -34,37 +34,16 @@ if TYPE_CHECKING:
     from splitdata.loader.cache import Cache
     from splitdata.loader.job import Job
     from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.packing import PackedSamples
     from splitdata.loader.plan import Plan
     from splitdata.loader.runs import Position
+    from splitdata.loader.sample_feed import Pace
     from splitdata.loader.sample_store import StoreMaker
     from splitdata.loader.workers import Workers
 
-__all__ = ["Pace", "RotationStream"]
+__all__ = ["RotationStream"]
 
 # Uses that are looked at, at once: enough to spread what numpy costs per call.
 _BLOCK_USES = 4096
-
-
-class Pace(NamedTuple):
-    """How far ahead samples are made.
-
-    `ahead` chunks of up to `chunk_size` samples may be on their way, and up to `at_once` of those that are ready are
-    taken in at a step. With `crosses_epochs` the next epoch's samples are asked for behind those of this one.
-    """
-
-    ahead: int
-    at_once: int
-    chunk_size: int
-    crosses_epochs: bool
-
-
-class _Chunk(NamedTuple):
-    """Samples of one row that one worker is to make."""
-
-    row: Row
-    uses: Uses
-    request: StepRequest
 
 
 class RotationStream:
@@ -93,29 +72,24 @@ class RotationStream:
         if plan.rotation is None:
             raise ValueError("a RotationStream needs a plan with rotation")
         self._plan = plan
-        self._workers = workers
         self._meter = meter
-        self._pace = pace
-        self._fence = None if cache is None else Fence(cache)
+        self._crosses_epochs = pace.crosses_epochs
         times, size = plan.rotation
         self._block_steps = max(1, min(_BLOCK_USES, times * size) // plan.batch_size)
         self._groups = GroupHolder(stores)
         self._batches = RotatedBatches(job)
+        self._feed = SampleFeed(workers, self._groups, self._batches.unpacker, meter, pace, cache)
         self._legs: deque[Leg[PositionRun]] = deque()
-        self._next_ticket = 0
-        self._unsent: deque[_Chunk] = deque()
-        self._in_flight: dict[int, _Chunk] = {}
         self._is_blocked = False
         self._located: tuple[Leg[PositionRun], int, Uses, list[int]] | None = None
-        self._skipped: list[SkippedRecord] = []
-        self._failure: Exception | None = None
-        # Where an interrupt may have left things half done, and where only what is in flight is uncertain.
-        self._is_whole = self._is_receiving = True
+        self._present: tuple[Leg[PositionRun], int, Uses, list[Share]] | None = None
+        # Whether no interrupt has left things half done.
+        self._is_whole = True
 
     @property
     def has_failed(self) -> bool:
         """Whether a worker has raised what was not needed yet: there will be no more samples."""
-        return self._failure is not None
+        return self._feed.has_failed
 
     def follow(self, position: Position) -> None:
         """Go on from a position. Samples that were made and are of use from there on are kept.
@@ -143,7 +117,7 @@ class RotationStream:
         if not self._is_whole:
             self._begin_anew(leg.run.position_after(leg.num_received) if leg.num_received else leg.start)
             leg = self._legs[0]
-        self._is_whole = self._is_receiving = False
+        self._is_whole = False
         reply = self._next_of(leg)
         leg.num_received += 1
         self._is_whole = True
@@ -156,13 +130,20 @@ class RotationStream:
 
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting for a worker."""
-        leg = self._legs[0]
-        if not self._is_whole or leg.num_received >= min(leg.num_asked, leg.num_steps):
+        if not self._legs or not self._is_whole:
             return False
-        return all(share.is_made for share in self._groups.shares(self._uses_of(leg, leg.num_received)))
+        leg = self._legs[0]
+        if leg.num_received >= min(leg.num_asked, leg.num_steps):
+            return False
+        return all(share.is_made for share in self._shares_of(leg, leg.num_received)[1])
+
+    def num_ready(self) -> int:
+        """Return 1 if the next batch could be made without waiting, else 0."""
+        return int(self.next_is_ready())
 
     def close(self) -> None:
         """Let go of all samples."""
+        self._present = None
         self._groups.close()
         self._meter.holds(0, 0)
 
@@ -172,12 +153,11 @@ class RotationStream:
         step = leg.num_received
         while leg.num_asked <= step:
             self._look_at_more()
-        uses = self._uses_of(leg, step)
-        shares = self._groups.shares(uses)
+        uses, shares = self._shares_of(leg, step)
         self._look_ahead()
         while not all(share.is_made for share in shares):
-            self._take_in()
-        self._take_in_what_is_ready()
+            self._feed.take_in()
+        self._feed.take_in_ready()
         reply = self._make_batch(leg.run.first_step + step, uses, shares)
         for share in shares:
             share.row.num_waiting -= len(share.places)
@@ -185,9 +165,17 @@ class RotationStream:
             last = self._legs[-1]
             if self._groups.drop_used_up(*last.run.place(last.num_asked)):
                 self._is_blocked = False
-                self._note_bytes()
+                self._meter.holds(*self._groups.bytes_held())
                 self._look_ahead()
         return reply
+
+    def _shares_of(self, leg: Leg[PositionRun], step: int) -> tuple[Uses, list[Share]]:
+        """Return what a step uses, and from which groups; they are held from when it was looked at."""
+        known = self._present
+        if known is None or known[0] is not leg or known[1] != step:
+            uses = self._uses_of(leg, step)
+            known = self._present = leg, step, uses, self._groups.shares(uses)
+        return known[2], known[3]
 
     def _uses_of(self, leg: Leg[PositionRun], step: int) -> Uses:
         known = self._located
@@ -207,60 +195,41 @@ class RotationStream:
         batch = self._batches.make(shares, request)
         spent = StepTimings(0.0, 0.0, time.perf_counter() - begin, 0.0)
         self._meter.collated(spent.collate)
-        skipped, self._skipped = tuple(self._skipped), []
-        return StepReply(-1, batch, len(records), nbytes(batch), spent, skipped, None)
+        return StepReply(-1, batch, len(records), nbytes(batch), spent, self._feed.take_skipped(), None)
 
     # -- looking ahead -----------------------------------------------------------------------
 
     def _begin_anew(self, position: Position) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if not (self._is_whole or self._is_receiving):
+        if self._feed.has_failed:
+            self._feed.raise_failure()
+        if not (self._is_whole or self._feed.is_receiving):
             self._groups.close()
-        self._is_whole = self._is_receiving = False
-        if self._in_flight:
-            self._workers.forget()
-        self._in_flight.clear()
-        self._unsent.clear()
+        self._is_whole = False
+        self._feed.forget()
         run = self._plan.run(position)
         if not isinstance(run, PositionRun):
             raise TypeError("rotation goes through positions, not through the user's batches")
         self._legs = deque([Leg(run, position)])
-        self._located = None
+        self._located = self._present = None
         self._is_blocked = False
         if run.num_steps:
             self._groups.begin_anew(run, *run.place(0))
         else:
             self._groups.close()
-        self._note_bytes()
+        self._meter.holds(*self._groups.bytes_held())
         self._look_ahead()
         self._is_whole = True
 
     def _look_ahead(self) -> None:
         """Ask for as much as may be asked for."""
-        while self._send() and self._look_at_more():
+        while self._feed.send() and self._look_at_more():
             pass
-
-    def _send(self) -> bool:
-        """Send chunks to the workers; return whether there is room for more than there are."""
-        if self._failure is not None:
-            return False
-        while self._unsent and len(self._in_flight) < self._pace.ahead:
-            chunk = self._unsent[0]
-            if self._fence is not None:
-                if self._in_flight and self._fence.holds_back(chunk.request.parts):
-                    return False
-                self._fence.note_asked(chunk.request.parts)
-            self._in_flight[chunk.request.ticket] = chunk
-            self._workers.ask(chunk.request)
-            self._unsent.popleft()
-        return len(self._in_flight) < self._pace.ahead
 
     def _look_at_more(self) -> bool:
         """Look at further steps and cut what they need into chunks; return whether that may be repeated."""
         leg = self._legs[-1]
         if leg.num_asked >= leg.num_steps:
-            if not self._pace.crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
+            if not self._crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
                 return False
             after = leg.run.position_after(leg.num_steps)
             run: Any = self._plan.run(after)
@@ -284,56 +253,8 @@ class RotationStream:
         for row, new in self._groups.by_row(uses.part(self._groups.take_unasked(uses))):
             order = rotation_order(leg.run, row.number)
             # One call for all: what numpy costs per call is spread over them.
-            _, sources, records = self._plan.part(row.number, order.order, new.sources)
-            for begin in range(0, len(sources), self._pace.chunk_size):
-                here = slice(begin, begin + self._pace.chunk_size)
-                part = Part(row.number, sources[here], records[here])
-                request = StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, (part,))
-                self._next_ticket += 1
-                self._unsent.append(_Chunk(row, new.part(here), request))
-
-    # -- samples -----------------------------------------------------------------------------
-
-    def _take_in(self) -> None:
-        """Keep the next chunk that a worker has made; wait for it."""
-        if self._failure is not None:
-            raise self._failure
-        self._is_receiving = True
-        worker_id, reply = self._workers.receive()
-        self._is_receiving = False
-        row, uses, request = self._in_flight.pop(reply.ticket)
-        packed: PackedSamples = reply.batch
-        self._batches.unpacker.learn(packed.classes)
-        address = row.store.add(packed.data)
-        for _, group, places, numbers in self._groups.shares(uses):
-            group.records[numbers] = request.parts[0].records[places]
-            group.addresses[numbers] = address + packed.starts[places]
-            group.lengths[numbers] = packed.lengths[places]
-        self._skipped += reply.skipped
-        self._meter.worker_reply(worker_id, reply.timings)
-        if reply.cache is not None and self._fence is not None:
-            self._meter.cached(reply.cache)
-            self._fence.note_reply(reply)
-        self._meter.made(len(packed.starts))
-        self._note_bytes()
-        self._send()
-
-    def _take_in_what_is_ready(self) -> None:
-        """Keep what workers have made ahead; a share of it, so that no step takes much longer than others."""
-        try:
-            for _ in range(self._pace.at_once):
-                if self._failure is not None or not self._in_flight or not self._workers.next_is_ready():
-                    return
-                self._take_in()
-        except Exception as error:
-            # Its place is where that sample is needed; until then there are batches.
-            self._failure = error
-        finally:
-            self._is_receiving = False
-
-    def _note_bytes(self) -> None:
-        stores = [row.store for row in self._groups.rows]
-        self._meter.holds(sum(store.memory_bytes for store in stores), sum(store.disk_bytes for store in stores))
+            part = self._plan.part(row.number, order.order, new.sources)
+            self._feed.add(row, new, part, leg.run.first_step + leg.num_asked)
 
 
 def _parts(uses: Uses, records: NDArray[np.int64]) -> tuple[Part, ...]:

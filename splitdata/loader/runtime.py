@@ -14,16 +14,19 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from splitdata.loader.collate import with_tensors
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
 from splitdata.loader.notes import add_note
 from splitdata.loader.packing import PackedSamples, unpack_all
 from splitdata.loader.plan import Plan
-from splitdata.loader.rotation_stream import Pace, RotationStream
+from splitdata.loader.rotation_stream import RotationStream
 from splitdata.loader.runs import Position
+from splitdata.loader.sample_feed import Pace
 from splitdata.loader.sample_store import StoreMaker
 from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream, Stream
@@ -110,13 +113,20 @@ class Runtime:
         ahead = num_workers * (options.prefetch + options.read_ahead)
         # Without workers nothing is made before it is taken.
         crosses_epochs = options.prefetch_epochs and options.num_workers > 0
+        at_once = num_workers * options.prefetch
         if stores is None:
             return StepStream(
-                self.plan, workers, self._meter, ahead=ahead, crosses_epochs=crosses_epochs, cache=options.cache
+                self.plan,
+                workers,
+                self._meter,
+                ahead=ahead,
+                at_once=at_once,
+                crosses_epochs=crosses_epochs,
+                cache=options.cache,
             )
         pace = Pace(
             ahead=ahead,
-            at_once=num_workers * options.prefetch,
+            at_once=at_once,
             # All workers take part in one batch, and a message is worth what it carries.
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,
@@ -132,6 +142,9 @@ class Runtime:
         # Not before there are workers: importing the library starts none.
         from splitdata.process.pool import WorkerPool
 
+        if options.worker_kind == "process":
+            # Tensors are made of their arrays here: importing torch would be most of what starting them takes.
+            job = replace(job, as_tensors=False)
         gpus = options.gpu_indices
         pool: WorkerPool[Any, StepReply] = WorkerPool(
             serve,
@@ -150,11 +163,18 @@ class Runtime:
             raise TypeError(text) from error
         return InOrder(pool) if options.in_order else AnyOrder(pool)
 
+    @property
+    def _makes_tensors(self) -> bool:
+        options = self._options
+        is_remote = options.num_workers > 0 and options.worker_kind == "process"
+        return is_remote and options.as_tensors and options.collate_fn is None
+
     def _job(self) -> Job:
         options = self._options
         return Job(
             source=self._source,
-            selection=self.plan.selection,
+            # A sampler is asked only where it matters.
+            selection=self.plan.replacements() if options.on_error == "skip" else self.plan.selection,
             transform=options.transform,
             collate_fn=options.collate_fn,
             as_tensors=options.as_tensors,
@@ -202,7 +222,7 @@ class Runtime:
         if self._stream is None or self._workers is None:
             raise RuntimeError("a runtime that has started has workers")
         self._stream.follow(position)
-        batches = _Batches(self._stream)
+        batches = _Batches(self._stream, makes_tensors=self._makes_tensors)
         transfer = self._open_transfer()
         if transfer is None:
             return batches
@@ -233,8 +253,8 @@ class Runtime:
         return self._stream.end_of_run()
 
     def num_ready(self) -> int:
-        """Return how many workers have a batch ready."""
-        return 0 if self._workers is None else self._workers.num_ready()
+        """Return how many batches are ready."""
+        return 0 if self._stream is None else self._stream.num_ready()
 
     def memory_bytes(self) -> int:
         """Return the bytes of batches in memory shared with workers, waiting or in the user's hands."""
@@ -257,10 +277,12 @@ class Runtime:
 class _Batches(Iterator[tuple[Behind, Any]]):
     """The stream without its bookkeeping. No generator: one that Ctrl-C has passed through would be over."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, makes_tensors: bool) -> None:
         self._stream = stream
+        self._makes_tensors = makes_tensors
 
     def __next__(self) -> tuple[Behind, Any]:
         reply, position = self._stream.next()
+        batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
         # The reply goes on without its batch, so that nothing here keeps the batch's memory.
-        return Behind(position, reply._replace(batch=None)), reply.batch
+        return Behind(position, reply._replace(batch=None)), batch

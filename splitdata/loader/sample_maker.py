@@ -186,6 +186,11 @@ class SampleMaker:
         ) from last_error
 
     def _replacement(self, epoch: int, position: int, attempt: int) -> int:
+        if not len(self._selection):
+            raise RuntimeError(
+                f"position {position} of epoch {epoch} needs another record, and the sampler gave none in epoch 0 "
+                "to choose from"
+            )
         key = derive_key(self._seed, epoch, position, attempt, "replacement")
         place = np.array([key % len(self._selection)], np.int64)
         return int(self._selection.records(place)[0])

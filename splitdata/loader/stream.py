@@ -11,6 +11,7 @@ A fence may hold them back until nothing of this one is on its way any more.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from splitdata.loader.fence import Fence
@@ -47,6 +48,9 @@ class Stream(Protocol):
 
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting or working."""
+
+    def num_ready(self) -> int:
+        """Return how many batches are ready, as far as that is known."""
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
@@ -87,6 +91,7 @@ class StepStream:
         meter: StatsMeter,
         *,
         ahead: int,
+        at_once: int,
         crosses_epochs: bool,
         cache: Cache | None = None,
     ) -> None:
@@ -94,6 +99,7 @@ class StepStream:
         self._workers = workers
         self._meter = meter
         self._ahead = ahead
+        self._at_once = at_once
         self._crosses_epochs = crosses_epochs
         self._fence = None if cache is None else Fence(cache)
         self._legs: deque[Leg[Run]] = deque()
@@ -122,7 +128,9 @@ class StepStream:
         self._planned.clear()
         self._legs.clear()
         self._legs.append(Leg(self._plan.run(position), position))
-        self._ask_ahead()
+        # As many as are made at once; the others are asked for while those are being made.
+        if self._plan_ahead(self._at_once):
+            self._ask_planned()
         self._is_whole = True
 
     def next(self) -> tuple[StepReply, Position]:
@@ -134,8 +142,10 @@ class StepStream:
         leg = self._legs[0]
         if leg.num_received >= leg.num_steps:
             if len(self._legs) > 1:
+                self._is_whole = False
                 self._legs.popleft()
                 self._ask_ahead()
+                self._is_whole = True
             raise StopIteration
         self._is_whole = False
         self._ask_ahead()
@@ -154,6 +164,10 @@ class StepStream:
         """Tell whether `next` would return without waiting or working."""
         return self._workers.next_is_ready()
 
+    def num_ready(self) -> int:
+        """Return how many workers have a batch ready."""
+        return self._workers.num_ready()
+
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
         leg = self._legs[0]
@@ -163,29 +177,36 @@ class StepStream:
         """Nothing is kept here."""
 
     def _ask_ahead(self) -> None:
-        """Keep `ahead` requests on their way, in blocks: half of them at a time, after a short first one."""
-        fence = self._fence
-        while self._num_waiting <= self._ahead // 2 and (self._planned or self._plan_ahead()):
-            while self._planned:
-                request = self._planned[0]
-                if fence is not None:
-                    if self._num_waiting and fence.holds_back(request.parts):
-                        return
-                    fence.note_asked(request.parts)
-                self._workers.ask(request)
-                self._planned.popleft()
-                self._num_waiting += 1
+        """Keep `ahead` requests on their way, in blocks: half of them at a time."""
+        while self._num_waiting <= self._ahead // 2 and (self._planned or self._plan_ahead(self._ahead)):
+            self._ask_planned()
+            if self._planned:
+                return
 
-    def _plan_ahead(self) -> bool:
-        """Plan the next block of requests; False if there is nothing left to ask for."""
+    def _ask_planned(self) -> None:
+        """Ask for what is planned, all together, up to where the fence holds back."""
+        fence, count = self._fence, 0
+        for request in self._planned:
+            if fence is not None:
+                if (self._num_waiting or count) and fence.holds_back(request.parts):
+                    break
+                fence.note_asked(request.parts)
+            count += 1
+        self._workers.ask(*islice(self._planned, count))
+        for _ in range(count):
+            self._planned.popleft()
+        self._num_waiting += count
+
+    def _plan_ahead(self, limit: int) -> bool:
+        """Plan requests until `limit` of them would wait; False if there is nothing left to ask for."""
         leg = self._legs[-1]
-        count = min(leg.num_steps - leg.num_asked, self._ahead - self._num_waiting)
+        count = min(leg.num_steps - leg.num_asked, limit - self._num_waiting)
         if not count:
             if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
                 return False
             after = leg.run.position_after(leg.num_steps)
             self._legs.append(Leg(self._plan.run(after), after))
-            return self._plan_ahead()
+            return self._plan_ahead(limit)
         for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
             self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
             self._next_ticket += 1

@@ -26,8 +26,8 @@ __all__ = ["AnyOrder", "InOrder", "InProcess", "Workers"]
 class Workers(Protocol):
     """Computes steps. Belongs to one thread."""
 
-    def ask(self, request: StepRequest) -> None:
-        """Ask for a step; returns at once."""
+    def ask(self, *requests: StepRequest) -> None:
+        """Ask for steps; returns at once. Several together cost less than one by one."""
 
     @property
     def have_ended(self) -> bool:
@@ -65,9 +65,9 @@ class InProcess:
         self._maker = StepMaker(job, 0)
         self._asked: deque[StepRequest] = deque()
 
-    def ask(self, request: StepRequest) -> None:
-        """Put it behind the others."""
-        self._asked.append(request)
+    def ask(self, *requests: StepRequest) -> None:
+        """Put them behind the others."""
+        self._asked += requests
 
     @property
     def have_ended(self) -> bool:
@@ -119,10 +119,12 @@ class InOrder:
         self._num_asked = 0
         self._num_received = 0
 
-    def ask(self, request: StepRequest) -> None:
-        """Give it to the worker whose turn it is."""
-        self._pool.submit(self._num_asked % self._pool.num_workers, request)
-        self._num_asked += 1
+    def ask(self, *requests: StepRequest) -> None:
+        """Give each to the worker whose turn it is."""
+        num_workers = self._pool.num_workers
+        for offset in range(min(num_workers, len(requests))):
+            self._pool.submit((self._num_asked + offset) % num_workers, *requests[offset::num_workers])
+        self._num_asked += len(requests)
 
     @property
     def have_ended(self) -> bool:
@@ -168,11 +170,15 @@ class AnyOrder(InOrder):
         super().__init__(pool)
         self._waiting = [0] * pool.num_workers
 
-    def ask(self, request: StepRequest) -> None:
-        """Give it to whoever has least to do."""
-        worker_id = min(range(len(self._waiting)), key=self._waiting.__getitem__)
-        self._waiting[worker_id] += 1
-        self._pool.submit(worker_id, request)
+    def ask(self, *requests: StepRequest) -> None:
+        """Give each to whoever has least to do."""
+        shares: dict[int, list[StepRequest]] = {}
+        for request in requests:
+            worker_id = min(range(len(self._waiting)), key=self._waiting.__getitem__)
+            self._waiting[worker_id] += 1
+            shares.setdefault(worker_id, []).append(request)
+        for worker_id, share in shares.items():
+            self._pool.submit(worker_id, *share)
 
     def receive(self) -> tuple[int, StepReply]:
         """Return whichever reply is there first."""

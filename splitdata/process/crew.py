@@ -47,8 +47,8 @@ class Server(Waited, Protocol):
     def has_ended(self) -> bool:
         """Whether nothing more can come from it."""
 
-    def submit(self, request: Anything, packed: Anything) -> None:
-        """Send a request."""
+    def submit(self, packed: Sequence[Anything]) -> None:
+        """Send requests."""
 
     def cancel(self) -> None:
         """Forget all requests, here and there; there is at least one."""
@@ -75,11 +75,12 @@ class Crew(Generic[ServerType]):
         """Make ready to be sent what `submit` is given; nothing has changed if that fails."""
         return request
 
-    def submit(self, worker_id: int, request: Anything, packed: Anything) -> None:
-        """Send a request; does not wait."""
+    def submit(self, worker_id: int, requests: Sequence[Anything], packed: Sequence[Anything]) -> None:
+        """Send requests; does not wait."""
         server = self._servers[worker_id]
-        server.backlog.add(next(self._numbers), request)
-        server.submit(request, packed)
+        for request in requests:
+            server.backlog.add(next(self._numbers), request)
+        server.submit(packed)
 
     def num_pending(self, worker_id: int) -> int:
         """Return how many replies a worker owes."""

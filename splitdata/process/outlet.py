@@ -2,7 +2,8 @@
 
     batch --BatchPickler--> pickle + buffers
               |  small            ITEM    the pickle in the pipe
-              |  fits the arena   SLOT    copied once into a free slot, its place in the pipe
+              |  fits the arena   SLOT    copied once into a free slot, its place in the pipe; arrays that
+              |                           were made in one (`requests.allocate`) are there already    draft.py
               `- does not         PARCEL  all of it through the pipe, into memory of the consumer's own
 
     notes from the consumer: items taken (at most `max_batches` are on their way), slots returned,
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitdata.process import frames
 from splitdata.process.batches import INLINE_BYTES, BatchPickler
+from splitdata.process.draft import Draft
 from splitdata.process.explain import find_unpicklable
 from splitdata.process.remote import report
 from splitdata.process.requests import Requests
@@ -40,6 +42,9 @@ NO_MEMORY = 1
 
 # Notes are read at least once in so many batches, so that they cannot fill their pipe.
 _MAX_UNREAD = 64
+
+# Room before the arrays of a draft, until a reply needs more.
+_HEAD_BYTES = 2048
 
 _ITEM_LIMIT = frames.MAX_ITEM_BYTES
 _pack_header = frames.HEADER.pack
@@ -66,7 +71,12 @@ class Outlet:
         self._waited = 0.0
         self.max_batches = 1
         self.num_sent = 0
-        self.requests: Requests[Any] = Requests(self.read_notes, pickle.loads)
+        self.requests: Requests[Any] = Requests(self.read_notes, pickle.loads, self.allocate)
+        self._draft: Draft | None = None
+        self._draft_head = _HEAD_BYTES
+        self._draft_bytes = 0
+        # A parcel that was drafted begins somewhere in its slot.
+        self._slots_of_parcels: dict[int, int] = {}
 
     def hello(self, pid: int) -> None:
         """Tell the consumer that this process runs and can be asked for its stack."""
@@ -110,6 +120,25 @@ class Outlet:
             self._waited = 0.0
             self.send(reply)
             self.requests.send_seconds = time.perf_counter() - begin - self._waited
+        else:
+            self._drop_draft()
+
+    def allocate(self, num_bytes: int) -> memoryview | None:
+        """Return shared memory for an array of the next reply, None where there is none; may wait for a slot."""
+        if self._arena is None or num_bytes < INLINE_BYTES:
+            return None
+        if self._draft is None:
+            size = self._draft_head + max(num_bytes, self._draft_bytes)
+            offset, _ = self._take_slot(size)
+            if offset is None:
+                return None
+            self._draft = Draft(self._arena.map, offset, size, self._draft_head, frames.ALIGNMENT)
+        return self._draft.allocate(num_bytes)
+
+    def _drop_draft(self) -> None:
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            self._free.give_back(draft.offset)
 
     def send(self, batch: object) -> None:
         """Send one batch; it may be changed afterwards.
@@ -130,7 +159,10 @@ class Outlet:
         if not buffers and len(pickled) < INLINE_BYTES:
             self._port.write((_pack_header(len(pickled), frames.ITEM) + pickled,))
         else:
-            self._send_parcel([memoryview(pickled), *buffers])
+            parts = [memoryview(pickled), *buffers]
+            if self._draft is None or not self._send_draft(self._draft, parts):
+                self._send_parcel(parts)
+        self._drop_draft()
         self.num_sent += 1
 
     def end(self) -> None:
@@ -146,12 +178,27 @@ class Outlet:
     def _frame(self, kind: int, body: bytes) -> None:
         self._port.write((frames.HEADER.pack(len(body), kind) + body,))
 
+    def _send_draft(self, draft: Draft, parts: Sequence[memoryview]) -> bool:
+        """Send a parcel whose buffers are in the draft already; False where they are not."""
+        places, size = frames.parcel_places([len(part) for part in parts])
+        self._draft_bytes = max(self._draft_bytes, draft.num_wanted)
+        if len(parts) > 1:
+            self._draft_head = max(self._draft_head, places[1])
+        offset = draft.parcel_offset(parts, places)
+        if offset is None:
+            return False
+        self._fill_slot(offset, parts, places, num_copied=1)
+        self._slots_of_parcels[offset] = draft.offset
+        self._draft = None
+        self._frame(frames.SLOT, frames.TWO.pack(offset, size))
+        return True
+
     def _send_parcel(self, parts: Sequence[memoryview]) -> None:
         lengths = [len(part) for part in parts]
         places, size = frames.parcel_places(lengths)
         offset, reason = self._take_slot(size)
         if offset is not None:
-            self._fill_slot(offset, parts, places)
+            self._fill_slot(offset, parts, places, num_copied=len(parts))
             self._frame(frames.SLOT, frames.TWO.pack(offset, size))
         elif len(parts) == 1 and lengths[0] < _ITEM_LIMIT:
             self._frame(frames.ITEM, bytes(parts[0]))
@@ -178,14 +225,15 @@ class Outlet:
             return None, NO_MEMORY
         return offset, FULL
 
-    def _fill_slot(self, offset: int, parts: Sequence[memoryview], places: Sequence[int]) -> None:
+    def _fill_slot(self, offset: int, parts: Sequence[memoryview], places: Sequence[int], *, num_copied: int) -> None:
+        """Write the table of a parcel and its first parts; the others are there."""
         import numpy
 
         if self._arena is None:
             raise RuntimeError("a slot without an arena")
         table = frames.parcel_table([len(part) for part in parts])
         self._arena.map[offset : offset + len(table)] = table
-        for part, place in zip(parts, places, strict=True):
+        for part, place in zip(parts[:num_copied], places[:num_copied], strict=True):
             if len(part):
                 # numpy copies without holding the GIL: threads of the generator go on.
                 slot = numpy.frombuffer(self._arena.map, numpy.uint8, len(part), offset + place)
@@ -225,7 +273,7 @@ class Outlet:
             num_items, *returned = frames.offsets_of(body)
             self._num_taken += num_items
             for offset in returned:
-                self._free.give_back(offset)
+                self._free.give_back(self._slots_of_parcels.pop(offset, offset))
         elif kind == frames.REQUEST:
             self.requests.add(body)
         elif kind == frames.CANCEL:

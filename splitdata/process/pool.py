@@ -128,23 +128,25 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
             self._hold(processes)
         return processes
 
-    def submit(self, worker_id: int, request: RequestType) -> None:
-        """Queue a request for one worker. Never waits, however many are queued.
+    def submit(self, worker_id: int, *requests: RequestType) -> None:
+        """Queue requests for one worker. Never waits, however many are queued.
+
+        Several at once cost one system call, and wake the worker once.
 
         Args:
             worker_id: From 0 to num_workers - 1.
-            request: Pickled to processes: keep it small. Threads get the object itself.
+            requests: Pickled to processes: keep them small. Threads get the objects themselves.
 
         Raises:
             ClosedError: The pool has ended.
             ValueError: No such worker.
-            Exception: What pickling the request raised; nothing was submitted then.
+            Exception: What pickling a request raised; nothing was submitted then.
         """
         self._check_worker(worker_id)
         with self._lock:
             self._check_open()
-            packed = self._crew.pack(request)
-            self._run(self._crew.submit, worker_id, request, packed)
+            packed = list(map(self._crew.pack, requests))
+            self._run(self._crew.submit, worker_id, requests, packed)
 
     def receive(self, worker_id: int) -> ReplyType:
         """Return the next reply of one worker, in the order of its requests; wait for it.

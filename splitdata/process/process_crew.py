@@ -80,9 +80,10 @@ class _Server:
         """Whether its pipe has ended."""
         return self.receiver.is_at_end
 
-    def submit(self, request: Anything, packed: bytes) -> None:
-        """Send a request."""
-        self.receiver.send(frames.HEADER.pack(len(packed), frames.REQUEST) + packed)
+    def submit(self, packed: Sequence[bytes]) -> None:
+        """Send requests."""
+        notes = [frames.HEADER.pack(len(request), frames.REQUEST) + request for request in packed]
+        self.receiver.send(b"".join(notes))
 
     def cancel(self) -> None:
         """Forget all requests, here and there."""

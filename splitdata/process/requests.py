@@ -39,9 +39,15 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         send_seconds: What sending the last reply has cost, waiting for room left out; 0 between threads.
     """
 
-    def __init__(self, read_notes: Callable[..., None], load: Callable[[Packed], RequestType]) -> None:
+    def __init__(
+        self,
+        read_notes: Callable[..., None],
+        load: Callable[[Packed], RequestType],
+        allocate: Callable[[int], memoryview | None] | None = None,
+    ) -> None:
         self._read_notes = read_notes
         self._load = load
+        self._allocate = allocate
         self._packed: deque[Packed] = deque()
         # Those that `upcoming` has unpickled: they come before the packed ones.
         self._loaded: deque[RequestType] = deque()
@@ -70,6 +76,15 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         while self._packed and (limit is None or len(self._loaded) < limit):
             self._loaded.append(self._load(self._packed.popleft()))
         return list(islice(self._loaded, limit))
+
+    def allocate(self, num_bytes: int) -> memoryview | None:
+        """Return writable memory for an array of the next reply, which then travels without being copied.
+
+        None where there is no such memory, or the array is too small to be worth it: make it as usual. The memory
+        is good for that reply alone: once it was yielded, nothing of it may be used any more. May wait until the
+        consumer gives memory back.
+        """
+        return None if self._allocate is None else self._allocate(num_bytes)
 
     def add(self, packed: Packed) -> None:
         """Note that a request has arrived."""

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from splitdata.errors import ClosedError, WorkerCrashedError
@@ -120,9 +120,10 @@ class _Server:
         """Whether the thread has ended."""
         return self._desk.has_ended
 
-    def submit(self, request: Anything, packed: Anything) -> None:
-        """Send a request."""
-        self.send(frames.REQUEST, packed)
+    def submit(self, packed: Sequence[Anything]) -> None:
+        """Send requests."""
+        for request in packed:
+            self.send(frames.REQUEST, request)
 
     def cancel(self) -> None:
         """Forget all requests, here and there."""

@@ -51,6 +51,7 @@ def test_batch_is_equal_to_records_read_one_by_one(tmp_path: Path, sizes: list[i
     # The first batch opens the bins, the second finds them open.
     for _ in range(2):
         assert loader[positions] == expected
+        assert loader.views(positions) == expected
     if len(set(sizes)) == 1:
         rows = loader.gather(positions)
         assert rows.shape == (BATCH, sizes[0])
@@ -70,6 +71,7 @@ def test_batch_of_compressed_and_plain_records_is_read(tmp_path: Path) -> None:
     loader = SplitDataLoader(write(tmp_path / "data", records, 4, "zstd"))
     for _ in range(2):
         assert loader[list(range(100))] == records
+        assert loader.views(range(100)) == records
         assert loader.gather(list(range(100))).tobytes() == b"".join(records)
 
 
@@ -89,9 +91,12 @@ def test_batch_with_flipped_payload_bit_raises_corrupt_record(tmp_path: Path, si
             loader[list(range(100))]
         with pytest.raises(CorruptRecordError, match="record 51 does not match its checksum"):
             loader.gather(np.arange(100))
+        with pytest.raises(CorruptRecordError, match="record 51 does not match its checksum"):
+            loader.views(np.arange(100))
         assert loader[others] == [records[position] for position in others]
     unverified = SplitDataLoader(path, verify=False)
     assert [len(record) for record in unverified[list(range(100))]] == [size] * 100
+    assert [len(record) for record in unverified.views(range(100))] == [size] * 100
 
 
 @pytest.mark.parametrize(
@@ -116,6 +121,8 @@ def test_batch_with_entry_that_leads_astray_raises(tmp_path: Path, loc: int, err
         assert loader[others] == [records[position] for position in others]
         with pytest.raises(error):
             loader[list(range(100))]
+        with pytest.raises(error):
+            loader.views(range(100))
         with pytest.raises(error):
             loader.gather(list(range(100)))
 
@@ -148,4 +155,5 @@ def test_batches_over_several_segments_are_read_in_the_order_asked(tmp_path: Pat
     order = random.Random(2).sample(range(300), 300)
     for _ in range(2):
         assert loader[order] == [records[position] for position in order]
+        assert loader.views(order) == [records[position] for position in order]
         assert loader.gather(order).tobytes() == b"".join(records[position] for position in order)

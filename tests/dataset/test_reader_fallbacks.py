@@ -84,6 +84,7 @@ def test_every_way_to_read_gives_the_same_records(
 
     assert [loader[index] for index in range(402)] == RECORDS
     assert loader[positions] == [RECORDS[position] for position in positions]
+    assert loader.views(positions) == [RECORDS[position] for position in positions]
     assert list(loader) == RECORDS
     assert sorted(loader.iterate_binwise(True, 0, with_positions=True)) == list(enumerate(RECORDS))
     assert [

@@ -138,6 +138,9 @@ def test_views_equal_the_records_and_are_read_only(loader: SplitDataLoader) -> N
         assert bytes(view) == RECORDS[index]
         assert view.readonly
         assert view.contiguous
+    views = loader.views(range(-COUNT, COUNT))
+    assert views == RECORDS * 2
+    assert all(view.readonly for view in views)
 
 
 def test_view_is_valid_after_close_and_after_the_loader_is_gone(path: Path) -> None:
@@ -152,7 +155,7 @@ def test_view_is_valid_after_close_and_after_the_loader_is_gone(path: Path) -> N
 
 def test_view_shares_memory_with_the_map(path: Path) -> None:
     loader = SplitDataLoader(path, io="mmap")
-    first, again = (np.frombuffer(loader.view(6), np.uint8) for _ in range(2))
+    first, again = np.frombuffer(loader.view(6), np.uint8), np.frombuffer(loader.views([6] * 20)[11], np.uint8)
     segment = loader._snapshot.segment(0)
     assert isinstance(segment, SegmentReader)
     source = segment.files.bin(6)

@@ -80,6 +80,7 @@ def test_records_are_those_that_the_package_reads_itself(tmp_path: Path, io: str
         assert loader.sizes[9] == len(records[9])
         assert np.asarray(loader.sizes).tolist() == list(map(len, records))
         assert [bytes(loader.view(i)) for i in range(200)] == records
+        assert loader.views([7, 3, 7, -2]) == [records[7], records[3], records[7], records[-2]]
         assert [loader.read_range(i, 1, 4) for i in range(200)] == [record[1:4] for record in records]
         assert list(loader.iterate_binwise()) == list(theirs.iterate_binwise())
         loader.prefetch(range(200))

@@ -11,6 +11,7 @@ import pytest
 
 from splitdata import DatasetExistsError, ManifestError, SplitDataLoader, SplitWriter, write_split_data
 from tests.dataset.disk import files_of, read, written
+from tests.stable_ids import stable_id
 
 Mode = Literal["create", "append", "overwrite"]
 ALL_MODES: list[Mode] = ["create", "append", "overwrite"]
@@ -207,7 +208,7 @@ def test_create_loses_to_a_program_that_was_faster(tmp_path: Path) -> None:
         ({"metadata": {"a": float("nan")}}, ValueError),
         ({"metadata": {"a": "x" * (1 << 20)}}, ValueError),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_wrong_option_is_refused_before_anything_is_made(
     tmp_path: Path, options: dict[str, Any], error: type[Exception]

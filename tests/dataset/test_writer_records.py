@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.format import spec
 from tests.dataset.disk import read, written
+from tests.stable_ids import stable_id
 
 LARGE = spec.LARGE_RECORD_BYTES
 MIB = 1 << 20
@@ -105,7 +106,7 @@ def test_bytes_like_and_files_are_large_records(tmp_path: Path, make: Callable[[
     assert read(tmp_path / "data") == [expected]
 
 
-@pytest.mark.parametrize("record", ["text", 5, None, 1.5, [1, 2], object(), io.StringIO("text"), {1}], ids=repr)
+@pytest.mark.parametrize("record", ["text", 5, None, 1.5, [1, 2], object(), io.StringIO("text"), {1}], ids=stable_id)
 @pytest.mark.parametrize("many", [False, True])
 def test_anything_else_is_refused_and_costs_nothing(tmp_path: Path, record: Any, many: bool) -> None:  # noqa: ANN401
     with SplitWriter(tmp_path / "data") as writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,21 @@ def test_replacements_come_from_the_subset() -> None:
     loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip", subset=[3, 5])
 
     assert numbers(loader) == [5, 5]
+
+
+@pytest.mark.parametrize("options", [{"sampler": [3, 5]}, {"batch_sampler": lambda epoch: [[3], [5]]}])
+def test_replacements_are_records_that_the_sampler_gives(options: dict[str, Any]) -> None:
+    loader = DistributedLoader(Damaged(), on_error="skip", **options)
+
+    assert [numbers(loader) for _ in range(8)] == [[5, 5]] * 8
+
+
+def test_sampler_of_nothing_in_epoch_0_leaves_nothing_to_replace_with() -> None:
+    loader = DistributedLoader(Damaged(), on_error="skip", sampler=lambda epoch: [3] * epoch)
+
+    assert numbers(loader) == []
+    with pytest.raises(RuntimeError, match="the sampler gave none in epoch 0"):
+        numbers(loader)
 
 
 def test_dataset_that_is_bad_throughout_is_an_error_and_no_endless_search() -> None:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from splitdata.loader.collate import collate, nbytes
+from splitdata.loader.collate import collate, nbytes, with_tensors
 from splitdata.loader.nesting import leaves, map_leaves
 from tests.command import run_python
 
@@ -377,9 +377,29 @@ def test_dtype_that_torch_does_not_know_names_the_field(dtype: str) -> None:
         collate([{"x": np.zeros(3, dtype)}], as_tensors=True)
 
 
+def test_tensors_made_afterwards_are_those_that_collate_makes() -> None:
+    torch = pytest.importorskip("torch")
+    samples = [{"x": [np.ones(3, np.float32), (1, "a")], "t": torch.ones(2), "none": None, "b": b"b"}] * 2
+    before = collate(samples)
+    after, at_once = with_tensors(before), collate(samples, as_tensors=True)
+
+    assert after["x"][0].data_ptr() == before["x"][0].ctypes.data
+    assert torch.equal(after["x"][0], at_once["x"][0])
+    assert torch.equal(after["x"][1][0], at_once["x"][1][0])
+    assert after["t"] is before["t"]
+    assert (after["x"][1][1], after["none"], after["b"]) == (["a", "a"], [None, None], [b"b", b"b"])
+
+
+def test_array_that_cannot_become_a_tensor_afterwards_is_named() -> None:
+    pytest.importorskip("torch")
+    batch = collate([{"x": 1, "y": [np.zeros(3, "U3")]}])
+    with pytest.raises(TypeError, match=r'^sample\["y"\]\[0\]: torch has no dtype for an array of'):
+        with_tensors(batch)
+
+
 def test_collating_arrays_loads_neither_torch_nor_the_masked_arrays() -> None:
     code = (
-        "import sys, numpy; from splitdata.loader.collate import collate, nbytes\n"
+        "import sys, numpy; from splitdata.loader.collate import collate, nbytes, with_tensors\n"
         "nbytes(collate([{'x': numpy.zeros(3), 'y': 1, 'z': 'a'}] * 3))\n"
         "print([name for name in ('torch', 'numpy.ma') if name in sys.modules])"
     )

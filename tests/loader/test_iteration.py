@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import logging
 import pickle
 import random
@@ -91,7 +92,7 @@ def test_older_iterator_raises_instead_of_ending_early() -> None:
     next(older)
     newer = iter(loader)
 
-    with pytest.raises(ClosedError, match="newer"):
+    with pytest.raises(ClosedError, match=r"newer one: resume\(\) on the loader"):
         next(older)
     next(newer)
     loader.load_state_dict(loader.state_dict())
@@ -134,6 +135,17 @@ def test_seek_outside_of_the_epoch_is_refused() -> None:
         loader.seek(3)
     with pytest.raises(ValueError, match="num_steps must be 0 or more"):
         loader.skip(-1)
+    with pytest.raises(TypeError, match="integer"):
+        loader.seek(1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="integer"):
+        loader.records(0, 0.5)  # type: ignore[arg-type]
+
+
+def test_seek_to_a_number_of_numpy_leaves_a_state_that_is_json() -> None:
+    loader = DistributedLoader(Numbers(8), batch_size=4)
+    loader.seek(np.int64(1))  # type: ignore[arg-type]
+
+    assert json.loads(json.dumps(loader.state_dict()))["samples"] == 4
 
 
 def test_set_epoch_begins_an_epoch_and_keeps_a_position_loaded_in_it() -> None:
@@ -318,6 +330,7 @@ def test_sampler_that_gives_no_records_is_refused(sampler: Anything) -> None:
         ({"num_workers": -1}, "num_workers must be 0 or more"),
         ({"lanes": 0}, "lanes must be 1 or more"),
         ({"transform": 3}, "transform must be a function"),
+        ({"sampler": 5}, "sampler must be iterable, or a function"),
         ({"sampler": [0], "shuffle": "global"}, "leave out shuffle"),
         ({"sampler": [0], "batch_sampler": [[0]]}, "exclude each other"),
         ({"batch_sampler": [[0]], "batch_size": 4}, "leave out batch_size"),

@@ -59,10 +59,79 @@ def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
     return make
 
 
-@pytest.mark.parametrize("rotation", ROTATIONS.values(), ids=list(ROTATIONS))
-@pytest.mark.parametrize("mode", MODES)
-def test_rotation_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str, rotation: Rotation) -> None:
-    make = maker(dataset, {"rotation": rotation} | MODES[mode])
+@pytest.mark.parametrize(
+    ("mode", "rotation"),
+    [(mode, "small") for mode in MODES] + [("global", name) for name in ROTATIONS] + [("bins in lanes", "disk")],
+)
+def test_rotation_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str, rotation: str) -> None:
+    make = maker(dataset, {"rotation": ROTATIONS[rotation]} | MODES[mode])
     num_loads = examine(make, seed=len(mode), num_actions=40)
 
     assert num_loads > 2
+
+
+@pytest.mark.parametrize("mode", ["global in lanes", "bins in lanes"])
+@pytest.mark.parametrize("rotation", [ROTATIONS["middle"], ROTATIONS["disk"]], ids=["memory", "disk"])
+def test_rotation_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str, rotation: Rotation) -> None:
+    make = maker(dataset, {"rotation": rotation, "worker_kind": "thread", "prefetch_epochs": True} | MODES[mode])
+    num_loads = examine(make, seed=7, num_actions=40, workers=(1, 3))
+
+    assert num_loads > 2
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_rotation_with_processes_resumes_exactly(dataset: SplitDataLoader, in_order: bool) -> None:
+    options = {"rotation": Rotation(3, 8), "start_method": "forkserver", "in_order": in_order}
+    make = maker(dataset, options | MODES["global"])
+    num_loads = examine(make, seed=11, num_actions=20, world_sizes=(1, 2), workers=(1, 2))
+
+    assert num_loads > 1
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_rotation_resumes_exactly_many_times(dataset: SplitDataLoader, mode: str, kind: str) -> None:
+    for seed in range(10):
+        rotation = list(ROTATIONS.values())[seed % 4]
+        options = {
+            "rotation": rotation,
+            "worker_kind": kind,
+            "prefetch_epochs": seed % 3 == 0,
+            "in_order": seed % 2 == 0,
+        }
+        make = maker(dataset, options | MODES[mode])
+        examine(make, seed=seed, num_actions=100, workers=(1, 2, 3))
+
+
+def test_state_says_the_same_at_every_batch_of_two_epochs(dataset: SplitDataLoader) -> None:
+    make = maker(dataset, {"rotation": Rotation(2, 6)} | MODES["global in lanes"])
+    whole = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+    states, batches = [whole.state_dict()], []
+    for _ in range(2):
+        for batch in whole:
+            batches.append(batch)
+            states.append(whole.state_dict())
+
+    used = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+    for taken, state in enumerate(states[:-1]):
+        used.load_state_dict(state)
+        rest = list(used)
+        assert rest == batches[taken : taken + len(rest)]
+        assert (taken + len(rest)) % len(whole) == 0
+
+
+def test_epochs_of_num_steps_resume_exactly_with_rotation(dataset: SplitDataLoader) -> None:
+    make = maker(dataset, {"num_steps": 9, "rotation": Rotation(2, 6)} | MODES["global"])
+    whole = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+    epochs = [list(whole) for _ in range(5)]
+
+    for cut in (1, 5, 8):
+        broken = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+        list(broken)
+        iterator = iter(broken)
+        begun = [next(iterator) for _ in range(cut)]
+        second = make(rank=0, world_size=1, batch_size=4, num_workers=0)
+        second.load_state_dict(broken.state_dict())
+        assert begun + list(second) == epochs[1]
+        assert list(second) == epochs[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.world import World
 
 
@@ -41,3 +42,16 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: s
 
     with pytest.raises(ValueError, match=f"the environment has {name} and no"):
         World.find()
+
+
+def test_loader_that_was_asked_before_the_ranks_existed_is_refused_instead_of_reading_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loader = DistributedLoader(list(range(10)), batch_size=2)
+    assert len(loader) == 5
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(ValueError, match=r"took itself for rank 0 of 1 .* is rank 1 of 2 now"):
+        iter(loader)
+    assert len(list(loader.start(rank=0, world_size=1))) == 5

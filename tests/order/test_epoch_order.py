@@ -16,6 +16,7 @@ from splitdata import Window
 from splitdata.order.bin_layout import BinLayout, BinTable
 from splitdata.order.epoch_order import Order, Shuffle, epoch_order
 from splitdata.order.rotation import RotationOrder
+from tests.stable_ids import stable_id
 
 KINDS = ["as written", "global", "window", "narrow window", "bins", "bins in lanes", "rotation"]
 SHUFFLES: dict[str, Shuffle] = {
@@ -198,7 +199,7 @@ def test_position_outside_the_epoch_is_refused(kind: str, position: int) -> None
         ({"shuffle": "bins", "bins": layout(10), "lanes": 0}, ValueError, "lanes"),
         ({"shuffle": "bins", "bins": layout(10), "interleave": 0}, ValueError, "interleave"),
     ],
-    ids=str,
+    ids=stable_id,
 )
 def test_wrong_argument_is_refused(changed: dict[str, Any], error: type[Exception], said: str) -> None:
     options: dict[str, Any] = {"shuffle": "global", "num_records": 10, "seed": 0, "epoch": 0} | changed
