@@ -113,12 +113,12 @@ class Plan:
         """Return the beginning of a step of the epoch that a position lies in.
 
         Raises:
-            IndexError: The epoch has fewer steps, or was begun in larger ones before the first sample.
+            IndexError: The epoch has fewer steps, or was begun in smaller ones before the first sample.
         """
         if position.origin < 0:
             raise IndexError(
-                f"epoch {position.epoch} was begun in larger steps: counted in the present ones its first lie before the "
-                "first sample; skip() goes forward, set_epoch() to another epoch"
+                f"epoch {position.epoch} was begun in smaller steps: counted in the present ones its first lie before "
+                "the first sample; skip() goes forward, set_epoch() to another epoch"
             )
         run = self.run(Position(position.epoch, 0, position.origin))
         if not 0 <= step <= run.num_steps:

@@ -102,7 +102,7 @@ class LoaderState:
         if given != names:
             odd = ", ".join(sorted(given ^ names))
             raise StateMismatchError(f"the state is damaged: these fields are missing or unknown: {odd}")
-        # The origin of an epoch of larger steps, counted in smaller ones, may lie before the first sample.
+        # The origin of an epoch of small steps, counted in larger ones, may lie before the first sample.
         for name, least in (
             ("epoch", 0),
             ("samples", 0),
