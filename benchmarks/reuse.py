@@ -4,6 +4,10 @@
     splitdata           DistributedLoader                              5 epochs of n samples
     rotation memory     the same, Rotation(times=5, medium="memory")   1 epoch of 5 n samples
     rotation disk       the same, medium="disk"                        1 epoch of 5 n samples
+    cache filling       the same, Cache(refresh_every=1): a new generation in each of 5 epochs
+    cache of 5          the same, Cache(refresh_every=5): 5 epochs, of which one fills
+    cache disk          the same, Cache(...): 5 epochs that are read
+    cache memory        the same, Cache(medium="memory")
 
     python -m benchmarks.reuse             medians of five rounds, some four minutes
     python -m benchmarks.reuse --quick     one short round
@@ -20,6 +24,7 @@ import argparse
 import importlib.util
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -29,7 +34,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from splitdata import DistributedLoader, Rotation
+from splitdata import Cache, DistributedLoader, Rotation
 
 __all__ = ["main"]
 
@@ -40,7 +45,14 @@ Case: TypeAlias = Callable[["Setting"], AbstractContextManager[Iterable[Any]]]
 
 _CPU_SECONDS: Final = 0.002
 _TIMES: Final = 5
-_GOAL: Final = 0.9 * _TIMES
+# Case, what it is compared with, the least ratio that we want.
+_GOALS: Final = {
+    "rotation memory": ("torch", 0.9 * _TIMES),
+    "rotation disk": ("torch", 0.9 * _TIMES),
+    "cache filling": ("splitdata", 0.9),
+    "cache disk": ("splitdata", 20.0),
+    "cache memory": ("splitdata", 20.0),
+}
 _BATCH_SIZE: Final = 32
 _NUM_WORKERS: Final = 2
 _SHAPES: Final = {"64x64": (64, 64, 3), "224x224": (224, 224, 3)}
@@ -96,20 +108,23 @@ def torch_loader(setting: Setting) -> Iterator[Iterable[Any]]:
     yield DataLoader(dataset, batch_size=_BATCH_SIZE, shuffle=True, num_workers=_NUM_WORKERS, persistent_workers=True)
 
 
-def splitdata_loader(rotation: Rotation | None) -> Case:
-    """Return a case that opens a DistributedLoader."""
+def splitdata_loader(reuse: Callable[[Path], Cache | Rotation | None]) -> Case:
+    """Return a case that opens a DistributedLoader with what is made for a folder that is empty."""
 
     @contextmanager
     def case(setting: Setting) -> Iterator[Iterable[Any]]:
-        with DistributedLoader(
-            Samples(setting),
-            batch_size=_BATCH_SIZE,
-            shuffle="global",
-            num_workers=_NUM_WORKERS,
-            transform=Make(setting.shape),
-            rotation=rotation,
-        ) as loader:
-            yield loader
+        with tempfile.TemporaryDirectory(prefix="splitdata-reuse-") as folder:
+            reused = reuse(Path(folder))
+            with DistributedLoader(
+                Samples(setting),
+                batch_size=_BATCH_SIZE,
+                shuffle="global",
+                num_workers=_NUM_WORKERS,
+                transform=Make(setting.shape),
+                rotation=reused if isinstance(reused, Rotation) else None,
+                cache=reused if isinstance(reused, Cache) else None,
+            ) as loader:
+                yield loader
 
     return case
 
@@ -119,10 +134,15 @@ def cases(group_size: int) -> dict[str, Case]:
     found: dict[str, Case] = {}
     if importlib.util.find_spec("torch") is not None:
         found["torch"] = torch_loader
-    found["splitdata"] = splitdata_loader(None)
-    found["rotation memory"] = splitdata_loader(Rotation(_TIMES, group_size, "memory"))
-    found["rotation disk"] = splitdata_loader(Rotation(_TIMES, group_size, "disk"))
-    return found
+    return found | {
+        "splitdata": splitdata_loader(lambda folder: None),
+        "rotation memory": splitdata_loader(lambda folder: Rotation(_TIMES, group_size, "memory")),
+        "rotation disk": splitdata_loader(lambda folder: Rotation(_TIMES, group_size, "disk")),
+        "cache filling": splitdata_loader(lambda folder: Cache(folder / "cache", refresh_every=1, version="1")),
+        "cache of 5": splitdata_loader(lambda folder: Cache(folder / "cache", refresh_every=5, version="1")),
+        "cache disk": splitdata_loader(lambda folder: Cache(folder / "cache", version="1")),
+        "cache memory": splitdata_loader(lambda folder: Cache(medium="memory", version="1")),
+    }
 
 
 def rate(case: Case, setting: Setting) -> float:
@@ -148,14 +168,21 @@ def measure(num_rounds: int, num_samples: int) -> dict[str, dict[str, list[float
 
 
 def show(rates: dict[str, dict[str, list[float]]]) -> None:
-    """Print medians, and ratios to the first case of each round."""
+    """Print medians, and medians of the ratios within a round."""
     for shape, of_cases in rates.items():
-        first = next(iter(of_cases))
-        print(f"\n{shape} images, {_CPU_SECONDS * 1e3:g} ms each, {_NUM_WORKERS} workers: samples/s, ratio to {first}")
+        peers = [name for name in ("torch", "splitdata") if name in of_cases]
+        print(f"\n{shape} images, {_CPU_SECONDS * 1e3:g} ms each, {_NUM_WORKERS} workers")
+        print(f"  {'':16}{'samples/s':>11}" + "".join(f"{'/ ' + name:>12}" for name in peers))
         for case, found in of_cases.items():
-            ratio = statistics.median(one / other for one, other in zip(found, of_cases[first], strict=True))
-            goal = f"   goal {_GOAL:g}" if case.startswith("rotation") and first == "torch" else ""
-            print(f"  {case:16}{statistics.median(found):9.0f}{ratio:8.2f}{goal}")
+            ratios = {name: _ratio(found, of_cases[name]) for name in peers}
+            peer, least = _GOALS.get(case, ("", 0.0))
+            goal = f"   goal {least:g} x {peer}" if peer in ratios else ""
+            columns = "".join(f"{ratio:12.2f}" for ratio in ratios.values())
+            print(f"  {case:16}{statistics.median(found):11.0f}{columns}{goal}")
+
+
+def _ratio(found: list[float], others: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(found, others, strict=True))
 
 
 def main() -> None:

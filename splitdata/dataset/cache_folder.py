@@ -84,7 +84,7 @@ class CacheFolder:
         """Open a generation, made where there is none, the folder too.
 
         Raises:
-            CacheError: Something else lies there, or the generation cannot be had.
+            CacheError: Something else lies there.
             OSError: The disk is full, or read-only.
         """
         self.check()

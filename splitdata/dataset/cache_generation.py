@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.dataset.removal import remove_dataset
-from splitdata.errors import CacheError, FormatError
+from splitdata.errors import FormatError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import GenerationPaths
 
@@ -82,8 +82,7 @@ class Generation:
         """Open a generation, made where there is none; what has its name and another key is removed.
 
         Raises:
-            CacheError: It cannot be had, because someone is removing it or uses it under another key.
-            OSError: The disk is full, or read-only.
+            OSError: The disk is full or read-only, or another program does not let go of the generation.
         """
         paths = cache.generation(key.epoch, key.lineage)
         for _ in range(_MAX_TRIES):
@@ -102,7 +101,7 @@ class Generation:
             else:
                 files.close(descriptor)
             time.sleep(_PAUSE)
-        raise CacheError(f"{paths.folder} cannot be opened: other programs hold or remove it; use another folder")
+        raise BlockingIOError(errno.EAGAIN, "other programs hold this generation of the cache, or remove it", paths.folder)
 
     def writers(self) -> list[int]:
         """Return the numbers of all writers that have begun a dataset, ascending."""

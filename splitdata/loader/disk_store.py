@@ -16,6 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.dataset.cache_folder import CacheFolder
+from splitdata.errors import SplitDataError
 from splitdata.loader.cache_reader import CacheReader
 from splitdata.loader.cache_writer import CacheWriter
 
@@ -104,7 +105,7 @@ class DiskStore:
         self._close()
         try:
             generation = self._folder.open(key)
-        except OSError as error:
+        except (OSError, SplitDataError) as error:
             self._problem = f"the cache in {self._folder.paths.folder} cannot be used: {error}"
             return
         self._opened = opened = _Opened(self._folder, generation, self._options, self._codec)

@@ -35,11 +35,7 @@ class EntryStore(Protocol):
         """Entries that could not be read, since the beginning."""
 
     def begin(self, epoch: int) -> None:
-        """Go to the generation of an epoch, and look at what others have added; cheap if nothing has changed.
-
-        Raises:
-            CacheError: The place is taken by something else.
-        """
+        """Go to the generation of an epoch, and look at what others have added; cheap if nothing has changed."""
 
     def read(self, records: NDArray[np.int64]) -> Sequence[bytes | memoryview | None]:
         """Return the entry of each record, None where there is none."""
