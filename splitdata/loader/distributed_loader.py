@@ -246,7 +246,7 @@ class DistributedLoader:
         """Return the batches of this rank in a whole epoch; fixes rank and world size."""
         plan = self._fixed_plan()
         start = self._progress.position
-        return plan.run(Position(start.epoch, 0, start.origin)).num_steps
+        return plan.run(Position(start.epoch, 0, max(0, start.origin))).num_steps
 
     @property
     def position(self) -> tuple[int, int]:
@@ -405,7 +405,8 @@ class DistributedLoader:
         """
         loaded = LoaderState.from_dict(state)
         world = self._world or self._find_world()
-        own = self._recipe.state(self._recipe.plan(world, loaded.lanes), loaded.position)
+        plan = self._recipe.plan(world, loaded.lanes)
+        own = self._recipe.state(plan, loaded.position)
         # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, self._recipe.fingerprint_of)
         loaded.check_order(own, own_lanes=self._options.lanes)
@@ -413,7 +414,7 @@ class DistributedLoader:
         if self._lanes != loaded.lanes:
             self._lanes = loaded.lanes
             self._close_runtime()
-        self._progress.give(loaded.position)
+        self._progress.give(plan.adopt(loaded.position, loaded.batch_size * loaded.world_size))
 
     # -- life --------------------------------------------------------------------------------
 

@@ -79,6 +79,16 @@ class Plan:
             return Position(position.epoch + 1)
         return Position(position.epoch + 1, 0, position.origin + self.num_steps * self.batch_size * self.world_size)
 
+    def adopt(self, position: Position, step_samples: int) -> Position:
+        """Return a position that was reached in steps of so many samples as one of ours: at the same sample.
+
+        In epochs of `num_steps` it also is behind as many steps, so that as many are left.
+        """
+        if self.num_steps is None:
+            return position
+        samples = position.samples // step_samples * self.batch_size * self.world_size
+        return Position(position.epoch, samples, position.origin + position.samples - samples)
+
     def skip(self, position: Position, num_steps: int) -> Position:
         """Return the position so many steps further on, across epochs.
 
@@ -103,8 +113,13 @@ class Plan:
         """Return the beginning of a step of the epoch that a position lies in.
 
         Raises:
-            IndexError: The epoch has fewer steps.
+            IndexError: The epoch has fewer steps, or was begun in smaller ones before the first sample.
         """
+        if position.origin < 0:
+            raise IndexError(
+                f"epoch {position.epoch} was begun in smaller steps: counted in the present ones its first lie before "
+                "the first sample; skip() goes forward, set_epoch() to another epoch"
+            )
         run = self.run(Position(position.epoch, 0, position.origin))
         if not 0 <= step <= run.num_steps:
             raise IndexError(f"epoch {position.epoch} has {run.num_steps} steps, there is no step {step}")

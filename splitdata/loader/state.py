@@ -102,8 +102,17 @@ class LoaderState:
         if given != names:
             odd = ", ".join(sorted(given ^ names))
             raise StateMismatchError(f"the state is damaged: these fields are missing or unknown: {odd}")
-        for name in ("epoch", "samples", "origin", "lanes"):
-            if isinstance(state[name], bool) or not isinstance(state[name], int) or state[name] < (name == "lanes"):
+        # The origin of an epoch of small steps, counted in larger ones, may lie before the first sample.
+        for name, least in (
+            ("epoch", 0),
+            ("samples", 0),
+            ("origin", None),
+            ("lanes", 1),
+            ("batch_size", 1),
+            ("world_size", 1),
+        ):
+            value = state[name]
+            if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
                 raise StateMismatchError(f"the state is damaged: {name} is {state[name]!r}")
         if not isinstance(state["generation"], int | None):
             raise StateMismatchError(f"the state is damaged: generation is {state['generation']!r}")

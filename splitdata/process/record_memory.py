@@ -2,75 +2,28 @@
 
     consumer    RecordMemory ──pickled as its process and descriptors──> workers: attach(writer) ──> desk
 
-    table       generation | bytes used by each writer | record 0 | record 1 | ...      8 bytes each
-                                                             `- writer, offset
-    data        [header payload] [header payload] ...        each writer appends to a stretch of its own
-                 `- generation, record, length, hash: what does not agree with them is not there
+The entries lie in two memory files without a name, which a worker opens through /proc: they need not be inherited,
+and go with the last process that has them open. They have holes, and take the memory of what was written. Entries
+are seen by all at once; no lock is taken but to begin another generation, which makes holes of both. They never
+shrink, so a worker that lags behind reads zeros, and nobody meets the end of a file.
 
-Both are memory files without a name, which a worker opens through /proc: they need not be inherited, and go
-with the last process that has them open. Entries are seen by all at once; no lock is taken but to begin
-another generation, which empties both. Where there are no such files, each process has a dict of its own,
-shared by its threads: then processes do not find what others have made.
+Where there are no such files, each process has a dict of its own, shared by its threads: then processes do not
+find what others have made.
 """
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
-import struct
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any
 
-import numpy as np
-import xxhash
+from splitdata.process.record_desk import Layout, OwnDesk, OwnEntries, RecordDesk, SharedDesk
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["RecordDesk", "RecordMemory"]
-
-_HEADER: Final = struct.Struct("<QQQQ")
-_UNIT: Final = 8
-_WORD: Final = 8
-# A place: number of the writer, offset in its stretch in units of 8 bytes, plus one; 0 is none.
-_WRITER_SHIFT: Final = 48
-_OFFSET_MASK: Final = (1 << _WRITER_SHIFT) - 1
-# Of each writer; the file has holes and is as large as what was written.
-_STRETCH_SHIFT: Final = 44
+__all__ = ["RecordMemory", "has_memory_files"]
 
 _attaching = threading.Lock()
-
-
-class RecordDesk(Protocol):
-    """One writer's access to the entries. Belongs to one thread.
-
-    Attributes:
-        num_damaged: Entries that did not agree with their headers.
-    """
-
-    num_damaged: int
-
-    def begin(self, generation: int) -> None:
-        """Go to a generation; the entries of every other one are gone."""
-
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
-        """Return the entry of each record, None where there is none."""
-
-    def add(self, record: int, data: bytes) -> bool:
-        """Keep the entry of a record; False if there is no room."""
-
-    def discard(self, record: int) -> None:
-        """Forget the entry of a record, which turned out to be damaged."""
-
-    def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some records that have no entry."""
-
-    def close(self) -> None:
-        """Let go of the memory."""
 
 
 class RecordMemory:
@@ -78,6 +31,7 @@ class RecordMemory:
 
     Attributes:
         owner: The process that made it.
+        max_bytes: Of entries and their headers together.
         is_shared: Whether processes find each other's entries; False: only threads do.
     """
 
@@ -93,39 +47,37 @@ class RecordMemory:
         Raises:
             OSError: No more descriptors.
         """
-        self.num_records = num_records
-        self.num_writers = num_writers
         self.max_bytes = max_bytes
         self.owner = os.getpid()
         self.is_shared = has_memory_files() if is_shared is None else is_shared
+        self._layout = Layout(num_records, num_writers, max_bytes)
         self._files: tuple[int, int] | None = None
-        self._entries: _Entries | None = None
+        self._ids: tuple[tuple[int, int], ...] = ()
+        self._entries: OwnEntries | None = None
         self._is_original = True
         if self.is_shared:
-            self._files = _make_files(self.table_start + num_records * _WORD)
+            self._files = _make_files(self._layout.table_bytes, self._layout.data_bytes)
             self._ids = tuple(map(_identity, self._files))
-
-    @property
-    def table_start(self) -> int:
-        """Where the table begins in its file, in bytes."""
-        return -(-(1 + self.num_writers) * _WORD // mmap.PAGESIZE) * mmap.PAGESIZE
 
     def attach(self, writer: int) -> RecordDesk:
         """Return the desk of one writer, which no other thread or process may have at the same time."""
-        if self.is_shared:
-            files = self._open_files()
-            if files is not None:
-                return _SharedDesk(self, writer, files)
+        files = self._open_files() if self.is_shared else None
+        if files is not None:
+            try:
+                return SharedDesk(self._layout, writer, files)
+            except OSError:
+                # No room for so many addresses; the desk has closed the files.
+                pass
         with _attaching:
             if self._entries is None:
-                self._entries = _Entries(self.max_bytes)
-        return _OwnDesk(self._entries)
+                self._entries = OwnEntries(self.max_bytes)
+        return OwnDesk(self._entries)
 
     def _open_files(self) -> tuple[int, int] | None:
         """Return descriptors of our own, None where the owner's cannot be reached."""
         opened: list[int] = []
         try:
-            for number, identity in zip(self._files or (), self._ids, strict=True):
+            for number, identity in zip(self._files or (), self._ids, strict=False):
                 opened.append(os.open(f"/proc/{self.owner}/fd/{number}", os.O_RDWR | os.O_CLOEXEC))
                 # Another process may have come to the owner's number.
                 if _identity(opened[-1]) != identity:
@@ -134,7 +86,7 @@ class RecordMemory:
             for descriptor in opened:
                 os.close(descriptor)
             return None
-        return opened[0], opened[1]
+        return (opened[0], opened[1]) if opened else None
 
     def close(self) -> None:
         """Let go of the memory; desks keep it while they are open. May be called more than once."""
@@ -157,186 +109,19 @@ def has_memory_files() -> bool:
     return sys.platform == "linux" and hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
 
 
-def _make_files(table_bytes: int) -> tuple[int, int]:
-    table = os.memfd_create("splitdata-table", os.MFD_CLOEXEC)
+def _make_files(*sizes: int) -> tuple[int, int]:
+    made: list[int] = []
     try:
-        os.ftruncate(table, table_bytes)
-        return table, os.memfd_create("splitdata-entries", os.MFD_CLOEXEC)
+        for name, size in zip(("splitdata-table", "splitdata-entries"), sizes, strict=True):
+            made.append(os.memfd_create(name, os.MFD_CLOEXEC))
+            os.ftruncate(made[-1], size)
     except BaseException:
-        os.close(table)
+        for descriptor in made:
+            os.close(descriptor)
         raise
+    return made[0], made[1]
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
-
-
-class _SharedDesk:
-    """Entries in memory files."""
-
-    def __init__(self, memory: RecordMemory, writer: int, files: tuple[int, int]) -> None:
-        self.num_damaged = 0
-        self._table_file, self._data_file = files
-        self._writer = writer
-        self._max_bytes = memory.max_bytes
-        self._table_start = memory.table_start
-        self._map = mmap.mmap(self._table_file, memory.table_start + memory.num_records * _WORD)
-        words = np.frombuffer(self._map, np.uint64)
-        # One more than the generation; 0 before the first.
-        self._begun = words[:1]
-        self._used = words[1 : 1 + memory.num_writers]
-        self._table = words[memory.table_start // _WORD :]
-        self._generation = -1
-        self._end = 0
-
-    def begin(self, generation: int) -> None:
-        if generation == self._generation:
-            return
-        self._generation = generation
-        with self._locked():
-            if int(self._begun[0]) != generation + 1:
-                # Who is still at work in the generation before finds nothing any more, and what he adds is not found.
-                self._clear()
-                self._begun[0] = generation + 1
-            self._end = int(self._used[self._writer])
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        import fcntl
-
-        # The descriptor was opened by this desk, so the lock keeps threads apart as well as processes.
-        fcntl.flock(self._table_file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._table_file, fcntl.LOCK_UN)
-
-    def _clear(self) -> None:
-        self._used[:] = 0
-        os.ftruncate(self._data_file, 0)
-        if len(self._table):
-            # The pages go, and are zeros when they are touched again.
-            self._map.madvise(mmap.MADV_REMOVE, self._table_start)
-
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
-        places = self._table[records].tolist()
-        return [
-            self._read_one(record, place) if place else None
-            for record, place in zip(records.tolist(), places, strict=True)
-        ]
-
-    def _read_one(self, record: int, place: int) -> bytes | None:
-        offset = ((place >> _WRITER_SHIFT) << _STRETCH_SHIFT) + ((place & _OFFSET_MASK) - 1) * _UNIT
-        header = os.pread(self._data_file, _HEADER.size, offset)
-        if len(header) == _HEADER.size:
-            generation, number, length, digest = _HEADER.unpack(header)
-            if (generation, number) == (self._generation, record) and length <= self._max_bytes:
-                data = os.pread(self._data_file, length, offset + _HEADER.size)
-                if len(data) == length and xxhash.xxh3_64_intdigest(data) == digest:
-                    return data
-        if int(self._begun[0]) == self._generation + 1:
-            self.discard(record)
-        return None
-
-    def add(self, record: int, data: bytes) -> bool:
-        size = -(-(_HEADER.size + len(data)) // _UNIT) * _UNIT
-        if int(self._used.sum()) + size > self._max_bytes:
-            return False
-        if int(self._begun[0]) != self._generation + 1:
-            # The others have gone on to another generation; this worker finishes what nobody waits for.
-            return True
-        header = _HEADER.pack(self._generation, record, len(data), xxhash.xxh3_64_intdigest(data))
-        offset = (self._writer << _STRETCH_SHIFT) + self._end
-        try:
-            _write_all(self._data_file, header, offset)
-            _write_all(self._data_file, data, offset + len(header))
-        except OSError:
-            return False
-        self._table[record] = self._writer << _WRITER_SHIFT | self._end // _UNIT + 1
-        self._end += size
-        self._used[self._writer] = self._end
-        return True
-
-    def discard(self, record: int) -> None:
-        self.num_damaged += 1
-        self._table[record] = 0
-
-    def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
-        unknown: NDArray[np.int64] = records[self._table[records] == 0]
-        return unknown
-
-    def close(self) -> None:
-        # The map is dropped, not closed: arrays look into it.
-        self._begun = self._used = self._table = np.zeros(0, np.uint64)
-        files, self._table_file, self._data_file = (self._table_file, self._data_file), -1, -1
-        for descriptor in files:
-            if descriptor >= 0:
-                os.close(descriptor)
-
-    def __del__(self) -> None:
-        if "_end" in self.__dict__:
-            self.close()
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = os.pwrite(descriptor, rest, offset)
-        offset += written
-        rest = rest[written:]
-
-
-class _Entries:
-    """Entries in a dict, for the threads of one process."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.lock = threading.Lock()
-        self.generation = -1
-        self.data: dict[int, bytes] = {}
-        self.num_bytes = 0
-
-
-class _OwnDesk:
-    """Entries of this process."""
-
-    num_damaged = 0
-
-    def __init__(self, entries: _Entries) -> None:
-        self._entries = entries
-        self._generation = -1
-
-    def begin(self, generation: int) -> None:
-        self._generation = generation
-        entries = self._entries
-        with entries.lock:
-            if entries.generation != generation:
-                entries.generation, entries.data, entries.num_bytes = generation, {}, 0
-
-    def read(self, records: NDArray[np.int64]) -> list[bytes | None]:
-        entries = self._entries
-        data = entries.data if entries.generation == self._generation else {}
-        return [data.get(record) for record in records.tolist()]
-
-    def add(self, record: int, data: bytes) -> bool:
-        entries = self._entries
-        with entries.lock:
-            if entries.generation != self._generation:
-                return True
-            if entries.num_bytes + len(data) > entries.max_bytes:
-                return False
-            entries.data[record] = data
-            entries.num_bytes += len(data)
-        return True
-
-    def discard(self, record: int) -> None:
-        self.num_damaged += 1
-        self._entries.data.pop(record, None)
-
-    def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
-        known = self._entries.data
-        return np.array([record for record in records.tolist() if record not in known], np.int64)
-
-    def close(self) -> None:
-        """Do nothing: the entries go with the memory."""

@@ -148,3 +148,26 @@ def test_batches_of_a_batch_sampler_resume_exactly_at_another_world_size(dataset
     rest = [[[number for number, _ in batch] for batch in loader] for loader in ranks]
 
     assert rest == [whole[4::2], whole[5::2]]
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 2), (2, 8), (3, 5)])
+def test_epoch_of_num_steps_keeps_its_steps_and_its_samples_at_another_batch_size(
+    dataset: SplitDataLoader, before: int, after: int
+) -> None:
+    make = maker(dataset, {"shuffle": "global", "num_steps": 10})
+    one = make(rank=0, world_size=1, batch_size=before, num_workers=0)
+    list(one)
+    iterator = iter(one)
+    taken = [next(iterator) for _ in range(7)]
+    other = make(rank=0, world_size=1, batch_size=after, num_workers=0)
+    other.load_state_dict(one.state_dict())
+    rest = list(other)
+    again = make(rank=0, world_size=1, batch_size=after, num_workers=0)
+    again.load_state_dict(other.state_dict())
+    following = list(again)
+
+    whole = make(rank=0, world_size=1, batch_size=1, num_workers=0)
+    stream = [sample for _ in range(30) for batch in whole for sample in batch]
+    seen = [sample for batch in taken + rest + following for sample in batch]
+    assert (len(rest), len(following)) == (3, 10)
+    assert seen == stream[10 * before : 10 * before + len(seen)]

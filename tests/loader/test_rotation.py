@@ -324,6 +324,39 @@ def test_cache_makes_a_sample_once_for_all_epochs_and_loaders(tmp_path: Path, nu
         assert Counter(epoch) == Counter({record: 3 for record in range(60)})
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_ahead_on_the_device_do_not_count_as_seen(num_workers: int) -> None:
+    moved = []
+
+    def to_device(batch: Anything, device: Anything) -> Anything:
+        moved.append(used([batch]))
+        return batch
+
+    def make() -> DistributedLoader:
+        return DistributedLoader(
+            Numbers(60),
+            batch_size=4,
+            shuffle="global",
+            transform=Counting(),
+            rotation=Rotation(3, 10),
+            to_device=to_device,
+            device_batches=3,
+            num_workers=num_workers,
+            worker_kind="thread",
+        )
+
+    with make() as loader:
+        expected = [loader.records(0, step).tolist() for step in range(45)]
+        begun = [used([batch]) for batch, _ in zip(loader, range(20), strict=False)]
+        state = loader.state_dict()
+    # `zip` has taken one more, which nobody saw.
+    assert (state["samples"], begun) == (84, expected[:20])
+    assert moved[:21] == expected[:21]
+    with make() as loader:
+        loader.load_state_dict(state)
+        assert [used([batch]) for batch in loader] == expected[21:]
+
+
 # -- what becomes of samples -------------------------------------------------------------------
 
 

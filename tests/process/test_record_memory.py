@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from splitdata.process import record_memory
-from splitdata.process.record_memory import RecordDesk, RecordMemory
+from splitdata.process.record_desk import RecordDesk
+from splitdata.process.record_memory import RecordMemory
 from tests.command import ROOT
 
 needs_memory_files = pytest.mark.skipif(not record_memory.has_memory_files(), reason="needs memory files and /proc")
@@ -32,7 +33,7 @@ def memory_of(
 
 
 def read(desk: RecordDesk, *records: int) -> list[bytes | None]:
-    return desk.read(np.array(records, np.int64))
+    return [None if data is None else bytes(data) for data in desk.read(np.array(records, np.int64))]
 
 
 @pytest.mark.parametrize("is_shared", KINDS)
@@ -174,7 +175,7 @@ import numpy as np
 memory = pickle.loads(bytes.fromhex(sys.argv[1]))
 desk = memory.attach(int(sys.argv[2]))
 desk.begin(0)
-print(desk.read(np.array([0])), flush=True)
+print([bytes(data) for data in desk.read(np.array([0]))], flush=True)
 desk.add(int(sys.argv[2]), b"from a process")
 print("added", flush=True)
 sys.stdin.read()
@@ -223,7 +224,7 @@ def test_memory_of_another_process_by_the_same_number_is_not_taken() -> None:
     desk = copy.attach(0)
     desk.begin(0)
     assert desk.add(1, b"mine")
-    assert type(desk).__name__ == "_OwnDesk"
+    assert type(desk).__name__ == "OwnDesk"
     assert read(desk, 1) == [b"mine"]
 
 
@@ -243,3 +244,18 @@ def test_closed_memory_holds_no_descriptor_and_no_page() -> None:
     gc.collect()
 
     assert len(list(folder.iterdir())) == before
+
+
+@needs_memory_files
+def test_memory_that_cannot_be_mapped_is_each_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*arguments: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    memory = memory_of(is_shared=True)
+    monkeypatch.setattr("splitdata.process.record_desk.mmap.mmap", refuses)
+    desks = [memory.attach(number) for number in range(2)]
+    for desk in desks:
+        desk.begin(0)
+    desks[0].add(1, b"x")
+
+    assert read(desks[1], 1) == [b"x"]
