@@ -1,8 +1,8 @@
 """An augmentation that training waits for: made anew every epoch, kept in a Cache, or used several times by Rotation.
 
-    plain      augment every image in every epoch
-    Cache      augment every image once for two epochs, then again with other random numbers
-    Rotation   augment every image once an epoch, use it three times before it goes
+plain      augment every image in every epoch
+Cache      augment every image once for two epochs, then again with other random numbers
+Rotation   augment every image once an epoch, use it three times before it goes
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Augment:
         self.made: Counter[int] = Counter()
 
     def __call__(self, record: bytes, rng: np.random.Generator) -> dict[str, Any]:
+        """Return a part of the image, every second one mirrored."""
         image = np.frombuffer(record, np.uint8).reshape(SHAPE)
         number = int(image[0, 0, 0]) + 256 * int(image[0, 0, 1])
         self.made[number] += 1
