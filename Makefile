@@ -30,8 +30,9 @@ help:
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
+# Two at a time: much of a test is waiting for processes that it has started.
 test: $(TEST)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --numprocesses=2 --dist=worksteal
 
 check: $(TEST)
 	$(BIN)/ruff check

@@ -21,6 +21,12 @@ PROOFS = {
         "epoch 1: 16 batches on each rank, 501 + 501 records",
         "all 1001 records of 1001, 1 of them twice",
     ],
+    "reuse_augmented.py": [
+        "plain, epoch 1: 300 augmented, 300 seen of 300 images, 300 different",
+        "Cache, epoch 1:   0 augmented, 300 seen of 300 images, 300 different",
+        "Cache, epoch 2: 300 augmented, 300 seen of 300 images, 300 different",
+        "Rotation, epoch 1: 300 augmented, 900 seen of 300 images, 300 different",
+    ],
     "resume_after_kill.py": [
         "before the kill, the uninterrupted stream: True",
         "from the checkpoint on, the rest of it:    True",

@@ -114,7 +114,7 @@ class StepMaker:
         maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
-        self._packer = SamplePacker() if job.packs else None
+        self._packer = SamplePacker(memory or np.empty) if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
         if job.cache is not None:
             self._maker = self._cached = open_cache(job.cache, maker, job.source, worker_id)

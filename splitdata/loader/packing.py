@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from splitdata.loader.collate import Allocate
 from splitdata.loader.nesting import keys_of, part
 from splitdata.loader.notes import add_note
 from splitdata.samples.decode import SampleDecoder
@@ -56,9 +57,14 @@ def aligned(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class SamplePacker:
-    """Packs samples; one for each worker. Not thread-safe."""
+    """Packs samples; one for each worker. Not thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        allocate: Makes the array that the bytes of samples are put into.
+    """
+
+    def __init__(self, allocate: Allocate = np.empty) -> None:
+        self._allocate = allocate
         self._known_heads: set[BytesLike] = set()
         self._known_classes: set[type] = set()
 
@@ -73,7 +79,7 @@ class SamplePacker:
         lengths = np.array([sum(map(len, pieces)) for pieces in views], np.int64)
         ends = np.cumsum(aligned(lengths))
         starts = ends - aligned(lengths)
-        data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+        data = self._allocate((int(ends[-1]) if len(ends) else 0,), np.dtype(np.uint8))
         room = data.data
         for start, pieces in zip(starts.tolist(), views, strict=True):
             for piece in pieces:

@@ -66,12 +66,21 @@ class Line:
         # A forked worker inherits the trace function.
         if not name.startswith(LIBRARY) or os.getpid() != self._pid:
             return None
-        if event == "line" and linecache.getline(name, frame.f_lineno).strip() != "return batch":
+        if event == "line" and can_be_struck(linecache.getline(name, frame.f_lineno).strip()):
             if not self._left and not is_held_back(frame):
                 self.has_struck = True
                 raise KeyboardInterrupt
             self._left = max(0, self._left - 1)
         return self._trace
+
+
+def can_be_struck(line: str) -> bool:
+    """Tell whether a signal can strike in a line, and something can be done about it.
+
+    At the end of a `with` Python visits its line again, when the body is over and what was locked is not yet
+    released: no signal is looked at there, but a trace function is called, and what it raises leaves the lock held.
+    """
+    return line != "return batch" and not line.startswith("with ")
 
 
 def is_held_back(frame: FrameType | None) -> bool:

@@ -195,7 +195,8 @@ def test_skipped_records_are_replaced_counted_and_listed_across_workers(
     assert found == expected
     assert found[2] == len(found[1]) == 24
     assert not any(number % 10 in (3, 7) for batch in found[0] for number in batch)
-    assert caplog.text.count("was replaced by record") == 48
+    # All are listed and counted; each loader's log ends after ten.
+    assert caplog.text.count("was replaced by record") == 20
 
 
 @pytest.mark.parametrize("way", WAYS)
