@@ -101,7 +101,9 @@ class Generation:
             else:
                 files.close(descriptor)
             time.sleep(_PAUSE)
-        raise BlockingIOError(errno.EAGAIN, "other programs hold this generation of the cache, or remove it", paths.folder)
+        raise BlockingIOError(
+            errno.EAGAIN, "other programs hold this generation of the cache, or remove it", paths.folder
+        )
 
     def writers(self) -> list[int]:
         """Return the numbers of all writers that have begun a dataset, ascending."""

@@ -422,3 +422,27 @@ def test_commits_are_few(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert described is not None
     (path,) = (folder / "cache").glob("generation.*/writer.0000")
     assert len(list(path.glob("manifest.*"))) <= 2
+
+
+def test_generation_that_cannot_be_had_is_one_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program is removing it, and is stopped in the midst of that; and a stranger's file comes later."""
+    monkeypatch.setattr("splitdata.dataset.cache_generation._MAX_TRIES", 3)
+    with loader_of(folder, refresh_every=1) as loader:
+        samples_of(loader)
+        key = next((folder / "cache").glob("generation.*/key.json")).read_text().replace('"epoch": 0', '"epoch": 1')
+        lineage = next((folder / "cache").iterdir()).name.split(".")[2]
+        held = folder / "cache" / f"generation.0000000001.{lineage}"
+        held.mkdir()
+        (held / "key.json").write_text(key)
+        descriptor = files.open_existing(str(held / "key.json"), writable=True)
+        assert files.lock(descriptor)
+        assert samples_of(loader) == [expected_sample(number, 1) for number in range(NUM_RECORDS)]
+        files.close(descriptor)
+        (folder / "cache" / "thesis.tex").write_text("precious")
+        assert samples_of(loader) == [expected_sample(number, 2) for number in range(NUM_RECORDS)]
+        (folder / "cache" / "thesis.tex").unlink()
+        assert samples_of(loader) == [expected_sample(number, 3) for number in range(NUM_RECORDS)]
+    assert ["cannot be used" in record.message for record in caplog.records] == [True]
+    assert committed(folder) == set(range(NUM_RECORDS))
