@@ -6,7 +6,7 @@
     3  dataset   process                 -> storage, format, samples, order | nothing but layer 0
     2  storage                           -> format
     1  format    order    samples        -> nothing but layer 0
-    0  errors    _types   _version       -> nothing
+    0  errors  _types  _version  _ownership  _local_path   -> errors
 
 A room is a folder or a module directly below `splitdata`. Everything may import layer 0. Imports
 inside functions count like the others.
@@ -23,13 +23,15 @@ import pytest
 
 from tests.command import ROOT
 
-GROUND = frozenset({"errors", "_types", "_version"})
+GROUND = frozenset({"errors", "_types", "_version", "_ownership", "_local_path"})
 BELOW_ADAPTERS = frozenset({"loader", "convert", "dataset", "process", "storage", "format", "order", "samples"})
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "_types": frozenset(),
     "_version": frozenset(),
+    "_ownership": frozenset({"errors"}),
+    "_local_path": frozenset(),
     "format": GROUND,
     "order": GROUND,
     "samples": GROUND,

@@ -1,0 +1,87 @@
+"""Ownership: which process an object belongs to, and what becomes of it in a forked child.
+
+    parent   writer ── OwnerProcess ── is_current: True
+      │ fork
+      └─ child   the copy of the writer: is_current is False, so it raises, and cleans nothing up
+
+Files, locks and processes have one owner. A copy of their object in a forked child must not write,
+remove, wait or signal: that is its parent's. Locks of threads that stayed behind in the parent are
+made again there, in one hook for all objects.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+from splitdata.errors import ClosedError
+
+__all__ = ["Inherited", "OwnerProcess", "renew_after_fork"]
+
+
+class Inherited(Protocol):
+    """An object that a forked child inherits, and that must be put right there."""
+
+    def _after_fork_in_child(self) -> None:
+        """Make locks anew and let go of what is the parent's; runs in the child alone, before anything else."""
+
+
+# How often this process and those before it were forked: a pid may be used again, this is not.
+_num_forks = 0
+_held: weakref.WeakValueDictionary[int, Inherited] = weakref.WeakValueDictionary()
+_hook_is_set = False
+
+
+def _after_fork_in_child() -> None:
+    global _num_forks
+    _num_forks += 1
+    for held in list(_held.values()):
+        held._after_fork_in_child()
+
+
+def _set_hook() -> None:
+    """Once per process, when the first object needs it: importing the library sets none."""
+    global _hook_is_set
+    if not _hook_is_set:
+        _hook_is_set = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def renew_after_fork(held: Inherited) -> None:
+    """Have `held._after_fork_in_child()` called in every forked child, for as long as the object lives."""
+    _set_hook()
+    _held[id(held)] = held
+
+
+class OwnerProcess:
+    """The process that made an object. Asking costs an integer comparison; safe in finalizers and at exit."""
+
+    __slots__ = ("_num_forks", "pid")
+
+    def __init__(self) -> None:
+        """Make this process the owner."""
+        _set_hook()
+        self._num_forks = _num_forks
+        self.pid = os.getpid()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this process is the owner; False in each child that was forked from it."""
+        return self._num_forks == _num_forks
+
+    def check(self, what: str) -> None:
+        """Raise in a forked child.
+
+        Args:
+            what: The object, as the message names it: "SplitWriter('data/train')".
+
+        Raises:
+            ClosedError: If another process owns the object; nothing was done.
+        """
+        if self._num_forks != _num_forks:
+            raise ClosedError(
+                f"{what} belongs to process {self.pid}, from which this one ({os.getpid()}) was forked: "
+                "nothing was done; make one of its own in each process"
+            )
