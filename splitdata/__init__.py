@@ -17,9 +17,9 @@ imported from deeper down may change without notice.
 """
 
 from splitdata._version import __version__
-from splitdata.convert.choose import open_source
-from splitdata.convert.conversion import ConversionProgress, ConversionReport, convert
-from splitdata.convert.source import RecordSource
+from splitdata.conversion.choose import open_source
+from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
+from splitdata.conversion.source import RecordSource
 from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader

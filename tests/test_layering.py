@@ -2,7 +2,7 @@
 
     6  splitdata_cli                     -> names in splitdata.__all__
     5  compat    interop                 -> all below
-    4  loader    convert                 -> dataset, process, samples, order
+    4  loader    conversion              -> dataset, process, samples, order
     3  dataset   process                 -> storage, format, samples, order | nothing but layer 0
     2  storage                           -> format
     1  format    order    samples        -> nothing but layer 0
@@ -24,7 +24,7 @@ import pytest
 from tests.command import ROOT
 
 GROUND = frozenset({"errors", "_types", "_version", "_ownership", "_local_path"})
-BELOW_ADAPTERS = frozenset({"loader", "convert", "dataset", "process", "storage", "format", "order", "samples"})
+BELOW_ADAPTERS = frozenset({"loader", "conversion", "dataset", "process", "storage", "format", "order", "samples"})
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "dataset": GROUND | {"storage", "format", "samples", "order"},
     "process": GROUND,
     "loader": GROUND | {"dataset", "process", "samples", "order"},
-    "convert": GROUND | {"dataset", "process", "samples", "order"},
+    "conversion": GROUND | {"dataset", "process", "samples", "order"},
     "compat": GROUND | BELOW_ADAPTERS,
     "interop": GROUND | BELOW_ADAPTERS,
 }
@@ -249,7 +249,7 @@ def test_import_of_a_room_below_is_accepted(tmp_path: Path, path: str, code: str
         ("splitdata/dataset/a.py", "from splitdata.process import channel", "dataset must not import process"),
         ("splitdata/process/a.py", "from splitdata.format import spec", "process must not import format"),
         ("splitdata/loader/a.py", "from splitdata.storage import paths", "loader must not import storage"),
-        ("splitdata/convert/a.py", "from splitdata.loader import config", "convert must not import loader"),
+        ("splitdata/conversion/a.py", "from splitdata.loader import config", "conversion must not import loader"),
         ("splitdata/interop/a.py", "from splitdata.compat import seeds", "interop must not import compat"),
         ("splitdata/extra/a.py", "", "the room extra is not in the drawing"),
         ("splitdata/extra.py", "", "the room extra is not in the drawing"),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Generator, Iterable
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.source import Record
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.source import Record
 
 __all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of"]
 

@@ -16,7 +16,7 @@ from splitdata.errors import DatasetExistsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from splitdata.convert.source import Record
+    from splitdata.conversion.source import Record
 
 __all__ = ["DryRun"]
 

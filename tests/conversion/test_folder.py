@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.convert.folder import FolderSource
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.folder import FolderSource
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.errors import SourceError
 
 

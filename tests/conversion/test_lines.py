@@ -17,7 +17,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.convert.lines import JsonLineSource, LineSource, split_lines
+from splitdata.conversion.lines import JsonLineSource, LineSource, split_lines
 from splitdata.errors import RecordTooLargeError, SourceError
 
 # Mostly what matters, so that line endings meet the cuts.

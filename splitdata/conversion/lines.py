@@ -15,13 +15,13 @@ from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from splitdata.convert.input_file import InputFile
+from splitdata.conversion.input_file import InputFile
 from splitdata.errors import RecordTooLargeError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.convert.seek import Position
+    from splitdata.conversion.seek import Position
 
 __all__ = ["JsonLineSource", "LineSource", "split_lines"]
 

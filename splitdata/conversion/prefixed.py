@@ -9,14 +9,14 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from splitdata.convert.input_file import InputFile
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.input_file import InputFile
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from splitdata.convert.seek import Position
+    from splitdata.conversion.seek import Position
 
 __all__ = ["PrefixedSource"]
 

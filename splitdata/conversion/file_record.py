@@ -8,7 +8,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

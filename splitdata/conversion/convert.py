@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from splitdata.convert.choose import open_source
-from splitdata.convert.conversion_log import ConversionLog, hash_of
-from splitdata.convert.dry_run import DryRun
-from splitdata.convert.feed import RecordFeed, storable
-from splitdata.convert.resumable import ResumableConversion, bins_of_source
-from splitdata.convert.seek import state_of
-from splitdata.convert.shuffle import shuffled
+from splitdata.conversion.choose import open_source
+from splitdata.conversion.conversion_log import ConversionLog, hash_of
+from splitdata.conversion.dry_run import DryRun
+from splitdata.conversion.feed import RecordFeed, storable
+from splitdata.conversion.resumable import ResumableConversion, bins_of_source
+from splitdata.conversion.seek import state_of
+from splitdata.conversion.shuffle import shuffled
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from splitdata._types import BytesLike, ReadableFile
-    from splitdata.convert.resumable import ResumedRun
-    from splitdata.convert.source import Record, RecordSource
+    from splitdata.conversion.resumable import ResumedRun
+    from splitdata.conversion.source import Record, RecordSource
 
 __all__ = ["ConversionProgress", "ConversionReport", "convert"]
 

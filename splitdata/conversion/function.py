@@ -15,8 +15,8 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.source import Record
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.source import Record
 
 __all__ = ["FunctionSource"]
 

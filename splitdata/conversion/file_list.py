@@ -16,17 +16,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from splitdata.convert.file_record import open_file_record
-from splitdata.convert.input_file import STANDARD_INPUT
-from splitdata.convert.lines import LineSource
-from splitdata.convert.survey import Survey
+from splitdata.conversion.file_record import open_file_record
+from splitdata.conversion.input_file import STANDARD_INPUT
+from splitdata.conversion.lines import LineSource
+from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.sized_file import SizedFile
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.sized_file import SizedFile
 
 __all__ = ["FileListSource", "ListedPaths", "matching_files"]
 

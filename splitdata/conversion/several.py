@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
-from splitdata.convert.seek import position_of, records_from, state_of
+from splitdata.conversion.seek import position_of, records_from, state_of
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.source import Record, RecordSource
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.source import Record, RecordSource
 
 __all__ = ["SeveralSources"]
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.convert import csv_rows
-from splitdata.convert.csv_rows import CsvFormat, CsvSource
+from splitdata.conversion import csv_rows
+from splitdata.conversion.csv_rows import CsvFormat, CsvSource
 from splitdata.errors import SourceError
 from tests.command import ROOT
 

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from splitdata.convert.input_file import InputFile
+from splitdata.conversion.input_file import InputFile
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.convert.prefixed import PrefixedSource
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.prefixed import PrefixedSource
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.errors import SourceError
 
 

@@ -14,17 +14,17 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
-from splitdata.convert.source import KeyedSource
-from splitdata.convert.spill import Buckets, Place, SpillFile
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.source import KeyedSource
+from splitdata.conversion.spill import Buckets, Place, SpillFile
 from splitdata.errors import SourceError
 from splitdata.order.permutation import derive_key, random_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.source import Record, RecordSource
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.source import Record, RecordSource
 
 __all__ = ["SHUFFLE_MEMORY_BYTES", "KeyedShuffledSource", "ShuffledSource", "shuffled"]
 

@@ -11,14 +11,14 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from splitdata.convert.seek import records_from
-from splitdata.convert.source import KeyedSource
+from splitdata.conversion.seek import records_from
+from splitdata.conversion.source import KeyedSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.source import Record, RecordSource
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.source import Record, RecordSource
     from splitdata.dataset.writer import SplitWriter
 
 __all__ = ["RecordFeed", "storable"]

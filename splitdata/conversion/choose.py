@@ -19,15 +19,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from splitdata.convert.csv_rows import CsvFormat, CsvSource
-from splitdata.convert.file_list import FileListSource, ListedPaths, matching_files
-from splitdata.convert.folder import FolderSource
-from splitdata.convert.function import FunctionSource
-from splitdata.convert.input_file import STANDARD_INPUT, plain_suffix
-from splitdata.convert.lines import JsonLineSource, LineSource
-from splitdata.convert.prefixed import PrefixedSource
-from splitdata.convert.seed import SeedSource
-from splitdata.convert.several import SeveralSources
+from splitdata.conversion.csv_rows import CsvFormat, CsvSource
+from splitdata.conversion.file_list import FileListSource, ListedPaths, matching_files
+from splitdata.conversion.folder import FolderSource
+from splitdata.conversion.function import FunctionSource
+from splitdata.conversion.input_file import STANDARD_INPUT, plain_suffix
+from splitdata.conversion.lines import JsonLineSource, LineSource
+from splitdata.conversion.prefixed import PrefixedSource
+from splitdata.conversion.seed import SeedSource
+from splitdata.conversion.several import SeveralSources
 from splitdata.dataset.seed_directory import is_seed_directory
 from splitdata.dataset.seed_files import bins_in
 from splitdata.errors import SourceError
@@ -35,7 +35,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from splitdata.convert.source import RecordSource
+    from splitdata.conversion.source import RecordSource
 
 __all__ = ["KINDS", "SourceKind", "open_source"]
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import xxhash
 
-from splitdata.convert.decompress import bunzip2, gunzip, unxz, unzstd
+from splitdata.conversion.decompress import bunzip2, gunzip, unxz, unzstd
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from splitdata.convert.sized_file import SizedFile
+from splitdata.conversion.sized_file import SizedFile
 from splitdata.errors import SourceError
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from splitdata.convert.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.dataset.seed_directory import SeedDirectory
 from splitdata.dataset.seed_files import bins_in
 from splitdata.dataset.seed_segment import SeedSegment

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from splitdata._types import BytesLike, ReadableFile
-    from splitdata.convert.seek import Position
+    from splitdata.conversion.seek import Position
 
     Record: TypeAlias = BytesLike | ReadableFile
     """An open file is valid until the next record is asked for, and read once, to its end."""

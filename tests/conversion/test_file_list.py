@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import DuplicateKeyError, SourceError, SplitDataLoader, convert, open_source
-from splitdata.convert.file_list import FileListSource
+from splitdata.conversion.file_list import FileListSource
 
 
 @pytest.fixture

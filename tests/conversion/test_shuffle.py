@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata import ConversionProgress, SplitDataLoader, convert, open_source
-from splitdata.convert.shuffle import KeyedShuffledSource, ShuffledSource
-from splitdata.convert.spill import SpillFile
+from splitdata.conversion.shuffle import KeyedShuffledSource, ShuffledSource
+from splitdata.conversion.spill import SpillFile
 from tests.command import ROOT
 
 MASK = (1 << 64) - 1
@@ -207,10 +207,10 @@ WRITE = """
 import re, sys
 from functools import partial
 from splitdata import convert
-from splitdata.convert.shuffle import ShuffledSource
+from splitdata.conversion.shuffle import ShuffledSource
 
 source, dest, memory_bytes = sys.argv[1:]
-conversion = sys.modules["splitdata.convert.conversion"]
+conversion = sys.modules["splitdata.conversion.convert"]
 conversion.shuffled = partial(ShuffledSource, memory_bytes=int(memory_bytes))
 convert(source, dest, shuffle=1, durability="none", bins=1)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])

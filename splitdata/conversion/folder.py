@@ -17,15 +17,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from splitdata.convert.file_record import NO_LINKS, open_file_record
-from splitdata.convert.survey import Survey
+from splitdata.conversion.file_record import NO_LINKS, open_file_record
+from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from splitdata.convert.seek import Position
-    from splitdata.convert.sized_file import SizedFile
+    from splitdata.conversion.seek import Position
+    from splitdata.conversion.sized_file import SizedFile
 
 __all__ = ["FolderSource"]
 

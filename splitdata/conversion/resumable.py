@@ -10,16 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from splitdata.convert.conversion_log import CommitPace, ConversionLog, metadata_of
-from splitdata.convert.feed import RecordFeed
-from splitdata.convert.input_file import is_compressed
-from splitdata.convert.seek import position_of
+from splitdata.conversion.conversion_log import CommitPace, ConversionLog, metadata_of
+from splitdata.conversion.feed import RecordFeed
+from splitdata.conversion.input_file import is_compressed
+from splitdata.conversion.seek import position_of
 from splitdata.dataset.target import bins_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from splitdata.convert.source import Record, RecordSource
+    from splitdata.conversion.source import Record, RecordSource
     from splitdata.dataset.writer import SplitWriter
 
 __all__ = ["ResumableConversion", "ResumedRun", "bins_of_source"]

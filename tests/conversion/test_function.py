@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from splitdata.convert.function import FunctionSource
+from splitdata.conversion.function import FunctionSource
 from splitdata.errors import SourceError
 
 CODE = """

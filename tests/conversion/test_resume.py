@@ -38,9 +38,9 @@ from splitdata import (
     open_source,
     verify,
 )
-from splitdata.convert import conversion_log, input_file
-from splitdata.convert.lines import JsonLineSource, LineSource
-from splitdata.convert.seek import SeekableSource
+from splitdata.conversion import conversion_log, input_file
+from splitdata.conversion.lines import JsonLineSource, LineSource
+from splitdata.conversion.seek import SeekableSource
 from tests.cli.processes import command_line, environment
 from tests.dataset.disk import files_of, read
 from tests.faults.file_faults import fast_folder

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from splitdata.convert.source import Record, RecordSource
+    from splitdata.conversion.source import Record, RecordSource
 
     Position: TypeAlias = dict[str, Any]
     """What a source needs to read on: plain JSON, equal for equal places whatever was read at a time."""

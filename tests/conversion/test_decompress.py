@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.convert.decompress import bunzip2, gunzip, unxz, unzstd
+from splitdata.conversion.decompress import bunzip2, gunzip, unxz, unzstd
 from splitdata.errors import SourceError
 
 Decompress = Callable[[Iterable[bytes], str], Iterator[bytes]]
