@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from splitdata._payload import is_file, payload
 from splitdata.conversion.choose import open_source
 from splitdata.conversion.conversion_log import ConversionLog, hash_of
 from splitdata.conversion.dry_run import DryRun
@@ -257,10 +258,10 @@ class _Watch:
         for record in records:
             if type(record) is bytes:
                 self.num_bytes += len(record)
-            elif hasattr(record, "read"):
+            elif is_file(record):
                 record = _WatchedFile(record, self)
             else:
-                self.num_bytes += memoryview(record).nbytes
+                self.num_bytes += len(payload(record))
             yield record
             self.num_records += 1
             if self.num_bytes >= self._next_bytes or not self.num_records % _RECORDS_PER_REPORT:

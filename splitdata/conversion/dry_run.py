@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
+from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.target import BinChoice, check_target
 from splitdata.errors import DatasetExistsError
@@ -16,6 +17,7 @@ from splitdata.errors import DatasetExistsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from splitdata._types import ReadableFile
     from splitdata.conversion.source import Record
 
 __all__ = ["DryRun"]
@@ -56,14 +58,14 @@ class DryRun:
     def take(self, records: Iterable[Record]) -> None:
         """Read records to their ends."""
         for record in records:
-            is_file = hasattr(record, "read")
-            size = _drained(record) if is_file else memoryview(cast("Any", record)).nbytes
-            self._bins.take(size)
+            self._bins.take(_drained(cast("ReadableFile", record)) if is_file(record) else len(payload(record)))
             self.num_records += 1
 
 
-def _drained(record: Any) -> int:  # noqa: ANN401  # a file of any kind
+def _drained(file: ReadableFile) -> int:
     size = 0
-    while piece := record.read(_PIECE_BYTES):
+    while piece := read_piece(file, _PIECE_BYTES):
         size += len(piece)
+    if not size:
+        check_has_rest(file)
     return size

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from splitdata._payload import is_file, payload
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
@@ -103,18 +104,12 @@ class FunctionSource:
             yield record
 
     def _check(self, record: object, position: int) -> None:
-        if hasattr(record, "read"):
+        if is_file(record):
             return
         try:
-            memoryview(record)  # type: ignore[arg-type]  # that is the question
-        except TypeError:
-            hint = "; encode text first" if isinstance(record, str) else ""
-            raise SourceError(
-                f"record {position} of {self.name} is {type(record).__name__}, "
-                f"not a bytes-like object or a binary file{hint}",
-                path=self.name,
-                position=position,
-            ) from None
+            payload(record)
+        except TypeError as error:
+            raise SourceError(f"record {position} of {self.name}: {error}", path=self.name, position=position) from None
 
 
 def _find(target: str) -> Callable[..., Any]:

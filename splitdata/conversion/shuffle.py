@@ -14,15 +14,16 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.conversion.source import KeyedSource
 from splitdata.conversion.spill import Buckets, Place, SpillFile
-from splitdata.errors import SourceError
 from splitdata.order.permutation import derive_key, random_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from splitdata._types import ReadableFile
     from splitdata.conversion.seek import Position
     from splitdata.conversion.source import Record, RecordSource
 
@@ -220,27 +221,21 @@ def _held(record: Record, large: SpillFile) -> bytes | Place:
     """Return a record as bytes, or write it away if it is large; a file is read to its end."""
     if type(record) is bytes and len(record) < READ_WHOLE_BYTES:
         return record
-    if not hasattr(record, "read"):
-        view = memoryview(cast("Any", record))
-        if view.nbytes < READ_WHOLE_BYTES:
-            return view.tobytes()
-        return Place(large.append(view.cast("B") if view.c_contiguous else view.tobytes()), view.nbytes)
+    if not is_file(record):
+        data = payload(record)
+        return bytes(data) if len(data) < READ_WHOLE_BYTES else Place(large.append(data), len(data))
+    file = cast("ReadableFile", record)
     pieces, size = [], 0
-    while size < READ_WHOLE_BYTES and (piece := _piece(record)):
+    while size < READ_WHOLE_BYTES and (piece := read_piece(file, _PIECE_BYTES)):
         pieces.append(piece)
         size += len(piece)
+    if not size:
+        check_has_rest(file)
     head = b"".join(pieces)
     if size < READ_WHOLE_BYTES:
         return head
     offset = large.append(head)
-    while piece := _piece(record):
+    while piece := read_piece(file, _PIECE_BYTES):
         large.append(piece)
         size += len(piece)
     return Place(offset, size)
-
-
-def _piece(file: Any) -> bytes:  # noqa: ANN401  # whatever a function of the user's gave
-    piece = file.read(_PIECE_BYTES)
-    if not isinstance(piece, bytes):
-        raise SourceError(f"a record's file must be open in binary mode and block; it gave {type(piece).__name__}")
-    return piece

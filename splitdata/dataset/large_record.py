@@ -7,11 +7,11 @@ header last, over its place: lengths and hashes are known only then
 
 from __future__ import annotations
 
-import errno
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from splitdata._payload import read_piece
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.frames import FrameHeader, padding_of
@@ -19,10 +19,11 @@ from splitdata.format.frames import FrameHeader, padding_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from splitdata._types import ReadableFile
     from splitdata.dataset.bin_files import BinFiles
     from splitdata.format.codec import Compressor
 
-__all__ = ["LargeSource", "WrittenRecord", "checked_piece", "write_large"]
+__all__ = ["LargeSource", "WrittenRecord", "write_large"]
 
 
 class LargeSource:
@@ -32,7 +33,9 @@ class LargeSource:
         length: Bytes of the record, None where only reading to the end can tell.
     """
 
-    def __init__(self, *, head: bytes = b"", buffer: memoryview | None = None, file: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, *, head: bytes = b"", buffer: memoryview | None = None, file: ReadableFile | None = None
+    ) -> None:
         """Take `head`, what was read of `file` already, or all of a contiguous buffer of bytes."""
         self._head = head
         self._buffer = buffer
@@ -44,7 +47,7 @@ class LargeSource:
         whole = memoryview(self._head) if self._buffer is None else self._buffer
         for start in range(0, len(whole), spec.BLOCK_BYTES):
             yield whole[start : start + spec.BLOCK_BYTES]
-        while self._file is not None and (piece := checked_piece(self._file.read(spec.BLOCK_BYTES))):
+        while self._file is not None and (piece := read_piece(self._file, spec.BLOCK_BYTES)):
             yield piece
 
     def first_block(self) -> bytes | memoryview:
@@ -53,26 +56,12 @@ class LargeSource:
         return whole[: spec.BLOCK_BYTES]
 
 
-def checked_piece(piece: object) -> bytes:
-    """Return what a file gave as a piece of a record.
-
-    Raises:
-        TypeError: If it is no bytes: the file is open for text.
-        BlockingIOError: If a file that does not block has nothing yet: its end is not known then.
-    """
-    if piece is None:
-        raise BlockingIOError(errno.EAGAIN, "a record's file must block until it has data; this one gave None")
-    if not isinstance(piece, bytes):
-        raise TypeError(f"a record's file must be open in binary mode; it gave {type(piece).__name__}")
-    return piece
-
-
-def _length_of(head: bytes, file: IO[bytes] | None) -> int | None:
+def _length_of(head: bytes, file: Any) -> int | None:  # noqa: ANN401  # a file of any kind, or None
     if file is None:
         return len(head)
     try:
-        here = file.tell()
-        end = file.seek(0, 2)
+        here: int = file.tell()
+        end: int = file.seek(0, 2)
         file.seek(here)
     except (AttributeError, OSError, ValueError):
         return None

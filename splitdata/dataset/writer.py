@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
+from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.large_record import LargeSource, checked_piece
+from splitdata.dataset.large_record import LargeSource
 from splitdata.dataset.record_key import encode_key, encode_keys
 from splitdata.dataset.run import RunOptions, WriteRun
 from splitdata.dataset.target import ONE_BIN_BYTES
@@ -165,16 +166,19 @@ class SplitWriter:
         """Take one record; returns its number in this run, from 0.
 
         Args:
-            record: Any bytes-like object, or a binary file, whose rest becomes the record. `bytes`
-                are kept as they are until their chunk is written, anything else is copied; records
-                of 16 MiB and more are written at once, in blocks, and never copied whole.
+            record: Any bytes-like object of bytes or numbers, or a binary file, whose rest becomes the
+                record. `bytes` are kept as they are until their chunk is written, anything else is
+                copied; records of 16 MiB and more are written at once, in blocks, and never copied
+                whole. Of arrays the bytes alone are stored, in C order: `write_sample` keeps types.
             key: By which `SplitDataLoader.find` leads to the record; UTF-8 of 1 to 65,535 bytes. No
                 other record of this run may have it, which the commit checks; one of an earlier run
                 may, and is then no longer found.
 
         Raises:
-            TypeError: If it is neither, or the key no text.
-            ValueError: If the key is empty, too long or not to be had as UTF-8.
+            TypeError: If it is neither, is text, or holds addresses, as arrays of objects do; or the key
+                is no text. The message says what to do instead.
+            ValueError: If a file stands at its end, as one does that was just written; or the key is
+                empty, too long or not to be had as UTF-8.
             ClosedError: If the writer was closed, or has failed before.
         """
         self._check_usable()
@@ -449,27 +453,21 @@ def _chunk_bytes(num_bins: int | None) -> int:
 
 def _taken(record: BytesLike | ReadableFile) -> bytes | LargeSource:
     """Return an ordinary record as bytes of its own, a large one as the source of its blocks."""
-    if isinstance(record, bytes) and len(record) < spec.LARGE_RECORD_BYTES:
-        return bytes(record)
-    try:
-        view = memoryview(record)  # type: ignore[arg-type]  # a file fails here, and is next
-    except TypeError:
-        return _taken_from_file(record)
-    if view.nbytes < spec.LARGE_RECORD_BYTES:
-        return view.tobytes()
-    return LargeSource(buffer=view.cast("B") if view.c_contiguous else memoryview(view.tobytes()))
+    if is_file(record):
+        return _taken_from_file(cast("ReadableFile", record))
+    data = payload(record)
+    if len(data) < spec.LARGE_RECORD_BYTES:
+        return bytes(data)
+    return LargeSource(buffer=memoryview(data))
 
 
-def _taken_from_file(record: object) -> bytes | LargeSource:
-    read = getattr(record, "read", None)
-    if read is None:
-        hint = "; encode text first" if isinstance(record, str) else ""
-        raise TypeError(f"a record is bytes-like or a binary file, not {type(record).__name__}{hint}")
-    file = cast("IO[bytes]", record)
+def _taken_from_file(file: ReadableFile) -> bytes | LargeSource:
     pieces, size = [], 0
-    while size < spec.LARGE_RECORD_BYTES and (piece := checked_piece(read(spec.LARGE_RECORD_BYTES - size))):
+    while size < spec.LARGE_RECORD_BYTES and (piece := read_piece(file, spec.LARGE_RECORD_BYTES - size)):
         pieces.append(piece)
         size += len(piece)
+    if not size:
+        check_has_rest(file)
     head = b"".join(pieces)
     return head if size < spec.LARGE_RECORD_BYTES else LargeSource(head=head, file=file)
 

@@ -100,8 +100,8 @@ def test_any_iterable_and_any_dotted_place_will_do(module: Callable[[str], str])
         ("later", "is asynchronous"),
         ("nothing", "gave NoneType, not an iterable of records: did it forget"),
         ("one", "gave bytes, not an iterable"),
-        ("texts", "record 1 of .* is str, not a bytes-like object or a binary file; encode text first"),
-        ("numbers", "record 0 of .* is int"),
+        ("texts", "record 1 of .*: a record is a bytes-like object or a binary file, not str; encode text first"),
+        ("numbers", "record 0 of .*: a record is .*, not int"),
     ],
 )
 def test_function_that_gives_no_records_is_told_why(module: Callable[[str], str], function: str, reason: str) -> None:
