@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from splitdata_cli._phrases import in_options
 from splitdata_cli._render import escape, print_line
 
 if TYPE_CHECKING:
@@ -86,16 +87,16 @@ def _complain(message: str) -> None:
 
 
 def _message_of(error: Exception) -> str:
-    """Return what an error says; where it comes from code of the user's, also what and where it is."""
+    """Return what an error says, in the words of the command line; of code of the user's, also what and where it is."""
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
         return ": ".join([*names, error.strerror])
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, OSError) or not frames or _is_own(frames[-1].filename):
-        return str(error) or type(error).__name__
+        return in_options(str(error)) or type(error).__name__
     where = f"{frames[-1].filename}, line {frames[-1].lineno}"
     # Where the library has met it: which record it was, for instance.
-    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", []))
+    notes = "".join(in_options(f"; {note}") for note in getattr(error, "__notes__", []))
     return f"{type(error).__name__}: {error}{notes} ({where}; `splitdata --traceback ...` shows how it came to this)"
 
 

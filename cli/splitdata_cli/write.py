@@ -71,6 +71,11 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
     is_flag=True,
     help="Of a directory of splitdataloader, take what its index does not list too, and leave out what is damaged.",
 )
+@click.option(
+    "--prefix-keys",
+    is_flag=True,
+    help="Of folders: keys begin with SOURCE as it is named; several folders may then hold files of the same name.",
+)
 @click.option("--dry-run", is_flag=True, help="Read SOURCE to its end and tell what would be written; write nothing.")
 @click.option("--verify", is_flag=True, help="Read DEST back at the end; exit code 1 if it is damaged.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
@@ -98,6 +103,7 @@ def write(
     no_quotes: bool,
     encoding: str,
     from_bins: bool,
+    prefix_keys: bool,
     dry_run: bool,
     verify: bool,
     as_json: bool,
@@ -110,7 +116,10 @@ def write(
     input (lines, or with --from prefixed records that follow their length as u32 little-endian), or
     module:function for a Python function that yields bytes. Files may be plain, .gz, .zst, .bz2 or .xz.
 
-    Several sources, and those that a pattern such as "data/*.jsonl" matches, are read one after another.
+    Files keep their paths as keys: in a folder relative to it, else as they are named.
+
+    Several sources, and those that a pattern such as "data/*.jsonl" matches, are read one after another, with the
+    same records and keys as each alone.
     Of files whose names tell of no lines or rows, each is a record, and so is each that @LIST names, a
     path a line.
 
@@ -143,6 +152,7 @@ def write(
         quotes=not no_quotes,
         encoding=encoding,
         from_bins=from_bins,
+        prefix_keys=prefix_keys,
     )
     started = time.monotonic()
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:

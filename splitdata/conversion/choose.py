@@ -7,7 +7,7 @@ name.txt(.gz, ...)      lines        also .text, .log
 name.csv, name.tsv      csv, tsv     also .tab
 module:function         callable     where no file has that name
 *.jsonl, several names  these files one after another, by the same table; of other names each is a record
-@list.txt               files        each file that the list names is a record
+@list.txt               files        each file that the list names is a record, whatever its name
 anything else           an error that asks for the kind
 """
 
@@ -27,7 +27,7 @@ from splitdata.conversion.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.conversion.lines import JsonLineSource, LineSource
 from splitdata.conversion.prefixed import PrefixedSource
 from splitdata.conversion.seed import SeedSource
-from splitdata.conversion.several import SeveralSources
+from splitdata.conversion.several import SeveralFolders, SeveralSources
 from splitdata.dataset.seed_directory import is_seed_directory
 from splitdata.dataset.seed_files import bins_in
 from splitdata.errors import SourceError
@@ -84,6 +84,7 @@ def open_source(
     quotes: bool = True,
     encoding: str = "utf-8",
     from_bins: bool = False,
+    prefix_keys: bool = False,
 ) -> RecordSource:
     """Return the source of records that a text names.
 
@@ -105,6 +106,8 @@ def open_source(
         encoding: Of CSV and TSV; records are UTF-8 in any case.
         from_bins: Of such a directory also take the records that its index does not list, behind the others,
             and leave out those that are damaged.
+        prefix_keys: Of folders: the keys of files begin with the path of their folder, as it is given here.
+            Keys of files that are named one by one always do.
 
     Raises:
         FileNotFoundError: If there is no such file, folder or function.
@@ -121,25 +124,24 @@ def open_source(
     if kind == "auto":
         kind = _kind_of_several(paths) if paths.are_several else _kind_of(texts[0])
     if validate and kind != "jsonl":
-        raise ValueError(f"validate is for JSONL, and {paths.name} is read as {kind}")
+        raise ValueError(f"validate=True is for JSONL, and {paths.name} is read as {kind}")
     if form != CsvFormat() and kind not in ("csv", "tsv"):
         raise ValueError(f"options of CSV and TSV are for these, and {paths.name} is read as {kind}")
     if from_bins and kind != "seed":
-        raise ValueError(f"from_bins is for directories of splitdataloader, and {paths.name} is read as {kind}")
+        raise ValueError(f"from_bins=True is for directories of splitdataloader, and {paths.name} is read as {kind}")
+    if prefix_keys and kind not in ("folder", "files"):
+        raise ValueError(f"prefix_keys=True is for files with their paths as keys, and {paths.name} is read as {kind}")
     if kind == "files":
         return FileListSource(paths, name=paths.name)
-    if not paths.are_several:
-        return _open_one(texts[0], kind, form, validate=validate, from_bins=from_bins)
+    if kind == "folder":
+        folders = [FolderSource(path, prefix_keys=prefix_keys) for path in paths]
+        return SeveralFolders(folders, name=paths.name) if paths.are_several else folders[0]
     parts = [_open_one(path, kind, form, validate=validate, from_bins=from_bins) for path in paths]
-    if not parts:
-        raise SourceError(f"{paths.name} names no file to convert", path=paths.name)
-    return SeveralSources(parts, name=paths.name)
+    return SeveralSources(parts, name=paths.name) if paths.are_several else parts[0]
 
 
 def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, from_bins: bool) -> RecordSource:
-    """Return the source of a kind that reads one thing."""
-    if kind == "folder":
-        return FolderSource(text)
+    """Return the source of a kind that reads one thing, and gives no keys."""
     if kind == "lines":
         return LineSource(text)
     if kind == "jsonl":
@@ -159,15 +161,28 @@ class _Paths:
     def __init__(self, texts: Sequence[str], *, is_list: bool) -> None:
         if not texts:
             raise ValueError("no source was given; several sources are one or more")
+        if sum(text.removeprefix(_LIST_MARK) == STANDARD_INPUT for text in texts) > 1:
+            raise ValueError("standard input is named more than once, and can be read only once")
         self._groups = [_paths_of(text, is_list=is_list) for text in texts]
         more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
         self.name = _name_of(texts[0]) + more
-        self.is_list = len(texts) == 1 and isinstance(self._groups[0], ListedPaths)
         self.are_several = len(texts) > 1 or self._groups[0] != [texts[0]]
 
-    def __iter__(self) -> Iterator[str]:
+    def kinds(self) -> set[SourceKind]:
+        """Return the kinds of these by their names; what a list names is a file each, whatever its name."""
+        kinds: set[SourceKind] = set()
         for group in self._groups:
-            yield from group
+            kinds |= {"files"} if isinstance(group, ListedPaths) else set(map(_kind_among_several, group))
+        return kinds
+
+    def __iter__(self) -> Iterator[str]:
+        is_empty = True
+        for group in self._groups:
+            for path in group:
+                is_empty = False
+                yield path
+        if is_empty:
+            raise SourceError(f"{self.name} names no file to convert", path=self.name)
 
 
 def _name_of(text: str) -> str:
@@ -192,13 +207,11 @@ def _paths_of(text: str, *, is_list: bool) -> Iterable[str]:
 
 def _kind_of_several(paths: _Paths) -> SourceKind:
     """Return the kind of files that are read together: by their names if these agree, else each is a record."""
-    if paths.is_list:
-        return "files"
-    kinds = {_kind_among_several(path) for path in paths}
+    kinds = paths.kinds()
     if len(kinds) > 1:
         raise SourceError(
             f"{paths.name}: these are of several kinds by their names ({', '.join(sorted(kinds))}); "
-            "say which kind they are (kind=, --from): files takes each as a record",
+            "say which kind they are: kind='files' takes each as a record",
             path=paths.name,
         )
     return kinds.pop()
@@ -234,7 +247,7 @@ def _kind_of_file(text: str) -> SourceKind:
         return _KIND_OF_SUFFIX[suffix]
     raise SourceError(
         f"{text}: its name does not tell how to find records in it; "
-        "say which kind it is (kind=, --from): lines, jsonl, csv, tsv, prefixed, or files for one record",
+        "say which kind it is: kind='lines', 'jsonl', 'csv', 'tsv', 'prefixed', or 'files' for one record",
         path=text,
     )
 
@@ -243,16 +256,15 @@ def _kind_of_folder(folder: Path) -> SourceKind:
     """Return the kind of a folder; raise for one whose bins and manifests are hardly the records meant."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
         raise SourceError(
-            f"{folder} is a splitdata dataset already; "
-            "to store its files as records, say that its kind is folder (kind=, --from)",
+            f"{folder} is a splitdata dataset already; kind='folder' stores its files as records",
             path=folder,
         )
     if is_seed_directory(str(folder)):
         return "seed"
     if bins_in(str(folder)):
         raise SourceError(
-            f"{folder} holds bins of the package splitdataloader without their index.dat; to take the records from the "
-            "bins, say so (kind='seed' and from_bins=True, --from seed --from-bins), or kind folder for files",
+            f"{folder} holds bins of the package splitdataloader without their index.dat; "
+            "kind='seed' with from_bins=True takes records from the bins, kind='folder' takes each file as a record",
             path=folder,
         )
     return "folder"

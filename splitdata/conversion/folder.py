@@ -3,9 +3,9 @@
     root/b.jpg  root/a/2.jpg  root/a/1.jpg  ──>  a/1.jpg  a/2.jpg  b.jpg
 
 Paths are compared as bytes, with "/" between their parts, so the order is the same on every file
-system. They are the keys of the records in a dataset. Left out and counted: what is hidden (a name that
-begins with a dot, and all below it),
-symbolic links, and all that is neither file nor folder (pipes, sockets, devices).
+system. They are the keys of the records in a dataset, on request with the path of the folder before them.
+Left out and counted: what is hidden (a name that begins with a dot, and all below it), symbolic links, and
+all that is neither file nor folder (pipes, sockets, devices).
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ class FolderSource:
 
     kind = "folder"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, prefix_keys: bool = False) -> None:
         """Take the folder; it may be a link itself.
+
+        Args:
+            path: Of the folder.
+            prefix_keys: Put the path, as it is here, before the relative path of each file in its key.
 
         Raises:
             FileNotFoundError, NotADirectoryError: If there is none.
@@ -47,6 +51,7 @@ class FolderSource:
         if not stat.S_ISDIR(Path(path).stat().st_mode):
             raise NotADirectoryError(20, "this is not a folder", path)
         self.path = path
+        self.prefix = f"{path.replace(os.sep, '/').rstrip('/')}/" if prefix_keys else ""
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._surveyed: Survey | None = None
@@ -69,7 +74,7 @@ class FolderSource:
         return self._survey().num_bytes
 
     def identity(self) -> str:
-        """Return kind and a hash of all relative paths, for which it walks over them."""
+        """Return kind and a hash of all keys, for which it walks over the files."""
         return f"{self.kind} {self._survey().names_hash()}"
 
     def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
@@ -83,7 +88,7 @@ class FolderSource:
             yield record
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return number, size, and a hash of the paths and sizes of all files; with times of these too.
+        """Return number, size, and a hash of the keys and sizes of all files; with times of these too.
 
         Takes a walk over all files, which opens none.
         """
@@ -99,7 +104,7 @@ class FolderSource:
             yield record
 
     def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
-        """Yield the relative path of each file behind a position, its parts separated by "/", and its content."""
+        """Yield the key of each file behind a position, and its content."""
         position = position or {}
         self.skipped.clear()
         self.bytes_read = position.get("bytes", 0)
@@ -111,12 +116,17 @@ class FolderSource:
                     self.skipped["special file"] += 1
                     continue
                 self._num_given += 1
-                yield relative, record
+                yield self.prefix + relative, record
         if not self._num_given:
             found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
             raise SourceError(
                 f"{self.path} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
             )
+
+    def keys(self) -> Iterator[str]:
+        """Walk over the files and yield their keys in order, by their bytes; opens none."""
+        for relative, _ in _walk(self.path, Counter()):
+            yield self.prefix + relative
 
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes
@@ -125,7 +135,7 @@ class FolderSource:
         if self._surveyed is None:
             survey = Survey()
             for relative, entry in _walk(self.path, Counter()):
-                survey.add(relative, entry.stat(follow_symlinks=False))
+                survey.add(self.prefix + relative, entry.stat(follow_symlinks=False))
             self._surveyed = survey
         return self._surveyed
 

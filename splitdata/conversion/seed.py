@@ -133,7 +133,7 @@ class SeedSource:
                     # Its place is proven before anything of it is taken.
                     segment.read_range(sequence, 0, 0)
                 except FormatError as error:
-                    advice = "to leave damaged records out, take them from the bins (from_bins=True, --from-bins)"
+                    advice = "to leave damaged records out, take them from the bins with from_bins=True"
                     raise SourceError(f"{error}; {advice}", path=self.path) from None
                 yield self._file(partial(segment.read_range, sequence), length, sequence)
 

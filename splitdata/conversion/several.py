@@ -2,13 +2,19 @@
 
 a.jsonl  b.jsonl.gz  c.jsonl     ──>   records of a, records of b, records of c
 ^ an error in here names this file; its position counts from the first record of all
+
+part1/cat/1.jpg  part2/cat/2.jpg ──>   keys cat/1.jpg, cat/2.jpg: as of each folder alone
+part1/cat/1.jpg  part2/cat/1.jpg ──>   an error that names both, before the first record is read
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from heapq import merge
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import xxhash
 
@@ -16,12 +22,15 @@ from splitdata.conversion.seek import position_of, records_from, state_of
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
+    from splitdata.conversion.folder import FolderSource
     from splitdata.conversion.seek import Position
     from splitdata.conversion.source import Record, RecordSource
 
-__all__ = ["SeveralSources"]
+__all__ = ["SeveralFolders", "SeveralSources"]
+
+_Given = TypeVar("_Given")
 
 
 class SeveralSources:
@@ -95,6 +104,12 @@ class SeveralSources:
 
     def records_from(self, position: Position) -> Generator[Record, None, None]:
         """Yield the records behind a position; sources that are done are not opened."""
+        return self._given_by(records_from, position)
+
+    def _given_by(
+        self, read: Callable[[Any, Position], Iterable[_Given]], position: Position
+    ) -> Generator[_Given, None, None]:
+        """Yield what `read` gives of each source behind a position."""
         self._num_finished = position.get("source", 0)
         self._finished_bytes = position.get("bytes", 0)
         self._finished_skipped.clear()
@@ -106,9 +121,9 @@ class SeveralSources:
             self._current = part
             self._num_before, self._num_given = self._num_given, self._num_given + already
             try:
-                for record in records_from(part, inner):
+                for given in read(part, inner):
                     self._num_given += 1
-                    yield record
+                    yield given
             except SourceError as error:
                 if error.position is not None:
                     error.position += self._num_before
@@ -119,3 +134,43 @@ class SeveralSources:
             self._num_before = self._num_given
             self._finished_bytes += part.bytes_read
             self._finished_skipped.update(part.skipped)
+
+
+class SeveralFolders(SeveralSources):
+    """Folders of files, end to end; each file keeps the key that it has in its folder alone."""
+
+    def __init__(self, parts: Sequence[FolderSource], *, name: str) -> None:
+        """Take one or more folders, and what to call them together."""
+        super().__init__(parts, name=name)
+        self._folders = parts
+
+    def records_from(self, position: Position) -> Generator[Record, None, None]:
+        """Yield the records behind a position; raises as `keyed_records` does."""
+        for _, record in self.keyed_records(position):
+            yield record
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+        """Yield the key of each file behind a position, and its content.
+
+        Raises:
+            SourceError: Before anything is read, if two folders hold files of the same key.
+        """
+        self._check_keys()
+        yield from self._given_by(_keyed_records, position or {})
+
+    def _check_keys(self) -> None:
+        # Each folder gives its keys in order, so equal ones meet, and none is held.
+        before, holder = None, ""
+        keys = [zip(folder.keys(), repeat(folder.path)) for folder in self._folders]
+        for key, path in merge(*keys, key=lambda pair: os.fsencode(pair[0])):
+            if key == before:
+                raise SourceError(
+                    f"{holder} and {path} both hold {key}, and two records cannot have the same key; "
+                    "prefix_keys=True puts the path of its folder before each key, and each folder can be named once",
+                    path=path,
+                )
+            before, holder = key, path
+
+
+def _keyed_records(folder: FolderSource, position: Position) -> Iterable[tuple[str, Record]]:
+    return folder.keyed_records(position)

@@ -80,10 +80,10 @@ def test_dataset_is_not_taken_for_a_folder_of_files(tmp_path: Path) -> None:
 def test_unknown_kind_and_needless_validation_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="kind must be one of"):
         open_source(tmp_path, kind="images")  # type: ignore[arg-type]  # on purpose
-    with pytest.raises(ValueError, match="validate is for JSONL"):
+    with pytest.raises(ValueError, match="validate=True is for JSONL"):
         open_source(tmp_path, validate=True)
     (tmp_path / "a.csv").touch()
-    with pytest.raises(ValueError, match="validate is for JSONL"):
+    with pytest.raises(ValueError, match="validate=True is for JSONL"):
         open_source(tmp_path / "a.csv", validate=True)
     (tmp_path / "a.txt").touch()
     for option in ({"column": "a"}, {"delimiter": ";"}, {"encoding": "latin-1"}):

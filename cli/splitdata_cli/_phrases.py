@@ -1,0 +1,47 @@
+"""What the library advises, in the options of the command line; what only Python can do is left out.
+
+"mode='append' adds to it"                        ->   "--append adds to it"
+"say which kind it is: kind='lines', 'jsonl'"     ->   "say which kind it is: --from lines, jsonl"
+"is damaged; on_error='skip' leaves it out"       ->   "is damaged"
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["in_options"]
+
+# Options that no command has: an advice to use one is left out, from the sign before it.
+_PYTHON_ONLY: Final = re.compile(
+    r"(; |, or |: )[^;:,]*(?<![\w/])"
+    r"(on_error|start_method|timeout|io|prefetch_epochs|in_order|tail|max_skipped|version|copy|num_workers)=[^;]*"
+)
+_OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    # Not where it is a part of a path, as in "year=2020/limit=7/a.csv".
+    (re.compile(rf"(?<![\w/]){pattern}(?!/)"), option)
+    for pattern, option in (
+        (r"mode='(append|overwrite)'", r"--\1"),
+        (r"(?:mode='resume'|resume=True)", "--resume"),
+        (r"kind='(\w+)'((?:, (?:or )?'\w+')*)", r"--from \1\2"),
+        (r"compression='zstd'", "--compression zstd"),
+        (r"durability='(\w+)'", r"--durability \1"),
+        (r"repair\((?:[^()]*, )?adopt=True\)", "`splitdata repair --adopt`"),
+        (r"(append|adopt|validate|reproducible|dictionary)=True", r"--\1"),
+        (r"from_bins=True", "--from-bins"),
+        (r"prefix_keys=True", "--prefix-keys"),
+        (r"follow_links=True", "--follow-links"),
+        (r"header=False\b", "--no-header"),
+        (r"quotes=False\b", "--no-quotes"),
+        (r"(delimiter|encoding|column|limit|bins|shuffle)=('[^']*'|\d+)?", r"--\1 \2"),
+    )
+)
+_MORE_KINDS: Final = re.compile(r"(?<=--from )\w+(?:, (?:or )?'\w+')+")
+
+
+def in_options(message: str) -> str:
+    """Return a message of the library as the command line says it."""
+    for pattern, option in _OPTIONS:
+        message = pattern.sub(option, message)
+    message = _MORE_KINDS.sub(lambda found: found[0].replace("'", ""), message)
+    return _PYTHON_ONLY.sub("", message)
