@@ -10,11 +10,12 @@ from tests.command import ROOT, Completed, run_python
 from tests.readme_blocks import RUN, SHOWN, Block, ReadmeError, blocks_of, check_output
 
 README = ROOT / "README.md"
+PAGES = [README, ROOT / "docs" / "data.md", ROOT / "docs" / "training.md"]
 RUNNER = ROOT / "tests" / "readme_blocks.py"
 
 # What sets up a copy of the repository would replace the environment that runs the tests.
 NOT_RUN_LIMIT = 2
-NOT_RUN_COMMANDS = ("git ", "make", "pip ")
+NOT_RUN_COMMANDS = ("git ", "make", "pip ", "python3 -m venv ")
 
 
 def run_readme(text: str, folder: Path) -> Completed:
@@ -26,10 +27,21 @@ def run_readme(text: str, folder: Path) -> Completed:
 
 @pytest.mark.slow
 @pytest.mark.time_limit(300)
-def test_every_block_of_the_readme_runs_and_prints_what_is_shown(tmp_path: Path) -> None:
-    ended = run_python(RUNNER, README, cwd=tmp_path)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_runs_and_prints_what_is_shown(page: Path, tmp_path: Path) -> None:
+    ended = run_python(RUNNER, page, cwd=tmp_path)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_quick_start_can_be_run_twice(tmp_path: Path) -> None:
+    text = README.read_text(encoding="utf-8")
+    quick_start = text[text.index("## Quick start") : text.index("## Why")]
+    assert quick_start.count("```python") == quick_start.count("```console") == 1
+
+    for _ in range(2):
+        ended = run_readme(quick_start, tmp_path)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_readme_uses_only_languages_that_are_run_or_shown() -> None:
@@ -56,7 +68,7 @@ def test_blocks_of_the_readme_that_are_not_run_are_few_and_only_set_up() -> None
     lines = [line.removeprefix("$ ") for block in not_run for line in block.code.splitlines() if line.strip()]
 
     assert len(not_run) <= NOT_RUN_LIMIT
-    assert [line for line in lines if not line.startswith((*NOT_RUN_COMMANDS, "cd ", "#"))] == []
+    assert [line for line in lines if not line.startswith((*NOT_RUN_COMMANDS, "cd ", "source ", "#"))] == []
     assert all(block.code.removeprefix("$ ").startswith(NOT_RUN_COMMANDS) for block in not_run)
 
 
