@@ -15,6 +15,7 @@ import numpy as np
 
 from splitdata.errors import FormatError
 from splitdata.samples import spec, tensors
+from splitdata.samples.alignment import placer
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.moments import moment, offset_zone, zone
 
@@ -166,14 +167,21 @@ def _array(node: Node) -> Builder:
     if dtype is None:
         return _number_list(number, _NUMBERS[node.kind])
 
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
+    def build_anywhere(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
         start, _, shape = places[number]
         return _ndarray(shape, dtype, buffer, start)
 
+    build = _placed(build_anywhere, dtype)
     checked = _checked(build) if has_kind(dtype, "U") else build
     if node.kind == spec.KIND_SCALAR:
         return lambda values, places, buffer: checked(values, places, buffer)[()]
     return _tensor(node, checked) if node.kind == spec.KIND_TENSOR else checked
+
+
+def _placed(build: Builder, dtype: np.dtype[Any]) -> Builder:
+    """Return what makes an array that lies as its type needs, wherever the buffer lies."""
+    place = placer(dtype)
+    return build if place is None else lambda values, places, buffer: place(build(values, places, buffer))
 
 
 def _checked(build: Builder) -> Builder:

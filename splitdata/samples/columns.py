@@ -17,6 +17,7 @@ import numpy as np
 
 from splitdata.errors import FormatError
 from splitdata.samples import spec, tensors
+from splitdata.samples.alignment import place_rightly
 from splitdata.samples.build import build_node
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.output import shown_key
@@ -132,7 +133,7 @@ class Columns:
             memory: Any = _cut(self._rows, start, stop)
         else:
             memory = bytearray().join(row[at.start : at.stop] for row, at in zip(self._rows, places, strict=True))
-        batch: NDArray[Any] = np.ndarray((len(self._rows), *shape), dtype, memory)
+        batch = place_rightly(np.ndarray((len(self._rows), *shape), dtype, memory))
         if has_kind(dtype, "U"):
             check_text(batch)
         return batch

@@ -46,6 +46,8 @@ def decode_sample(buffer: BytesLike | NDArray[Any], *, copy: bool = False, types
 
     Arrays are views of `buffer`, which they keep alive, and can be written to only where it can;
     everything else is copied. Tensors are views too where `buffer` can be written to, else copies.
+    An array or tensor that would not lie at a multiple of what its data type needs is a copy: in a buffer
+    that does not begin at a multiple of 64, and where complex128 of less than 64 bytes lies at one of 8.
     Where torch is not installed, tensors come as arrays, those of types that numpy does not have
     as arrays of their bits, with a warning.
 

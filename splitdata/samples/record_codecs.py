@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 import numpy as np
 
 from splitdata.errors import FormatError, UnsupportedVersionError
+from splitdata.samples.alignment import place_rightly
 from splitdata.samples.decode import SampleDecoder, as_bytes_view
 from splitdata.samples.encode import encode_sample
 
@@ -142,7 +143,7 @@ class _NpyCodec:
             raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
         if start + array.nbytes != len(view):
             raise FormatError(f"an npy file of {start + array.nbytes} bytes has {len(view)} here")
-        return array.copy(order) if copy else array
+        return array.copy(order) if copy else place_rightly(array)
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
         arrays = [self.decode(record) for record in records]

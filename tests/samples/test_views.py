@@ -31,7 +31,8 @@ def test_arrays_are_aligned_views_of_the_buffer(values: list[Any]) -> None:
     sample = decode_sample(buffer)
     for array in [sample["large"], *sample["more"]]:
         if isinstance(array, np.ndarray) and array.size:
-            assert np.shares_memory(array, buffer)
+            # Where it would lie at a multiple of 8 alone it is a copy, of complex128: test_alignment.py.
+            assert np.shares_memory(array, buffer) or (array.dtype.str[1:] == "c16" and array.nbytes < 64)
             assert array.ctypes.data % (64 if array.nbytes >= 64 else 8) == 0
             assert array.flags.c_contiguous
             assert array.flags.aligned
