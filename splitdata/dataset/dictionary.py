@@ -7,6 +7,7 @@ index     entries | sums | bin table | dictionary | footer                      
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import zstandard
@@ -15,18 +16,18 @@ from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.codec import Compressor
-from splitdata.format.frames import FrameHeader
+from splitdata.format.frames import FrameHeader, aligned_start, footprint
 from splitdata.format.index import IndexHeader, tables_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from splitdata.format.manifest import SegmentInfo
 
     _Read = Callable[[int, int], bytes]
     """Reads a file by offset and length, fewer bytes where it ends."""
 
-__all__ = ["control_frame", "next_frame_offset", "read_from_bin", "read_from_index", "train"]
+__all__ = ["HeadFrame", "control_frame", "head_frames", "read_from_bin", "read_from_index", "train"]
 
 # What training looks at: it takes a second or two for each 10 MiB.
 _SAMPLE_BYTES: Final = 4 << 20
@@ -38,6 +39,11 @@ _LEAST_DICTIONARY: Final = 1 << 10
 # zstd's own default, and its advice: a hundredth to a tenth of the sample.
 _MOST_DICTIONARY: Final = 112_640
 _SHARE_OF_SAMPLE: Final = 16
+# What stands before the records of bin 0, in this order, and how long it may be.
+_HEAD_KINDS: Final = {
+    spec.KIND_DICTIONARY: spec.MAX_DICTIONARY_BYTES,
+    spec.KIND_METADATA: spec.MAX_METADATA_BYTES,
+}
 
 
 def train(records: Sequence[bytes], level: int) -> bytes:
@@ -99,11 +105,54 @@ def control_frame(kind: int, payload: bytes, salt: int, offset: int) -> bytes:
     return header.pack(salt, offset) + payload
 
 
-def next_frame_offset(read: _Read, end: int) -> int:
-    """Return where the first frame behind byte `end` begins: at the first unit that is not all zeros."""
-    gap = read(end, 2 * max(spec.ALIGNMENTS))
-    offset = end + next((number for number, byte in enumerate(gap) if byte), 0)
-    return offset // spec.FRAME_UNIT * spec.FRAME_UNIT
+@dataclass(frozen=True, slots=True)
+class HeadFrame:
+    """A frame before the records of bin 0: the dictionary, or the copy of the user's metadata.
+
+    Attributes:
+        offset: Where it begins.
+        header: Of which word 0 is not proven.
+        payload: The bytes that it holds.
+        is_intact: Whether they match the hash in the header.
+    """
+
+    offset: int
+    header: FrameHeader
+    payload: bytes
+    is_intact: bool
+
+    @property
+    def end(self) -> int:
+        """Where it ends, without padding."""
+        return self.offset + footprint(self.header)
+
+
+def head_frames(read: _Read) -> Iterator[HeadFrame]:
+    """Yield what stands before the records of bin 0, in order; a damaged one too, if its header tells its place."""
+    end = spec.BIN_HEADER_BYTES
+    for kind, most in (
+        (spec.KIND_DICTIONARY, spec.MAX_DICTIONARY_BYTES),
+        (spec.KIND_METADATA, spec.MAX_METADATA_BYTES),
+    ):
+        # The bin's header, which knows the alignment, may be damaged.
+        offsets = dict.fromkeys(aligned_start(end, spec.FRAME_HEADER_BYTES, one) for one in spec.ALIGNMENTS)
+        found = [frame for offset in offsets if (frame := _head_frame(read, offset, kind, most)) is not None]
+        best = next((frame for frame in found if frame.is_intact), found[0] if found else None)
+        if best is not None:
+            end = best.end
+            yield best
+
+
+def _head_frame(read: _Read, offset: int, kind: int, most: int) -> HeadFrame | None:
+    try:
+        header = FrameHeader.unpack(read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+    except FormatError:
+        return None
+    is_one = header.kind == kind and header.sequence == spec.CONTROL_SEQUENCE and header.codec == spec.CODEC_NONE
+    if not is_one or not 0 < header.stored_length <= most or header.key_length:
+        return None
+    payload = read(offset + header.size, header.stored_length)
+    return HeadFrame(offset, header, payload, hash64(payload) == header.payload_hash)
 
 
 def read_from_bin(read: _Read) -> bytes:
@@ -112,13 +161,9 @@ def read_from_bin(read: _Read) -> bytes:
     Raises:
         FormatError: If there is none, or it is damaged.
     """
-    offset = next_frame_offset(read, spec.BIN_HEADER_BYTES)
-    header = FrameHeader.unpack(read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-    if header.kind != spec.KIND_DICTIONARY or header.sequence != spec.CONTROL_SEQUENCE:
+    frame = next((frame for frame in head_frames(read) if frame.header.kind == spec.KIND_DICTIONARY), None)
+    if frame is None:
         raise FormatError("there is no dictionary at the head of bin 0")
-    if not 0 < header.stored_length <= spec.MAX_DICTIONARY_BYTES:
-        raise FormatError(f"the dictionary in bin 0 has {header.stored_length} bytes")
-    payload = read(offset + header.size, header.stored_length)
-    if hash64(payload) != header.payload_hash or header.codec != spec.CODEC_NONE:
+    if not frame.is_intact:
         raise FormatError("the dictionary in bin 0 is damaged")
-    return payload
+    return frame.payload

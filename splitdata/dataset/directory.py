@@ -101,7 +101,12 @@ class DatasetDirectory:
                 f"`splitdata repair --adopt {self.folder}` makes it again from them",
                 path=self.folder,
             )
-        unfinished = " (a writer began here and has not committed yet)" if self.segment_ids() else ""
+        unfinished = ""
+        if self.segment_ids():
+            unfinished = (
+                "; a writer began here and has not committed yet, or else the manifest was deleted: then "
+                f"`splitdata repair --adopt {self.folder}` makes it again from what is left"
+            )
         return DatasetNotFoundError(
             f"{self.folder} is not a splitdata dataset: it has no manifest.*.json{unfinished}", path=self.folder
         )

@@ -1,8 +1,11 @@
-"""Making the keys of a committed segment again from its frames.
+"""Making the keys of a segment again, from its frames and from what is left of the old table.
 
-    record by record ── key of the frame ──> KeyLedger, in scratch files ──> renamed over `keys`
+    frames that can be read ── key of each ─────────────────┐
+    records that cannot ── proven blocks of the old table ──┴─> as the table says? ── no ──> KeyLedger,
+                                                                in scratch files ──> renamed over it
 
-Also for a segment that is not sealed: a reader that cannot use `keys.open` turns to `keys`.
+So a key is not forgotten because its bin is missing or its record is damaged: a search for it tells of
+the damage. Sealed segments have them in `keys`, open ones in `keys.open`, where a resumed run goes on.
 """
 
 from __future__ import annotations
@@ -15,89 +18,127 @@ import numpy as np
 
 from splitdata.dataset.key_ledger import KeyLedger
 from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.verify_keys import KeySum, check_keys
 from splitdata.errors import FormatError
 from splitdata.format.keys import key_hash
 from splitdata.storage import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from splitdata.dataset.key_runs import Pairs
     from splitdata.dataset.segment_files import SegmentFiles
     from splitdata.format.manifest import SegmentInfo
 
-__all__ = ["count_keys", "keys_are_intact", "rebuild_keys"]
+__all__ = ["KeysOnDisk"]
 
 _CHUNK_RECORDS: Final = 1 << 14
 
 
-def keys_are_intact(segment: SegmentFiles) -> bool:
-    """Say whether every part of a segment's keys matches its checksum; reads all of the file."""
-    if not segment.info.num_keys:
-        return True
-    try:
-        num_keys = 0
-        for run in segment.keys().readers():
-            for _, sequences in run.batches(256):
-                num_keys += int(np.count_nonzero(sequences < segment.info.num_records))
-    except FormatError:
-        return False
-    return num_keys == segment.info.num_keys
+class KeysOnDisk:
+    """What is known of the keys of one segment, of which nobody else writes anything.
 
-
-def rebuild_keys(segment: SegmentFiles) -> SegmentInfo:
-    """Write the file of keys anew from the frames; the index must be right.
-
-    Readers may have the old file open. The key of a record whose payload is damaged is listed as it
-    stands, so that a search for it tells of the damage; of a lost record there is no key any more.
-
-    Args:
-        segment: Of which nobody else writes anything.
-
-    Returns:
-        The manifest's entry with the keys that were found.
-
-    Raises:
-        OSError: If the disk fails; the old file is as it was.
+    Attributes:
+        num_keys: Keys that are known.
+        num_unknown: Keys that the manifest counts and neither a frame nor the old table tells any more.
     """
-    paths = segment.paths
-    for path in (paths.keys_scratch, paths.open_keys_scratch):
-        files.remove(path)
-    ledger = KeyLedger(paths.open_keys_scratch, paths.keys_scratch, segment.info.id, None)
-    try:
-        for hashes, sequences in _keys_of(segment):
-            ledger.add(hashes, sequences)
-        ledger.seal()
-        ledger.sync(durable=True)
-    except BaseException:
-        ledger.close()
-        files.remove(paths.keys_scratch)
-        raise
-    finally:
+
+    def __init__(self, segment: SegmentFiles, found: SegmentFiles) -> None:
+        """Look at all frames and at the table; changes nothing.
+
+        Args:
+            segment: As the manifest is going to list it, with the keys that it had.
+            found: The same segment with entries that lead to its frames, as a search has found them.
+        """
+        self._segment = segment
+        self._records = RecordReader(found, verify=True, max_record_bytes=0)
+        self._damaged_records = RecordReader(found, verify=False, max_record_bytes=0)
+        self._is_unread = np.zeros(segment.info.num_records, np.bool_)
+        sums = KeySum()
+        for pairs in self._all():
+            sums.add(*pairs)
+        self._sums = sums
+        self.num_keys = sums.num_keys
+        self.num_unknown = max(0, segment.info.num_keys - sums.num_keys)
+
+    def are_intact(self) -> bool:
+        """Say whether the table that is there lists exactly what is known; as `verify` looks at it."""
+        return not check_keys(self._segment, self._sums)
+
+    def rebuild(self) -> SegmentInfo:
+        """Write the file of keys anew; readers may have the old one open.
+
+        Returns:
+            The manifest's entry with the keys that are known.
+
+        Raises:
+            OSError: If the disk fails; the old file is as it was.
+        """
+        info, paths = self._segment.info, self._segment.paths
+        for path in (paths.keys_scratch, paths.open_keys_scratch):
+            files.remove(path)
+        ledger = KeyLedger(paths.open_keys_scratch, paths.keys_scratch, info.id, None)
+        try:
+            for pairs in self._all():
+                ledger.add(*pairs)
+            if info.is_sealed:
+                ledger.seal()
+            ledger.sync(durable=True)
+        except BaseException:
+            files.remove(paths.keys_scratch)
+            files.remove(paths.open_keys_scratch)
+            raise
+        finally:
+            ledger.close()
+        if ledger.num_keys:
+            made, place = paths.keys_scratch, paths.keys
+            if not info.is_sealed:
+                made, place = paths.open_keys_scratch, paths.open_keys
+            files.rename_over(made, place)
         files.remove(paths.open_keys_scratch)
-    ledger.close()
-    if ledger.num_keys:
-        files.rename_over(paths.keys_scratch, paths.keys)
+        files.remove(paths.open_keys if info.is_sealed else paths.keys)
         files.sync_directory(os.path.dirname(paths.keys))
-    return replace(segment.info, num_keys=ledger.num_keys, keys_bytes=ledger.keys_bytes)
+        return replace(info, num_keys=ledger.num_keys, keys_bytes=ledger.keys_bytes)
 
+    def _all(self) -> Iterator[Pairs]:
+        yield from self._of_frames(self._records, range(self._segment.info.num_records))
+        if self._is_unread.any():
+            yield from self._of_table()
+            # Of a damaged record at least its place is known: who looks for the key is told of the damage.
+            yield from self._of_frames(self._damaged_records, np.flatnonzero(self._is_unread).tolist())
 
-def count_keys(segment: SegmentFiles) -> int:
-    """Return how many records have a key, as far as their frames can be found."""
-    return sum(len(hashes) for hashes, _ in _keys_of(segment))
+    def _of_frames(self, records: RecordReader, sequences: Sequence[int]) -> Iterator[Pairs]:
+        """Yield hashes and sequence numbers of keys, some thousand records at a time; notes what cannot be read."""
+        for start in range(0, len(sequences), _CHUNK_RECORDS):
+            found = []
+            for sequence in sequences[start : start + _CHUNK_RECORDS]:
+                try:
+                    key = records.key(sequence)
+                except (FormatError, OSError):
+                    self._is_unread[sequence] = True
+                    continue
+                if key:
+                    found.append((key_hash(key), sequence))
+            if found:
+                yield np.array([pair[0] for pair in found], np.uint64), np.array([pair[1] for pair in found], np.uint32)
 
-
-def _keys_of(segment: SegmentFiles) -> Iterator[Pairs]:
-    """Yield hashes and sequence numbers of all keys, some thousand records at a time."""
-    records = RecordReader(segment, verify=False, max_record_bytes=0)
-    for start in range(0, segment.info.num_records, _CHUNK_RECORDS):
-        found = []
-        for sequence in range(start, min(start + _CHUNK_RECORDS, segment.info.num_records)):
-            try:
-                key = records.key(sequence)
-            except FormatError:
-                continue
-            if key:
-                found.append((key_hash(key), sequence))
-        if found:
-            yield np.array([pair[0] for pair in found], np.uint64), np.array([pair[1] for pair in found], np.uint32)
+    def _of_table(self) -> Iterator[Pairs]:
+        """Yield what the proven blocks of the old table say of records that cannot be read."""
+        if not self._segment.info.num_keys:
+            return
+        try:
+            readers = self._segment.keys().readers()
+        except (FormatError, OSError):
+            return
+        for reader in readers:
+            for block in range(reader.run.num_blocks):
+                try:
+                    hashes, sequences = reader.blocks(block, block + 1)
+                except (FormatError, OSError):
+                    continue
+                listed = sequences < len(self._is_unread)
+                hashes, sequences = hashes[listed], sequences[listed]
+                wanted = self._is_unread[sequences]
+                if wanted.any():
+                    self._is_unread[sequences[wanted]] = False
+                    yield hashes[wanted], sequences[wanted]

@@ -10,7 +10,7 @@ Slower than segment_reader.py, which comes here for whatever is not the usual.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import xxhash
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from splitdata.storage.source import MappedSource, PreadSource
 
 __all__ = ["Located", "RecordReader"]
-
-_CODECS: Final = {
-    spec.KIND_RECORD: (spec.CODEC_NONE, spec.CODEC_ZSTD, spec.CODEC_ZSTD_DICTIONARY),
-    spec.KIND_LARGE: (spec.CODEC_NONE, spec.CODEC_ZSTD),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +101,32 @@ class RecordReader:
         return b"".join(_cut(self._large_pieces(place), start, stop))
 
     def key(self, sequence: int) -> bytes:
-        """Return the key of a record as it is stored, proven like the record; empty if it has none."""
+        """Return the key of a record as it is stored; empty if it has none, which is proven too.
+
+        By the hash over record and key, or, where that is not to be computed, by the check of the header, in
+        which the length of the key stands: one flipped bit of that must not hide a key.
+        """
         place = self.locate(sequence)
         header = place.header
-        if not header.key_length:
-            return b""
+        if not self._verify:
+            self._prove_header(place)
         if header.kind == spec.KIND_LARGE:
-            return self._table(place)[-header.key_length :]
+            return self._table(place)[8 * num_blocks(header.stored_length) :]
         stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
         if self._verify and hash64(stored) != header.payload_hash:
             self._raise_checksum(place)
         return bytes(stored[header.stored_length :])
 
+    def raise_damaged_key(self, sequence: int) -> NoReturn:
+        """Raise for a record whose key is not the one that the table of keys lists."""
+        place = self.locate(sequence)
+        self._raise_corrupt(sequence, "has a damaged key", place.bin_index, place.offset)
+
     def check(self, sequence: int, *, with_header_check: bool = True) -> int:
         """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes."""
         place = self.locate(sequence)
-        if (
-            with_header_check
-            and place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word()
-        ):
-            self._raise_corrupt(sequence, "has a frame whose header check is wrong", place.bin_index, place.offset)
+        if with_header_check:
+            self._prove_header(place)
         if place.header.kind != spec.KIND_LARGE:
             return hash64(self._ordinary(place))
         state = xxhash.xxh3_64()
@@ -158,13 +159,18 @@ class RecordReader:
             self._raise_corrupt(sequence, f"has a damaged frame: {error}", bin_index, offset)
         if header.sequence != sequence or lengths != lengths_word(header.stored_length, header.raw_length):
             self._raise_corrupt(sequence, "and its index entry do not agree", bin_index, offset)
-        if header.codec not in _CODECS.get(header.kind, ()):
+        if not header.is_record:
             text = f"has kind {header.kind} and codec {header.codec}, unknown here"
             self._raise_corrupt(sequence, text, bin_index, offset)
         end = offset + footprint(header)
         if end > source.size:
             self._raise_cut_off(sequence, bin_index, end, source.size)
         return Located(sequence, bin_index, offset, header, source)
+
+    def _prove_header(self, place: Located) -> None:
+        if place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word():
+            text = "has a frame whose header check is wrong"
+            self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
 
     # -- ordinary records --------------------------------------------------------------------
 

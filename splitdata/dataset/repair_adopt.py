@@ -110,8 +110,11 @@ def copy_of(info: SegmentInfo) -> str:
     return xxhash.xxh3_128_hexdigest(f"adopted behind record {info.num_records} of {info.id}".encode())
 
 
-def write_copy(directory: DatasetDirectory, tail: Tail, alignment: int, first_position: int) -> SegmentInfo:
-    """Write the records of a tail into a segment of their own, as they are stored; nothing lists it yet."""
+def write_copy(directory: DatasetDirectory, tail: Tail, alignment: int, first_position: int) -> SegmentWriter:
+    """Write the records of a tail into a segment of their own, as they are stored; nothing lists it yet.
+
+    Sealed, and returned with its lock, which is to be kept until a manifest lists it.
+    """
     search, start = tail.search, tail.info.num_records
     dictionary = b""
     with suppress(FormatError):
@@ -129,9 +132,10 @@ def write_copy(directory: DatasetDirectory, tail: Tail, alignment: int, first_po
             writer.append_stored(header, body, search.raw_hash(sequence))
         writer.seal()
         writer.sync(first_position=first_position, durable=True, is_first_commit=False)
-        return writer.info()
-    finally:
+    except BaseException:
         writer.close()
+        raise
+    return writer
 
 
 def _pieces(source: MappedSource | PreadSource, start: int, stop: int) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.dictionary import head_frames
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.segment_files import FilePool, SegmentFiles
 from splitdata.dataset.segment_writer import Tally
@@ -21,7 +22,7 @@ from splitdata.format import spec
 from splitdata.format.bins import candidate_frames
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import digest_of_hashes
-from splitdata.format.frames import FrameHeader, aligned_start, footprint, lengths_word
+from splitdata.format.frames import FrameHeader, aligned_start, are_ordinary, footprint, lengths_word
 from splitdata.format.index import ENTRY_DTYPE
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ PROVEN: Final = 2
 
 _WINDOW: Final = 16 << 20
 _OVERLAP: Final = spec.LARGE_FRAME_HEADER_BYTES
-_CODECS: Final = (spec.CODEC_NONE, spec.CODEC_ZSTD)
-_KINDS: Final = (spec.KIND_RECORD, spec.KIND_LARGE)
 _HASHED_TOGETHER: Final = 1 << 14
+_KEY_SHIFT: Final = 48
+_CODEC_SHIFT: Final = 40
 _U64: Final = np.uint64
 _LOW: Final = _U64(0xFFFFFFFF)
 
@@ -83,6 +84,7 @@ class FrameSearch:
         problems: Of bins that could not be read at all, in words.
         frames_in: How many frames each bin holds, by its number.
         metadata: The copy of the user's metadata in bin 0, as bytes.
+        has_keys: Whether any record was found that has a key.
         first_words: Word 0 of frames in which nothing but that is wrong: bin, offset, what it must be.
     """
 
@@ -94,11 +96,13 @@ class FrameSearch:
         self.problems: dict[int, str] = {}
         self.frames_in: dict[int, int] = {}
         self.metadata: bytes | None = None
+        self.has_keys = False
         self.first_words: list[tuple[int, int, bytes]] = []
         self._info = info
         self._alignment = alignment
         self._limit = info.num_records
-        self._ends: dict[int, int] = {}
+        # By bin: where the frames end of which the index does not tell it.
+        self._ends: dict[int, dict[int, int]] = {}
         self._start_of_bin_0 = spec.BIN_HEADER_BYTES
         self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
 
@@ -119,6 +123,8 @@ class FrameSearch:
                 self.problems[bin_index] = str(error)
                 continue
             self.frames_in[bin_index] = 0
+            if bin_index == 0:
+                self._look_at_head(source)
             for base in range(spec.BIN_HEADER_BYTES, source.size, _WINDOW):
                 data = source.read(base, _WINDOW + _OVERLAP)
                 self._search_window(bin_index, source, base, data)
@@ -178,7 +184,11 @@ class FrameSearch:
             return None
         loc, stored, _ = self.entries[sequence].tolist()
         usual: int = (loc & spec.PLACE_MASK) * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES + stored
-        return self._ends.get(sequence, usual)
+        return self.long_ends_in(sequence % self._info.num_bins).get(sequence, usual)
+
+    def long_ends_in(self, bin_index: int) -> dict[int, int]:
+        """Return by sequence number where those frames of a bin end that are large or have a key."""
+        return self._ends.get(bin_index, {})
 
     def start_of_bin(self, bin_index: int) -> int:
         """Return the end of what stands before the first record of a bin."""
@@ -200,21 +210,23 @@ class FrameSearch:
         at = (places - base) // 8
         word2, word3 = words[at + 2], words[at + 3]
         stored, raw = (word3 & _LOW).astype(np.int64), (word3 >> _U64(32)).astype(np.int64)
-        codecs = word2 >> _U64(40)
-        stops = places + spec.FRAME_HEADER_BYTES + stored
-        is_usual = (word2 >> _U64(32) & _U64(0xFF) == spec.KIND_RECORD) & (codecs <= spec.CODEC_ZSTD)
-        is_usual &= (stored <= raw) & ((codecs == spec.CODEC_NONE) == (stored == raw))
-        is_usual &= (raw < spec.LARGE_RECORD_BYTES) & (stops <= base + len(data))
-        is_usual &= (word2 & _LOW) != spec.CONTROL_SEQUENCE
+        key_lengths = (word2 >> _U64(_KEY_SHIFT)).astype(np.int64)
+        stops = places + spec.FRAME_HEADER_BYTES + stored + key_lengths
+        is_usual = are_ordinary(word2, word3) & (stops <= base + len(data))
         chosen = np.flatnonzero(is_usual)
         starts = (places[chosen] + spec.FRAME_HEADER_BYTES - base).tolist()
         ends = (stops[chosen] - base).tolist()
         hashes = (hash64(data[start:stop]) for start, stop in zip(starts, ends, strict=True))
         proven = np.fromiter(hashes, _U64, len(chosen)) == words[at[chosen] + 1]
+        with_dictionary = word2[chosen] >> _U64(_CODEC_SHIFT) & _U64(0xFF) == spec.CODEC_ZSTD_DICTIONARY
+        if with_dictionary.any() and not self._has_dictionary():
+            proven &= ~with_dictionary
         entries = np.zeros(len(chosen), ENTRY_DTYPE)
         entries["loc"] = _U64(bin_index << spec.BIN_SHIFT) | (places[chosen] // spec.FRAME_UNIT).astype(_U64)
         entries["stored"], entries["raw"] = stored[chosen], raw[chosen]
-        self._take(bin_index, (word2[chosen] & _LOW).astype(np.int64), entries, proven)
+        sequences = (word2[chosen] & _LOW).astype(np.int64)
+        self._take(bin_index, sequences, entries, proven)
+        self._note_keyed(sequences, entries, stops[chosen], key_lengths[chosen])
         for place in places[~is_usual].tolist():
             self._take_unusual(bin_index, source, place)
 
@@ -235,15 +247,14 @@ class FrameSearch:
             self.state[numbers[is_better]] = state
 
     def _take_unusual(self, bin_index: int, source: MappedSource | PreadSource, offset: int) -> None:
-        """Note a frame that is large, has a key, goes beyond the window or the file, or is no record."""
+        """Note a frame that is large, goes beyond the window or the file, or is no record."""
         try:
             header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
         except FormatError:
             return
-        if header.sequence == spec.CONTROL_SEQUENCE:
-            self._take_metadata(bin_index, source, offset, header)
-            return
-        if header.kind not in _KINDS or header.codec not in _CODECS:
+        if bin_index == 0 and header.sequence == spec.CONTROL_SEQUENCE and header.kind == spec.KIND_METADATA:
+            self._take_metadata(source, offset, header)
+        if not header.is_record:
             return
         sequence = header.sequence
         before = int(self.state[sequence]) if sequence < len(self.state) else LOST
@@ -265,25 +276,56 @@ class FrameSearch:
         else:
             self._note_length(sequence, header, offset)
 
-    def _take_metadata(
-        self, bin_index: int, source: MappedSource | PreadSource, offset: int, header: FrameHeader
+    def _note_keyed(
+        self,
+        sequences: NDArray[np.int64],
+        entries: NDArray[np.void],
+        stops: NDArray[np.int64],
+        key_lengths: NDArray[np.int64],
     ) -> None:
-        if bin_index == 0 and header.kind == spec.KIND_DICTIONARY:
-            self._start_of_bin_0 = max(self._start_of_bin_0, offset + footprint(header))
-        is_copy = bin_index == 0 and header.kind == spec.KIND_METADATA and self.metadata is None
-        if not is_copy or header.stored_length > spec.MAX_METADATA_BYTES:
+        """Note where frames with keys end, of which the index does not tell the length; if they were taken."""
+        keyed = np.flatnonzero(key_lengths)
+        self.has_keys |= len(keyed) > 0
+        for number in keyed.tolist():
+            sequence = int(sequences[number])
+            if sequence < len(self.state) and self.entries[sequence] == entries[number]:
+                self._note_end(sequence, int(stops[number]))
+
+    # -- what stands before the records ----------------------------------------------------------
+
+    def _look_at_head(self, source: MappedSource | PreadSource) -> None:
+        """Find dictionary and metadata by their places, as word 0 of them may be damaged."""
+        for frame in head_frames(source.read):
+            self._start_of_bin_0 = frame.end
+            if not frame.is_intact:
+                continue
+            if frame.header.kind == spec.KIND_METADATA:
+                self.metadata = frame.payload
+            word = frame.header.first_word(self.files.salt(0), frame.offset).to_bytes(8, "little")
+            if source.read(frame.offset, 8) != word:
+                self.first_words.append((0, frame.offset, word))
+
+    def _take_metadata(self, source: MappedSource | PreadSource, offset: int, header: FrameHeader) -> None:
+        """Note metadata whose place could not be known, as the dictionary before them is damaged."""
+        if self.metadata is not None or header.stored_length > spec.MAX_METADATA_BYTES:
             return
         payload = source.read(offset + header.size, header.stored_length)
         if hash64(payload) == header.payload_hash and header.codec == spec.CODEC_NONE:
             self._start_of_bin_0 = max(self._start_of_bin_0, offset + footprint(header))
             self.metadata = payload
 
+    def _has_dictionary(self) -> bool:
+        """Say whether records that are compressed with the segment's dictionary can be read."""
+        try:
+            self.files.decompressor()
+        except (FormatError, OSError):
+            return False
+        return True
+
     # -- what the search did not find ----------------------------------------------------------
 
     def _look_behind_neighbours(self, bin_index: int, source: MappedSource | PreadSource) -> None:
         """Try for each missing record the place where the frame before it ends."""
-        if bin_index == 0 and self.metadata is None:
-            self._try_metadata(source)
         step = self._info.num_bins
         missing = np.flatnonzero(self.state[bin_index : self._info.num_records : step] == LOST)
         for sequence in (missing * step + bin_index).tolist():
@@ -295,20 +337,6 @@ class FrameSearch:
             large = aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
             if not self._try_place(sequence, bin_index, source, ordinary):
                 self._try_place(sequence, bin_index, source, large)
-
-    def _try_metadata(self, source: MappedSource | PreadSource) -> None:
-        """Look for the copy of the metadata where it must be, were its word 0 damaged."""
-        offset = aligned_start(self._start_of_bin_0, spec.FRAME_HEADER_BYTES, self._alignment)
-        try:
-            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-        except FormatError:
-            return
-        if header.sequence != spec.CONTROL_SEQUENCE:
-            return
-        self._take_metadata(0, source, offset, header)
-        if self.metadata is not None:
-            word = header.first_word(self.files.salt(0), offset)
-            self.first_words.append((0, offset, word.to_bytes(8, "little")))
 
     def _try_place(self, sequence: int, bin_index: int, source: MappedSource | PreadSource, offset: int) -> bool:
         try:
@@ -335,7 +363,11 @@ class FrameSearch:
             self.files.found = np.concatenate([self.entries, np.zeros(more, ENTRY_DTYPE)])
 
     def _note_length(self, sequence: int, header: FrameHeader, offset: int) -> None:
+        self.has_keys |= header.key_length > 0
         if header.kind == spec.KIND_LARGE or header.key_length:
-            self._ends[sequence] = offset + footprint(header)
+            self._note_end(sequence, offset + footprint(header))
         if header.raw_length >= spec.LENGTH_ESCAPE:
             self.long_raw[sequence] = header.raw_length
+
+    def _note_end(self, sequence: int, end: int) -> None:
+        self._ends.setdefault(sequence % self._info.num_bins, {})[sequence] = end

@@ -25,13 +25,15 @@ from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.frames import aligned_start
+from splitdata.format.frames import aligned_start, nonzero_gaps
 from splitdata.format.index import IndexHeader, IndexTables
 from splitdata.storage import files
 from splitdata.storage.replace import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from splitdata.dataset.repair_frames import FrameSearch
     from splitdata.format.manifest import SegmentInfo
@@ -41,6 +43,10 @@ __all__ = ["SegmentMender"]
 
 _SUMMED: Final = spec.ENTRIES_PER_SUM
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
+_MAX_GAP: Final = 2 * _MAX_ALIGNMENT
+# Frames that are farther apart are not read for what lies between them.
+_FAR_APART_BYTES: Final = 4096
+_READ_BYTES: Final = 8 << 20
 _U64: Final = np.uint64
 
 
@@ -66,6 +72,8 @@ class SegmentMender:
         self._bin_headers: dict[int, bytes] = {}
         self._tables = b""
         self._dictionary_frame: tuple[int, bytes] | None = None
+        self._zeros: list[tuple[int, int, int]] = []
+        self._new_lengths: dict[int, int] = {}
         self._replaces_index = False
 
     def plan(self) -> None:
@@ -80,9 +88,12 @@ class SegmentMender:
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)
             self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
+            self._plan_padding()
             if self._info.is_sealed:
+                lengths = self._bin_lengths(old)
+                self._plan_lengths(lengths, is_known=old.bin_lengths() is not None)
                 self._tables = IndexTables(
-                    block_sums=self._block_sums(), bin_lengths=self._bin_lengths(old), dictionary=dictionary
+                    block_sums=self._block_sums(), bin_lengths=lengths, dictionary=dictionary
                 ).pack()
             problem = old.problem or self._difference(old)
         finally:
@@ -115,6 +126,10 @@ class SegmentMender:
             self._write_in_bin(0, self._dictionary_frame[1], self._dictionary_frame[0])
         for bin_index, offset, word in self._search.first_words:
             self._write_in_bin(bin_index, word, offset)
+        for bin_index, offset, count in self._zeros:
+            self._write_in_bin(bin_index, bytes(count), offset)
+        for bin_index, length in self._new_lengths.items():
+            self._set_length(bin_index, length)
         if is_new:
             for bin_index in self._search.frames_in:
                 descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
@@ -233,6 +248,75 @@ class SegmentMender:
             longest = max(longest, old.header.max_raw_bytes)
         return longest
 
+    # -- what lies between the frames, and behind the last one --------------------------------------
+
+    def _plan_padding(self) -> None:
+        """Find what must be zeros, between two frames that are whole and follow each other, and is not."""
+        for bin_index in self._search.frames_in:
+            starts, ends, are_whole = self._frames_of(bin_index)
+            if not len(starts):
+                continue
+            gaps = starts - ends[:-1]
+            gaps[~(are_whole & (gaps > 0) & (gaps < _MAX_GAP))] = 0
+            found = list(self._nonzero_gaps(bin_index, ends[:-1], gaps))
+            self._zeros += [(bin_index, int(ends[number]), int(gaps[number])) for number in found]
+            if found:
+                self.actions.append(f"{self._paths.bin(bin_index)}: {len(found)} gaps between frames filled with zeros")
+
+    def _frames_of(self, bin_index: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return begins, ends and more of the listed frames of a bin.
+
+        The ends have one more in front, that of what stands before the first frame. The last array says
+        whether the bytes between a frame and the one before are known to be padding.
+        """
+        search, step = self._search, self._info.num_bins
+        entries, state = search.entries[bin_index : self._info.num_records : step], search.state
+        starts = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
+        ends = np.concatenate([[search.start_of_bin(bin_index)], starts + spec.FRAME_HEADER_BYTES + entries["stored"]])
+        for sequence, end in search.long_ends_in(bin_index).items():
+            if sequence < self._info.num_records:
+                ends[sequence // step + 1] = end
+        are_proven = state[bin_index : self._info.num_records : step] == PROVEN
+        return starts, ends, are_proven & np.concatenate([[True], are_proven[:-1]])
+
+    def _nonzero_gaps(self, bin_index: int, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> Iterator[int]:
+        """Yield the numbers of gaps that hold other bytes than zeros."""
+        source = self._search.files.bin(bin_index)
+        numbers = np.flatnonzero(gaps)
+        if len(numbers) and int(stops[-1] - stops[0]) // len(stops) > _FAR_APART_BYTES:
+            for number in numbers.tolist():
+                if any(source.read(int(stops[number]), int(gaps[number]))):
+                    yield number
+            return
+        first = 0
+        while first < len(numbers):
+            base = int(stops[numbers[first]])
+            last = max(first + 1, int(np.searchsorted(stops[numbers], base + _READ_BYTES)))
+            chosen = numbers[first:last]
+            data = source.read(base, int(stops[chosen[-1]] + gaps[chosen[-1]]) - base)
+            yield from chosen[nonzero_gaps(data, stops[chosen] - base, gaps[chosen])].tolist()
+            first = last
+
+    def _plan_lengths(self, lengths: tuple[int, ...], *, is_known: bool) -> None:
+        """Give each bin of a sealed segment the length that it has in the table, where no record is touched by that.
+
+        Args:
+            lengths: As they will stand in the table.
+            is_known: Whether the old table had them too.
+        """
+        info = self._info
+        for bin_index in self._search.frames_in:
+            if bin_index >= info.num_bin_files:
+                continue
+            size, length = self._search.files.bin(bin_index).size, lengths[bin_index]
+            last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
+            is_whole = self._search.state[last] == PROVEN
+            if size == length or not (is_whole or (is_known and size > length)):
+                continue
+            what = f"{length - size} bytes of padding added" if size < length else f"{size - length} bytes cut off"
+            self.actions.append(f"{self._paths.bin(bin_index)}: {what} behind the last record")
+            self._new_lengths[bin_index] = length
+
     # -- the whole index -----------------------------------------------------------------------
 
     def _difference(self, old: OldIndex) -> str | None:
@@ -288,6 +372,14 @@ class SegmentMender:
             elif known is None:
                 lengths[bin_index] = self._search.files.bin(bin_index).size
         return tuple(lengths)
+
+    def _set_length(self, bin_index: int, length: int) -> None:
+        descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
+        try:
+            files.truncate(descriptor, length)
+            files.sync_data(descriptor)
+        finally:
+            files.close(descriptor)
 
     def _write_in_bin(self, bin_index: int, data: bytes, offset: int) -> None:
         descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)

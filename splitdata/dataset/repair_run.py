@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.finding import Finding
-from splitdata.dataset.key_rebuild import keys_are_intact, rebuild_keys
+from splitdata.dataset.key_rebuild import KeysOnDisk
 from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
 from splitdata.dataset.repair_frames import PROVEN
 from splitdata.dataset.repair_index import SegmentMender
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.repair_frames import FrameSearch
+    from splitdata.dataset.segment_writer import SegmentWriter
     from splitdata.format.manifest import SegmentInfo
 
 __all__ = ["RepairRun"]
@@ -66,6 +67,7 @@ class RepairRun:
         self._disk: dict[str, SegmentOnDisk] = {}
         self._metadata: dict[str, Any] = {}
         self._tails: list[Tail] = []
+        self._copies: list[SegmentWriter] = []
         self._removable: list[SegmentOnDisk] = []
 
     def __enter__(self) -> Self:
@@ -74,6 +76,8 @@ class RepairRun:
 
     def __exit__(self, *_: object) -> None:
         """Give back every lock."""
+        for copy in self._copies:
+            copy.close()
         for segment in self._disk.values():
             segment.release()
 
@@ -139,12 +143,14 @@ class RepairRun:
         elif tail.tally.num_records:
             self._tails.append(tail)
         self._mend_files(segment, info, position, search, is_new=is_new or is_adopted)
-        info = self._mend_keys(segment, info, position)
+        listed = info
+        info = self._mend_keys(segment, info, position, search)
         if is_new:
             self._add_metadata(search)
         if not tail.tally.num_records or is_adopted:
             search.close()
-        if not is_new and not is_adopted:
+        # Until the new manifest stands nobody may go on with a segment that it will list otherwise.
+        if not is_new and not is_adopted and info == listed:
             segment.release()
         return info
 
@@ -163,22 +169,21 @@ class RepairRun:
                 mender.apply(is_new=is_new)
             remove_scratch(segment.paths.index_scratch)
 
-    def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int) -> SegmentInfo:
-        """Make the keys of a segment again where they are damaged, or where no manifest tells of them."""
-        files_of_segment = SegmentFiles(segment.paths, info, position, FilePool("pread"))
-        intact = self._manifests.intact
-        is_listed = intact is not None and info in intact.segments
-        if is_listed and keys_are_intact(files_of_segment):
+    def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int, search: FrameSearch) -> SegmentInfo:
+        """Make the keys of a segment again where its table is not what frames and table together tell."""
+        if not info.num_keys and not search.has_keys:
             return info
-        if self._dry_run:
-            # What another segment has can be read only by its new index.
-            if is_listed:
-                self.actions.append(f"{segment.paths.keys}: made again from the keys in the bins")
+        keys = KeysOnDisk(SegmentFiles(segment.paths, info, position, FilePool("pread")), search.files)
+        if keys.are_intact():
             return info
-        mended = rebuild_keys(files_of_segment)
-        if mended.num_keys:
-            self.actions.append(f"{segment.paths.keys}: made again from the {mended.num_keys} keys in the bins")
-        return info if is_listed else mended
+        path = segment.paths.keys if info.is_sealed else segment.paths.open_keys
+        self.actions.append(f"{path}: made again, with the {keys.num_keys} keys that are known")
+        if keys.num_unknown:
+            self.notes.append(
+                f"{path}: {keys.num_unknown} keys of records that cannot be read are not known any more: no search "
+                "finds them before the records are restored and repair has run again"
+            )
+        return info if self._dry_run else keys.rebuild()
 
     # -- what no manifest lists ----------------------------------------------------------------
 
@@ -205,7 +210,9 @@ class RepairRun:
                 if unfinished is not None and not self._directory.remove_segment(identifier):
                     raise ManifestError(f"{unfinished.paths.folder}: another program is repairing this dataset")
                 alignment = self._disk[tail.info.id].alignment()
-                info = write_copy(self._directory, tail, alignment, position)
+                copy = write_copy(self._directory, tail, alignment, position)
+                self._copies.append(copy)
+                info = copy.info()
             copies.append(replace(info, id=identifier))
             position += count
         return copies
@@ -218,40 +225,57 @@ class RepairRun:
         known = listed | self._manifests.superseded
         unlisted = [segment for one, segment in self._disk.items() if one not in known]
         unlisted.sort(key=lambda one: (one.header.first_position if one.header else 1 << 64, one.id))
+        # Each but the last is sealed: a run that was killed in the last one may be gone on with.
+        waiting: Tail | None = None
         for segment in unlisted:
-            info = self._look_at(segment, position, segments)
-            if info is not None:
-                adopted.append(info)
-                position += info.num_records
+            tail = self._look_at(segment, position, segments)
+            if tail is None:
+                continue
+            if waiting is not None:
+                adopted.append(self._adopt_segment(waiting, is_last=False))
+            waiting = tail
+            position += tail.tally.num_records
+        if waiting is not None:
+            adopted.append(self._adopt_segment(waiting, is_last=True))
         return adopted
 
-    def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> SegmentInfo | None:
-        """Return the manifest entry of a segment that is to be adopted, None for all others."""
+    def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> Tail | None:
+        """Return all records of a segment that is to be adopted, None for all others."""
         if not segment.take_lock():
             self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
             return None
         claimed = segment.unlisted_info()
         search = segment.search(claimed, position, self._advance)
+        tail: Tail | None = None
         try:
             count = claimed.num_records + search.num_proven_from(claimed.num_records)
             if not count or not (search.state == PROVEN).any():
                 if segment.may_be_removed() and not search.state.any() and not search.problems:
                     self._removable.append(segment)
                 return None
-            empty = replace(claimed, num_records=0)
-            tally = search.tally(0, count)
-            is_second = not claimed.num_records and any(is_copy(tally, tail) for tail in self._tails)
+            found = Tail(replace(claimed, num_records=0), search, search.tally(0, count))
+            is_second = not claimed.num_records and any(is_copy(found.tally, other) for other in self._tails)
             if is_second or is_unfinished_fold(self._directory, search, count, listed):
                 self._removable.append(segment)
-                return None
-            if not self._adopt:
+            elif self._adopt:
+                tail = found
+            else:
                 self._count_adoptable(segment, count)
-                return None
-            info = extended(empty, tally)
-            self.num_adopted += count
-            self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
+        finally:
+            if tail is None:
+                search.close()
+        return tail
+
+    def _adopt_segment(self, tail: Tail, *, is_last: bool) -> SegmentInfo:
+        """Mend an unlisted segment, and return the manifest entry with all of its records."""
+        segment, search = self._disk[tail.info.id], tail.search
+        count, position = tail.tally.num_records, search.files.first_position
+        info = replace(extended(tail.info, tail.tally), is_sealed=not is_last)
+        self.num_adopted += count
+        self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
+        try:
             self._mend_files(segment, info, position, search, is_new=True)
-            info = self._mend_keys(segment, info, position)
+            info = self._mend_keys(segment, info, position, search)
             self._add_metadata(search)
         finally:
             search.close()

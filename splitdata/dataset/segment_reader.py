@@ -140,8 +140,14 @@ class SegmentReader:
             raise_keys_error(files.paths, table.path, str(error))
         for sequence in sorted(candidates, reverse=True):
             # A table that was sealed later has keys that this snapshot does not show.
-            if sequence < files.info.num_records and self.records.key(sequence) == key:
+            if sequence >= files.info.num_records:
+                continue
+            found = self.records.key(sequence)
+            if found == key:
                 return sequence
+            # Two keys may have one hash. Otherwise this is the one that is looked for, or was.
+            if key_hash(found) != key_hash(key):
+                self.records.raise_damaged_key(sequence)
         return None
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:

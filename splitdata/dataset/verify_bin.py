@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.dataset.dictionary import next_frame_offset
+from splitdata.dataset.dictionary import head_frames
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.verify_keys import KeySum
@@ -20,7 +20,7 @@ from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
 from splitdata.format.codec import Decompressor
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
-from splitdata.format.frames import FrameHeader, footprint
+from splitdata.format.frames import are_ordinary, footprint, nonzero_gaps
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
 _KEY_SHIFT: Final = 48
+_CODEC_SHIFT: Final = 40
 _PLAIN: Final = Decompressor()
 _U64: Final = np.uint64
 
@@ -134,22 +135,11 @@ class BinCheck:
 
     def _skip_control_frames(self, source: MappedSource | PreadSource) -> None:
         """Prove what stands before the records: the dictionary, then the copy of the user's metadata."""
-        limits = ((spec.KIND_DICTIONARY, spec.MAX_DICTIONARY_BYTES), (spec.KIND_METADATA, spec.MAX_METADATA_BYTES))
-        for kind, most in limits:
-            start = spec.BIN_HEADER_BYTES if self._end is None else self._end
-            offset = next_frame_offset(source.read, start)
-            try:
-                header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-            except FormatError:
+        for frame in head_frames(source.read):
+            word = frame.header.first_word(self._salt, frame.offset)
+            if not frame.is_intact or int.from_bytes(source.read(frame.offset, 8), "little") != word:
                 return
-            payload = source.read(offset + header.size, min(header.stored_length, most))
-            word = int.from_bytes(source.read(offset, 8), "little")
-            if (
-                header.kind == kind
-                and word == header.first_word(self._salt, offset)
-                and hash64(payload) == header.payload_hash
-            ):
-                self._end = offset + footprint(header)
+            self._end = frame.end
 
     # -- records -------------------------------------------------------------------------------
 
@@ -175,19 +165,17 @@ class BinCheck:
             return False
         checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
         lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
-        without_key = header[2] & _U64((1 << _KEY_SHIFT) - 1)
-        is_zstd = without_key == sequences | _U64(spec.CODEC_ZSTD << 40)
-        with_dictionary = without_key == sequences | _U64(spec.CODEC_ZSTD_DICTIONARY << 40)
+        codecs = header[2] >> _U64(_CODEC_SHIFT) & _U64(0xFF)
         proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
-        proven &= (without_key == sequences) & (entries["stored"] == entries["raw"]) | is_zstd | with_dictionary
+        proven &= are_ordinary(header[2], header[3]) & (header[2] & _U64(0xFFFFFFFF) == sequences)
         if (
             not proven.all()
-            or _any_between(data, stops[:-1] - base, gaps[1:])
+            or nonzero_gaps(data, stops[:-1] - base, gaps[1:]).any()
             or any(data[self._end - base : int(offsets[0]) - base])
         ):
             return False
         frames = offsets - base, stops - base, header[1], key_lengths
-        hashes = self._payload_hashes(data, frames, entries, is_zstd, with_dictionary)
+        hashes = self._payload_hashes(data, frames, entries, codecs)
         if hashes is None:
             return False
         keyed = np.flatnonzero(key_lengths)
@@ -216,8 +204,7 @@ class BinCheck:
         data: bytes,
         frames: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]],
         entries: NDArray[np.void],
-        is_zstd: NDArray[np.bool_],
-        with_dictionary: NDArray[np.bool_],
+        codecs: NDArray[np.uint64],
     ) -> NDArray[np.uint64] | None:
         """Return the hashes of the raw records, None if a payload is not what its hash says.
 
@@ -225,8 +212,7 @@ class BinCheck:
             data: The bytes in which they are.
             frames: Offsets and ends in these, payload hashes, lengths of keys.
             entries: Of the index.
-            is_zstd: Which are compressed by themselves.
-            with_dictionary: Which are compressed with the segment's dictionary.
+            codecs: How each is stored.
         """
         offsets, stops, expected, key_lengths = frames
         starts = (offsets + spec.FRAME_HEADER_BYTES).tolist()
@@ -238,16 +224,14 @@ class BinCheck:
         if key_lengths.any():
             payloads = [body[:length] for body, length in zip(bodies, entries["stored"].tolist(), strict=True)]
             hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
-        for which, has_dictionary in ((is_zstd, False), (with_dictionary, True)):
-            for number in np.flatnonzero(which).tolist():
-                try:
-                    decompressor = self._files.decompressor() if has_dictionary else _PLAIN
-                    raw = decompressor.decompress(
-                        payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES
-                    )
-                except (FormatError, RecordTooLargeError):
-                    return None
-                hashes[number] = hash64(raw)
+        for number in np.flatnonzero(codecs != spec.CODEC_NONE).tolist():
+            try:
+                with_dictionary = codecs[number] == spec.CODEC_ZSTD_DICTIONARY
+                decompressor = self._files.decompressor() if with_dictionary else _PLAIN
+                raw = decompressor.decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
+            except (FormatError, RecordTooLargeError):
+                return None
+            hashes[number] = hash64(raw)
         return hashes
 
     def _check_singly(self, first: int, count: int) -> None:
@@ -299,11 +283,3 @@ class BinCheck:
     def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
         path = self._files.paths.bin(self._bin)
         self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
-
-
-def _any_between(data: bytes, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> bool:
-    """Say whether any byte of the gaps, each beginning at a stop, is not zero."""
-    total = int(gaps.sum())
-    first_of_gap = np.cumsum(gaps) - gaps
-    places = np.repeat(stops - first_of_gap, gaps) + np.arange(total)
-    return bool(np.frombuffer(data, np.uint8)[places].any())

@@ -28,11 +28,29 @@ from splitdata.format.checksum import frame_check, frame_checks, sync_word
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FrameHeader", "aligned_start", "footprint", "lengths_word", "num_blocks", "pack_headers", "padding_of"]
+__all__ = [
+    "FrameHeader",
+    "aligned_start",
+    "are_ordinary",
+    "footprint",
+    "lengths_word",
+    "nonzero_gaps",
+    "num_blocks",
+    "pack_headers",
+    "padding_of",
+]
 
 _WORDS: Final = struct.Struct("<4Q")
 _LARGE_WORDS: Final = struct.Struct("<6Q")
 _MASK32: Final = 0xFFFFFFFF
+_U64: Final = np.uint64
+
+# Which frames are records, and how each kind may be stored. Whoever reads, verifies, repairs or adopts
+# asks here, by `is_record` or `are_ordinary`: two lists of this once cost thousands of records.
+_CODECS: Final = {
+    spec.KIND_RECORD: (spec.CODEC_NONE, spec.CODEC_ZSTD, spec.CODEC_ZSTD_DICTIONARY),
+    spec.KIND_LARGE: (spec.CODEC_NONE, spec.CODEC_ZSTD),
+}
 
 
 def _saturated(length: int) -> int:
@@ -59,6 +77,20 @@ def aligned_start(end: int, header_bytes: int, alignment: int) -> int:
     return end + -(end + header_bytes) % alignment
 
 
+def nonzero_gaps(data: bytes, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of each stretch of `data` whether any byte of it is not zero: what lies between frames must be zeros.
+
+    Args:
+        data: In which they lie.
+        stops: Where each begins: where a frame ends.
+        gaps: How long each is, 0 or more.
+    """
+    owners = np.repeat(np.arange(len(gaps)), gaps)
+    first_of_gap = np.cumsum(gaps) - gaps
+    places = np.repeat(stops - first_of_gap, gaps) + np.arange(len(owners))
+    return np.bincount(owners, np.frombuffer(data, np.uint8)[places] != 0, len(gaps)) > 0
+
+
 def footprint(header: FrameHeader) -> int:
     """Return the bytes from the begin of a frame to the end of its last part, without padding behind it."""
     if header.kind != spec.KIND_LARGE:
@@ -82,6 +114,11 @@ class FrameHeader:
     def size(self) -> int:
         """Bytes of the header itself: where the payload begins, counted from the frame."""
         return spec.LARGE_FRAME_HEADER_BYTES if self.kind == spec.KIND_LARGE else spec.FRAME_HEADER_BYTES
+
+    @property
+    def is_record(self) -> bool:
+        """Whether this is a record, stored in a way that is known here; a damaged or newer frame is not."""
+        return self.codec in _CODECS.get(self.kind, ()) and self.sequence != spec.CONTROL_SEQUENCE
 
     @property
     def table_offset(self) -> int:
@@ -135,6 +172,22 @@ class FrameHeader:
     def first_word(self, salt: int, offset: int) -> int:
         """Return word 0, sync word and check, as it must stand at this place."""
         return int.from_bytes(self.pack(salt, offset)[:8], "little")
+
+
+def are_ordinary(words: NDArray[np.uint64], lengths: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say of each frame whether it is a record below 16 MiB, with or without a key: `is_record` for many.
+
+    Args:
+        words: Word 2 of the headers.
+        lengths: Word 3.
+    """
+    stored, raw, codecs = lengths & _U64(_MASK32), lengths >> _U64(32), words >> _U64(40) & _U64(0xFF)
+    are: NDArray[np.bool_] = (words >> _U64(32) & _U64(0xFF) == spec.KIND_RECORD) & (
+        words & _U64(_MASK32) != spec.CONTROL_SEQUENCE
+    )
+    are &= np.isin(codecs, _CODECS[spec.KIND_RECORD])
+    are &= (stored <= raw) & ((codecs == spec.CODEC_NONE) == (stored == raw)) & (raw < spec.LARGE_RECORD_BYTES)
+    return are
 
 
 def pack_headers(

@@ -1,0 +1,151 @@
+"""Every kind of record that a segment can hold, and the damage that a test does to a dataset of them.
+
+plain  zstd  dictionary  keyed  keyed dictionary  large  aligned 64
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from splitdata import FormatError, SplitDataLoader, SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.format import spec
+from splitdata.format.manifest import SegmentInfo
+from splitdata.storage.paths import SegmentPaths
+
+_WORDS = [f"word{number * 7919 % 1000:03d}" for number in range(1000)]
+
+
+def _alike(count: int, seed: int) -> list[bytes]:
+    """Return small records that have much in common, as a dictionary needs them."""
+    source = random.Random(seed)
+    return [
+        json.dumps(
+            {"number": n, "tags": source.choices(_WORDS, k=5), "author": {"name": source.choice(_WORDS)}}
+        ).encode()
+        for n in range(count)
+    ]
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """What is written, and how.
+
+    Attributes:
+        name: For test ids.
+        records: All different.
+        has_keys: Whether each record is written with a key.
+        options: Of the writer.
+    """
+
+    name: str
+    records: tuple[bytes, ...]
+    has_keys: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def key(self, number: int) -> str | None:
+        """Return the key of a record."""
+        return f"key of record {number}" if self.has_keys else None
+
+    def writer(self, path: Path, mode: str = "append") -> SplitWriter:
+        """Open a writer of this kind."""
+        given: dict[str, Any] = {"bins": 2, "durability": "none", "mode": mode}
+        return SplitWriter(path, **(given | self.options))
+
+    def write(self, writer: SplitWriter, start: int, stop: int) -> None:
+        """Write records `start` to `stop`."""
+        for number in range(start, stop):
+            writer.write(self.records[number], self.key(number))
+
+    def write_sealed(self, path: Path) -> None:
+        """Write all records in one run."""
+        with self.writer(path) as writer:
+            self.write(writer, 0, len(self.records))
+
+    def write_open(self, path: Path, *, uncommitted: int = 0) -> None:
+        """Write all records in a run that is killed before the last `uncommitted` ones were committed."""
+        writer = self.writer(path)
+        self.write(writer, 0, len(self.records) - uncommitted)
+        writer.commit()
+        self.write(writer, len(self.records) - uncommitted, len(self.records))
+        kill(writer)
+
+    def check(self, path: Path, *, lost: tuple[int, ...] = (), count: int | None = None) -> None:
+        """Compare every record and key with what was written; those that are lost must say so."""
+        with SplitDataLoader(path) as loader:
+            assert len(loader) == (len(self.records) if count is None else count)
+            unreadable = []
+            for number in range(len(loader)):
+                try:
+                    assert loader[number] == self.records[number]
+                    assert loader.key(number) == self.key(number)
+                except FormatError:
+                    unreadable.append(number)
+                    continue
+                if self.has_keys:
+                    assert loader.find(str(self.key(number))) == number
+            assert unreadable == list(lost)
+
+
+def kill(writer: SplitWriter) -> None:
+    """Leave what a killed writer leaves: all that it was given is in the files, not all was committed."""
+    if writer._pending:
+        writer._flush()
+    writer._release()
+
+
+_MIXED = tuple(b"record %d " % n * (n % 40) + b"%d" % n for n in range(80))
+_ALIKE = tuple(_alike(500, seed=1))
+_LARGE = (
+    bytes(spec.LARGE_RECORD_BYTES + 1000),
+    random.Random(1).randbytes(spec.LARGE_RECORD_BYTES + 5),
+)
+
+KINDS = (
+    RecordKind("plain", _MIXED),
+    RecordKind("zstd", _MIXED, options={"compression": "zstd"}),
+    RecordKind("dictionary", _ALIKE, options={"compression": "zstd", "dictionary": True}),
+    RecordKind("keyed", _MIXED, has_keys=True),
+    RecordKind(
+        "keyed_dictionary",
+        _ALIKE,
+        has_keys=True,
+        options={"compression": "zstd", "dictionary": True, "metadata": {"who": "me"}},
+    ),
+    RecordKind("large", (*_MIXED[:6], *_LARGE, *_MIXED[6:14]), has_keys=True, options={"compression": "zstd"}),
+    RecordKind("aligned_64", _MIXED, options={"alignment": 64, "metadata": {"who": "me"}}),
+)
+
+
+# -- damage ------------------------------------------------------------------------------------------
+
+
+def segments_of(path: Path) -> list[tuple[SegmentInfo, SegmentPaths]]:
+    """Return the listed segments."""
+    directory = DatasetDirectory(path)
+    return [(info, directory.paths.segment(info.id)) for info in directory.newest().segments]
+
+
+def place_of(path: Path, number: int) -> tuple[Path, int]:
+    """Return bin and offset of a record's frame, by the index of the first segment."""
+    info, paths = segments_of(path)[0]
+    entry = Path(paths.index).read_bytes()[spec.INDEX_HEADER_BYTES + number * spec.INDEX_ENTRY_BYTES :][:8]
+    place = int.from_bytes(entry, "little")
+    assert place >> spec.BIN_SHIFT == number % info.num_bins
+    return Path(paths.bin(place >> spec.BIN_SHIFT)), (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+
+
+def overwrite(file: Path, offset: int, data: bytes) -> None:
+    """Replace some bytes of a file."""
+    with file.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(data)
+
+
+def tree_of(path: Path) -> dict[str, bytes]:
+    """Return the bytes of all files of a dataset."""
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
