@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from splitdata._payload import is_file, payload
+from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata.conversion.sized_file import READ_WHOLE_BYTES
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    from splitdata._types import ReadableFile
     from splitdata.conversion.seek import Position
     from splitdata.conversion.source import Record
 
@@ -98,18 +101,39 @@ class FunctionSource:
             hint = ": did it forget to yield, or to return?" if records is None else ""
             raise SourceError(f"{self.name} gave {kind}, not an iterable of records{hint}", path=self.name)
         for position, record in enumerate(records, first):
-            if type(record) is not bytes:
-                self._check(record, position)
+            taken = record if type(record) is bytes else self._taken(record, position)
             self._num_given = position + 1
-            yield record
+            yield taken
 
-    def _check(self, record: object, position: int) -> None:
-        if is_file(record):
-            return
+    def _taken(self, record: Any, position: int) -> Record:  # noqa: ANN401  # whatever the function gave
         try:
-            payload(record)
-        except TypeError as error:
+            return _opened(record) if is_file(record) else payload(record)
+        except (TypeError, ValueError) as error:
             raise SourceError(f"record {position} of {self.name}: {error}", path=self.name, position=position) from None
+
+
+def _opened(file: ReadableFile) -> Record:
+    """Return what a file holds, or where that is much, a file that begins with it."""
+    head = b""
+    # Here, where the record's number is known, it is found out whether it gives bytes at all.
+    while len(head) < READ_WHOLE_BYTES and (piece := read_piece(file, READ_WHOLE_BYTES - len(head))):
+        head += piece
+    if not head:
+        check_has_rest(file)
+    return head if len(head) < READ_WHOLE_BYTES else _BegunFile(head, file)
+
+
+class _BegunFile:
+    """A file of which a part was read already."""
+
+    def __init__(self, head: bytes, file: ReadableFile) -> None:
+        self._head = io.BytesIO(head)
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            return self._head.read() + self._file.read()
+        return self._head.read(size) or self._file.read(size)
 
 
 def _find(target: str) -> Callable[..., Any]:
