@@ -174,7 +174,7 @@ def write(
         )
     seconds = time.monotonic() - started
     if not as_json:
-        print_line(_summary(report, seconds))
+        print_line(_summary(report, dest, seconds))
     verified = _verified(dest) if verify else None
     if as_json:
         print_json(_as_dict(report, seconds) | ({"verified": report_as_dict(*verified)} if verified else {}))
@@ -194,13 +194,11 @@ def _verified(dest: str) -> tuple[VerifyReport, float]:
     return report, time.monotonic() - started
 
 
-def _summary(report: ConversionReport, seconds: float) -> str:
+def _summary(report: ConversionReport, dest: str, seconds: float) -> str:
     if report.was_finished:
-        return (
-            f"{escape(report.path)} was finished before, with {counted(report.num_resumed, 'record')}; nothing was done"
-        )
+        return f"{escape(dest)} was finished before, with {counted(report.num_resumed, 'record')}; nothing was done"
     done = "would write" if report.is_dry_run else "wrote"
-    text = f"{done} {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(report.path)}"
+    text = f"{done} {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(dest)}"
     if report.positions:
         text += f" as positions {report.positions[0]} to {report.positions[-1]}"
     if report.is_dry_run:

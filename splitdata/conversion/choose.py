@@ -19,6 +19,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from splitdata._local_path import local_path
 from splitdata.conversion.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.file_list import FileListSource, ListedPaths, matching_files
 from splitdata.conversion.folder import FolderSource
@@ -117,7 +118,7 @@ def open_source(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
     form = CsvFormat(column=column, delimiter=delimiter, header=header, quotes=quotes, encoding=encoding)
-    texts = [os.fspath(text)] if isinstance(text, (str, os.PathLike)) else [os.fspath(one) for one in text]
+    texts = [_text_of(one) for one in ([text] if isinstance(text, (str, bytes, os.PathLike)) else text)]
     paths = _Paths(texts, is_list=kind == "list")
     if kind == "list":
         kind = "files"
@@ -153,6 +154,19 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
     if kind == "seed":
         return SeedSource(text, from_bins=from_bins)
     return FunctionSource(text)
+
+
+def _text_of(source: str | os.PathLike[str]) -> str:
+    """Return what names a source as text, with `~` expanded as by a shell; raises as `local_path` does."""
+    text = os.fspath(source)
+    if not isinstance(text, str):
+        local_path(text, "the source")
+    if text == STANDARD_INPUT or _FUNCTION.fullmatch(text):
+        return text
+    mark = _LIST_MARK if text.startswith(f"{_LIST_MARK}~") else ""
+    place = local_path(text[len(mark) :], "the source")
+    # What is relative stays so: paths as they are named are keys.
+    return mark + place if text.startswith("~", len(mark)) else text
 
 
 class _Paths:

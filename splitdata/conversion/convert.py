@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from splitdata._local_path import local_path
 from splitdata._payload import is_file, payload
 from splitdata.conversion.choose import open_source
 from splitdata.conversion.conversion_log import ConversionLog, hash_of
@@ -62,7 +63,7 @@ class ConversionReport:
     """What a conversion did.
 
     Attributes:
-        path: The dataset.
+        path: The dataset, as an absolute path.
         kind: How the source was read.
         positions: Of the new records in the dataset.
         num_bytes: Of the new records together.
@@ -148,13 +149,14 @@ def convert(
         BlockingIOError: If a conversion to resume is still running.
         SourceError: If the source is damaged, truncated or of another kind.
         DatasetExistsError: If the mode does not allow what is there.
-        ValueError, TypeError: If an argument is none.
+        ValueError, TypeError: If an argument is invalid: a URL, for instance, is no path.
         OSError: If reading or writing fails.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be 1 or more records, got {limit}")
     if shuffle is not None:
         derive_key(shuffle)
+    dest = local_path(dest, "the dataset")
     if isinstance(source, (str, os.PathLike, Sequence)):
         source = open_source(source)
     _check_apart(source, dest)
@@ -182,7 +184,7 @@ def convert(
             reproducible=reproducible,
             metadata=metadata,
         )
-        conversion = ResumableConversion(source, os.fspath(dest), log, limit=limit, by_time=not reproducible)
+        conversion = ResumableConversion(source, dest, log, limit=limit, by_time=not reproducible)
         if conversion.is_finished:
             return watch.resumed_report(dest, conversion.finished_run())
         bins = bins or bins_of_source(source)
@@ -233,9 +235,7 @@ def _log_of(
     return ConversionLog(source=state_of(source, with_times=not reproducible), options=options)
 
 
-def _try_out(
-    watch: _Watch, dest: str | os.PathLike[str], *, mode: str, bins: int | None, limit: int | None
-) -> ConversionReport:
+def _try_out(watch: _Watch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
     """Read a source to its end, and report what would be written."""
     run = DryRun(dest, mode=mode, bins=bins)
     with closing(iter(watch.source)) as records:
@@ -273,13 +273,11 @@ class _Watch:
         if self._progress:
             self._progress(ConversionProgress(self.num_records, self.num_bytes, self.source.bytes_read))
 
-    def final_report(
-        self, dest: str | os.PathLike[str], positions: range, *, num_bins: int, is_dry_run: bool = False
-    ) -> ConversionReport:
+    def final_report(self, dest: str, positions: range, *, num_bins: int, is_dry_run: bool = False) -> ConversionReport:
         """Tell for the last time how far it has come, and return what was done."""
         self.report()
         return ConversionReport(
-            path=os.fspath(dest),
+            path=dest,
             kind=self.source.kind,
             positions=positions,
             num_bytes=self.num_bytes,
@@ -288,7 +286,7 @@ class _Watch:
             is_dry_run=is_dry_run,
         )
 
-    def resumed_report(self, dest: str | os.PathLike[str], run: ResumedRun) -> ConversionReport:
+    def resumed_report(self, dest: str, run: ResumedRun) -> ConversionReport:
         """Tell for the last time how far it has come, and return what a resumable conversion has done."""
         return replace(
             self.final_report(dest, run.positions, num_bins=run.num_bins),
@@ -320,11 +318,9 @@ class _WatchedFile:
         return place
 
 
-def _check_apart(source: RecordSource, dest: str | os.PathLike[str]) -> None:
+def _check_apart(source: RecordSource, dest: str) -> None:
     """Raise if the dataset would lie within what is read, and so be read itself."""
     target = Path(dest).resolve()
     for path in source.inputs:
         if target.is_relative_to(Path(path).resolve()):
-            raise ValueError(
-                f"the dataset {os.fspath(dest)} would lie inside the source {path}; choose a place outside of it"
-            )
+            raise ValueError(f"the dataset {dest} would lie inside the source {path}; choose a place outside of it")

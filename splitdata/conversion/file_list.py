@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from splitdata._local_path import local_path
 from splitdata.conversion.file_record import open_file_record
 from splitdata.conversion.input_file import STANDARD_INPUT
 from splitdata.conversion.lines import LineSource
@@ -93,6 +94,8 @@ class FileListSource:
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._paths = paths
+        # Relative paths count from here, also if the working folder changes before they are read.
+        self._folder = os.getcwd()  # noqa: PTH109  # paths are text here
         self._surveyed: Survey | None = None
         self._num_given = 0
 
@@ -139,7 +142,7 @@ class FileListSource:
         self.bytes_read = position.get("bytes", 0)
         self._num_given = position.get("record", 0)
         for path in islice(self._paths, self._num_given, None):
-            with open_file_record(path, position=self._num_given, count=self._count) as record:
+            with open_file_record(self._place_of(path), position=self._num_given, count=self._count) as record:
                 if record is None:
                     raise SourceError(
                         f"{path}, named by {self.name}, is no file but a folder or a device; take it out of the list",
@@ -151,6 +154,10 @@ class FileListSource:
         if not self._num_given:
             raise SourceError(f"{self.name} names no file to convert", path=self.name)
 
+    def _place_of(self, path: str) -> str:
+        place = local_path(path, f"a path that {self.name} names")
+        return place if path.startswith("~") else os.path.join(self._folder, path)  # noqa: PTH118  # as above
+
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes
 
@@ -158,6 +165,6 @@ class FileListSource:
         if self._surveyed is None:
             survey = Survey()
             for path in self._paths:
-                survey.add(_with_slashes(path), Path(path).stat())
+                survey.add(_with_slashes(path), Path(self._place_of(path)).stat())
             self._surveyed = survey
         return self._surveyed

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from splitdata._local_path import local_path
 from splitdata.conversion.file_record import NO_LINKS, open_file_record
 from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
@@ -48,9 +49,10 @@ class FolderSource:
         Raises:
             FileNotFoundError, NotADirectoryError: If there is none.
         """
-        if not stat.S_ISDIR(Path(path).stat().st_mode):
-            raise NotADirectoryError(20, "this is not a folder", path)
-        self.path = path
+        self.path = local_path(path, "the source")
+        self.shown = path
+        if not stat.S_ISDIR(Path(self.path).stat().st_mode):
+            raise NotADirectoryError(20, "this is not a folder", self.path)
         self.prefix = f"{path.replace(os.sep, '/').rstrip('/')}/" if prefix_keys else ""
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
@@ -120,7 +122,7 @@ class FolderSource:
         if not self._num_given:
             found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
             raise SourceError(
-                f"{self.path} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
+                f"{self.shown} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
             )
 
     def keys(self) -> Iterator[str]:

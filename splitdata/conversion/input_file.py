@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import xxhash
 
+from splitdata._local_path import local_path
 from splitdata.conversion.decompress import bunzip2, gunzip, unxz, unzstd
 from splitdata.errors import SourceError
 
@@ -59,13 +60,14 @@ class InputFile:
             FileNotFoundError, IsADirectoryError: If there is no file.
             SourceError: If its name says a compression that is not read here.
         """
-        self.path = path
+        self.path = path if path == STANDARD_INPUT else local_path(path, "the source")
+        self._named = path
         self.bytes_read = 0
         self._was_read = False
         if self.is_standard_input:
             return
-        if stat.S_ISDIR(Path(path).stat().st_mode):
-            raise IsADirectoryError(21, "this is a folder, not a file of records", path)
+        if stat.S_ISDIR(Path(self.path).stat().st_mode):
+            raise IsADirectoryError(21, "this is a folder, not a file of records", self.path)
         suffix = Path(path).suffix.lower()
         if suffix in _OTHER_COMPRESSIONS:
             raise SourceError(
@@ -82,7 +84,7 @@ class InputFile:
     @property
     def shown(self) -> str:
         """What to call it in a message."""
-        return "standard input" if self.is_standard_input else self.path
+        return "standard input" if self.is_standard_input else self._named
 
     @property
     def is_compressed(self) -> bool:
@@ -132,7 +134,7 @@ class InputFile:
         decompress = _DECOMPRESSORS.get(Path(self.path).suffix.lower())
         if decompress is None:
             return self._standard_input() if self.is_standard_input else self._stored(start)
-        return _without_first(decompress(self._stored(0), self.path), start)
+        return _without_first(decompress(self._stored(0), self._named), start)
 
     def _stored(self, start: int) -> Iterator[bytes]:
         with Path(self.path).open("rb", buffering=0) as file:

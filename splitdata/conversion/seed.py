@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from splitdata._local_path import local_path
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.dataset.seed_directory import SeedDirectory
 from splitdata.dataset.seed_files import bins_in
@@ -50,12 +51,12 @@ class SeedSource:
             FileNotFoundError: If there is no index, and none is needed to be.
             SourceError: If there are no bins either.
         """
-        self.path = path
+        self.path = local_path(path, "the source")
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._from_bins = from_bins
         self._open()
-        if from_bins and not bins_in(path):
+        if from_bins and not bins_in(self.path):
             raise SourceError(f"{path} holds no bin of splitdataloader (bin00000000.dat and so on)", path=path)
 
     @property

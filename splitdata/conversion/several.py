@@ -161,7 +161,7 @@ class SeveralFolders(SeveralSources):
     def _check_keys(self) -> None:
         # Each folder gives its keys in order, so equal ones meet, and none is held.
         before, holder = None, ""
-        keys = [zip(folder.keys(), repeat(folder.path)) for folder in self._folders]
+        keys = [zip(folder.keys(), repeat(folder.shown)) for folder in self._folders]
         for key, path in merge(*keys, key=lambda pair: os.fsencode(pair[0])):
             if key == before:
                 raise SourceError(

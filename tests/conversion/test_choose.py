@@ -64,7 +64,7 @@ def test_file_whose_name_looks_like_a_function_is_a_file(tmp_path: Path, monkeyp
 def test_text_that_names_nothing_is_not_found(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises((FileNotFoundError, SourceError)):
+    with pytest.raises((FileNotFoundError, ValueError)):
         open_source(text)
 
 
