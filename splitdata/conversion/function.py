@@ -67,9 +67,15 @@ class FunctionSource:
         return self._records(self._function(), 0)
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return the target: whether the function would yield the same again, nobody can tell."""
+        """Return the target and the identity of its code: another one would not go on with the same records.
+
+        What else the records depend on (files, a database) nobody can tell; open ones count by their type.
+        """
         del with_times
-        return {"function": self.name}
+        # Loads what looks into code and packages, and only here.
+        from splitdata.process.code_identity import code_identity
+
+        return {"function": self.name, "code": code_identity(self._function, name=self.name, skips_unknown=True)}
 
     def position(self) -> Position:
         """Return how many records it has given."""

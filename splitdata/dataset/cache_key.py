@@ -1,9 +1,9 @@
 """What cached samples depend on: the key of one generation, and the file that says so.
 
-    dataset, num_records, transform, version, seed, codec ──> lineage: 16 hex digits
+    dataset, num_records, transform, code, version, seed, codec ──> lineage: 16 hex digits
     epoch: whose randomness the samples have                  one generation of it
 
-    key.json    {"splitdata_cache": 1, "codec": 1, "dataset": "...", "epoch": 5, ...}
+    key.json    {"splitdata_cache": 2, "code": "...", "codec": 1, "dataset": "...", "epoch": 5, ...}
 
 The key is compared as a whole before anything is read under it.
 """
@@ -20,7 +20,8 @@ from splitdata.format.checksum import hash64
 
 __all__ = ["CacheKey"]
 
-_VERSION: Final = 1
+# 1 knew the transform by its name alone: what lies under such a key may be of any function of that name.
+_VERSION: Final = 2
 _VERSION_FIELD: Final = "splitdata_cache"
 
 
@@ -31,7 +32,8 @@ class CacheKey:
     Attributes:
         dataset: Fingerprint of the records; the type of a dataset that has none.
         num_records: Its length.
-        transform: Name of the function, empty where there is none.
+        transform: Name of the function, for people; empty where there is none.
+        code: Identity of the function with its arguments, empty where there is none or `version` stands for it.
         version: What the user calls it, None for nothing.
         seed: Of the loader.
         codec: Version of the sample codec.
@@ -41,6 +43,7 @@ class CacheKey:
     dataset: str
     num_records: int
     transform: str
+    code: str
     version: str | None
     seed: int
     codec: int

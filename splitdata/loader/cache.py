@@ -35,14 +35,15 @@ class Cache:
     may serve all workers and ranks of a machine, and several runs, also at the same time. The order of an epoch
     is that without a cache. Samples must fit `encode_sample`; they come back equal, arrays writable.
 
-    Samples are kept by the dataset's fingerprint, the transform's name, `version`, the loader's seed and the
-    epoch that they are of: with another of these, what is there is discarded. A change inside of the transform
-    is not seen: give another `version` then.
+    Samples are kept by the dataset's fingerprint, the transform with its arguments and all code of yours that it
+    reaches (or the `version` that is given in its place), the loader's seed and the epoch that they are of: with
+    another of these, what is there is discarded.
 
     Args:
         path: A folder of the cache's own, best on a local disk; made if there is none. None for "memory".
         refresh_every: Epochs that share the same samples. None, or infinity: all.
-        version: Names what the transform does. Needed where the dataset has no `fingerprint`.
+        version: Names what the transform does: its code is not looked at then. Needed where the dataset has no
+            `fingerprint`, or the transform holds what does not tell what it does, as an open file.
         medium: "disk", or "memory" for as long as the loader lives; then each rank has a cache of its own.
         max_bytes: Of the folder, or the memory. None: all but a hundredth of the disk; half of the memory
             that is free when the loader starts, divided by the ranks of the machine.

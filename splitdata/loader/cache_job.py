@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from splitdata.loader.source import RecordSource, SourceFacts
     from splitdata.process.record_memory import RecordMemory
 
-__all__ = ["CacheJob", "LoaderCache", "check_cache", "open_cache"]
+__all__ = ["CacheJob", "LoaderCache", "check_cache", "identity_of", "open_cache"]
 
 _log = logging.getLogger("splitdata")
 
@@ -73,16 +73,39 @@ def check_cache(options: Cache, facts: SourceFacts) -> None:
         CacheFolder(options.path).check()
 
 
+def identity_of(options: Cache, transform: Callable[..., Any] | None) -> str:
+    """Return what tells the transform from others; empty where there is none, or `version` stands for it.
+
+    Raises:
+        ValueError: Its code or its arguments do not tell what it does.
+    """
+    if transform is None or options.version is not None or options.medium == "memory":
+        return ""
+    # Loads what looks into code and packages, and only here.
+    from splitdata.process.code_identity import code_identity
+
+    try:
+        return code_identity(transform)
+    except TypeError as error:
+        raise ValueError(
+            f"a cache cannot tell this transform from another one: {error}. Name what it does, as in "
+            'Cache(..., version="crop-224"), and change that with the transform'
+        ) from error
+
+
 class LoaderCache:
     """The cache of one loader, kept while its workers come and go. Belongs to the process that made it."""
 
-    def __init__(self, options: Cache, facts: SourceFacts, transform: Callable[..., Any] | None, seed: int) -> None:
+    def __init__(
+        self, options: Cache, facts: SourceFacts, transform: Callable[..., Any] | None, code: str, seed: int
+    ) -> None:
         # The workers' present folder may be another one.
         self.options = options if options.path is None else replace(options, path=Path(options.path).absolute())
         self._key = CacheKey(
             dataset=facts.fingerprint,
             num_records=facts.num_records,
             transform=_name_of(transform),
+            code=code,
             version=options.version,
             seed=int(seed),
             codec=SAMPLE_VERSION,
@@ -117,8 +140,8 @@ class LoaderCache:
             num_discarded = folder.discard_stale(self._key)
         if num_discarded:
             _log.info(
-                "%s: %d generations of cached samples are discarded: they are of another dataset, transform, version "
-                "or seed",
+                "%s: %d generations of cached samples are discarded: they are of another dataset, transform (its code "
+                "or its arguments), version or seed",
                 folder.paths.folder,
                 num_discarded,
             )
@@ -143,7 +166,7 @@ def open_cache(job: CacheJob, maker: SampleMaker, source: RecordSource, worker_i
 
 
 def _name_of(transform: Callable[..., Any] | None) -> str:
-    """Return a name for a function that a run from another folder, or by another main module, finds again."""
+    """Return how `splitdata info` calls a function."""
     if transform is None:
         return ""
     while isinstance(transform, functools.partial):

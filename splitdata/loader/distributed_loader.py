@@ -236,7 +236,9 @@ class DistributedLoader:
         self._cache = (
             None
             if options.cache is None
-            else LoaderCache(options.cache, self._recipe.facts, options.transform, options.seed)
+            else LoaderCache(
+                options.cache, self._recipe.facts, options.transform, self._recipe.transform_identity, options.seed
+            )
         )
         self._is_closed = False
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.errors import SplitDataError
-from splitdata.loader.cache_job import check_cache
+from splitdata.loader.cache_job import check_cache, identity_of
 from splitdata.loader.plan import Plan
 from splitdata.loader.runs import Position
 from splitdata.loader.sampling import BatchSampling, Sampling
@@ -39,14 +39,17 @@ class Recipe:
         source: Fetches records.
         facts: What is known of the dataset.
         selection: The records that take part.
+        transform_identity: What tells cached samples from those of another transform; travels with a pickle.
     """
 
     def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
         self.options = options
         self.source = RecordSource(dataset, as_views=options.as_views)
         self.facts = self.source.facts()
+        self.transform_identity = ""
         if options.cache is not None:
             check_cache(options.cache, self.facts)
+            self.transform_identity = identity_of(options.cache, options.transform)
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)

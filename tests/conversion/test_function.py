@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from splitdata import ConversionReport, convert
+from splitdata.conversion import conversion_log
 from splitdata.conversion.function import FunctionSource
-from splitdata.errors import SourceError
+from splitdata.errors import SourceError, StateMismatchError
 
 CODE = """
 import array, io
@@ -134,3 +138,53 @@ def test_exception_of_the_function_passes_through_as_itself(module: Callable[[st
     assert next(records) == b"a"
     with pytest.raises(LookupError, match="the user's own"):
         next(records)
+
+
+GENERATES = """
+import os
+import threading
+
+lock = threading.Lock()
+
+def helper(number):
+    return b"%d" % number
+
+def records():
+    for number in range(10):
+        if number == 4 and "STOP_AT_FOUR" in os.environ:
+            raise LookupError("stop here")
+        yield helper(number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_same"),
+    [
+        ('b"%d" % number', 'b"%x" % number', False),
+        ("range(10)", "range(11)", False),
+        ("import threading", "\n\nimport threading  # further below", True),
+    ],
+)
+def test_resumed_conversion_knows_a_function_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, is_same: bool
+) -> None:
+    def go_on(code: str) -> ConversionReport:
+        (tmp_path / "generates.py").write_text(code)
+        sys.modules.pop("generates", None)
+        importlib.invalidate_caches()
+        return convert("generates:records", tmp_path / "data", resume=True)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(conversion_log, "_COMMIT_BYTES", 1)
+    with monkeypatch.context() as first:
+        first.setenv("STOP_AT_FOUR", "1")
+        with pytest.raises(LookupError, match="stop here"):
+            go_on(GENERATES)
+    assert old in GENERATES
+    if is_same:
+        report = go_on(GENERATES.replace(old, new))
+        assert (report.num_resumed, report.num_records) == (4, 6)
+    else:
+        with pytest.raises(StateMismatchError, match=r"another source .*: code was '[0-9a-f]{32}', is '[0-9a-f]{32}'"):
+            go_on(GENERATES.replace(old, new))

@@ -22,7 +22,7 @@ from splitdata.storage import files
 from tests.command import ROOT
 from tests.dataset.disk import files_of, written
 
-KEY = CacheKey(dataset="3-abc", num_records=3, transform="decode", version="v", seed=0, codec=1, epoch=0)
+KEY = CacheKey(dataset="3-abc", num_records=3, transform="decode", code="c0de", version="v", seed=0, codec=1, epoch=0)
 
 
 def written_in(folder: CacheFolder, key: CacheKey) -> None:
@@ -46,7 +46,7 @@ def test_key_is_read_as_it_was_written() -> None:
         assert CacheKey.decode(key.encode()) == key
 
 
-@pytest.mark.parametrize("field", ["dataset", "num_records", "transform", "version", "seed", "codec"])
+@pytest.mark.parametrize("field", ["dataset", "num_records", "transform", "code", "version", "seed", "codec"])
 def test_lineage_is_of_all_fields_but_the_epoch(field: str) -> None:
     value = getattr(KEY, field)
     changed: dict[str, Any] = {field: value + 1 if isinstance(value, int) else value + "x"}
@@ -62,7 +62,9 @@ def test_lineage_is_of_all_fields_but_the_epoch(field: str) -> None:
         b"[]",
         b"{}",
         b"[" * 100_000,
-        KEY.encode().replace(b'"splitdata_cache": 1', b'"splitdata_cache": 2'),
+        # Version 1 knew no code.
+        KEY.encode().replace(b'"splitdata_cache": 2', b'"splitdata_cache": 1'),
+        KEY.encode().replace(b'"splitdata_cache": 2', b'"splitdata_cache": 3'),
         KEY.encode().replace(b'"seed": 0', b'"seed": "0"'),
         KEY.encode().replace(b'"seed": 0', b'"seed": true'),
         KEY.encode().replace(b'"seed": 0', b'"sod": 0'),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
+import pickle
 from collections import Counter, namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -347,7 +350,7 @@ def test_stale_samples_are_never_used_and_discarded_with_one_line(
     assert sum(made.values()) == NUM_RECORDS
     assert [record.message for record in caplog.records if "discarded" in record.message] == [
         f"{tmp_path / 'cache'}: 1 generations of cached samples are discarded: they are of another dataset, "
-        "transform, version or seed"
+        "transform (its code or its arguments), version or seed"
     ]
     assert len(list((tmp_path / "cache").glob("generation.*"))) == 1
     assert not made_by(other if change == "dataset" else dataset, tmp_path, transform, **options)
@@ -526,7 +529,8 @@ def test_every_sample_is_right_and_made_at_most_once_on_each_rank(
 ) -> None:
     folder = tmp_path_factory.mktemp("property")
     dataset = SplitDataLoader(write_numbers(folder / "data", num_records))
-    cache = cache_in(folder, medium, refresh_every=refresh_every)
+    # The ranks have a log each: by their code alone they would not be the same.
+    cache = cache_in(folder, medium, refresh_every=refresh_every, version="numbers")
     logs = [folder / f"log{rank}" for rank in range(world_size)]
     loaders = [
         DistributedLoader(
@@ -620,3 +624,92 @@ def test_compressed_cache_gives_the_same_samples_in_less_room(dataset: Path, tmp
 class Wide(Counting):
     def __call__(self, record: bytes, rng: np.random.Generator) -> dict[str, Any]:
         return super().__call__(record, rng) | {"wide": np.zeros((50, 50))}
+
+
+# -- whose samples they are ----------------------------------------------------------------------
+
+
+def times(record: bytes, factor: int) -> int:
+    return record[0] * factor
+
+
+class Times:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def __call__(self, record: bytes) -> int:
+        return record[0] * self.factor
+
+    def other(self, record: bytes) -> int:
+        return record[0] * self.factor + 100
+
+
+def closure(factor: int) -> Callable[[bytes], int]:
+    def inner(record: bytes) -> int:
+        return record[0] * factor
+
+    return inner
+
+
+def edited(body: str) -> Callable[[bytes], int]:
+    space: dict[str, Any] = {}
+    exec(f"def transform(record):\n    return {body}\n", space)
+    transform: Callable[[bytes], int] = space["transform"]
+    return transform
+
+
+PAIRS: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], int]]] = {
+    "partials": (functools.partial(times, factor=2), functools.partial(times, factor=3)),
+    "instances": (Times(2), Times(3)),
+    "bound methods": (Times(2).__call__, Times(2).other),
+    "lambdas": (lambda record: record[0] + 1, lambda record: record[0] + 2),
+    "closures": (closure(2), closure(3)),
+    "an edited body": (edited("record[0] + 1"), edited("record[0] - 1")),
+    "with a default": (lambda record, by=1: record[0] + by, lambda record, by=2: record[0] + by),
+}
+
+
+@pytest.mark.parametrize("medium", ["disk", "memory"])
+@pytest.mark.parametrize("kind", PAIRS)
+def test_transforms_that_differ_never_get_each_others_samples(
+    dataset: Path, tmp_path: Path, kind: str, medium: Medium
+) -> None:
+    for transform in (*PAIRS[kind], PAIRS[kind][0]):
+        with DistributedLoader(
+            dataset, batch_size=10, transform=transform, collate_fn=list, cache=cache_in(tmp_path, medium)
+        ) as loader:
+            for _ in range(2):
+                found = [sample for batch in loader for sample in batch]
+                assert found == [transform(bytes([number])) for number in range(NUM_RECORDS)]
+
+
+def test_version_stands_for_the_code(dataset: Path, tmp_path: Path) -> None:
+    first, second = PAIRS["an edited body"]
+    for transform, version, expected in ((first, "a", first), (second, "a", first), (second, "b", second)):
+        cache = cache_in(tmp_path, version=version)
+        with DistributedLoader(dataset, batch_size=60, transform=transform, collate_fn=list, cache=cache) as loader:
+            assert next(iter(loader)) == [expected(bytes([number])) for number in range(NUM_RECORDS)]
+
+
+def test_transform_that_does_not_tell_what_it_does_is_asked_for_a_version(dataset: Path, tmp_path: Path) -> None:
+    with (tmp_path / "notes").open("w") as notes:
+
+        def transform(record: bytes) -> int:
+            notes.write("x")
+            return record[0]
+
+        message = r"tell this transform from another one: transform > notes is of type _io.TextIOWrapper.*version="
+        with pytest.raises(ValueError, match=message):
+            DistributedLoader(dataset, transform=transform, cache=cache_in(tmp_path))
+        DistributedLoader(dataset, transform=transform, cache=cache_in(tmp_path, version="a"))
+
+
+def test_loader_that_travels_keeps_the_identity_of_its_transform(dataset: Path, tmp_path: Path) -> None:
+    transform = Times(2)
+    loader = DistributedLoader(dataset, batch_size=60, transform=transform, collate_fn=list, cache=cache_in(tmp_path))
+    list(loader)
+    travelled = pickle.loads(pickle.dumps(loader))
+    loader.close()
+    with travelled:
+        list(travelled)
+        assert travelled.stats().cache.num_hits == NUM_RECORDS
