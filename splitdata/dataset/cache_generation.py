@@ -19,6 +19,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, Self
 
+from splitdata._ownership import renew_after_fork
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.dataset.removal import remove_dataset
 from splitdata.errors import FormatError
@@ -52,6 +53,11 @@ class Claim:
         self.number = number
         self.path = path
         self._descriptor = descriptor
+        renew_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        # A lock is held for as long as any copy of its descriptor is open.
+        self.release()
 
     def release(self) -> None:
         """Let another writer have it; may be called more than once."""
@@ -76,6 +82,11 @@ class Generation:
         self.paths = paths
         self.key = key
         self._descriptor = descriptor
+        renew_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        # The user is the parent, for as long as any copy of its descriptor is open.
+        self.close()
 
     @classmethod
     def open(cls, cache: CachePaths, key: CacheKey) -> Self:

@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from splitdata._local_path import local_path
 from splitdata.samples.decode import SampleDecoder
 
 __all__ = ["Cache", "Medium"]
@@ -40,7 +41,8 @@ class Cache:
     another of these, what is there is discarded.
 
     Args:
-        path: A folder of the cache's own, best on a local disk; made if there is none. None for "memory".
+        path: A folder of the cache's own, best on a local disk; made if there is none, absolute from here on. None
+            for "memory".
         refresh_every: Epochs that share the same samples. None, or infinity: all.
         version: Names what the transform does: its code is not looked at then. Needed where the dataset has no
             `fingerprint`, or the transform holds what does not tell what it does, as an open file.
@@ -88,10 +90,11 @@ class Cache:
         if self.medium == "memory":
             if self.path is not None or self.compression is not None:
                 raise ValueError("medium='memory' has neither a path nor compression")
-        elif not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"path must be that of a folder, got {self.path!r}")
-        elif not os.fspath(self.path):
-            raise ValueError("path is empty: name a folder")
+        elif self.path is None:
+            raise TypeError("path must be that of a folder, got None; or medium='memory'")
+        else:
+            # The workers' present folder may be another one.
+            object.__setattr__(self, "path", local_path(self.path))
 
     def first_epoch(self, epoch: int) -> int:
         """Return the first of the epochs that share samples with this one: theirs is its randomness."""

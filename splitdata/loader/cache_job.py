@@ -12,8 +12,7 @@ import contextlib
 import functools
 import logging
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.cache_folder import CacheFolder
@@ -99,8 +98,7 @@ class LoaderCache:
     def __init__(
         self, options: Cache, facts: SourceFacts, transform: Callable[..., Any] | None, code: str, seed: int
     ) -> None:
-        # The workers' present folder may be another one.
-        self.options = options if options.path is None else replace(options, path=Path(options.path).absolute())
+        self.options = options
         self._key = CacheKey(
             dataset=facts.fingerprint,
             num_records=facts.num_records,

@@ -2,9 +2,10 @@
 
     add ──> pending ──half a second old, or 8 MiB──> [entries, index] ──commit──> dataset of this writer alone
                                                           |
-                                     no room? older generations go; else no more is written, and training goes on
+                       no room? older generations go; then what fits is kept, the rest is not, and training goes on
 
-A thread does that, while the worker goes on, is busy with one sample, or has nothing to do.
+A thread does that, while the worker goes on, is busy with one sample, or has nothing to do. In a forked child there is
+no such thread, and the files are its parent's: nothing is taken there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata._ownership import OwnerProcess
 from splitdata.dataset.writer import SplitWriter
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.loader.cache_entry import EntryIndex, encode_index
@@ -71,6 +73,15 @@ class _Pending:
         self.replaced += later.replaced
         self.num_bytes += later.num_bytes
 
+    def cut(self, num_bytes: int) -> tuple[_Pending, _Pending]:
+        """Return those entries that so many bytes have room for, and the others."""
+        fitting, rest = _Pending(), _Pending()
+        fitting.replaced = self.replaced
+        for record, data in self.entries.items():
+            fits = fitting.num_bytes + len(data) + _ENTRY_OVERHEAD <= num_bytes
+            (fitting if fits else rest).add(record, data, [])
+        return fitting, rest
+
 
 class CacheWriter:
     """Writes the entries of one worker. Safe to share between threads.
@@ -78,17 +89,19 @@ class CacheWriter:
     Attributes:
         number: Of the dataset that is written, None before the first commit.
         num_commits: So far.
+        num_bytes_kept: Of the entries that were committed.
         problem: Why nothing is written any more, None while all is well.
     """
 
     def __init__(self, folder: CacheFolder, generation: Generation, options: Cache) -> None:
         self.number: int | None = None
         self.num_commits = 0
+        self.num_bytes_kept = 0
         self.problem: str | None = None
         self._folder = folder
         self._generation = generation
         self._options = options
-        self._owner = os.getpid()
+        self._owner = OwnerProcess()
         # Held for a moment; the other one while something is written, and taken before it.
         self._changed = threading.Condition()
         self._writing = threading.Lock()
@@ -107,7 +120,11 @@ class CacheWriter:
             record: Of the dataset.
             data: The entry.
             replaced: Addresses of damaged entries that are not to be read again.
+
+        Raises:
+            ClosedError: This process was forked from the one that writes.
         """
+        self.check_owner()
         with self._changed:
             pending = self._pending
             if self.problem is not None or self._is_closed:
@@ -125,7 +142,12 @@ class CacheWriter:
         return self._pending.entries.get(record) or self._taken.entries.get(record)
 
     def commit(self) -> None:
-        """Commit all that waits."""
+        """Commit all that waits.
+
+        Raises:
+            ClosedError: This process was forked from the one that writes.
+        """
+        self.check_owner()
         with self._writing:
             with self._changed:
                 # In this order, for `pending`.
@@ -145,6 +167,10 @@ class CacheWriter:
             finally:
                 self._taken = _Pending()
 
+    def check_owner(self) -> None:
+        """Raise ClosedError in a forked child: its parent writes, and a lock may be held there for ever."""
+        self._owner.check(f"the writer of the cache in {self._folder.paths.folder}")
+
     def retry(self) -> None:
         """Write again where there was a problem: others may have made room."""
         self.problem = None
@@ -154,7 +180,7 @@ class CacheWriter:
 
         In a process that was forked from this one it does nothing: all of it is the parent's.
         """
-        if os.getpid() != self._owner or self._is_closed:
+        if not self._owner.is_current or self._is_closed:
             return
         try:
             self.commit()
@@ -193,42 +219,63 @@ class CacheWriter:
             self.commit()
 
     def _write_or_stop(self, taken: _Pending) -> None:
-        """Write entries; where that cannot be done, older generations go, and then nothing more is written."""
+        """Write entries; without room for all, older generations go, and of the rest what fits is the last."""
         try:
             try:
                 self._write(taken)
             except OSError as error:
                 self._abort()
-                if error.errno not in _NO_ROOM or not self._folder.make_room(self._generation.key):
+                if error.errno not in _NO_ROOM:
                     raise
-                self._write(taken)
+                self._folder.make_room(self._generation.key)
+                self._write_what_fits(taken)
         except (OSError, SplitDataError) as error:
             self._abort()
             self.problem = (
                 f"the cache in {self._folder.paths.folder} takes no more samples: {error}. What it has is read, all "
                 "else is computed each time"
             )
-        else:
-            self.num_commits += 1
 
     def _write(self, taken: _Pending) -> None:
-        is_limited = self._options.max_bytes is not None
-        with self._folder.locked() if is_limited else contextlib.nullcontext():
-            self._check_room(taken.num_bytes + _COMMIT_OVERHEAD)
-            writer = self._writer or self._open()
-            writer.write_many(list(taken.entries.values()))
-            records = np.fromiter(taken.entries, np.int64, len(taken.entries))
-            writer.write(encode_index(EntryIndex(records, np.array(taken.replaced, np.int64))))
-            writer.commit()
+        """Write all of some entries; where there is no room for all of them, none."""
+        with self._locked():
+            room, reason = self._room()
+            if taken.num_bytes > room:
+                raise reason
+            self._write_and_commit(taken)
 
-    def _check_room(self, size: int) -> None:
-        """Raise OSError if so many bytes are too many."""
-        limit = self._options.max_bytes
-        if limit is not None and (taken := self._folder.num_bytes()) + size > limit:
-            raise OSError(errno.EDQUOT, f"{taken} of max_bytes={limit} bytes are taken")
+    def _write_what_fits(self, taken: _Pending) -> None:
+        """Write as many of some entries as there is room for; raises where some are left."""
+        with self._locked():
+            while taken.entries:
+                # More than once: they may have taken less than was expected, as compression makes them small.
+                room, reason = self._room()
+                fitting, taken = taken.cut(room)
+                if not fitting.entries:
+                    raise reason
+                self._write_and_commit(fitting)
+
+    def _write_and_commit(self, taken: _Pending) -> None:
+        writer = self._writer or self._open()
+        writer.write_many(list(taken.entries.values()))
+        records = np.fromiter(taken.entries, np.int64, len(taken.entries))
+        writer.write(encode_index(EntryIndex(records, np.array(taken.replaced, np.int64))))
+        writer.commit()
+        self.num_commits += 1
+        self.num_bytes_kept += sum(map(len, taken.entries.values()))
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._options.max_bytes is None else self._folder.locked()
+
+    def _room(self) -> tuple[int, OSError]:
+        """Return how many bytes of entries one more commit may have, and why it may not have more."""
         free, total = self._folder.free_bytes()
-        if free - size < total // _SPARED_SHARE:
-            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes are free")
+        room = free - total // _SPARED_SHARE
+        reason = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes are free")
+        limit = self._options.max_bytes
+        if limit is not None and (left := limit - (taken := self._folder.num_bytes())) < room:
+            room, reason = left, OSError(errno.EDQUOT, f"{taken} of max_bytes={limit} bytes are taken")
+        return room - _COMMIT_OVERHEAD, reason
 
     def _open(self) -> SplitWriter:
         """Return a writer of the first dataset in which nobody else writes, and which is not damaged."""

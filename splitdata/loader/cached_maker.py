@@ -60,6 +60,7 @@ class CachedSampleMaker:
         self._options = options
         self._one_by_one = one_by_one
         self._num_damaged = 0
+        self._num_bytes_kept = 0
         self.begin()
 
     @property
@@ -72,13 +73,14 @@ class CachedSampleMaker:
         self._maker.begin()
         self.read_seconds = 0.0
         self.transform_seconds = 0.0
-        self._hits = self._misses = self._bytes_read = self._bytes_written = 0
+        self._hits = self._misses = self._bytes_read = 0
 
     def counts(self) -> CacheCounts:
-        """Return what was counted since `begin`; of damaged entries those since the last call."""
+        """Return what was counted since `begin`; of damaged entries and kept bytes those since the last call."""
         store = self.store
         damaged, self._num_damaged = store.num_damaged - self._num_damaged, store.num_damaged
-        return CacheCounts(self._hits, self._misses, damaged, self._bytes_read, self._bytes_written, store.problem)
+        kept, self._num_bytes_kept = store.num_bytes_kept - self._num_bytes_kept, store.num_bytes_kept
+        return CacheCounts(self._hits, self._misses, damaged, self._bytes_read, kept, store.problem)
 
     def make(self, part: Part) -> list[Anything]:
         """Return the samples of a part, in its order.
@@ -150,7 +152,6 @@ class CachedSampleMaker:
         data = self._codec.encode(record, sample)
         if self.store.problem is None:
             self.store.add(record, data)
-            self._bytes_written += len(data)
         return data
 
 

@@ -15,6 +15,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from splitdata._ownership import OwnerProcess
 from splitdata.dataset.cache_folder import CacheFolder
 from splitdata.errors import SplitDataError
 from splitdata.loader.cache_reader import CacheReader
@@ -71,6 +72,8 @@ class DiskStore:
         self._opened: _Opened | None = None
         self._problem: str | None = None
         self._num_damaged = 0
+        self._num_bytes_kept = 0
+        self._owner = OwnerProcess()
         self._next_refresh = 0.0
         self._finalizer: weakref.finalize[..., Any] | None = None
 
@@ -84,8 +87,18 @@ class DiskStore:
         """Entries that could not be read."""
         return self._num_damaged + (0 if self._opened is None else self._opened.reader.num_damaged)
 
+    @property
+    def num_bytes_kept(self) -> int:
+        """Bytes of entries that were committed."""
+        return self._num_bytes_kept + (0 if self._opened is None else self._opened.writer.num_bytes_kept)
+
     def begin(self, epoch: int) -> None:
-        """Go to the generation of an epoch."""
+        """Go to the generation of an epoch.
+
+        Raises:
+            ClosedError: This process was forked from the one that uses the cache here.
+        """
+        self._owner.check(f"the cache in {self._folder.paths.folder}")
         if epoch == self._epoch:
             return
         self._epoch = epoch
@@ -184,6 +197,7 @@ class DiskStore:
         if self._finalizer is not None:
             self._finalizer.detach()
         if self._opened is not None:
-            self._num_damaged += self._opened.reader.num_damaged
-            self._opened.close()
-            self._opened = None
+            opened, self._opened = self._opened, None
+            self._num_damaged += opened.reader.num_damaged
+            opened.close()
+            self._num_bytes_kept += opened.writer.num_bytes_kept

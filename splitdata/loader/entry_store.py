@@ -34,6 +34,10 @@ class EntryStore(Protocol):
     def num_damaged(self) -> int:
         """Entries that could not be read, since the beginning."""
 
+    @property
+    def num_bytes_kept(self) -> int:
+        """Bytes of entries that others can read now, since the beginning; what waits to be committed is none yet."""
+
     def begin(self, epoch: int) -> None:
         """Go to the generation of an epoch, and look at what others have added; cheap if nothing has changed."""
 

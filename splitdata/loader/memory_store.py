@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from splitdata._ownership import OwnerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,6 +33,8 @@ class MemoryStore:
         self._desk = memory.attach(writer)
         self._epoch = -1
         self.problem: str | None = None
+        self.num_bytes_kept = 0
+        self._owner = OwnerProcess()
 
     @property
     def num_damaged(self) -> int:
@@ -38,7 +42,12 @@ class MemoryStore:
         return self._desk.num_damaged
 
     def begin(self, epoch: int) -> None:
-        """Go to the generation of an epoch."""
+        """Go to the generation of an epoch.
+
+        Raises:
+            ClosedError: This process was forked from the one that has this desk.
+        """
+        self._owner.check("a cache in memory")
         if epoch != self._epoch:
             self._epoch = epoch
             self.problem = None
@@ -54,7 +63,9 @@ class MemoryStore:
 
     def add(self, record: int, data: bytes) -> None:
         """Take the entry of a record."""
-        if not self._desk.add(record, data):
+        if self._desk.add(record, data):
+            self.num_bytes_kept += len(data)
+        else:
             self.problem = (
                 f"the cache in memory takes no more samples: the {self._max_bytes} bytes that it may take are taken. "
                 "What it has is read, all else is computed each time"
@@ -75,5 +86,6 @@ class MemoryStore:
         return True
 
     def close(self) -> None:
-        """Let go of the memory."""
-        self._desk.close()
+        """Let go of the memory; nothing in a forked child, whose copy of the desk is not its own."""
+        if self._owner.is_current:
+            self._desk.close()

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from splitdata._local_path import local_path
 from splitdata.order.counts import checked_count
 
 __all__ = ["Medium", "Rotation"]
@@ -27,7 +28,8 @@ class Rotation:
         size: Samples of a group, at most. The more, the further the uses of a sample lie apart.
         medium: Where samples are kept. On disk it is a file that has no name, so it goes with the process however
             that ends. What does not fit there is kept in memory, with a warning.
-        path: Folder for the file. None: the system's folder for temporary files.
+        path: Folder for the file, made if there is none; absolute from here on. None: the system's folder for
+            temporary files.
 
     Raises:
         TypeError, ValueError: An attribute of a wrong kind or out of range, or `path` without medium="disk".
@@ -45,6 +47,6 @@ class Rotation:
         if self.medium not in get_args(Medium):
             raise ValueError(f"medium must be 'memory' or 'disk', got {self.medium!r}")
         if self.path is not None:
-            os.fspath(self.path)
             if self.medium != "disk":
-                raise ValueError(f"path={os.fspath(self.path)!r} needs medium='disk': in memory there are no files")
+                raise ValueError(f"path={self.path!r} needs medium='disk': in memory there are no files")
+            object.__setattr__(self, "path", local_path(self.path))

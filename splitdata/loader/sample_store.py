@@ -13,9 +13,12 @@ import logging
 import os
 import weakref
 from bisect import bisect_right
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
+
+from splitdata._ownership import OwnerProcess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,6 +133,7 @@ class FileStore:
         self.disk_bytes = 0
         self._maker = maker
         self._folder = folder
+        self._owner = OwnerProcess()
         self._file = _open_nameless(folder)
         # A loader that is dropped without being closed lets go of its files, too.
         self._close_file = weakref.finalize(self, self._file.close)
@@ -147,7 +151,9 @@ class FileStore:
 
         Raises:
             OSError: The disk failed otherwise than by being full.
+            ClosedError: This process was forked from the one that keeps samples here.
         """
+        self._check_owner()
         if not self._is_full:
             try:
                 return self._write(data)
@@ -177,7 +183,9 @@ class FileStore:
 
         Raises:
             OSError: The disk failed, or lost them.
+            ClosedError: This process was forked from the one that keeps samples here.
         """
+        self._check_owner()
         if address >= _IN_MEMORY:
             self._spill.read_into(address - _IN_MEMORY, room)
             return
@@ -190,6 +198,10 @@ class FileStore:
                     errno.EIO, f"the rotation's file has lost {len(rest)} bytes at {address}; make a new loader"
                 )
             rest = rest[count:]
+
+    def _check_owner(self) -> None:
+        # The place in the file is one for both: a read here would let the parent read elsewhere.
+        self._owner.check("a rotation on disk")
 
     def close(self) -> None:
         """Give the disk's space back."""
@@ -215,7 +227,20 @@ class StoreMaker:
         self.spare: list[memoryview] = []
         if self._is_on_disk:
             # An error belongs here, not in the middle of the first epoch.
+            self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Make the folder, as a cache does, and see that a file can be made in it."""
+        try:
+            if self._folder is not None:
+                Path(self._folder).mkdir(parents=True, exist_ok=True)
             _open_nameless(self._folder).close()
+        except OSError as error:
+            where = self._folder or "the folder for temporary files"
+            raise OSError(
+                error.errno,
+                f"rotation cannot keep samples in {where}: {error.strerror}; choose another path, or medium='memory'",
+            ) from error
 
     def open(self) -> SampleStore:
         """Return an empty store."""

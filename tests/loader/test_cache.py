@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -713,3 +714,42 @@ def test_loader_that_travels_keeps_the_identity_of_its_transform(dataset: Path, 
     with travelled:
         list(travelled)
         assert travelled.stats().cache.num_hits == NUM_RECORDS
+
+
+# -- room ----------------------------------------------------------------------------------------
+
+
+def padded(record: bytes) -> npt.NDArray[np.uint8]:
+    return np.full(4000 + 16 * record[0], record[0], np.uint8)
+
+
+@pytest.mark.parametrize("batch_size", [60, 7])
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_what_fits_is_kept_and_what_is_kept_is_counted(
+    dataset: Path,
+    tmp_path: Path,
+    batch_size: int,
+    compression: Literal["zstd"] | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Room for about half of them, where they are not compressed; a single commit may have all.
+    max_bytes = 200_000
+    cache = cache_in(tmp_path, max_bytes=max_bytes, compression=compression)
+    with DistributedLoader(dataset, batch_size=batch_size, transform=padded, collate_fn=list, cache=cache) as loader:
+        for _ in range(2):
+            found = [sample for batch in loader for sample in batch]
+            assert [(len(one), one[0]) for one in found] == [(4000 + 16 * n, n) for n in range(NUM_RECORDS)]
+        described = describe_cache(tmp_path / "cache")
+        counts = loader.stats().cache
+    assert described is not None
+    assert counts is not None
+    (generation,) = described.generations
+    assert described.disk_bytes <= max_bytes
+    # What was kept in the first epoch was read in the second.
+    assert counts.num_hits == generation.num_samples
+    assert counts.bytes_read == counts.bytes_written
+    if compression is None:
+        assert 25 <= generation.num_samples < NUM_RECORDS
+        assert len([record for record in caplog.records if "takes no more samples" in record.message]) == 1
+    else:
+        assert generation.num_samples == NUM_RECORDS
