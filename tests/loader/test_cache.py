@@ -572,7 +572,9 @@ def test_every_sample_is_right_and_made_at_most_once_on_each_rank(
     ("options", "error", "message"),
     [
         ({}, TypeError, "path must be that of a folder"),
-        ({"path": ""}, ValueError, "path is empty"),
+        ({"path": b"c"}, TypeError, "path must be text"),
+        ({"path": "s3://bucket/cache"}, ValueError, "is a URL"),
+        ({"path": ""}, ValueError, "path must name a file or folder"),
         ({"path": "c", "medium": "tape"}, ValueError, "'disk' or 'memory'"),
         ({"path": "c", "medium": "memory"}, ValueError, "neither a path nor compression"),
         ({"medium": "memory", "compression": "zstd"}, ValueError, "neither a path nor compression"),
