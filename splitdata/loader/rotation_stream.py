@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from splitdata._ownership import OwnerProcess
 from splitdata.loader.collate import nbytes
 from splitdata.loader.groups import GroupHolder, Share, Uses, locate, rotation_order
 from splitdata.loader.rotated_batch import RotatedBatches
@@ -72,6 +73,7 @@ class RotationStream:
         if plan.rotation is None:
             raise ValueError("a RotationStream needs a plan with rotation")
         self._plan = plan
+        self._owner = OwnerProcess()
         self._meter = meter
         self._crosses_epochs = pace.crosses_epochs
         times, size = plan.rotation
@@ -108,7 +110,9 @@ class RotationStream:
         Raises:
             StopIteration: The run is over.
             Exception: What the dataset, the transform or the collate function raised; errors of workers and disk.
+            ClosedError: This process was forked from the one that keeps the samples.
         """
+        self._owner.check("a rotation")
         leg = self._legs[0]
         if leg.num_received >= leg.num_steps:
             if len(self._legs) > 1:

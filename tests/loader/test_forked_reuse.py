@@ -31,6 +31,7 @@ REUSES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "cache on disk": lambda folder: {"cache": Cache(folder / "cache")},
     "cache with a limit": lambda folder: {"cache": Cache(folder / "cache", max_bytes=10_000_000)},
     "cache in memory": lambda folder: {"cache": Cache(medium="memory")},
+    "rotation": lambda folder: {"rotation": Rotation(1, 8)},
     "rotation on disk": lambda folder: {"rotation": Rotation(1, 8, "disk", folder / "rotation")},
 }
 

@@ -135,9 +135,22 @@ def test_disk_that_fails_otherwise_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     store.close()
 
 
-def test_folder_that_cannot_be_written_to_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        StoreMaker(Rotation(medium="disk", path=tmp_path / "missing"))
+def test_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    store = StoreMaker(Rotation(medium="disk", path=tmp_path / "a" / "b")).open()
+    address = store.add(np.arange(9, dtype=np.uint8))
+    room = bytearray(9)
+    store.read_into(address, memoryview(room))
+
+    assert room == bytes(range(9))
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    store.close()
+
+
+def test_folder_that_cannot_be_had_is_an_error_at_once_and_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OSError, match=rf"rotation cannot keep samples in {tmp_path}/file/x: .*another path, or medium"):
+        StoreMaker(Rotation(medium="disk", path=tmp_path / "file" / "x"))
 
 
 def test_store_that_is_dropped_closes_its_file() -> None:
