@@ -661,6 +661,14 @@ def edited(body: str) -> Callable[[bytes], int]:
     return transform
 
 
+def by_one(record: bytes, by: int = 1) -> int:
+    return record[0] + by
+
+
+def by_two(record: bytes, by: int = 2) -> int:
+    return record[0] + by
+
+
 PAIRS: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], int]]] = {
     "partials": (functools.partial(times, factor=2), functools.partial(times, factor=3)),
     "instances": (Times(2), Times(3)),
@@ -668,7 +676,7 @@ PAIRS: dict[str, tuple[Callable[[bytes], int], Callable[[bytes], int]]] = {
     "lambdas": (lambda record: record[0] + 1, lambda record: record[0] + 2),
     "closures": (closure(2), closure(3)),
     "an edited body": (edited("record[0] + 1"), edited("record[0] - 1")),
-    "with a default": (lambda record, by=1: record[0] + by, lambda record, by=2: record[0] + by),
+    "defaults": (by_one, by_two),
 }
 
 

@@ -93,7 +93,8 @@ def test_store_whose_lock_is_held_by_a_thread_of_the_parent_refuses_and_never_wa
 
     def ask() -> str:
         refused = []
-        for use in (lambda: store.begin(0), lambda: store.add(4, b"four"), store.commit):
+        uses: list[Callable[[], None]] = [lambda: store.begin(0), lambda: store.add(4, b"four"), store.commit]
+        for use in uses:
             with pytest.raises(ClosedError, match="belongs to process"):
                 use()
             refused.append("refused")
