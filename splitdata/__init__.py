@@ -19,6 +19,7 @@ imported from deeper down may change without notice.
 from splitdata._version import __version__
 from splitdata.conversion.choose import open_source
 from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
+from splitdata.conversion.dry_run import FirstRecord
 from splitdata.conversion.source import RecordSource
 from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
 from splitdata.dataset.finding import Finding
@@ -80,6 +81,7 @@ __all__ = [
     "DuplicateKeyError",
     "FORMAT_VERSION",
     "Finding",
+    "FirstRecord",
     "FormatError",
     "GenerationDescription",
     "HashSplit",

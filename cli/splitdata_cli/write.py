@@ -9,7 +9,8 @@ import click
 
 from splitdata_cli._import import let_import_from_here
 from splitdata_cli._progress import verify_progress, write_progress
-from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+from splitdata_cli._records import print_records
+from splitdata_cli._render import counted, escape, escape_bytes, print_json, print_line, size_text
 from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
 
 if TYPE_CHECKING:
@@ -71,12 +72,17 @@ Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv"
     is_flag=True,
     help="Of a directory of splitdataloader, take what its index does not list too, and leave out what is damaged.",
 )
+@click.option("--follow-links", is_flag=True, help="Of folders: take what symbolic links lead to, by the link's path.")
 @click.option(
     "--prefix-keys",
     is_flag=True,
     help="Of folders: keys begin with SOURCE as it is named; several folders may then hold files of the same name.",
 )
-@click.option("--dry-run", is_flag=True, help="Read SOURCE to its end and tell what would be written; write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read SOURCE to its end, tell what would be written, show the first records; write nothing.",
+)
 @click.option("--verify", is_flag=True, help="Read DEST back at the end; exit code 1 if it is damaged.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.pass_context
@@ -103,6 +109,7 @@ def write(
     no_quotes: bool,
     encoding: str,
     from_bins: bool,
+    follow_links: bool,
     prefix_keys: bool,
     dry_run: bool,
     verify: bool,
@@ -110,11 +117,11 @@ def write(
 ) -> None:
     """Convert SOURCE into the dataset DEST.
 
-    SOURCE is a folder (each file is a record; hidden files and links are left out), a directory that the
-    package splitdataloader 0.0.1 wrote, a text or JSONL file
-    (each line is a record), a CSV or TSV file (each row is a record, as a JSON object), - for standard
-    input (lines, or with --from prefixed records that follow their length as u32 little-endian), or
-    module:function for a Python function that yields bytes. Files may be plain, .gz, .zst, .bz2 or .xz.
+    SOURCE is a folder (each file is a record; hidden files are left out, and links without --follow-links), a
+    directory that the package splitdataloader 0.0.1 wrote, a text or JSONL file (each line is a record), a CSV or TSV
+    file (each row is a record, as a JSON object), - for standard input (lines, or with --from prefixed records that
+    follow their length as u32 little-endian), or module:function for a Python function that yields bytes. Files may
+    be plain, .gz, .zst, .bz2 or .xz.
 
     Files keep their paths as keys: in a folder relative to it, else as they are named.
 
@@ -153,6 +160,7 @@ def write(
         encoding=encoding,
         from_bins=from_bins,
         prefix_keys=prefix_keys,
+        follow_links=follow_links,
     )
     started = time.monotonic()
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:
@@ -175,6 +183,7 @@ def write(
     seconds = time.monotonic() - started
     if not as_json:
         print_line(_summary(report, dest, seconds))
+        print_records(_first_rows(report))
     verified = _verified(dest) if verify else None
     if as_json:
         print_json(_as_dict(report, seconds) | ({"verified": report_as_dict(*verified)} if verified else {}))
@@ -208,7 +217,16 @@ def _summary(report: ConversionReport, dest: str, seconds: float) -> str:
     text += f" in {seconds:.1f} s"
     if report.skipped:
         text += "; left out: " + ", ".join(counted(number, what) for what, number in report.skipped.items())
+    if "symbolic link" in report.skipped:
+        text += " (--follow-links takes what links lead to)"
     return text
+
+
+def _first_rows(report: ConversionReport) -> list[tuple[int, int, str | None, str, bool]]:
+    return [
+        (position, one.num_bytes, one.key, escape_bytes(one.begin), len(one.begin) == one.num_bytes)
+        for position, one in zip(report.positions, report.first_records, strict=False)
+    ]
 
 
 def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
@@ -221,6 +239,10 @@ def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
         "first_position": report.positions.start if report.positions else None,
         "skipped": dict(report.skipped),
         "is_dry_run": report.is_dry_run,
+        "first_records": [
+            {"key": one.key, "num_bytes": one.num_bytes, "preview": escape_bytes(one.begin)}
+            for one in report.first_records
+        ],
         "num_resumed": report.num_resumed,
         "was_finished": report.was_finished,
         "seconds": round(seconds, 3),

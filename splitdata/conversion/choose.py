@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from splitdata._local_path import local_path
 from splitdata.conversion.csv_rows import CsvFormat, CsvSource
-from splitdata.conversion.file_list import FileListSource, ListedPaths, matching_files
+from splitdata.conversion.file_list import FileListSource, ListedPaths, matching_files, naming_line
 from splitdata.conversion.folder import FolderSource
 from splitdata.conversion.function import FunctionSource
 from splitdata.conversion.input_file import STANDARD_INPUT, plain_suffix
@@ -86,6 +86,7 @@ def open_source(
     encoding: str = "utf-8",
     from_bins: bool = False,
     prefix_keys: bool = False,
+    follow_links: bool = False,
 ) -> RecordSource:
     """Return the source of records that a text names.
 
@@ -109,6 +110,8 @@ def open_source(
             and leave out those that are damaged.
         prefix_keys: Of folders: the keys of files begin with the path of their folder, as it is given here.
             Keys of files that are named one by one always do.
+        follow_links: Of folders: take what symbolic links lead to as if it were there. Those of files that
+            are named one by one are followed in any case.
 
     Raises:
         FileNotFoundError: If there is no such file, folder or function.
@@ -132,12 +135,16 @@ def open_source(
         raise ValueError(f"from_bins=True is for directories of splitdataloader, and {paths.name} is read as {kind}")
     if prefix_keys and kind not in ("folder", "files"):
         raise ValueError(f"prefix_keys=True is for files with their paths as keys, and {paths.name} is read as {kind}")
+    if follow_links and kind not in ("folder", "files"):
+        raise ValueError(f"follow_links=True is for folders, and {paths.name} is read as {kind}")
     if kind == "files":
         return FileListSource(paths, name=paths.name)
     if kind == "folder":
-        folders = [FolderSource(path, prefix_keys=prefix_keys) for path in paths]
+        with naming_line(paths):
+            folders = [FolderSource(path, prefix_keys=prefix_keys, follow_links=follow_links) for path in paths]
         return SeveralFolders(folders, name=paths.name) if paths.are_several else folders[0]
-    parts = [_open_one(path, kind, form, validate=validate, from_bins=from_bins) for path in paths]
+    with naming_line(paths):
+        parts = [_open_one(path, kind, form, validate=validate, from_bins=from_bins) for path in paths]
     return SeveralSources(parts, name=paths.name) if paths.are_several else parts[0]
 
 
@@ -180,6 +187,7 @@ class _Paths:
         self._groups = [_paths_of(text, is_list=is_list) for text in texts]
         more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
         self.name = _name_of(texts[0]) + more
+        self._listed: ListedPaths | None = None
         self.are_several = len(texts) > 1 or self._groups[0] != [texts[0]]
 
     def kinds(self) -> set[SourceKind]:
@@ -189,9 +197,14 @@ class _Paths:
             kinds |= {"files"} if isinstance(group, ListedPaths) else set(map(_kind_among_several, group))
         return kinds
 
+    def where(self) -> str:
+        """Return where the path that was given last is listed; nothing if it is in no list."""
+        return self._listed.where() if self._listed else ""
+
     def __iter__(self) -> Iterator[str]:
         is_empty = True
         for group in self._groups:
+            self._listed = group if isinstance(group, ListedPaths) else None
             for path in group:
                 is_empty = False
                 yield path

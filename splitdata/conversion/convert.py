@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,7 +19,7 @@ from splitdata._local_path import local_path
 from splitdata._payload import is_file, payload
 from splitdata.conversion.choose import open_source
 from splitdata.conversion.conversion_log import ConversionLog, hash_of
-from splitdata.conversion.dry_run import DryRun
+from splitdata.conversion.dry_run import DryRun, FirstRecord
 from splitdata.conversion.feed import RecordFeed, storable
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.seek import state_of
@@ -70,6 +69,7 @@ class ConversionReport:
         num_bins: That the new records were written to.
         skipped: What the source left out: what each thing is, and how many there were.
         is_dry_run: Nothing was written; this is what would have been.
+        first_records: Of a dry run: the first three records, in the order of the source.
         num_resumed: Records that earlier runs of a resumed conversion had committed.
         was_finished: It was finished before, and nothing was done.
         num_between: Records among the positions that another program has appended meanwhile.
@@ -82,6 +82,7 @@ class ConversionReport:
     num_bins: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     is_dry_run: bool = False
+    first_records: tuple[FirstRecord, ...] = ()
     num_resumed: int = 0
     was_finished: bool = False
     num_between: int = 0
@@ -238,9 +239,10 @@ def _log_of(
 def _try_out(watch: _Watch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
     """Read a source to its end, and report what would be written."""
     run = DryRun(dest, mode=mode, bins=bins)
-    with closing(iter(watch.source)) as records:
-        run.take(watch.watched(islice(records, limit)))
-    return watch.final_report(dest, run.positions, num_bins=run.num_bins, is_dry_run=True)
+    with closing(RecordFeed(watch.source, limit=limit)) as feed:
+        run.take(watch.watched(feed.records), feed.next_key)
+    report = watch.final_report(dest, run.positions, num_bins=run.num_bins)
+    return replace(report, is_dry_run=True, first_records=tuple(run.first))
 
 
 class _Watch:
@@ -283,7 +285,6 @@ class _Watch:
             num_bytes=self.num_bytes,
             num_bins=num_bins,
             skipped=dict(self.source.skipped),
-            is_dry_run=is_dry_run,
         )
 
     def resumed_report(self, dest: str, run: ResumedRun) -> ConversionReport:

@@ -41,6 +41,9 @@ _BUFFER_BYTES: Final = 256 << 10
 # The limit of Python's parser is one for the whole process: it is raised for so many rows at a time.
 _ROWS_AT_ONCE: Final = 64
 
+# What divides fields beside comma and tab; looked for where a file seems to have one column.
+_DELIMITERS: Final = (";", "\t", "|", ",")
+
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -140,6 +143,7 @@ class CsvSource:
             if self._form.header:
                 raise SourceError(f"{self._input.shown} is empty: not even a header is there", path=self._input.path)
             return
+        self._check_divided(first[1])
         encode = self._encoder(first[1])
         width = len(first[1])
         if not self._form.header:
@@ -150,6 +154,19 @@ class CsvSource:
                     f"the row in line {line} has {len(row)} fields, those before it have {width}", position
                 )
             yield encode(row)
+
+    def _check_divided(self, first: list[str]) -> None:
+        """Raise if a file seems to be divided by another character than it is read with."""
+        if len(first) > 1 or self._form.delimiter or first[0] == self._form.column:
+            return
+        own = "\t" if self.kind == "tsv" else ","
+        for other in _DELIMITERS:
+            if other != own and other in first[0]:
+                raise self._wrong(
+                    f"its first row is one field, {first[0][:60]!r}, which {other!r} seems to divide; "
+                    f"say how: delimiter={other!r} divides it there, delimiter={own!r} leaves it whole",
+                    None,
+                )
 
     def _encoder(self, first: list[str]) -> Callable[[list[str]], bytes]:
         """Return what makes a record of a row, for a file that begins with this one."""
@@ -207,9 +224,10 @@ class CsvSource:
                     line = parser.line_num + 1
         except UnicodeError as error:
             encoding = self._form.encoding
-            return rows, self._wrong(f"it is no text in {encoding} behind line {parser.line_num}: {error}", None)
+            what = f"it is no text in {encoding} behind line {parser.line_num} ({error})"
+            return rows, self._wrong(f"{what}; say how it is encoded: encoding='cp1252', for instance", None)
         except csv.Error as error:
-            advice = "" if not self._form.quotes else " (if quotes mean nothing in this file, say so: --no-quotes)"
+            advice = "" if not self._form.quotes else " (if quotes mean nothing in this file, say so: quotes=False)"
             return rows, self._wrong(f"the row in line {line} cannot be read: {error}{advice}", None)
         except Exception as error:
             return rows, error

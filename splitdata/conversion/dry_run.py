@@ -1,11 +1,13 @@
 """A conversion that writes nothing: the source is read to its end, and what would come of it is counted.
 
 source ──every byte, every check──> records, bytes, left out        DEST: may it be written to?
+                                `─> how the first records begin
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -15,14 +17,31 @@ from splitdata.dataset.target import BinChoice, check_target
 from splitdata.errors import DatasetExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from splitdata._types import ReadableFile
     from splitdata.conversion.source import Record
 
-__all__ = ["DryRun"]
+__all__ = ["DryRun", "FirstRecord"]
 
 _PIECE_BYTES: Final = 1 << 20
+_NUM_FIRST: Final = 3
+_FIRST_BYTES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRecord:
+    """One of the first records of a source, for a person to look at.
+
+    Attributes:
+        key: It would have, None where records of this source have none.
+        num_bytes: Of all of it.
+        begin: Its first 256 bytes.
+    """
+
+    key: str | None
+    num_bytes: int
+    begin: bytes
 
 
 class DryRun:
@@ -30,11 +49,13 @@ class DryRun:
 
     Attributes:
         num_records: Records taken.
+        first: The first three of them.
     """
 
     def __init__(self, dest: str | os.PathLike[str], *, mode: str, bins: int | None) -> None:
         """Look at what is at `dest`; raises as the writer does if the mode does not allow it."""
         self.num_records = 0
+        self.first: list[FirstRecord] = []
         self._bins = BinChoice(bins)
         self._first_position = 0
         if Path(dest).is_dir():
@@ -55,17 +76,27 @@ class DryRun:
         """Positions that they would have."""
         return range(self._first_position, self._first_position + self.num_records)
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Read records to their ends."""
+    def take(self, records: Iterable[Record], next_key: Callable[[], str | None] = lambda: None) -> None:
+        """Read records to their ends; `next_key` gives the key of each."""
         for record in records:
-            self._bins.take(_drained(cast("ReadableFile", record)) if is_file(record) else len(payload(record)))
+            size, begin = _drained(cast("ReadableFile", record)) if is_file(record) else _looked_at(payload(record))
+            key = next_key()
+            if self.num_records < _NUM_FIRST:
+                self.first.append(FirstRecord(key, size, begin))
+            self._bins.take(size)
             self.num_records += 1
 
 
-def _drained(file: ReadableFile) -> int:
-    size = 0
+def _looked_at(data: bytes | memoryview) -> tuple[int, bytes]:
+    """Return the length of a record, and its first bytes."""
+    return len(data), bytes(data[:_FIRST_BYTES])
+
+
+def _drained(file: ReadableFile) -> tuple[int, bytes]:
+    begin, size = b"", 0
     while piece := read_piece(file, _PIECE_BYTES):
+        begin = begin if len(begin) == _FIRST_BYTES else (begin + piece)[:_FIRST_BYTES]
         size += len(piece)
     if not size:
         check_has_rest(file)
-    return size
+    return size, begin

@@ -53,9 +53,13 @@ class RecordFeed:
             return writer.write_many(records)
         count = 0
         for record in records:
-            writer.write(record, key=storable(self._paths.popleft()))
+            writer.write(record, key=self.next_key())
             count += 1
         return count
+
+    def next_key(self) -> str | None:
+        """Return the key of the record that was passed on last; to be asked for once each, in their order."""
+        return None if self._paths is None else storable(self._paths.popleft())
 
     def close(self) -> None:
         """Release files at once, so that they are closed before an error is looked at."""

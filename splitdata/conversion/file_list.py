@@ -12,9 +12,10 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from splitdata._local_path import local_path
 from splitdata.conversion.file_record import open_file_record
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.seek import Position
     from splitdata.conversion.sized_file import SizedFile
 
-__all__ = ["FileListSource", "ListedPaths", "matching_files"]
+__all__ = ["FileListSource", "ListedPaths", "NamedPaths", "matching_files", "naming_line"]
 
 
 def matching_files(pattern: str) -> list[str]:
@@ -55,7 +56,8 @@ class ListedPaths:
     def __init__(self, path: str) -> None:
         """Take the path of the list, "-" for standard input; raises as `InputFile` does."""
         self._lines = LineSource(path)
-        self._held: list[str] | None = None
+        self._held: list[tuple[int, str]] | None = None
+        self._line = 0
         self._is_standard_input = path == STANDARD_INPUT
 
     @property
@@ -63,24 +65,49 @@ class ListedPaths:
         """The name of the list."""
         return self._lines.name
 
+    def where(self) -> str:
+        """Return where the path that was given last stands in the list."""
+        return f"line {self._line} of {self.name}"
+
     def __iter__(self) -> Iterator[str]:
         """Yield the paths; relative ones count from the working folder."""
-        if not self._is_standard_input:
-            yield from self._read()
-            return
-        if self._held is None:
-            self._held = list(self._read())
-        yield from self._held
+        lines: Iterable[tuple[int, str]] = self._read()
+        if self._is_standard_input:
+            self._held = list(lines) if self._held is None else self._held
+            lines = self._held
+        for self._line, path in lines:
+            yield path
 
-    def _read(self) -> Iterator[str]:
-        for line in self._lines:
+    def _read(self) -> Iterator[tuple[int, str]]:
+        for number, line in enumerate(self._lines, 1):
             if line and not line.isspace():
                 if b"\0" in line:
                     raise SourceError(
-                        f"{self._lines.name} is no list of paths, one a line: it holds zero bytes",
-                        path=self._lines.name,
+                        f"{self.name} is no list of paths, one a line: line {number} holds zero bytes",
+                        path=self.name,
                     )
-                yield os.fsdecode(line)
+                yield number, os.fsdecode(line)
+
+
+class NamedPaths(Protocol):
+    """Paths that know which of them is listed where."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the paths, each time anew."""
+
+    def where(self) -> str:
+        """Return where the path that was given last is listed; nothing if it is in no list."""
+
+
+@contextmanager
+def naming_line(paths: NamedPaths) -> Iterator[None]:
+    """Let errors about files tell the line of the list that names them."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and (where := paths.where()):
+            error.strerror = f"{error.strerror}, named in {where}"
+        raise
 
 
 class FileListSource:
@@ -88,8 +115,8 @@ class FileListSource:
 
     kind = "files"
 
-    def __init__(self, paths: Iterable[str], *, name: str) -> None:
-        """Take paths that can be iterated again, and what to call them together."""
+    def __init__(self, paths: NamedPaths, *, name: str) -> None:
+        """Take paths, and what to call them together."""
         self.name = name
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
@@ -142,10 +169,13 @@ class FileListSource:
         self.bytes_read = position.get("bytes", 0)
         self._num_given = position.get("record", 0)
         for path in islice(self._paths, self._num_given, None):
-            with open_file_record(self._place_of(path), position=self._num_given, count=self._count) as record:
+            with (
+                naming_line(self._paths),
+                open_file_record(self._place_of(path), position=self._num_given, count=self._count) as record,
+            ):
                 if record is None:
                     raise SourceError(
-                        f"{path}, named by {self.name}, is no file but a folder or a device; take it out of the list",
+                        f"{path}, named in {self._where()}, is no file but a folder or a device; leave it out there",
                         path=path,
                         position=self._num_given,
                     )
@@ -154,8 +184,11 @@ class FileListSource:
         if not self._num_given:
             raise SourceError(f"{self.name} names no file to convert", path=self.name)
 
+    def _where(self) -> str:
+        return self._paths.where() or self.name
+
     def _place_of(self, path: str) -> str:
-        place = local_path(path, f"a path that {self.name} names")
+        place = local_path(path, f"the path in {self._where()}")
         return place if path.startswith("~") else os.path.join(self._folder, path)  # noqa: PTH118  # as above
 
     def _count(self, num_bytes: int) -> None:
@@ -164,7 +197,8 @@ class FileListSource:
     def _survey(self) -> Survey:
         if self._surveyed is None:
             survey = Survey()
-            for path in self._paths:
-                survey.add(_with_slashes(path), Path(self._place_of(path)).stat())
+            with naming_line(self._paths):
+                for path in self._paths:
+                    survey.add(_with_slashes(path), Path(self._place_of(path)).stat())
             self._surveyed = survey
         return self._surveyed

@@ -4,8 +4,9 @@
 
 Paths are compared as bytes, with "/" between their parts, so the order is the same on every file
 system. They are the keys of the records in a dataset, on request with the path of the folder before them.
-Left out and counted: what is hidden (a name that begins with a dot, and all below it), symbolic links, and
-all that is neither file nor folder (pipes, sockets, devices).
+Left out and counted: what is hidden (a name that begins with a dot, and all below it), symbolic links unless
+they are to be followed, and all that is neither file nor folder (pipes, sockets, devices). A link to a
+folder that it lies in leads round in a circle: it is never followed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from splitdata.conversion.seek import Position
     from splitdata.conversion.sized_file import SizedFile
@@ -39,12 +40,13 @@ class FolderSource:
 
     kind = "folder"
 
-    def __init__(self, path: str, *, prefix_keys: bool = False) -> None:
+    def __init__(self, path: str, *, prefix_keys: bool = False, follow_links: bool = False) -> None:
         """Take the folder; it may be a link itself.
 
         Args:
             path: Of the folder.
             prefix_keys: Put the path, as it is here, before the relative path of each file in its key.
+            follow_links: Take what symbolic links lead to, by the path of the link.
 
         Raises:
             FileNotFoundError, NotADirectoryError: If there is none.
@@ -56,6 +58,7 @@ class FolderSource:
         self.prefix = f"{path.replace(os.sep, '/').rstrip('/')}/" if prefix_keys else ""
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
+        self._follow_links = follow_links
         self._surveyed: Survey | None = None
         self._num_entries = 0
         self._num_given = 0
@@ -67,8 +70,12 @@ class FolderSource:
 
     @property
     def inputs(self) -> list[str]:
-        """The path of the folder."""
-        return [self.path]
+        """The path of the folder, and of each that links in it lead to, if they are followed."""
+        links: list[str] = []
+        if self._follow_links:
+            for _ in _walk(self.path, Counter(), follow_links=True, links=links):
+                pass
+        return [self.path, *dict.fromkeys(str(Path(path).resolve()) for path in links)]
 
     @property
     def num_bytes(self) -> int:
@@ -111,9 +118,10 @@ class FolderSource:
         self.skipped.clear()
         self.bytes_read = position.get("bytes", 0)
         self._num_entries, self._num_given = position.get("file", 0), position.get("record", 0)
-        for relative, entry in islice(_walk(self.path, self.skipped), self._num_entries, None):
+        for relative, entry in islice(self._walk(self.skipped), self._num_entries, None):
             self._num_entries += 1
-            with open_file_record(entry.path, position=self._num_given, count=self._count, flags=NO_LINKS) as record:
+            flags = 0 if self._follow_links else NO_LINKS
+            with open_file_record(entry.path, position=self._num_given, count=self._count, flags=flags) as record:
                 if record is None:
                     self.skipped["special file"] += 1
                     continue
@@ -127,7 +135,7 @@ class FolderSource:
 
     def keys(self) -> Iterator[str]:
         """Walk over the files and yield their keys in order, by their bytes; opens none."""
-        for relative, _ in _walk(self.path, Counter()):
+        for relative, _ in self._walk(Counter()):
             yield self.prefix + relative
 
     def _count(self, num_bytes: int) -> None:
@@ -136,49 +144,95 @@ class FolderSource:
     def _survey(self) -> Survey:
         if self._surveyed is None:
             survey = Survey()
-            for relative, entry in _walk(self.path, Counter()):
-                survey.add(self.prefix + relative, entry.stat(follow_symlinks=False))
+            for relative, entry in self._walk(Counter()):
+                survey.add(self.prefix + relative, entry.stat(follow_symlinks=self._follow_links))
             self._surveyed = survey
         return self._surveyed
 
+    def _walk(self, skipped: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        return _walk(self.path, skipped, follow_links=self._follow_links)
 
-def _walk(folder: str, skipped: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield relative path and entry of each regular file in order, and count what is left out."""
-    # A stack of its own: the depth of folders is not bounded by that of Python's calls.
-    levels = [iter(_sorted_entries(folder, skipped))]
+
+def _walk(
+    folder: str, skipped: Counter[str], *, follow_links: bool, links: list[str] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield relative path and entry of each regular file in order, and count what is left out.
+
+    Args:
+        folder: Where the walk begins.
+        skipped: What is left out is counted here.
+        follow_links: Whether links are what they lead to.
+        links: Takes the paths of the links to folders that are followed.
+    """
+    # Stacks of its own: the depth of folders is not bounded by that of Python's calls.
+    above = [_identity(Path(folder).stat())]
+    levels = [iter(_sorted_entries(folder, skipped, above, follow_links=follow_links))]
     prefixes = [""]
     while levels:
         entry = next(levels[-1], None)
         if entry is None:
             levels.pop()
             prefixes.pop()
-        elif entry.is_dir(follow_symlinks=False):
-            levels.append(iter(_sorted_entries(entry.path, skipped)))
+            above.pop()
+        elif entry.is_dir(follow_symlinks=follow_links):
+            if links is not None and _is_link(entry):
+                links.append(entry.path)
+            above.append(_identity(Path(entry.path).stat()) if follow_links else (0, 0))
+            levels.append(iter(_sorted_entries(entry.path, skipped, above, follow_links=follow_links)))
             prefixes.append(f"{prefixes[-1]}{entry.name}/")
         else:
             yield prefixes[-1] + entry.name, entry
 
 
-def _sorted_entries(folder: str, skipped: Counter[str]) -> list[os.DirEntry[str]]:
-    """Return the files and folders in a folder, by the order of the paths that begin with them."""
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _sorted_entries(
+    folder: str, skipped: Counter[str], above: Sequence[tuple[int, int]], *, follow_links: bool
+) -> list[os.DirEntry[str]]:
+    """Return the files and folders in a folder, by the order of the paths that begin with them.
+
+    `above` are this folder and those that it lies in.
+    """
     kept = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            reason = _reason_to_skip(entry)
+            reason = _reason_to_skip(entry, above, follow_links=follow_links)
             if reason:
                 skipped[reason] += 1
             else:
                 kept.append(entry)
     # "a.b" comes before "a/x": a folder is compared with the separator that follows its name.
-    return sorted(kept, key=lambda entry: os.fsencode(entry.name) + b"/" * entry.is_dir(follow_symlinks=False))
+    return sorted(kept, key=lambda entry: os.fsencode(entry.name) + b"/" * entry.is_dir(follow_symlinks=follow_links))
 
 
-def _reason_to_skip(entry: os.DirEntry[str]) -> str | None:
+def _reason_to_skip(entry: os.DirEntry[str], above: Sequence[tuple[int, int]], *, follow_links: bool) -> str | None:
     if entry.name.startswith("."):
         return "hidden name"
-    # Links could lead out of the folder or round in circles. Junctions are the links of Windows.
-    if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):
-        return "symbolic link"
-    if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+    if _is_link(entry):
+        # Links could lead out of the folder or round in circles.
+        if not follow_links:
+            return "symbolic link"
+        if _identity(_status_behind(entry)) in above:
+            return "circular link"
+    if not entry.is_file(follow_symlinks=follow_links) and not entry.is_dir(follow_symlinks=follow_links):
         return "special file"
     return None
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    # Junctions are the links of Windows to folders.
+    return entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction())
+
+
+def _status_behind(link: os.DirEntry[str]) -> os.stat_result:
+    try:
+        # Of an entry itself, Windows gives no identity.
+        return Path(link.path).stat()
+    except FileNotFoundError:
+        where = Path(link.path).readlink()
+        raise SourceError(
+            f"{link.path} is a link to {where}, which does not exist: mend or remove it, or leave links out",
+            path=link.path,
+        ) from None

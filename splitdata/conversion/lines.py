@@ -43,7 +43,8 @@ _LONGEST_START: Final = max(map(len, _REFUSED_STARTS))
 def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Iterator[list[bytes]]:
     """Yield the lines that end in each block, and last what is behind the last line ending, if anything.
 
-    A line ends with LF or CR LF. A CR anywhere else belongs to the line.
+    A line ends with LF or CR LF. A CR anywhere else belongs to the line, but a text that has CR and no LF
+    at all is refused: old systems ended lines so.
 
     Args:
         blocks: Pieces of the text, cut anywhere.
@@ -52,6 +53,7 @@ def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Itera
 
     Raises:
         RecordTooLargeError: If a line is longer than that.
+        SourceError: If the lines seem to end with CR alone.
     """
     for lines, has_returns, _ in _split(blocks, max_bytes=max_bytes, shown=shown):
         yield _without_returns(lines) if has_returns else lines
@@ -72,6 +74,8 @@ def _split(
         lines = block.split(b"\n")
         waiting.append(lines[0])
         waiting_bytes += len(lines[0])
+        if waiting_bytes > max_bytes and not num_lines and len(lines) == 1:
+            _check_feeds(b"".join(waiting), shown)
         if waiting_bytes > max_bytes or (len(block) > max_bytes and max(map(len, lines)) > max_bytes):
             raise RecordTooLargeError(
                 f"a line behind line {num_lines} of {shown} is longer than {max_bytes} bytes; if these are not lines "
@@ -86,8 +90,21 @@ def _split(
         # Most text has none, and one search of a block is far cheaper than one of each line.
         yield lines, b"\r\n" in block or lines[0].endswith(b"\r"), num_bytes - waiting_bytes
     if waiting_bytes:
+        if not num_lines:
+            _check_feeds(b"".join(waiting), shown)
         # Without a line ending, a CR belongs to the line.
         yield [b"".join(waiting)], False, num_bytes
+
+
+def _check_feeds(text: bytes, shown: str) -> None:
+    """Raise for a text whose lines seem to end with CR alone; there is no LF in it."""
+    count = text.rstrip(b"\r").count(b"\r")
+    if count:
+        raise SourceError(
+            f"{shown} has {count:,} CR inside and no LF, so that it would be one line; end its lines with LF, for "
+            "instance by `tr '\\r' '\\n'`, or, if it is one record, say so: kind='files'",
+            path=shown,
+        )
 
 
 class LineSource:

@@ -173,6 +173,7 @@ def test_report_as_json_has_the_figures(tmp_path: Path, text: Path) -> None:
         "first_position": 0,
         "skipped": {},
         "is_dry_run": False,
+        "first_records": [],
         "num_resumed": 0,
         "was_finished": False,
     }

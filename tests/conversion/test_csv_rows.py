@@ -108,7 +108,7 @@ def test_any_encoding_gives_records_in_utf8_from_compressed_files_too(
         ("a,b\n1,2\n3,4,5\n", r"line 3 has 3 fields"),
         ('a,b\n1,"x\ny\n"\n\n3\n', r"line 6 has 1 fields"),
         ('a,b\n1,"never closed\n2,3\n', r"the row in line 2 cannot be read: unexpected end of data"),
-        ('a,b\n1,"x"y\n', r"the row in line 2 cannot be read: .* --no-quotes"),
+        ('a,b\n1,"x"y\n', r"the row in line 2 cannot be read: .* quotes=False"),
     ],
 )
 def test_file_against_the_rules_is_refused_by_its_line(tmp_path: Path, text: str, reason: str) -> None:

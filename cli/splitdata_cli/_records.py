@@ -1,0 +1,48 @@
+r"""Records as lines for a person: position, size in bytes, key where there is one, and how it begins.
+
+0  56  cat/1.jpg  \xff\xd8\xff\xe0...
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from splitdata_cli._render import escape, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["print_records"]
+
+_MORE: Final = "..."
+_WIDEST_KEY: Final = 40
+
+
+def print_records(rows: Sequence[tuple[int, int, str | None, str, bool]]) -> None:
+    """Print records, a line each, no wider than the terminal.
+
+    Args:
+        rows: Of each record position, size, key, how it begins with all in it escaped, and whether that is all.
+    """
+    width_of_position = max((len(str(position)) for position, *_ in rows), default=0)
+    width_of_size = max((len(str(size)) for _, size, *_ in rows), default=0)
+    escaped = [escape(key or "") for _, _, key, *_ in rows]
+    width_of_key = min(max(map(len, escaped), default=0), _WIDEST_KEY)
+    for (position, size, _, preview, is_whole), key in zip(rows, escaped, strict=True):
+        label = f"{position:>{width_of_position}}  {size:>{width_of_size}}  "
+        if width_of_key:
+            label += f"{_shortened(key, width_of_key):<{width_of_key}}  "
+        print_line(label + _fitted(preview, shutil.get_terminal_size().columns - len(label), is_whole=is_whole))
+
+
+def _shortened(key: str, width: int) -> str:
+    """Return a key with its end, which tells more than its begin, and dots where something is missing."""
+    return key if len(key) <= width else _MORE + key[len(key) - width + len(_MORE) :]
+
+
+def _fitted(text: str, width: int, *, is_whole: bool) -> str:
+    """Return a preview that is no wider than that, with dots where something is missing."""
+    if is_whole and len(text) <= width:
+        return text
+    return text[: max(width - len(_MORE), 0)] + _MORE
