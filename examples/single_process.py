@@ -50,7 +50,9 @@ with tempfile.TemporaryDirectory() as folder:
     write_images(path)
     loader = DistributedLoader(path, batch_size=64, shuffle="global", seed=7, transform=augment, num_workers=2)
     with loader:
-        print(f"{len(loader)} batches an epoch from {NUM_IMAGES} images")
+        # next(iter(loader)) would use up an epoch.
+        shapes = {name: values.shape for name, values in loader.peek().items()}
+        print(f"{len(loader)} batches an epoch from {NUM_IMAGES} images, as {shapes}")
         for epoch in range(2):
             labels = np.zeros(10, np.int64)
             for batch in loader:

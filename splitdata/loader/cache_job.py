@@ -20,6 +20,7 @@ from splitdata.dataset.cache_key import CacheKey
 from splitdata.loader.cache_entry import EntryCodec
 from splitdata.loader.cached_maker import CachedSampleMaker
 from splitdata.loader.disk_store import DiskStore
+from splitdata.loader.entry_store import EntryStore, NoStore
 from splitdata.loader.memory_store import MemoryStore
 from splitdata.samples.spec import SAMPLE_VERSION
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from splitdata.loader.cache import Cache
-    from splitdata.loader.entry_store import EntryStore
     from splitdata.loader.sample_maker import SampleMaker
     from splitdata.loader.source import RecordSource, SourceFacts
     from splitdata.process.record_memory import RecordMemory
@@ -47,6 +47,7 @@ class CacheJob:
         num_needed: So many records make a generation complete.
         copies: Samples go to a function of the user's, so their arrays must be writable.
         memory: With medium="memory".
+        keeps: False for one look: samples are made as for the cache, which is neither read nor filled.
     """
 
     options: Cache
@@ -54,6 +55,7 @@ class CacheJob:
     num_needed: int
     copies: bool
     memory: RecordMemory | None
+    keeps: bool = True
 
 
 def check_cache(options: Cache, facts: SourceFacts) -> None:
@@ -130,6 +132,10 @@ class LoaderCache:
             )
         return CacheJob(options=self.options, key=self._key, num_needed=num_needed, copies=copies, memory=self._memory)
 
+    def job_of_a_look(self, *, copies: bool) -> CacheJob:
+        """Return what makes samples as for the cache, and leaves the folder and the memory alone."""
+        return CacheJob(options=self.options, key=self._key, num_needed=0, copies=copies, memory=None, keeps=False)
+
     def _discard_stale(self) -> None:
         folder = CacheFolder(os.fspath(self.options.path or ""))
         num_discarded = 0
@@ -155,7 +161,9 @@ def open_cache(job: CacheJob, maker: SampleMaker, source: RecordSource, worker_i
     """Return what makes samples in one worker; opens no file before the first of them."""
     codec = EntryCodec(job.options.types, copy=job.copies)
     store: EntryStore
-    if job.memory is not None:
+    if not job.keeps:
+        store = NoStore()
+    elif job.memory is not None:
         store = MemoryStore(job.options, job.memory, worker_id)
     else:
         store = DiskStore(job.options, job.key, job.num_needed, codec)

@@ -27,14 +27,14 @@ from splitdata.loader.plan import PartitionKind, Plan
 from splitdata.loader.progress import Progress
 from splitdata.loader.recipe import Recipe
 from splitdata.loader.rotation import Rotation
-from splitdata.loader.runs import Position
+from splitdata.loader.runs import Position, StepShape
 from splitdata.loader.runtime import Runtime
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
 from splitdata.loader.source import DatasetLike
 from splitdata.loader.state import LoaderState, StateDict
 from splitdata.loader.stats import LoaderStats
-from splitdata.loader.world import World
+from splitdata.loader.world import Ranks, World
 from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class DistributedLoader:
             collate_fn: List of samples -> batch, in the worker. None: stacks arrays, numbers and tensors in any
                 nesting; strings and bytes become lists.
             as_tensors: Let the default collate give tensors where it would give arrays.
-            rank, world_size: None: from torch.distributed if it runs, else from RANK and WORLD_SIZE, else 0 of 1;
-                found at the first start, iter or len.
+            rank, world_size: None: from torch.distributed if it runs, else from RANK and WORLD_SIZE or what
+                mpirun and srun set, else 0 of 1; found when first needed (start, iter, len), compared at each iter.
             device: Where batches go, as torch names it. "cuda" is torch's current device.
             pin_memory: Hand out tensors in pinned memory where no device is given.
             to_device: (batch, device) -> batch, instead of ours.
@@ -218,14 +218,12 @@ class DistributedLoader:
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
-        self._lanes = self._options.lanes
-        self._world: World | None = None
-        self._is_world_given = False
         self._progress = Progress()
         self._set_up()
 
     def _set_up(self) -> None:
         """Make what does not travel with a pickle."""
+        self._ranks = Ranks(self._options.rank, self._options.world_size)
         self._plan: Plan | None = None
         self._runtime: Runtime | None = None
         # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
@@ -247,7 +245,7 @@ class DistributedLoader:
     def __len__(self) -> int:
         """Return the batches of this rank in a whole epoch; fixes rank and world size."""
         plan = self._fixed_plan()
-        start = self._progress.position
+        start = self._progress.standing(plan)
         return plan.run(Position(start.epoch, 0, max(0, start.origin))).num_steps
 
     @property
@@ -258,12 +256,12 @@ class DistributedLoader:
     @property
     def rank(self) -> int:
         """This rank; fixes it."""
-        return self._fixed_world().rank
+        return self._ranks.held().rank
 
     @property
     def world_size(self) -> int:
         """Number of ranks; fixes it."""
-        return self._fixed_world().world_size
+        return self._ranks.held().world_size
 
     @property
     def skipped(self) -> list[SkippedRecord]:
@@ -296,6 +294,26 @@ class DistributedLoader:
             raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
         return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
 
+    def peek(self) -> Any:  # noqa: ANN401 - a batch is of the user's type
+        """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
+
+        `next(iter(loader))` would use up an epoch: the `iter()` after it begins the next. It costs one batch, made in
+        this process also where workers will make it; no worker is started, and `worker_init_fn` is not called. The
+        samples are those that the loop will get, on its device.
+
+        Raises:
+            ValueError: That epoch has no batches.
+            ClosedError: The loader was closed.
+            Exception: What the dataset, the transform, the collate function or `to_device` raised.
+        """
+        self._check_open()
+        world = self._ranks.now()
+        plan = self._recipe.plan(world, self._shape_in(world).lanes)
+        # Of its own: it shares neither workers nor figures with what runs.
+        meter = StatsMeter(self._options.num_workers)
+        look = Runtime(self._options, self._recipe.source, plan, self._device, meter, self._cache)
+        return look.peek(self._progress.start_of_next(plan))
+
     def stats(self) -> LoaderStats:
         """Return what was measured since the loader was made or unpickled; see LoaderStats."""
         runtime = self._runtime
@@ -315,17 +333,7 @@ class DistributedLoader:
             TypeError: Part of the dataset, transform or collate function cannot be sent to a process.
         """
         if rank is not None or world_size is not None:
-            given = World.find(
-                self._options.rank if rank is None else rank,
-                self._options.world_size if world_size is None else world_size,
-            )
-            if self._world is not None and self._world != given:
-                raise ValueError(
-                    f"this loader was started as rank {self._world.rank} of {self._world.world_size}, it cannot become "
-                    f"rank {given.rank} of {given.world_size}: make one loader for each rank"
-                )
-            self._world = given
-            self._is_world_given = True
+            self._ranks.give(rank, world_size)
         if device is not None:
             self._device = device
             self._end_iterator("was ended by start")
@@ -339,16 +347,19 @@ class DistributedLoader:
         Raises:
             ClosedError: The loader was closed.
             TypeError, OSError: As `start`.
+            ValueError: Rank or world size are not what they were when the loader was first used.
+            StateMismatchError: What was loaded cannot be gone on with by so many ranks.
         """
-        return self._iterate(self._progress.start_of_next(self._fixed_plan()))
+        return self._iterate(self._progress.start_of_next)
 
     def resume(self) -> EpochIterator:
         """Return an iterator over the rest of the present epoch, wherever it was left."""
-        return self._iterate(self._progress.position)
+        return self._iterate(self._progress.standing)
 
-    def _iterate(self, start: Position) -> EpochIterator:
+    def _iterate(self, begin: Callable[[Plan], Position]) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
         runtime = self._running()
+        start = begin(runtime.plan)
         iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
         self._iterator = weakref.ref(iterator)
         return iterator
@@ -356,32 +367,36 @@ class DistributedLoader:
     def seek(self, step: int) -> None:
         """Go to a step of the present epoch, counted on this rank from its beginning.
 
-        A running loop goes on from there; else the next `iter()` begins there.
+        A running loop goes on from there: its epoch is the present one until it is over, also in the body of its
+        last batch. Without one the next `iter()` begins there; behind the last batch of an epoch the next is present.
 
         Raises:
-            IndexError: The epoch has no such step.
+            IndexError: The epoch has no such step; its first is 0, its last the one before its number of steps.
         """
-        self._jump(self._fixed_plan().seek(self._progress.position, operator.index(step)))
+        plan, iterator = self._fixed_plan(), self._live_iterator()
+        beginning = None if iterator is None else iterator.beginning
+        self._jump(plan.seek(beginning or self._progress.standing(plan), operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
 
         A running loop goes on behind them, or ends if the epoch does; else the next `iter()` begins there.
         """
-        self._jump(self._fixed_plan().skip(self._progress.position, checked_count("num_steps", num_steps, 0)))
+        plan = self._fixed_plan()
+        self._jump(plan.skip(self._progress.standing(plan), checked_count("num_steps", num_steps, 0)))
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin this epoch. Not needed: epochs advance by themselves.
 
         A position in this very epoch that was just loaded is kept.
         """
-        start = self._fixed_plan().start_of(checked_count("epoch", epoch, 0))
-        if self._progress.give_epoch(start):
+        plan = self._fixed_plan()
+        if self._progress.give_epoch(plan.start_of(checked_count("epoch", epoch, 0)), plan.shape):
             self._end_iterator("was ended by set_epoch")
 
     def _jump(self, position: Position) -> None:
-        self._progress.give(position)
-        iterator = self._iterator() if self._iterator is not None else None
+        self._progress.give(position, self._fixed_plan().shape)
+        iterator = self._live_iterator()
         if iterator is not None:
             iterator.jump(position)
 
@@ -392,31 +407,32 @@ class DistributedLoader:
 
         Only batches that were handed out count. It is the caller's.
         """
-        plan = self._make_plan(self._world or self._find_world()) if self._plan is None else self._plan
-        return self._recipe.state(plan, self._progress.position).as_dict()
+        progress = self._progress
+        return self._recipe.state(progress.position, progress.shape or self._shape_in(self._ranks.now())).as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken; the next `iter()` begins there.
 
-        World size, batch size, number and kind of workers may differ: the samples that follow are the same.
-        An iterator that is running ends. The state is not kept.
+        World size, batch size, number and kind of workers may differ: the samples that follow are the same. The
+        state is kept as it was saved until rank and world size are needed, so it may be loaded before ranks exist;
+        where they were found and not given, they are found anew. An iterator that is running ends.
 
         Raises:
             StateMismatchError: It was saved with other data, or options that give another order; both sides are
-                shown, and nothing has changed.
+                shown, and nothing has changed. With partition="contiguous" and inside an epoch: by another number
+                of ranks; where this one is not given, `iter()` raises it.
         """
         loaded = LoaderState.from_dict(state)
-        world = self._world or self._find_world()
-        plan = self._recipe.plan(world, loaded.lanes)
-        own = self._recipe.state(plan, loaded.position)
+        own = self._recipe.state(loaded.position, loaded.shape)
         # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, self._recipe.fingerprint_of)
         loaded.check_order(own, own_lanes=self._options.lanes)
+        self._recipe.check_position(loaded)
+        if self._ranks.is_given:
+            self._recipe.plan(self._ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
         self._end_iterator("was ended by load_state_dict")
-        if self._lanes != loaded.lanes:
-            self._lanes = loaded.lanes
-            self._close_runtime()
-        self._progress.give(plan.adopt(loaded.position, loaded.batch_size * loaded.world_size))
+        self._ranks.release()
+        self._progress.give(loaded.position, loaded.shape)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -447,7 +463,6 @@ class DistributedLoader:
             "options": self._options,
             "recipe": self._recipe,
             "device": self._device,
-            "lanes": self._lanes,
             # Of its own also where nothing is pickled: copy.copy asks for this too.
             "progress": copy.copy(self._progress),
         }
@@ -457,66 +472,53 @@ class DistributedLoader:
         self._options = state["options"]
         self._recipe = state["recipe"]
         self._device = state["device"]
-        self._lanes = state["lanes"]
         self._progress = state["progress"]
-        self._world = None
-        self._is_world_given = False
         self._set_up()
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _find_world(self) -> World:
-        return World.find(self._options.rank, self._options.world_size)
-
-    def _check_world(self) -> None:
-        """Refuse to start where ranks have come into being since the world was fixed: each would read everything."""
-        if self._runtime is not None or self._is_world_given or self._world is None:
-            return
-        now = self._find_world()
-        if now != self._world:
-            raise ValueError(
-                f"this loader took itself for rank {self._world.rank} of {self._world.world_size} when it was first "
-                f"asked for its length or rank, and is rank {now.rank} of {now.world_size} now: ask after "
-                "init_process_group, or pass rank= and world_size="
-            )
-
-    def _fixed_world(self) -> World:
-        if self._world is None:
-            self._world = self._find_world()
-        return self._world
+    def _shape_in(self, world: World) -> StepShape:
+        """Return the steps of such ranks: in the lanes that were asked for, else in those that were used first."""
+        used = self._progress.shape
+        lanes = self._options.lanes or (world.world_size if used is None else used.lanes)
+        return StepShape(self._options.batch_size, world.world_size, lanes)
 
     def _fixed_plan(self) -> Plan:
-        if self._plan is None:
-            self._plan = self._make_plan(self._fixed_world())
-            self._lanes = self._plan.lanes
-        return self._plan
-
-    def _make_plan(self, world: World) -> Plan:
-        plan = self._recipe.plan(world, self._lanes or world.world_size)
-        reason = self._recipe.why_no_steps(plan)
-        if reason is not None:
-            _log.warning("%r has %s: its epochs have no batches", self, reason)
+        world = self._ranks.held()
+        shape = self._shape_in(world)
+        plan = self._plan
+        if plan is None or (plan.rank, plan.shape) != (world.rank, shape):
+            plan = self._plan = self._recipe.plan(world, shape.lanes)
+            reason = self._recipe.why_no_steps(plan)
+            if reason is not None:
+                _log.warning("%r has %s: its epochs have no batches", self, reason)
         return plan
 
-    def _running(self) -> Runtime:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError(f"{self!r} is closed: make another one")
-        self._check_world()
+
+    def _running(self) -> Runtime:
+        self._check_open()
+        self._ranks.check()
+        plan = self._fixed_plan()
         if self._runtime is not None and not self._runtime.is_usable:
             self._close_runtime()
         if self._runtime is None:
-            plan = self._fixed_plan()
             self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter, self._cache)
+        self._runtime.go_by(plan)
         return self._runtime
 
     def _close_runtime(self) -> None:
-        self._plan = None
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             runtime.close()
 
+    def _live_iterator(self) -> EpochIterator | None:
+        return None if self._iterator is None else self._iterator()
+
     def _end_iterator(self, reason: str) -> None:
-        iterator = self._iterator() if self._iterator is not None else None
+        iterator = self._live_iterator()
         self._iterator = None
         if iterator is not None:
             iterator.end(reason)

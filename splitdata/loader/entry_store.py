@@ -3,6 +3,8 @@
     DiskStore      datasets in a folder, shared by all that use it      disk_store.py
     MemoryStore    memory shared by the workers of one loader           memory_store.py
 
+    NoStore        none of both: for one look, which keeps nothing
+
 Both hold bytes; what is in them is the business of cache_entry.py.
 """
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["EntryStore"]
+__all__ = ["EntryStore", "NoStore"]
 
 
 class EntryStore(Protocol):
@@ -64,3 +66,45 @@ class EntryStore(Protocol):
 
     def close(self) -> None:
         """Commit, and let go of everything."""
+
+
+class NoStore:
+    """Holds no entries and takes none."""
+
+    num_damaged = 0
+    num_bytes_kept = 0
+
+    @property
+    def problem(self) -> str | None:
+        """Never one: nothing is to be kept."""
+        return None
+
+    def begin(self, epoch: int) -> None:
+        """Nothing to go to."""
+
+    def read(self, records: NDArray[np.int64]) -> Sequence[bytes | memoryview | None]:
+        """Return None for each record."""
+        return [None] * len(records)
+
+    def discard(self, record: int) -> None:
+        """Nothing is there."""
+
+    def add(self, record: int, data: bytes) -> None:
+        """Drop it."""
+
+    def commit(self) -> None:
+        """Nothing was added."""
+
+    def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return all of them."""
+        return records
+
+    def prefetch(self, records: NDArray[np.int64]) -> None:
+        """Nothing is there."""
+
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """None is there that could be cold."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -3,7 +3,7 @@
 next() ──> runtime's run ──> note the position behind the batch ──> batch
 Ctrl-C, wherever it strikes        the next one goes on behind the last batch that was noted
 a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
-seek, skip inside the loop            it goes on from there
+seek, skip inside the loop            it goes on from there; skip beyond the epoch ends it
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from splitdata.errors import ClosedError
+from splitdata.loader.runs import Position
 
 if TYPE_CHECKING:
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.progress import Progress
-    from splitdata.loader.runs import Position
     from splitdata.loader.runtime import Behind, Runtime
     from splitdata.loader.step import SkippedRecord
 
@@ -46,7 +46,9 @@ class EpochIterator(Iterator[Batch]):
         self._progress = progress
         self._meter = meter
         self._note_skipped = note_skipped
+        self._shape = runtime.plan.shape
         self.epoch = start.epoch
+        self._beginning = Position(start.epoch, 0, start.origin)
         self._stands = start
         # While a batch is fetched, where that began: an interrupt may leave everything else half done.
         self._torn_at: Position | None = None
@@ -84,10 +86,15 @@ class EpochIterator(Iterator[Batch]):
         self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
         self._num_handed_out += 1
         # In this order: an interrupt before the last line lets the batch be made again, it is never left out.
-        self._progress.hand_out(behind.position)
+        self._progress.hand_out(behind.position, self._shape)
         self._stands = behind.position
         self._torn_at = None
         return batch
+
+    @property
+    def beginning(self) -> Position | None:
+        """Where its epoch began; None when the loop is over."""
+        return self._beginning if self._over is None else None
 
     def _mend(self, position: Position) -> None:
         """Go on from where a batch was wanted, whatever an interrupt has left half done."""
@@ -109,7 +116,7 @@ class EpochIterator(Iterator[Batch]):
     def _finish(self) -> None:
         if self._over is None and not self._num_handed_out:
             # There was no step to take: the epoch is over all the same.
-            self._progress.hand_out(self._runtime.end_of_run())
+            self._progress.hand_out(self._runtime.end_of_run(), self._shape)
         self._over = self._over or ""
         self._meter.end()
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from splitdata.loader.runs import BatchRun, EndlessRun, PassRun, Position
+from splitdata.errors import StateMismatchError
+from splitdata.loader.runs import BatchRun, EndlessRun, PassRun, Position, StepShape
 from splitdata.loader.sampling import BatchSampling, Sampling, SequenceOrder
 from splitdata.loader.selection import Selection
 from splitdata.loader.step import Part
@@ -58,6 +59,11 @@ class Plan:
     batches: BatchSampling | None
     rotation: tuple[int, int] | None = None
 
+    @property
+    def shape(self) -> StepShape:
+        """The steps that all ranks take together."""
+        return StepShape(self.batch_size, self.world_size, self.lanes)
+
     def run(self, position: Position, rank: int | None = None) -> Run:
         """Return the rest of the epoch from a position on; of another rank, if one is given."""
         rank = self.rank if rank is None else rank
@@ -73,20 +79,32 @@ class Plan:
             return Position(epoch)
         return Position(epoch, 0, epoch * self.num_steps * self.batch_size * self.world_size)
 
-    def next_epoch(self, position: Position) -> Position:
-        """Return the beginning of the epoch after the one that a position lies in."""
+    def next_epoch(self, position: Position, shape: StepShape) -> Position:
+        """Return the beginning of the epoch after the one that a position lies in, which was reached in such steps."""
         if self.num_steps is None:
             return Position(position.epoch + 1)
-        return Position(position.epoch + 1, 0, position.origin + self.num_steps * self.batch_size * self.world_size)
+        begun = self.adopt(position, shape)
+        return Position(begun.epoch + 1, 0, begun.origin + self.num_steps * self.shape.samples)
 
-    def adopt(self, position: Position, step_samples: int) -> Position:
-        """Return a position that was reached in steps of so many samples as one of ours: at the same sample.
+    def adopt(self, position: Position, shape: StepShape) -> Position:
+        """Return a position that was reached in other steps as one of ours: at the same sample.
 
-        In epochs of `num_steps` it also is behind as many steps, so that as many are left.
+        In epochs of `num_steps` it also is behind as many steps, so that as many are left. Adopting there and back
+        changes nothing.
+
+        Raises:
+            StateMismatchError: It lies inside of an epoch that another number of ranks had shared in stretches.
         """
+        if self.partition == "contiguous" and position.samples and shape.world_size != self.world_size:
+            raise StateMismatchError(
+                f'with partition="contiguous" the rest of an epoch belongs to as many ranks as began it: epoch '
+                f"{position.epoch} was begun by {shape.world_size} and left before its end, and here world_size is "
+                f"{self.world_size}. Go on with {shape.world_size}, or leave the rest of that epoch out: "
+                f"set_epoch({position.epoch + 1})"
+            )
         if self.num_steps is None:
             return position
-        samples = position.samples // step_samples * self.batch_size * self.world_size
+        samples = position.samples // shape.samples * self.shape.samples
         return Position(position.epoch, samples, position.origin + position.samples - samples)
 
     def skip(self, position: Position, num_steps: int) -> Position:
@@ -121,7 +139,7 @@ class Plan:
                 "the first sample; skip() goes forward, set_epoch() to another epoch"
             )
         run = self.run(Position(position.epoch, 0, position.origin))
-        if not 0 <= step <= run.num_steps:
+        if not 0 <= step < run.num_steps:
             raise IndexError(f"epoch {position.epoch} has {run.num_steps} steps, there is no step {step}")
         return run.position_after(step) if step else Position(position.epoch, 0, position.origin)
 
@@ -137,12 +155,6 @@ class Plan:
         else:
             return self.selection
         return Selection(np.unique(given), len(self.selection))
-
-    def digest(self, epoch: int) -> str | None:
-        """Return text that names what the user's own sampler gave for an epoch; None without one."""
-        if self.batches is not None:
-            return self.batches.digest(epoch)
-        return None if self.sampling is None else self.sampling.digest(epoch)
 
     def order(self, epoch: int) -> Order:
         """Return the order of one pass through the data, a RotationOrder where samples are used again."""

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
-from splitdata.errors import SplitDataError
+from splitdata.errors import SplitDataError, StateMismatchError
 from splitdata.loader.cache_job import check_cache, identity_of
 from splitdata.loader.plan import Plan
-from splitdata.loader.runs import Position
 from splitdata.loader.sampling import BatchSampling, Sampling
 from splitdata.loader.selection import Selection
 from splitdata.loader.source import DatasetLike, RecordSource
@@ -26,6 +25,7 @@ from splitdata.order.window import Window
 
 if TYPE_CHECKING:
     from splitdata.loader.options import LoaderOptions
+    from splitdata.loader.runs import Position, StepShape
     from splitdata.loader.world import World
 
 __all__ = ["Recipe"]
@@ -103,7 +103,34 @@ class Recipe:
             return f"fewer samples than one step of {plan.world_size} x {plan.batch_size}, and tail='drop'"
         return None
 
-    def state(self, plan: Plan, position: Position) -> LoaderState:
+    def check_position(self, state: LoaderState) -> None:
+        """Refuse a state that stands where its epoch has no samples.
+
+        Raises:
+            StateMismatchError: Naming both numbers.
+        """
+        if self.options.num_steps is not None:
+            length = self.options.num_steps * state.shape.samples
+            if state.origin + state.samples < 0:
+                raise StateMismatchError(
+                    f"the state is damaged: it stands {-state.origin - state.samples} samples before the first"
+                )
+        elif self._batches is not None:
+            length = len(self._batches.batches(state.epoch)) if state.samples else 0
+        else:
+            times = 1 if self.options.rotation is None else self.options.rotation.times
+            sampling = self._sampling
+            num_records = len(self.selection)
+            if sampling is not None:
+                num_records = len(sampling.records(state.epoch)) if state.samples else 0
+            length = num_records * times
+        if state.samples and state.samples >= length:
+            raise StateMismatchError(
+                f"the state is damaged: it stands behind {state.samples} {state.unit} of epoch {state.epoch}, which "
+                f"has {length} (behind its last it would be at the beginning of epoch {state.epoch + 1})"
+            )
+
+    def state(self, position: Position, shape: StepShape) -> LoaderState:
         """Return the state of a position; O(1) but for the digest of a sampler's epoch."""
         options = self.options
         shuffle = options.shuffle
@@ -114,20 +141,25 @@ class Recipe:
             seed=int(options.seed),
             shuffle=["window", shuffle.size] if isinstance(shuffle, Window) else shuffle,
             interleave=options.interleave if shuffle == "bins" else None,
-            lanes=plan.lanes,
+            lanes=shape.lanes,
             partition=options.partition,
             subset=self.selection.digest,
             # An epoch that has not begun: its sampler shall not be asked yet, and nothing depends on it.
-            sampler=plan.digest(position.epoch) if position.samples else None,
+            sampler=self._digest(position.epoch) if position.samples else None,
             num_steps=options.num_steps,
             unit="samples" if self._batches is None else "batches",
-            rotation=None if plan.rotation is None else list(plan.rotation),
+            rotation=None if options.rotation is None else [options.rotation.times, options.rotation.size],
             num_records=self.facts.num_records,
             fingerprint=self.facts.fingerprint,
             generation=self.facts.generation,
-            batch_size=plan.batch_size,
-            world_size=plan.world_size,
+            batch_size=shape.batch_size,
+            world_size=shape.world_size,
         )
+
+    def _digest(self, epoch: int) -> str | None:
+        """Return text that names what the user's own sampler gave for an epoch; None without one."""
+        asked = self._sampling or self._batches
+        return None if asked is None else asked.digest(epoch)
 
     def fingerprint_of(self, generation: int) -> str | None:
         """Return the fingerprint that our dataset had at an earlier commit; None where that cannot be known."""

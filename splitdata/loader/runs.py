@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from splitdata.loader.plan import Plan
     from splitdata.order.epoch_order import Order
 
-__all__ = ["BatchRun", "EndlessRun", "PassRun", "Position", "PositionRun", "Run", "StepPositions"]
+__all__ = ["BatchRun", "EndlessRun", "PassRun", "Position", "PositionRun", "Run", "StepPositions", "StepShape"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,22 @@ class Position:
     epoch: int = 0
     samples: int = 0
     origin: int = 0
+
+
+class StepShape(NamedTuple):
+    """In what steps a position was reached; another loader may go on from it in others.
+
+    `lanes` are those of the order, which stay as they were at first.
+    """
+
+    batch_size: int
+    world_size: int
+    lanes: int
+
+    @property
+    def samples(self) -> int:
+        """Samples of one step, on all ranks together."""
+        return self.batch_size * self.world_size
 
 
 class Run(Protocol):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from splitdata.loader.cache_job import CacheJob, LoaderCache
     from splitdata.loader.meter import StatsMeter
     from splitdata.loader.options import Device, LoaderOptions
+    from splitdata.loader.runs import Run
     from splitdata.loader.source import RecordSource
 
 __all__ = ["Behind", "Runtime"]
@@ -78,6 +79,8 @@ class Runtime:
         self._cache = cache
         self._workers: Workers | None = None
         self._stream: Stream | None = None
+        self._job: Job | None = None
+        self._stores: StoreMaker | None = None
         self._transfer: DeviceTransfer | None = None
 
     @property
@@ -95,26 +98,38 @@ class Runtime:
             TypeError: Part of the dataset, the transform or the collate function cannot be sent to a process.
             OSError: No more processes or descriptors.
         """
-        if self._workers is not None and self._stream is not None and not self._workers.have_ended:
+        if self._workers is not None and self._job is not None and not self._workers.have_ended:
+            if self._stream is None:
+                self._workers.forget()
+                self._stream = self._make_stream(self._workers, self._job)
             return
         self._end_workers()
         rotation = self._options.rotation
         # Before the workers, so that a folder that cannot be written to leaves none running.
-        stores = None if rotation is None else StoreMaker(rotation)
-        job = self._job()
+        self._stores = None if rotation is None else StoreMaker(rotation)
+        self._job = job = self._make_job()
         workers = self._start_workers(job)
         self._meter.launch()
-        self._stream = self._make_stream(workers, job, stores)
+        self._stream = self._make_stream(workers, job)
         self._workers = workers
 
-    def _make_stream(self, workers: Workers, job: Job, stores: StoreMaker | None) -> Stream:
+    def go_by(self, plan: Plan) -> None:
+        """Take the steps from another plan from now on; the workers stay, as none of them knows the ranks."""
+        if plan is self.plan:
+            return
+        self.plan = plan
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _make_stream(self, workers: Workers, job: Job) -> Stream:
         options = self._options
         num_workers = max(1, options.num_workers)
         ahead = num_workers * (options.prefetch + options.read_ahead)
         # Without workers nothing is made before it is taken.
         crosses_epochs = options.prefetch_epochs and options.num_workers > 0
         at_once = num_workers * options.prefetch
-        if stores is None:
+        if self._stores is None:
             return StepStream(
                 self.plan,
                 workers,
@@ -131,7 +146,7 @@ class Runtime:
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,
         )
-        return RotationStream(self.plan, workers, job, stores, self._meter, pace, cache=options.cache)
+        return RotationStream(self.plan, workers, job, self._stores, self._meter, pace, cache=options.cache)
 
     def _start_workers(self, job: Job) -> Workers:
         options = self._options
@@ -169,7 +184,8 @@ class Runtime:
         is_remote = options.num_workers > 0 and options.worker_kind == "process"
         return is_remote and options.as_tensors and options.collate_fn is None
 
-    def _job(self) -> Job:
+    def _make_job(self, *, keeps: bool = True) -> Job:
+        """Return what workers are to do; `keeps` says whether a cache is read and filled."""
         options = self._options
         return Job(
             source=self._source,
@@ -183,38 +199,47 @@ class Runtime:
             worker_init_fn=options.worker_init_fn,
             read_ahead=options.read_ahead > 0,
             packs=options.rotation is not None,
-            cache=self._cache_job(),
+            cache=self._cache_job(keeps=keeps),
         )
 
-    def _cache_job(self) -> CacheJob | None:
+    def _cache_job(self, *, keeps: bool) -> CacheJob | None:
         if self._cache is None:
             return None
+        # Packed samples are copied when they are unpacked.
+        copies = self._options.collate_fn is not None and self._options.rotation is None
+        if not keeps:
+            return self._cache.job_of_a_look(copies=copies)
         return self._cache.job(
-            num_needed=len(self.plan.selection),
-            num_workers=self._options.num_workers,
-            # Packed samples are copied when they are unpacked.
-            copies=self._options.collate_fn is not None and self._options.rotation is None,
+            num_needed=len(self.plan.selection), num_workers=self._options.num_workers, copies=copies
         )
 
     def _validate(self, job: Job) -> None:
         """Make the first batch here, where an error is easy to see, and check that it can be sent."""
+        options = self._options
         run = self.plan.run(Position())
         if not run.num_steps:
             return
-        request = StepRequest(0, 0, run.parts(0, 1)[0])
-        maker = StepMaker(job, 0)
         try:
-            batch = maker.make(request, is_last=True).batch
-            if isinstance(batch, PackedSamples):
-                batch = make_batch(job, unpack_all(batch), request)
-            elif self._options.num_workers and self._options.worker_kind == "process":
+            batch = _first_batch(job, run)
+            if options.rotation is None and options.num_workers and options.worker_kind == "process":
                 pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
         except Exception as error:
             add_note(error, "raised by validate=True, in this process, before any worker was started")
             raise
-        finally:
-            # Worker 0 takes its place.
-            maker.close()
+
+    def peek(self, position: Position) -> Any:  # noqa: ANN401 - a batch is of the user's type
+        """Return the batch at a position, made here and moved to the device; starts and changes nothing.
+
+        Raises:
+            ValueError: There is no batch.
+            Exception: What the dataset, the transform, the collate function or `to_device` raised.
+        """
+        run = self.plan.run(position)
+        if not run.num_steps:
+            raise ValueError(f"epoch {position.epoch} has no batch to look at behind sample {position.samples}")
+        batch = _first_batch(self._make_job(keeps=False), run)
+        transfer = self._open_transfer()
+        return batch if transfer is None else next(DeviceFeed(iter([(None, batch)]), transfer))[1]
 
     def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""
@@ -272,6 +297,18 @@ class Runtime:
             stream.close()
         if workers is not None and self._pid == os.getpid():
             workers.close()
+
+
+def _first_batch(job: Job, run: Run) -> Any:  # noqa: ANN401 - a batch is of the user's type
+    """Make the first batch of a run here, as a worker would; it must have one."""
+    request = StepRequest(0, run.first_step, run.parts(0, 1)[0])
+    maker = StepMaker(job, 0)
+    try:
+        batch = maker.make(request, is_last=True).batch
+        return make_batch(job, unpack_all(batch), request) if isinstance(batch, PackedSamples) else batch
+    finally:
+        # A worker that is started later takes its place.
+        maker.close()
 
 
 class _Batches(Iterator[tuple[Behind, Any]]):

@@ -4,7 +4,7 @@
 "epoch": 3, "samples": 512, "origin": 0,  where training stands: nothing else moves
 "seed": 0, "shuffle": "global", ...       what the order depends on: must agree, or it is StateMismatchError
 "num_records": 10000, "fingerprint": "…", "generation": 4,     the data
-"batch_size": 64, "world_size": 8}        for people; may differ (not with partition="contiguous")
+"batch_size": 64, "world_size": 8}        how it was reached; may differ (see Plan.adopt)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
 from splitdata.errors import StateMismatchError
-from splitdata.loader.runs import Position
+from splitdata.loader.runs import Position, StepShape
 
 __all__ = ["STATE_VERSION", "LoaderState", "StateDict"]
 
@@ -75,6 +75,11 @@ class LoaderState:
         """Where training stood."""
         return Position(self.epoch, self.samples, self.origin)
 
+    @property
+    def shape(self) -> StepShape:
+        """In what steps it was reached."""
+        return StepShape(self.batch_size, self.world_size, self.lanes)
+
     def as_dict(self) -> StateDict:
         """Return the state as a caller saves it."""
         return {_VERSION_KEY: STATE_VERSION} | {field.name: getattr(self, field.name) for field in fields(self)}
@@ -87,11 +92,7 @@ class LoaderState:
             StateMismatchError: It is no state of this loader, or one of a newer version.
         """
         if not isinstance(state, Mapping) or _VERSION_KEY not in state:
-            keys = ", ".join(map(repr, list(state)[:6])) if isinstance(state, Mapping) else type(state).__name__
-            raise StateMismatchError(
-                f"this is no state of a DistributedLoader: it has no {_VERSION_KEY!r}, but {keys}. "
-                "Pass what state_dict() returned."
-            )
+            raise StateMismatchError(f"this is no state of a DistributedLoader: {_described(state)}")
         if state[_VERSION_KEY] != STATE_VERSION:
             raise StateMismatchError(
                 f"the state has version {state[_VERSION_KEY]!r}, this splitdata reads version {STATE_VERSION}: "
@@ -132,8 +133,6 @@ class LoaderState:
         rows = [(name, getattr(self, name), getattr(own, name)) for name in different]
         if own_lanes is not None and own_lanes != self.lanes:
             rows.append(("lanes", self.lanes, own_lanes))
-        if self.partition == "contiguous" == own.partition and self.world_size != own.world_size:
-            rows.append(("world_size", self.world_size, own.world_size))
         if rows:
             raise StateMismatchError(
                 "the state was saved by a loader with another order; with this one other samples would come.\n"
@@ -168,6 +167,18 @@ class LoaderState:
                 f"set_epoch({self.epoch + 1}) instead of load_state_dict."
             )
         return "Open the data of then, or start anew with these: set_epoch(n)."
+
+
+def _described(state: object) -> str:
+    """Say what was passed in place of a state, and what to do."""
+    if not isinstance(state, Mapping):
+        return f"it is of type {type(state).__name__}. Pass the dict that state_dict() returned"
+    if not state:
+        return "it is an empty dict. Where no state was saved, leave load_state_dict out: the loader begins at epoch 0"
+    keys = ", ".join(map(repr, list(state)[:6])) + (", ..." if len(state) > 6 else "")
+    inside = next((key for key, value in state.items() if isinstance(value, Mapping) and _VERSION_KEY in value), None)
+    way = "what state_dict() returned" if inside is None else f"its entry {inside!r}, which is one"
+    return f"it has no {_VERSION_KEY!r}, but {keys}. Pass {way}"
 
 
 def _plain(value: object) -> object:

@@ -1,18 +1,41 @@
 """Which of how many ranks this process is.
 
-arguments given? ─> those
-torch.distributed running? ─> what it says        (only if torch is loaded already)
-RANK and WORLD_SIZE set? ─> those                 (torchrun, SLURM wrappers, accelerate, ...)
-else ─> rank 0 of 1          only one argument, and nothing that says the other: an error
+    arguments given? ─> those
+    torch.distributed running? ─> what it says                (only if torch is loaded already)
+    RANK and WORLD_SIZE set? ─> those                         (torchrun, accelerate, DeepSpeed, ...)
+    a pair of MPI's, PMI's, jsrun's or Flux's? ─> that        (mpirun, mpiexec)
+    a step of SLURM's? ─> SLURM_PROCID of its tasks           (srun; not python alone in a batch script)
+    else ─> rank 0 of 1          only one argument, and nothing that says the other: an error
+
+Ranks hold what is found first, and compare it whenever an iterator begins: `init_process_group` may come later.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["World"]
+__all__ = ["Ranks", "World"]
+
+_log = logging.getLogger("splitdata")
+
+# Innermost launcher first: mpirun itself starts its daemons, one on each node, as tasks of a step of SLURM's.
+_LAUNCHERS: Final = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),
+    ("FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
+)
+# A batch script and a shell of salloc have SLURM_NTASKS, some even SLURM_PROCID, but are no task of a step.
+_SLURM_STEP: Final = "SLURM_STEP_ID"
+_SLURM_SIZES: Final = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
+_NOBODY: Final = "nobody"
+# They say that there may be others, and never how many.
+_RANKS_ALONE: Final = ("PMIX_RANK", "PALS_RANKID", "ALPS_APP_PE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +45,12 @@ class World:
     Attributes:
         rank: 0-based.
         world_size: Number of ranks, 1 or more.
+        said_by: Where that was found, in words.
     """
 
     rank: int
     world_size: int
+    said_by: str = field(default="the arguments", compare=False)
 
     def __post_init__(self) -> None:
         for name in ("rank", "world_size"):
@@ -33,11 +58,16 @@ class World:
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, got {value!r}")
         if self.world_size < 1:
-            raise ValueError(f"world_size must be 1 or more, got {self.world_size}")
+            raise ValueError(f"world_size must be 1 or more, got {self.world_size} from {self.said_by}")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(
-                f"rank must be 0 to {self.world_size - 1} in a world of {self.world_size}, got {self.rank}"
+                f"rank must be 0 to {self.world_size - 1} in a world of {self.world_size}, got {self.rank} from "
+                f"{self.said_by}"
             )
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"rank {self.rank} of {self.world_size}"
 
     @classmethod
     def find(cls, rank: int | None = None, world_size: int | None = None) -> World:
@@ -48,11 +78,16 @@ class World:
         """
         if rank is not None and world_size is not None:
             return cls(rank, world_size)
+        if rank is None and world_size == 1:
+            return cls(0, 1)
         found = _from_torch() or _from_environment()
         if found is not None:
-            return cls(found[0] if rank is None else rank, found[1] if world_size is None else world_size)
-        if rank is None and world_size in (None, 1):
-            return cls(0, 1)
+            said_by = found.said_by if rank is None and world_size is None else f"the arguments and {found.said_by}"
+            return cls(
+                found.rank if rank is None else rank, found.world_size if world_size is None else world_size, said_by
+            )
+        if rank is None and world_size is None:
+            return cls(0, 1, _NOBODY)
         given, missing = (
             (f"rank={rank}", "world_size=") if world_size is None else (f"world_size={world_size}", "rank=")
         )
@@ -62,22 +97,120 @@ class World:
         )
 
 
-def _from_torch() -> tuple[int, int] | None:
+class Ranks:
+    """The world that one loader belongs to: given, or found when it is first needed and then held.
+
+    Args:
+        rank, world_size: Arguments of the loader, None for what is to be found.
+    """
+
+    def __init__(self, rank: int | None, world_size: int | None) -> None:
+        self._rank = rank
+        self._world_size = world_size
+        self._held: World | None = None
+        self.is_given = world_size == 1 or (rank is not None and world_size is not None)
+
+    def give(self, rank: int | None, world_size: int | None) -> None:
+        """Take what `start` was given, in place of the arguments.
+
+        Raises:
+            ValueError: The world is held already, and is another one.
+        """
+        given = World.find(self._rank if rank is None else rank, self._world_size if world_size is None else world_size)
+        if self._held is not None and self._held != given:
+            raise ValueError(
+                f"this loader was started as {self._held}, it cannot become {given}: make one loader for each rank"
+            )
+        self._held = given
+        self.is_given = True
+
+    def now(self) -> World:
+        """Return the world that is held, or else what would be found now; holds nothing."""
+        return self._held or World.find(self._rank, self._world_size)
+
+    def held(self) -> World:
+        """Return the world; from now on it is this one."""
+        if self._held is None:
+            self._held = World.find(self._rank, self._world_size)
+            _tell(self._held)
+        return self._held
+
+    def check(self) -> None:
+        """Compare what is held with what is found now.
+
+        Raises:
+            ValueError: Ranks have come into being, or gone, since: what was handed out or told was for another.
+        """
+        if self.is_given or self._held is None:
+            return
+        now = World.find(self._rank, self._world_size)
+        if now != self._held:
+            raise ValueError(
+                f"this loader took itself for {self._held} when it was first used (asked for a batch, its length or "
+                f"its rank), and is {now} now. Use it after init_process_group; "
+                "before, peek() shows a batch and binds it to no rank. Or pass rank= and world_size=; or go on as "
+                "this rank with loader.load_state_dict(loader.state_dict()), the same on every rank"
+            )
+
+    def release(self) -> None:
+        """Let what was found be found anew; what was given stays."""
+        if not self.is_given:
+            self._held = None
+
+
+def _tell(world: World) -> None:
+    if world.said_by != _NOBODY:
+        _log.info("%s, as %s says", world, world.said_by)
+        return
+    alone = [name for pair in _LAUNCHERS for name in pair if name in os.environ]
+    alone += [name for name in _RANKS_ALONE if name in os.environ]
+    if alone:
+        _log.warning(
+            "%s in the environment may say that this process is one of several, but not which of how many: it takes "
+            "itself for the only one, and reads everything. If there are others, pass rank= and world_size=, or set "
+            "RANK and WORLD_SIZE; if not, world_size=1 says so",
+            ", ".join(f"{name}={os.environ[name]}" for name in alone),
+        )
+
+
+def _from_torch() -> World | None:
     torch = sys.modules.get("torch")
     distributed = getattr(torch, "distributed", None)
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return None
-    return int(distributed.get_rank()), int(distributed.get_world_size())
+    return World(int(distributed.get_rank()), int(distributed.get_world_size()), "torch.distributed")
 
 
-def _from_environment() -> tuple[int, int] | None:
+def _from_environment() -> World | None:
     rank, world_size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    if rank is None and world_size is None:
+    if rank is not None and world_size is not None:
+        return _parsed("RANK", "WORLD_SIZE")
+    if rank is not None:
+        raise ValueError("the environment has RANK and no WORLD_SIZE: set both, or pass rank= and world_size=")
+    if world_size is not None:
+        raise ValueError(
+            f"the environment has WORLD_SIZE={world_size} and no RANK: a launcher that starts its processes later, as "
+            "Lightning does, has not said yet which of them this is. Ask for length, rank or batches when they run "
+            "(after init_process_group), or set RANK too, or pass rank= and world_size="
+        )
+    for names in _LAUNCHERS:
+        if all(name in os.environ for name in names):
+            return _parsed(*names)
+    return _from_slurm()
+
+
+def _from_slurm() -> World | None:
+    if _SLURM_STEP not in os.environ or "SLURM_PROCID" not in os.environ:
         return None
-    if rank is None or world_size is None:
-        missing, there = ("RANK", "WORLD_SIZE") if rank is None else ("WORLD_SIZE", "RANK")
-        raise ValueError(f"the environment has {there} and no {missing}: set both, or pass rank= and world_size=")
+    size = next((name for name in _SLURM_SIZES if name in os.environ), None)
+    return None if size is None else _parsed("SLURM_PROCID", size)
+
+
+def _parsed(rank_name: str, size_name: str) -> World:
+    rank, world_size = os.environ[rank_name], os.environ[size_name]
+    said_by = f"{rank_name}={rank} with {size_name}={world_size} in the environment"
     try:
-        return int(rank), int(world_size)
+        numbers = int(rank), int(world_size)
     except ValueError:
-        raise ValueError(f"RANK={rank!r} and WORLD_SIZE={world_size!r} in the environment must be ints") from None
+        raise ValueError(f"{said_by}: these must be ints; or pass rank= and world_size=") from None
+    return World(*numbers, said_by)

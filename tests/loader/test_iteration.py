@@ -128,11 +128,55 @@ def test_skip_across_epochs_ends_the_loop_and_begins_there() -> None:
     assert loader.position == (500_003, 4)
 
 
-def test_seek_outside_of_the_epoch_is_refused() -> None:
+@pytest.mark.parametrize("options", [{}, {"num_steps": 2}, {"partition": "contiguous"}, {"tail": "keep"}])
+def test_seek_goes_to_each_step_of_the_epoch_and_to_no_other(options: Anything) -> None:
+    loader = DistributedLoader(Numbers(8), batch_size=4, **options)
+    for step in range(len(loader)):
+        loader.seek(step)
+        assert flat([next(iter(loader))])[0] == 4 * step
+        loader.set_epoch(0)
+
+    for step in (-1, len(loader), len(loader) + 1, 10**30):
+        with pytest.raises(IndexError, match=f"epoch 0 has 2 steps, there is no step {step}"):
+            loader.seek(step)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_steps": 3}])
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_seek_in_the_body_of_the_last_batch_stays_in_the_epoch_of_the_loop(options: Anything, num_workers: int) -> None:
+    options |= {"num_workers": num_workers, "worker_kind": "thread", "prefetch_epochs": True}
+    with DistributedLoader(Numbers(12), batch_size=4, shuffle="global", **options) as loader:
+        whole = flat(list(loader))
+        seen = []
+        for batch in loader:
+            seen += batch.tolist()
+            if len(seen) == 12:
+                assert loader.position == (2, 0)
+                loader.seek(1)
+                assert loader.position == (1, 4)
+        assert loader.position == (2, 0)
+        assert len(seen) == 20
+        assert seen[:12] != whole
+        assert seen[12:] == seen[4:12]
+        # The loop is over: the next epoch is present.
+        loader.seek(1)
+        assert loader.position == (2, 4)
+        assert len(list(loader)) == 2
+
+
+def test_seek_behind_the_last_batch_without_a_loop_is_in_the_next_epoch() -> None:
+    loader = DistributedLoader(Numbers(8), batch_size=4)
+    for batch in loader:
+        if batch[0] == 4:
+            break
+    loader.seek(0)
+
+    assert loader.position == (1, 0)
+
+
+def test_seek_to_what_is_no_step_is_refused() -> None:
     loader = DistributedLoader(Numbers(8), batch_size=4)
 
-    with pytest.raises(IndexError, match="epoch 0 has 2 steps, there is no step 3"):
-        loader.seek(3)
     with pytest.raises(ValueError, match="num_steps must be 0 or more"):
         loader.skip(-1)
     with pytest.raises(TypeError, match="integer"):

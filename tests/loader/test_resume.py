@@ -9,9 +9,10 @@ import pytest
 
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.rotation import Rotation
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
-from tests.loader.resume_harness import LoaderMaker, examine, noisy
+from tests.loader.resume_harness import Contiguous, Course, Endless, LoaderMaker, examine, noisy
 
 NUM_RECORDS = 53
 
@@ -37,7 +38,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> SplitDataLoader:
 
 
 def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
-    def make(*, rank: int, world_size: int, batch_size: int, num_workers: int) -> DistributedLoader:
+    def make(*, rank: int | None, world_size: int | None, batch_size: int, num_workers: int) -> DistributedLoader:
         return DistributedLoader(
             dataset,
             rank=rank,
@@ -59,6 +60,35 @@ def test_loader_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str) 
     assert num_loads > 40
 
 
+# Kinds of cutting: options, and the course that they are held against.
+CUTS: dict[str, tuple[dict[str, Any], Course]] = {
+    "contiguous": ({"partition": "contiguous"}, Contiguous()),
+    "endless": ({"num_steps": 5}, Endless(5)),
+    "endless, longer than a pass": ({"num_steps": 23}, Endless(23)),
+    "endless in bins": ({"num_steps": 5, "shuffle": "bins", "lanes": 2}, Endless(5)),
+    "endless with rotation": ({"num_steps": 5, "rotation": Rotation(times=2, size=4), "lanes": 2}, Endless(5)),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_loader_resumes_exactly_however_epochs_are_cut_and_whenever_ranks_are_known(
+    dataset: SplitDataLoader, cut: str
+) -> None:
+    options, course = CUTS[cut]
+    make = maker(dataset, {"shuffle": "global"} | options)
+    num_loads = sum(examine(make, seed=seed, num_actions=100, course=course) for seed in range(3))
+
+    assert num_loads > 30
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_loader_with_threads_resumes_exactly_however_epochs_are_cut(dataset: SplitDataLoader, cut: str) -> None:
+    options, course = CUTS[cut]
+    make = maker(dataset, {"shuffle": "global", "worker_kind": "thread"} | options)
+
+    assert examine(make, seed=3, num_actions=40, workers=(0, 1, 3), course=course) > 2
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_loader_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str) -> None:
     make = maker(dataset, {"worker_kind": "thread"} | MODES[mode])
@@ -70,7 +100,7 @@ def test_loader_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str
 @pytest.mark.parametrize("prefetch_epochs", [False, True])
 def test_loader_with_processes_resumes_exactly(dataset: SplitDataLoader, prefetch_epochs: bool) -> None:
     make = maker(dataset, {"shuffle": "global", "start_method": "forkserver", "prefetch_epochs": prefetch_epochs})
-    num_loads = examine(make, seed=11, num_actions=30, world_sizes=(1, 2), workers=(1, 2))
+    num_loads = examine(make, seed=4, num_actions=30, world_sizes=(1, 2), workers=(1, 2))
 
     assert num_loads > 2
 

@@ -43,7 +43,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> SplitDataLoader:
 
 
 def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
-    def make(*, rank: int, world_size: int, batch_size: int, num_workers: int) -> DistributedLoader:
+    def make(*, rank: int | None, world_size: int | None, batch_size: int, num_workers: int) -> DistributedLoader:
         # Lanes come from the world size unless they are given; worlds of any size are compared here.
         return DistributedLoader(
             dataset,
