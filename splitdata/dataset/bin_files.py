@@ -37,6 +37,11 @@ class BinFiles:
         self._exists = bytearray(num_bins)
         self._dirty: set[int] = set()
 
+    @property
+    def unsynced(self) -> set[int]:
+        """The bins that were written since the last sync."""
+        return set(self._dirty)
+
     def take_over(self, num_existing: int, *, changed: Iterable[int]) -> None:
         """Count the first so many bins as there already; those that were `changed` wait for the next sync."""
         self._exists[:num_existing] = b"\1" * num_existing
@@ -55,10 +60,10 @@ class BinFiles:
         """Read back what was written."""
         return files.read_at(self._descriptor(bin_index), length, offset)
 
-    def truncate(self, bin_index: int, length: int) -> None:
-        """Cut a bin behind its last committed frame."""
-        if self._exists[bin_index]:
-            files.truncate(self._descriptor(bin_index), length)
+    def cut(self, bin_index: int, length: int) -> None:
+        """Cut a bin behind its last committed frame, if it goes on there."""
+        if self._exists[bin_index] and files.size_of(descriptor := self._descriptor(bin_index)) > length:
+            files.truncate(descriptor, length)
 
     def sync(self) -> None:
         """Wait until all that was written to the bins has reached the medium."""

@@ -4,6 +4,10 @@ DIR/manifest.0000000041.json
 manifest.0000000042.json     <- highest number = current
 segments/<32 hex>/           folders that the manifest lists, and those of writers at work
 anything else                is foreign: then nobody writes here, and nothing is removed
+
+One rule for all who remove or cut what a run has left, be it their own: what the newest manifest lists is
+not theirs. They ask `listing`, or let `remove_segment` ask, at that moment. What they remember says less: a
+commit that failed, or was interrupted, may have been made.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Final
 from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.index import IndexHeader
-from splitdata.format.manifest import Manifest
+from splitdata.format.manifest import Manifest, SegmentInfo
 from splitdata.storage import files
 from splitdata.storage.paths import DatasetPaths
 
@@ -153,8 +157,20 @@ class DatasetDirectory:
                     foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
         return sorted(foreign)
 
+    def listing(self, segment_id: str) -> SegmentInfo | None:
+        """Return what the newest manifest says of a segment, None if it does not list it, or there is none.
+
+        Raises:
+            OSError, FormatError: If it cannot be read; then nothing may be removed or cut.
+        """
+        newest = self.newest_or_none()
+        return newest.find(segment_id) if newest else None
+
     def remove_segment(self, segment_id: str) -> bool:
-        """Remove a segment that no manifest lists, unless a writer is at work in it; True if it is gone."""
+        """Remove a segment, unless the newest manifest lists it or a writer is at work in it; True if it is gone.
+
+        Where that manifest is damaged, nothing is removed.
+        """
         segment = self.paths.segment(segment_id)
         try:
             descriptor = files.open_existing(segment.index, writable=True)
@@ -162,6 +178,12 @@ class DatasetDirectory:
             descriptor = -1
         try:
             if descriptor >= 0 and not files.lock(descriptor):
+                return False
+            # Asked under the lock: whoever had it may have committed just before letting it go.
+            try:
+                if self.listing(segment_id) is not None:
+                    return False
+            except FormatError:
                 return False
             try:
                 names = list(filter(segment.is_own_name, files.list_names(segment.folder)))

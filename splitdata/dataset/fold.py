@@ -88,35 +88,33 @@ def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], 
 def _fold(
     directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
-    locks = _locked(directory, run)
-    if locks is None:
-        return False
+    locks: list[int] = []
     try:
+        if not _take_locks(directory, run, locks):
+            return False
+        # Another program may have folded them before they were ours: then they are on their way out.
+        if not set(run) <= set(directory.newest().segments):
+            return False
         return _fold_locked(directory, manifest, run, segment_id, durable=durable)
     finally:
         for descriptor in locks:
             files.close(descriptor)
 
 
-def _locked(directory: DatasetDirectory, run: tuple[SegmentInfo, ...]) -> list[int] | None:
-    """Take the locks of all segments, None if a writer still has one.
+def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks: list[int]) -> bool:
+    """Add the lock of each segment to `locks`; False if a writer still has one.
 
     A writer holds its own until it has seen its last commit in the newest manifest: were its
     segment folded before, it would find it nowhere, and commit it again.
     """
-    taken: list[int] = []
     for info in run:
         try:
-            taken.append(files.open_existing(directory.paths.segment(info.id).index, writable=True))
-        except OSError:
-            break
-        if not files.lock(taken[-1]):
-            break
-    else:
-        return taken
-    for descriptor in taken:
-        files.close(descriptor)
-    return None
+            locks.append(files.open_existing(directory.paths.segment(info.id).index, writable=True))
+        except FileNotFoundError:
+            return False
+        if not files.lock(locks[-1]):
+            return False
+    return True
 
 
 def _fold_locked(
@@ -141,10 +139,11 @@ def _fold_locked(
     except FormatError as error:
         _logger.warning("%s: small segments are not folded, as one is damaged: %s", directory.folder, error)
     finally:
-        if not is_done:
-            with suppress(OSError):
-                target.remove()
         target.close()
+        if not is_done:
+            # It may be listed all the same, by a step that failed or was interrupted afterwards: then it stays.
+            with suppress(OSError):
+                directory.remove_segment(segment_id)
     return is_done
 
 

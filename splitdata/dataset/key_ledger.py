@@ -11,7 +11,7 @@ What is committed is never changed: a merged run is written behind the others.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -35,11 +35,19 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.key_runs import Pairs
 
-__all__ = ["KeyLedger"]
+__all__ = ["KeyLedger", "KeyMark"]
 
 # Keys that wait in memory, 12 bytes each.
 _SPILLED_KEYS: Final = 1 << 20
 _MERGED_RUNS: Final = 8
+
+
+class KeyMark(NamedTuple):
+    """Where a ledger stands when all its keys are under a directory; nobody changes it."""
+
+    runs: tuple[KeyRun, ...] = ()
+    keys_end: int = 0
+    num_keys: int = 0
 
 
 class KeyLedger:
@@ -84,7 +92,6 @@ class KeyLedger:
         self._descriptor = -1
         self._sealed_bytes = 0
         self._sealed_descriptor = -1
-        self._committed: tuple[list[KeyRun], int, int] = ([], 0, 0)
 
     @property
     def keys_bytes(self) -> int:
@@ -129,7 +136,6 @@ class KeyLedger:
         self._descriptor = descriptor
         self.num_keys = num_keys
         self._end = self._keys_end = keys_bytes
-        self._committed = (list(self._runs), keys_bytes, num_keys)
 
     @staticmethod
     def _runs_before(descriptor: int, end: int) -> list[KeyRun]:
@@ -192,9 +198,7 @@ class KeyLedger:
     def unseal(self) -> None:
         """Take back a seal that no manifest lists yet."""
         self._sealed_bytes = 0
-        if self._sealed_descriptor >= 0:
-            files.close(self._sealed_descriptor)
-            self._sealed_descriptor = -1
+        if self._close_sealed():
             files.remove(self._sealed_path)
 
     def sync(self, *, durable: bool) -> None:
@@ -209,21 +213,22 @@ class KeyLedger:
         if durable and descriptor >= 0:
             files.sync_data(descriptor)
 
-    def mark_committed(self) -> None:
-        """Count all keys as committed; the runs of a sealed segment are not needed any more."""
-        if self._sealed_bytes:
-            self.close()
-            # Someone may have it open on a system that then refuses; it is ignored.
-            with contextlib.suppress(OSError):
-                files.remove(self._open_path)
-            return
-        self._committed = (list(self._runs), self._keys_end, self.num_keys)
+    def mark(self) -> KeyMark:
+        """Return where it stands, for a later `drop_pending`; called after `sync`, when nothing waits."""
+        return KeyMark(tuple(self._runs), self._keys_end, self.num_keys)
 
-    def drop_pending(self) -> None:
-        """Forget what was added since the last commit."""
+    def drop_runs(self) -> None:
+        """Close, and remove the runs, which nobody needs once a sealed segment is committed."""
+        self.close()
+        # Someone may have it open on a system that then refuses; it is ignored.
+        with contextlib.suppress(OSError):
+            files.remove(self._open_path)
+
+    def drop_pending(self, mark: KeyMark) -> None:
+        """Forget what was added since the last commit, when it stood at `mark`."""
         self.unseal()
-        runs, self._keys_end, self.num_keys = self._committed
-        self._runs = list(runs)
+        self._keys_end, self.num_keys = mark.keys_end, mark.num_keys
+        self._runs = list(mark.runs)
         self._waiting, self._num_waiting, self._spilled = [], 0, []
         if self._descriptor >= 0:
             self._end = max(self._keys_end, len(self._header))
@@ -231,14 +236,20 @@ class KeyLedger:
 
     def close(self) -> None:
         """Close the files; safe to call again."""
-        if self._descriptor >= 0:
-            files.close(self._descriptor)
-            self._descriptor = -1
-        if self._sealed_descriptor >= 0:
-            files.close(self._sealed_descriptor)
-            self._sealed_descriptor = -1
+        # Marked before it is done: were it closed twice, another thread's file might be.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            files.close(descriptor)
+        self._close_sealed()
 
     # -- parts -------------------------------------------------------------------------------
+
+    def _close_sealed(self) -> bool:
+        """Close the file of a sealed segment, if it is open; True if it was."""
+        descriptor, self._sealed_descriptor = self._sealed_descriptor, -1
+        if descriptor >= 0:
+            files.close(descriptor)
+        return descriptor >= 0
 
     def _new_check(self) -> Uniqueness:
         return Uniqueness(self._read_key, self._first_number)

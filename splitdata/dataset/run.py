@@ -74,9 +74,9 @@ class WriteRun:
         self._directory = directory
         self._options = options
         self._compressor = compressor
-        self._segment: SegmentWriter | None = None
+        # The records of this run in segments before the present one, and that: changed in one step.
+        self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0
-        self._num_before = 0
         self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
         found = directory.newest_or_none() if options.mode in ("append", "resume") else None
         self.codec = options.codec
@@ -98,7 +98,19 @@ class WriteRun:
             resumes=resumed.manifest if resumed else None,
         )
         if resumed:
-            self._segment = self._new_segment(resumed.info.num_bins, resumed)
+            self._begin(self._new_segment(resumed.info.num_bins, resumed))
+
+    @property
+    def _segment(self) -> SegmentWriter | None:
+        return self._present[1]
+
+    @property
+    def _num_before(self) -> int:
+        return self._present[0]
+
+    def _begin(self, segment: SegmentWriter) -> SegmentWriter:
+        self._present = (0, segment)
+        return segment
 
     @property
     def num_records(self) -> int:
@@ -162,7 +174,7 @@ class WriteRun:
         """
         if self._segment is None and metadata and not seal and self._options.mode == "resume" and self._options.bins:
             # Listed while it is empty, the segment is what the next run, or a second one now, finds and locks.
-            self._segment = self._new_segment(self._options.bins)
+            self._begin(self._new_segment(self._options.bins))
         while True:
             segment = self._segment
             count = segment.pending.num_records if segment else 0
@@ -199,14 +211,8 @@ class WriteRun:
 
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this run has made."""
-        segment = self._segment
-        if segment and self._is_in_doubt(segment):
-            return
-        if segment and not self._is_listed(segment):
-            segment.remove()
-            self._segment = None
-        elif segment and segment.pending.num_records:
-            segment.drop_pending()
+        if self._segment:
+            self._undo_segment(self._segment)
         if self._committer.manifest is None:
             # Another writer may be at work in there by now; then the folders are not empty and stay.
             with suppress(OSError):
@@ -214,24 +220,21 @@ class WriteRun:
                 if self._made_folder:
                     files.remove_directory(self._directory.folder)
 
-    def _is_listed(self, segment: SegmentWriter) -> bool:
-        """Say whether this run, or the one that it goes on with, has committed the segment, be it empty."""
+    def _undo_segment(self, segment: SegmentWriter) -> None:
+        """Remove a segment that no manifest lists, or cut what none lists of it; in doubt leave it as it is."""
         manifest = self._committer.manifest
-        return manifest is not None and manifest.find(segment.id) is not None
-
-    def _is_in_doubt(self, segment: SegmentWriter) -> bool:
-        """Say whether a manifest lists what this run takes to be pending.
-
-        A commit may fail, or be interrupted, after its manifest has appeared.
-        """
+        if manifest is None or manifest.find(segment.id) is None:
+            segment.close()
+            if self._directory.remove_segment(segment.id):
+                self._present = (self._num_before, None)
+            return
         try:
-            newest = self._directory.newest_or_none()
+            listed = self._directory.listing(segment.id)
         except (OSError, SplitDataError):
-            return True
-        listed = newest.find(segment.id) if newest else None
-        if listed is None:
-            return False
-        return listed.num_records > segment.committed.num_records or not self._is_listed(segment)
+            return
+        # If it lists more, the last commit was made and could not be seen; if none, others have replaced the dataset.
+        if listed and not listed.is_sealed and listed.num_records == segment.committed.num_records:
+            segment.drop_pending()
 
     def close(self) -> None:
         """Release all files."""
@@ -252,7 +255,7 @@ class WriteRun:
             dictionary = b""
             if self._options.has_dictionary and self._compressor and records:
                 dictionary = train(records, self._compressor.level)
-            self._segment = self._new_segment(self._options.bins or bins_for(first_bytes), dictionary=dictionary)
+            return self._begin(self._new_segment(self._options.bins or bins_for(first_bytes), dictionary=dictionary))
         return self._segment
 
     def _find_open(self) -> ResumedSegment | None:
@@ -295,21 +298,22 @@ class WriteRun:
         old = self._segment
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
-        new = self._new_segment(
-            old.num_bins, first_number=self._num_before + old.committed.num_records, dictionary=old.dictionary
-        )
+        num_before = self._num_before + old.committed.num_records
+        new = self._new_segment(old.num_bins, first_number=num_before, dictionary=old.dictionary)
         try:
             move_pending(old, new)
             old.unseal()
             old.seal()
             self._committer.commit(old)
-        except BaseException:
-            with suppress(OSError):
-                new.remove()
-            raise
-        old.close()
-        self._num_before += old.num_records
-        self._segment = new
+            old.mark_committed()
+            self._present = (num_before, new)
+        finally:
+            if self._segment is new:
+                old.close()
+            else:
+                new.close()
+                with suppress(OSError):
+                    self._directory.remove_segment(new.id)
 
     def _new_id(self, what: str) -> str:
         """Return 32 hex digits: random, or derived from the run's identity and its place in the dataset."""

@@ -5,7 +5,9 @@
     seal()          tables behind the entries, header "sealed"
     keys            key_ledger.py, in step with these
 
-What was appended counts only once a manifest lists it: the numbers up to there are `committed`.
+What was appended counts only once a manifest lists it: the numbers up to there are `committed`. All that
+depends on where that is, is one object, replaced in one step: an interrupt finds the segment before a commit
+or after it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,7 +23,7 @@ import numpy as np
 from splitdata.dataset.bin_files import BinFiles
 from splitdata.dataset.chunk import frame_chunk
 from splitdata.dataset.dictionary import control_frame, read_from_bin
-from splitdata.dataset.key_ledger import KeyLedger
+from splitdata.dataset.key_ledger import KeyLedger, KeyMark
 from splitdata.dataset.large_record import write_large
 from splitdata.dataset.resume import cut_off
 from splitdata.dataset.tally import Tally
@@ -50,14 +52,29 @@ __all__ = ["SegmentWriter", "Tally"]
 _U64: Final = np.uint64
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How far a segment is.
+
+    Attributes:
+        committed: What a manifest lists.
+        pending: What was appended since.
+        ends: Where each bin ended at the last commit.
+        keys: Where the keys stood then.
+    """
+
+    committed: Tally
+    pending: Tally
+    ends: NDArray[np.uint64]
+    keys: KeyMark
+
+
 class SegmentWriter:
     """Appends records to one segment of its own; for one thread at a time.
 
     Attributes:
         id: 32 hex digits.
         dictionary: With which records may be compressed, empty if there is none.
-        committed: What a manifest lists.
-        pending: What was appended since.
     """
 
     def __init__(
@@ -91,8 +108,6 @@ class SegmentWriter:
         self.id = segment_id
         self.num_bins = num_bins
         self.dictionary = dictionary
-        self.committed = Tally()
-        self.pending = Tally()
         self._dataset = dataset
         self._paths = dataset.segment(segment_id)
         self._alignment = alignment
@@ -102,7 +117,7 @@ class SegmentWriter:
         self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
         start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
         self._ends = np.full(num_bins, start, _U64)
-        self._committed_ends = self._ends.copy()
+        self._at = _Standing(Tally(), Tally(), self._ends.copy(), KeyMark())
         self._index = -1
         self._keys = KeyLedger(
             self._paths.open_keys,
@@ -116,6 +131,16 @@ class SegmentWriter:
             self._make(metadata)
         else:
             self._take_over(resumed, metadata)
+
+    @property
+    def committed(self) -> Tally:
+        """What a manifest lists."""
+        return self._at.committed
+
+    @property
+    def pending(self) -> Tally:
+        """What was appended since."""
+        return self._at.pending
 
     @property
     def tally(self) -> Tally:
@@ -161,7 +186,7 @@ class SegmentWriter:
         self._ends = chunk.ends
         if keys is not None and chunk.key_lengths is not None:
             self._add_keys(keys, chunk.key_lengths)
-        self.pending = self.pending.joined(
+        self._count(
             Tally(
                 len(records),
                 digest_of_hashes(chunk.raw_hashes),
@@ -239,10 +264,9 @@ class SegmentWriter:
 
     def mark_committed(self) -> None:
         """Count everything appended as committed: a manifest lists it now."""
-        self.committed = self.tally
-        self.pending = Tally()
-        self._committed_ends = self._ends.copy()
-        self._keys.mark_committed()
+        self._at = _Standing(self.tally, Tally(), self._ends.copy(), self._keys.mark())
+        if self._is_sealed:
+            self._keys.drop_runs()
         if self._awaits_first_commit:
             self._awaits_first_commit = False
             # The manifest says it already: this only helps where it is deleted some day.
@@ -264,12 +288,16 @@ class SegmentWriter:
 
     def drop_pending(self) -> None:
         """Cut off what was appended since the last commit."""
-        for bin_index in np.flatnonzero(self._ends != self._committed_ends).tolist():
-            self._bins.truncate(bin_index, int(self._committed_ends[bin_index]))
-        files.truncate(self._index, self._entry_offset(self.committed.num_records))
-        self._keys.drop_pending()
-        self._ends = self._committed_ends.copy()
-        self.pending = Tally()
+        at = self._at
+        # Also those that were written when something failed, before that was counted.
+        changed = {*np.flatnonzero(self._ends != at.ends).tolist(), *self._bins.unsynced}
+        for bin_index in sorted(changed):
+            self._bins.cut(bin_index, int(at.ends[bin_index]))
+        files.truncate(self._index, self._entry_offset(at.committed.num_records))
+        self._keys.drop_pending(at.keys)
+        self._is_sealed = False
+        self._ends = at.ends.copy()
+        self._at = replace(at, pending=Tally())
 
     def read_back(self, bin_index: int, length: int, offset: int) -> bytes:
         """Read bytes of a bin as they were written."""
@@ -293,18 +321,9 @@ class SegmentWriter:
         """Close all files; safe to call again."""
         self._bins.close()
         self._keys.close()
-        if self._index >= 0:
-            files.close(self._index)
-            self._index = -1
-
-    def remove(self) -> None:
-        """Remove the segment, which no manifest lists."""
-        self.close()
-        for name in files.list_names(self._paths.folder):
-            if self._paths.is_own_name(name):
-                files.remove(os.path.join(self._paths.folder, name))
-        with contextlib.suppress(OSError):
-            files.remove_directory(self._paths.folder)
+        descriptor, self._index = self._index, -1
+        if descriptor >= 0:
+            files.close(descriptor)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -323,23 +342,30 @@ class SegmentWriter:
             if metadata:
                 self._write_control(spec.KIND_METADATA, metadata)
         except BaseException:
-            # Nobody else gets to know of this segment.
             with contextlib.suppress(OSError):
-                self.remove()
+                self._unmake()
             raise
+
+    def _unmake(self) -> None:
+        """Remove the segment that has just been made: nobody else knows of it, and no manifest lists it."""
+        self.close()
+        for name in files.list_names(self._paths.folder):
+            if self._paths.is_own_name(name):
+                files.remove(os.path.join(self._paths.folder, name))
+        files.remove_directory(self._paths.folder)
 
     def _take_over(self, resumed: ResumedSegment, metadata: bytes) -> None:
         """Cut off all that was not committed, and stand where the last commit stood."""
         self._index = resumed.index
         info = resumed.info
-        self.committed = Tally(info.num_records, info.digest, info.stored_bytes, info.raw_bytes, resumed.max_raw_bytes)
         self._first_position = resumed.first_position
         num_existing = len(resumed.ends)
         self._ends[:num_existing] = resumed.ends
-        self._committed_ends = self._ends.copy()
+        committed = Tally(info.num_records, info.digest, info.stored_bytes, info.raw_bytes, resumed.max_raw_bytes)
         try:
             self.dictionary = self._taken_dictionary() if num_existing else b""
             self._keys.take_over(info.num_keys, info.keys_bytes)
+            self._at = _Standing(committed, Tally(), self._ends.copy(), self._keys.mark())
             self._bins.take_over(num_existing, changed=cut_off(self._paths, resumed))
             if metadata and not num_existing:
                 self._write_control(spec.KIND_METADATA, metadata)
@@ -368,8 +394,10 @@ class SegmentWriter:
         lengths = (np.array([length], _U64) for length in (header.stored_length, header.raw_length))
         self._append_entries(make_entries(np.array([loc], _U64), *lengths))
         digest = digest_of_hashes(np.array([raw_hash], _U64))
-        one = Tally(1, digest, header.stored_length, header.raw_length, header.raw_length)
-        self.pending = self.pending.joined(one)
+        self._count(Tally(1, digest, header.stored_length, header.raw_length, header.raw_length))
+
+    def _count(self, appended: Tally) -> None:
+        self._at = replace(self._at, pending=self._at.pending.joined(appended))
 
     def _add_keys(self, keys: list[bytes], lengths: NDArray[np.uint64]) -> None:
         """Tell the ledger of a chunk that is about to be counted."""
@@ -417,7 +445,8 @@ class SegmentWriter:
         aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
         self._bins.write(0, [frame + bytes(aligned - end)], offset)
         self._ends[0] = aligned
-        self._committed_ends[0] = aligned
+        # It is there before any record, and stays.
+        self._at = replace(self._at, ends=self._ends.copy())
 
     def _header(self, tally: Tally) -> IndexHeader:
         return IndexHeader(
