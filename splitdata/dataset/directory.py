@@ -87,7 +87,11 @@ class DatasetDirectory:
         for _ in range(_MAX_TRIES):
             generations = self.generations()
             if not generations:
-                raise self._without_manifest()
+                has_lost_it = self.has_committed_segments()
+                # The first commit may have been made between the two looks, so it is looked again.
+                if has_lost_it and self.generations():
+                    continue
+                raise self._without_manifest(has_lost_it=has_lost_it)
             try:
                 return self.read(generations[-1])
             except FileNotFoundError:
@@ -98,8 +102,8 @@ class DatasetDirectory:
         """Return the current manifest, None where nothing was committed yet."""
         return self.newest() if self.generations() else None
 
-    def _without_manifest(self) -> Exception:
-        if self.has_committed_segments():
+    def _without_manifest(self, *, has_lost_it: bool) -> Exception:
+        if has_lost_it:
             return ManifestError(
                 f"{self.folder} holds segments but no manifest: it was deleted; "
                 f"`splitdata repair --adopt {self.folder}` makes it again from them",

@@ -95,11 +95,14 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
                 files.close(index)
 
 
-def remove_uncommitted(directory: DatasetDirectory) -> None:
+def remove_uncommitted(directory: DatasetDirectory) -> bool:
     """Remove what a run has left that was killed before its first commit; for a directory without manifest.
 
+    Returns:
+        False if it was not dead, and has made its first commit meanwhile.
+
     Raises:
-        BlockingIOError: If it is not dead.
+        BlockingIOError: If it is not dead, and has committed nothing yet.
     """
     for segment_id in directory.segment_ids():
         header = directory.index_header(segment_id)
@@ -109,7 +112,10 @@ def remove_uncommitted(directory: DatasetDirectory) -> None:
         if header is not None and header.num_records and not header.awaits_first_commit:
             continue
         if not directory.remove_segment(segment_id):
+            if directory.generations():
+                return False
             raise _busy(directory, "another program has begun to write here, and has not committed yet")
+    return True
 
 
 def cut_off(paths: SegmentPaths, resumed: ResumedSegment) -> list[int]:

