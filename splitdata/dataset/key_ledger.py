@@ -220,9 +220,10 @@ class KeyLedger:
     def drop_runs(self) -> None:
         """Close, and remove the runs, which nobody needs once a sealed segment is committed."""
         self.close()
-        # Someone may have it open on a system that then refuses; it is ignored.
-        with contextlib.suppress(OSError):
-            files.remove(self._open_path)
+        if self._end:
+            # Someone may have it open on a system that then refuses; it is ignored.
+            with contextlib.suppress(OSError):
+                files.remove(self._open_path)
 
     def drop_pending(self, mark: KeyMark) -> None:
         """Forget what was added since the last commit, when it stood at `mark`."""
