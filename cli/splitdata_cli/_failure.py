@@ -90,7 +90,7 @@ def _message_of(error: Exception) -> str:
     """Return what an error says, in the words of the command line; of code of the user's, also what and where it is."""
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
-        return ": ".join([*names, error.strerror])
+        return ": ".join([*names, in_options(error.strerror)])
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, OSError) or not frames or _is_own(frames[-1].filename):
         return in_options(str(error)) or type(error).__name__

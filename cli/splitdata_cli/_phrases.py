@@ -15,7 +15,8 @@ __all__ = ["in_options"]
 # Options that no command has: an advice to use one is left out, from the sign before it.
 _PYTHON_ONLY: Final = re.compile(
     r"(; |, or |: )[^;:,]*(?<![\w/])"
-    r"(on_error|start_method|timeout|io|prefetch_epochs|in_order|tail|max_skipped|version|copy|num_workers)=[^;]*"
+    r"(on_error|start_method|timeout|io|prefetch_epochs|in_order|tail|max_skipped|version|copy|num_workers|medium)="
+    r"(?:[^;.]|\.(?!\s|$))*"
 )
 _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     # Not where it is a part of a path, as in "year=2020/limit=7/a.csv".
@@ -33,7 +34,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"follow_links=True", "--follow-links"),
         (r"header=False\b", "--no-header"),
         (r"quotes=False\b", "--no-quotes"),
-        (r"(delimiter|encoding|column|limit|bins|shuffle)=('[^']*'|\d+)?", r"--\1 \2"),
+        (r"(delimiter|encoding|column|limit|bins|shuffle)=('[^']*'|\d+)?+", r"--\1 \2"),
     )
 )
 _MORE_KINDS: Final = re.compile(r"(?<=--from )\w+(?:, (?:or )?'\w+')+")

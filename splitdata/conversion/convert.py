@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from splitdata._local_path import local_path
 from splitdata._payload import is_file, payload
 from splitdata.conversion.choose import open_source
-from splitdata.conversion.conversion_log import ConversionLog, hash_of
+from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of
 from splitdata.conversion.dry_run import DryRun, FirstRecord
 from splitdata.conversion.feed import RecordFeed, storable
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
@@ -161,6 +161,8 @@ def convert(
     if isinstance(source, (str, os.PathLike, Sequence)):
         source = open_source(source)
     _check_apart(source, dest)
+    if mode == "append":
+        _check_codec(source, dest)
     if resume and (mode != "create" or shuffle is not None or dry_run):
         raise ValueError("resume goes with neither append, overwrite, shuffle nor dry_run")
     watch = _Watch(source, progress)
@@ -325,3 +327,11 @@ def _check_apart(source: RecordSource, dest: str) -> None:
     for path in source.inputs:
         if target.is_relative_to(Path(path).resolve()):
             raise ValueError(f"the dataset {dest} would lie inside the source {path}; choose a place outside of it")
+
+
+def _check_codec(source: RecordSource, dest: str) -> None:
+    """Raise if plain records would be added to samples, which could then not be read as such."""
+    metadata = metadata_of(dest) or {}
+    # A function may well encode its samples by itself.
+    if metadata.get("record_codec") == "sample" and source.kind != "callable":
+        raise ValueError(f"{dest} holds samples, and the records of {source.name} are none; choose another place")

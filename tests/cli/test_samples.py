@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splitdata import SplitDataLoader, SplitWriter
+from splitdata import SampleDataset, SplitDataLoader, SplitWriter
 from tests.cli.processes import run_bytes, run_on_terminal
 from tests.command import run_cli
 
@@ -78,3 +78,22 @@ def test_cat_writes_the_bytes_of_samples_into_a_pipe(data: Path) -> None:
 def test_cat_shows_samples_on_a_terminal(data: Path) -> None:
     code, sent = run_on_terminal("cat", data, "0")
     assert (code, sent.decode()) == (0, SHOWN + "\r\n")
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_lines_are_not_added_to_samples_and_encoded_ones_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with SplitWriter("data") as writer:
+        writer.write_sample(0)
+    Path("a.txt").write_bytes(b"a line\n")
+    Path("encodes.py").write_text("import splitdata\ndef samples():\n    yield splitdata.encode_sample(1)\n")
+
+    refused = run_cli("write", "a.txt", "data", "--append", *options, cwd=tmp_path)
+    added = run_cli("write", "encodes:samples", "data", "--append", *options, cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert "data holds samples, and the records of a.txt are none" in refused.stderr
+    assert added.returncode == 0, added.stderr
+    assert list(SampleDataset("data")) == ([0] if options else [0, 1])
