@@ -10,14 +10,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy.typing as npt
-
 from splitdata.loader.engines import CudaEngine, HostEngine
 
 if TYPE_CHECKING:
     from splitdata.loader.engines import Engine
 
-__all__ = ["open_engine", "resolve_device", "tensor_over"]
+__all__ = ["open_engine", "resolve_device"]
 
 _log = logging.getLogger("splitdata")
 
@@ -86,23 +84,3 @@ def open_engine(device: Anything, *, pin_memory: bool = False) -> Engine | None:
         pin_memory = False
     engine = CudaEngine if resolved.type == "cuda" else HostEngine
     return engine(torch, resolved, pins=pin_memory)
-
-
-def tensor_over(array: npt.NDArray[Any]) -> Anything:
-    """Return a tensor that shares an array's memory; a read-only or reversed array is copied.
-
-    Raises:
-        TypeError: torch has no such dtype.
-        ModuleNotFoundError: torch is not installed.
-    """
-    torch = _torch("a batch of tensors")
-    # A tensor is always writable: torch only warns, and writes.
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
-        array = array.copy()
-    try:
-        return torch.from_numpy(array)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"torch has no dtype for an array of {array.dtype}: make it a native integer, float or bool, or take it "
-            "out of the batch"
-        ) from error

@@ -20,13 +20,13 @@ import numpy as np
 
 from splitdata.loader.cache_job import open_cache
 from splitdata.loader.cached_maker import CachedRecords
-from splitdata.loader.collate import Allocate, collate, nbytes
 from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import StepReply, StepRequest
+from splitdata.samples.collate import Allocate, collate, nbytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

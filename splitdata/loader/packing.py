@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from splitdata.loader.collate import Allocate
-from splitdata.loader.nesting import keys_of, part
 from splitdata.loader.notes import add_note
+from splitdata.samples.collate import Allocate
 from splitdata.samples.decode import SampleDecoder
 from splitdata.samples.encode import encode_sample_parts
+from splitdata.samples.nesting import keys_of, part
 from splitdata.samples.plan import HEADER
 from splitdata.samples.restore import kind_of
 
@@ -149,7 +149,7 @@ class SampleUnpacker:
         Raises:
             ValueError: They differ in structure or shapes.
         """
-        return self._decoder.decode_batch(data)
+        return self._decoder.decode_columns(data)
 
 
 def kind_of_sample(data: memoryview) -> bytes:

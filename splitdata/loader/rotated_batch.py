@@ -43,8 +43,8 @@ class RotatedBatches:
         self.unpacker = SampleUnpacker()
         self._are_private = job.collate_fn is not None
         self._scratch = np.empty(0, np.uint8)
-        # Kinds of samples: by columns they may be batched where the default collate has done it once.
-        self._goes_by_columns: dict[bytes, bool] = {}
+        # Kinds of samples that were no batch by columns.
+        self._one_by_one: set[bytes] = set()
 
     def make(self, shares: Sequence[Share], request: StepRequest) -> Batch:
         """Return the batch of a step.
@@ -57,17 +57,15 @@ class RotatedBatches:
         if self._job.collate_fn is not None or self._job.as_tensors:
             return self._collate(views, request)
         kind = kind_of_sample(views[0])
-        if self._goes_by_columns.get(kind):
+        if kind not in self._one_by_one:
             try:
                 return self.unpacker.unpack_batch(views)
             except ValueError:
                 # Of several kinds, or of shapes that differ: collate takes them, or says what is wrong.
-                self._goes_by_columns[kind] = False
-        batch = self._collate(views, request)
-        if len(self._goes_by_columns) >= _MAX_KINDS:
-            self._goes_by_columns.clear()
-        self._goes_by_columns.setdefault(kind, True)
-        return batch
+                if len(self._one_by_one) >= _MAX_KINDS:
+                    self._one_by_one.clear()
+                self._one_by_one.add(kind)
+        return self._collate(views, request)
 
     def _collate(self, views: list[memoryview], request: StepRequest) -> Batch:
         unpack = self.unpacker.unpack

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from splitdata._ownership import OwnerProcess
-from splitdata.loader.collate import nbytes
 from splitdata.loader.groups import GroupHolder, Share, Uses, locate, rotation_order
 from splitdata.loader.rotated_batch import RotatedBatches
 from splitdata.loader.runs import PositionRun
@@ -28,6 +27,7 @@ from splitdata.loader.sample_feed import SampleFeed
 from splitdata.loader.stats import StepTimings
 from splitdata.loader.step import Part, StepReply, StepRequest
 from splitdata.loader.stream import Leg
+from splitdata.samples.collate import nbytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

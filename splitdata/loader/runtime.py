@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from splitdata.loader.collate import with_tensors
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
@@ -32,6 +31,7 @@ from splitdata.loader.step import StepReply, StepRequest
 from splitdata.loader.stream import StepStream, Stream
 from splitdata.loader.transfer import DeviceTransfer
 from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
+from splitdata.samples.collate import with_tensors
 
 if TYPE_CHECKING:
     from splitdata.loader.cache_job import CacheJob, LoaderCache

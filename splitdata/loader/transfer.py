@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from splitdata.loader.device import tensor_over
-from splitdata.loader.nesting import PLAIN_LEAVES, leaves, map_leaves, name_of_leaf
 from splitdata.loader.staging import StagingRing, is_plain, is_stageable
+from splitdata.samples.nesting import PLAIN_LEAVES, leaves, map_leaves, name_of_leaf
+from splitdata.samples.tensors import tensor_over
 
 if TYPE_CHECKING:
     from splitdata.loader.engines import Engine

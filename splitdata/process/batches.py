@@ -94,6 +94,7 @@ def _reduce_tensor(tensor: Anything, torch: Anything) -> Anything:
         and not tensor.is_quantized
         and not tensor.is_conj()
         and not tensor.is_neg()
+        and not tensor.is_nested
         and not tensor.__dict__
     )
     if not plain:
@@ -104,7 +105,8 @@ def _reduce_tensor(tensor: Anything, torch: Anything) -> Anything:
         axes = _dense_axes(data.shape, data.stride(), 1)
         data = data.permute(axes) if axes is not None else data
     shape = tuple(data.shape)
-    flat = data.contiguous().reshape(-1)
+    # Not reshape(-1): of one element that would keep any stride, with which torch shows no bytes.
+    flat = data.contiguous().as_strided((data.numel(),), (1,))
     buffer = pickle.PickleBuffer(flat.view(torch.uint8).numpy() if flat.numel() else bytearray())
     back = None if axes is None else _inverse(axes)
     return _make_tensor, (buffer, tensor.dtype, shape, back, tensor.requires_grad)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
-__all__ = ["Columns", "ShapesDifferError"]
+__all__ = ["Columns", "NoColumnsError"]
 
 _CONTAINERS: Final = (spec.KIND_LIST, spec.KIND_TUPLE, spec.KIND_DICT, spec.KIND_NAMEDTUPLE, spec.KIND_DATACLASS)
 # As they stand in a slot, and as they are returned.
@@ -42,8 +42,8 @@ _NUMBERS: Final = {
 _NUMBER_LISTS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
 
 
-class ShapesDifferError(Exception):
-    """The arrays at one place of several samples make no array together."""
+class NoColumnsError(ValueError):
+    """These samples make no batch by columns; one by one they may."""
 
 
 class Columns:
@@ -83,7 +83,7 @@ class Columns:
 
         Raises:
             FormatError: If a value is none.
-            ShapesDifferError: If arrays differ in shape.
+            NoColumnsError: If arrays differ in shape, or an int has more than 64 bits.
         """
         return self._column(self._plan.schema.root, "sample")
 
@@ -100,7 +100,12 @@ class Columns:
             # One array of each place, as of a list of anything.
             numbers = self._arrays(node, _NUMBER_LISTS[node.kind], name)
             return list(np.ascontiguousarray(numbers.T.astype(numbers.dtype.newbyteorder("="))))
+        if node.kind == spec.KIND_BIG_INT:
+            raise NoColumnsError(f"{name}: an int of more than 64 bits")
         if node.dtype is not None:
+            if node.kind == spec.KIND_SCALAR and node.dtype.kind in "SU":
+                # Texts and bytes, as those of Python are.
+                return self._each(node)
             batch = self._arrays(node, node.dtype, name)
             return self._tensors(node, batch) if node.kind == spec.KIND_TENSOR else batch
         return self._each(node)
@@ -125,10 +130,7 @@ class Columns:
         start, stop, shape = places[0]
         for place in places:
             if place.shape != shape:
-                raise ShapesDifferError(
-                    f"{name}: shape {shape} in one sample and {place.shape} in another, so they make no batch; "
-                    "read them as a list"
-                )
+                raise NoColumnsError(f"{name}: shape {shape} in one sample and {place.shape} in another")
         if len(places) == 1:
             memory: Any = _cut(self._rows, start, stop)
         else:

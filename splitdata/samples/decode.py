@@ -16,7 +16,8 @@ import numpy as np
 from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
 from splitdata.samples import spec
 from splitdata.samples.build import build_node
-from splitdata.samples.columns import Columns, ShapesDifferError
+from splitdata.samples.collate import collate
+from splitdata.samples.columns import Columns, NoColumnsError
 from splitdata.samples.plan import HEADER, PREFIX, Plan, PlanCache
 from splitdata.samples.restore import KnownTypes
 
@@ -111,38 +112,48 @@ class SampleDecoder:
             raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401  # any batch
-        """Return samples of one structure as one batch, in memory of its own, without a loop in Python over them.
+        """Return the batch that `collate` makes of these samples, in memory of its own.
 
         A batch has the structure of its samples, the namedtuples and dataclasses among them as in `decode`.
-        Of n samples, arrays and numpy scalars give an array [n, ...] of their data type, tensors a tensor,
+        Of n samples, arrays and numpy's numbers give an array [n, ...] of their data type, tensors a tensor,
         bool, int and float arrays of bool, int64 and float64. Lists and tuples hold batches: a list of 3
-        numbers gives a list of 3 arrays. All else gives a list of n values. What lies behind a text, or behind
-        an array that differs in shape, is gathered one by one.
+        numbers gives a list of 3 arrays. All else gives a list of n values. Samples of one structure are
+        batched without a loop in Python over them.
 
         Args:
             records: One sample each: uint8[n, size], or any bytes-like objects.
 
         Raises:
             FormatError: If one is no sample.
-            ValueError: If there are none, or they differ in structure, or their arrays in shape.
+            ValueError, TypeError: If there are none, or they make no batch.
         """
         rows = _rows(records)
+        try:
+            return self._columns(rows)
+        except NoColumnsError:
+            return collate([self.decode(row) for row in rows])
+
+    def decode_columns(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401  # any batch
+        """Return what `decode_batch` does, for samples of one structure only.
+
+        Raises:
+            FormatError: If one is no sample.
+            ValueError: If they differ in structure or shapes, so that another way may still make a batch of them.
+        """
+        return self._columns(_rows(records))
+
+    def _columns(self, rows: NDArray[np.uint8] | list[Buffer]) -> Any:  # noqa: ANN401  # any batch
         # Proves one sample, so that its schema is one.
         self.decode(rows[0])
         first = bytes(rows[0][: _SCHEMA_START + _MAX_SCHEMA_BYTES])
         schema = first[_SCHEMA_START : _SCHEMA_START + _read_header(first)[1]]
         plan, _ = self._get_made(schema) or self._make(schema, len(rows[0]))
         if not _have_head(rows, plan.head):
-            for row in rows:
-                # One that is no sample at all is to be named as that.
-                self.decode(row)
-            raise ValueError(
-                "these samples differ in structure: in types, keys or the order of keys; read them as a list"
-            )
+            raise NoColumnsError("these samples differ in structure: in types, keys or the order of keys")
         try:
             return Columns(plan, self.known, rows).batch()
-        except (FormatError, ShapesDifferError) as error:
-            raise error if isinstance(error, FormatError) else ValueError(str(error)) from None
+        except (FormatError, NoColumnsError):
+            raise
         except _VALUE_ERRORS as error:
             raise FormatError(f"one of these {len(rows)} records is no sample: {error}") from None
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.samples import spec
+from splitdata.samples.conversions import conversion_of
 from splitdata.samples.dtypes import text_bytes
 from splitdata.samples.leaves import (
     ARRAY_PIECES,
@@ -246,7 +247,7 @@ def _find_encoder(value: object) -> Encoder:
     cls = type(value)
     encoder = _KNOWN.get(cls) or _encoder_of(cls)
     if encoder is None:
-        raise UnfitError(f"{type_name(value)} is nothing that a sample can hold")
+        raise UnfitError(f"{type_name(value)} is nothing that a sample can hold{conversion_of(value)}")
     remember(_encoders, cls, encoder)
     return encoder
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.samples import spec, tensors
+from splitdata.samples.conversions import conversion_of_dtype
 from splitdata.samples.dtypes import dtype_bytes
 from splitdata.samples.output import UnfitError, remember, type_name
 
@@ -172,8 +173,7 @@ def _without_padding(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _array_pieces(dtype: np.dtype[Any]) -> list[bytes]:
     data = dtype_bytes(dtype)
     if data is None:
-        hint = "; an array of objects has no plain bytes" if dtype.hasobject else ""
-        raise UnfitError(f"is of the data type {dtype!r}, which is not stored{hint}")
+        raise UnfitError(f"is of the data type {dtype!r}, which is not stored{conversion_of_dtype(dtype)}")
     pieces = [bytes([spec.KIND_ARRAY, ndim]) + data for ndim in range(spec.MAX_NDIM + 1)]
     # Of two that numpy calls equal, as seconds and a thousand milliseconds, each is to be written as it is.
     if dtype.names is None and dtype.kind not in "mM":

@@ -17,6 +17,7 @@ import numpy as np
 
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples.alignment import place_rightly
+from splitdata.samples.collate import collate
 from splitdata.samples.decode import SampleDecoder, as_bytes_view
 from splitdata.samples.encode import encode_sample
 
@@ -147,15 +148,7 @@ class _NpyCodec:
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
         arrays = [self.decode(record) for record in records]
-        if not arrays:
-            raise ValueError("there are no arrays to make a batch of")
-        for array in arrays:
-            if array.shape != arrays[0].shape or array.dtype != arrays[0].dtype:
-                raise ValueError(
-                    f"{arrays[0].dtype} of shape {arrays[0].shape} in one record and {array.dtype} of shape "
-                    f"{array.shape} in another, so they make no batch; read them as a list"
-                )
-        return np.stack(arrays)
+        return collate(arrays)
 
 
 def _npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

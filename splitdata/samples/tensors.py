@@ -1,4 +1,4 @@
-"""torch's tensors as arrays and back; the one module of the codec that imports torch, in the last function.
+"""torch's tensors as arrays and back; the one module of the codec that imports torch, in two functions.
 
     tensor ──> array of the same memory, and the type's name if numpy has no such type
     array  ──> tensor of the same memory if it may be written to, else of a copy
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["array_of", "has_torch", "is_tensor_type", "tensor_of", "warn_of_bits", "why_unfit"]
+__all__ = ["array_of", "has_torch", "is_tensor_type", "tensor_of", "tensor_over", "warn_of_bits", "why_unfit"]
 
 # torch is optional and has no types here.
 Tensor: TypeAlias = Any
@@ -36,6 +36,8 @@ def why_unfit(tensor: Tensor) -> str:
     torch = sys.modules["torch"]
     if tensor.device.type != "cpu":
         return f"is on {tensor.device}; move it to the CPU first"
+    if tensor.is_nested:
+        return "is a nested tensor; a list of its parts, tensor.unbind(), is stored"
     if tensor.layout is not torch.strided or tensor.is_quantized:
         return f"is a tensor of layout {tensor.layout}{', quantized' * tensor.is_quantized}; only dense ones are stored"
     if tensor.requires_grad:
@@ -73,6 +75,30 @@ def tensor_of(array: NDArray[Any], name: str) -> Tensor:
 
     tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     return tensor.view(getattr(torch, name)) if name else tensor
+
+
+def tensor_over(array: NDArray[Any]) -> Tensor:
+    """Return a tensor that shares an array's memory; a read-only or reversed array is copied.
+
+    Raises:
+        TypeError: torch has no such dtype.
+        ModuleNotFoundError: torch is not installed.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        message = "a batch of tensors needs torch: pip install 'splitdata[torch]'"
+        raise ModuleNotFoundError(message, name="torch") from error
+    # A tensor is always writable: torch only warns, and writes.
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    try:
+        return torch.from_numpy(array)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"torch has no dtype for an array of {array.dtype}: make it a native integer, float or bool, or take it "
+            "out of the batch"
+        ) from error
 
 
 def warn_of_bits(name: str, dtype: np.dtype[Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from splitdata import Cache, DistributedLoader, Rotation
-from splitdata.loader.nesting import leaves
+from splitdata.samples.nesting import leaves
 from tests.loader.workloads import Numbers
 from tests.samples.aligned import NUMPY_DTYPES, TORCH_DTYPES, arrays_of, is_placed, tensors_of
 

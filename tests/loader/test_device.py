@@ -20,11 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata.errors import ClosedError
-from splitdata.loader.device import open_engine, resolve_device, tensor_over
+from splitdata.loader.device import open_engine, resolve_device
 from splitdata.loader.engines import CudaEngine, Engine
 from splitdata.loader.feed import DeviceFeed
-from splitdata.loader.nesting import leaves
 from splitdata.loader.transfer import DeviceTransfer
+from splitdata.samples.nesting import leaves
+from splitdata.samples.tensors import tensor_over
 from tests.command import run_python
 
 torch = pytest.importorskip("torch")

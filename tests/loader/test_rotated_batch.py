@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata import Rotation
-from splitdata.loader.collate import collate
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.nesting import leaves
+from splitdata.samples.collate import collate
+from splitdata.samples.nesting import leaves
 
 # A sample.
 Anything: TypeAlias = Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,3 +139,19 @@ def test_generator_may_use_a_data_loader_with_processes(method: StartMethod) -> 
 
     assert torch.cat(received).tolist() == list(range(40))
     assert "torch" in sys.modules
+
+
+def test_tensor_of_one_element_travels_whatever_its_stride() -> None:
+    row = torch.arange(10.0)
+    for tensor in (row[5::10], row.view(2, 5)[1:, 1:2].T, row.view(2, 5)[1:, 1:2], row[3:4].to(torch.float8_e5m2)):
+        found = round_trip(tensor)
+        assert found.shape == tensor.shape
+        assert torch.equal(found.to(torch.float64), tensor.to(torch.float64))
+
+
+def test_nested_tensor_travels_as_torch_sends_it() -> None:
+    # torch warns the first time that it is a prototype.
+    with warnings.catch_warnings(action="ignore"):
+        nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+    assert [part.tolist() for part in round_trip(nested).unbind()] == [[1.0] * 2, [1.0] * 3]

@@ -11,12 +11,17 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import fractions
+import os
+import pathlib
+import types
+import uuid
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from splitdata import encode_sample
+from splitdata import decode_sample, encode_sample
 
 
 class Foo:
@@ -81,7 +86,7 @@ def test_path_of_what_does_not_fit_is_named(sample: object, path: str) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_class_that_would_not_come_back_is_refused(value: object) -> None:
-    with pytest.raises(TypeError, match=r'^sample\["x"\]: .* is nothing that a sample can hold$'):
+    with pytest.raises(TypeError, match=r'^sample\["x"\]: .* is nothing that a sample can hold(; store .*)?$'):
         encode_sample({"x": value})
 
 
@@ -124,6 +129,66 @@ def test_new_string_type_of_numpy_is_refused() -> None:
         pytest.skip("numpy 1 has no strings of variable length")
     with pytest.raises(TypeError, match="which is not stored"):
         encode_sample(np.array(["a", "bb"], np.dtypes.StringDType()))
+
+
+class Stamp(datetime.datetime):
+    """As pandas.Timestamp."""
+
+    def to_datetime64(self) -> np.datetime64:
+        return np.datetime64(self.replace(tzinfo=None).isoformat())
+
+
+class Picture:
+    """As those of PIL, and arrays of JAX."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:  # noqa: ANN401
+        return np.zeros((2, 2), dtype)
+
+
+class OwnList(list[int]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (collections.OrderedDict(a=1), {"a": 1}),
+        (collections.Counter("aa"), {"a": 2}),
+        (collections.defaultdict(int, a=1), {"a": 1}),
+        (types.MappingProxyType({"a": 1}), {"a": 1}),
+        (bytearray(b"ab"), b"ab"),
+        (memoryview(b"ab"), b"ab"),
+        (array.array("H", [1, 2]), np.array([1, 2], "u2")),
+        (range(3), [0, 1, 2]),
+        ({2, 1}, [1, 2]),
+        (collections.deque([1, 2]), [1, 2]),
+        (OwnList([1, 2]), [1, 2]),
+        (1 + 2j, np.complex128(1 + 2j)),
+        (decimal.Decimal("1.50"), "1.50"),
+        (fractions.Fraction(1, 2), 0.5),
+        (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (Colour.RED, 1),
+        (datetime.time(1, 2), "01:02:00"),
+        (pathlib.PurePosixPath("a/b"), "a/b"),
+        (Stamp(2020, 1, 2), np.datetime64("2020-01-02T00:00:00")),
+        (Picture(), np.zeros((2, 2))),
+        (np.ma.masked_array([1, 2], [False, True], fill_value=7), np.array([1, 7])),
+        (np.array([1, 2], "g"), np.array([1.0, 2.0])),
+        (np.array([1, 2j], "G"), np.array([1, 2j])),
+        (np.array(["a", "bc"], np.dtypes.StringDType()), ["a", "bc"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_refusal_names_the_conversion_that_works(value: Any, stored: Any) -> None:  # noqa: ANN401
+    with pytest.raises(TypeError, match="; store ") as caught:
+        encode_sample({"field": value})
+    assert str(caught.value).startswith('sample["field"]: ')
+    conversion = str(caught.value).split("; store ")[1]
+    made = eval(conversion, {"x": value, "numpy": np, "os": os})  # of the library's own message
+
+    found = decode_sample(encode_sample({"field": made}))["field"]
+    assert type(found) is type(stored)
+    assert np.array_equal(found, stored) if isinstance(stored, np.ndarray) else found == stored
 
 
 def test_sample_that_holds_itself_is_refused() -> None:

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from splitdata.loader.collate import collate, nbytes, with_tensors
-from splitdata.loader.nesting import leaves, map_leaves
+from splitdata.samples.collate import collate, nbytes, with_tensors
+from splitdata.samples.nesting import leaves, map_leaves
 from tests.command import run_python
 
 # Samples and batches, whatever nests.
@@ -135,8 +135,13 @@ def test_numbers_of_python_and_numpy_mix_where_their_dtypes_are_equal() -> None:
     assert collate([1.5, np.float64(2), np.array(3.0)]).tolist() == [1.5, 2.0, 3.0]
     assert collate([Colour.RED, 7]).dtype == np.int64
     assert collate([True, np.False_]).dtype == np.bool_
+    mixed = collate([1, 0.5, Colour.BLUE])
+    assert mixed.dtype == np.float64
+    assert mixed.tolist() == [1.0, 0.5, 2.0]
     with pytest.raises(ValueError, match="sample: dtype int64 in sample 0, float64 in sample 1; 1 of 2 samples"):
-        collate([1, 0.5])
+        collate([np.int64(1), np.float64(0.5)])
+    with pytest.raises(ValueError, match=f"sample: the int {2**53 + 1} in sample 1 would be changed by becoming"):
+        collate([0.5, 2**53 + 1])
     with pytest.raises(ValueError, match="dtype bool in sample 0, int64 in sample 1"):
         collate([True, 1])
 
@@ -203,7 +208,7 @@ SAMPLE: dict[str, Any] = {"image": np.zeros((4, 4, 3), np.uint8), "label": 1, "p
         ({"label": None}, r'sample\["label"\]: type int in sample 0 .*, NoneType in sample 2'),
         ({"label": 1 << 63}, r'sample\["label"\]: 9223372036854775808 in sample 2 \(record 12\) does not fit'),
         ({"pair": Pair("a", [1])}, r'sample\["pair"\].right: length 2 in sample 0 .*, 1 in sample 2'),
-        ({"pair": Pair("a", [1, 2.0])}, r'sample\["pair"\].right\[1\]: dtype int64 in sample 0'),
+        ({"pair": Pair("a", [1, True])}, r'sample\["pair"\].right\[1\]: dtype int64 in sample 0'),
         ({"pair": ("a", [1, 2])}, r'sample\["pair"\]: type .*Pair in sample 0 .*, tuple in sample 2'),
         ({"more": 1}, r"sample: sample 2 \(record 12\) has the key 'more' and sample 0 \(record 10\) has not; 1 of 3"),
     ],
@@ -399,7 +404,7 @@ def test_array_that_cannot_become_a_tensor_afterwards_is_named() -> None:
 
 def test_collating_arrays_loads_neither_torch_nor_the_masked_arrays() -> None:
     code = (
-        "import sys, numpy; from splitdata.loader.collate import collate, nbytes, with_tensors\n"
+        "import sys, numpy; from splitdata.samples.collate import collate, nbytes, with_tensors\n"
         "nbytes(collate([{'x': numpy.zeros(3), 'y': 1, 'z': 'a'}] * 3))\n"
         "print([name for name in ('torch', 'numpy.ma') if name in sys.modules])"
     )

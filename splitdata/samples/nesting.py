@@ -81,7 +81,9 @@ def rebuild(like: Anything, keys: Sequence[Any], parts: Sequence[Any]) -> Anythi
     if isinstance(like, MutableMapping):
         # A copy keeps what is not an item: the factory of a defaultdict, say.
         mapping = copy.copy(like)
-        mapping.update(zip(keys, parts, strict=True))
+        # One by one: the `update` of a Counter adds.
+        for key, value in zip(keys, parts, strict=True):
+            mapping[key] = value
         return mapping
     if isinstance(like, Mapping):
         return dict(zip(keys, parts, strict=True))

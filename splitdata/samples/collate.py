@@ -10,6 +10,7 @@ the bytes are copied once. Output follows input: arrays and Python numbers give 
 
 from __future__ import annotations
 
+import datetime
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from splitdata.loader.nesting import keys_of, leaves, map_leaves, name_of_leaf, name_of_part, rebuild
+from splitdata.samples.nesting import keys_of, leaves, map_leaves, name_of_leaf, name_of_part, rebuild
+from splitdata.samples.tensors import tensor_over
 
 __all__ = ["Allocate", "collate", "nbytes", "with_tensors"]
 
@@ -34,6 +36,9 @@ _NUMBERS: dict[type, np.dtype[Any]] = {
     complex: np.dtype(np.complex128),
 }
 
+# A list of them is what a batch has; numpy's dates have no time zones, and its text one length.
+_LISTED = (str, bytes, bytearray, memoryview, type(None), datetime.date, datetime.timedelta)
+
 _ADVICE = "Make them alike in the transform, or pass a collate_fn"
 
 
@@ -47,9 +52,10 @@ def collate(
     """Return one batch of any nesting of dicts, lists, tuples, namedtuples and dataclasses.
 
     A field of arrays, tensors or numbers becomes one array or tensor of shape [n, ...], also where n is 1;
-    int gives int64, float gives float64, bool gives bool. str, bytes and None give a list of n; a memoryview
-    gives its bytes. A list or tuple gives a list or tuple of batched fields. The batch shares no memory with
-    the samples, which may be read-only. Thread-safe. 64 images of 150 KB cost one copy of their bytes.
+    int gives int64, float gives float64, bool gives bool; int and float in one field, as JSON has them, give
+    float64. str, bytes, None, dates, datetimes and timedeltas give a list of n; a memoryview gives its bytes.
+    A list or tuple gives a list or tuple of batched fields. The batch shares no memory with the samples, which
+    may be read-only. Thread-safe. 64 images of 150 KB cost one copy of their bytes.
 
     Args:
         samples: One or more, alike in nesting, keys, shapes and dtypes.
@@ -103,7 +109,7 @@ def _family_of(kind: type) -> object:
     """Return what the values of one field must have in common; None for what cannot be batched."""
     if kind in _NUMBERS or kind is np.ndarray:
         return "array"
-    if issubclass(kind, str | bytes | bytearray | memoryview) or kind is type(None):
+    if issubclass(kind, _LISTED):
         return "listed"
     # Not np.ma, which would load that module. Its masks would be lost.
     if issubclass(kind, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
@@ -126,6 +132,12 @@ def _type_name(value: Anything) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+def _are_ints_and_floats(kinds: set[type]) -> bool:
+    """Say whether these are Python's ints and floats, of both some: numpy's say what they are."""
+    is_int = [issubclass(kind, int) for kind in kinds]
+    return any(is_int) and not all(is_int) and all(issubclass(k, int | float) and k is not bool for k in kinds)
+
+
 def _as_array(value: Anything) -> npt.NDArray[Any]:
     # A scalar of numpy may be a float, too, and keeps its own dtype.
     if isinstance(value, np.ndarray | np.generic):
@@ -134,9 +146,6 @@ def _as_array(value: Anything) -> npt.NDArray[Any]:
 
 
 def _tensor_over(array: npt.NDArray[Any], name: str) -> Anything:
-    # Imported where it is needed: that module brings everything else about devices.
-    from splitdata.loader.device import tensor_over
-
     try:
         return tensor_over(array)
     except TypeError as error:
@@ -191,6 +200,8 @@ class _Collator:
         try:
             if len(kinds) == 1 and kind in _NUMBERS:
                 return self._fill(values, (), _NUMBERS[kind])
+            if _are_ints_and_floats(kinds):
+                return self._fill(self._as_floats(values, name), (), _NUMBERS[float])
             is_numpy = all(issubclass(kind, np.ndarray | np.generic) for kind in kinds)
             arrays = values if is_numpy else list(map(_as_array, values))
         except OverflowError as error:
@@ -218,9 +229,21 @@ class _Collator:
             batch[...] = values
         return batch
 
+    def _as_floats(self, values: Sequence[float], name: str) -> list[float]:
+        floats = list(map(float, values))
+        for place, value in enumerate(values):
+            if floats[place] != value and isinstance(value, int):
+                raise ValueError(
+                    f"{name}: the int {value} in {self._sample(place)} would be changed by becoming a float, as other "
+                    f"samples have there. {_ADVICE}"
+                )
+        return floats
+
     def _tensor(self, tensors: Sequence[Any], name: str) -> Anything:
         torch = sys.modules["torch"]
         first = tensors[0]
+        if any(tensor.is_nested for tensor in tensors):
+            raise TypeError(f"{name}: nested tensors cannot be batched: return a list of their parts, tensor.unbind()")
         shape, dtype, device = first.shape, first.dtype, first.device
         for tensor in tensors:
             if tensor.shape != shape or tensor.dtype != dtype:
