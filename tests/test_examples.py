@@ -21,6 +21,11 @@ PROOFS = {
         "epoch 1: 16 batches on each rank, 501 + 501 records",
         "all 1001 records of 1001, 1 of them twice",
     ],
+    "preemption.py": [
+        "preempted: exit code 0 after a checkpoint: True",
+        "started again: exit code 0",
+        "both runs together, the uninterrupted stream: True",
+    ],
     "reuse_augmented.py": [
         "plain, epoch 1: 300 augmented, 300 seen of 300 images, 300 different",
         "Cache, epoch 1:   0 augmented, 300 seen of 300 images, 300 different",

@@ -31,6 +31,7 @@ from typing import NoReturn
 from splitdata.process.children import Child, ServedChild, read_pid
 from splitdata.process.frames import COUNT
 from splitdata.process.launch import interpreter, interrupts_blocked
+from splitdata.process.signals import leave_to_program
 from splitdata.process.worker import WorkerEnds, forked_main
 
 __all__ = ["ForkServer", "serve"]
@@ -147,7 +148,7 @@ def _wait_for_end(popen: subprocess.Popen[bytes]) -> None:
 
 def serve(argument: str) -> NoReturn:
     """Run the server until its owner closes the connection."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    leave_to_program()
     connection = socket.socket(fileno=int(argument))
     connection.set_inheritable(False)
     connection.settimeout(None)

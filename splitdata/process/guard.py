@@ -5,17 +5,19 @@
                Python runs for it, so it also works while C code holds the GIL.
     death      PR_SET_PDEATHSIG as well, where the consumer is the direct parent and started us from
     signal     its main thread (the signal follows the thread, not the process).
-    SIGTERM    asks politely: the generator is closed, its `finally` blocks run.
-    SIGUSR1    faulthandler writes the stacks of all threads to the stack pipe.
+    STOP       asks politely: the generator is closed, its `finally` blocks run.
+    STACK      faulthandler writes the stacks of all threads to the stack pipe.
     group      the worker leads a process group of its own: Ctrl-C at the terminal reaches the consumer
                only, and what the generator started can be found and ended with it.
+    the others SIGTERM and what else is meant for the whole program does nothing here    signals.py
 
 Where the system has no such signals (and in tests that force it), one thread watches the lifeline: a
-byte on it asks for the stacks, its end ends the process.
+byte on it asks for the stacks or for the stop, its end ends the process.
 """
 
 from __future__ import annotations
 
+import _thread
 import faulthandler
 import os
 import signal
@@ -24,13 +26,19 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["Guard", "StopWorker", "lead_process_group"]
+from splitdata.process.signals import STACK_SIGNAL, STOP_SIGNAL, leave_to_program
+
+__all__ = ["ASK_STACK", "ASK_STOP", "Guard", "StopWorker", "lead_process_group"]
+
+# What the consumer writes into the lifeline where a thread watches it.
+ASK_STACK = b"s"
+ASK_STOP = b"e"
 
 _PR_SET_PDEATHSIG = 1
 
 
 class StopWorker(BaseException):
-    """Unwinds the generator after SIGTERM; no Exception, so that no handler of the user swallows it."""
+    """Unwinds the generator when the consumer asks; no Exception, so that no handler of the user swallows it."""
 
 
 def lead_process_group() -> None:
@@ -98,12 +106,14 @@ class Guard:
         self._lifeline = lifeline
         self._stack = stack
         self._closing = False
-        self.terminated = False
+        self._is_asked = False
         if use_signals is None:
             use_signals = sys.platform == "linux"
+        if use_signals:
+            faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
+            signal.signal(STOP_SIGNAL, self._on_stop)
         if use_signals and Path("/proc/self/fd").is_dir():
             _arm_kernel(lifeline)
-            faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
             if _is_ended(lifeline):
                 # It ended before it was armed.
                 os._exit(1)
@@ -111,7 +121,7 @@ class Guard:
             threading.Thread(target=self._watch, name="splitdata-lifeline", daemon=True).start()
         if parent is not None and sys.platform == "linux":
             _ask_for_death_signal(parent)
-        signal.signal(signal.SIGTERM, self._on_terminate)
+        leave_to_program(self._on_interrupt)
         if hasattr(signal, "SIGTTOU"):
             # Outside the terminal's foreground group, printing could stop this process (`stty tostop`).
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -119,14 +129,18 @@ class Guard:
             os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release_to_default)
 
     def close(self) -> None:
-        """Note that the worker is ending: from now on SIGTERM is ignored until the process has ended."""
+        """Note that the worker is ending: from now on nothing asks it to."""
         self._closing = True
 
-    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
-        self.terminated = True
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
         if not self._closing:
             self._closing = True
             raise StopWorker
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        # Of the watching thread: an interrupt from elsewhere is the program's.
+        if self._is_asked:
+            self._on_stop(number, frame)
 
     def _watch(self) -> None:
         while True:
@@ -138,4 +152,16 @@ class Guard:
                 if hasattr(os, "killpg"):
                     os.killpg(0, signal.SIGTERM)
                 os._exit(1)
-            faulthandler.dump_traceback(self._stack, all_threads=True)
+            if order == ASK_STOP:
+                self._interrupt()
+            else:
+                faulthandler.dump_traceback(self._stack, all_threads=True)
+
+    def _interrupt(self) -> None:
+        self._is_asked = True
+        main = threading.main_thread().ident
+        if hasattr(signal, "pthread_kill") and main is not None:
+            # Also wakes it from a system call.
+            signal.pthread_kill(main, signal.SIGINT)
+        else:
+            _thread.interrupt_main()

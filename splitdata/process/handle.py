@@ -2,7 +2,7 @@
 
     WorkerHandle        process, wire, lifeline, stack pipe, shared memory
         close           1  close the wire: the worker sees a Hangup and closes its generator
-                        2  after 0.1 s   SIGTERM: unwinds whatever the generator is doing
+                        2  after 0.1 s   STOP: unwinds whatever the generator is doing    signals.py
                         3  after 1.0 s   SIGKILL
                         4  end its process group, reap, close the lifeline and the rest
         abandon         in a forked child of the consumer: let go of the descriptors, touch nothing else
@@ -18,13 +18,15 @@ import atexit
 import contextlib
 import os
 import select
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from splitdata.process.guard import ASK_STACK, ASK_STOP
+from splitdata.process.signals import STACK_SIGNAL, STOP_SIGNAL
 
 if TYPE_CHECKING:
     from splitdata.process.children import Child
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkerHandle", "close_together"]
 
 _HANGUP_GRACE = 0.1
-_TERMINATE_GRACE = 1.0
+_STOP_GRACE = 1.0
 _KILL_GRACE = 5.0
 
 _live: dict[int, WorkerHandle] = {}
@@ -47,7 +49,7 @@ def close_together(handles: Sequence[WorkerHandle]) -> None:
         for handle in handles:
             handle.begin_close()
         for handle in handles:
-            handle.terminate()
+            handle.stop()
     finally:
         for handle in handles:
             handle.close()
@@ -97,7 +99,7 @@ class WorkerHandle:
         child: The process.
         wire: Frames and notes.
         loans: Slots on loan, None without shared memory and after `close`.
-        is_ready: Set once the worker has said hello: before that it must not be sent SIGUSR1.
+        is_ready: Set once the worker has said hello: before that it must not be asked for its stack.
         exit_code: How the process ended, after `close`; None where unknown.
     """
 
@@ -114,7 +116,7 @@ class WorkerHandle:
         self._stack = stack
         self._use_signals = use_signals
         self._closing_since: float | None = None
-        self._is_terminated = False
+        self._is_asked = False
         self._lock = threading.Lock()
         _set_hooks()
         _live[id(self)] = self
@@ -131,24 +133,32 @@ class WorkerHandle:
             if self.is_closed:
                 return
             try:
-                self._terminate()
-                self.child.wait((self._closing_since or 0.0) + _TERMINATE_GRACE - time.monotonic())
+                self._stop()
+                self.child.wait((self._closing_since or 0.0) + _STOP_GRACE - time.monotonic())
             finally:
                 self._finish()
 
-    def terminate(self) -> None:
+    def stop(self) -> None:
         """Steps 1 and 2: at most a tenth of a second."""
         with self._lock:
             if not self.is_closed:
-                self._terminate()
+                self._stop()
 
-    def _terminate(self) -> None:
+    def _stop(self) -> None:
         self.begin_close()
         since = self._closing_since or 0.0
-        if not self.child.wait(since + _HANGUP_GRACE - time.monotonic()) and not self._is_terminated:
-            self._is_terminated = True
-            if sys.platform != "win32":
-                self.child.signal(signal.SIGTERM)
+        if not self.child.wait(since + _HANGUP_GRACE - time.monotonic()) and not self._is_asked:
+            self._is_asked = True
+            self._ask(STOP_SIGNAL, ASK_STOP)
+
+    def _ask(self, number: int, order: bytes) -> None:
+        """Ask the worker for something: by a signal, or where there is none by a byte to the thread that listens."""
+        if self._use_signals:
+            self.child.signal(number)
+        else:
+            # It may have ended meanwhile.
+            with contextlib.suppress(OSError):
+                os.write(self._lifeline, order)
 
     def kill(self) -> None:
         """End the process at once and leave the rest to `close`; nothing where that is under way."""
@@ -191,12 +201,9 @@ class WorkerHandle:
         """Ask the worker where all of its threads stand; None where it does not answer."""
         if not self.is_ready or self.is_closed:
             return None
-        if self._use_signals:
-            if not _handles_signal(self.child.pid, signal.SIGUSR1):
-                return None
-            self.child.signal(signal.SIGUSR1)
-        else:
-            os.write(self._lifeline, b"s")
+        if self._use_signals and not _handles_signal(self.child.pid, STACK_SIGNAL):
+            return None
+        self._ask(STACK_SIGNAL, ASK_STACK)
         return _read_while_it_comes(self._stack, patience)
 
 

@@ -17,11 +17,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 from splitdata.process.children import Child, OwnChild
+from splitdata.process.signals import OF_THE_PROGRAM
 from splitdata.process.worker import Call, WorkerEnds, forked_main
 
 __all__ = ["fork_worker", "interpreter", "interrupts_blocked", "parent_to_bind", "spawn_worker"]
@@ -38,31 +39,39 @@ _LIFELINE_FIRST = (
 
 @contextlib.contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while a process exists that nobody has noted down yet.
+    """Hold the program's signals back while a process exists that nobody has noted down yet.
 
-    The mask is for the child, which inherits it and is still in the terminal's foreground group; it does not
-    keep them from this process, whose other threads may receive them: here a handler keeps them for later.
+    The mask is for the child, which inherits it until it can leave them to the program; it does not keep them
+    from this process, whose other threads may receive them: here a handler keeps them for later.
     """
     arrived: list[int] = []
     handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
     before = None
     try:
         if threading.current_thread() is threading.main_thread():
-            for number in map(int, (signal.SIGINT, signal.SIGTERM)):
+            for number in map(int, OF_THE_PROGRAM):
                 handler = signal.getsignal(number)
                 if callable(handler):
                     handlers[number] = handler
                     signal.signal(number, lambda number, frame: arrived.append(number))
         if hasattr(signal, "pthread_sigmask"):
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_PROGRAM)
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if before is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number in arrived:
-            handlers[number](number, None)
+        _deliver(arrived, handlers)
+
+
+def _deliver(arrived: Sequence[int], handlers: Mapping[int, Callable[[int, FrameType | None], Any]]) -> None:
+    """Call the handler of each signal, also of those behind one whose handler raises."""
+    if arrived:
+        try:
+            handlers[arrived[0]](arrived[0], None)
+        finally:
+            _deliver(arrived[1:], handlers)
 
 
 def parent_to_bind() -> int:

@@ -1,6 +1,6 @@
 """What runs in the worker process, from its first instruction of ours to its last.
 
-    A  guard: lifeline, death signal, SIGTERM, stacks          guard.py
+    A  guard: lifeline, death signal, stop, stacks             guard.py
     B  hello: the consumer may now ask for our stack           outlet.py
     C  job: environment, folder, sys.path, argv, the call      travel.py
     D  batch after batch: wait for room, next(), send          outlet.py
@@ -89,19 +89,13 @@ def main(ends: WorkerEnds, call: Call | None) -> NoReturn:
                 os.set_inheritable(descriptor, False)
         lifeline, stack = _descriptor(ends.lifeline, os.O_RDONLY), _descriptor(ends.stack, os.O_WRONLY)
         guard = Guard(lifeline, stack, parent=ends.parent or None, use_signals=ends.use_signals)
-        # A Ctrl-C from before we left the terminal's foreground group was not meant for us: ignoring drops it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if hasattr(signal, "pthread_sigmask"):
-            # Blocked by the consumer until this process could handle them.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         outlet = Outlet(_port(ends), _arena(ends))
         code = _work(outlet, guard, call)
         guard.close()
-        _leave(code, by_signal=guard.terminated)
+        _leave(code)
     except StopWorker:
-        # SIGTERM before the generator ran.
-        _leave(code, by_signal=True)
+        # Before the generator ran.
+        _leave(code)
     except Hangup:
         os._exit(0)
     finally:
@@ -218,7 +212,7 @@ def _forget_parent() -> None:
         torch.default_generator.seed()
 
 
-def _leave(code: int, *, by_signal: bool) -> NoReturn:
+def _leave(code: int) -> NoReturn:
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         util = sys.modules.get("multiprocessing.util")
@@ -229,8 +223,4 @@ def _leave(code: int, *, by_signal: bool) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(BaseException):
                 stream.flush()
-        if by_signal:
-            # The one who sent it shall see it in our exit status.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
         os._exit(code)

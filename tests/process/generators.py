@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from splitdata.process import wires
+from splitdata.process.signals import STOP_SIGNAL
 
 # What a module gives for a name.
 Anything: TypeAlias = Any
@@ -137,8 +138,8 @@ def stuck(how: str, n: int = 0) -> Iterator[int]:
         os.read(os.pipe()[0], 1)
     elif how == "holding the GIL":
         ctypes.PyDLL(None).sleep(600)
-    elif how == "ignoring SIGTERM":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    elif how == "ignoring the stop":
+        signal.signal(STOP_SIGNAL, signal.SIG_IGN)
         ctypes.PyDLL(None).sleep(600)
     yield -1
 

@@ -135,7 +135,7 @@ def test_batch_that_cannot_be_unpickled_is_an_error_not_a_gap() -> None:
         ("sys.exit text", 1),
         ("os._exit", 0),
         ("SIGKILL", -signal.SIGKILL),
-        ("SIGTERM", -signal.SIGTERM),
+        ("SIGVTALRM", -signal.SIGVTALRM),
         ("SIGSEGV", -signal.SIGSEGV),
         ("null pointer", -signal.SIGSEGV),
         ("abort", -signal.SIGABRT),
@@ -157,8 +157,8 @@ def test_worker_that_ends_before_the_end_is_a_crash_after_all_batches(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_worker_that_is_interrupted_raises_keyboard_interrupt_here(method: StartMethod) -> None:
-    received, error = drain(iter(MpQItr.options(start_method=method)(then_exit, 3, "SIGINT")))
+def test_worker_that_raises_keyboard_interrupt_raises_it_here(method: StartMethod) -> None:
+    received, error = drain(iter(MpQItr.options(start_method=method)(then_raise, 3, KeyboardInterrupt())))
 
     assert received == [0, 1, 2]
     assert type(error) is KeyboardInterrupt

@@ -17,9 +17,10 @@ import pytest
 from splitdata.errors import WorkerTimeoutError
 from splitdata.process.mpqitr import MpQItr
 from splitdata.process.options import StartMethod
+from splitdata.process.signals import STACK_SIGNAL
 from tests.process.generators import count, slowly, stuck
 
-WAYS = ["sleep", "busy", "blocked pipe", "holding the GIL", "ignoring SIGTERM"]
+WAYS = ["sleep", "busy", "blocked pipe", "holding the GIL", "ignoring the stop"]
 # Every way once, and the hardest with every start method.
 COMBINATIONS: list[tuple[StartMethod, str]] = [
     *[("fork", how) for how in WAYS],
@@ -58,7 +59,7 @@ def test_stopped_worker_is_a_timeout_without_stack() -> None:
 
 def test_worker_that_took_the_signal_away_is_not_killed_by_the_question() -> None:
     def deaf() -> Iterator[int]:
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        signal.signal(STACK_SIGNAL, signal.SIG_DFL)
         yield 1
         time.sleep(1.0)
         yield 2

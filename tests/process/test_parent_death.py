@@ -60,7 +60,7 @@ def die(program: subprocess.Popen[bytes], how: str) -> None:
 
 @pytest.mark.parametrize("how", ["kill", "killpg"])
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("what", ["flowing", "holding the GIL", "ignoring SIGTERM", "grandchild"])
+@pytest.mark.parametrize("what", ["flowing", "holding the GIL", "ignoring the stop", "grandchild"])
 def test_killed_parent_takes_its_workers_along(method: str, what: str, how: str) -> None:
     mark = new_mark()
     program = start(method, what, mark)

@@ -62,7 +62,7 @@ def test_stuck_processes_end_together_and_all_are_asked_first(tmp_path: Path) ->
     time.sleep(0.3)
     pool.close()
 
-    # Each got SIGTERM and the time to unwind, also those that came last.
+    # Each was asked and got the time to unwind, also those that came last.
     assert len(list(tmp_path.glob("end*"))) == 4
 
 

@@ -175,7 +175,7 @@ def test_exception_at_a_cancelled_request_is_still_an_exception(way: Way) -> Non
         ("fork", ("exit", 0), 0),
         ("fork", ("exit", 7), 7),
         ("fork", ("sys.exit", 3), 3),
-        ("fork", ("kill", "SIGTERM"), -signal.SIGTERM),
+        ("fork", ("kill", "SIGVTALRM"), -signal.SIGVTALRM),
         ("fork", ("kill", "SIGABRT"), -signal.SIGABRT),
         ("spawn", ("exit", 0), 0),
         ("forkserver", ("kill", "SIGKILL"), -signal.SIGKILL),
