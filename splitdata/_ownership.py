@@ -29,14 +29,18 @@ class Inherited(Protocol):
 
 # How often this process and those before it were forked: a pid may be used again, this is not.
 _num_forks = 0
-_held: weakref.WeakValueDictionary[int, Inherited] = weakref.WeakValueDictionary()
+# No WeakValueDictionary: what it does when a member is collected is Python code, in which a Ctrl-C would be lost.
+_held: dict[int, weakref.ref[Inherited]] = {}
+_sweep_at = 64
 _hook_is_set = False
 
 
 def _after_fork_in_child() -> None:
     global _num_forks
     _num_forks += 1
-    for held in list(_held.values()):
+    # All are kept until the last of them knows: what is collected sooner would clean up what is the parent's.
+    inherited = [held for reference in list(_held.values()) if (held := reference()) is not None]
+    for held in inherited:
         held._after_fork_in_child()
 
 
@@ -51,8 +55,14 @@ def _set_hook() -> None:
 
 def renew_after_fork(held: Inherited) -> None:
     """Have `held._after_fork_in_child()` called in every forked child, for as long as the object lives."""
+    global _sweep_at
     _set_hook()
-    _held[id(held)] = held
+    _held[id(held)] = weakref.ref(held)
+    if len(_held) > _sweep_at:
+        for key, reference in list(_held.items()):
+            if reference() is None and _held.get(key) is reference:
+                del _held[key]
+        _sweep_at = max(64, 2 * len(_held))
 
 
 class OwnerProcess:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from splitdata._ownership import OwnerProcess
 from splitdata.errors import ClosedError
 from splitdata.loader.runs import Position
 
@@ -47,6 +48,7 @@ class EpochIterator(Iterator[Batch]):
         self._meter = meter
         self._note_skipped = note_skipped
         self._shape = runtime.plan.shape
+        self._owner = OwnerProcess()
         self.epoch = start.epoch
         self._beginning = Position(start.epoch, 0, start.origin)
         self._stands = start
@@ -63,6 +65,7 @@ class EpochIterator(Iterator[Batch]):
     def __next__(self) -> Batch:
         if self._over is not None:
             self._refuse()
+        self._owner.check(f"this iterator over epoch {self.epoch}")
         begin = time.perf_counter()
         try:
             if self._torn_at is not None:
@@ -122,6 +125,8 @@ class EpochIterator(Iterator[Batch]):
 
     def jump(self, position: Position) -> None:
         """Go on from another position; one in another epoch ends this iterator quietly."""
+        if not self._owner.is_current:
+            return
         self._close_items()
         if position.epoch == self.epoch and self._over is None:
             self._items = self._runtime.run(position)
@@ -133,6 +138,8 @@ class EpochIterator(Iterator[Batch]):
 
     def end(self, reason: str) -> None:
         """Make every further `next` a ClosedError that gives the reason; nothing if the epoch was over."""
+        if not self._owner.is_current:
+            return
         if self._over is None:
             self._over = reason
             self._meter.end()

@@ -11,12 +11,12 @@ It belongs to the process that made it: a copy in a forked child is let go of, n
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from splitdata._ownership import OwnerProcess
 from splitdata.loader.device import open_engine
 from splitdata.loader.feed import DeviceFeed
 from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
@@ -73,7 +73,7 @@ class Runtime:
         self._options = options
         self._device = device
         self._meter = meter
-        self._pid = os.getpid()
+        self._owner = OwnerProcess()
         self._has_ended = False
         self._source = source
         self._cache = cache
@@ -87,7 +87,7 @@ class Runtime:
     def is_usable(self) -> bool:
         """Whether this process made it, and no failure has ended it."""
         has_failed = self._stream is not None and self._stream.has_failed
-        return self._pid == os.getpid() and not self._has_ended and not has_failed
+        return self._owner.is_current and not self._has_ended and not has_failed
 
     def start(self) -> None:
         """Start the workers, all at once, without waiting for them; nothing where they run.
@@ -293,9 +293,11 @@ class Runtime:
     def _end_workers(self) -> None:
         workers, stream = self._workers, self._stream
         self._workers = self._stream = None
+        if not self._owner.is_current:
+            return
         if stream is not None:
             stream.close()
-        if workers is not None and self._pid == os.getpid():
+        if workers is not None:
             workers.close()
 
 

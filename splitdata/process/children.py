@@ -43,6 +43,9 @@ class Child(Protocol):
     def reap(self) -> int | None:
         """End what is left of its group, free the descriptors and return the exit code, where it is known."""
 
+    def abandon(self) -> None:
+        """Let go of the descriptors in a forked child: the process is the parent's."""
+
 
 def open_sentinel(pid: int) -> int | None:
     """Return a descriptor that becomes readable when this child ends, or None where there is no such thing."""
@@ -132,10 +135,21 @@ class OwnChild:
         code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
         if self._popen is not None:
             self._popen.returncode = 0 if code is None else code
+        self._close_sentinel()
+        return code
+
+    def abandon(self) -> None:
+        """Let go."""
+        if sys.platform != "win32":
+            self._close_sentinel()
+        if self._popen is not None:
+            # Not ours to wait for.
+            self._popen.returncode = 0
+
+    def _close_sentinel(self) -> None:
         sentinel, self.sentinel = self.sentinel, None
         if sentinel is not None:
             os.close(sentinel)
-        return code
 
 
 class ServedChild:
@@ -166,10 +180,19 @@ class ServedChild:
         status, self.sentinel = self.sentinel, None
         if status is None:
             return None
-        report = os.read(status, COUNT.size)
-        os.close(status)
+        try:
+            report = os.read(status, COUNT.size)
+        finally:
+            os.close(status)
         self._server = None
         return os.waitstatus_to_exitcode(COUNT.unpack(report)[0]) if len(report) == COUNT.size else None
+
+    def abandon(self) -> None:
+        """Let go."""
+        status, self.sentinel = self.sentinel, None
+        self._server = None
+        if status is not None:
+            os.close(status)
 
 
 def read_pid(status: int) -> int:

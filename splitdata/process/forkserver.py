@@ -28,6 +28,7 @@ import threading
 import weakref
 from typing import NoReturn
 
+from splitdata._ownership import renew_after_fork
 from splitdata.process.children import Child, ServedChild, read_pid
 from splitdata.process.frames import COUNT
 from splitdata.process.launch import interpreter, interrupts_blocked
@@ -44,10 +45,6 @@ _INT_BYTES = array.array("i").itemsize
 class ForkServer:
     """A running fork server. Held by whoever may want workers from it; closed with its last holder."""
 
-    _lock = threading.Lock()
-    _current: weakref.ref[ForkServer] | None = None
-    _is_hooked = False
-
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         command = interpreter("from splitdata.process.forkserver import serve; serve(argument)", str(theirs.fileno()))
@@ -60,41 +57,34 @@ class ForkServer:
             ours.close()
             raise
         self._socket = ours
-        self._owner = os.getpid()
         self._finalizer = weakref.finalize(self, _stop_aside, ours, self._popen)
         self._finalizer.atexit = False
+        self._lock = threading.Lock()
+        renew_after_fork(self)
 
-    @classmethod
-    def shared(cls) -> ForkServer:
-        """Return this process's server; start one if there is none."""
-        with cls._lock:
-            server = cls._current() if cls._current is not None else None
-            if server is None or server._owner != os.getpid() or server._popen.poll() is not None:
-                server = cls()
-                cls._current = weakref.ref(server)
-                if not cls._is_hooked:
-                    cls._is_hooked = True
-                    os.register_at_fork(after_in_child=cls._let_go)
-                    atexit.register(cls._stop_current)
-            return server
-
-    @classmethod
-    def _let_go(cls) -> None:
+    def _after_fork_in_child(self) -> None:
         """A fork of this process that outlives it must not keep the server running."""
-        cls._lock = threading.Lock()
-        server = cls._current() if cls._current is not None else None
-        if server is not None:
-            server._finalizer.detach()
-            server._socket.close()
-            # Not ours to wait for.
-            server._popen.returncode = 0
+        self._lock = threading.Lock()
+        self._finalizer.detach()
+        self._socket.close()
+        # Not ours to wait for.
+        self._popen.returncode = 0
 
-    @classmethod
-    def _stop_current(cls) -> None:
-        server = cls._current() if cls._current is not None else None
-        if server is not None and server._finalizer.detach() is not None:
-            server._socket.close()
-            _wait_for_end(server._popen)
+    @staticmethod
+    def shared() -> ForkServer:
+        """Return this process's server; start one if there is none."""
+        return _this_process.server()
+
+    def stop(self) -> None:
+        """End the server and wait for it; nothing where that was done."""
+        if self._finalizer.detach() is not None:
+            self._socket.close()
+            _wait_for_end(self._popen)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, for this process."""
+        return self._popen.poll() is None
 
     @property
     def pid(self) -> int:
@@ -124,6 +114,39 @@ class ForkServer:
             if their_status >= 0:
                 os.close(their_status)
             raise
+
+
+class _ThisProcess:
+    """The server that this process shares: at most one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._current: weakref.ref[ForkServer] | None = None
+        self._is_hooked = False
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = threading.Lock()
+        self._current = None
+
+    def server(self) -> ForkServer:
+        if not self._is_hooked:
+            self._is_hooked = True
+            renew_after_fork(self)
+            atexit.register(self._stop)
+        with self._lock:
+            server = self._current() if self._current is not None else None
+            if server is None or not server.is_running:
+                server = ForkServer()
+                self._current = weakref.ref(server)
+            return server
+
+    def _stop(self) -> None:
+        server = self._current() if self._current is not None else None
+        if server is not None:
+            server.stop()
+
+
+_this_process = _ThisProcess()
 
 
 def _stop_aside(connection: socket.socket, popen: subprocess.Popen[bytes]) -> None:

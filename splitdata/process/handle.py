@@ -5,7 +5,7 @@
                         2  after 0.1 s   STOP: unwinds whatever the generator is doing    signals.py
                         3  after 1.0 s   SIGKILL
                         4  end its process group, reap, close the lifeline and the rest
-        abandon         in a forked child of the consumer: let go of the descriptors, touch nothing else
+        in a forked child of the consumer: let go of the descriptors, touch nothing else
 
 `close` is called by the iterator and at exit of the interpreter; an exception in it (a second Ctrl-C)
 turns it into step 3 at once. All live handles are known here, so that at exit all workers are told to end
@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from splitdata._ownership import renew_after_fork
 from splitdata.process.guard import ASK_STACK, ASK_STOP
 from splitdata.process.signals import STACK_SIGNAL, STOP_SIGNAL
 
@@ -65,12 +66,6 @@ def _before_fork() -> None:
             handle.loans.pin()
 
 
-def _after_fork_in_child() -> None:
-    for handle in list(_live.values()):
-        handle.abandon()
-    _live.clear()
-
-
 def _set_hooks() -> None:
     """Once per process, when the first worker starts: importing the library sets none."""
     global _hooks_set
@@ -78,7 +73,7 @@ def _set_hooks() -> None:
         _hooks_set = True
         atexit.register(_close_all)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+            os.register_at_fork(before=_before_fork)
 
 
 def _handles_signal(pid: int, number: int) -> bool:
@@ -120,6 +115,7 @@ class WorkerHandle:
         self._lock = threading.Lock()
         _set_hooks()
         _live[id(self)] = self
+        renew_after_fork(self)
 
     def begin_close(self) -> None:
         """Step 1, without waiting."""
@@ -181,21 +177,30 @@ class WorkerHandle:
         if not self.child.wait(0):
             self.child.kill()
         # On Linux the end of the lifeline kills too, in case the pid was not ours to signal.
-        os.close(self._lifeline)
+        self._close_lifeline()
         if self.child.wait(_KILL_GRACE):
             self.exit_code = self.child.reap()
-        os.close(self._stack)
+        self._close_stack()
 
-    def abandon(self) -> None:
-        """Let go of everything in a forked child: the worker belongs to the parent."""
+    def _close_lifeline(self) -> None:
+        lifeline, self._lifeline = self._lifeline, -1
+        if lifeline >= 0:
+            os.close(lifeline)
+
+    def _close_stack(self) -> None:
+        stack, self._stack = self._stack, -1
+        if stack >= 0:
+            os.close(stack)
+
+    def _after_fork_in_child(self) -> None:
+        """Let go of everything: the worker is the parent's, also where a thread of it was just closing this."""
+        self._lock = threading.Lock()
         self.is_closed = True
+        _live.pop(id(self), None)
         self.wire.close()
-        descriptors = [self._lifeline, self._stack]
-        if self.child.sentinel is not None:
-            descriptors.append(self.child.sentinel)
-        for descriptor in descriptors:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        self._close_lifeline()
+        self._close_stack()
+        self.child.abandon()
 
     def stack(self, patience: float = 1.0) -> str | None:
         """Ask the worker where all of its threads stand; None where it does not answer."""

@@ -12,44 +12,15 @@ Channel (one worker) and WorkerPool (many) stand on it.
 from __future__ import annotations
 
 import _thread
-import os
 import threading
 import weakref
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
+from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata.errors import ClosedError
 
 __all__ = ["Lifetime", "Workers"]
-
-
-# No WeakSet: what it does when a member is collected is Python code, in which a Ctrl-C would be lost.
-_held: dict[int, weakref.ref[Lifetime]] = {}
-_hooks_set = False
-
-
-def _renew_locks() -> None:
-    """In a forked child: the thread that held a lock stayed behind, and nothing runs here."""
-    for lifetime in [reference() for reference in list(_held.values())]:
-        if lifetime is not None:
-            lifetime._lock = threading.RLock()
-            lifetime._is_running = False
-
-
-def _set_hooks() -> None:
-    """Once per process, when the first worker is held: importing the library sets none."""
-    global _hooks_set
-    if not _hooks_set:
-        _hooks_set = True
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_renew_locks)
-
-
-def _note_down(lifetime: Lifetime) -> None:
-    for key, reference in list(_held.items()):
-        if reference() is None:
-            _held.pop(key, None)
-    _held[id(lifetime)] = weakref.ref(lifetime)
 
 
 def _drop_aside(workers: Workers) -> None:
@@ -67,7 +38,7 @@ class Workers(Protocol):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was given back, or belongs to the process that forked this one."""
+        """Whether it was given back."""
 
     def begin_close(self) -> None:
         """Tell the workers to end, without waiting."""
@@ -95,11 +66,24 @@ class Lifetime:
         self._is_running = False
         self._lock = threading.RLock()
         self._finalizer: weakref.finalize[..., Any] | None = None
+        # Of the workers: before there are any, each process may start its own.
+        self._owner: OwnerProcess | None = None
+        renew_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        # The thread that held the lock stayed behind, and nothing runs here.
+        self._lock = threading.RLock()
+        self._is_running = False
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    @property
+    def _is_inherited(self) -> bool:
+        return self._owner is not None and not self._owner.is_current
 
     def _hold(self, workers: Workers) -> None:
         """Be answerable for these workers from now on."""
-        _set_hooks()
-        _note_down(self)
+        self._owner = OwnerProcess()
         self._workers = workers
         self._finalizer = weakref.finalize(self, _drop_aside, workers)
         # At exit the handles are closed together.
@@ -107,6 +91,8 @@ class Lifetime:
 
     def begin_close(self) -> None:
         """Tell the workers to end, without waiting for it; `close` does the rest."""
+        if self._is_inherited:
+            return
         if self._lock.acquire(blocking=False):
             try:
                 if not self._is_running and self._ended is None:
@@ -119,8 +105,11 @@ class Lifetime:
     def close(self) -> None:
         """End the workers and give everything back. Batches already handed out stay valid.
 
-        May be called at any time, from any thread, more than once.
+        May be called at any time, from any thread, more than once. In a forked child nothing is done: the workers
+        are the parent's.
         """
+        if self._is_inherited:
+            return
         self._is_closing = True
         if not self._lock.acquire(timeout=0):
             # Another thread waits for a batch: the end of the worker wakes it.
@@ -163,16 +152,18 @@ class Lifetime:
             _drop_aside(self._workers)
 
     def _is_open(self) -> bool:
-        return not (self._is_running or self._ended is not None or self._workers is None or self._workers.is_closed)
+        if self._is_running or self._ended is not None or self._is_inherited:
+            return False
+        return self._workers is not None and not self._workers.is_closed
 
     def _refuse(self) -> NoReturn:
         """Say why a call is not possible now."""
+        if self._owner is not None:
+            self._owner.check(f"this {self._kind}")
         if self._is_running:
             raise ValueError(f"this {self._kind} is already executing")
         if self._workers is None and self._ended is None:
             raise ValueError(f"this {self._kind} was not started: call start() first")
-        if self._ended is None:
-            raise ClosedError(f"this {self._kind} belongs to the process that forked this one: start another one here")
         raise ClosedError(f"this {self._kind} was {self._ended} {self._progress()}: start another one")
 
     def _progress(self) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
 
+from splitdata._ownership import renew_after_fork
 from splitdata.errors import ClosedError
 from splitdata.process.options import ChannelOptions, StartMethod
 
@@ -80,6 +81,12 @@ class MpQItr(Generic[BatchType]):
         self._is_closed = False
         self._server: object | None = None
         self._running: weakref.WeakSet[Channel[BatchType]] = weakref.WeakSet()
+        renew_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        # The runs and the fork server are the parent's; this copy may start its own.
+        self._server = None
+        self._running = weakref.WeakSet()
 
     @staticmethod
     def options(

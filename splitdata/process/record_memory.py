@@ -19,11 +19,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from splitdata._ownership import renew_after_fork
 from splitdata.process.record_desk import Layout, OwnDesk, OwnEntries, RecordDesk, SharedDesk
 
 __all__ = ["RecordMemory", "has_memory_files"]
-
-_attaching = threading.Lock()
 
 
 class RecordMemory:
@@ -51,13 +50,20 @@ class RecordMemory:
         self.owner = os.getpid()
         self.is_shared = has_memory_files() if is_shared is None else is_shared
         self._layout = Layout(num_records, num_writers, max_bytes)
+        self._is_original = True
         self._files: tuple[int, int] | None = None
         self._ids: tuple[tuple[int, int], ...] = ()
-        self._entries: OwnEntries | None = None
-        self._is_original = True
+        self._entries = OwnEntries(max_bytes)
         if self.is_shared:
             self._files = _make_files(self._layout.table_bytes, self._layout.data_bytes)
             self._ids = tuple(map(_identity, self._files))
+        renew_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        # A child that outlives the owner must not keep the memory.
+        self._close_files()
+        self._is_original = False
+        self._entries.lock = threading.Lock()
 
     def attach(self, writer: int) -> RecordDesk:
         """Return the desk of one writer, which no other thread or process may have at the same time."""
@@ -68,9 +74,6 @@ class RecordMemory:
             except OSError:
                 # No room for so many addresses; the desk has closed the files.
                 pass
-        with _attaching:
-            if self._entries is None:
-                self._entries = OwnEntries(self.max_bytes)
         return OwnDesk(self._entries)
 
     def _open_files(self) -> tuple[int, int] | None:
@@ -90,9 +93,13 @@ class RecordMemory:
 
     def close(self) -> None:
         """Let go of the memory; desks keep it while they are open. May be called more than once."""
-        files, self._files = self._files, None
-        if files is not None and self._is_original and os.getpid() == self.owner:
-            for descriptor in files:
+        self._close_files()
+        self._files = None
+
+    def _close_files(self) -> None:
+        if self._is_original:
+            self._is_original = False
+            for descriptor in self._files or ():
                 os.close(descriptor)
 
     def __del__(self) -> None:
@@ -101,7 +108,11 @@ class RecordMemory:
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_entries": None, "_is_original": False}
+        return {name: value for name, value in self.__dict__.items() if name != "_entries"} | {"_is_original": False}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._entries = OwnEntries(self.max_bytes)
 
 
 def has_memory_files() -> bool:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from splitdata._ownership import OwnerProcess
 from splitdata.errors import ClosedError, WorkerCrashedError
 from splitdata.process import frames
 from splitdata.process.backlog import Backlog
@@ -150,7 +150,7 @@ class ThreadCrew(Crew[_Server]):
         describe: Callable[[Any], str] | None,
     ) -> None:
         self._bell = Bell()
-        self._owner = os.getpid()
+        self._owner = OwnerProcess()
         self._is_ended = False
         self._is_killed = False
         share = max(1, (options.max_bytes or memory_budget()) // num_workers)
@@ -178,7 +178,7 @@ class ThreadCrew(Crew[_Server]):
     @property
     def is_closed(self) -> bool:
         """Whether the threads were told to end, or stayed behind in the process that forked this one."""
-        return self._is_ended or os.getpid() != self._owner
+        return self._is_ended or not self._owner.is_current
 
     def bytes_out(self) -> int:
         """Return 0: there is no shared memory."""
@@ -203,7 +203,7 @@ class ThreadCrew(Crew[_Server]):
 
     def begin_close(self) -> None:
         """Tell all threads to end, without waiting."""
-        if not self._is_ended:
+        if not self.is_closed:
             self._is_ended = True
             _live.pop(id(self), None)
             for server in self._servers:
@@ -212,6 +212,8 @@ class ThreadCrew(Crew[_Server]):
     def close(self) -> None:
         """End all threads; warn of those that do not, once, and leave them alone."""
         self.begin_close()
+        if not self._owner.is_current:
+            return
         waited_for, self._waited_for = self._waited_for, []
         deadline = time.monotonic() + _STOP_GRACE
         for server in waited_for:
