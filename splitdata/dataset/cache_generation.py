@@ -17,6 +17,7 @@ import errno
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
 from splitdata._ownership import renew_after_fork
@@ -65,8 +66,9 @@ class Claim:
         if descriptor >= 0:
             files.close(descriptor)
 
-    def __del__(self) -> None:
-        self.release()
+    def __del__(self, close: Callable[[int], None] = files.close) -> None:
+        if self._descriptor >= 0:
+            close(self._descriptor)
 
 
 class Generation:
@@ -144,8 +146,9 @@ class Generation:
         if descriptor >= 0:
             files.close(descriptor)
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, close: Callable[[int], None] = files.close) -> None:
+        if self._descriptor >= 0:
+            close(self._descriptor)
 
 
 def read_key(paths: GenerationPaths) -> CacheKey:

@@ -84,8 +84,8 @@ class OldIndex:
     def close(self) -> None:
         """Close the file; safe to call again."""
         if self._descriptor >= 0:
-            files.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            files.close(descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return some bytes, fewer where the file ends, none where there is no file."""

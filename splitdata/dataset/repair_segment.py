@@ -73,8 +73,8 @@ class SegmentOnDisk:
     def release(self) -> None:
         """Give the lock back; safe to call again."""
         if self._lock >= 0:
-            files.close(self._lock)
-            self._lock = -1
+            lock, self._lock = self._lock, -1
+            files.close(lock)
 
     def may_be_removed(self) -> bool:
         """Say whether the folder can only be what a killed writer has left: needs the lock, and an intact header.

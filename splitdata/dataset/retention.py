@@ -12,6 +12,7 @@ not touched. Where the file system knows no locks, the 8 newest manifests are al
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -46,9 +47,9 @@ class Pin:
         files.close(descriptor)
         return None
 
-    def __del__(self) -> None:
-        """Let it go."""
-        files.close(self._descriptor)
+    def __del__(self, close: Callable[[int], None] = files.close) -> None:
+        """Let it go; what that takes is bound here, as at exit the names of this module may be gone already."""
+        close(self._descriptor)
 
 
 def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = KEPT_MANIFESTS) -> None:

@@ -99,20 +99,19 @@ class ForkServer:
         """
         status, their_status = os.pipe()
         try:
-            numbers = array.array("i", [their_status, *ends.descriptors()])
             with self._lock:
-                message = json.dumps(ends).encode()
-                self._socket.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
-                os.close(their_status)
-                their_status = -1
+                try:
+                    numbers = array.array("i", [their_status, *ends.descriptors()])
+                    message = json.dumps(ends).encode()
+                    self._socket.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)])
+                finally:
+                    os.close(their_status)
                 pid = read_pid(status)
             if not pid:
                 raise OSError(f"the fork server (pid {self.pid}) could not fork a worker")
             return ServedChild(pid, status, self)
         except BaseException:
             os.close(status)
-            if their_status >= 0:
-                os.close(their_status)
             raise
 
 

@@ -161,6 +161,9 @@ class Receiver:
 
     def _take_next(self) -> Anything:
         kind, content = self._next or _NEVER
+        if kind == frames.END:
+            # It stays: who is interrupted while he takes note of the end meets it again.
+            self._finish(*frames.COUNT.unpack(content))
         self._next = None
         if kind == _ITEM:
             return self._hand_out(_load_item, content)
@@ -168,8 +171,6 @@ class Receiver:
             return self._hand_out(self._open_slot, *frames.TWO.unpack(content))
         if kind == frames.PARCEL:
             return self._hand_out(_open_parcel, content.memory)
-        if kind == frames.END:
-            self._finish(*frames.COUNT.unpack(content))
         if kind == frames.FAILURE:
             self._fail(content)
         raise WorkerError(f"the worker's pipe carries something else: a frame of kind {kind}", pid=self.pid)

@@ -14,7 +14,7 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -217,9 +217,11 @@ class SharedDesk:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def __del__(self) -> None:
-        if "_table_file" in self.__dict__:
-            self.close()
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Bound here: at exit the names of this module may be gone already.
+        for name in ("_table_file", "_data_file"):
+            if self.__dict__.get(name, -1) >= 0:
+                close(self.__dict__[name])
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

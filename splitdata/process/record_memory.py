@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,11 @@ class RecordMemory:
             for descriptor in self._files or ():
                 os.close(descriptor)
 
-    def __del__(self) -> None:
-        # One that could not be made has no descriptors.
-        if "_files" in self.__dict__:
-            self.close()
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Bound here: at exit the names of this module may be gone already.
+        if self.__dict__.get("_is_original"):
+            for descriptor in self.__dict__.get("_files") or ():
+                close(descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_entries"} | {"_is_original": False}

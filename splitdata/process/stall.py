@@ -21,6 +21,11 @@ __all__ = ["Stall", "Waited"]
 _log = logging.getLogger("splitdata")
 
 
+# Seconds: systems count milliseconds in 32 bits. Who has waited so long looks at the clock, and waits again.
+_LONGEST_WAIT = 1_000_000.0
+_FOR_EVER = 1e9
+
+
 class Waited(Protocol):
     """The worker that is waited for.
 
@@ -49,8 +54,8 @@ class Stall:
     """The clock of one wait: started by `begin`, asked by `patience`, acted upon by `check`."""
 
     def __init__(self, options: ChannelOptions) -> None:
-        self._timeout = options.timeout
-        self._interval = options.stall_warning
+        self._timeout = _finite(options.timeout)
+        self._interval = _finite(options.stall_warning)
         self._begun = 0.0
         self._warned = 0.0
 
@@ -59,13 +64,13 @@ class Stall:
         self._begun = self._warned = time.monotonic()
 
     def patience(self) -> float | None:
-        """Return the seconds until `check` has something to do; None: never."""
+        """Return the seconds until `check` may have something to do; None: never."""
         dues = []
         if self._timeout is not None:
             dues.append(self._begun + self._timeout)
         if self._interval is not None:
             dues.append(self._warned + self._interval)
-        return min(dues) - time.monotonic() if dues else None
+        return min(min(dues) - time.monotonic(), _LONGEST_WAIT) if dues else None
 
     def check(self, worker: Waited) -> None:
         """Warn if it is time to.
@@ -93,6 +98,11 @@ class Stall:
                 worker.progress(),
                 where,
             )
+
+
+def _finite(seconds: float | None) -> float | None:
+    """Return None, for ever, also for infinity and for more than anybody waits."""
+    return None if seconds is None or seconds > _FOR_EVER else float(seconds)
 
 
 def _where(worker: Waited, stack: str | None) -> str:

@@ -16,6 +16,7 @@ import os
 import stat
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -85,9 +86,9 @@ def open_existing(path: str, *, writable: bool = False) -> int:
     return descriptor
 
 
-def close(descriptor: int) -> None:
-    """Close a descriptor."""
-    os.close(descriptor)
+def close(descriptor: int, *, _close: Callable[[int], None] = os.close) -> None:
+    """Close a descriptor. For finalizers too, which run at exit when the names of a module may be gone already."""
+    _close(descriptor)
 
 
 def size_of(descriptor: int) -> int:

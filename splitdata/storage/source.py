@@ -16,6 +16,7 @@ import mmap
 import os
 import re
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -108,10 +109,10 @@ class PreadSource:
         self._descriptor = files.open_existing(path)
         self.size = files.size_of(self._descriptor)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = files.close) -> None:
         descriptor = getattr(self, "_descriptor", -1)
         if descriptor >= 0:
-            files.close(descriptor)
+            close(descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return some bytes, fewer where the file ends."""
