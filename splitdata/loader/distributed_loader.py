@@ -118,6 +118,7 @@ class DistributedLoader:
         gpu_indices: Sequence[int] | None = None,
         timeout: float | None = None,
         stall_warning: float | None = 60.0,
+        worker_threads: int | None = 1,
         cache: Cache | None = None,
     ) -> None:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
@@ -170,6 +171,8 @@ class DistributedLoader:
             gpu_indices: For each worker process the GPU that it sees.
             timeout: Seconds to wait for a batch before WorkerTimeoutError.
             stall_warning: Seconds without a batch after which a warning tells where the worker stands.
+            worker_threads: Threads of OpenMP, BLAS and torch in each worker process. None: what these libraries take,
+                which is usually all cores.
             cache: Keep transformed samples, and read them again in later epochs.
 
         Raises:
@@ -214,6 +217,7 @@ class DistributedLoader:
             gpu_indices=gpu_indices,
             timeout=timeout,
             stall_warning=stall_warning,
+            worker_threads=worker_threads,
             cache=cache,
         )
         self._recipe = Recipe(dataset, self._options)

@@ -44,6 +44,7 @@ _COUNTS: tuple[tuple[str, int, bool], ...] = (
     ("lanes", 1, True),
     ("num_steps", 1, True),
     ("max_bytes", 1, True),
+    ("worker_threads", 1, True),
 )
 _FUNCTIONS = ("transform", "collate_fn", "to_device", "worker_init_fn")
 
@@ -88,6 +89,7 @@ class LoaderOptions:
     gpu_indices: Sequence[int] | None
     timeout: float | None
     stall_warning: float | None
+    worker_threads: int | None
     cache: Cache | None
 
     def __post_init__(self) -> None:
@@ -184,4 +186,5 @@ class LoaderOptions:
             start_method=self.start_method,
             timeout=self.timeout,
             stall_warning=self.stall_warning,
+            worker_threads=self.worker_threads,
         )

@@ -69,8 +69,8 @@ class Channel(Lifetime, Iterator[BatchType]):
                 if self._is_finished and not self._is_running:
                     raise StopIteration
                 self._refuse()
-            self._is_running = True
             try:
+                self._is_running = True
                 batch: BatchType = self._receiver.poll()
                 if batch is NOTHING:
                     batch = self._await_batch()

@@ -7,7 +7,8 @@
                                     SIGCHLD: end its group,
                                     status pipe: exit status, reap
 
-One server serves the whole process. It lives as long as someone holds it (every MpQItr that uses
+One server serves the whole process, or one for each number of threads that workers are given: numpy, which
+the server imports, takes it once. It lives as long as someone holds it (every MpQItr that uses
 forkserver does), and ends with the process that started it. It imports splitdata, never the user's code.
 """
 
@@ -31,7 +32,7 @@ from typing import NoReturn
 from splitdata._ownership import renew_after_fork
 from splitdata.process.children import Child, ServedChild, read_pid
 from splitdata.process.frames import COUNT
-from splitdata.process.launch import interpreter, interrupts_blocked
+from splitdata.process.launch import interpreter, interrupts_blocked, thread_environment
 from splitdata.process.signals import leave_to_program
 from splitdata.process.worker import WorkerEnds, forked_main
 
@@ -45,13 +46,17 @@ _INT_BYTES = array.array("i").itemsize
 class ForkServer:
     """A running fork server. Held by whoever may want workers from it; closed with its last holder."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker_threads: int | None) -> None:
         ours, theirs = socket.socketpair()
         command = interpreter("from splitdata.process.forkserver import serve; serve(argument)", str(theirs.fileno()))
         try:
             with theirs, interrupts_blocked():
                 self._popen = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,
+                    env={**os.environ, **thread_environment(worker_threads)},
                 )
         except BaseException:
             ours.close()
@@ -71,9 +76,9 @@ class ForkServer:
         self._popen.returncode = 0
 
     @staticmethod
-    def shared() -> ForkServer:
-        """Return this process's server; start one if there is none."""
-        return _this_process.server()
+    def shared(worker_threads: int | None = 1) -> ForkServer:
+        """Return this process's server for workers of so many threads; start one if there is none."""
+        return _this_process.server(worker_threads)
 
     def stop(self) -> None:
         """End the server and wait for it; nothing where that was done."""
@@ -116,33 +121,35 @@ class ForkServer:
 
 
 class _ThisProcess:
-    """The server that this process shares: at most one."""
+    """The servers that this process shares, by the threads of their workers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._current: weakref.ref[ForkServer] | None = None
+        self._current: dict[int | None, weakref.ref[ForkServer]] = {}
         self._is_hooked = False
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
-        self._current = None
+        self._current = {}
 
-    def server(self) -> ForkServer:
+    def server(self, worker_threads: int | None) -> ForkServer:
         if not self._is_hooked:
             self._is_hooked = True
             renew_after_fork(self)
             atexit.register(self._stop)
         with self._lock:
-            server = self._current() if self._current is not None else None
+            reference = self._current.get(worker_threads)
+            server = None if reference is None else reference()
             if server is None or not server.is_running:
-                server = ForkServer()
-                self._current = weakref.ref(server)
+                server = ForkServer(worker_threads)
+                self._current[worker_threads] = weakref.ref(server)
             return server
 
     def _stop(self) -> None:
-        server = self._current() if self._current is not None else None
-        if server is not None:
-            server.stop()
+        for reference in list(self._current.values()):
+            server = reference()
+            if server is not None:
+                server.stop()
 
 
 _this_process = _ThisProcess()

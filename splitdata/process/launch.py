@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,7 +26,24 @@ from splitdata.process.children import Child, OwnChild
 from splitdata.process.signals import OF_THE_PROGRAM
 from splitdata.process.worker import Call, WorkerEnds, forked_main
 
-__all__ = ["fork_worker", "interpreter", "interrupts_blocked", "parent_to_bind", "spawn_worker"]
+__all__ = [
+    "fork_worker",
+    "import_path",
+    "interpreter",
+    "interrupts_blocked",
+    "parent_to_bind",
+    "spawn_worker",
+    "thread_environment",
+]
+
+# What the libraries that start threads of their own look at, once, when they are loaded.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 # Arms the lifeline before the library is imported, which takes a tenth of a second: guard.py does the rest.
@@ -79,6 +97,21 @@ def parent_to_bind() -> int:
     return os.getpid() if threading.current_thread() is threading.main_thread() else 0
 
 
+def thread_environment(worker_threads: int | None) -> dict[str, str]:
+    """Return the variables that give the libraries of a worker so many threads; none for None."""
+    return {} if worker_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(worker_threads))
+
+
+def import_path() -> list[str]:
+    """Return sys.path as this process means it: a worker stands in another folder while it starts."""
+    path = []
+    for entry in map(str, sys.path):
+        # A relative entry that was imported from stays where it was then; the empty one is always the present folder.
+        finder = sys.path_importer_cache.get(entry) if entry else None
+        path.append(getattr(finder, "path", None) or str(Path(entry).absolute()))
+    return path
+
+
 def interpreter(statement: str, argument: str) -> list[str]:
     """Return the command line of a fresh interpreter with our sys.path that runs one statement.
 
@@ -88,27 +121,32 @@ def interpreter(statement: str, argument: str) -> list[str]:
     if not sys.executable or getattr(sys, "frozen", False):
         raise RuntimeError("sys.executable is not a Python interpreter: use start_method='fork'")
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    path = ascii(list(map(str, sys.path)))
+    path = ascii(import_path())
     code = f"import sys; argument = sys.argv.pop(); sys.path[:] = {path}; {statement}"
     return [sys.executable, *flags, "-c", code, argument]
 
 
-def spawn_worker(ends: WorkerEnds, *, use_sentinel: bool = True) -> Child:
-    """Start a worker in a fresh interpreter."""
+def spawn_worker(ends: WorkerEnds, environment: Mapping[str, str], *, use_sentinel: bool = True) -> Child:
+    """Start a worker in a fresh interpreter, with variables added to ours."""
     statement = "from splitdata.process.worker import spawned_main; spawned_main(argument)"
     if sys.platform == "linux" and ends.use_signals is not False:
         statement = _LIFELINE_FIRST.format(ends.lifeline) + statement
     command = interpreter(statement, json.dumps(ends))
     if sys.platform == "win32":
-        popen = _popen_windows(command, ends)
+        popen = _popen_windows(command, ends, environment)
     else:
         popen = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, pass_fds=ends.descriptors(), process_group=0, close_fds=True
+            command,
+            stdin=subprocess.DEVNULL,
+            pass_fds=ends.descriptors(),
+            process_group=0,
+            close_fds=True,
+            env={**os.environ, **environment},
         )
     return OwnChild(popen.pid, popen, use_sentinel=use_sentinel)
 
 
-def _popen_windows(command: list[str], ends: WorkerEnds) -> subprocess.Popen[bytes]:
+def _popen_windows(command: list[str], ends: WorkerEnds, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start with exactly the handles of the worker inherited, and out of reach of Ctrl-C."""
     startup: Any = subprocess.STARTUPINFO(lpAttributeList={"handle_list": ends.descriptors()})  # type: ignore[attr-defined]
     for handle in ends.descriptors():
@@ -116,7 +154,12 @@ def _popen_windows(command: list[str], ends: WorkerEnds) -> subprocess.Popen[byt
     try:
         group: int = subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined]
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, startupinfo=startup, creationflags=group, close_fds=True
+            command,
+            stdin=subprocess.DEVNULL,
+            startupinfo=startup,
+            creationflags=group,
+            close_fds=True,
+            env={**os.environ, **environment},
         )
     finally:
         for handle in ends.descriptors():

@@ -97,6 +97,7 @@ class MpQItr(Generic[BatchType]):
         timeout: float | None = None,
         stall_warning: float | None = 60.0,
         copy: bool = False,
+        worker_threads: int | None = 1,
     ) -> MpQItrFactory:
         """Choose options, then call the result as if it were MpQItr.
 
@@ -113,6 +114,8 @@ class MpQItr(Generic[BatchType]):
             stall_warning: Without a batch for so many seconds, log where the worker stands, and
                 again after as many. None: never.
             copy: Copy each batch into private memory on receipt.
+            worker_threads: Threads of OpenMP, BLAS and torch in the worker. None: what these libraries take, which
+                is usually all cores.
 
         Raises:
             TypeError: An option of a wrong type.
@@ -126,6 +129,7 @@ class MpQItr(Generic[BatchType]):
                 timeout=timeout,
                 stall_warning=stall_warning,
                 copy=copy,
+                worker_threads=worker_threads,
             )
         )
 

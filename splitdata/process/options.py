@@ -27,6 +27,7 @@ class ChannelOptions:
         stall_warning: Seconds without a batch after which, and so on, a warning tells where the worker
             stands. None: never.
         copy: Copy every batch into private memory on receipt.
+        worker_threads: Threads of OpenMP, BLAS and torch in each worker. None: what these libraries take, all cores.
         arena_kind, use_signals, use_sentinel, use_pipes: None for what the system does best; set by
             tests to force what other systems fall back to.
     """
@@ -37,15 +38,16 @@ class ChannelOptions:
     timeout: float | None = None
     stall_warning: float | None = 60.0
     copy: bool = False
+    worker_threads: int | None = 1
     arena_kind: ArenaKind | None = None
     use_signals: bool | None = None
     use_sentinel: bool = True
     use_pipes: bool = os.name == "posix"
 
     def __post_init__(self) -> None:
-        for name in ("max_batches", "max_bytes"):
+        for name in ("max_batches", "max_bytes", "worker_threads"):
             value = getattr(self, name)
-            if value is None and name == "max_bytes":
+            if value is None and name != "max_batches":
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, not {value!r}")

@@ -23,7 +23,14 @@ from splitdata.process.channel import Channel
 from splitdata.process.children import Child
 from splitdata.process.frames import COUNT
 from splitdata.process.handle import WorkerHandle, close_together
-from splitdata.process.launch import fork_worker, interrupts_blocked, parent_to_bind, spawn_worker
+from splitdata.process.launch import (
+    fork_worker,
+    import_path,
+    interrupts_blocked,
+    parent_to_bind,
+    spawn_worker,
+    thread_environment,
+)
 from splitdata.process.options import ChannelOptions
 from splitdata.process.receiver import Receiver
 from splitdata.process.slots import Loans
@@ -44,7 +51,7 @@ def prepare_server(options: ChannelOptions) -> object | None:
         return None
     from splitdata.process.forkserver import ForkServer
 
-    return ForkServer.shared()
+    return ForkServer.shared(options.worker_threads)
 
 
 def start_worker(
@@ -155,9 +162,10 @@ def _encode_job(call: _Call, place: _Place, options: ChannelOptions) -> bytes:
         {
             "call": call.packed,
             "worker_id": place.worker_id,
-            "environment": dict(place.environment),
+            "environment": {**thread_environment(options.worker_threads), **place.environment},
+            "worker_threads": options.worker_threads,
             "max_batches": options.max_batches,
-            "path": list(sys.path),
+            "path": import_path(),
             "argv": list(sys.argv),
             "cwd": str(Path.cwd()),
         }
@@ -222,5 +230,5 @@ def _launch(ends: WorkerEnds, call: Call, options: ChannelOptions, consumer_ends
     if options.start_method == "forkserver":
         from splitdata.process.forkserver import ForkServer
 
-        return ForkServer.shared().start_worker(ends)
-    return spawn_worker(ends, use_sentinel=options.use_sentinel)
+        return ForkServer.shared(options.worker_threads).start_worker(ends)
+    return spawn_worker(ends, thread_environment(options.worker_threads), use_sentinel=options.use_sentinel)

@@ -81,7 +81,10 @@ class _CallUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Anything:
         """Import by name; let the makers of classes show what they make."""
-        found = super().find_class(module, name)
+        try:
+            found = super().find_class(module, name)
+        except (ImportError, AttributeError) as error:
+            raise _not_importable(f"{name!r} of module {module!r}", module, error) from error
         if module == "cloudpickle.cloudpickle" and name.startswith("_make_skeleton_"):
 
             def make(*args: Anything) -> Anything:
@@ -101,6 +104,28 @@ def _put_into_main(cls: Anything) -> Anything:
 
 
 def unpack_call(packed: bytes | memoryview) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Rebuild a call in the worker. Only bytes that this process's own parent sent may come here."""
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] = _CallUnpickler(io.BytesIO(packed)).load()
+    """Rebuild a call in the worker. Only bytes that this process's own parent sent may come here.
+
+    Raises:
+        ModuleNotFoundError: Something that it names cannot be imported here; says what, and the ways out.
+    """
+    try:
+        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] = _CallUnpickler(io.BytesIO(packed)).load()
+    except ModuleNotFoundError as error:
+        if error.__cause__ is not None:
+            # It says so already.
+            raise
+        # Of a function that travelled by value: modules that it names are imported by cloudpickle.
+        raise _not_importable(f"module {error.name!r}", error.name, error) from error
     return call
+
+
+def _not_importable(what: str, module: str | None, error: Exception) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"a worker process could not import {what}, which the function or data that it was sent need "
+        f"({type(error).__name__}: {error}). Workers import by name from sys.path: a module that was made at run time "
+        "or loaded by its path exists in this program alone. Put its folder on sys.path; or write what is sent into "
+        "the script or notebook itself, whose functions travel by value; or call "
+        "cloudpickle.register_pickle_by_value(module) first; or use threads, or start_method='fork'.",
+        name=module,
+    )

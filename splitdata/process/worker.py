@@ -145,6 +145,7 @@ def _work(outlet: Outlet, guard: Guard, call: Call | None) -> int:
         worker_id = job["worker_id"]
         # Before anything of the user's is unpickled or run.
         os.environ.update(job["environment"])
+        _limit_torch(job["worker_threads"])
         function, args, kwargs = call or _take_over(job)
         del call, job
         if worker_id is None:
@@ -171,6 +172,13 @@ def _work(outlet: Outlet, guard: Guard, call: Call | None) -> int:
             # The generator's own `finally` blocks; what they raise has nobody left to hear it.
             with contextlib.suppress(BaseException):
                 close()
+
+
+def _limit_torch(worker_threads: int | None) -> None:
+    """Give torch its threads where a fork has brought it along; loaded later, it looks at the environment."""
+    torch = sys.modules.get("torch")
+    if torch is not None and worker_threads is not None:
+        torch.set_num_threads(worker_threads)
 
 
 def _take_over(job: dict[str, Any]) -> Call:

@@ -12,18 +12,21 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
+from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation import Rotation
+from splitdata.process.mpqitr import MpQItr
 from tests.command import ROOT
 from tests.loader.workloads import Numbers, Rows, Sample, Stream
 from tests.process.family import members, new_mark, seconds_until_gone
+from tests.process.generators import count
 from tests.process.terminal import CTRL_C, read_until, run_at_terminal
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
@@ -46,11 +49,12 @@ class Line:
     """Interrupts the library at its n-th line from now on, as Ctrl-C would there.
 
     Not where signals are held back; and in the last line of all, which has the batch in its hands
-    and no way back, nothing can be done.
+    and no way back, nothing can be done. `modules` are struck in, all of the library if none is named.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *modules: str) -> None:
         self._left = number
+        self._modules = tuple(f"{LIBRARY}/{module}" for module in modules) or LIBRARY
         self._pid = os.getpid()
         self.has_struck = False
 
@@ -64,7 +68,7 @@ class Line:
     def _trace(self, frame: FrameType, event: str, argument: object) -> Trace | None:
         name = frame.f_code.co_filename
         # A forked worker inherits the trace function.
-        if not name.startswith(LIBRARY) or os.getpid() != self._pid:
+        if not name.startswith(self._modules) or os.getpid() != self._pid:
             return None
         if event == "line" and can_be_struck(linecache.getline(name, frame.f_lineno).strip()):
             if not self._left and not is_held_back(frame):
@@ -79,8 +83,9 @@ def can_be_struck(line: str) -> bool:
 
     At the end of a `with` Python visits its line again, when the body is over and what was locked is not yet
     released: no signal is looked at there, but a trace function is called, and what it raises leaves the lock held.
+    Neither is one looked at on the way from a `try` into its `finally`.
     """
-    return line != "return batch" and not line.startswith("with ")
+    return line != "return batch" and not line.startswith(("with ", "self._is_running = "))
 
 
 def is_held_back(frame: FrameType | None) -> bool:
@@ -125,6 +130,32 @@ def test_loop_goes_on_exactly_after_an_interrupt_in_any_line(kind: str, stride: 
         stream.take(batches)
 
     assert num_struck > 10
+
+
+# What takes part in receiving, and not in the end of the worker, which closes descriptors one by one.
+RECEIVING = ("process/channel.py", "process/receiver.py", "process/inlet.py", "process/lifetime.py")
+
+
+def test_interrupt_in_any_line_of_the_last_next_of_mpqitr_is_never_a_crash_later() -> None:
+    has_struck = True
+    number = 0
+    outcomes = set()
+    while has_struck:
+        running = iter(MpQItr.options(start_method="fork")(count, 1))
+        assert next(running) == 0
+        with suppress(KeyboardInterrupt, StopIteration), Line(number, *RECEIVING) as line:
+            next(running)
+        has_struck = line.has_struck
+        number += 1
+        try:
+            outcomes.add(next(running, "end"))
+        except ClosedError as error:
+            assert "ended by KeyboardInterrupt" in str(error)  # noqa: PT017 - or the end, see above
+            outcomes.add("says so")
+        running.close()
+
+    assert number > 20
+    assert outcomes == {"end", "says so"}
 
 
 @contextmanager
@@ -206,8 +237,10 @@ def test_loop_goes_on_exactly_after_signals_at_random_moments(kind: str, trials:
 
 PROGRAM = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
+from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation import Rotation
+from splitdata.process.mpqitr import MpQItr
 from tests.loader.workloads import Hangs, Numbers, Rows
 import pathlib
 kind, what = sys.argv[1:]
