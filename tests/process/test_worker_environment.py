@@ -128,7 +128,7 @@ def test_waits_without_end_are_waited_for(seconds: float) -> None:
 
     assert list(MpQItr.options(start_method="fork", **options)(count, 3)) == [0, 1, 2]
     for way in ("fork", "thread"):
-        with make_pool(servers.echo, way=way, **options) as pool:  # type: ignore[arg-type]
+        with make_pool(servers.echo, way=way, **options) as pool:
             pool.submit(0, 1)
             assert pool.receive(0) == (0, 1)
     for use_pipes in (False, True):
