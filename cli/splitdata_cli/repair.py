@@ -23,22 +23,23 @@ _MAX_SHOWN: Final = 100
 @click.command(short_help="Make damaged indexes, headers and manifests again.")
 @click.argument("path", metavar="DIR")
 @click.option("--adopt", is_flag=True, help="Also take in records that no manifest lists any more, or yet.")
+@click.option("--discard", is_flag=True, help="Also remove records that killed writers left and never committed.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.pass_context
-def repair(ctx: click.Context, path: str, adopt: bool, dry_run: bool, as_json: bool) -> None:
+def repair(ctx: click.Context, path: str, adopt: bool, discard: bool, dry_run: bool, as_json: bool) -> None:
     """Make again what is damaged or missing in DIR and can be known from the rest.
 
     Damage to the bytes of records cannot be mended; their positions are kept, and no other record moves. With
     --adopt, segments whose manifest was deleted come back, and whole records that killed writers have left are added
-    at the end.
+    at the end; with --discard these are removed.
 
     The exit code is 0 if every record can be read afterwards, 1 if some cannot, 2 if DIR could not be repaired.
     """
     from splitdata import repair as repair_dataset
 
     with verify_progress("repairing") as progress:
-        report = repair_dataset(path, adopt=adopt, dry_run=dry_run, progress=progress)
+        report = repair_dataset(path, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress)
     if as_json:
         computed = {"is_whole": report.is_whole, "num_lost_records": report.num_lost_records}
         print_json(dataclasses.asdict(report) | computed)

@@ -16,6 +16,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from splitdata._local_path import local_path
 from splitdata.dataset.cache_generation import Generation, clear_generation, remove_generation
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.run import make_folder
@@ -38,7 +39,7 @@ class CacheFolder:
     """Looks at one folder; holds nothing open, keeps no state."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.paths = CachePaths(os.path.abspath(os.fspath(folder)))
+        self.paths = CachePaths(local_path(folder))
 
     def check(self) -> None:
         """Refuse a folder that is not, and cannot become, that of a cache; changes nothing.

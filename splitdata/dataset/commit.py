@@ -16,7 +16,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from splitdata.dataset.retention import remove_superseded
+from splitdata.dataset.retention import remove_superseded, remove_unlisted
 from splitdata.dataset.typed import RECORD_CODEC, check_codec
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
@@ -156,6 +156,7 @@ class Committer:
         try:
             if is_first and self._replaces:
                 remove_superseded(self._directory, manifest.generation, keep=1)
+                remove_unlisted(self._directory)
             remove_superseded(self._directory, manifest.generation)
         except (OSError, FormatError) as error:
             # The commit stands. What should be gone only takes up room.

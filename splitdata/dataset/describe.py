@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from splitdata._local_path import local_path
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.seed_files import bins_in
 from splitdata.dataset.seed_survey import survey
@@ -99,7 +100,8 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
     Raises:
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
     """
-    seed = open_seed(os.fspath(path), generation, None)
+    path = local_path(path)
+    seed = open_seed(path, generation, None)
     if seed is not None:
         return _describe_seed(seed)
     directory = DatasetDirectory(path)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from splitdata._local_path import local_path
 from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.index import IndexHeader
@@ -32,11 +33,11 @@ class DatasetDirectory:
     """Looks at one directory; holds nothing open, keeps no state."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.paths = DatasetPaths(os.fspath(folder))
+        self.paths = DatasetPaths(local_path(folder))
 
     @property
     def folder(self) -> str:
-        """The directory as it was given."""
+        """The directory, as an absolute path."""
         return self.paths.folder
 
     def generations(self) -> list[int]:

@@ -17,8 +17,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.commit import replace_segments
+from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.record_reader import RecordReader
-from splitdata.dataset.segment_files import FilePool, SegmentFiles
+from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_writer import SegmentWriter
 from splitdata.errors import FormatError
 from splitdata.format import spec

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 import numpy as np
 
+from splitdata._local_path import local_path
 from splitdata.dataset.positions import checked_position, checked_positions
 from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
@@ -51,7 +52,7 @@ class SplitDataLoader:
     path and generation, so a worker process opens the same snapshot by itself.
 
     Attributes:
-        paths: The directories.
+        paths: The directories, absolute.
         generations: The number of the manifest that is open, of each.
     """
 
@@ -79,10 +80,12 @@ class SplitDataLoader:
             DatasetNotFoundError: If there is no dataset.
             ManifestError: If its manifest is damaged, or the generation is gone.
             UnsupportedVersionError: If it was written by a newer splitdata.
+            ValueError, TypeError: If a path is no local path: a URL, or bytes.
         """
         if io not in ("auto", "mmap", "pread"):
             raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
-        self.paths = [os.fspath(path)] if isinstance(path, (str, os.PathLike)) else [os.fspath(one) for one in path]
+        given = [path] if isinstance(path, (str, bytes, os.PathLike)) else list(path)
+        self.paths = [local_path(one) for one in given]
         if not self.paths:
             raise ValueError("no path was given; a list of paths holds one or more")
         if generation is not None and len(self.paths) != 1:

@@ -254,6 +254,7 @@ class RecordReader:
         in_index: bool = False,
     ) -> NoReturn:
         files = self._files
+        files.check_dataset()
         position = files.first_position + sequence
         path = files.paths.index if bin_index is None else files.paths.bin(bin_index)
         where = path if offset is None else f"{path} @ {offset}"
@@ -269,6 +270,7 @@ class RecordReader:
 
     def _raise_cut_off(self, sequence: int, bin_index: int, end: int, size: int) -> NoReturn:
         files = self._files
+        files.check_dataset()
         path = files.paths.bin(bin_index)
         if (bin_index, size) not in self._cut_off:
             self._cut_off[bin_index, size] = self._count_cut_off(bin_index, size)

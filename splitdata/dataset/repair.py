@@ -10,15 +10,17 @@ Every step leaves a dataset that is no worse than before, and a second run does 
 
 from __future__ import annotations
 
-import os
+import errno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from splitdata._local_path import local_path
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.repair_run import RepairRun
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
 __all__ = ["RepairReport", "repair"]
@@ -65,6 +67,7 @@ def repair(
     path: str | os.PathLike[str],
     *,
     adopt: bool = False,
+    discard: bool = False,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> RepairReport:
@@ -80,6 +83,8 @@ def repair(
         path: The dataset.
         adopt: Also take in what no manifest lists: segments whose manifest was deleted, in their old
             places, then the whole records that killed writers have left, at the end.
+        discard: Also remove the segments in which killed writers have left whole records that were never
+            committed. Without it only those go that hold none.
         dry_run: Only report what would be done.
         progress: Called with bytes of bins read and in all, every 16 MiB or so.
 
@@ -88,11 +93,24 @@ def repair(
         ManifestError: If there is no manifest and `adopt` was not asked for; if segments contradict
             each other; if another program commits meanwhile, and repair must run again.
         UnsupportedVersionError: If an intact part needs a newer splitdata.
-        OSError: If the disk fails.
+        ValueError: If both `adopt` and `discard` are asked for, or `path` is no local path.
+        OSError: If the disk fails, or the dataset needs repair and lies where nothing may be written.
     """
-    directory = DatasetDirectory(path)
-    with RepairRun(directory, adopt=adopt, dry_run=dry_run, progress=progress) as run:
-        manifest = run.run()
+    if adopt and discard:
+        raise ValueError("adopt takes in what was never committed, discard removes it: ask for one of them")
+    directory = DatasetDirectory(local_path(path))
+    try:
+        with RepairRun(directory, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress) as run:
+            manifest = run.run()
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise type(error)(
+            error.errno,
+            f"the dataset needs repair and cannot be changed ({error.strerror}: {error.filename}): mount it writable, "
+            f"or repair a copy; `splitdata repair --dry-run {directory.folder}` tells what would be done",
+            directory.folder,
+        ) from error
     return RepairReport(
         path=directory.folder,
         generation=manifest.generation,

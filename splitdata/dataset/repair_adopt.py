@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import xxhash
 
+from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.record_reader import RecordReader
-from splitdata.dataset.segment_files import FilePool, SegmentFiles
+from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_writer import SegmentWriter, Tally
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec

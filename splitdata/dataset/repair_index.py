@@ -305,8 +305,9 @@ class SegmentMender:
             is_known: Whether the old table had them too.
         """
         info = self._info
-        for bin_index in self._search.frames_in:
-            if bin_index >= info.num_bin_files:
+        for bin_index, num_frames in self._search.frames_in.items():
+            # Where not one frame is this bin's, it may be another file altogether: that one is left alone.
+            if not num_frames or bin_index >= info.num_bin_files:
                 continue
             size, length = self._search.files.bin(bin_index).size, lengths[bin_index]
             last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins

@@ -34,12 +34,17 @@ class ManifestsOnDisk:
     Attributes:
         intact: The newest intact one, None if there is none.
         damaged: Numbers of those above it, which are damaged; descending.
-        superseded: Ids of segments that older manifests list and the newest intact one does not: they were
+        listed: What the newest intact one lists, with what an older one lists for the same records in the place of
+            a segment that is gone.
+        stand_ins: For each such place the id of what is gone, and how many segments stand for it.
+        superseded: Ids of segments that older manifests list and these are not among: they were
             replaced or folded, readers may have them open, and writers remove them in time.
     """
 
     intact: Manifest | None
     damaged: tuple[int, ...]
+    listed: tuple[SegmentInfo, ...]
+    stand_ins: tuple[tuple[str, int], ...]
     superseded: frozenset[str]
 
     @property
@@ -59,21 +64,62 @@ def look_at_manifests(directory: DatasetDirectory) -> ManifestsOnDisk:
         FormatError: If something else than a file has a manifest's name.
     """
     damaged: list[int] = []
-    intact: Manifest | None = None
-    older: set[str] = set()
+    intact: list[Manifest] = []
     for generation in reversed(directory.generations()):
         try:
             manifest = directory.read(generation)
         except FileNotFoundError:
             continue
         except ManifestError:
-            if intact is None:
+            if not intact:
                 damaged.append(generation)
             continue
-        intact = intact or manifest
-        older |= {segment.id for segment in manifest.segments}
-    listed = {segment.id for segment in intact.segments} if intact else set()
-    return ManifestsOnDisk(intact=intact, damaged=tuple(damaged), superseded=frozenset(older - listed))
+        intact.append(manifest)
+    listed, stand_ins = _with_stand_ins(directory, intact) if intact else ((), ())
+    ids = {segment.id for segment in listed}
+    return ManifestsOnDisk(
+        intact=intact[0] if intact else None,
+        damaged=tuple(damaged),
+        listed=listed,
+        stand_ins=stand_ins,
+        superseded=frozenset(segment.id for manifest in intact for segment in manifest.segments) - ids,
+    )
+
+
+def _with_stand_ins(
+    directory: DatasetDirectory, manifests: list[Manifest]
+) -> tuple[tuple[SegmentInfo, ...], tuple[tuple[str, int], ...]]:
+    """Return what the newest manifest lists, each segment that is gone replaced by what held its records before."""
+    listed: list[SegmentInfo] = []
+    stand_ins: list[tuple[str, int]] = []
+    for info in manifests[0].segments:
+        first = sum(one.num_records for one in listed)
+        found: tuple[SegmentInfo, ...] = ()
+        if not _is_there(directory, info):
+            older = (manifest for manifest in manifests[1:] if manifest.dataset_id == manifests[0].dataset_id)
+            runs = (_run_of(manifest, first, info) for manifest in older)
+            found = next((run for run in runs if run and all(_is_there(directory, one) for one in run)), ())
+        if found:
+            stand_ins.append((info.id, len(found)))
+        listed += found or [info]
+    return tuple(listed), tuple(stand_ins)
+
+
+def _is_there(directory: DatasetDirectory, info: SegmentInfo) -> bool:
+    return files.is_real_directory(directory.paths.segment(info.id).folder)
+
+
+def _run_of(manifest: Manifest, first_position: int, info: SegmentInfo) -> tuple[SegmentInfo, ...]:
+    """Return the segments of a manifest that hold exactly the records of another, which begins at a position."""
+    run: list[SegmentInfo] = []
+    position, digest = 0, EMPTY_DIGEST
+    for segment in manifest.segments:
+        if first_position <= position < first_position + info.num_records:
+            run.append(segment)
+            digest = join_digests(digest, segment.digest, segment.num_records)
+        position += segment.num_records
+    is_same = sum(one.num_records for one in run) == info.num_records and digest == info.digest
+    return tuple(run) if is_same and info.id not in {one.id for one in run} else ()
 
 
 def old_dataset_id(directory: DatasetDirectory, damaged: tuple[int, ...]) -> str | None:

@@ -31,7 +31,7 @@ def committed_segments(
     Raises:
         ManifestError: If segments contradict each other, and no manifest decides.
     """
-    listed = manifests.intact.segments if manifests.intact else ()
+    listed = manifests.listed
     is_strict = bool(manifests.damaged) or manifests.intact is None
     if not is_strict and not adopt:
         return list(listed)
@@ -64,7 +64,7 @@ def _trusted_headers(
         # Without any manifest, and if there never was one, nothing was committed: all may be adopted.
         was_one = manifests.damaged or not all(header.awaits_first_commit for header in headers.values())
         return headers if was_one else {}
-    copies = {copy_of(info) for info in manifests.intact.segments} if manifests.intact else set()
+    copies = {copy_of(info) for info in manifests.listed}
     # What a writer at work has not committed yet is its own affair.
     return {one: header for one, header in headers.items() if one not in copies and disk[one].take_lock()}
 

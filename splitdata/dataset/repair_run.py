@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.key_rebuild import KeysOnDisk
 from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
@@ -18,7 +19,7 @@ from splitdata.dataset.repair_index import SegmentMender
 from splitdata.dataset.repair_manifest import look_at_manifests, old_dataset_id
 from splitdata.dataset.repair_order import committed_segments
 from splitdata.dataset.repair_segment import SegmentOnDisk
-from splitdata.dataset.segment_files import FilePool, SegmentFiles
+from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.errors import DatasetNotFoundError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, decode_metadata
@@ -50,6 +51,7 @@ class RepairRun:
         directory: DatasetDirectory,
         *,
         adopt: bool,
+        discard: bool,
         dry_run: bool,
         progress: Callable[[int, int], None] | None,
     ) -> None:
@@ -60,6 +62,7 @@ class RepairRun:
         self.num_adoptable = 0
         self._directory = directory
         self._adopt = adopt
+        self._discard = discard
         self._dry_run = dry_run
         self._progress = progress
         self._bytes_done = 0
@@ -89,10 +92,19 @@ class RepairRun:
         intact, damaged = self._manifests.intact, self._manifests.damaged
         if intact is None and not damaged and not self._adopt:
             return self._directory.newest()  # which raises, and says what to do
+        if self._discard and (damaged or intact is None):
+            raise ManifestError(
+                f"{self._directory.folder}: the newest manifest is not intact, so it is not known what was never "
+                "committed; nothing was changed, repair it without discarding first",
+                path=self._directory.folder,
+            )
         self._disk = {one: SegmentOnDisk(self._directory, one) for one in self._directory.segment_ids()}
         self._bytes_total = sum(segment.num_bytes for segment in self._disk.values())
         self._metadata = dict(intact.metadata) if intact else {}
         before = list(intact.segments) if intact else []
+        for segment_id, count in self._manifests.stand_ins:
+            folder = self._directory.paths.segment(segment_id).folder
+            self.actions.append(f"{folder}: is gone; {count} segments of an older manifest hold its records")
         committed = committed_segments(self._directory, self._manifests, self._disk, adopt=self._adopt)
         if not damaged:
             self.num_adopted = sum(info.num_records for info in committed) - sum(info.num_records for info in before)
@@ -244,6 +256,9 @@ class RepairRun:
         if not segment.take_lock():
             self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
             return None
+        if self._discard and segment.may_be_removed():
+            self._removable.append(segment)
+            return None
         claimed = segment.unlisted_info()
         search = segment.search(claimed, position, self._advance)
         tail: Tail | None = None
@@ -285,7 +300,7 @@ class RepairRun:
         self.num_adoptable += count
         self.notes.append(
             f"{segment.paths.folder}: {count} whole records were never committed; "
-            f"`splitdata repair --adopt {self._directory.folder}` adds them at the end"
+            f"`splitdata repair --adopt {self._directory.folder}` adds them at the end, --discard removes them"
         )
 
     def _add_metadata(self, search: FrameSearch) -> None:
@@ -348,7 +363,7 @@ class RepairRun:
             if not self._dry_run:
                 files.remove(path)
         for segment in self._removable:
-            self.actions.append(f"{segment.paths.folder}: removed, a killed writer left it without a record of its own")
+            self.actions.append(f"{segment.paths.folder}: removed, {segment.num_bytes} bytes that were never committed")
             if not self._dry_run:
                 segment.release()
                 self._directory.remove_segment(segment.id)

@@ -6,6 +6,7 @@ segments/<32 hex>/  index ── its header, if that is intact; its lock: is a w
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -61,7 +62,9 @@ class SegmentOnDisk:
             descriptor = files.open_existing(self.paths.index, writable=True)
         except FileNotFoundError:
             return True
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
             # Enough for a dry run; whoever wants to change something is told then.
             descriptor = files.open_existing(self.paths.index)
         if files.lock(descriptor):

@@ -22,7 +22,7 @@ from splitdata.storage import files
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
 
-__all__ = ["KEPT_MANIFESTS", "Pin", "remove_superseded"]
+__all__ = ["KEPT_MANIFESTS", "Pin", "remove_superseded", "remove_unlisted"]
 
 # Manifests that stay for readers which have listed them and are about to open them.
 KEPT_MANIFESTS: Final = 8
@@ -63,6 +63,24 @@ def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = 
     for generation in directory.generations():
         if generation <= current - keep:
             _remove_generation(directory, generation)
+
+
+def remove_unlisted(directory: DatasetDirectory) -> None:
+    """Remove the segments of killed writers, which no manifest lists, when the dataset that they were for was replaced.
+
+    They would be taken for the new one's: `repair --adopt` would bring records of the old one back.
+
+    Raises:
+        FormatError: If a manifest is damaged; nothing was removed then.
+    """
+    listed: set[str] = set()
+    for generation in directory.generations():
+        with suppress(FileNotFoundError):
+            listed |= {segment.id for segment in directory.read(generation).segments}
+    for segment_id in directory.segment_ids():
+        # Without a header it may be that of a writer which has not taken its lock yet.
+        if segment_id not in listed and directory.index_header(segment_id) is not None:
+            directory.remove_segment(segment_id)
 
 
 def _remove_generation(directory: DatasetDirectory, generation: int) -> None:

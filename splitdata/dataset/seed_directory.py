@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xxhash
 
+from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.seed_files import SeedFiles, bins_in
-from splitdata.dataset.segment_files import FilePool
 from splitdata.errors import FormatError, ManifestError
 from splitdata.format import seed
 from splitdata.format.digest import add_digests, fingerprint

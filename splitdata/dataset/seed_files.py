@@ -19,7 +19,7 @@ from splitdata.storage.source import MappedSource
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from splitdata.dataset.segment_files import FilePool
+    from splitdata.dataset.file_pool import FilePool
     from splitdata.storage.source import PreadSource
 
 __all__ = ["SeedFiles", "bins_in"]

@@ -1,6 +1,6 @@
-"""The files of a committed segment, opened where they are first used, bounded over a whole reader.
+"""The files of a committed segment, opened where they are first used.
 
-    FilePool      first opened, first dropped; what somebody still holds stays valid
+    FilePool      opens them, and tells to let go of them: file_pool.py
       ├─ SegmentFiles of segment 0     index, bins 0..N-1
       └─ SegmentFiles of segment 1     ...
 
@@ -10,13 +10,10 @@ the file is open and mapped, None otherwise. `mapped_bins` is all of them as one
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-import weakref
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -29,19 +26,20 @@ from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
 from splitdata.format.codec import Decompressor
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
-from splitdata.storage.source import MappedSource, descriptor_limit, open_source
+from splitdata.storage.source import MappedSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.file_pool import FilePool
     from splitdata.dataset.key_table import KeyTable
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.paths import SegmentPaths
-    from splitdata.storage.source import IoMode, PreadSource
+    from splitdata.storage.source import PreadSource
 
-__all__ = ["FileOwner", "FilePool", "SegmentFiles"]
+__all__ = ["SegmentFiles"]
 
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
@@ -55,59 +53,6 @@ _MAX_READ_STRIDE: Final = 16
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
-class FileOwner(Protocol):
-    """Whose files a pool opens."""
-
-    def drop(self, bin_index: int | None, /) -> None:
-        """Let go of a bin, of the index (None), or of another file."""
-
-
-class FilePool:
-    """Bounds how many files one reader holds open.
-
-    Attributes:
-        io: How files are read.
-        limit: So many files are held open at most.
-    """
-
-    def __init__(self, io: IoMode) -> None:
-        self.io = io
-        self.limit = max(4, descriptor_limit())
-        # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
-        # next garbage collection: a reader that refreshes often would run out of descriptors.
-        self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
-
-    def open(self, path: str, owner: FileOwner, bin_index: int | None) -> MappedSource | PreadSource:
-        """Open a bin, the index or the keys of `owner`, which is told when it is to let go of it."""
-        while len(self._open) >= self.limit:
-            self._drop_oldest()
-        try:
-            source = open_source(path, self.io)
-        except OSError as error:
-            # Other parts of the process have used up the descriptors: make do with fewer.
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open:
-                raise
-            for _ in range(len(self._open) // 2 + 1):
-                self._drop_oldest()
-            source = open_source(path, self.io)
-        self._open.append((weakref.ref(owner), bin_index))
-        return source
-
-    def drop_all(self) -> None:
-        """Let go of every file."""
-        while self._open:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        try:
-            reference, bin_index = self._open.popleft()
-        except IndexError:  # another thread was faster
-            return
-        owner = reference()
-        if owner is not None:
-            owner.drop(bin_index)
-
-
 class SegmentFiles:
     """Index and bins of one segment; safe to share between threads.
 
@@ -119,8 +64,26 @@ class SegmentFiles:
         entry_words: Of the index, two for each record.
     """
 
-    def __init__(self, paths: SegmentPaths, info: SegmentInfo, first_position: int, pool: FilePool) -> None:
+    def __init__(
+        self,
+        paths: SegmentPaths,
+        info: SegmentInfo,
+        first_position: int,
+        pool: FilePool,
+        check_dataset: Callable[[], None] | None = None,
+    ) -> None:
+        """Name the files; none is opened before it is used.
+
+        Args:
+            paths: Of the files.
+            info: As the manifest lists the segment.
+            first_position: Of it in the dataset.
+            pool: Opens files, and lets go of them.
+            check_dataset: Raises if the whole dataset was moved, deleted or replaced: asked before
+                anything that is missing or wrong is called damage.
+        """
         self.paths = paths
+        self._check_dataset = check_dataset
         self.info = info
         self.first_position = first_position
         # A manifest may claim millions of bins for a few records.
@@ -150,6 +113,11 @@ class SegmentFiles:
             source = self._open_index()
         return source
 
+    def check_dataset(self) -> None:
+        """Raise if the folder is not this dataset any more; called where something is missing or wrong."""
+        if self._check_dataset is not None:
+            self._check_dataset()
+
     def _refuse_links(self) -> None:
         """Raise if a folder on the way to the files is a link; only the dataset itself may be one."""
         if not self._has_real_folders:
@@ -164,6 +132,7 @@ class SegmentFiles:
         try:
             source = self._pool.open(path, self, None)
         except (FileNotFoundError, NotADirectoryError):
+            self.check_dataset()
             raise TruncatedFileError(
                 f"{path} does not exist: {self.info.num_records} records cannot be found without it; "
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
@@ -172,6 +141,9 @@ class SegmentFiles:
         if isinstance(source, MappedSource):
             source.expect_random()
         header = _intact(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        # A dataset that was made again with the same ids, as `reproducible` gives them.
+        if header is not None and self.info.is_sealed and header.digest != self.info.digest:
+            self.check_dataset()
         if header is not None and header.segment_id != self.info.id:
             raise FormatError(
                 f"{path} is the index of another segment, {header.segment_id}; put the right file there, or "
@@ -209,7 +181,13 @@ class SegmentFiles:
         table = self._keys
         if table is None:
             self._refuse_links()
-            table = open_key_table(self.paths, self.info, lambda path: self._pool.open(path, self, _KEYS))
+            try:
+                table = open_key_table(self.paths, self.info, lambda path: self._pool.open(path, self, _KEYS))
+            except FormatError:
+                self.check_dataset()
+                raise
+            if self.info.is_sealed and table.source.size != self.info.keys_bytes:
+                self.check_dataset()
             self._keys = table
         return table
 
@@ -250,6 +228,7 @@ class SegmentFiles:
         try:
             source = self._pool.open(path, self, bin_index)
         except (FileNotFoundError, NotADirectoryError):
+            self.check_dataset()
             raise MissingBinError(self._missing_text(path), path=path) from None
         header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
         # Its frames may agree with the index all the same, where records have one size.
@@ -294,6 +273,13 @@ class SegmentFiles:
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 
+    def drop_shrunk(self) -> None:
+        """Let go of maps of files that are shorter by now; opened again, they tell which records are cut off."""
+        held: list[tuple[int | None, MappedSource | PreadSource | None]] = [*self._bins.items(), (None, self._index)]
+        for bin_index, source in held:
+            if isinstance(source, MappedSource) and source.has_shrunk():
+                self.drop(bin_index)
+
     def entry(self, sequence: int) -> tuple[int, int]:
         """Return place and lengths of a record as they stand in the index.
 
@@ -326,6 +312,7 @@ class SegmentFiles:
         return np.frombuffer(data, ENTRY_DTYPE)[::stride]
 
     def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
+        self.check_dataset()
         have = self.num_entries_in(index)
         raise TruncatedFileError(
             f"{self.paths.index} has {index.size} bytes, entries of {have} of {self.info.num_records} records; "

@@ -45,6 +45,9 @@ _RESIDENCE_SAMPLES: Final = 4
 # A record that takes longer than this, in seconds, and for each byte of it, was perhaps not in memory.
 _SLOW_SECONDS: Final = 4e-6
 _SLOW_SECONDS_PER_BYTE: Final = 1e-9
+# How often open files are asked for their size, and how much longer that pause is than asking takes.
+_LOOK_SECONDS: Final = 0.05
+_LOOK_SHARE: Final = 200
 # Fewer are read faster one by one.
 _FEW_RECORDS: Final = 16
 # With fewer records of each bin in a range the work per bin would dominate.
@@ -66,6 +69,7 @@ class SegmentReader:
         self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
         self._verify = verify
         self._asks = True
+        self._next_look = 0.0
         mean_bytes = files.info.raw_bytes / max(1, files.info.num_records)
         self._slow_seconds = _SLOW_SECONDS + _SLOW_SECONDS_PER_BYTE * mean_bytes
 
@@ -159,6 +163,7 @@ class SegmentReader:
         return self._read_many(sequences, as_views=True)
 
     def _read_many(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[Any]:
+        self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
         if pairs is None or not self._is_cold(pairs):
             start = perf_counter()
@@ -175,6 +180,7 @@ class SegmentReader:
 
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
+        self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
         if pairs is None or self._is_cold(pairs):
             return None
@@ -208,6 +214,7 @@ class SegmentReader:
             as_views: Return memoryviews of the map instead of copies, where there is a map.
         """
         sequences = self.run_sequences(bin_index, first, stop)
+        self._look_for_shrunk()
         try:
             self.files.bin(bin_index)
             pair = self.files.mapped[bin_index]
@@ -320,11 +327,20 @@ class SegmentReader:
 
     def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
         """Return the raw lengths of every `stride`-th record of a range, int64."""
+        self._look_for_shrunk()
         entries = self.files.entries(start, stop, stride)
         lengths = entries["raw"].astype(np.int64)
         for number in np.flatnonzero(lengths == spec.LENGTH_ESCAPE).tolist():
             lengths[number] = self.records.length(start + number * stride)
         return lengths
+
+    def _look_for_shrunk(self) -> None:
+        """Before a batch, but not before each: let go of files that were cut while they were mapped."""
+        now = perf_counter()
+        if now >= self._next_look and self.files.is_mapped:
+            self.files.drop_shrunk()
+            done = perf_counter()
+            self._next_look = done + max(_LOOK_SECONDS, _LOOK_SHARE * (done - now))
 
     # -- cold data ---------------------------------------------------------------------------
 

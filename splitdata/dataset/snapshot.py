@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.retention import KEPT_MANIFESTS, Pin
 from splitdata.dataset.seed_directory import SEED_DATASET_ID, SeedDirectory, is_seed_directory
 from splitdata.dataset.seed_segment import SeedSegment
-from splitdata.dataset.segment_files import FilePool, SegmentFiles
+from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_reader import SegmentReader
-from splitdata.errors import ManifestError
+from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.source import choose_io
 
@@ -132,6 +133,30 @@ def open_state(path: str, generation: int | None, known: DatasetState | None) ->
     return manifest, generation
 
 
+def _check_same_dataset(path: str, listing: Manifest) -> None:
+    """Raise if what a reader has open lies no longer at its path; what is damaged there is not for this to say.
+
+    Raises:
+        DatasetNotFoundError: If the folder, or all that was in it, is gone.
+        ManifestError: If another dataset, or other records, are there now.
+    """
+    try:
+        newest = DatasetDirectory(path).newest()
+    except DatasetNotFoundError:
+        raise DatasetNotFoundError(
+            f"{path} was moved or deleted while it was being read; open it again where it is now", path=path
+        ) from None
+    except (FormatError, OSError):
+        return
+    is_same = newest.dataset_id == listing.dataset_id
+    try:
+        _head(newest, DatasetState.of(path, listing))
+    except ManifestError:
+        is_same = False
+    if not is_same:
+        raise ManifestError(f"{path} was replaced by another dataset while it was being read; open it again", path=path)
+
+
 def _head(manifest: Manifest, known: DatasetState) -> Manifest:
     """Return a manifest cut down to the records that a reader knew."""
     segments: list[SegmentInfo] = []
@@ -186,9 +211,10 @@ class Snapshot:
                 self._add(listing.num_records, partial(_open_seed_segment, listing, pool))
                 continue
             directory = DatasetDirectory(path)
+            check = partial(_check_same_dataset, path, listing)
             first_position = 0
             for info in listing.segments:
-                self._add(info.num_records, partial(open_one, directory, info, first_position, pool))
+                self._add(info.num_records, partial(open_one, directory, info, first_position, pool, check))
                 first_position += info.num_records
         self._segments: list[Segment | None] = [None] * len(self._makers)
 
@@ -280,11 +306,12 @@ def _open_segment(
     info: SegmentInfo,
     first_position: int,
     pool: FilePool,
+    check_dataset: Callable[[], None],
     *,
     verify: bool,
     max_record_bytes: int,
 ) -> SegmentReader:
-    files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool)
+    files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool, check_dataset)
     return SegmentReader(files, verify=verify, max_record_bytes=max_record_bytes)
 
 

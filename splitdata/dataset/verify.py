@@ -13,11 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from splitdata._local_path import local_path
 from splitdata.dataset.cache_folder import CacheFolder
+from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.seed_directory import SeedDirectory
 from splitdata.dataset.seed_survey import survey
-from splitdata.dataset.segment_files import FilePool, SegmentFiles
+from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.snapshot import open_pinned
 from splitdata.dataset.verify_bin import BinCheck
 from splitdata.dataset.verify_index import check_index
@@ -97,7 +99,7 @@ def verify(
     """
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be 1 or more, got {num_workers}")
-    folder = os.fspath(path)
+    folder = local_path(path)
     if generation is None and (cache := CacheFolder(folder)).is_cache():
         return _verify_cache(cache, num_workers, progress)
     # Held to the end, so that nothing of it is removed meanwhile.

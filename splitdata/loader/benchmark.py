@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
+from splitdata._local_path import local_path
 from splitdata.dataset.page_cache import drop_dataset
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.loader.distributed_loader import DistributedLoader
@@ -150,7 +151,7 @@ def measure_dataset(
         raise ValueError(f"seconds must be more than 0, got {seconds!r}")
     most = num_cores() if num_workers is None else checked_count("num_workers", num_workers, 0)
     bench = _Bench(
-        os.fspath(path), checked_count("batch_size", batch_size, 1), shuffle, transform, seconds, _numbers_up_to(most)
+        local_path(path), checked_count("batch_size", batch_size, 1), shuffle, transform, seconds, _numbers_up_to(most)
     )
     return bench.run(progress or (lambda done, total, name: None))
 

@@ -74,7 +74,7 @@ def describe_cache(path: str | os.PathLike[str]) -> CacheDescription | None:
         except (OSError, FormatError):
             # Removed meanwhile, or its key is damaged: then it is as good as gone.
             continue
-    return CacheDescription(path=os.fspath(path), disk_bytes=folder.num_bytes(), generations=tuple(described))
+    return CacheDescription(path=folder.paths.folder, disk_bytes=folder.num_bytes(), generations=tuple(described))
 
 
 def _describe(generation: Generation) -> GenerationDescription:

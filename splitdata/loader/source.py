@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from splitdata._local_path import local_path
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
 
@@ -82,8 +83,8 @@ class RecordSource:
     """
 
     def __init__(self, dataset: DatasetLike, *, as_views: bool = False) -> None:
-        if isinstance(dataset, (str, os.PathLike)):
-            dataset = _open(dataset, as_views=as_views)
+        if isinstance(dataset, (str, bytes, os.PathLike)):
+            dataset = _open(local_path(dataset), as_views=as_views)
         self._given = dataset
         self._opened: Any = None
         self._is_factory = _is_factory(dataset)

@@ -4,7 +4,8 @@
     open_source(path, "pread") ->  PreadSource    a system call a read; a failing medium is an OSError
 
 With mmap a medium error or a truncation while mapped ends the process, so it is chosen by
-itself only on file systems that are known to be local. Maps are dropped, never closed: a view
+itself only on file systems that are known to be local; files that were cut are let go of by those who
+ask `has_shrunk` now and then. Maps are dropped, never closed: a view
 of one stays valid for as long as somebody holds it.
 """
 
@@ -24,7 +25,7 @@ from typing import Final, Literal
 from splitdata.errors import FormatError
 from splitdata.storage import files
 
-__all__ = ["IoMode", "MappedSource", "PreadSource", "choose_io", "descriptor_limit", "open_source"]
+__all__ = ["IoMode", "MappedSource", "PreadSource", "choose_io", "descriptor_limit", "open_files_limit", "open_source"]
 
 IoMode = Literal["mmap", "pread"]
 
@@ -48,14 +49,16 @@ class MappedSource:
         words: The whole u64 of it as integers in the machine's order, by `offset // 8`.
     """
 
-    __slots__ = ("__weakref__", "_path", "data", "map", "size", "words")
+    __slots__ = ("__weakref__", "_file", "_path", "data", "map", "size", "words")
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.map: mmap.mmap | bytes = b""
         descriptor = files.open_existing(path)
         try:
-            self.size = files.size_of(descriptor)
+            status = os.fstat(descriptor)
+            self.size = status.st_size
+            self._file = status.st_dev, status.st_ino
             if self.size:
                 self.map = mmap.mmap(descriptor, self.size, access=mmap.ACCESS_READ)
         finally:
@@ -83,6 +86,17 @@ class MappedSource:
             return _is_resident(descriptor, offset)
         finally:
             files.close(descriptor)
+
+    def has_shrunk(self) -> bool:
+        """Say whether the file was cut since it was mapped: to touch what lay behind its end would end the process.
+
+        A file that was replaced by another one, or removed, is still there for those who have it mapped.
+        """
+        try:
+            status = os.stat(self._path)  # paths are text here
+        except OSError:
+            return False
+        return status.st_size < self.size and (status.st_dev, status.st_ino) == self._file
 
     def expect_random(self) -> None:
         """Tell the kernel to read what is touched and nothing around it; what is wanted more of is prefetched.
@@ -182,15 +196,18 @@ def _is_resident(descriptor: int, offset: int) -> bool:
 
 
 def descriptor_limit() -> int:
-    """Return how many files a reader or writer keeps open at once: a part of what the process may.
+    """Return how many files the readers of this process, or one writer, keep open: a part of what it may.
 
-    A third: 256 bins and their index under the usual limit of 1024, twice, and room for other things.
+    A third: 256 bins and their index under the usual limit of 1024, for reading and writing, and room for other things.
     """
-    soft = 512
-    if sys.platform != "win32":
-        import resource
+    return max(4, min(4096, open_files_limit() // 3))
 
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if soft == resource.RLIM_INFINITY:
-            soft = 1 << 16
-    return max(4, min(1024, soft // 3))
+
+def open_files_limit() -> int:
+    """Return how many descriptors this process may have: the soft limit of RLIMIT_NOFILE."""
+    if sys.platform == "win32":
+        return 512
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 16 if soft == resource.RLIM_INFINITY else soft

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter
-from splitdata.dataset import segment_files, segment_reader
+from splitdata.dataset import file_pool, segment_files, segment_reader
 from splitdata.dataset.segment_reader import SegmentReader
 from splitdata.storage import files
 from splitdata.storage import source as source_module
@@ -51,7 +51,7 @@ def no_positional_reads(patch: pytest.MonkeyPatch) -> None:
 
 
 def few_descriptors(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(segment_files, "descriptor_limit", lambda: 4)
+    patch.setattr(file_pool, "descriptor_limit", lambda: 4)
 
 
 def all_cold(patch: pytest.MonkeyPatch) -> None:

@@ -308,7 +308,7 @@ def test_batched_fetch_protocol_of_a_data_loader(path: Path) -> None:
 @pytest.mark.parametrize("limit", [4, 1000])
 def test_threads_share_a_loader(tmp_path: Path, io: Io, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where bins are dropped all the time because few files may be open."""
-    monkeypatch.setattr("splitdata.dataset.segment_files.descriptor_limit", lambda: limit)
+    monkeypatch.setattr("splitdata.dataset.file_pool.descriptor_limit", lambda: limit)
     records = [b"%d " % number * (number % 30) for number in range(3000)]
     loader = SplitDataLoader(written(tmp_path / "data", records, bins=20), io=io)
     failures: list[BaseException] = []
