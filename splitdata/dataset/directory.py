@@ -171,10 +171,11 @@ class DatasetDirectory:
         newest = self.newest_or_none()
         return newest.find(segment_id) if newest else None
 
-    def remove_segment(self, segment_id: str) -> bool:
+    def remove_segment(self, segment_id: str, *, if_damaged: bool = False) -> bool:
         """Remove a segment, unless the newest manifest lists it or a writer is at work in it; True if it is gone.
 
-        Where that manifest is damaged, nothing is removed.
+        Where that manifest is damaged, or all are gone, nothing is removed, unless `if_damaged` says so: a repair
+        that makes it again has found out what it lists.
         """
         segment = self.paths.segment(segment_id)
         try:
@@ -189,7 +190,8 @@ class DatasetDirectory:
                 if self.listing(segment_id) is not None:
                     return False
             except FormatError:
-                return False
+                if not if_damaged:
+                    return False
             try:
                 names = list(filter(segment.is_own_name, files.list_names(segment.folder)))
             except FileNotFoundError:

@@ -219,7 +219,7 @@ class RepairRun:
             empty = replace(tail.info, num_records=0, digest=0, raw_bytes=0, stored_bytes=0)
             info = extended(empty, tail.tally)
             if not self._dry_run:
-                if unfinished is not None and not self._directory.remove_segment(identifier):
+                if unfinished is not None and not self._directory.remove_segment(identifier, if_damaged=True):
                     raise ManifestError(f"{unfinished.paths.folder}: another program is repairing this dataset")
                 alignment = self._disk[tail.info.id].alignment()
                 copy = write_copy(self._directory, tail, alignment, position)

@@ -92,7 +92,7 @@ def test_counts_have_a_plural_and_separators() -> None:
 
 
 def test_character_that_the_output_has_no_code_for_is_escaped() -> None:
-    result = CliRunner(charset="ascii").invoke(cli, ["info", "日本"])
+    result = CliRunner(charset="ascii").invoke(cli, ["info", "/日本"])
 
     assert result.exit_code == 2
-    assert result.stderr == "splitdata: error: \\u65e5\\u672c does not exist\n"
+    assert result.stderr == "splitdata: error: /\\u65e5\\u672c does not exist\n"

@@ -156,3 +156,32 @@ def test_repair_on_a_read_only_mount_says_what_to_do(tmp_path: Path) -> None:
             repair(path)
         assert len(repair(path, dry_run=True).actions) == 1
     assert tree_of(path) == before
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["manifests deleted", "newest damaged"])
+def test_adoption_that_was_killed_in_copying_is_finished_also_without_an_intact_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_deleted: bool
+) -> None:
+    path = tmp_path / "data"
+    writer = SplitWriter(path, mode="append", bins=1, durability="none")
+    writer.write(b"first")
+    writer.commit()
+    writer.write(b"uncommitted")
+    kill(writer)
+    write(path, [b"overtook"])
+    for file in sorted(path.glob("manifest.*"))[0 if is_deleted else -1 :]:
+        file.unlink() if is_deleted else file.write_bytes(b"damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("splitdata.dataset.repair_run.publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            repair(path, adopt=True)
+    report = repair(path, adopt=True)
+
+    assert report.is_whole
+    assert records_of(path) == [b"first", b"overtook", b"uncommitted"]
+    assert repair(path, adopt=True).actions == ()
+
+
+def interrupted(*_: object, **__: object) -> bool:
+    raise KeyboardInterrupt
