@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from splitdata.storage.source import descriptor_limit, open_files_limit, open_source
@@ -43,9 +44,8 @@ class FilePool:
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
         # next garbage collection: a reader that refreshes often would run out of descriptors.
         self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
-        key = id(self)
         # The table is an argument: what is global may be gone when the process ends.
-        _pools[key] = weakref.ref(self, lambda _, key=key, pools=_pools: pools.pop(key, None))
+        _pools[id(self)] = weakref.ref(self, partial(_forget, _pools, id(self)))
 
     @property
     def limit(self) -> int:
@@ -94,6 +94,10 @@ class FilePool:
 
 # By identity. A dict, as its values are taken at once: other threads make and drop pools.
 _pools: dict[int, weakref.ref[FilePool]] = {}
+
+
+def _forget(pools: dict[int, weakref.ref[FilePool]], key: int, _: weakref.ref[FilePool]) -> None:
+    pools.pop(key, None)
 
 
 def _living() -> list[FilePool]:

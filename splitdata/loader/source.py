@@ -84,7 +84,7 @@ class RecordSource:
 
     def __init__(self, dataset: DatasetLike, *, as_views: bool = False) -> None:
         if isinstance(dataset, (str, bytes, os.PathLike)):
-            dataset = _open(local_path(dataset), as_views=as_views)
+            dataset = _open(local_path(dataset), as_views=as_views)  # type: ignore[arg-type]  # it refuses bytes
         self._given = dataset
         self._opened: Any = None
         self._is_factory = _is_factory(dataset)

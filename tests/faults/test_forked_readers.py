@@ -26,7 +26,9 @@ from tests.forked import answer_of_child
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 COUNT = 200
-SAMPLES = [{"x": np.full(5, number, np.int32), "name": f"sample {number}"} for number in range(COUNT)]
+SAMPLES: list[dict[str, Any]] = [
+    {"x": np.full(5, number, np.int32), "name": f"sample {number}"} for number in range(COUNT)
+]
 
 
 @pytest.fixture
