@@ -23,6 +23,7 @@ from splitdata.dataset.run import make_folder
 from splitdata.errors import CacheError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import CachePaths, GenerationPaths
+from splitdata.storage.paths import is_stray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,9 @@ class CacheFolder:
         """
         folder = self.paths.folder
         try:
-            foreign = sorted(name for name in files.list_names(folder) if not self.paths.is_own_name(name))
+            foreign = sorted(
+                name for name in files.list_names(folder) if not self.paths.is_own_name(name) and not is_stray(name)
+            )
         except FileNotFoundError:
             return
         except NotADirectoryError:

@@ -3,6 +3,7 @@
 DIR/manifest.0000000041.json
 manifest.0000000042.json     <- highest number = current
 segments/<32 hex>/           folders that the manifest lists, and those of writers at work
+README, .DS_Store, ...       strays: ignored, and left alone
 anything else                is foreign: then nobody writes here, and nothing is removed
 
 One rule for all who remove or cut what a run has left, be it their own: what the newest manifest lists is
@@ -13,6 +14,7 @@ commit that failed, or was interrupted, may have been made.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 
 from splitdata._local_path import local_path
@@ -21,7 +23,7 @@ from splitdata.format import spec
 from splitdata.format.index import IndexHeader
 from splitdata.format.manifest import Manifest, SegmentInfo
 from splitdata.storage import files
-from splitdata.storage.paths import DatasetPaths
+from splitdata.storage.paths import DatasetPaths, is_stray
 
 __all__ = ["DatasetDirectory"]
 
@@ -144,11 +146,15 @@ class DatasetDirectory:
         headers = (self.index_header(segment_id) for segment_id in self.segment_ids())
         return any(header and header.num_records and not header.awaits_first_commit for header in headers)
 
+    def names(self) -> list[str]:
+        """Return all that lies in the directory, but for strays."""
+        return [name for name in files.list_names(self.folder) if not is_stray(name)]
+
     def foreign_names(self) -> list[str]:
         """Return what lies in the directory, or among the segments, that is not splitdata's."""
         foreign = [
             name
-            for name in files.list_names(self.folder)
+            for name in self.names()
             if self.paths.generation_of_name(name) is None
             and not self.paths.is_scratch(name)
             and not (name == spec.SEGMENTS_FOLDER and files.is_real_directory(self.paths.segments))
@@ -158,7 +164,7 @@ class DatasetDirectory:
                 folder = self.paths.segment(name).folder
                 # A segment may be removed, by the writer that folded it, while this looks around: so in this order.
                 is_other = not files.is_real_directory(folder) and os.path.lexists(folder)
-                if not self.paths.is_segment(name) or is_other:
+                if not is_stray(name) and (is_other or not self.paths.is_segment(name)):
                     foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
         return sorted(foreign)
 
@@ -199,7 +205,9 @@ class DatasetDirectory:
             # The index, which holds the lock, goes last: without it the bins would look like a lost segment.
             for name in sorted(names, key=lambda name: name == spec.INDEX_NAME):
                 files.remove(os.path.join(segment.folder, name))
-            files.remove_directory(segment.folder)
+            with suppress(OSError):
+                # A stray in it stays, and so does the folder, in which nothing of ours is left.
+                files.remove_directory(segment.folder)
         finally:
             if descriptor >= 0:
                 files.close(descriptor)

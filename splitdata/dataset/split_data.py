@@ -26,6 +26,7 @@ def write_split_data(
     shuffle: bool = False,
     start_clean: bool = False,
     *,
+    mode: Literal["create", "append", "overwrite"] | None = None,
     compression: Literal["zstd"] | None = None,
     compression_level: int = DEFAULT_LEVEL,
     durability: Literal["commit", "none"] = "commit",
@@ -40,7 +41,9 @@ def write_split_data(
         splits: Number of bins.
         shuffle: Accepted for old callers. It used to permute the names of the bins, which changes
             nothing that can be read; to shuffle, read with ``iterate_binwise(shuffle=True)``.
-        start_clean: Replace the dataset that is there, once the new one is whole. False appends.
+        start_clean: Replace the dataset that is there, once the new one is whole: mode="overwrite" in fewer words.
+        mode: As `SplitWriter` takes it. None is "create": a second run of the same script is refused, and never
+            doubles the data.
         compression: As `SplitWriter` takes it, and so are the following.
         compression_level: Of zstd.
         durability: Whether to wait for the medium.
@@ -48,15 +51,21 @@ def write_split_data(
         reproducible: Derive ids instead of drawing them.
 
     Raises:
-        DatasetExistsError: If the directory holds anything that is not splitdata's; it is not touched.
+        DatasetExistsError: If the directory holds a dataset that the mode does not add to or replace, or
+            anything that is not splitdata's; it is not touched.
+        ValueError: If start_clean and mode contradict each other.
 
     All or nothing: if the iterable raises, none of its records are added.
     """
     del shuffle
+    if start_clean and mode not in (None, "overwrite"):
+        raise ValueError(
+            f"start_clean=True replaces the dataset, which is mode='overwrite', not {mode!r}; give one of both"
+        )
     with SplitWriter(
         target_dir,
         bins=splits,
-        mode="overwrite" if start_clean else "append",
+        mode="overwrite" if start_clean else mode or "create",
         compression=compression,
         compression_level=compression_level,
         durability=durability,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from splitdata.dataset.seed_directory import is_seed_directory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError
 from splitdata.format import spec
-from splitdata.storage import files
 
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
@@ -69,7 +68,7 @@ def check_target(directory: DatasetDirectory, mode: str) -> None:
             f"`splitdata write {folder} DEST` converts it into a dataset that can be added to",
             path=folder,
         )
-    if mode == "create" and files.list_names(folder):
+    if mode == "create" and directory.names():
         raise DatasetExistsError(f"{folder} is not empty{_hint(directory)}", path=folder)
     foreign = directory.foreign_names()
     if foreign:

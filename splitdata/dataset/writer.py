@@ -216,11 +216,32 @@ class SplitWriter:
             ClosedError: If the writer was closed, or has failed before.
         """
         self._check_usable()
+        return self.write(self._encode(sample), key)
+
+    def write_samples(self, samples: Iterable[Any], *, keys: Iterable[str | None] | None = None) -> int:
+        """Take values from an iterable, each as `write_sample` does; returns how many there were.
+
+        An exception of the iterable passes through, and so does that of a sample that does not fit; those
+        before it count as written.
+
+        Args:
+            samples: As `write_sample` takes them.
+            keys: Of each sample, in the same order; None where none has one.
+
+        Raises:
+            TypeError, ValueError: If a sample does not fit, or a key; or if there are more samples than keys, or
+                fewer. Of lists of different lengths nothing was taken then.
+        """
+        if isinstance(samples, (list, tuple)) and isinstance(keys, (list, tuple)) and len(samples) != len(keys):
+            raise ValueError(f"write_samples got {len(samples)} samples and {len(keys)} keys")
+        return self.write_many(map(self._encode, samples), keys=keys)
+
+    def _encode(self, sample: Any) -> bytes:  # noqa: ANN401  # what the codec takes
         if self._codec is None:
             if self._run.codec is None:
                 self._run.take_codec("sample", has_records=self.num_written > 0)
             self._codec = record_codec(self._run.codec)
-        return self.write(self._codec.encode(sample), key)
+        return self._codec.encode(sample)
 
     def write_many(
         self, records: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None

@@ -15,7 +15,7 @@ from typing import Final
 
 from splitdata.format import spec
 
-__all__ = ["DatasetPaths", "SegmentPaths"]
+__all__ = ["DatasetPaths", "SegmentPaths", "is_stray"]
 
 _MANIFEST: Final = re.compile(r"manifest\.([0-9]{10})\.json")
 _SCRATCH: Final = re.compile(r"manifest\.[0-9a-f]{32}\.tmp")
@@ -31,6 +31,17 @@ _SEGMENT_NAMES: Final = frozenset(
     )
 )
 _BIN: Final = re.compile(r"([0-9]{6,8})\.bin")
+# What file managers, file systems, version control and people put into any folder.
+_STRAY: Final = re.compile(
+    r"\._.*|\.DS_Store|\.localized|Thumbs\.db|desktop\.ini|\.directory|@eaDir|\.nfs.*|\.fuse_hidden.*|\.smbdelete.*"
+    r"|lost\+found|\.snapshots?|\.Trash-.*|\.gitkeep|\.gitignore|\.gitattributes|README(\..*)?",
+    re.DOTALL,
+)
+
+
+def is_stray(name: str) -> bool:
+    """Say whether a file or folder of this name is nobody's data: it may lie beside ours, and is left alone."""
+    return _STRAY.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

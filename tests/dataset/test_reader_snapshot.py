@@ -57,7 +57,7 @@ def test_iterators_sizes_and_views_taken_before_a_refresh_keep_their_snapshot(pa
     shuffled = loader.iterate_binwise(shuffle=True, seed=1)
     next(iterator)
     next(shuffled)
-    write_split_data(path, [b"longer"] * 5)
+    write_split_data(path, [b"longer"] * 5, mode="append")
     loader.refresh()
 
     assert list(iterator) == [b"b", b"c"]
@@ -87,7 +87,7 @@ def test_refresh_notices_a_reproducible_dataset_that_replaced_itself(tmp_path: P
 
 def test_generation_opens_an_older_state(path: Path) -> None:
     for record in (b"d", b"e"):
-        write_split_data(path, [record])
+        write_split_data(path, [record], mode="append")
     newest = SplitDataLoader(path).generation
     older = SplitDataLoader(path, generation=1)
 
@@ -145,7 +145,7 @@ def test_several_paths_are_read_end_to_end(tmp_path: Path) -> None:
     assert loader.generations == [1, 1, 1, 1]
     assert repr(loader).endswith("44 records")
     assert pickle.loads(pickle.dumps(loader))[:] == whole
-    write_split_data(paths[1], [b"new"])
+    write_split_data(paths[1], [b"new"], mode="append")
     assert loader.refresh()
     assert loader[2] == b"new"
 
@@ -199,7 +199,7 @@ def test_pickle_is_small_and_opens_the_same_snapshot(path: Path, protocol: int) 
     loader = SplitDataLoader(path, verify=False, io="pread", max_record_bytes=77)
     loader[0]
     data = pickle.dumps(loader, protocol)
-    write_split_data(path, [b"later"])
+    write_split_data(path, [b"later"], mode="append")
     other = pickle.loads(data)
 
     assert len(data) < 1024

@@ -55,6 +55,51 @@ def samples(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SampleDatas
     return SampleDataset(write_samples(tmp_path / "d", written, bins=3, compression=request.param)), written
 
 
+# -- writing many --------------------------------------------------------------------------------
+
+
+def test_samples_of_an_iterable_are_written_as_one_by_one(tmp_path: Path) -> None:
+    samples = [image_sample(number) for number in range(5)]
+    with SplitWriter(tmp_path / "d") as writer:
+        assert writer.write_samples(iter(samples[:2])) == 2
+        assert writer.write_samples(samples[2:], keys=["c", None, "e"]) == 3
+
+    dataset = SampleDataset(tmp_path / "d")
+    assert same(list(dataset), samples)
+    assert [SplitDataLoader(tmp_path / "d").key(number) for number in range(5)] == [None, None, "c", None, "e"]
+
+
+def test_no_samples_give_a_writer_no_codec(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "d") as writer:
+        assert writer.write_samples([]) == 0
+        writer.write(b"plain")
+
+    assert SplitDataLoader(tmp_path / "d").record_codec is None
+
+
+def test_sample_that_does_not_fit_ends_the_iterable_and_those_before_it_count(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "d", codec="text") as writer:
+        with pytest.raises(TypeError, match="int"):
+            writer.write_samples(["a", "b", 3, "d"])
+        assert writer.num_written == 2
+
+    assert list(SampleDataset(tmp_path / "d")) == ["a", "b"]
+
+
+def test_lists_of_samples_and_keys_of_different_lengths_are_refused_before_the_first(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "d") as writer:
+        with pytest.raises(ValueError, match="got 2 samples and 1 keys"):
+            writer.write_samples(["a", "b"], keys=["x"])
+        assert writer.num_written == 0
+
+
+def test_sample_written_as_a_record_is_answered_with_write_sample(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "d") as writer:
+        for sample in ({"image": 1}, [1, 2], 3, 1.5, None):
+            with pytest.raises(TypeError, match="write_sample"):
+                writer.write(sample)  # type: ignore[arg-type]  # the point of the test
+
+
 # -- reading -------------------------------------------------------------------------------------
 
 

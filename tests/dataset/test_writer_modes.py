@@ -225,7 +225,7 @@ def test_split_data_appends_round_robin_and_returns_positions(tmp_path: Path) ->
     path = tmp_path / "data"
 
     assert write_split_data(path, (b"%d" % number for number in range(10)), splits=4) == range(10)
-    assert write_split_data(os.fspath(path), [b"x"], splits=2, shuffle=True) == range(10, 11)
+    assert write_split_data(os.fspath(path), [b"x"], splits=2, shuffle=True, mode="append") == range(10, 11)
     loader = SplitDataLoader(path)
     assert list(loader) == [b"%d" % number for number in range(10)] + [b"x"]
     assert list(loader.iterate_binwise())[:3] == [b"0", b"4", b"8"]
@@ -257,13 +257,29 @@ def test_split_data_refuses_a_foreign_directory_and_touches_nothing(tmp_path: Pa
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("start_clean", [False, True])
-def test_split_data_is_all_or_nothing(tmp_path: Path, start_clean: bool) -> None:
+def test_split_data_run_twice_is_refused_and_doubles_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    write_split_data(path, [b"a", b"b"], splits=2)
+    before = files_of(path)
+
+    with pytest.raises(DatasetExistsError, match=r"mode='append' adds to it, mode='overwrite' replaces it"):
+        write_split_data(path, [b"a", b"b"], splits=2)
+    assert files_of(path) == before
+
+
+@pytest.mark.parametrize("mode", ["create", "append"])
+def test_split_data_with_start_clean_and_another_mode_is_refused(tmp_path: Path, mode: Mode) -> None:
+    with pytest.raises(ValueError, match=f"start_clean=True replaces the dataset.*not '{mode}'"):
+        write_split_data(tmp_path / "data", [b"a"], start_clean=True, mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_split_data_is_all_or_nothing(tmp_path: Path, mode: Mode) -> None:
     path = written(tmp_path / "data", [b"old"] * 3)
     before = files_of(path)
 
     with pytest.raises(ZeroDivisionError):
-        write_split_data(path, (b"%d" % (1 // (5 - number)) for number in range(10)), start_clean=start_clean)
+        write_split_data(path, (b"%d" % (1 // (5 - number)) for number in range(10)), mode=mode)
     assert files_of(path) == before
 
 
