@@ -10,7 +10,6 @@ Each sample is kept as soon as it is made, not when its batch is whole.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -46,7 +45,7 @@ class CachedSampleMaker:
 
     Attributes:
         store: Where samples are kept.
-        read_seconds, transform_seconds: Time spent since `begin`.
+        clock: What each stage took since `begin`.
         skipped: Records replaced since `begin`.
     """
 
@@ -56,6 +55,7 @@ class CachedSampleMaker:
         """Take what makes samples, and where they are kept; `one_by_one` reads a record when its turn comes."""
         self._maker = maker
         self.store = store
+        self.clock = maker.clock
         self._codec = codec
         self._options = options
         self._one_by_one = one_by_one
@@ -71,8 +71,6 @@ class CachedSampleMaker:
     def begin(self) -> None:
         """Start to count anew."""
         self._maker.begin()
-        self.read_seconds = 0.0
-        self.transform_seconds = 0.0
         self._hits = self._misses = self._bytes_read = 0
 
     def counts(self) -> CacheCounts:
@@ -89,10 +87,10 @@ class CachedSampleMaker:
             Exception: What the dataset or the transform raised, with a note that names the record.
             CacheError: A sample cannot be kept; names the part of it.
         """
-        begin = time.perf_counter()
+        self.clock.mark()
         self.store.begin(part.epoch)
         samples = self._read(part.records)
-        self.read_seconds += time.perf_counter() - begin
+        self.clock.lap("cache")
         missing = [place for place, sample in enumerate(samples) if sample is _MISSING]
         if missing:
             self._make_missing(part, samples, missing)
@@ -129,24 +127,25 @@ class CachedSampleMaker:
         # A sampler may name a record twice: then the entries of this call are held until its end.
         is_repeating = len(np.unique(rest.records)) < len(missing)
         made: dict[int, bytes] = {}
-        begin = time.perf_counter()
+        clock = self.clock
         fetched = self._maker.fetch(rest, one_by_one=self._one_by_one)
-        middle = time.perf_counter()
+        clock.lap("read")
         for place, position, record, value in zip(
             missing, rest.positions.tolist(), rest.records.tolist(), fetched, strict=True
         ):
             if record in made:
                 samples[place] = self._codec.decode(made[record], record)
                 self._hits += 1
+                clock.lap("cache")
                 continue
             self._misses += 1
             samples[place], used = self._maker.make_one(part.epoch, position, record, value, random_epoch=epoch)
+            clock.lap("transform")
             if used == record:
                 data = self._keep(record, samples[place])
                 if is_repeating:
                     made[record] = data
-        self.read_seconds += middle - begin
-        self.transform_seconds += time.perf_counter() - middle
+            clock.lap("cache")
 
     def _keep(self, record: int, sample: Anything) -> bytes:
         data = self._codec.encode(record, sample)

@@ -232,7 +232,7 @@ class DistributedLoader:
         self._runtime: Runtime | None = None
         # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
-        self._meter = StatsMeter(self._options.num_workers)
+        self._meter = StatsMeter(self._options.num_workers, self._options.worker_kind)
         self._skipped: list[SkippedRecord] = []
         options = self._options
         self._cache = (
@@ -318,12 +318,23 @@ class DistributedLoader:
         look = Runtime(self._options, self._recipe.source, plan, self._device, meter, self._cache)
         return look.peek(self._progress.start_of_next(plan))
 
-    def stats(self) -> LoaderStats:
-        """Return what was measured since the loader was made or unpickled; see LoaderStats."""
+    def stats(self, epoch: int | None = None) -> LoaderStats:
+        """Return what was measured since the loader was made, unpickled or reset; see LoaderStats.
+
+        Args:
+            epoch: Of this epoch alone; the newest hundred are told apart. None: of all together.
+
+        Raises:
+            IndexError: Nothing was measured in this epoch.
+        """
         runtime = self._runtime
         if runtime is None or not runtime.is_usable:
-            return self._meter.stats()
-        return self._meter.stats(num_ready=runtime.num_ready(), memory_bytes=runtime.memory_bytes())
+            return self._meter.stats(epoch)
+        return self._meter.stats(epoch, num_ready=runtime.num_ready(), memory_bytes=runtime.memory_bytes())
+
+    def reset_stats(self) -> None:
+        """Measure anew from here on, as after a warm-up. Training and its position are not touched."""
+        self._meter.reset()
 
     # -- iterating ---------------------------------------------------------------------------
 

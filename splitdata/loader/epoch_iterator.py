@@ -56,7 +56,7 @@ class EpochIterator(Iterator[Batch]):
         self._torn_at: Position | None = None
         self._over: str | None = None
         self._num_handed_out = 0
-        meter.begin()
+        meter.begin(start.epoch)
         self._items: Iterator[tuple[Behind, Batch]] = runtime.run(start)
 
     def __iter__(self) -> Self:
@@ -66,7 +66,7 @@ class EpochIterator(Iterator[Batch]):
         if self._over is not None:
             self._refuse()
         self._owner.check(f"this iterator over epoch {self.epoch}")
-        begin = time.perf_counter()
+        begin, begin_processor = time.perf_counter(), time.thread_time()
         try:
             if self._torn_at is not None:
                 self._mend(self._torn_at)
@@ -85,8 +85,8 @@ class EpochIterator(Iterator[Batch]):
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))
             self._note_skipped(behind.reply.skipped)
-        waited = time.perf_counter() - begin
-        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready)
+        waited, processor = time.perf_counter() - begin, time.thread_time() - begin_processor
+        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready, processor)
         self._num_handed_out += 1
         # In this order: an interrupt before the last line lets the batch be made again, it is never left out.
         self._progress.hand_out(behind.position, self._shape)

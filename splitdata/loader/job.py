@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
 from splitdata.loader.sample_maker import ErrorPolicy, SampleMaker, Transform
-from splitdata.loader.stats import StepTimings
+from splitdata.loader.stage_clock import StageClock
 from splitdata.loader.step import StepReply, StepRequest
 from splitdata.samples.collate import Allocate, collate, nbytes
 
@@ -106,12 +107,23 @@ class StepMaker:
         job: What is to be done.
         worker_id: Of this worker.
         memory: Where the arrays of batches are made; None for memory as usual.
+        clock: Of this thread.
     """
 
-    def __init__(self, job: Job, worker_id: int, memory: _ReplyMemory | None = None) -> None:
+    def __init__(
+        self, job: Job, worker_id: int, memory: _ReplyMemory | None = None, clock: StageClock | None = None
+    ) -> None:
         self._job = job
         self._memory = memory
-        maker = SampleMaker(job.source, job.transform, seed=job.seed, on_error=job.on_error, selection=job.selection)
+        self._clock = clock or StageClock()
+        maker = SampleMaker(
+            job.source,
+            job.transform,
+            seed=job.seed,
+            on_error=job.on_error,
+            selection=job.selection,
+            clock=self._clock,
+        )
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
         self._packer = SamplePacker(memory or np.empty) if job.packs else None
@@ -139,13 +151,15 @@ class StepMaker:
             samples += maker.make(part)
         if is_last and self._cached is not None:
             self._cached.commit()
-        begin = time.perf_counter() - self._waited
+            self._clock.lap("cache")
+        waited = self._waited
+        self._clock.mark()
         batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        collating = time.perf_counter() - self._waited - begin
-        spent = StepTimings(maker.read_seconds, maker.transform_seconds, collating, send_seconds)
+        self._clock.lap("collate", without=self._waited - waited)
+        spent = self._clock.timings(send=send_seconds)
         counts = None if self._cached is None else self._cached.counts()
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
@@ -192,7 +206,10 @@ def serve(worker_id: int, requests: Requests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
     if job.worker_init_fn is not None:
         job.worker_init_fn(worker_id)
-    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id, _ReplyMemory(requests))
+    # A process computes with all its threads, of which the first does this; one thread of many counts its own.
+    is_alone = threading.current_thread() is threading.main_thread()
+    clock = StageClock(processor=time.process_time if is_alone else time.thread_time)
+    maker = StepMaker(replace(job, source=job.source.for_worker()), worker_id, _ReplyMemory(requests), clock)
     try:
         for request in requests:
             upcoming = requests.upcoming()

@@ -197,7 +197,7 @@ class RotationStream:
             records[share.places] = share.group.records[share.numbers]
         request = StepRequest(-1, step, _parts(uses, records))
         batch = self._batches.make(shares, request)
-        spent = StepTimings(0.0, 0.0, time.perf_counter() - begin, 0.0)
+        spent = StepTimings(collate=time.perf_counter() - begin)
         self._meter.collated(spent.collate)
         return StepReply(-1, batch, len(records), nbytes(batch), spent, self._feed.take_skipped(), None)
 

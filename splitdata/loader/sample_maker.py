@@ -10,7 +10,6 @@ nothing else shifts
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from splitdata.loader.notes import add_note
 from splitdata.loader.sample_random import sample_generator, wants_generator
+from splitdata.loader.stage_clock import StageClock
 from splitdata.loader.step import Part, SkippedRecord
 from splitdata.order.permutation import derive_key
 
@@ -40,7 +40,7 @@ class SampleMaker:
     """Makes samples; one for each worker. Not thread-safe.
 
     Attributes:
-        read_seconds, transform_seconds: Time spent since `begin`.
+        clock: What each stage took since `begin`.
         skipped: Records replaced since `begin`.
     """
 
@@ -52,7 +52,9 @@ class SampleMaker:
         seed: int,
         on_error: ErrorPolicy,
         selection: Selection,
+        clock: StageClock | None = None,
     ) -> None:
+        self.clock = clock or StageClock()
         self._source = source
         self._transform = transform
         self._wants_generator = transform is not None and wants_generator(transform)
@@ -63,8 +65,7 @@ class SampleMaker:
 
     def begin(self) -> None:
         """Start to count anew."""
-        self.read_seconds = 0.0
-        self.transform_seconds = 0.0
+        self.clock.begin()
         self.skipped: list[SkippedRecord] = []
 
     def make(self, part: Part) -> list[Anything]:
@@ -73,12 +74,11 @@ class SampleMaker:
         Raises:
             Exception: What the dataset or the transform raised, with a note that names the record.
         """
-        begin = time.perf_counter()
+        self.clock.mark()
         fetched = self.fetch(part)
-        middle = time.perf_counter()
-        self.read_seconds += middle - begin
+        self.clock.lap("read")
         samples = self._transform_all(part, fetched)
-        self.transform_seconds += time.perf_counter() - middle
+        self.clock.lap("transform")
         return samples
 
     def fetch(self, part: Part, *, one_by_one: bool = False) -> Sequence[Anything]:
@@ -144,11 +144,18 @@ class SampleMaker:
             return self._make_or_replace(epoch, position, record, value, random_epoch)
         if value is _UNREAD:
             try:
-                value = self._source.fetch_one(record)
+                value = self._fetch_one(record)
             except Exception as error:
                 add_note(error, _reading_note(epoch, [record]))
                 raise
         return self._transform_one(random_epoch, record, value), record
+
+    def _fetch_one(self, record: int) -> Anything:
+        self.clock.lap("transform")
+        try:
+            return self._source.fetch_one(record)
+        finally:
+            self.clock.lap("read")
 
     def _transform_one(self, epoch: int, record: int, value: Anything) -> Anything:
         if self._transform is None:
@@ -168,7 +175,7 @@ class SampleMaker:
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 if value is _UNREAD:
-                    value = self._source.fetch_one(record)
+                    value = self._fetch_one(record)
                 sample = self._transform_one(random_epoch, record, value)
             except Exception as error:
                 if last_error is None:

@@ -1,62 +1,72 @@
-"""What a loader did and where the time went, in numbers and in one sentence.
+"""What a loader did and where the time went, in numbers.
 
 time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch,
                                                                                 launch: for the very first
                                           `--- transfer is a part of this
-time of each worker         | read | transform | collate | send | idle |
+time of each worker         | read | transform | cache | collate | send | idle |
 
-waits little                                 -> the loader is ahead
-waits for first batches above all            -> start
-waits, and the transfer is most of it        -> transfer
-waits, and half of the workers are busy      -> the stage that takes them longest
-waits, and they are not                      -> batches come late one by one
+What that means is said by verdict.py, how it looks by stats_text.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-__all__ = ["CacheStats", "LoaderStats", "RotationStats", "StepTimings", "WorkerStats"]
+__all__ = ["STAGES", "CacheStats", "LoaderStats", "RotationStats", "StepTimings", "WorkerStats", "share"]
 
-# Less waiting than this cannot be told from the cost of asking for a batch.
-_LITTLE = 0.05
-# Of its time; the rest is noise of the machine.
-_BUSY = 0.75
-_FEWEST_BATCHES = 10
-
-_ADVICE = {
-    "read": 'give the data faster storage or more memory, or read in order of bins (shuffle="bins")',
-    "transform": "make the transform cheaper",
-    "collate": "let the transform return smaller samples, or pass a cheaper collate_fn",
-    "send": "make batches smaller: uint8 images, for instance, that become float on the device",
-}
+STAGES: Final = ("read", "transform", "cache", "collate", "send")
 
 
 class StepTimings(NamedTuple):
     """Where a worker's time went for one batch, in seconds; waiting for work or for room is in none of them."""
 
-    read: float
-    transform: float
-    collate: float
-    send: float
+    read: float = 0.0
+    transform: float = 0.0
+    cache: float = 0.0
+    collate: float = 0.0
+    send: float = 0.0
+    read_processor: float = 0.0
+    transform_processor: float = 0.0
+    cache_processor: float = 0.0
+    collate_processor: float = 0.0
+    starved: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStats:
-    """What one worker did; times are sums over its batches, in seconds."""
+    """What one worker did; times are sums over its batches, in seconds.
+
+    Beside the time that a stage took stands how much of it the worker has computed (of sending it is not measured). The
+    rest it has waited: for a disk, a network, another thread, or a free core.
+    """
 
     num_batches: int = 0
     read: float = 0.0
+    """Reading records of the dataset."""
     transform: float = 0.0
+    cache: float = 0.0
+    """Reading samples of a cache, and putting them there."""
     collate: float = 0.0
     send: float = 0.0
+    read_processor: float = 0.0
+    transform_processor: float = 0.0
+    cache_processor: float = 0.0
+    collate_processor: float = 0.0
+    starved: float = 0.0
+    """Ready to compute, in whichever stage, while no core was free; 0 where the system does not say."""
 
     @property
     def busy_seconds(self) -> float:
         """How long it worked."""
-        return self.read + self.transform + self.collate + self.send
+        return self.read + self.transform + self.cache + self.collate + self.send
+
+    @property
+    def processor_seconds(self) -> float:
+        """How much of that it computed; sending counts as computing."""
+        measured = self.read_processor + self.transform_processor + self.cache_processor + self.collate_processor
+        return measured + self.send
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +81,14 @@ class CacheStats:
     """Entries that could not be read, and were computed again."""
     bytes_read: int = 0
     bytes_written: int = 0
+    """Of samples that were kept. What waits to be committed is counted with a later batch."""
+    problem: str | None = None
+    """Why samples are not kept any more, None while all is well."""
 
     @property
     def hit_share(self) -> float:
         """The part of the samples that was read: 0 to 1."""
-        return _share(self.num_hits, self.num_hits + self.num_misses)
+        return share(self.num_hits, self.num_hits + self.num_misses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +96,20 @@ class RotationStats:
     """What rotation keeps: sizes in bytes, of samples as they are kept."""
 
     num_made: int
-    """Samples that were made since the start; each is handed out several times."""
+    """Samples that were made; each is handed out several times."""
     memory_bytes: int
     """At the time of the call."""
     disk_bytes: int
     """At the time of the call."""
     peak_bytes: int
-    """The most of both together."""
+    """The most of both together, since the start."""
     collate_seconds: float
     """Of this process, spent on decoding and collating kept samples; training waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoaderStats:
-    """What a loader did since its start. Times are in seconds, sizes in bytes.
+    """What a loader did, since its start or in one epoch. Times are in seconds, sizes in bytes.
 
     Counted is what was handed to the training loop; workers are ahead of that. Time passes only while an iterator
     of the loader is in use, not between epochs.
@@ -135,74 +148,47 @@ class LoaderStats:
     """None without a cache."""
     rotation: RotationStats | None = None
     """What rotation does; None before it has made a sample, and without it."""
+    epoch: int | None = None
+    """The epoch that is counted, None for all since the start."""
+    last_epoch: int | None = None
+    """The epoch of the newest iterator, None before the first."""
+    waiting_processor: float = 0.0
+    """How much of `waiting_seconds` this thread computed: transfer, collating for rotation, work without workers."""
+    transfer_processor: float = 0.0
+    """How much of `transfer_seconds` this thread computed."""
+    worker_kind: Literal["process", "thread"] = "process"
 
     @property
     def batches_per_second(self) -> float:
-        """The mean since the start."""
-        return _share(self.num_batches, self.seconds)
+        """The mean over the time that is counted."""
+        return share(self.num_batches, self.seconds)
 
     @property
     def samples_per_second(self) -> float:
-        """The mean since the start."""
-        return _share(self.num_samples, self.seconds)
+        """The mean over the time that is counted."""
+        return share(self.num_samples, self.seconds)
 
     @property
     def bytes_per_second(self) -> float:
-        """The mean since the start."""
-        return _share(self.num_bytes, self.seconds)
+        """The mean over the time that is counted."""
+        return share(self.num_bytes, self.seconds)
+
+    @property
+    def running_seconds(self) -> float:
+        """The time without the first batches of iterators."""
+        return self.seconds - self.launch_seconds - self.starting_seconds
 
     @property
     def waiting_share(self) -> float:
         """The part of its time that training waited, the starts of epochs left out: 0 to 1."""
-        return _share(self.waiting_seconds, self.seconds - self.launch_seconds - self.starting_seconds)
+        return share(self.waiting_seconds, self.running_seconds)
 
     @property
     def verdict(self) -> str:
-        """One sentence: whether training is held back, by what, and what to do."""
-        if self.num_batches < _FEWEST_BATCHES:
-            return f"Too early to tell: {self.num_batches} batches, {_FEWEST_BATCHES} are needed."
-        # The launch comes once, whatever comes after it.
-        starting = _share(self.starting_seconds, self.seconds - self.launch_seconds)
-        if starting >= 2 * _LITTLE and self.starting_seconds > self.waiting_seconds:
-            return (
-                f"Training waits {_percent(starting)} of the time for the first batch of an epoch: make epochs longer, "
-                "or let workers begin the next one early (prefetch_epochs=True)."
-            )
-        if self.waiting_share < _LITTLE:
-            return f"The loader is ahead: training waits {_percent(self.waiting_share)} of the time."
-        return f"Training waits for data {_percent(self.waiting_share)} of the time; {self._cause()}."
+        """One sentence or two: whether training is held back, by what, what would help, and by how much."""
+        from splitdata.loader.verdict import verdict_of
 
-    def _cause(self) -> str:
-        transfer = _share(self.transfer_seconds, self.waiting_seconds)
-        if transfer > 0.5:
-            return (
-                f"{_percent(min(transfer, 1.0))} of that is the transfer to the device: make batches smaller (uint8 "
-                "images, for instance, that become float there)"
-            )
-        stage, share = self._longest_stage()
-        if self.num_workers == 0:
-            return (
-                f"this process spends {_percent(share)} of its loading in {stage}: set num_workers, or {_ADVICE[stage]}"
-            )
-        running = self.seconds - self.launch_seconds
-        num_busy = sum(_share(worker.busy_seconds, running) >= _BUSY for worker in self.workers)
-        if 2 * num_busy < self.num_workers:
-            return (
-                f"{num_busy} of {self.num_workers} workers are busy, so single batches come late: let more be made "
-                "ahead (prefetch, max_bytes), or take them as they come (in_order=False)"
-            )
-        busy = f"{num_busy} of {self.num_workers} busy"
-        more = (
-            f"add workers ({busy}) or {_ADVICE[stage]}"
-            if self.num_workers < self.num_cores
-            else f"{_ADVICE[stage]} ({busy}, and as many workers as cores)"
-        )
-        return f"workers spend {_percent(share)} in {stage}: {more}"
-
-    def _longest_stage(self) -> tuple[str, float]:
-        totals = {stage: sum(getattr(worker, stage) for worker in self.workers) for stage in StepTimings._fields}
-        stage = max(totals, key=lambda each: totals[each])
-        return stage, _share(totals[stage], sum(totals.values()))
+        return verdict_of(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as a dict of JSON values, rates and verdict included."""
@@ -211,55 +197,17 @@ class LoaderStats:
 
     def __str__(self) -> str:
         """The verdict, then a table."""
-        rows = [
-            self.verdict,
-            f"  {self.num_batches} batches, {self.num_samples} samples, {_size(self.num_bytes)} in "
-            f"{self.seconds:.1f} s: {self.batches_per_second:.1f} batches/s, "
-            f"{self.samples_per_second:.0f} samples/s, {_size(self.bytes_per_second)}/s",
-            f"  waited {self.waiting_seconds:.2f} s, {self.launch_seconds:.2f} s for the very first batch, "
-            f"{self.starting_seconds:.2f} s for those of later epochs ({self.num_epochs} begun); "
-            f"{self.transfer_seconds:.2f} s of transfer",
-            f"  {self.num_ready} batches ready now, {self.mean_ready:.1f} on average, in {_size(self.memory_bytes)}; "
-            f"{self.num_skipped} records skipped",
-            *self._cache_rows(),
-            f"  {'':11}{'batches':>8}{'read s':>10}{'transform s':>13}{'collate s':>11}{'send s':>9}",
-        ]
-        if self.rotation is not None:
-            kept = self.rotation
-            rows.insert(
-                -1,
-                f"  rotation: {kept.num_made} samples made; it holds {_size(kept.memory_bytes)} in memory and "
-                f"{_size(kept.disk_bytes)} on disk, {_size(kept.peak_bytes)} at most",
-            )
-        for number, worker in enumerate(self.workers):
-            name = f"worker {number}" if self.num_workers else "in process"
-            rows.append(
-                f"  {name:11}{worker.num_batches:8}{worker.read:10.2f}{worker.transform:13.2f}"
-                f"{worker.collate:11.2f}{worker.send:9.2f}"
-            )
-        return "\n".join(rows)
+        from splitdata.loader.stats_text import text_of
 
-    def _cache_rows(self) -> list[str]:
-        cache = self.cache
-        if cache is None:
-            return []
-        return [
-            f"  cache: {cache.num_hits} samples read ({_percent(cache.hit_share)}), {cache.num_misses} computed, "
-            f"{cache.num_damaged} damaged; {_size(cache.bytes_read)} read, {_size(cache.bytes_written)} written"
-        ]
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        from splitdata.loader.stats_text import html_of
+
+        return html_of(self)
 
 
-def _share(part: float, whole: float) -> float:
+def share(part: float, whole: float) -> float:
+    """Return which part of a whole something is; 0 of nothing."""
     return part / whole if whole > 0 else 0.0
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
-
-
-def _size(num_bytes: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if num_bytes < 1024:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1024
-    return f"{num_bytes:.1f} GiB"

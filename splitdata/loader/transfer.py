@@ -54,7 +54,7 @@ class DeviceTransfer:
             What it raises arrives as it is.
         device_batches: How many batches may be on the device, or on their way there, beside the one in use: 0 or
             more. There is one staging buffer more than that.
-        transferred: Called with the host's seconds in each `send` and `hand_over`.
+        transferred: Called with the host's seconds in each `send` and `hand_over`, and how much of them it computed.
 
     Raises:
         ValueError: device_batches is negative.
@@ -66,8 +66,9 @@ class DeviceTransfer:
         *,
         to_device: Callable[[Any, Any], Any] | None = None,
         device_batches: int = 1,
-        transferred: Callable[[float], None] | None = None,
+        transferred: Callable[[float, float], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        processor: Callable[[], float] = time.thread_time,
     ) -> None:
         if device_batches < 0:
             raise ValueError(
@@ -79,6 +80,7 @@ class DeviceTransfer:
         self._ring = StagingRing(engine, device_batches + 1) if engine is not None and engine.is_staged else None
         self._transferred = transferred
         self._clock = clock
+        self._processor = processor
 
     def send(self, batch: Anything) -> SentBatch:
         """Start to move a batch. Its own memory is free again on return, except what is pinned already.
@@ -87,7 +89,7 @@ class DeviceTransfer:
             TypeError: An array of a dtype that torch does not know; names the field.
             Exception: Whatever torch or the user's `to_device` raises.
         """
-        begin = self._clock()
+        begin = self._clock(), self._processor()
         if self._to_device is not None:
             sent = self._send_by_user(batch, self._to_device)
         elif self._engine is not None:
@@ -100,14 +102,14 @@ class DeviceTransfer:
     def hand_over(self, sent: SentBatch) -> Anything:
         """Return the batch, safe to use on the current stream."""
         if self._engine is not None:
-            begin = self._clock()
+            begin = self._clock(), self._processor()
             self._engine.hand_over(sent.event, sent.tensors)
             self._note(begin)
         return sent.batch
 
-    def _note(self, begin: float) -> None:
+    def _note(self, begin: tuple[float, float]) -> None:
         if self._transferred is not None:
-            self._transferred(self._clock() - begin)
+            self._transferred(self._clock() - begin[0], self._processor() - begin[1])
 
     def _send_by_user(self, batch: Anything, to_device: Callable[[Any, Any], Any]) -> SentBatch:
         engine = self._engine

@@ -380,7 +380,11 @@ def test_seconds_of_the_host_are_reported() -> None:
     times = iter(float(number) for number in range(100))
     seconds: list[float] = []
     feed = feed_of(
-        [np.ones(3)] * 2, open_engine("cpu"), transferred=seconds.append, clock=lambda: next(times), device_batches=0
+        [np.ones(3)] * 2,
+        open_engine("cpu"),
+        transferred=lambda wall, processor: seconds.append(wall),
+        clock=lambda: next(times),
+        device_batches=0,
     )
     list(feed)
 
