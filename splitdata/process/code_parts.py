@@ -18,6 +18,7 @@ import hashlib
 import struct
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
 
@@ -58,6 +59,15 @@ _HEAP_TYPE: Final = 1 << 9
 _LRU_CACHE: Final = type(functools.lru_cache(lambda: None))
 # Whoever holds them: what comes out does not depend on it.
 _LOCKS: Final = frozenset({("_thread", "lock"), ("_thread", "RLock"), ("_thread", "_local")})
+_WEAK: Final = (weakref.ReferenceType, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
+# Hidden generators, and the machine's own: their state is nothing that a function holds.
+_GLOBAL_STATE: Final = (
+    ("random", "_inst"),
+    ("numpy.random.mtrand", "_rand"),
+    ("torch", "default_generator"),
+    ("os", "environ"),
+    ("os", "environb"),
+)
 
 
 class Unidentifiable(Exception):
@@ -119,8 +129,8 @@ def parts_of(value: Anything) -> Parts:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _tensor(value)
-    if (type(value).__module__, type(value).__name__) in _LOCKS:
-        return Parts(digest_of("lock", type(value).__name__))
+    if isinstance(value, _WEAK) or (type(value).__module__, type(value).__name__) in _LOCKS:
+        return Parts(digest_of("kind", type(value).__name__))
     return _instance(value)
 
 
@@ -282,16 +292,16 @@ def _builtin(value: types.BuiltinFunctionType | types.MethodWrapperType) -> Part
         if release is None:
             raise Unidentifiable("it is compiled")
         return Parts(digest_of("builtin", module, value.__qualname__, release))
-    if (generator := _global_generator(owner)) is not None:
-        return Parts(digest_of("generator", generator, value.__name__))
+    if (state := _global_state(owner)) is not None:
+        return Parts(digest_of("state of", *state, value.__name__))
     return Parts(digest_of("builtin", value.__name__), [(".__self__", owner)])
 
 
-def _global_generator(owner: Anything) -> str | None:
-    """Return the name of a module whose hidden generator this is: its state is nothing that a function holds."""
-    for module, name in (("random", "_inst"), ("numpy.random.mtrand", "_rand"), ("torch", "default_generator")):
+def _global_state(owner: Anything) -> tuple[str, str] | None:
+    """Return module and name of an object that is known by these, whatever is in it."""
+    for module, name in _GLOBAL_STATE:
         if module in sys.modules and getattr(sys.modules[module], name, None) is owner:
-            return module
+            return module, name
     return None
 
 
@@ -343,9 +353,9 @@ def _tensor(value: Anything) -> Parts:
 
 
 def _instance(value: Anything) -> Parts:
-    generator = _global_generator(value)
-    if generator is not None:
-        return Parts(digest_of("generator", generator))
+    state_of = _global_state(value)
+    if state_of is not None:
+        return Parts(digest_of("state of", *state_of))
     reduced = _reduced(value)
     if isinstance(reduced, str):
         module = str(getattr(value, "__module__", type(value).__module__))

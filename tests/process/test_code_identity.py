@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -369,14 +370,24 @@ def test_what_does_not_tell_what_it_will_do_is_an_error_that_names_it(make: Call
     getattr(unknown, "close", lambda: None)()
 
 
-def test_locks_and_the_state_of_global_generators_do_not_count() -> None:
+def test_locks_weak_references_and_global_state_do_not_count() -> None:
     import random
 
     def draws(record: bytes) -> float:
         return random.random() + np.random.rand()
 
-    holder = Holder([threading.Lock(), draws, random.random, random.randint, np.random.rand])
+    @functools.singledispatch
+    def dispatches(record: object) -> int:
+        return 1
+
+    remembers: weakref.WeakValueDictionary[int, Holder] = weakref.WeakValueDictionary()
+    generators = [random.random, random.randint, np.random.rand]
+    holder = Holder([threading.Lock(), draws, *generators, dispatches, remembers, os.environ])
     before = code_identity(holder)
+    dispatches(3)
+    remembers[3] = holder
+    os.environ["SPLITDATA_TEST"] = "1"
+    del os.environ["SPLITDATA_TEST"]
     random.random()
     np.random.rand()
     holder.held[0].acquire()  # type: ignore[index]
