@@ -153,7 +153,6 @@ class StepMaker:
             self._cached.commit()
             self._clock.lap("cache")
         waited = self._waited
-        self._clock.mark()
         batch = self._finish(samples, request)
         num_samples = len(samples)
         del samples

@@ -1,6 +1,6 @@
 """How long each stage of a worker takes, and how much of that it computed.
 
-    begin ──> lap("read") ──> lap("transform") ──> lap("cache") ...      wall, and processor time of this thread
+    begin, mark ──> lap("read") ──> lap("transform") ──> lap("cache") ...    wall, and processor time of this thread
     timings() ──> StepTimings
 
 A stage that took long and used little processor time has waited: for a disk, a network, or a free core. The kernel says
@@ -21,11 +21,13 @@ __all__ = ["StageClock"]
 
 # "time on a core, time ready without one, slices", in ns; of the thread that opens it.
 _SCHEDULER_FILE: Final = "/proc/thread-self/schedstat"
+# Asking costs as much as all laps of a step; what is not asked for now comes with a later step.
+_ASK_SECONDS: Final = 0.01
 _STAGES: Final = ("read", "transform", "cache", "collate")
 
 
 class StageClock:
-    """Sums of one step. Belongs to one thread, which makes it; a lap costs under a microsecond.
+    """Sums of one step. Belongs to one thread, which makes it; a lap costs about a microsecond.
 
     Args:
         wall: Seconds that only grow.
@@ -43,6 +45,7 @@ class StageClock:
         self._processor = processor
         self._starved = starved or _RunQueue().seconds
         self._starved_before = self._starved()
+        self._asked = self._wall()
         self._marks = 0.0, 0.0
         self._sums = {stage: [0.0, 0.0] for stage in _STAGES}
         self.begin()
@@ -51,7 +54,6 @@ class StageClock:
         """Begin a step: all sums are 0."""
         for sums in self._sums.values():
             sums[0] = sums[1] = 0.0
-        self.mark()
 
     def mark(self) -> None:
         """Let the next stage begin now: what was since the last lap belongs to none."""
@@ -67,7 +69,11 @@ class StageClock:
 
     def timings(self, *, send: float = 0.0) -> StepTimings:
         """Return what the step took; `send` is what sending the last one has cost."""
-        before, self._starved_before = self._starved_before, self._starved()
+        starved = 0.0
+        if self._marks[0] >= self._asked + _ASK_SECONDS:
+            self._asked = self._marks[0]
+            before, self._starved_before = self._starved_before, self._starved()
+            starved = self._starved_before - before
         read, transform, cache, collate = self._sums.values()
         return StepTimings(
             read=read[0],
@@ -79,7 +85,7 @@ class StageClock:
             transform_processor=transform[1],
             cache_processor=cache[1],
             collate_processor=collate[1],
-            starved=self._starved_before - before,
+            starved=starved,
         )
 
 
