@@ -113,6 +113,7 @@ class DistributedLoader:
         read_ahead: int = 16,
         prefetch_epochs: bool = False,
         on_error: ErrorPolicy = "raise",
+        seed_globals: bool = True,
         validate: bool = False,
         worker_init_fn: Callable[[int], Any] | None = None,
         gpu_indices: Sequence[int] | None = None,
@@ -166,6 +167,9 @@ class DistributedLoader:
             prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
             on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
                 part (with a sampler: in epoch 0), counted, and listed in `skipped`.
+            seed_globals: Set the global generators of Python, numpy and (where it is loaded) torch from (seed, epoch,
+                record) before each sample is made, so that transforms that draw from them give the same for every
+                number of workers and after a resume. Yours are put back. Not in threads, which share them.
             validate: Make one batch here, before any worker is started.
             worker_init_fn: Called with the worker's number, in each worker, first.
             gpu_indices: For each worker process the GPU that it sees.
@@ -212,6 +216,7 @@ class DistributedLoader:
             read_ahead=read_ahead,
             prefetch_epochs=prefetch_epochs,
             on_error=on_error,
+            seed_globals=seed_globals,
             validate=validate,
             worker_init_fn=worker_init_fn,
             gpu_indices=gpu_indices,

@@ -21,6 +21,7 @@ import numpy as np
 
 from splitdata.loader.cache_job import open_cache
 from splitdata.loader.cached_maker import CachedRecords
+from splitdata.loader.global_random import GlobalRandom, may_draw
 from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
@@ -67,6 +68,7 @@ class Job:
     Attributes:
         selection: The records that may stand in for bad ones.
         packs: The batch of a reply is PackedSamples, not collated.
+        seeds_globals: The global generators are set for each sample.
     """
 
     source: RecordSource
@@ -80,6 +82,12 @@ class Job:
     read_ahead: bool
     packs: bool = False
     cache: CacheJob | None = None
+    seeds_globals: bool = False
+
+    def global_random(self, *, puts_back: bool) -> GlobalRandom | None:
+        """Return what sets the global generators for each sample; None where nothing draws from them, or shall."""
+        draws = any(map(may_draw, (self.source.given, self.transform, self.collate_fn)))
+        return GlobalRandom(self.seed, puts_back=puts_back) if self.seeds_globals and draws else None
 
 
 class _ReplyMemory:
@@ -106,7 +114,7 @@ class StepMaker:
     Args:
         job: What is to be done.
         worker_id: Of this worker.
-        memory: Where the arrays of batches are made; None for memory as usual.
+        memory: Where the arrays of batches are made; None for memory as usual, in the user's process.
         clock: Of this thread.
     """
 
@@ -116,6 +124,7 @@ class StepMaker:
         self._job = job
         self._memory = memory
         self._clock = clock or StageClock()
+        self._random = job.global_random(puts_back=memory is None)
         maker = SampleMaker(
             job.source,
             job.transform,
@@ -123,6 +132,7 @@ class StepMaker:
             on_error=job.on_error,
             selection=job.selection,
             clock=self._clock,
+            global_random=self._random,
         )
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
@@ -144,6 +154,12 @@ class StepMaker:
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
         """
+        if self._random is None:
+            return self._make(request, is_last=is_last, send_seconds=send_seconds)
+        with self._random.borrowed():
+            return self._make(request, is_last=is_last, send_seconds=send_seconds)
+
+    def _make(self, request: StepRequest, *, is_last: bool, send_seconds: float) -> StepReply:
         maker = self._maker
         maker.begin()
         samples: list[Any] = []
@@ -179,10 +195,12 @@ class StepMaker:
     def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
         if self._packer is not None:
             return self._packer.pack(samples, _records_of(request))
-        return make_batch(self._job, samples, request, self._memory or np.empty)
+        return make_batch(self._job, samples, request, self._random, self._memory or np.empty)
 
 
-def make_batch(job: Job, samples: list[Any], request: StepRequest, allocate: Allocate = np.empty) -> Batch:
+def make_batch(
+    job: Job, samples: list[Any], request: StepRequest, random: GlobalRandom | None, allocate: Allocate = np.empty
+) -> Batch:
     """Return what the collate function makes of the samples of a step; `allocate` is for the default one.
 
     Raises:
@@ -190,11 +208,22 @@ def make_batch(job: Job, samples: list[Any], request: StepRequest, allocate: All
     """
     try:
         if job.collate_fn is not None:
-            return job.collate_fn(samples)
+            return _collate(job.collate_fn, samples, request, random)
         return collate(samples, as_tensors=job.as_tensors, records=_records_of(request), allocate=allocate)
     except Exception as error:
         add_note(error, f"raised while {request} was collated")
         raise
+
+
+def _collate(
+    collate_fn: Callable[[list[Any]], Any], samples: list[Any], request: StepRequest, random: GlobalRandom | None
+) -> Batch:
+    if random is None or not may_draw(collate_fn):
+        return collate_fn(samples)
+    first = request.parts[0]
+    with random.borrowed():
+        random.set(first.epoch, int(first.positions[0]), "global generators, collate")
+        return collate_fn(samples)
 
 
 def _records_of(request: StepRequest) -> list[int]:

@@ -84,6 +84,7 @@ class LoaderOptions:
     read_ahead: int
     prefetch_epochs: bool
     on_error: ErrorPolicy
+    seed_globals: bool
     validate: bool
     worker_init_fn: Callable[[int], Any] | None
     gpu_indices: Sequence[int] | None

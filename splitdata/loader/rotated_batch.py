@@ -40,6 +40,7 @@ class RotatedBatches:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._random = job.global_random(puts_back=True)
         self.unpacker = SampleUnpacker()
         self._are_private = job.collate_fn is not None
         self._scratch = np.empty(0, np.uint8)
@@ -70,7 +71,7 @@ class RotatedBatches:
     def _collate(self, views: list[memoryview], request: StepRequest) -> Batch:
         unpack = self.unpacker.unpack
         try:
-            return make_batch(self._job, [unpack(view) for view in views], request)
+            return make_batch(self._job, [unpack(view) for view in views], request, self._random)
         except StopIteration as error:
             # Raised as it is, it would look like the end of the epoch.
             raise RuntimeError(f"the collate function raised StopIteration at {request}") from error

@@ -200,6 +200,8 @@ class Runtime:
             read_ahead=options.read_ahead > 0,
             packs=options.rotation is not None,
             cache=self._cache_job(keeps=keeps),
+            # Threads share them with the whole program.
+            seeds_globals=options.seed_globals and not (options.num_workers and options.worker_kind == "thread"),
         )
 
     def _cache_job(self, *, keeps: bool) -> CacheJob | None:
@@ -307,7 +309,9 @@ def _first_batch(job: Job, run: Run) -> Any:  # noqa: ANN401 - a batch is of the
     maker = StepMaker(job, 0)
     try:
         batch = maker.make(request, is_last=True).batch
-        return make_batch(job, unpack_all(batch), request) if isinstance(batch, PackedSamples) else batch
+        if not isinstance(batch, PackedSamples):
+            return batch
+        return make_batch(job, unpack_all(batch), request, job.global_random(puts_back=True))
     finally:
         # A worker that is started later takes its place.
         maker.close()

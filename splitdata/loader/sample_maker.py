@@ -2,7 +2,7 @@
 
 Part(epoch, positions, records)
 fetch   all at once ──────── failed? with on_error="skip": one by one
-transform each, with its own generator
+transform each, with its own generator, and the global ones set for it
 failed?  "raise": the error, with a note that names the record
 "skip":  another record takes this place, computed from (seed, epoch, position, attempt);
 nothing else shifts
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from splitdata.loader.global_random import GlobalRandom, may_draw
 from splitdata.loader.notes import add_note
 from splitdata.loader.sample_random import sample_generator, wants_generator
 from splitdata.loader.stage_clock import StageClock
@@ -35,6 +36,10 @@ ErrorPolicy = Literal["raise", "skip"]
 # So many bad records in a row are no accident.
 _MAX_ATTEMPTS: Final = 100
 
+# What the global generators are set for; rng has a purpose of its own, so that its draws are no others'.
+_READING: Final = "global generators, reading"
+_TRANSFORM: Final = "global generators, transform"
+
 
 class SampleMaker:
     """Makes samples; one for each worker. Not thread-safe.
@@ -53,9 +58,12 @@ class SampleMaker:
         on_error: ErrorPolicy,
         selection: Selection,
         clock: StageClock | None = None,
+        global_random: GlobalRandom | None = None,
     ) -> None:
         self.clock = clock or StageClock()
         self._source = source
+        self._random_of_transform = global_random if may_draw(transform) else None
+        self._random_of_source = global_random if may_draw(source.given) else None
         self._transform = transform
         self._wants_generator = transform is not None and wants_generator(transform)
         self._seed = seed
@@ -90,13 +98,26 @@ class SampleMaker:
         if one_by_one:
             return [_UNREAD] * len(part.records)
         try:
-            return self._source.fetch(part.records)
+            return self._fetch_all(part)
         except Exception as error:
             if not self._skips:
                 add_note(error, _reading_note(part.epoch, part.records.tolist()))
                 raise
         # One of them is bad: which, shows when each is fetched by itself.
         return [_UNREAD] * len(part.records)
+
+    def _fetch_all(self, part: Part) -> Sequence[Anything]:
+        if self._random_of_source is None or not len(part.records):
+            return self._source.fetch(part.records)
+        if self._source.fetches_together:
+            self._random_of_source.set(part.epoch, int(part.records[0]), _READING)
+            return self._source.fetch(part.records)
+        return [self._read_one(part.epoch, record) for record in part.records.tolist()]
+
+    def _read_one(self, epoch: int, record: int) -> Anything:
+        if self._random_of_source is not None:
+            self._random_of_source.set(epoch, record, _READING)
+        return self._source.fetch_one(record)
 
     def _transform_all(self, part: Part, fetched: Sequence[Anything]) -> list[Anything]:
         transform = self._transform
@@ -115,13 +136,10 @@ class SampleMaker:
     ) -> list[Anything]:
         samples: list[Anything] = []
         try:
-            if self._wants_generator:
-                for record, value in zip(numbers, fetched, strict=True):
-                    samples.append(transform(value, rng=sample_generator(self._seed, part.epoch, record)))
-            else:
-                for value in fetched:
-                    samples.append(transform(value))  # noqa: PERF401 - what is there tells which one failed
+            for record, value in zip(numbers, fetched, strict=True):
+                samples.append(self._apply(transform, part.epoch, record, value))
         except Exception as error:
+            # What is there tells which one failed.
             add_note(error, _transform_note(numbers[len(samples)], part.epoch))
             raise
         return samples
@@ -144,16 +162,16 @@ class SampleMaker:
             return self._make_or_replace(epoch, position, record, value, random_epoch)
         if value is _UNREAD:
             try:
-                value = self._fetch_one(record)
+                value = self._fetch_one(random_epoch, record)
             except Exception as error:
                 add_note(error, _reading_note(epoch, [record]))
                 raise
         return self._transform_one(random_epoch, record, value), record
 
-    def _fetch_one(self, record: int) -> Anything:
+    def _fetch_one(self, epoch: int, record: int) -> Anything:
         self.clock.lap("transform")
         try:
-            return self._source.fetch_one(record)
+            return self._read_one(epoch, record)
         finally:
             self.clock.lap("read")
 
@@ -161,12 +179,28 @@ class SampleMaker:
         if self._transform is None:
             return value
         try:
-            if self._wants_generator:
-                return self._transform(value, rng=sample_generator(self._seed, epoch, record))
-            return self._transform(value)
+            return self._apply(self._transform, epoch, record, value)
         except Exception as error:
             add_note(error, _transform_note(record, epoch))
             raise
+
+    def _apply(self, transform: Transform, epoch: int, record: int, value: Anything) -> Anything:
+        random = self._random_of_transform
+        if random is None:
+            return self._call(transform, epoch, record, value)
+        random.set(epoch, record, _TRANSFORM)
+        sample = self._call(transform, epoch, record, value)
+        if random.is_torch_new:
+            # It has loaded torch itself, and may have drawn from it: this once it is called again, now that it is set.
+            value = self._read_one(epoch, record)
+            random.set(epoch, record, _TRANSFORM)
+            sample = self._call(transform, epoch, record, value)
+        return sample
+
+    def _call(self, transform: Transform, epoch: int, record: int, value: Anything) -> Anything:
+        if self._wants_generator:
+            return transform(value, rng=sample_generator(self._seed, epoch, record))
+        return transform(value)
 
     def _make_or_replace(
         self, epoch: int, position: int, record: int, value: Anything, random_epoch: int
@@ -175,7 +209,7 @@ class SampleMaker:
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 if value is _UNREAD:
-                    value = self._fetch_one(record)
+                    value = self._fetch_one(random_epoch, record)
                 sample = self._transform_one(random_epoch, record, value)
             except Exception as error:
                 if last_error is None:

@@ -107,6 +107,11 @@ class RecordSource:
         return self._opened
 
     @property
+    def given(self) -> Dataset:
+        """The dataset as it was given, or what makes one."""
+        return self._given
+
+    @property
     def name(self) -> str:
         """What was given, in words."""
         paths = getattr(getattr(self._given, "records", self._given), "paths", None)

@@ -1,0 +1,112 @@
+"""The global generators of Python, numpy and torch, set for one sample at a time.
+
+    sample (seed, epoch, record) ──> key ──> random.seed, np.random.seed, torch's default generator where it is loaded
+    worker process     set before each sample: nobody else draws from them there
+    this process       the same, and behind each batch what the user had is put back
+    worker threads     left alone: they share the generators with the whole program
+
+So a transform that draws from them, as those of torchvision do, gives the same sample whoever makes it, and when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.sample_dataset import SampleDataset
+from splitdata.order.permutation import derive_key
+
+__all__ = ["GlobalRandom", "may_draw"]
+
+# A transform, a dataset, a module.
+Anything: TypeAlias = Any
+
+# What torch's generator begins with, so what it holds where torch was loaded meanwhile.
+_FIRST_SEED_OF_TORCH: Final = 67280421310721
+# Code of the interpreter's and of libraries in C, which draws from no global generator, and containers.
+_NEVER_DRAWS: Final = (
+    type(None),
+    SplitDataLoader,
+    SampleDataset,
+    list,
+    tuple,
+    range,
+    bytes,
+    str,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+)
+
+
+def may_draw(code: Anything) -> bool:
+    """Tell whether a transform, a dataset or a collate function may draw from global generators.
+
+    False only where it certainly does not: no such thing, our readers, functions and containers of the interpreter.
+    """
+    if isinstance(code, type):
+        return code.__module__ != "builtins"
+    return type(code) not in _NEVER_DRAWS
+
+
+class GlobalRandom:
+    """Sets the global generators. Belongs to one thread, and the generators to it while it works.
+
+    Args:
+        seed: Of the loader.
+        puts_back: Whether the user's state comes back behind `borrowed`.
+    """
+
+    def __init__(self, seed: int, *, puts_back: bool) -> None:
+        self._seed = seed
+        self._puts_back = puts_back
+        self._is_borrowed = False
+        self._has_torch = False
+
+    def set(self, epoch: int, record: int, purpose: str) -> None:
+        """Set all of them for a sample; costs about as much as the generator that `rng` gets."""
+        import numpy as np
+
+        key = derive_key(self._seed, epoch, record, purpose)
+        # random.seed in the shape in which it takes two thirds of the time.
+        python = random.seed.__self__
+        super(random.Random, python).seed(key)
+        python.gauss_next = None
+        np.random.seed(key & 0xFFFF_FFFF)
+        torch = sys.modules.get("torch")
+        self._has_torch = torch is not None
+        if torch is not None:
+            torch.default_generator.manual_seed(key)
+
+    @property
+    def is_torch_new(self) -> bool:
+        """Whether torch was loaded since `set`, which so could not set it."""
+        return not self._has_torch and "torch" in sys.modules
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Put the user's state back behind the block, where that is wanted; blocks may nest."""
+        if not self._puts_back or self._is_borrowed:
+            yield
+            return
+        import numpy as np
+
+        torch = sys.modules.get("torch")
+        of_python, of_numpy = random.getstate(), np.random.get_state(legacy=False)
+        of_torch = None if torch is None else torch.default_generator.get_state()
+        self._is_borrowed = True
+        try:
+            yield
+        finally:
+            self._is_borrowed = False
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+            torch = sys.modules.get("torch")
+            if of_torch is not None:
+                torch.default_generator.set_state(of_torch)  # type: ignore[union-attr]
+            elif torch is not None:
+                torch.default_generator.manual_seed(_FIRST_SEED_OF_TORCH)
