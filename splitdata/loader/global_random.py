@@ -73,7 +73,7 @@ class GlobalRandom:
 
         key = derive_key(self._seed, epoch, record, purpose)
         # random.seed in the shape in which it takes two thirds of the time.
-        python = random.seed.__self__
+        python: Any = random._inst  # type: ignore[attr-defined]
         super(random.Random, python).seed(key)
         python.gauss_next = None
         np.random.seed(key & 0xFFFF_FFFF)
