@@ -68,14 +68,11 @@ class GlobalRandom:
         self._has_torch = False
 
     def set(self, epoch: int, record: int, purpose: str) -> None:
-        """Set all of them for a sample; costs about as much as the generator that `rng` gets."""
+        """Set all of them for a sample; costs one to two times what the generator does that `rng` gets."""
         import numpy as np
 
         key = derive_key(self._seed, epoch, record, purpose)
-        # random.seed in the shape in which it takes two thirds of the time.
-        python: Any = random._inst  # type: ignore[attr-defined]
-        super(random.Random, python).seed(key)
-        python.gauss_next = None
+        random.seed(key)
         np.random.seed(key & 0xFFFF_FFFF)
         torch = sys.modules.get("torch")
         self._has_torch = torch is not None
