@@ -13,14 +13,19 @@ TEST := $(VENV)/.installed-test
 BENCH := $(VENV)/.installed-bench
 RELEASE := $(VENV)/.installed-release
 
+# Rooms whose tests start no process, and what holds for the whole library.
+QUICK := tests/format tests/order tests/samples tests/storage $(wildcard tests/test_format_*.py) tests/test_layering.py \
+	tests/test_local_path.py tests/test_names.py tests/test_payload.py tests/test_public_api.py
+
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench wheel soak
+.PHONY: help demo test quick check format bench wheel soak
 
 help:
 	@echo "make demo     install splitdata and convert, inspect, read and verify real files"
 	@echo "make test     run the tests"
+	@echo "make quick    run those that start no process, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
 	@echo "make format   put the code into its standard form"
 	@echo "make bench    measure against other libraries on this machine"
@@ -33,6 +38,9 @@ demo: $(CORE)
 # Two at a time: much of a test is waiting for processes that it has started.
 test: $(TEST)
 	$(BIN)/pytest -q --numprocesses=2 --dist=worksteal
+
+quick: $(TEST)
+	$(BIN)/pytest -q --numprocesses=2 --hypothesis-profile=quick -m "not slow and not soak" $(QUICK)
 
 check: $(TEST)
 	$(BIN)/ruff check

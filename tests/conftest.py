@@ -25,6 +25,8 @@ settings.register_profile(
 )
 # New examples each time, and many of them.
 settings.register_profile("soak", parent=settings.get_profile("default"), derandomize=False, max_examples=5000)
+# Few of them, for `make quick`.
+settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=15)
 settings.load_profile("default")
 
 # A shell that runs the tests in the background has SIGINT ignored, which every process inherits that they

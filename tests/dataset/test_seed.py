@@ -494,7 +494,7 @@ def test_conversion_keeps_records_and_order_large_ones_too(tmp_path: Path) -> No
 
 def test_from_bins_is_for_such_directories_only(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
-    with pytest.raises(ValueError, match="from_bins is for directories of splitdataloader"):
+    with pytest.raises(ValueError, match="from_bins=True is for directories of splitdataloader"):
         open_source(tmp_path / "a.txt", from_bins=True)
     with pytest.raises(SourceError, match="holds no bin of splitdataloader"):
         open_source(tmp_path, kind="seed", from_bins=True)
