@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 
 from splitdata._local_path import local_path
-from splitdata.dataset.positions import checked_position, checked_positions
 from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
 from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
@@ -25,6 +24,7 @@ from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import derive_key
+from splitdata.order.positions import are_several, checked_position, checked_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -173,7 +173,10 @@ class SplitDataLoader:
     @overload
     def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]: ...
     def __getitem__(self, index: Any) -> Any:
-        """Return one record as bytes; for a slice or integers a list of records, in the order asked.
+        """Return one record as bytes; for a slice, integers or a mask a list of records, in the order asked.
+
+        Integers and masks are a list, tuple, range, or whatever shows itself as an array, tensors of torch too;
+        so everywhere below where there are several.
 
         Raises:
             IndexError: If a position is out of range.
@@ -182,8 +185,8 @@ class SplitDataLoader:
         """
         if type(index) is int and 0 <= index < self._num_records and (get := self._get) is not None:
             return get(index)
-        if isinstance(index, (slice, list, tuple, range)) or (isinstance(index, np.ndarray) and index.ndim):
-            return self.__getitems__(index)  # type: ignore[arg-type]  # a slice too, from here
+        if are_several(index):
+            return self.__getitems__(index)
         segment, sequence = self._find(index)
         return segment.get(sequence)
 

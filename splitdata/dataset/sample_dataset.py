@@ -7,13 +7,14 @@ dataset.gather([4, 1])   rows ──a column at a time──> one batch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 import numpy as np
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import FormatError
 from splitdata.format import spec
+from splitdata.order.positions import are_several, checked_positions
 from splitdata.samples.preview import preview
 from splitdata.samples.record_codecs import record_codec
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from splitdata._types import BytesLike
     from splitdata.order.bin_layout import BinLayout
-
-    Indices: TypeAlias = Sequence[int] | NDArray[np.integer[Any]] | slice
 
 __all__ = ["SampleDataset"]
 
@@ -127,15 +126,15 @@ class SampleDataset:
     @overload
     def __getitem__(self, index: int | np.integer[Any]) -> Any: ...  # noqa: ANN401  # any sample
     def __getitem__(self, index: Any) -> Any:
-        """Return one sample; for a slice or integers a list of samples, in the order asked.
+        """Return one sample; for a slice, integers or a mask a list of samples, in the order asked.
 
         Raises:
             IndexError: If a position is out of range.
             TypeError: If it is no integer.
             FormatError: If a record is damaged, or is none of the codec; the others stay readable.
         """
-        if isinstance(index, (slice, list, tuple, range)) or (isinstance(index, np.ndarray) and index.ndim):
-            return self.__getitems__(index)  # type: ignore[arg-type]  # a slice too, from here
+        if are_several(index):
+            return self.__getitems__(index)
         record = self.records.view(index) if self._are_large() else self.records[index]
         try:
             return self._codec.decode(record, copy=self._copy)
@@ -144,7 +143,8 @@ class SampleDataset:
 
     def __getitems__(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> list[Any]:
         """Return several samples in the order asked: torch's batched fetch."""
-        return self._decoded(indices, self._read(indices))
+        positions = checked_positions(indices, len(self))
+        return self._decoded(positions, self._read(positions))
 
     def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> Any:  # noqa: ANN401  # any batch
         """Return samples of one structure as one batch: arrays [n, ...] where there are arrays and numbers.
@@ -156,12 +156,13 @@ class SampleDataset:
             ValueError: If the samples differ in structure or shape, or are of a codec without arrays.
             FormatError: If a record is damaged, or is none of the codec.
         """
-        records = self._rows(indices)
+        positions = checked_positions(indices, len(self))
+        records = self._rows(positions)
         try:
             return self._codec.decode_batch(records)
         except FormatError:
             # Names the one.
-            self._decoded(indices, records)
+            self._decoded(positions, records)
             raise
 
     def preview(self, index: int, max_chars: int = 500) -> str:
@@ -228,35 +229,34 @@ class SampleDataset:
             self._is_large = sum(some) >= _LARGE_BYTES * max(1, len(some))
         return self._is_large
 
-    def _read(self, indices: Indices) -> Sequence[bytes | memoryview]:
+    def _read(self, positions: NDArray[np.int64]) -> Sequence[bytes | memoryview]:
         if not self._are_large():
-            return self.records.__getitems__(indices)  # type: ignore[arg-type]  # a slice too
-        self.records.prefetch(indices)
-        return [self.records.view(position) for position in self._positions(indices)]
+            return self.records.__getitems__(positions)
+        self.records.prefetch(positions)
+        return self.records.views(positions)
 
-    def _rows(self, indices: Indices) -> NDArray[np.uint8] | Sequence[bytes | memoryview]:
+    def _rows(self, positions: NDArray[np.int64]) -> NDArray[np.uint8] | Sequence[bytes | memoryview]:
         """Return records as rows if they are of one size and gain from it."""
         if self._has_one_size and not self._are_large():
             try:
-                return self.records.gather(indices)
+                return self.records.gather(positions)
             except FormatError:
                 raise
             except ValueError:
                 # Of a dataset with texts, say: it will not be tried again.
                 self._has_one_size = False
-        return self._read(indices)
+        return self._read(positions)
 
-    def _positions(self, indices: Indices) -> Sequence[int] | NDArray[np.integer[Any]]:
-        return range(len(self))[indices] if isinstance(indices, slice) else indices
-
-    def _decoded(self, indices: Indices, records: Iterable[BytesLike | NDArray[Any]]) -> list[Any]:
+    def _decoded(
+        self, positions: Sequence[int] | NDArray[np.int64], records: Iterable[BytesLike | NDArray[Any]]
+    ) -> list[Any]:
         decode, copy = self._codec.decode, self._copy
         samples: list[Any] = []
         try:
             for record in records:
                 samples.append(decode(record, copy=copy))  # noqa: PERF401  # its length tells where it stopped
         except FormatError as error:
-            raise self._named(error, self._positions(indices)[len(samples)]) from None
+            raise self._named(error, positions[len(samples)]) from None
         return samples
 
     def _named(self, error: FormatError, index: int | np.integer[Any]) -> FormatError:

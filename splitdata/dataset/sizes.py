@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from splitdata.dataset.positions import checked_position
+from splitdata.order.positions import are_several, checked_position, checked_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -24,8 +24,8 @@ _CHUNK: int = 1 << 16
 class RecordSizes:
     """Raw lengths in bytes, by position; reads no data and holds none, at any number of records.
 
-    ``sizes[i]`` is an int, ``sizes[a:b]`` and ``numpy.asarray(sizes)`` are int64 arrays (8 bytes a
-    record). Valid for the snapshot from which it was taken.
+    ``sizes[i]`` is an int, ``sizes[a:b]``, ``sizes[[1, 2]]`` and ``numpy.asarray(sizes)`` are int64
+    arrays (8 bytes a record). Valid for the snapshot from which it was taken.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -38,14 +38,16 @@ class RecordSizes:
     @overload
     def __getitem__(self, index: int) -> int: ...
     @overload
-    def __getitem__(self, index: slice) -> NDArray[np.int64]: ...
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> NDArray[np.int64]: ...
     def __getitem__(self, index: Any) -> Any:
-        """Return the size of one record, or the sizes of a slice."""
+        """Return the size of one record, or the sizes of several: a slice, integers or a mask, as the reader's."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
-            if step != 1:
-                return np.array([self[position] for position in range(start, stop, step)], np.int64)
-            return self._range(start, max(start, stop))
+            if step == 1:
+                return self._range(start, max(start, stop))
+        if are_several(index):
+            positions = checked_positions(index, len(self)).tolist()
+            return np.array([self[position] for position in positions], np.int64)
         segment, sequence = self._snapshot.find(checked_position(index, len(self)))
         return segment.length(sequence)
 

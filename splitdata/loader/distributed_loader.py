@@ -125,9 +125,9 @@ class DistributedLoader:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
         Args:
-            dataset: A path (of samples, where its records have a codec); an object with `__len__` and `__getitem__`
-                (`__getitems__` is used where it is there); or a function that returns one, called in each worker
-                and here once for the length.
+            dataset: A path (of samples, where its records have a codec), or a list of paths, read end to end; an
+                object with `__len__` and `__getitem__` (`__getitems__` is used where it is there); or a function
+                that returns one, called in each worker and here once for the length.
             batch_size: Samples of a batch, on each rank.
             shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
                 in random order, `interleave` of them mixed: reads sequentially).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -133,6 +133,12 @@ class LoaderOptions:
         for name in given:
             if not isinstance(getattr(self, name), Iterable) and not callable(getattr(self, name)):
                 raise TypeError(f"{name} must be iterable, or a function of the epoch, got {getattr(self, name)!r}")
+            if isinstance(getattr(self, name), Iterator):
+                kind = type(getattr(self, name)).__qualname__
+                raise TypeError(
+                    f"{name} is an iterator ({kind}), which has nothing left after one epoch: give what it was "
+                    "made from, or a function of the epoch that makes it"
+                )
         if len(given) == 2:
             raise ValueError("sampler and batch_sampler exclude each other")
         if not given:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import xxhash
 
+from splitdata.order.positions import are_several, checked_positions
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -104,11 +106,18 @@ class BatchSampling(_Memory["list[NDArray[np.int64]]"]):
         self._num_records = num_records
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Return the batches of an epoch; errors as in Sampling."""
+        """Return the batches of an epoch; errors as in Sampling, and ValueError for an empty batch."""
         return self._given(epoch)
 
     def _ask(self, epoch: int) -> list[NDArray[np.int64]]:
-        return [_checked(one, self._num_records, "batch_sampler") for one in _iterate(self._sampler, epoch)]
+        batches = [_checked(one, self._num_records, "batch_sampler") for one in _iterate(self._sampler, epoch)]
+        for number, batch in enumerate(batches):
+            if not len(batch):
+                raise ValueError(
+                    f"batch_sampler gave an empty batch as number {number} of {len(batches)} in epoch {epoch}: a batch "
+                    "has one record or more, so leave it out"
+                )
+        return batches
 
     def _name(self, given: list[NDArray[np.int64]]) -> str:
         lengths = np.array([len(batch) for batch in given], "<i8")
@@ -127,14 +136,5 @@ def _iterate(sampler: Sampler | BatchSampler, epoch: int) -> Iterable[Any]:
 
 
 def _checked(given: Iterable[Any], num_records: int, name: str) -> NDArray[np.int64]:
-    array = np.asarray(given if isinstance(given, np.ndarray) else list(given))
-    if not array.size:
-        return np.empty(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must give ints, one for each record; got an array of {array.dtype}, {array.ndim}-d")
-    least, most = int(array.min()), int(array.max())
-    if least < 0 or most >= num_records:
-        raise IndexError(
-            f"{name} gave record {least if least < 0 else most}; the dataset has {num_records} records, from 0"
-        )
-    return array.astype(np.int64)
+    row = given if are_several(given) else list(given)
+    return checked_positions(row, num_records, name=f"the records that {name} gave", from_end=False)

@@ -14,13 +14,14 @@ import numpy as np
 import xxhash
 
 from splitdata.order.hash_split import HashSplit
+from splitdata.order.positions import checked_positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Selection", "Subset"]
 
-Subset: TypeAlias = "slice | range | Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_] | HashSplit"
+Subset: TypeAlias = "slice | range | Sequence[int] | Sequence[bool] | NDArray[Any] | HashSplit"
 
 
 class Selection:
@@ -85,22 +86,4 @@ class Selection:
 def _as_records(subset: object, num_records: int) -> NDArray[np.int64]:
     if isinstance(subset, HashSplit):
         return subset.records(num_records)
-    if isinstance(subset, (str, bytes)) or not isinstance(subset, (Sequence, np.ndarray)):
-        raise TypeError(f"subset is a slice, an array of ints or bools, or a HashSplit, not {type(subset).__name__}")
-    array = np.asarray(subset)
-    if array.ndim != 1:
-        raise TypeError(f"subset must have one dimension, got {array.ndim}")
-    if array.dtype == np.bool_:
-        if len(array) != num_records:
-            raise IndexError(f"subset is a mask of {len(array)} for a dataset of {num_records} records")
-        return np.flatnonzero(array).astype(np.int64)
-    if not len(array):
-        return np.empty(0, np.int64)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"subset must hold ints or bools, got {array.dtype}")
-    least, most = int(array.min()), int(array.max())
-    if least < -num_records or most >= num_records:
-        worst = most if most >= num_records else least
-        raise IndexError(f"subset holds record {worst}; the dataset has {num_records} records")
-    records = array.astype(np.int64)
-    return np.where(records < 0, records + num_records, records)
+    return checked_positions(subset, num_records, name="subset")

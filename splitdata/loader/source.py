@@ -1,6 +1,6 @@
 """What a dataset is to the loader: a number of records, a way to fetch several, and a name for its content.
 
-    path                        SplitDataLoader(path), or SampleDataset(path) where the records have a codec
+    path, or a list of paths    SplitDataLoader(path), or SampleDataset(path) where the records have a codec
     object                      its __getitems__, else __getitem__; its `fingerprint`, else type and length
     function or class           called in each worker, and here once for the length
 
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from splitdata._local_path import local_path
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
+from splitdata.errors import DatasetNotFoundError
+from splitdata.loader.notes import add_note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +43,8 @@ class MapDataset(Protocol):
         """Return a record."""
 
 
-DatasetLike: TypeAlias = "str | os.PathLike[str] | MapDataset | Callable[[], MapDataset]"
+Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+DatasetLike: TypeAlias = "Paths | MapDataset | Callable[[], MapDataset]"
 
 
 class SourceFacts:
@@ -85,14 +88,17 @@ class RecordSource:
     def __init__(self, dataset: DatasetLike, *, as_views: bool = False) -> None:
         if isinstance(dataset, (str, bytes, os.PathLike)):
             dataset = _open(local_path(dataset), as_views=as_views)  # type: ignore[arg-type]  # it refuses bytes
+        elif _are_paths(dataset):
+            dataset = _open(dataset, as_views=as_views)  # type: ignore[arg-type]  # they are paths
+        _check_no_readers(dataset)
         self._given = dataset
         self._opened: Any = None
         self._is_factory = _is_factory(dataset)
         self._as_views = as_views
         if not self._is_factory and not hasattr(type(dataset), "__getitem__"):
             raise TypeError(
-                "a dataset is a path, an object with __len__ and __getitem__, or a function that returns one; "
-                f"got {type(dataset).__name__}"
+                "a dataset is a path, a list of paths, an object with __len__ and __getitem__, or a function that "
+                f"returns one; got {type(dataset).__name__}"
             )
         if as_views and not hasattr(self.dataset, "view"):
             raise ValueError(
@@ -189,9 +195,33 @@ class RecordSource:
         return self.__dict__ | {"_opened": None}
 
 
-def _open(path: str | os.PathLike[str], *, as_views: bool) -> SplitDataLoader | SampleDataset:
+def _are_paths(dataset: object) -> bool:
+    """Say whether this is a list of paths, which is their datasets end to end."""
+    if not isinstance(dataset, (list, tuple)) or not dataset:
+        return False
+    return all(isinstance(each, (str, os.PathLike)) for each in dataset)
+
+
+def _check_no_readers(dataset: object) -> None:
+    """Refuse a list of datasets: each would be taken for a record."""
+    if not isinstance(dataset, (list, tuple)):
+        return
+    readers = [each for each in dataset if isinstance(each, (SplitDataLoader, SampleDataset))]
+    if readers:
+        raise TypeError(
+            f"the dataset is a list that holds {len(readers)} readers, {readers[0]!r} first: give the list of their "
+            "paths, and it is their datasets end to end"
+        )
+
+
+def _open(path: Paths, *, as_views: bool) -> SplitDataLoader | SampleDataset:
     """Open what lies at a path: its records, or the samples that they hold where the dataset names their codec."""
-    records = SplitDataLoader(path)
+    try:
+        records = SplitDataLoader(path)
+    except DatasetNotFoundError as error:
+        if not isinstance(path, (str, os.PathLike)):
+            add_note(error, "a list of texts is taken for paths; records that are texts go into an object of your own")
+        raise
     if as_views or records.record_codec is None:
         return records
     records.close()

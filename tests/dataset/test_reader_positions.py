@@ -113,7 +113,7 @@ def test_no_positions_give_no_records(loader: SplitDataLoader, empty: Any) -> No
 
 @pytest.mark.parametrize(
     "positions",
-    [[0.0], [True, False], np.array([1.5]), np.array([True]), ["1"], [[1, 2], [3, 4]], [None], np.array([[1]])],
+    [[0.0], [True, 0], np.array([1.5]), ["1"], [[1, 2], [3, 4]], [None], np.array([[1]])],
     ids=repr,
 )
 def test_sequences_of_what_is_no_integer_are_type_errors(loader: SplitDataLoader, positions: Any) -> None:  # noqa: ANN401
