@@ -65,7 +65,7 @@ def bench(
     if as_json:
         print_json(_as_dict(report))
     else:
-        _show(report)
+        _show(report, path)
 
 
 def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
@@ -83,10 +83,10 @@ def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
     raise click.BadParameter(f"{name!r} is none of none, global, bins and window:SIZE", param_hint="--shuffle")
 
 
-def _show(report: DatasetBenchmark) -> None:
+def _show(report: DatasetBenchmark, path: str) -> None:
     mean = size_text(report.mean_record_bytes)
     part = "" if report.num_measured == report.num_records else f", measured on the first {report.num_measured:,}"
-    print_line(f"{escape(report.path)}: {counted(report.num_records, 'record')}{part}, of {mean} each")
+    print_line(f"{escape(path)}: {counted(report.num_records, 'record')}{part}, of {mean} each")
     kinds = [True, False] if report.has_cold else [False]
     heads = [head for is_cold in kinds for head in (f"{'cold' if is_cold else 'warm'} records/s", "")]
     rows = [["", *heads, "first batch"]]

@@ -15,6 +15,7 @@ from splitdata.conversion.feed import RecordFeed
 from splitdata.conversion.input_file import is_compressed
 from splitdata.conversion.seek import position_of
 from splitdata.dataset.target import bins_for
+from splitdata.errors import StateMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,6 +112,12 @@ class ResumableConversion:
             if self._log.is_finished:
                 return self.finished_run()
         num_resumed = self._log.num_records
+        if writer.num_written > num_resumed:
+            raise StateMismatchError(
+                f"{self._dest} holds {writer.num_written} records of this conversion, and its last commit counts "
+                f"{num_resumed}: a repair has adopted the others, which would be written twice; nothing was changed, "
+                "convert anew with mode='overwrite' (--overwrite)"
+            )
         if begins or writer.num_written != num_resumed:
             # A segment of its own that the manifest lists, be it empty, is what a second run finds locked.
             self._commit(writer)

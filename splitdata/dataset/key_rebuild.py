@@ -62,8 +62,12 @@ class KeysOnDisk:
         self.num_unknown = max(0, segment.info.num_keys - sums.num_keys)
 
     def are_intact(self) -> bool:
-        """Say whether the table that is there lists exactly what is known; as `verify` looks at it."""
-        return not check_keys(self._segment, self._sums)
+        """Say whether the table lists exactly what is known, as `verify` looks at it, and is where it must be."""
+        if check_keys(self._segment, self._sums):
+            return False
+        # Readers take the keys of an open segment from `keys` too; a run that goes on with it does not.
+        is_open = self._segment.info.num_keys and not self._segment.info.is_sealed
+        return not is_open or self._segment.keys().path == self._segment.paths.open_keys
 
     def rebuild(self) -> SegmentInfo:
         """Write the file of keys anew; readers may have the old one open.

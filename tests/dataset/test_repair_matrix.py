@@ -250,6 +250,22 @@ def test_killed_run_resumes_behind_a_repair(path: Path, kind: RecordKind) -> Non
     repaired(path)
 
 
+def test_keys_that_an_older_repair_put_in_the_place_of_a_sealed_segments_are_moved(
+    path: Path, kind: RecordKind
+) -> None:
+    if not kind.has_keys:
+        pytest.skip("it has no keys")
+    kind.write_open(path)
+    paths = segments_of(path)[0][1]
+    Path(paths.open_keys).rename(paths.keys)
+
+    assert repaired(path).num_lost_records == 0
+
+    with kind.writer(path, "resume") as writer:
+        assert writer.num_written == len(kind.records)
+    kind.check(path)
+
+
 def test_run_that_never_committed_is_adopted_and_resumed(path: Path, kind: RecordKind) -> None:
     half = len(kind.records) - 3
     writer = kind.writer(path)

@@ -91,7 +91,7 @@ def can_be_struck(line: str) -> bool:
 def is_held_back(frame: FrameType | None) -> bool:
     """Tell whether Ctrl-C would have no effect now: Python itself loses those that strike in a finalizer."""
     while frame is not None:
-        if frame.f_code.co_filename == weakref.__file__:
+        if frame.f_code.co_filename == weakref.__file__ or frame.f_code.co_name == "__del__":
             return True
         frame = frame.f_back
     handler = signal.getsignal(signal.SIGINT)
