@@ -71,6 +71,9 @@ def _figures(stats: LoaderStats) -> list[str]:
             f"{_size(rotation.disk_bytes)} on disk, {_size(rotation.peak_bytes)} at most; "
             f"{rotation.collate_seconds:.2f} s of collating here"
         )
+    starved = _sum(stats.workers, "starved")
+    if starved >= 0.005:
+        lines.append(f"no core was free for {starved:.2f} s of the time in which workers could have computed")
     return lines
 
 

@@ -204,7 +204,8 @@ class _Causes:
     def _with_workers(self) -> str:
         stats = self._stats
         num_busy = sum(share(worker.busy_seconds, stats.running_seconds) >= _BUSY for worker in stats.workers)
-        if 2 * num_busy < stats.num_workers:
+        # Threads that share the interpreter hold up the loop as well, which then seems to be what takes the time.
+        if 2 * num_busy < stats.num_workers and not self._shares_interpreter:
             return (
                 f"{num_busy} of {stats.num_workers} workers are busy, so single batches come late: let more be made "
                 "ahead (prefetch, max_bytes), or take them as they come (in_order=False)"
@@ -247,10 +248,10 @@ class _Causes:
 
     @property
     def _shares_interpreter(self) -> bool:
-        """Whether threads keep about one core busy, together."""
+        """Whether threads keep about one core busy, together, and wait for each other meanwhile."""
         stats = self._stats
         is_crowd = stats.worker_kind == "thread" and stats.num_workers > 1 and stats.num_cores > 1
-        return is_crowd and 0.7 <= self._cores_in_use < 1.3
+        return is_crowd and 0.7 <= self._cores_in_use < 1.3 and self._processor < 0.75 * self._busy
 
     @property
     def _what_it_does(self) -> str:

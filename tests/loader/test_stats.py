@@ -408,17 +408,18 @@ def test_cache_and_rotation_have_a_line_and_a_column() -> None:
         dataclasses.replace(
             PLAIN,
             epoch=4,
-            workers=(WorkerStats(500, 1, 2, 3, 4, 5),),
+            workers=(WorkerStats(500, 1, 2, 3, 4, 5, starved=0.25),),
             cache=CacheStats(30, 10, 1, 1 << 20, 1 << 10),
             rotation=RotationStats(40, 1 << 20, 0, 2 << 20, 1.5),
         )
     ).splitlines()
 
     assert "(epoch 4)" in lines[2]
-    assert lines[4:8] == [
+    assert lines[4:9] == [
         "  cache: 30 samples read (75 %), 10 computed, 1 damaged; 1.0 MiB read, 1.0 KiB written",
         "  rotation: 40 samples made; it holds 1.0 MiB in memory and 0 B on disk, 2.0 MiB at most; 1.50 s of collating "
         "here",
+        "  no core was free for 0.25 s of the time in which workers could have computed",
         "              batches    read s  transform s  cache s  collate s   send s",
         "  worker 0        500      1.00         2.00     3.00       4.00     5.00",
     ]

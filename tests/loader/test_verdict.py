@@ -118,6 +118,15 @@ def test_transform_that_sleeps_is_told_to_wait_less_and_that_threads_will_do() -
     assert "cheaper" not in verdict
 
 
+def test_threads_that_hold_up_the_loop_as_well_are_told_to_be_processes() -> None:
+    plant = Plant(transform=COMPUTES, num_workers=4, worker_kind="thread", interpreter=True)
+    stats = plant.stats()
+    # Half as much of the time they had something to do.
+    slowed = replace(stats, seconds=1.4 * stats.seconds, waiting_seconds=0.2 * stats.seconds)
+
+    assert "0 of 4 busy), and threads compute one by one: worker_kind='process'" in slowed.verdict
+
+
 def test_threads_that_share_the_interpreter_are_told_to_be_processes() -> None:
     plant = Plant(transform=COMPUTES, num_workers=4, worker_kind="thread", interpreter=True)
     verdict = plant.stats().verdict
