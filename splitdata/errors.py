@@ -15,6 +15,7 @@
     |- ClosedError (ValueError)
     |- SourceError (ValueError)               what is to be converted is damaged, or of another kind
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
+    |- TooManySkippedError (RuntimeError)     on_error="skip" has replaced more than max_skipped allows
     |- CacheError
     `- WorkerError (RuntimeError)
        |- WorkerCrashedError
@@ -47,6 +48,7 @@ __all__ = [
     "SourceError",
     "SplitDataError",
     "StateMismatchError",
+    "TooManySkippedError",
     "TruncatedFileError",
     "UnsupportedVersionError",
     "WorkerCrashedError",
@@ -197,6 +199,18 @@ class SourceError(SplitDataError, ValueError):
 
 class StateMismatchError(SplitDataError, ValueError):
     """A saved state belongs to other data or to other options."""
+
+
+class TooManySkippedError(SplitDataError, RuntimeError):
+    """More records could not be used than a loader with on_error="skip" may replace in an epoch.
+
+    Attributes:
+        num_skipped: How many of this epoch, with those of the batch that was not handed out.
+    """
+
+    def __init__(self, message: str, *, num_skipped: int) -> None:
+        super().__init__(message)
+        self.num_skipped = num_skipped
 
 
 class CacheError(SplitDataError):

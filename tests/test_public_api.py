@@ -23,6 +23,7 @@ FIELD_VALUES: dict[str, Any] = {
     "numbers": (3, 7),
     "worker_id": 2,
     "pid": 12345,
+    "num_skipped": 12,
     "exit_code": -9,
     "items_received": 41,
     "stack": 'File "transform.py", line 3, in load',

@@ -31,9 +31,11 @@ from splitdata.loader.runs import Position, StepShape
 from splitdata.loader.runtime import Runtime
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
+from splitdata.loader.skips import SkipLog
 from splitdata.loader.source import DatasetLike
 from splitdata.loader.state import LoaderState, StateDict
 from splitdata.loader.stats import LoaderStats
+from splitdata.loader.torch_words import answers_torch_words
 from splitdata.loader.world import Ranks, World
 from splitdata.order.counts import checked_count
 
@@ -49,11 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["DistributedLoader"]
 
 _log = logging.getLogger("splitdata")
-
-# So many replaced records are listed; all are counted.
-_MAX_LISTED = 1000
-# Beyond, one bad disk would fill the log.
-_MAX_LOGGED = 10
 
 
 class DistributedLoader:
@@ -78,12 +75,13 @@ class DistributedLoader:
     Not thread-safe. May be pickled: configuration and position travel, processes do not.
     """
 
+    @answers_torch_words
     def __init__(
         self,
         dataset: DatasetLike,
         *,
         batch_size: int = 1,
-        shuffle: Shuffle = False,
+        shuffle: Shuffle | bool = False,
         seed: int = 0,
         num_workers: int = 0,
         transform: Transform | None = None,
@@ -114,6 +112,7 @@ class DistributedLoader:
         prefetch_epochs: bool = False,
         on_error: ErrorPolicy = "raise",
         seed_globals: bool = True,
+        max_skipped: float | None = None,
         validate: bool = False,
         worker_init_fn: Callable[[int], Any] | None = None,
         gpu_indices: Sequence[int] | None = None,
@@ -129,8 +128,8 @@ class DistributedLoader:
                 object with `__len__` and `__getitem__` (`__getitems__` is used where it is there); or a function
                 that returns one, called in each worker and here once for the length.
             batch_size: Samples of a batch, on each rank.
-            shuffle: False (write order), "global" (uniform), Window(n) (nearby records are mixed), or "bins" (bins
-                in random order, `interleave` of them mixed: reads sequentially).
+            shuffle: False (write order), "global" or True (uniform), Window(n) (nearby records are mixed), or "bins"
+                (bins in random order, `interleave` of them mixed: reads sequentially).
             seed: Any int of 0 or more. Order and randomness follow from (seed, epoch).
             num_workers: 0 works in this process, when a batch is asked for.
             transform: Record -> sample, in the worker. One with a parameter `rng` gets a numpy Generator that is
@@ -170,10 +169,14 @@ class DistributedLoader:
             seed_globals: Set the global generators of Python, numpy and (where it is loaded) torch from (seed, epoch,
                 record) before each sample is made, so that transforms that draw from them give the same for every
                 number of workers and after a resume. Yours are put back. Not in threads, which share them.
+            max_skipped: With on_error="skip": how many records may be replaced in an epoch, on this rank. An int is a
+                number, a float a share of this rank's records (of those made, with rotation); 1.0 sets no limit. None:
+                0.5. One more is TooManySkippedError. Counted anew after a state was loaded.
             validate: Make one batch here, before any worker is started.
             worker_init_fn: Called with the worker's number, in each worker, first.
             gpu_indices: For each worker process the GPU that it sees.
-            timeout: Seconds to wait for a batch before WorkerTimeoutError.
+            timeout: Seconds to wait for a batch before WorkerTimeoutError. Without workers nobody could interrupt
+                what takes too long: a warning says that it has no effect.
             stall_warning: Seconds without a batch after which a warning tells where the worker stands.
             worker_threads: Threads of OpenMP, BLAS and torch in each worker process. None: what these libraries take,
                 which is usually all cores.
@@ -186,7 +189,7 @@ class DistributedLoader:
         """
         self._options = LoaderOptions(
             batch_size=batch_size,
-            shuffle=shuffle,
+            shuffle="global" if shuffle is True else shuffle,
             seed=seed,
             num_workers=num_workers,
             transform=transform,
@@ -217,6 +220,7 @@ class DistributedLoader:
             prefetch_epochs=prefetch_epochs,
             on_error=on_error,
             seed_globals=seed_globals,
+            max_skipped=max_skipped,
             validate=validate,
             worker_init_fn=worker_init_fn,
             gpu_indices=gpu_indices,
@@ -238,7 +242,7 @@ class DistributedLoader:
         # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers, self._options.worker_kind)
-        self._skipped: list[SkippedRecord] = []
+        self._skips = SkipLog(self._options.max_skipped)
         options = self._options
         self._cache = (
             None
@@ -275,7 +279,7 @@ class DistributedLoader:
     @property
     def skipped(self) -> list[SkippedRecord]:
         """Records that were replaced so far with on_error="skip"; the last thousand."""
-        return list(self._skipped)
+        return list(self._skips.listed)
 
     def __repr__(self) -> str:
         """Show the data, and where training stands."""
@@ -379,8 +383,10 @@ class DistributedLoader:
     def _iterate(self, begin: Callable[[Plan], Position]) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
         runtime = self._running()
-        start = begin(runtime.plan)
-        iterator = EpochIterator(runtime, self._progress, self._meter, start, self._note_skipped)
+        plan = runtime.plan
+        start = begin(plan)
+        self._skips.begin(start.epoch, plan.rank, lambda: plan.num_records_in(start))
+        iterator = EpochIterator(runtime, self._progress, self._meter, start, self._skips.note)
         self._iterator = weakref.ref(iterator)
         return iterator
 
@@ -413,6 +419,7 @@ class DistributedLoader:
         plan = self._fixed_plan()
         if self._progress.give_epoch(plan.start_of(checked_count("epoch", epoch, 0)), plan.shape):
             self._end_iterator("was ended by set_epoch")
+            self._skips.forget()
 
     def _jump(self, position: Position) -> None:
         self._progress.give(position, self._fixed_plan().shape)
@@ -451,6 +458,7 @@ class DistributedLoader:
         if self._ranks.is_given:
             self._recipe.plan(self._ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
         self._end_iterator("was ended by load_state_dict")
+        self._skips.forget()
         self._ranks.release()
         self._progress.give(loaded.position, loaded.shape)
 
@@ -542,17 +550,3 @@ class DistributedLoader:
         self._iterator = None
         if iterator is not None:
             iterator.end(reason)
-
-    def _note_skipped(self, skipped: Sequence[SkippedRecord]) -> None:
-        for one in skipped[: max(0, _MAX_LOGGED - len(self._skipped))]:
-            _log.warning(
-                "record %d was replaced by record %d at position %d of epoch %d: %s",
-                one.record,
-                one.replacement,
-                one.position,
-                one.epoch,
-                one.error,
-            )
-        if len(self._skipped) < _MAX_LOGGED <= len(self._skipped) + len(skipped):
-            _log.warning("further records that are replaced are not logged: they are counted in stats(), see `skipped`")
-        self._skipped = (self._skipped + list(skipped))[-_MAX_LISTED:]

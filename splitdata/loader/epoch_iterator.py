@@ -73,6 +73,8 @@ class EpochIterator(Iterator[Batch]):
             self._torn_at = self._stands
             num_ready = self._runtime.num_ready()
             behind, batch = next(self._items)
+            if behind.reply.skipped:
+                self._note_skipped(behind.reply.skipped)
         except StopIteration:
             self._finish()
             raise
@@ -84,7 +86,6 @@ class EpochIterator(Iterator[Batch]):
             raise
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))
-            self._note_skipped(behind.reply.skipped)
         waited, processor = time.perf_counter() - begin, time.thread_time() - begin_processor
         self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready, processor)
         self._num_handed_out += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -22,6 +23,8 @@ from splitdata.order.window import Window
 from splitdata.process.options import ChannelOptions, StartMethod
 
 __all__ = ["Device", "LoaderOptions", "WorkerKind"]
+
+_log = logging.getLogger("splitdata")
 
 WorkerKind: TypeAlias = Literal["process", "thread"]
 # A torch.device, its name or number; torch need not be installed.
@@ -85,6 +88,7 @@ class LoaderOptions:
     prefetch_epochs: bool
     on_error: ErrorPolicy
     seed_globals: bool
+    max_skipped: float | None
     validate: bool
     worker_init_fn: Callable[[int], Any] | None
     gpu_indices: Sequence[int] | None
@@ -119,14 +123,14 @@ class LoaderOptions:
         self._check_shuffle()
         self._check_samplers()
         self._check_rotation()
+        self._check_skipping()
         self._check_workers()
 
     def _check_shuffle(self) -> None:
         # What callers without a type checker pass.
         shuffle: object = self.shuffle
         if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
-            hint = ': write shuffle="global"' if shuffle is True else ""
-            raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}{hint}')
+            raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}')
 
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
@@ -171,6 +175,19 @@ class LoaderOptions:
                 'would cut through them: use partition="strided"'
             )
 
+    def _check_skipping(self) -> None:
+        budget = self.max_skipped
+        if budget is None:
+            return
+        if self.on_error != "skip":
+            raise ValueError(f'max_skipped={budget!r} is the budget of on_error="skip": give both, or none')
+        if isinstance(budget, bool) or not isinstance(budget, (int, float, np.integer, np.floating)):
+            raise TypeError(f"max_skipped must be a number of records, or a share of them as a float, got {budget!r}")
+        is_share = isinstance(budget, (float, np.floating))
+        if not (0 <= budget <= 1 if is_share else budget >= 0):
+            raise ValueError(f"max_skipped must be an int of 0 or more, or a float from 0.0 to 1.0, got {budget!r}")
+        object.__setattr__(self, "max_skipped", float(budget) if is_share else int(budget))
+
     def _check_workers(self) -> None:
         if self.num_steps is not None and self.partition == "contiguous":
             raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
@@ -184,6 +201,12 @@ class LoaderOptions:
             checked_count("each of gpu_indices", index, 0)
         # Refuses what is no channel's.
         self.channel_options()
+        if self.timeout is not None and not self.num_workers:
+            _log.warning(
+                "timeout=%s has no effect with num_workers=0: this process makes the batches itself, and waits for "
+                "itself. With num_workers=1 or more a worker that takes longer is an error",
+                self.timeout,
+            )
 
     def channel_options(self) -> ChannelOptions:
         """Return what a pool of workers is told."""

@@ -73,6 +73,11 @@ class Plan:
             return EndlessRun(self, self.num_steps, position, rank)
         return PassRun(self, position, rank)
 
+    def num_records_in(self, position: Position) -> int:
+        """Return how many records this rank has in the whole epoch that a position lies in; with rotation makes."""
+        run = self.run(Position(position.epoch, 0, max(0, position.origin)))
+        return run.num_samples // (1 if self.rotation is None else self.rotation[0])
+
     def start_of(self, epoch: int) -> Position:
         """Return the beginning of an epoch, as reached with the present batch size and world size."""
         if self.num_steps is None:

@@ -70,6 +70,10 @@ class Run(Protocol):
     def num_steps(self) -> int:
         """Steps that are left for this rank."""
 
+    @property
+    def num_samples(self) -> int:
+        """Samples that are left for this rank, without those that pad."""
+
     def parts(self, first: int, stop: int) -> list[tuple[Part, ...]]:
         """Return what steps `first` to `stop` of the run are made of."""
 
@@ -104,6 +108,11 @@ class PositionRun(ABC):
     @abstractmethod
     def num_steps(self) -> int:
         """Steps that are left for this rank."""
+
+    @property
+    @abstractmethod
+    def num_samples(self) -> int:
+        """Samples that are left for this rank, without those that pad."""
 
     @abstractmethod
     def position_after(self, num_steps: int) -> Position:
@@ -163,6 +172,11 @@ class PassRun(PositionRun):
         """Steps that are left for this rank."""
         return self._partition.num_batches(self._rank)
 
+    @property
+    def num_samples(self) -> int:
+        """Samples that are left for this rank, without those that pad."""
+        return len(self._partition.range_of(self._rank))
+
     def positions(self, first: int, stop: int) -> StepPositions:
         """Return the positions of steps `first` to `stop` of the run."""
         positions, lengths = self._partition.positions_of(first, stop, self._rank)
@@ -219,6 +233,11 @@ class EndlessRun(PositionRun):
         """Steps that are left for this rank."""
         return self._num_steps
 
+    @property
+    def num_samples(self) -> int:
+        """Samples that are left for this rank: all steps are full."""
+        return self._num_steps * self._plan.batch_size
+
     def positions(self, first: int, stop: int) -> StepPositions:
         """Return the positions of steps `first` to `stop` of the run."""
         return StepPositions(*self._partition.positions_of(first, stop, self._rank))
@@ -257,6 +276,11 @@ class BatchRun:
     def num_steps(self) -> int:
         """Steps that are left for this rank."""
         return self._partition.num_batches(self._rank)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the batches that are left for this rank, without those that pad."""
+        return sum(len(self._batches[place]) for place in self._partition.range_of(self._rank))
 
     def parts(self, first: int, stop: int) -> list[tuple[Part, ...]]:
         """Return what steps `first` to `stop` of the run are made of."""

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from splitdata.errors import TooManySkippedError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.rotation import Rotation
+from splitdata.loader.skips import SkipLog
+from splitdata.loader.step import SkippedRecord
 
 BAD = frozenset({3, 11, 12})
 
@@ -150,3 +154,152 @@ def test_log_of_a_very_bad_dataset_ends_after_ten_records(caplog: pytest.LogCapt
     assert len(caplog.records) == 11
     assert "not logged" in caplog.text
     assert len(loader.skipped) == 30
+
+
+# -- the budget ----------------------------------------------------------------------------------
+
+
+def handed_out(loader: DistributedLoader) -> tuple[int, str]:
+    """Return how many batches came before the error, and what that says."""
+    number = 0
+    try:
+        for _ in loader:
+            number += 1
+    except TooManySkippedError as error:
+        return number, str(error)
+    raise AssertionError("the budget was kept")
+
+
+@pytest.mark.parametrize(
+    ("max_skipped", "num_bad", "is_error"),
+    [
+        (0, 1, True),
+        (3, 3, False),
+        (3, 4, True),
+        (0.0, 1, True),
+        (0.15, 3, False),
+        (0.15, 4, True),
+        # In decimals, as it is written: 0.35 of 20 are 7, and in floats a little less.
+        (0.35, 7, False),
+        (0.35, 8, True),
+        (None, 10, False),
+        (None, 11, True),
+        (1.0, 19, False),
+        (np.int64(3), 4, True),
+        (np.float32(0.25), 5, False),
+        (np.float32(0.25), 6, True),
+    ],
+)
+def test_budget_is_exact(max_skipped: float | None, num_bad: int, is_error: bool) -> None:
+    bad = frozenset(range(19, 19 - num_bad, -1))
+    loader = DistributedLoader(Damaged(bad), batch_size=4, on_error="skip", max_skipped=max_skipped)
+    if is_error:
+        number, text = handed_out(loader)
+        # Those that are allowed are handed out.
+        assert number == (20 - num_bad + int(num_bad - 1)) // 4
+        assert f"{num_bad} records of epoch 0 could not be read" in text
+    else:
+        assert len(numbers(loader)) == 20
+        assert len(loader.skipped) == num_bad
+
+
+def test_error_of_the_budget_names_count_budget_and_the_first_records() -> None:
+    loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip", max_skipped=0.1)
+    number, text = handed_out(loader)
+
+    assert number == 3
+    assert "3 records of epoch 0 could not be read or transformed on rank 0, and max_skipped=0.1 allows 2 of 20" in text
+    assert "record 3 (OSError: bad sector under 3); record 11 (OSError: bad sector under 11); record 12 (" in text
+    assert [one.record for one in loader.skipped] == [3, 11]
+    assert loader.position == (0, 12)
+
+
+@pytest.mark.parametrize("way", ["in process", "threads", "processes", "any order"])
+def test_budget_counts_over_all_workers_and_each_epoch_by_itself(way: str) -> None:
+    options: dict[str, Any] = {
+        "in process": {},
+        "threads": {"num_workers": 3, "worker_kind": "thread", "prefetch_epochs": True},
+        "processes": {"num_workers": 2, "start_method": "fork"},
+        "any order": {"num_workers": 3, "worker_kind": "thread", "in_order": False},
+    }[way]
+    options |= {"batch_size": 2, "shuffle": "global", "on_error": "skip"}
+    with DistributedLoader(Damaged(), max_skipped=3, **options) as loader:
+        for _ in range(3):
+            assert len(numbers(loader)) == 20
+        assert len(loader.skipped) == 9
+    with DistributedLoader(Damaged(), max_skipped=2, **options) as loader:
+        number, text = handed_out(loader)
+        assert "3 records of epoch 0" in text
+        if way != "any order":
+            # The same again: nothing that was refused is handed out.
+            with pytest.raises(TooManySkippedError):
+                list(loader.resume())
+            assert loader.position == (0, 2 * number)
+
+
+@pytest.mark.parametrize(
+    ("options", "of"),
+    [
+        ({"rank": 1, "world_size": 2}, 10),
+        ({"rank": 1, "world_size": 3}, 7),
+        ({"rank": 1, "world_size": 3, "tail": "drop", "batch_size": 4}, 4),
+        ({"partition": "contiguous", "rank": 2, "world_size": 3}, 6),
+        ({"num_steps": 4, "batch_size": 3}, 12),
+        ({"batch_sampler": [[0, 1, 2], [3], [5, 6]], "rank": 1, "world_size": 2}, 1),
+        ({"sampler": [3, 4, 5]}, 3),
+        ({"subset": [3, 5]}, 2),
+        ({"rotation": Rotation(times=3, size=5)}, 20),
+    ],
+)
+def test_share_is_of_the_records_of_this_rank(options: dict[str, Any], of: int) -> None:
+    loader = DistributedLoader(Damaged(frozenset({3, 4, 16})), on_error="skip", max_skipped=0.0, **options)
+
+    assert f"allows 0 of {of}: " in handed_out(loader)[1]
+
+
+def test_count_goes_on_in_an_epoch_and_begins_anew_with_a_state_or_another_epoch() -> None:
+    loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip", max_skipped=1)
+    assert handed_out(loader)[0] == 2
+    with pytest.raises(TooManySkippedError, match="2 records"):
+        list(loader.resume())
+    loader.load_state_dict(loader.state_dict())
+    with pytest.raises(TooManySkippedError, match=r"2 records of epoch 0.*: record 11 .*; record 12"):
+        list(loader)
+    loader.set_epoch(5)
+    with pytest.raises(TooManySkippedError, match="2 records of epoch 5"):
+        list(loader)
+
+    larger = DistributedLoader(Damaged(), batch_size=4, on_error="skip", max_skipped=2)
+    loader.set_epoch(0)
+    handed_out(loader)
+    larger.load_state_dict(loader.state_dict())
+    assert len(numbers(larger)) == 12
+
+
+def test_batch_that_is_made_again_after_an_interrupt_is_counted_once() -> None:
+    skipped = (SkippedRecord(3, 0, 3, 5, "OSError: bad"),)
+    log = SkipLog(1)
+    log.begin(0, 0, lambda: 20)
+    log.note(skipped)
+    log.note(skipped)
+
+    assert log.listed == list(skipped)
+    with pytest.raises(TooManySkippedError, match="2 records") as caught:
+        log.note((SkippedRecord(4, 0, 4, 5, "OSError: bad"),))
+    assert caught.value.num_skipped == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_skipped": 3}, 'budget of on_error="skip"'),
+        ({"max_skipped": -1, "on_error": "skip"}, "int of 0 or more, or a float from 0.0 to 1.0"),
+        ({"max_skipped": 1.5, "on_error": "skip"}, "float from 0.0 to 1.0"),
+        ({"max_skipped": float("nan"), "on_error": "skip"}, "float from 0.0 to 1.0"),
+        ({"max_skipped": True, "on_error": "skip"}, "a number of records, or a share"),
+        ({"max_skipped": "5%", "on_error": "skip"}, "a number of records, or a share"),
+    ],
+)
+def test_budget_that_makes_no_sense_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        DistributedLoader(Damaged(), **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import json
 import logging
 import pickle
@@ -365,7 +366,7 @@ def test_sampler_that_gives_no_records_is_refused(sampler: Anything) -> None:
     [
         ({"batch_size": 0}, "batch_size must be 1 or more"),
         ({"batch_size": 1.5}, "batch_size must be an int"),
-        ({"shuffle": True}, 'write shuffle="global"'),
+        ({"shuffle": 1}, 'shuffle must be False, "global"'),
         ({"shuffle": "bins"}, "has bins"),
         ({"seed": -1}, "seed must be"),
         ({"seed": 1.0}, "seed must be"),
@@ -391,6 +392,60 @@ def test_sampler_that_gives_no_records_is_refused(sampler: Anything) -> None:
 def test_option_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], words: str) -> None:
     with pytest.raises((TypeError, ValueError), match=words):
         DistributedLoader(Numbers(10), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"drop_last": True}, r'has no drop_last: instead of drop_last use tail="drop"'),
+        ({"prefetch_factor": 4}, "instead of prefetch_factor use prefetch="),
+        ({"persistent_workers": True}, "instead of persistent_workers use nothing, workers always stay"),
+        ({"pin_memory_device": "cuda"}, "use device="),
+        ({"multiprocessing_context": "spawn"}, "use start_method="),
+        ({"generator": None}, "use seed="),
+        ({"num_replicas": 2}, "use world_size="),
+        ({"collate": list}, "use collate_fn="),
+        ({"workers": 2}, "use num_workers="),
+        (
+            {"drop_last": True, "generator": 1},
+            "no drop_last and no generator: instead .*; instead of generator use seed=",
+        ),
+        # What nobody knows is Python's to refuse.
+        ({"no_such_option": 1}, "unexpected keyword argument 'no_such_option'"),
+    ],
+)
+def test_word_of_torch_is_answered_with_ours(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        DistributedLoader(Numbers(10), **options)
+
+
+def test_signature_is_the_one_that_is_written() -> None:
+    parameters = inspect.signature(DistributedLoader).parameters
+
+    assert {"dataset", "batch_size", "shuffle", "tail", "prefetch", "max_skipped"} <= set(parameters)
+    assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
+
+
+def test_shuffle_true_is_the_uniform_order() -> None:
+    one, other = (DistributedLoader(Numbers(50), batch_size=8, shuffle=shuffle) for shuffle in (True, "global"))
+
+    assert flat(list(one)) == flat(list(other))
+    assert one.state_dict() == other.state_dict()
+
+
+@pytest.mark.parametrize(("num_workers", "num_warnings"), [(0, 1), (1, 0)])
+def test_timeout_without_workers_is_a_warning(
+    caplog: pytest.LogCaptureFixture, num_workers: int, num_warnings: int
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="splitdata"):
+        loader = DistributedLoader(Numbers(4), timeout=5.0, num_workers=num_workers, worker_kind="thread")
+        with loader:
+            assert flat(list(loader)) == [0, 1, 2, 3]
+            pickle.loads(pickle.dumps(loader))
+
+    assert [record.getMessage()[:37] for record in caplog.records] == [
+        "timeout=5.0 has no effect with num_wo"
+    ] * num_warnings
 
 
 @pytest.mark.parametrize("dataset", [3, None, object()])
