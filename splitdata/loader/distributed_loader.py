@@ -386,7 +386,9 @@ class DistributedLoader:
         plan = runtime.plan
         start = begin(plan)
         self._skips.begin(start.epoch, plan.rank, lambda: plan.num_records_in(start))
-        iterator = EpochIterator(runtime, self._progress, self._meter, start, self._skips.note)
+        iterator = EpochIterator(
+            runtime, self._progress, self._meter, start, note_skipped=self._skips.note, check_ranks=self._ranks.check
+        )
         self._iterator = weakref.ref(iterator)
         return iterator
 

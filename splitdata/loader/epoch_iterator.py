@@ -42,11 +42,13 @@ class EpochIterator(Iterator[Batch]):
         meter: StatsMeter,
         start: Position,
         note_skipped: Callable[[Sequence[SkippedRecord]], None],
+        check_ranks: Callable[[], None],
     ) -> None:
         self._runtime = runtime
         self._progress = progress
         self._meter = meter
         self._note_skipped = note_skipped
+        self._check_ranks = check_ranks
         self._shape = runtime.plan.shape
         self._owner = OwnerProcess()
         self.epoch = start.epoch
@@ -66,6 +68,9 @@ class EpochIterator(Iterator[Batch]):
         if self._over is not None:
             self._refuse()
         self._owner.check(f"this iterator over epoch {self.epoch}")
+        if not self._num_handed_out:
+            # Ranks may have come into being since `iter()`.
+            self._check_ranks()
         begin, begin_processor = time.perf_counter(), time.thread_time()
         try:
             if self._torn_at is not None:

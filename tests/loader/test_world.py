@@ -204,6 +204,20 @@ def test_loader_that_was_used_before_the_ranks_existed_is_refused_instead_of_rea
         assert loader.position == position
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_iterator_that_was_made_before_the_ranks_existed_gives_no_batch(
+    monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    with DistributedLoader(range(10), batch_size=2, num_workers=num_workers, worker_kind="thread") as loader:
+        batches = iter(loader)
+        with monkeypatch.context() as during:
+            pretend_process_group(during, 1, 2)
+            with pytest.raises(ValueError, match=r"took itself for rank 0 of 1 .* is rank 1 of 2 now"):
+                next(batches)
+        # As nothing was handed out, nothing is lost where the ranks are gone again.
+        assert [int(number) for batch in batches for number in batch] == list(range(10))
+
+
 @pytest.mark.parametrize("first", FIRST_USES)
 def test_world_that_was_given_is_not_compared(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     loaders = [
