@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from splitdata.errors import ClosedError
 from splitdata.loader.cache import Cache
 from splitdata.loader.cache_job import LoaderCache
@@ -40,6 +38,7 @@ from splitdata.loader.world import Ranks, World
 from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from splitdata.loader.sample_maker import ErrorPolicy, Transform
@@ -258,8 +257,7 @@ class DistributedLoader:
     def __len__(self) -> int:
         """Return the batches of this rank in a whole epoch; fixes rank and world size."""
         plan = self._fixed_plan()
-        start = self._progress.standing(plan)
-        return plan.run(Position(start.epoch, 0, max(0, start.origin))).num_steps
+        return plan.whole_epoch(self._progress.standing(plan)).num_steps
 
     @property
     def position(self) -> tuple[int, int]:
@@ -298,14 +296,7 @@ class DistributedLoader:
         Raises:
             IndexError: There is no such step or rank.
         """
-        plan = self._fixed_plan()
-        rank = plan.rank if rank is None else rank
-        if not 0 <= rank < plan.world_size:
-            raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
-        run = plan.run(plan.start_of(epoch), rank)
-        if not 0 <= operator.index(step) < run.num_steps:
-            raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
-        return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
+        return self._fixed_plan().records(epoch, operator.index(step), rank)
 
     def peek(self) -> Any:  # noqa: ANN401 - a batch is of the user's type
         """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
@@ -354,6 +345,7 @@ class DistributedLoader:
 
         Raises:
             ValueError: The rank was fixed before, as another one.
+            StateMismatchError: What was loaded cannot be gone on with by so many ranks.
             TypeError: Part of the dataset, transform or collate function cannot be sent to a process.
         """
         if rank is not None or world_size is not None:
@@ -362,7 +354,10 @@ class DistributedLoader:
             self._device = device
             self._end_iterator("was ended by start")
             self._close_runtime()
-        self._running().start()
+        runtime = self._running()
+        # What so many ranks cannot go on with fails before workers run.
+        self._progress.start_of_next(runtime.plan)
+        runtime.start()
         return self
 
     def __iter__(self) -> EpochIterator:

@@ -73,10 +73,27 @@ class Plan:
             return EndlessRun(self, self.num_steps, position, rank)
         return PassRun(self, position, rank)
 
+    def whole_epoch(self, position: Position) -> Run:
+        """Return all of the epoch that a position lies in."""
+        return self.run(Position(position.epoch, 0, max(0, position.origin)))
+
     def num_records_in(self, position: Position) -> int:
         """Return how many records this rank has in the whole epoch that a position lies in; with rotation makes."""
-        run = self.run(Position(position.epoch, 0, max(0, position.origin)))
-        return run.num_samples // (1 if self.rotation is None else self.rotation[0])
+        return self.whole_epoch(position).num_samples // (1 if self.rotation is None else self.rotation[0])
+
+    def records(self, epoch: int, step: int, rank: int | None) -> NDArray[np.int64]:
+        """Return the records of a batch, int64[n], in its order; of this rank, if none is given.
+
+        Raises:
+            IndexError: There is no such step or rank.
+        """
+        rank = self.rank if rank is None else rank
+        if not 0 <= rank < self.world_size:
+            raise IndexError(f"there is no rank {rank} in a world of {self.world_size}")
+        run = self.run(self.start_of(epoch), rank)
+        if not 0 <= step < run.num_steps:
+            raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
+        return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
 
     def start_of(self, epoch: int) -> Position:
         """Return the beginning of an epoch, as reached with the present batch size and world size."""

@@ -38,6 +38,11 @@ _NOBODY: Final = "nobody"
 _RANKS_ALONE: Final = ("PMIX_RANK", "PALS_RANKID", "ALPS_APP_PE")
 
 
+_NAMES: Final = frozenset(
+    {"RANK", "WORLD_SIZE", _SLURM_STEP, "SLURM_PROCID", *_SLURM_SIZES, *_RANKS_ALONE}.union(*_LAUNCHERS)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """One rank among `world_size`, both checked.
@@ -162,8 +167,7 @@ def _tell(world: World) -> None:
     if world.said_by != _NOBODY:
         _log.info("%s, as %s says", world, world.said_by)
         return
-    alone = [name for pair in _LAUNCHERS for name in pair if name in os.environ]
-    alone += [name for name in _RANKS_ALONE if name in os.environ]
+    alone = sorted({*_RANKS_ALONE}.union(*_LAUNCHERS).intersection(os.environ))
     if alone:
         _log.warning(
             "%s in the environment may say that this process is one of several, but not which of how many: it takes "
@@ -182,28 +186,22 @@ def _from_torch() -> World | None:
 
 
 def _from_environment() -> World | None:
-    rank, world_size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    if rank is not None and world_size is not None:
+    # One pass: asking for a name that is not there raises inside, and Ctrl-C would show with that.
+    present = _NAMES.intersection(os.environ)
+    if {"RANK", "WORLD_SIZE"} <= present:
         return _parsed("RANK", "WORLD_SIZE")
-    if rank is not None:
+    if "RANK" in present:
         raise ValueError("the environment has RANK and no WORLD_SIZE: set both, or pass rank= and world_size=")
-    if world_size is not None:
+    if "WORLD_SIZE" in present:
         raise ValueError(
-            f"the environment has WORLD_SIZE={world_size} and no RANK: a launcher that starts its processes later, as "
-            "Lightning does, has not said yet which of them this is. Ask for length, rank or batches when they run "
-            "(after init_process_group), or set RANK too, or pass rank= and world_size="
+            f"the environment has WORLD_SIZE={os.environ['WORLD_SIZE']} and no RANK: a launcher that starts its "
+            "processes later, as Lightning does, has not said yet which of them this is. Ask for length, rank or "
+            "batches when they run (after init_process_group), or set RANK too, or pass rank= and world_size="
         )
-    for names in _LAUNCHERS:
-        if all(name in os.environ for name in names):
-            return _parsed(*names)
-    return _from_slurm()
-
-
-def _from_slurm() -> World | None:
-    if _SLURM_STEP not in os.environ or "SLURM_PROCID" not in os.environ:
-        return None
-    size = next((name for name in _SLURM_SIZES if name in os.environ), None)
-    return None if size is None else _parsed("SLURM_PROCID", size)
+    pairs = list(_LAUNCHERS)
+    if _SLURM_STEP in present:
+        pairs += [("SLURM_PROCID", size) for size in _SLURM_SIZES]
+    return next((_parsed(*names) for names in pairs if present.issuperset(names)), None)
 
 
 def _parsed(rank_name: str, size_name: str) -> World:
