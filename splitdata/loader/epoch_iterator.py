@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from splitdata._ownership import OwnerProcess
 from splitdata.errors import ClosedError
 from splitdata.loader.runs import Position
+from splitdata.process.own_frames import fold_traceback
+from splitdata.process.remote import WorkerTraceback
 
 if TYPE_CHECKING:
     from splitdata.loader.meter import StatsMeter
@@ -88,6 +90,7 @@ class EpochIterator(Iterator[Batch]):
         except BaseException as error:
             self.end(f"was ended by {type(error).__name__}")
             self._runtime.close()
+            fold_traceback(error, from_elsewhere=isinstance(error.__cause__, WorkerTraceback))
             raise
         if behind.reply.skipped:
             self._meter.skipped(len(behind.reply.skipped))

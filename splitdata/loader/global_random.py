@@ -10,11 +10,11 @@ So a transform that draws from them, as those of torchvision do, gives the same 
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sys
 import types
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 from splitdata.dataset.reader import SplitDataLoader
@@ -59,12 +59,15 @@ class GlobalRandom:
     Args:
         seed: Of the loader.
         puts_back: Whether the user's state comes back behind `borrowed`.
+
+    Attributes:
+        is_borrowed: The user's state is away at present.
     """
 
     def __init__(self, seed: int, *, puts_back: bool) -> None:
         self._seed = seed
         self._puts_back = puts_back
-        self._is_borrowed = False
+        self.is_borrowed = False
         self._has_torch = False
 
     def set(self, epoch: int, record: int, purpose: str) -> None:
@@ -84,26 +87,37 @@ class GlobalRandom:
         """Whether torch was loaded since `set`, which so could not set it."""
         return not self._has_torch and "torch" in sys.modules
 
-    @contextlib.contextmanager
-    def borrowed(self) -> Iterator[None]:
-        """Put the user's state back behind the block, where that is wanted; blocks may nest."""
-        if not self._puts_back or self._is_borrowed:
-            yield
-            return
+    def borrowed(self) -> AbstractContextManager[Any]:
+        """Put the user's state back behind a block, where that is wanted; blocks may nest."""
+        return _Borrowed(self) if self._puts_back and not self.is_borrowed else nullcontext()
+
+
+class _Borrowed:
+    """The user's state while it is away. A class: contextlib's own would set attributes of errors that pass through."""
+
+    def __init__(self, owner: GlobalRandom) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> None:
         import numpy as np
 
         torch = sys.modules.get("torch")
-        of_python, of_numpy = random.getstate(), np.random.get_state(legacy=False)
-        of_torch = None if torch is None else torch.default_generator.get_state()
-        self._is_borrowed = True
-        try:
-            yield
-        finally:
-            self._is_borrowed = False
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)
-            torch = sys.modules.get("torch")
-            if of_torch is not None:
-                torch.default_generator.set_state(of_torch)  # type: ignore[union-attr]
-            elif torch is not None:
-                torch.default_generator.manual_seed(_FIRST_SEED_OF_TORCH)
+        self._of_python, self._of_numpy = random.getstate(), np.random.get_state(legacy=False)
+        self._of_torch = None if torch is None else torch.default_generator.get_state()
+        self._owner.is_borrowed = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        import numpy as np
+
+        self._owner.is_borrowed = False
+        random.setstate(self._of_python)
+        np.random.set_state(self._of_numpy)
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return
+        if self._of_torch is not None:
+            torch.default_generator.set_state(self._of_torch)
+        else:
+            torch.default_generator.manual_seed(_FIRST_SEED_OF_TORCH)

@@ -101,7 +101,7 @@ class SampleMaker:
             return self._fetch_all(part)
         except Exception as error:
             if not self._skips:
-                add_note(error, _reading_note(part.epoch, part.records.tolist()))
+                add_note(error, self._reading_note(part.epoch, part.records.tolist()))
                 raise
         # One of them is bad: which, shows when each is fetched by itself.
         return [_UNREAD] * len(part.records)
@@ -140,7 +140,7 @@ class SampleMaker:
                 samples.append(self._apply(transform, part.epoch, record, value))
         except Exception as error:
             # What is there tells which one failed.
-            add_note(error, _transform_note(numbers[len(samples)], part.epoch))
+            add_note(error, self._transform_note(numbers[len(samples)], part.epoch))
             raise
         return samples
 
@@ -164,7 +164,7 @@ class SampleMaker:
             try:
                 value = self._fetch_one(random_epoch, record)
             except Exception as error:
-                add_note(error, _reading_note(epoch, [record]))
+                add_note(error, self._reading_note(epoch, [record]))
                 raise
         return self._transform_one(random_epoch, record, value), record
 
@@ -181,7 +181,7 @@ class SampleMaker:
         try:
             return self._apply(self._transform, epoch, record, value)
         except Exception as error:
-            add_note(error, _transform_note(record, epoch))
+            add_note(error, self._transform_note(record, epoch))
             raise
 
     def _apply(self, transform: Transform, epoch: int, record: int, value: Anything) -> Anything:
@@ -226,6 +226,17 @@ class SampleMaker:
             "failed. This is no single bad record: look at the error above."
         ) from last_error
 
+    def _transform_note(self, record: int, epoch: int) -> str:
+        return f"raised by the transform of record {self._named(record)} in epoch {epoch}"
+
+    def _reading_note(self, epoch: int, records: list[int]) -> str:
+        what = f"record {self._named(records[0])} was" if len(records) == 1 else f"records {_listed(records)} were"
+        return f"raised while {what} read for epoch {epoch}; on_error='skip' would replace bad records"
+
+    def _named(self, record: int) -> str:
+        key = self._source.key_of(record)
+        return str(record) if key is None else f"{record} (key {key!r})"
+
     def _replacement(self, epoch: int, position: int, attempt: int) -> int:
         if not len(self._selection):
             raise RuntimeError(
@@ -244,10 +255,5 @@ class _Unread:
 _UNREAD: Final = _Unread()
 
 
-def _transform_note(record: int, epoch: int) -> str:
-    return f"raised by the transform of record {record} in epoch {epoch}"
-
-
-def _reading_note(epoch: int, records: list[int]) -> str:
-    shown = ", ".join(map(str, records[:8])) + (", ..." if len(records) > 8 else "")
-    return f"raised while records {shown} were read for epoch {epoch}; on_error='skip' would replace bad records"
+def _listed(records: list[int]) -> str:
+    return ", ".join(map(str, records[:8])) + (", ..." if len(records) > 8 else "")

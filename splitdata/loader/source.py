@@ -9,6 +9,7 @@ Whatever else the object offers is used: `prefetch` reads ahead, `bin_layout` al
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -179,6 +180,17 @@ class RecordSource:
     def fetch_one(self, record: int) -> Record:
         """Return one record."""
         return self.dataset.view(record) if self._as_views else self.dataset[record]
+
+    def key_of(self, record: int) -> str | None:
+        """Return the key of a record, for a message; None where it has none, or nobody can tell."""
+        dataset = self.dataset
+        if isinstance(dataset, SampleDataset):
+            dataset = dataset.records
+        if isinstance(dataset, SplitDataLoader):
+            # What is damaged has an error of its own already.
+            with contextlib.suppress(Exception):
+                return dataset.key(record)
+        return None
 
     def prefetch(self, records: NDArray[np.int64]) -> None:
         """Ask for records to be brought into memory, where the dataset can do that; returns at once."""

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from splitdata.errors import ClosedError
 from splitdata.process.lifetime import Lifetime
+from splitdata.process.own_frames import fold_traceback
 from splitdata.process.receiver import NOTHING, Receiver
+from splitdata.process.remote import WorkerTraceback
 from splitdata.process.stall import Stall
 from splitdata.process.watch import watch
 
@@ -83,6 +85,7 @@ class Channel(Lifetime, Iterator[BatchType]):
                     self._can_resume = False
                 else:
                     self._end(f"ended by {type(error).__name__}")
+                fold_traceback(error, from_elsewhere=isinstance(error.__cause__, WorkerTraceback))
                 raise
             finally:
                 self._is_running = False

@@ -18,6 +18,7 @@ import pickle
 import traceback
 
 from splitdata.errors import WorkerError
+from splitdata.process.own_frames import folded_text
 
 __all__ = ["WorkerTraceback", "rebuild", "report"]
 
@@ -26,7 +27,7 @@ class WorkerTraceback(Exception):
     """The traceback of an error as the worker printed it; the cause of the error that the consumer sees."""
 
     def __str__(self) -> str:
-        return f"in the worker process:\n{self.args[0] if self.args else ''}"
+        return f"in the worker process:\n{str(self.args[0]).rstrip() if self.args else ''}"
 
 
 def _text(error: BaseException) -> str:
@@ -38,7 +39,7 @@ def _text(error: BaseException) -> str:
 
 def _traceback_text(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        return folded_text(error)
     except BaseException:
         with contextlib.suppress(BaseException):
             return "".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__qualname__}: {_text(error)}\n"

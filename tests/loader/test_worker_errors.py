@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from splitdata.errors import ClosedError, WorkerError
+from splitdata.dataset.writer import SplitWriter
+from splitdata.errors import ClosedError, SplitDataError, WorkerError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.process.mpqitr import MpQItr
+from splitdata.process.own_frames import fold_traceback
+from tests.command import ROOT
 from tests.loader.workloads import Fails, Numbers, Rows, Sample, Stream
 from tests.process import hostile
 
@@ -176,3 +180,69 @@ def test_worker_init_fn_that_fails_is_its_error_in_the_first_batch() -> None:
             with pytest.raises(OSError, match="worker 0 finds no scratch folder"):
                 next(iter(loader))
         assert loader.position == (0, 0)
+
+
+def helper(record: bytes) -> int:
+    return 1 // (int(record) - 17)
+
+
+def calls_a_helper(record: bytes) -> int:
+    return helper(record)
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Path:
+    with SplitWriter(tmp_path / "keyed") as writer:
+        for number in range(40):
+            writer.write(b"%d" % number, key=f"cats/{number}.jpg")
+    return tmp_path / "keyed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_traceback_shows_the_users_frames_the_key_and_at_most_twenty_lines(kind: str, keyed: Path) -> None:
+    with DistributedLoader(keyed, batch_size=4, transform=calls_a_helper, **KINDS[kind]) as loader:
+        with pytest.raises(ZeroDivisionError) as caught:
+            list(loader)
+        text = "".join(traceback.format_exception(caught.value))
+
+    assert len(text.splitlines()) <= 20
+    assert "raised by the transform of record 17 (key 'cats/17.jpg') in epoch 0" in text
+    assert str(ROOT / "splitdata") not in text
+    # The loop, the transform, what it calls; for workers in two parts.
+    shown = [line.split(", in ")[1] for line in text.splitlines() if line.startswith("  File ")]
+    here = "test_traceback_shows_the_users_frames_the_key_and_at_most_twenty_lines"
+    assert sorted(shown) == sorted([here, "calls_a_helper", "helper"])
+
+
+def test_full_tracebacks_are_shown_on_request(keyed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLITDATA_FULL_TRACEBACKS", "1")
+    with DistributedLoader(keyed, transform=calls_a_helper, **KINDS["processes"]) as loader:
+        with pytest.raises(ZeroDivisionError) as caught:
+            list(loader)
+        text = "".join(traceback.format_exception(caught.value))
+
+    assert "sample_maker.py" in text.split("direct cause")[0]
+    assert "receiver.py" in text.split("direct cause")[1]
+
+
+def test_generator_of_mpqitr_that_fails_shows_its_own_frames() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(MpQItr.options(start_method="fork")(lambda: map(helper, [b"17"])))
+    text = "".join(traceback.format_exception(caught.value))
+
+    assert "in helper" in text
+    assert str(ROOT / "splitdata") not in text
+
+
+def test_error_that_may_be_a_fault_of_the_library_keeps_its_frames() -> None:
+    for error, num_frames in ((TypeError("a fault"), 1), (SplitDataError("says what is wrong"), 0)):
+        scope: dict[str, Any] = {"error": error}
+        source = compile("def fails():\n    raise error\n", str(ROOT / "splitdata" / "made_up.py"), "exec")
+        exec(source, scope)
+        with pytest.raises(type(error)) as caught:
+            scope["fails"]()
+        # Without the frame of this test, as where the error comes through the library alone.
+        assert caught.value.__traceback__ is not None
+        caught.value.__traceback__ = caught.value.__traceback__.tb_next
+        fold_traceback(caught.value)
+        assert len(traceback.extract_tb(caught.value.__traceback__)) == num_frames
