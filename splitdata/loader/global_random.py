@@ -71,7 +71,7 @@ class GlobalRandom:
         self._has_torch = False
 
     def set(self, epoch: int, record: int, purpose: str) -> None:
-        """Set all of them for a sample; costs one to two times what the generator does that `rng` gets."""
+        """Set all of them for a sample; costs up to twice what the generator does that `rng` gets."""
         import numpy as np
 
         key = derive_key(self._seed, epoch, record, purpose)
