@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES
 from splitdata.errors import SourceError
+from splitdata.process.code_identity import code_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -67,15 +68,24 @@ class FunctionSource:
         return self._records(self._function(), 0)
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return the target and the identity of its code: another one would not go on with the same records.
+        """Return the target, and what tells its code from changed code, with all of the user's that it reaches.
 
-        What else the records depend on (files, a database) nobody can tell; open ones count by their type.
+        What it reads from elsewhere, nobody can tell. Parts that cannot be identified, such as an open file,
+        count by their type.
+
+        Raises:
+            SourceError: If it reaches more objects than can be looked at.
         """
         del with_times
-        # Loads what looks into code and packages, and only here.
-        from splitdata.process.code_identity import code_identity
-
-        return {"function": self.name, "code": code_identity(self._function, name=self.name, skips_unknown=True)}
+        try:
+            code = code_identity(self._function, name=self.name, skips_unknown=True)
+        except TypeError as error:
+            raise SourceError(
+                f"a conversion of {self.name} cannot be resumed: {error}; write its records without resuming, or to a "
+                "file first",
+                path=self.name,
+            ) from None
+        return {"function": self.name, "code": code}
 
     def position(self) -> Position:
         """Return how many records it has given."""
