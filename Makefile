@@ -23,7 +23,7 @@ QUICK := tests/format tests/order tests/samples tests/storage $(wildcard tests/t
 .PHONY: help demo test quick check format bench wheel soak
 
 help:
-	@echo "make demo     install splitdata and convert, inspect, read and verify real files"
+	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
 	@echo "make test     run the tests"
 	@echo "make quick    run those that start no process, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
