@@ -30,6 +30,7 @@ from splitdata import (
     open_source,
     repair,
     verify,
+    write_split_data,
 )
 from splitdata.loader.source import RecordSource
 
@@ -65,6 +66,18 @@ def unpickled(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
 def opened(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
     source = open_source(path)
     return lambda: list(source)
+
+
+def written(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+    writer = SplitWriter(path, durability="none")
+    writer.write(b"before")
+
+    def use() -> None:
+        writer.commit()
+        writer.write(b"behind")
+        writer.close()
+
+    return use
 
 
 def at_once(function: Callable[[Any], object]) -> Callable[[Any], Callable[[], object]]:
@@ -110,6 +123,8 @@ TAKERS = {
     "Rotation": Taker(rotated, "-rotation", makes=True),
     "open_source": Taker(opened, ".jsonl"),
     "convert from": Taker(at_once(lambda path: convert(path, Path("to").absolute())), ".jsonl"),
+    "SplitWriter": Taker(written, "-written", makes=True),
+    "write_split_data": Taker(at_once(lambda path: write_split_data(path, [b"a"])), "-split", makes=True),
     "convert to": Taker(at_once(lambda path: convert(Path("data.jsonl").absolute(), path)), "-converted", makes=True),
 }
 every_taker = pytest.mark.parametrize("taker", TAKERS.values(), ids=TAKERS)
