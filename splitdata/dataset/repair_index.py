@@ -21,19 +21,18 @@ from splitdata.dataset.dictionary import control_frame, read_from_bin
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.repair_frames import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair_old_index import OldIndex
+from splitdata.dataset.repair_padding import dirty_gaps
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.frames import aligned_start, nonzero_gaps
+from splitdata.format.frames import aligned_start
 from splitdata.format.index import IndexHeader, IndexTables
 from splitdata.storage import files
 from splitdata.storage.replace import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
     from splitdata.dataset.repair_frames import FrameSearch
     from splitdata.format.manifest import SegmentInfo
@@ -42,12 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["SegmentMender"]
 
 _SUMMED: Final = spec.ENTRIES_PER_SUM
-_MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
-_MAX_GAP: Final = 2 * _MAX_ALIGNMENT
-# Frames that are farther apart are not read for what lies between them.
-_FAR_APART_BYTES: Final = 4096
-_READ_BYTES: Final = 8 << 20
-_U64: Final = np.uint64
 
 
 class SegmentMender:
@@ -251,51 +244,11 @@ class SegmentMender:
     # -- what lies between the frames, and behind the last one --------------------------------------
 
     def _plan_padding(self) -> None:
-        """Find what must be zeros, between two frames that are whole and follow each other, and is not."""
         for bin_index in self._search.frames_in:
-            starts, ends, are_whole = self._frames_of(bin_index)
-            if not len(starts):
-                continue
-            gaps = starts - ends[:-1]
-            gaps[~(are_whole & (gaps > 0) & (gaps < _MAX_GAP))] = 0
-            found = list(self._nonzero_gaps(bin_index, ends[:-1], gaps))
-            self._zeros += [(bin_index, int(ends[number]), int(gaps[number])) for number in found]
+            found = list(dirty_gaps(self._search, self._info, bin_index))
+            self._zeros += [(bin_index, offset, length) for offset, length in found]
             if found:
                 self.actions.append(f"{self._paths.bin(bin_index)}: {len(found)} gaps between frames filled with zeros")
-
-    def _frames_of(self, bin_index: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Return begins, ends and more of the listed frames of a bin.
-
-        The ends have one more in front, that of what stands before the first frame. The last array says
-        whether the bytes between a frame and the one before are known to be padding.
-        """
-        search, step = self._search, self._info.num_bins
-        entries, state = search.entries[bin_index : self._info.num_records : step], search.state
-        starts = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
-        ends = np.concatenate([[search.start_of_bin(bin_index)], starts + spec.FRAME_HEADER_BYTES + entries["stored"]])
-        for sequence, end in search.long_ends_in(bin_index).items():
-            if sequence < self._info.num_records:
-                ends[sequence // step + 1] = end
-        are_proven = state[bin_index : self._info.num_records : step] == PROVEN
-        return starts, ends, are_proven & np.concatenate([[True], are_proven[:-1]])
-
-    def _nonzero_gaps(self, bin_index: int, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> Iterator[int]:
-        """Yield the numbers of gaps that hold other bytes than zeros."""
-        source = self._search.files.bin(bin_index)
-        numbers = np.flatnonzero(gaps)
-        if len(numbers) and int(stops[-1] - stops[0]) // len(stops) > _FAR_APART_BYTES:
-            for number in numbers.tolist():
-                if any(source.read(int(stops[number]), int(gaps[number]))):
-                    yield number
-            return
-        first = 0
-        while first < len(numbers):
-            base = int(stops[numbers[first]])
-            last = max(first + 1, int(np.searchsorted(stops[numbers], base + _READ_BYTES)))
-            chosen = numbers[first:last]
-            data = source.read(base, int(stops[chosen[-1]] + gaps[chosen[-1]]) - base)
-            yield from chosen[nonzero_gaps(data, stops[chosen] - base, gaps[chosen])].tolist()
-            first = last
 
     def _plan_lengths(self, lengths: tuple[int, ...], *, is_known: bool) -> None:
         """Give each bin of a sealed segment the length that it has in the table, where no record is touched by that.
