@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
-from splitdata.process.code_parts import Unidentifiable, digest_of, key_of, leaf_of, parts_of
+from splitdata.process.code_data import Unidentifiable, digest_of, leaf_of
+from splitdata.process.code_parts import key_of, parts_of
 
 __all__ = ["code_identity"]
 

@@ -4,7 +4,6 @@
     code            bytecode, constants, names; no file, no line
     class           its bases and what is in it
     instance        what it would pickle as; a partial, a property, a bound method: its parts
-    array, tensor   type, shape, bytes
     what an installed package or Python has under a name       that name, and the version
 
 Global names of other modules of the user's are followed too, as far as code names them.
@@ -14,16 +13,28 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import hashlib
-import struct
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 
+from splitdata.process.code_data import (
+    Named,
+    Parts,
+    Unidentifiable,
+    by_name,
+    digest_of,
+    of_array,
+    of_bytes,
+    of_mapping,
+    of_sequence,
+    of_set,
+    of_slice,
+    of_tensor,
+)
 from splitdata.process.code_modules import (
     ImportedModule,
     UsedModule,
@@ -35,11 +46,10 @@ from splitdata.process.code_modules import (
     source_of,
 )
 
-__all__ = ["Parts", "Unidentifiable", "digest_of", "key_of", "leaf_of", "parts_of"]
+__all__ = ["key_of", "parts_of"]
 
 # Anything that a function may reach.
 Anything: TypeAlias = Any
-Named: TypeAlias = tuple[str, Anything]
 
 # Made by Python, by pickling, or for people: nothing that a class does depends on them.
 _NO_BEHAVIOUR: Final = frozenset(
@@ -70,42 +80,6 @@ _GLOBAL_STATE: Final = (
 )
 
 
-class Unidentifiable(Exception):
-    """An object that does not tell what it will do; the text says why."""
-
-
-class Parts(NamedTuple):
-    """One object: a digest of what it is without its parts, and these, by their names in messages."""
-
-    token: bytes
-    children: Sequence[Named] = ()
-    is_ordered: bool = True
-
-
-def digest_of(*parts: str | bytes) -> bytes:
-    """Return 16 bytes that tell these parts from others, and from the same cut otherwise."""
-    hashed = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        hashed.update(b"%d:" % len(data))
-        hashed.update(data)
-    return hashed.digest()
-
-
-def leaf_of(value: Anything) -> bytes | None:
-    """Return the digest of a plain value, None for anything that has parts."""
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return digest_of(kind.__name__, value)
-    if kind is float:
-        return digest_of("float", struct.pack("<d", value))
-    if kind is complex:
-        return digest_of("complex", struct.pack("<2d", value.real, value.imag))
-    if value is None or kind in (bool, int, range) or value is Ellipsis or value is NotImplemented:
-        return digest_of(kind.__name__, repr(value) if kind is not int else hex(value))
-    return None
-
-
 def key_of(value: Anything) -> object:
     """Return what tells an object from others that are alive."""
     return value if type(value) in (UsedModule, ImportedModule) else id(value)
@@ -125,53 +99,17 @@ def parts_of(value: Anything) -> Parts:
     if isinstance(value, _BY_NAME):
         return Parts(digest_of("descriptor", value.__name__), [(".__objclass__", value.__objclass__)])
     if isinstance(value, (np.ndarray, np.generic)) and type(value).__module__ == "numpy":
-        return _array(value)
+        return of_array(value)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        return _tensor(value)
+        return of_tensor(value)
     if isinstance(value, _WEAK) or (type(value).__module__, type(value).__name__) in _LOCKS:
         return Parts(digest_of("kind", type(value).__name__))
     return _instance(value)
 
 
-# -- plain containers ----------------------------------------------------------------------------
-
-
-def _sequence(value: Sequence[Anything]) -> Parts:
-    return Parts(
-        digest_of(type(value).__name__, str(len(value))), [(f"[{place}]", one) for place, one in enumerate(value)]
-    )
-
-
-def _mapping(value: dict[Anything, Anything]) -> Parts:
-    children: list[Named] = []
-    for key, one in value.items():
-        children += [(f" key {key!r:.60}" if leaf_of(key) else " key", key), (f"[{key!r:.60}]", one)]
-    return Parts(digest_of("dict", str(len(value))), children)
-
-
-def _set(value: Iterable[Anything]) -> Parts:
-    return Parts(digest_of(type(value).__name__), [("{}", one) for one in value], is_ordered=False)
-
-
-def _bytes(value: bytearray | memoryview) -> Parts:
-    return Parts(digest_of(type(value).__name__, bytes(value)))
-
-
-def _slice(value: slice) -> Parts:
-    return Parts(digest_of("slice"), [(f".{name}", getattr(value, name)) for name in ("start", "stop", "step")])
-
-
-def _by_name(names: Iterable[str], values: dict[str, Anything]) -> list[Named]:
-    """Return children in the order of their names, each behind its name."""
-    children: list[Named] = []
-    for name in sorted(names):
-        children += [("", name), (f".{name}", values[name])]
-    return children
-
-
 def _attributes(value: Anything) -> list[Named]:
-    return _by_name(value.__dict__.keys() - _NO_BEHAVIOUR, value.__dict__)
+    return by_name(value.__dict__.keys() - _NO_BEHAVIOUR, value.__dict__)
 
 
 # -- code ----------------------------------------------------------------------------------------
@@ -270,7 +208,7 @@ def _class(value: type) -> Parts:
         return Parts(digest_of("compiled", module, name, release))
     space = dict(vars(value))
     names = space.keys() - _NO_BEHAVIOUR
-    children = [(".__bases__", value.__bases__), (" metaclass", type(value)), *_by_name(names, space)]
+    children = [(".__bases__", value.__bases__), (" metaclass", type(value)), *by_name(names, space)]
     return Parts(digest_of("class", value.__name__), children)
 
 
@@ -307,7 +245,7 @@ def _global_state(owner: Anything) -> tuple[str, str] | None:
 
 def _partial(value: functools.partial[Anything]) -> Parts:
     children: list[Named] = [(".func", value.func), (".args", value.args)]
-    children += _by_name(value.keywords, value.keywords)
+    children += by_name(value.keywords, value.keywords)
     return Parts(digest_of("partial", str(len(value.keywords))), children + _attributes(value))
 
 
@@ -333,25 +271,6 @@ def _cached_property(value: functools.cached_property[Anything]) -> Parts:
 # -- data ----------------------------------------------------------------------------------------
 
 
-def _array(value: np.ndarray[Any, Any] | np.generic) -> Parts:
-    array = np.asarray(value)
-    token = digest_of("array", type(value).__name__, repr(array.dtype), repr(array.shape))
-    if array.dtype.hasobject:
-        return Parts(token, [("", array.tolist())])
-    return Parts(digest_of(token, np.ascontiguousarray(array).tobytes()))
-
-
-def _tensor(value: Anything) -> Parts:
-    kind = type(value)
-    token = digest_of("tensor", kind.__name__, str(value.dtype), repr(tuple(value.shape)))
-    try:
-        plain = value.detach().cpu().contiguous().flatten()
-        data = plain.view(sys.modules["torch"].uint8).numpy().tobytes() if len(plain) else b""
-    except (RuntimeError, TypeError) as error:
-        raise Unidentifiable(str(error)) from None
-    return Parts(digest_of(token, data))
-
-
 def _instance(value: Anything) -> Parts:
     state_of = _global_state(value)
     if state_of is not None:
@@ -367,7 +286,7 @@ def _instance(value: Anything) -> Parts:
     children: list[Named] = [("", make), ("", args)]
     state, items, pairs = [*rest, None, None, None][:3]
     is_plain = type(state) is dict and all(type(name) is str for name in state)
-    children += _by_name(state, state) if is_plain else [(" state", state)]
+    children += by_name(state, state) if is_plain else [(" state", state)]
     for name, more in (("[]", items), ("[]", pairs)):
         children.append((name, None if more is None else list(more)))
     return Parts(digest_of("instance"), children)
@@ -384,15 +303,15 @@ def _reduced(value: Anything) -> str | tuple[Anything, ...]:
 
 
 _PARTS: Final[dict[type, Callable[[Anything], Parts]]] = {
-    tuple: _sequence,
-    list: _sequence,
-    dict: _mapping,
-    types.MappingProxyType: lambda value: _mapping(dict(value)),
-    set: _set,
-    frozenset: _set,
-    bytearray: _bytes,
-    memoryview: _bytes,
-    slice: _slice,
+    tuple: of_sequence,
+    list: of_sequence,
+    dict: of_mapping,
+    types.MappingProxyType: lambda value: of_mapping(dict(value)),
+    set: of_set,
+    frozenset: of_set,
+    bytearray: of_bytes,
+    memoryview: of_bytes,
+    slice: of_slice,
     types.CodeType: _code,
     types.FunctionType: _function,
     types.MethodType: _method,
