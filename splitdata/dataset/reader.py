@@ -22,6 +22,7 @@ from splitdata.dataset.walk import bin_layout, walk_bins, walk_bins_shuffled, wa
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+from splitdata.format.manifest import Manifest
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import derive_key
 from splitdata.order.positions import are_several, checked_position, checked_positions
@@ -154,6 +155,13 @@ class SplitDataLoader:
         for manifest in self._snapshot.manifests:
             digest = join_digests(digest, manifest.digest, manifest.num_records)
         return fingerprint(digest, self._num_records)
+
+    @property
+    def segments_id(self) -> str:
+        """Text that names the segments that are open, with what they hold of keys, which the fingerprint leaves out."""
+        manifests = [manifest for manifest in self._snapshot.manifests if isinstance(manifest, Manifest)]
+        segments = [segment for manifest in manifests for segment in manifest.segments]
+        return " ".join(f"{one.id} {one.num_records} {one.num_keys} {one.keys_bytes}" for one in segments)
 
     @property
     def sizes(self) -> RecordSizes:

@@ -106,6 +106,11 @@ class SampleDataset:
         return self.records.fingerprint
 
     @property
+    def copies(self) -> bool:
+        """Whether arrays are made that can be written to."""
+        return self._copy
+
+    @property
     def generation(self) -> int:
         """The number of the manifest that is open; of the first dataset, where there are several."""
         return self.records.generation

@@ -102,7 +102,7 @@ class LoaderCache:
     ) -> None:
         self.options = options
         self._key = CacheKey(
-            dataset=facts.fingerprint,
+            dataset=facts.fingerprint + facts.record_form,
             num_records=facts.num_records,
             transform=_name_of(transform),
             code=code,

@@ -85,6 +85,8 @@ class DistributedLoader:
         num_workers: int = 0,
         transform: Transform | None = None,
         as_views: bool = False,
+        with_keys: bool = False,
+        with_positions: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         as_tensors: bool = False,
         rank: int | None = None,
@@ -133,6 +135,11 @@ class DistributedLoader:
             num_workers: 0 works in this process, when a batch is asked for.
             transform: Record -> sample, in the worker. One with a parameter `rng` gets a numpy Generator that is
                 keyed by (seed, epoch, record).
+            with_keys: Give the transform the tuple `(record, key)`, of which the key is None where a record has none:
+                for labels that are a part of it. Reads and verifies a record twice. Not for datasets without a
+                method `key`.
+            with_positions: Give the transform `(record, position)`, the record's number in the dataset; with
+                `with_keys` too, `(record, key, position)`.
             as_views: Give records to the transform as read-only memoryviews, verified, without a copy where the
                 file is mapped; faster for large ones. Not for datasets without a method `view`.
             collate_fn: List of samples -> batch, in the worker. None: stacks arrays, numbers and tensors in any
@@ -193,6 +200,8 @@ class DistributedLoader:
             num_workers=num_workers,
             transform=transform,
             as_views=as_views,
+            with_keys=with_keys,
+            with_positions=with_positions,
             collate_fn=collate_fn,
             as_tensors=as_tensors,
             rank=rank,

@@ -62,6 +62,8 @@ class LoaderOptions:
     num_workers: int
     transform: Transform | None
     as_views: bool
+    with_keys: bool
+    with_positions: bool
     collate_fn: Callable[[list[Any]], Any] | None
     as_tensors: bool
     rank: int | None

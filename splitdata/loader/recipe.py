@@ -44,7 +44,12 @@ class Recipe:
 
     def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
         self.options = options
-        self.source = RecordSource(dataset, as_views=options.as_views)
+        self.source = RecordSource(
+            dataset,
+            as_views=options.as_views,
+            with_keys=options.with_keys,
+            with_positions=options.with_positions,
+        )
         self.facts = self.source.facts()
         self.transform_identity = ""
         if options.cache is not None:

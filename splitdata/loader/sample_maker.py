@@ -140,7 +140,7 @@ class SampleMaker:
                 samples.append(self._apply(transform, part.epoch, record, value))
         except Exception as error:
             # What is there tells which one failed.
-            add_note(error, self._transform_note(numbers[len(samples)], part.epoch))
+            self._add_transform_notes(error, numbers[len(samples)], part.epoch)
             raise
         return samples
 
@@ -181,8 +181,17 @@ class SampleMaker:
         try:
             return self._apply(self._transform, epoch, record, value)
         except Exception as error:
-            add_note(error, self._transform_note(record, epoch))
+            self._add_transform_notes(error, record, epoch)
             raise
+
+    def _add_transform_notes(self, error: Exception, record: int, epoch: int) -> None:
+        add_note(error, self._transform_note(record, epoch))
+        if isinstance(error, ValueError) and "read-only" in str(error) and self._source.gives_read_only_arrays:
+            add_note(
+                error,
+                "the arrays of samples show the record itself and are read-only: copy what is changed, or give the "
+                "loader SampleDataset(path, copy=True)",
+            )
 
     def _apply(self, transform: Transform, epoch: int, record: int, value: Anything) -> Anything:
         random = self._random_of_transform

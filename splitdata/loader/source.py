@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from splitdata._local_path import local_path
 from splitdata.dataset.reader import SplitDataLoader
@@ -47,6 +47,9 @@ class MapDataset(Protocol):
 Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 DatasetLike: TypeAlias = "Paths | MapDataset | Callable[[], MapDataset]"
 
+# Datasets around datasets around one of our readers, as torch's Subset is.
+_MAX_HOLDERS: Final = 4
+
 
 class SourceFacts:
     """What the order and the state need to know about a dataset, without its records.
@@ -56,10 +59,14 @@ class SourceFacts:
         fingerprint: Text that names its content: the dataset's own, else its type and length.
         is_content_known: Whether the fingerprint is the dataset's own, so that a cache may trust it.
         generation: Number of its newest commit, None where it has no such.
+        record_form: What records are handed out with, empty if alone; text that samples depend on, too.
     """
 
-    def __init__(self, dataset: MapDataset) -> None:
+    def __init__(self, dataset: MapDataset, record_form: str = "") -> None:
         """Look at a dataset.
+
+        A dataset of the user's without a fingerprint that holds one of our readers has that one's, though not
+        for a cache: what it makes of the records is its own code.
 
         Raises:
             TypeError: It has no length or no records by number.
@@ -72,11 +79,16 @@ class SourceFacts:
                     "in a process of its own with MpQItr"
                 )
         self.num_records = len(dataset)
+        self.record_form = record_form
         given = getattr(dataset, "fingerprint", None)
         kind = type(dataset)
         self.is_content_known = isinstance(given, str)
-        self.fingerprint = str(given) if self.is_content_known else f"{kind.__module__}.{kind.__qualname__}"
-        generation = getattr(dataset, "generation", None)
+        reader: Any = dataset if self.is_content_known else _held_reader(dataset, _MAX_HOLDERS)
+        if reader is None:
+            self.fingerprint = f"{kind.__module__}.{kind.__qualname__}"
+        else:
+            self.fingerprint = str(reader.fingerprint)
+        generation = getattr(dataset if reader is None else reader, "generation", None)
         self.generation = generation if isinstance(generation, int) else None
 
 
@@ -86,7 +98,14 @@ class RecordSource:
     Safe to share between threads if the dataset is; a factory makes one dataset for each RecordSource.
     """
 
-    def __init__(self, dataset: DatasetLike, *, as_views: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: DatasetLike,
+        *,
+        as_views: bool = False,
+        with_keys: bool = False,
+        with_positions: bool = False,
+    ) -> None:
         if isinstance(dataset, (str, bytes, os.PathLike)):
             dataset = _open(local_path(dataset), as_views=as_views)  # type: ignore[arg-type]  # it refuses bytes
         elif _are_paths(dataset):
@@ -96,6 +115,8 @@ class RecordSource:
         self._opened: Any = None
         self._is_factory = _is_factory(dataset)
         self._as_views = as_views
+        self._with_keys = with_keys
+        self._with_positions = with_positions
         if not self._is_factory and not hasattr(type(dataset), "__getitem__"):
             raise TypeError(
                 "a dataset is a path, a list of paths, an object with __len__ and __getitem__, or a function that "
@@ -104,6 +125,11 @@ class RecordSource:
         if as_views and not hasattr(self.dataset, "view"):
             raise ValueError(
                 f"as_views needs a dataset with a method `view`, as SplitDataLoader has; {self.name} has none"
+            )
+        if with_keys and self._keys() is None:
+            raise ValueError(
+                "with_keys needs a dataset that has keys, as SplitDataLoader and SampleDataset have; give "
+                f"{self.name} a method key(self, position)"
             )
 
     @property
@@ -128,11 +154,20 @@ class RecordSource:
 
     def for_worker(self) -> RecordSource:
         """Return the source of one worker: a factory makes a dataset for each."""
-        return RecordSource(self._given, as_views=self._as_views) if self._is_factory else self
+        if not self._is_factory:
+            return self
+        return RecordSource(
+            self._given, as_views=self._as_views, with_keys=self._with_keys, with_positions=self._with_positions
+        )
 
     def facts(self) -> SourceFacts:
         """Look at the dataset."""
-        return SourceFacts(self.dataset)
+        form = " with positions" if self._with_positions else ""
+        if self._with_keys:
+            reader = _held_reader(self.dataset, _MAX_HOLDERS)
+            records = getattr(reader, "records", reader)
+            form += f" with keys of {getattr(records, 'segments_id', 'its own')}"
+        return SourceFacts(self.dataset, form)
 
     def bins(self) -> BinLayout:
         """Return where the records of each bin are.
@@ -153,11 +188,28 @@ class RecordSource:
         return not self._as_views and hasattr(self.dataset, "__getitems__")
 
     def fetch(self, records: NDArray[np.int64]) -> Sequence[Record]:
-        """Return these records, in this order.
+        """Return these records, in this order; each with its key or position, where that is asked for.
 
         Raises:
             Exception: Whatever the dataset raises.
         """
+        fetched = self._fetch_alone(records)
+        if not (self._with_keys or self._with_positions):
+            return fetched
+        return [self._with_more(record, position) for record, position in zip(fetched, records.tolist(), strict=True)]
+
+    def _keys(self) -> Callable[[int], Any] | None:
+        """Return what gives the key of a record, None where nothing does."""
+        dataset = self.dataset
+        found: Callable[[int], Any] | None = getattr(dataset, "key", None)
+        return dataset.records.key if found is None and isinstance(dataset, SampleDataset) else found
+
+    def _with_more(self, record: Record, position: int) -> Record:
+        keys = self._keys() if self._with_keys else None
+        key = () if keys is None else (keys(position),)
+        return (record, *key, position) if self._with_positions else (record, *key)
+
+    def _fetch_alone(self, records: NDArray[np.int64]) -> Sequence[Record]:
         dataset = self.dataset
         if self._as_views:
             # Our own reader has a faster way for many.
@@ -179,17 +231,22 @@ class RecordSource:
 
     def fetch_one(self, record: int) -> Record:
         """Return one record."""
-        return self.dataset.view(record) if self._as_views else self.dataset[record]
+        fetched = self.dataset.view(record) if self._as_views else self.dataset[record]
+        return self._with_more(fetched, record) if self._with_keys or self._with_positions else fetched
+
+    @property
+    def gives_read_only_arrays(self) -> bool:
+        """Whether samples hold arrays that cannot be written to, and could be had otherwise."""
+        reader = _held_reader(self.dataset, _MAX_HOLDERS)
+        return isinstance(reader, SampleDataset) and not reader.copies
 
     def key_of(self, record: int) -> str | None:
         """Return the key of a record, for a message; None where it has none, or nobody can tell."""
-        dataset = self.dataset
-        if isinstance(dataset, SampleDataset):
-            dataset = dataset.records
-        if isinstance(dataset, SplitDataLoader):
+        keys = self._keys()
+        if keys is not None:
             # What is damaged has an error of its own already.
             with contextlib.suppress(Exception):
-                return dataset.key(record)
+                return keys(record)  # type: ignore[no-any-return]  # of a dataset of the user's it may be anything
         return None
 
     def prefetch(self, records: NDArray[np.int64]) -> None:
@@ -205,6 +262,19 @@ class RecordSource:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
+
+
+def _held_reader(dataset: object, max_holders: int) -> SplitDataLoader | SampleDataset | None:
+    """Return the one reader of ours that a dataset is, or holds as an attribute; None if there is none, or several."""
+    if isinstance(dataset, (SplitDataLoader, SampleDataset)):
+        return dataset
+    # A container is a dataset by what is in it.
+    if not max_holders or isinstance(dataset, (list, tuple, dict)) or not hasattr(type(dataset), "__getitem__"):
+        return None
+    names = [name for cls in type(dataset).__mro__ for name in getattr(cls, "__slots__", ())]
+    held = [*getattr(dataset, "__dict__", {}).values(), *(getattr(dataset, name, None) for name in names)]
+    found = [reader for one in held if (reader := _held_reader(one, max_holders - 1)) is not None]
+    return found[0] if len({id(reader) for reader in found}) == 1 else None
 
 
 def _are_paths(dataset: object) -> bool:
