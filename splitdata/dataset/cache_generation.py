@@ -50,6 +50,9 @@ class Claim:
         path: The dataset, which may not exist yet.
     """
 
+    # Of one whose construction has failed.
+    _descriptor = -1
+
     def __init__(self, number: int, path: str, descriptor: int) -> None:
         self.number = number
         self.path = path
@@ -78,6 +81,9 @@ class Generation:
         key: What its samples depend on.
         paths: Where it is.
     """
+
+    # Of one whose construction has failed.
+    _descriptor = -1
 
     def __init__(self, paths: GenerationPaths, key: CacheKey, descriptor: int) -> None:
         """Take the descriptor of its key, on which the shared lock is held."""

@@ -43,7 +43,6 @@ class Committer:
 
     Attributes:
         manifest: The newest one in which this writer's records are, None before.
-        metadata: What the first commit adds to the dataset's.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Committer:
         directory: DatasetDirectory,
         *,
         dataset_id: str,
-        metadata: dict[str, Any],
         replaces: bool,
         creates: bool,
         durable: bool,
@@ -62,7 +60,6 @@ class Committer:
         Args:
             directory: Of the dataset.
             dataset_id: For a dataset that does not exist yet.
-            metadata: Added to what the dataset has.
             replaces: The first commit leaves out all that was there before.
             creates: The first commit must find nothing.
             durable: Whether commits wait for the medium.
@@ -71,16 +68,19 @@ class Committer:
         self.manifest = resumes
         self._directory = directory
         self._dataset_id = dataset_id
-        self.metadata = metadata
         self._replaces = replaces
         self._creates = creates
         self._durable = durable
 
-    def commit(self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None) -> int:
+    def commit(
+        self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None, *, adds: dict[str, Any]
+    ) -> int:
         """List all that was appended to a segment; returns the position of its first record.
 
-        Without a segment, only the dataset itself (and its metadata) is made. `metadata` replace
-        those of the dataset, key by key.
+        Args:
+            segment: None only makes the dataset itself, and its metadata.
+            metadata: Replace those of the dataset, key by key.
+            adds: Metadata that the first commit of this writer adds.
 
         Raises:
             MovedError: If the segment is listed already and no longer the last one.
@@ -89,7 +89,7 @@ class Committer:
         """
         while True:
             current = self._directory.newest_or_none()
-            base = self._base(current)
+            base = self._base(current, adds)
             if metadata:
                 base = replace(base, metadata=base.metadata | metadata)
                 encode_metadata(base.metadata)
@@ -110,12 +110,12 @@ class Committer:
                 self._finish(base)
                 return first
 
-    def _base(self, current: Manifest | None) -> Manifest:
+    def _base(self, current: Manifest | None, adds: dict[str, Any]) -> Manifest:
         """Return the manifest to build upon, with the number that the new one is to have."""
         if current is None:
             if self.manifest is not None:
                 raise ManifestError(f"{self._directory.folder}: its manifests were removed while this writer worked")
-            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=self.metadata)
+            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=adds)
         generation = current.generation + 1
         if generation > spec.MAX_GENERATION:
             raise ManifestError(
@@ -128,9 +128,9 @@ class Committer:
                     path=self._directory.folder,
                 )
             if self._replaces:
-                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=self.metadata)
-            check_codec(current, self.metadata.get(RECORD_CODEC))
-            return replace(current, generation=generation, metadata=current.metadata | self.metadata)
+                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds)
+            check_codec(current, adds.get(RECORD_CODEC))
+            return replace(current, generation=generation, metadata=current.metadata | adds)
         if current.dataset_id != self.manifest.dataset_id:
             raise ManifestError(f"{self._directory.folder}: the dataset was replaced while this writer was at work")
         return replace(current, generation=generation)

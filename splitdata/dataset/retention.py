@@ -31,6 +31,9 @@ KEPT_MANIFESTS: Final = 8
 class Pin:
     """Keeps one manifest and its segments from being removed, until it is dropped or the process ends."""
 
+    # Of one whose construction has failed.
+    _descriptor = -1
+
     def __init__(self, descriptor: int) -> None:
         """Take the descriptor of a manifest on which the shared lock is held."""
         self._descriptor = descriptor
@@ -49,7 +52,9 @@ class Pin:
 
     def __del__(self, close: Callable[[int], None] = files.close) -> None:
         """Let it go; what that takes is bound here, as at exit the names of this module may be gone already."""
-        close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close(descriptor)
 
 
 def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = KEPT_MANIFESTS) -> None:

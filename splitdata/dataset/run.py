@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
@@ -50,7 +50,7 @@ class RunOptions:
         identity: From what ids are derived, None for random ones.
         has_dictionary: Compress with a dictionary, if one pays.
         alignment: None for what suits the codec.
-        codec: Of the records; None for that of the dataset which is added to.
+        metadata: What the first commit adds to the dataset's; they name the codec of the records, if they have one.
     """
 
     mode: str
@@ -58,10 +58,8 @@ class RunOptions:
     alignment: int | None
     is_durable: bool
     metadata: dict[str, Any]
-    metadata_bytes: bytes
     identity: str | None
     has_dictionary: bool = False
-    codec: str | None = None
 
 
 class WriteRun:
@@ -70,7 +68,6 @@ class WriteRun:
     Attributes:
         num_records: Records appended in this run.
         num_committed: Those of them that are in the manifest.
-        codec: Name of the codec of the records, None where they have none.
     """
 
     def __init__(self, directory: DatasetDirectory, options: RunOptions, compressor: Compressor | None) -> None:
@@ -83,19 +80,19 @@ class WriteRun:
         self._num_segments = 0
         self._made_folders, found = _claim(directory, options.mode, durable=options.is_durable)
         self._begins_dataset = found is None
-        self.codec = options.codec
+        self._metadata = options.metadata
+        self._found_codec: str | None = None
         if found:
-            check_codec(found, options.codec)
-            self.codec = options.codec or stated_codec(found.metadata)
+            check_codec(found, self.codec)
+            self._found_codec = stated_codec(found.metadata)
         resumed = self._find_open() if options.mode == "resume" else None
         begins = options.mode == "create" or (options.mode == "resume" and not self._generations())
-        if found and options.metadata:
+        if found and self._metadata:
             # Found out now rather than at the commit, when all is written: together they may be too large.
-            encode_metadata(found.metadata | options.metadata)
+            encode_metadata(found.metadata | self._metadata)
         self._committer = Committer(
             directory,
             dataset_id=self._new_id("dataset"),
-            metadata=options.metadata,
             replaces=options.mode == "overwrite",
             creates=begins,
             durable=options.is_durable,
@@ -132,6 +129,11 @@ class WriteRun:
         return self._segment.num_bins if self._segment else self._options.bins
 
     @property
+    def codec(self) -> str | None:
+        """Name of the codec of the records, None where they have none."""
+        return stated_codec(self._metadata) or self._found_codec
+
+    @property
     def _alignment(self) -> int:
         return self._options.alignment or default_alignment(self.codec)
 
@@ -145,10 +147,9 @@ class WriteRun:
             raise ValueError(f"records were written that are of no codec; open the writer with codec={codec!r}")
         if self._options.mode in ("append", "resume") and (found := self._directory.newest_or_none()):
             check_codec(found, codec)
-        metadata = self._options.metadata | {RECORD_CODEC: codec}
-        self._options = replace(self._options, metadata=metadata, metadata_bytes=encode_metadata(metadata))
-        self._committer.metadata = metadata
-        self.codec = codec
+        metadata = self._metadata | {RECORD_CODEC: codec}
+        encode_metadata(metadata)
+        self._metadata = metadata
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class WriteRun:
             if seal:
                 segment.seal()
             try:
-                first = self._committer.commit(segment, metadata)
+                first = self._committer.commit(segment, metadata, adds=self._metadata)
             except MovedError:
                 self._move()
                 continue
@@ -206,7 +207,7 @@ class WriteRun:
         while True:
             tries -= 1
             try:
-                first = self._committer.commit(None, metadata)
+                first = self._committer.commit(None, metadata, adds=self._metadata)
             except FileNotFoundError:
                 if not tries:
                     raise
@@ -263,7 +264,7 @@ class WriteRun:
             return False
         if self._options.mode not in ("append", "resume") or not self._generations():
             return True
-        return seal and self.metadata | self._options.metadata != self.metadata
+        return seal and self.metadata | self._metadata != self.metadata
 
     def _open_segment(self, first_bytes: int | None, records: list[bytes] | None = None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""
@@ -330,7 +331,7 @@ class WriteRun:
             resumed.info.id if resumed else self._new_id(f"segment {number}"),
             num_bins=num_bins,
             alignment=self._alignment,
-            metadata=self._options.metadata_bytes,
+            metadata=encode_metadata(self._metadata) if self._metadata else b"",
             resumed=resumed,
             first_number=first_number,
             dictionary=dictionary,
@@ -355,7 +356,7 @@ class WriteRun:
             move_pending(old, new)
             old.unseal()
             old.seal()
-            self._committer.commit(old)
+            self._committer.commit(old, adds=self._metadata)
             old.mark_committed()
             self._present = (num_before, new)
         finally:
@@ -427,8 +428,11 @@ def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durab
     except FileExistsError:
         raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
     check_target(directory, mode)
+    # Now rather than at the commit, when all is written.
+    files.check_writable(paths.folder)
     if files.make_directory(paths.segments):
         made.insert(0, paths.segments)
     elif mode == "create" and paths.segments not in made:
         raise DatasetExistsError(f"{paths.folder}: another program began to write here meanwhile", path=paths.folder)
+    files.check_writable(paths.segments)
     return directory.newest_or_none() if mode in ("append", "resume") else None

@@ -6,13 +6,18 @@ write, write_many ──> pending list ──a chunk is full──> WriteRun ─
 
 from __future__ import annotations
 
-import os
+import logging
+import threading
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
+from splitdata._local_path import local_path
+from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.forgotten import end_with_program
 from splitdata.dataset.large_record import LargeSource
 from splitdata.dataset.record_key import encode_key, encode_keys
 from splitdata.dataset.run import RunOptions, WriteRun
@@ -25,6 +30,7 @@ from splitdata.format.manifest import encode_metadata
 from splitdata.samples.record_codecs import record_codec
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["SplitWriter"]
 
 _Result = TypeVar("_Result")
+_logger = logging.getLogger(__name__)
 
 # A chunk holds at least this much, and for many bins enough that each gets a worthwhile write.
 _MIN_CHUNK_BYTES: Final = 4 << 20
@@ -48,11 +55,15 @@ class SplitWriter:
 
     Leaving the ``with`` block commits and seals; leaving it by an exception commits nothing
     further and keeps what was committed. For one thread at a time; several programs may append
-    to one dataset at once, and each commit enters whole.
+    to one dataset at once, and each commit enters whole. A writer belongs to the process that made
+    it: in a forked child it raises ClosedError, and whatever becomes of it there leaves the files alone.
 
     Attributes:
-        path: The directory.
+        path: The directory, absolute.
     """
+
+    # Of one whose construction has failed.
+    _is_closed = True
 
     def __init__(
         self,
@@ -72,7 +83,7 @@ class SplitWriter:
         """Open a dataset for writing.
 
         Args:
-            path: The directory; it is made where it does not exist, its parents too.
+            path: The directory; it is made where it does not exist, its parents too. `~` is the home folder.
             bins: Number of bin files. None: one up to 64 MiB of records, 64 for more.
             mode: "create" refuses a directory that holds anything, "append" adds to a dataset
                 (or begins one), "overwrite" replaces a dataset with the first commit, "resume" goes on
@@ -103,10 +114,12 @@ class SplitWriter:
             ManifestError: If what is there is a damaged dataset.
             FormatError: If the segment to resume is damaged; nothing was changed.
             BlockingIOError: If another writer is at work in the segment to resume.
+            OSError: If no file can be made there: it is read-only, or belongs to another user.
             ValueError, TypeError: If an option is none, or the codec not that of the records that are there.
+            ValueError: If the path is a URL.
         """
-        self._is_closed = True
-        self._owner = os.getpid()
+        self.path = local_path(path)
+        self._owner = OwnerProcess()
         _check_choice("mode", mode, ("create", "append", "overwrite", "resume"))
         _check_choice("compression", compression, (None, "zstd"))
         _check_choice("durability", durability, ("commit", "none"))
@@ -114,7 +127,6 @@ class SplitWriter:
         _check_bins(bins)
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
-        self.path = os.fspath(path)
         metadata = dict(metadata or {})
         codec_name = chosen_codec(codec, metadata)
         if codec_name is not None:
@@ -132,20 +144,23 @@ class SplitWriter:
             alignment=alignment,
             is_durable=durability == "commit",
             metadata=metadata,
-            metadata_bytes=metadata_bytes,
             identity=identity,
-            codec=codec_name,
             has_dictionary=dictionary,
         )
-        self._pending: list[bytes] = []
-        # As long as the list of records, or shorter: then what is missing has no key.
-        self._pending_keys: list[bytes] = []
+        # A record with a key is one item, so that an interrupt finds both or neither.
+        self._pending: list[bytes | tuple[bytes, bytes]] = []
+        self._has_pending_keys = False
         self._pending_bytes = 0
+        # Set for as long as a step changes files: where it ends by an exception, the writer is done.
+        self._is_changing = False
         self._failure: BaseException | None = None
         self._codec: RecordCodec | None = None
-        self._run = WriteRun(DatasetDirectory(path), options, Compressor(compression_level) if compression else None)
+        compressor = Compressor(compression_level) if compression else None
+        self._run = WriteRun(DatasetDirectory(self.path), options, compressor)
         self._chunk_bytes = _chunk_bytes(bins)
         self._is_closed = False
+        renew_after_fork(self)
+        end_with_program(self)
 
     @property
     def num_written(self) -> int:
@@ -189,12 +204,10 @@ class SplitWriter:
             self._guarded(lambda: self._write_large(taken, encoded))
             return number
         if encoded:
-            self._pad_keys()
-            self._pending_keys.append(encoded)
-            self._pending_bytes += len(encoded)
-        self._pending.append(taken)
+            self._has_pending_keys = True
+        self._pending.append((taken, encoded) if encoded else taken)
         # The header counts too, so that empty records fill a chunk as well.
-        self._pending_bytes += len(taken) + spec.FRAME_HEADER_BYTES
+        self._pending_bytes += len(taken) + len(encoded) + spec.FRAME_HEADER_BYTES
         if self._pending_bytes >= self._chunk_bytes:
             self._guarded(self._flush)
         return number
@@ -229,9 +242,14 @@ class SplitWriter:
             keys: Of each sample, in the same order; None where none has one.
 
         Raises:
+            TypeError: If it is a single sample: a dict or a text.
             TypeError, ValueError: If a sample does not fit, or a key; or if there are more samples than keys, or
                 fewer. Of lists of different lengths nothing was taken then.
         """
+        if isinstance(samples, (Mapping, str, bytes)):
+            raise TypeError(
+                f"write_samples takes an iterable of samples, got one {type(samples).__name__}; write_sample takes one"
+            )
         if isinstance(samples, (list, tuple)) and isinstance(keys, (list, tuple)) and len(samples) != len(keys):
             raise ValueError(f"write_samples got {len(samples)} samples and {len(keys)} keys")
         return self.write_many(map(self._encode, samples), keys=keys)
@@ -277,11 +295,12 @@ class SplitWriter:
             total = sum(sizes)
             if total <= self._chunk_bytes and max(sizes) < spec.LARGE_RECORD_BYTES:
                 self._check_usable()
-                if keys is not None:
-                    self._pad_keys()
-                    self._pending_keys += keys
+                if keys is None:
+                    self._pending.extend(cast("Sequence[bytes]", records))
+                else:
+                    self._has_pending_keys = True
+                    self._pending.extend(zip(cast("Sequence[bytes]", records), keys, strict=True))
                     self._pending_bytes += sum(map(len, keys))
-                self._pending.extend(cast("Sequence[bytes]", records))
                 self._pending_bytes += total + len(records) * spec.FRAME_HEADER_BYTES
                 if self._pending_bytes >= self._chunk_bytes:
                     self._guarded(self._flush)
@@ -359,10 +378,11 @@ class SplitWriter:
         """
         if self._is_closed:
             return
+        self._owner.check(self._name)
         if metadata:
             encode_metadata(metadata)
         try:
-            if self._failure is None:
+            if not self._has_failed:
                 self._guarded(lambda: self._commit(seal=True, metadata=metadata))
                 self._run.fold()
         except DuplicateKeyError:
@@ -374,8 +394,11 @@ class SplitWriter:
             self._release()
 
     def abort(self) -> None:
-        """Drop what was not committed and release all files; safe to call again."""
-        if self._is_closed:
+        """Drop what was not committed and release all files; safe to call again.
+
+        In a forked child it does nothing.
+        """
+        if self._is_closed or not self._owner.is_current:
             return
         try:
             # A disk that fails may refuse this too; what is left then is ignored by readers.
@@ -391,47 +414,85 @@ class SplitWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close, or after an exception drop what was not committed."""
+        """Close, or after an exception drop what was not committed; in a forked child do nothing."""
+        if not self._owner.is_current:
+            return
         if kind is None:
             self.close()
         else:
             self.abort()
 
     def __del__(self) -> None:
-        """Warn of records that were written and never committed."""
+        """Tell of records that were written and never committed."""
         if self._is_closed:
+            # An interrupt may have come between the mark and what it stands for.
+            run = self.__dict__.get("_run")
+            if run is not None:
+                run.close()
             return
-        if os.getpid() != self._owner:
-            # A copy in a forked child: to undo anything would undo the parent's work.
-            self._release()
+        if not self._owner.is_current:
             return
-        lost = self.num_written - self._run.num_committed
-        if lost:
-            warnings.warn(
-                f"SplitWriter({self.path!r}) was dropped with {lost} records that were not committed; close it",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-        self.abort()
+        try:
+            if lost := self._report_lost():
+                warnings.warn(
+                    f"{self._name} was dropped with {lost} records that were not committed; close it",
+                    ResourceWarning,
+                    stacklevel=2,
+                    source=self,
+                )
+        finally:
+            self.abort()
 
     # -- parts -------------------------------------------------------------------------------
 
+    @property
+    def _name(self) -> str:
+        return f"SplitWriter({self.path!r})"
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._is_changing or self._failure is not None
+
+    def _after_fork_in_child(self) -> None:
+        """Let go of the files, whose locks would outlive the parent; nothing in them is changed."""
+        with suppress(OSError):
+            self._run.close()
+
+    def _end_with_program(self) -> None:
+        """Tell what is lost, and drop it."""
+        if self._is_closed or not self._owner.is_current:
+            return
+        self._report_lost()
+        if threading.active_count() == 1:
+            self.abort()
+        else:
+            # Another thread may be at work in it, until the very end.
+            self._is_closed = True
+
+    def _report_lost(self) -> int:
+        """Log how many records are lost if nothing more is committed; returns the number."""
+        lost = self.num_written - self._run.num_committed
+        if lost:
+            _logger.warning(
+                "%s was never closed: %d records that it was given are not committed, and lost; close it, or write in "
+                "`with SplitWriter(...) as writer:`",
+                self._name,
+                lost,
+            )
+        return lost
+
     def _flush(self) -> None:
-        if self._pending_keys:
-            self._pad_keys()
-        self._run.append(self._pending, self._pending_keys or None)
+        if self._has_pending_keys:
+            records = [one[0] if isinstance(one, tuple) else one for one in self._pending]
+            keys = [one[1] if isinstance(one, tuple) else b"" for one in self._pending]
+            self._run.append(records, keys if any(keys) else None)
+        else:
+            self._run.append(cast("list[bytes]", self._pending))
         # The list itself stays: `write_many` holds it while an iterable that commits runs.
         self._pending.clear()
-        self._pending_keys.clear()
+        self._has_pending_keys = False
         self._pending_bytes = 0
         self._chunk_bytes = _chunk_bytes(self._run.num_bins)
-
-    def _pad_keys(self) -> None:
-        """Make the list of keys as long as that of records, which have none at its end."""
-        missing = len(self._pending) - len(self._pending_keys)
-        if missing:
-            self._pending_keys += [b""] * missing
 
     def _write_large(self, source: LargeSource, key: bytes) -> None:
         self._flush()
@@ -443,25 +504,31 @@ class SplitWriter:
 
     def _guarded(self, action: Callable[[], _Result]) -> _Result:
         """Run a step that changes files; if it fails, the writer is done for."""
+        self._owner.check(self._name)
+        # Before and after it, rather than where an exception is caught: an interrupt may come there as well.
+        self._is_changing = True
         try:
-            return action()
+            result = action()
         except BaseException as error:
             self._failure = error
             raise
+        self._is_changing = False
+        return result
 
     def _check_usable(self) -> None:
         if self._is_closed:
-            raise ClosedError(f"SplitWriter({self.path!r}) is closed")
-        if self._failure is not None:
+            raise ClosedError(f"{self._name} is closed")
+        self._owner.check(self._name)
+        if self._has_failed:
+            why = "it was interrupted" if self._failure is None else repr(self._failure)
             raise ClosedError(
-                f"SplitWriter({self.path!r}) has failed and writes no more: {self._failure!r}; the "
+                f"{self._name} has failed and writes no more: {why}; the "
                 f"{self._run.num_committed} records that were committed in this run are safe"
             ) from self._failure
 
     def _release(self) -> None:
         self._is_closed = True
         self._pending.clear()
-        self._pending_keys.clear()
         self._run.close()
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "check_writable",
     "close",
     "create",
     "free_bytes",
@@ -58,6 +59,10 @@ _CAUTIOUS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _MAX_PIECES: Final = 1024
 # Without pread and pwrite (Windows) a position is shared by all threads that use the descriptor.
 _seek_lock = threading.Lock()
+# What `create_unnamed` raises where a file with a name could not be made either.
+NO_FILE_AT_ALL: Final = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EMFILE, errno.ENFILE),
+)
 _has_positional = hasattr(os, "pread") and hasattr(os, "pwrite")
 
 
@@ -239,6 +244,18 @@ def create_unnamed(folder: str) -> int:
         raise OSError(errno.EOPNOTSUPP, "no unnamed files on this system", folder)
     # What O_EXCL means elsewhere it does not mean here; without it the file may be linked later.
     return os.open(folder, os.O_RDWR | flag | _BINARY, 0o666)
+
+
+def check_writable(folder: str) -> None:
+    """Raise OSError if no file can be made in a folder, as far as that can be told without leaving one there."""
+    try:
+        close(create_unnamed(folder))
+    except OSError as error:
+        # Others mean that there are no unnamed files here.
+        if error.errno in NO_FILE_AT_ALL:
+            raise
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder) from None
 
 
 def rename_exclusive(source: str, target: str) -> None:

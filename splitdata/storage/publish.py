@@ -48,7 +48,7 @@ def _publish_unnamed(folder: str, target: str, data: bytes, *, durable: bool) ->
     try:
         descriptor = files.create_unnamed(folder)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT):
+        if error.errno in files.NO_FILE_AT_ALL:
             raise
         return None
     try:

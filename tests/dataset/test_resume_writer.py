@@ -176,7 +176,7 @@ def failed_run(path: Path, committed: Records, pending: Records, **options: Any)
     writer.write_many(committed)
     writer.commit(metadata={"done": len(committed)})
     writer.write_many(pending)
-    writer._run.append(writer._pending)
+    writer._run.append(pending)
     writer._is_closed = True
     writer._run.close()
 
