@@ -93,6 +93,14 @@ def test_lists_of_samples_and_keys_of_different_lengths_are_refused_before_the_f
         assert writer.num_written == 0
 
 
+@pytest.mark.parametrize("single", [{"image": 1}, "text", b"bytes"])
+def test_single_sample_in_place_of_many_is_refused(tmp_path: Path, single: Any) -> None:  # noqa: ANN401  # of any kind
+    with SplitWriter(tmp_path / "d") as writer:
+        with pytest.raises(TypeError, match="write_sample takes one"):
+            writer.write_samples(single)
+        assert writer.num_written == 0
+
+
 def test_sample_written_as_a_record_is_answered_with_write_sample(tmp_path: Path) -> None:
     with SplitWriter(tmp_path / "d") as writer:
         for sample in ({"image": 1}, [1, 2], 3, 1.5, None):
