@@ -124,7 +124,8 @@ def kill_twice_and_finish(workload: Workload, folder: Path, pairs: list[tuple[in
 
 def pairs_of_points(total: int, count: int) -> list[tuple[int, int]]:
     """Return pairs of points in which the second falls everywhere for early and for late first ones."""
-    return [(point, (number * 7919) % total) for number, point in enumerate(spread(total, count))]
+    # By the golden ratio: spread evenly whatever the total is.
+    return [(point, int(number * 0.6180339887 % 1 * total)) for number, point in enumerate(spread(total, count))]
 
 
 @needs_fork
