@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES
 from splitdata.errors import SourceError
-from splitdata.process.code_identity import code_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -76,6 +75,9 @@ class FunctionSource:
         Raises:
             SourceError: If it reaches more objects than can be looked at.
         """
+        # Loads modules of the standard library that nothing else here needs.
+        from splitdata.process.code_identity import code_identity
+
         del with_times
         try:
             code = code_identity(self._function, name=self.name, skips_unknown=True)

@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from splitdata import SplitDataLoader, open_source
+from splitdata import SplitDataLoader, SplitWriter, open_source
 from splitdata.conversion.convert import convert
 from splitdata_cli.main import cli
 
+COMMANDS: dict[str, list[str]] = {
+    "info": [],
+    "head": [],
+    "cat": ["0"],
+    "verify": [],
+    "repair": [],
+    "bench": ["--seconds", "0.01", "--workers", "0"],
+}
 URLS = ["s3://bucket/data", "gs://bucket/data", "https://host/data", "file:///tmp/data"]
 
 
@@ -63,6 +71,16 @@ def test_url_as_source_is_refused_by_name(url: str, options: list[str]) -> None:
         assert not Path("data").exists()
 
 
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_url_as_dataset_is_refused_by_name(command: str, url: str) -> None:
+    result = run(command, url, *COMMANDS[command])
+
+    assert result.exit_code == 2
+    assert f"'{url}' is a URL" in result.stderr
+    assert in_the_working_folder() == []
+
+
 def test_tilde_in_quotes_is_the_home_folder_of_every_path(home: Path) -> None:
     put(home / "a.jsonl", b'{"a": 1}\n')
     put(home / "pictures" / "1.jpg", b"1")
@@ -77,6 +95,15 @@ def test_tilde_in_quotes_is_the_home_folder_of_every_path(home: Path) -> None:
     for name, records in {"lines": [b'{"a": 1}'], "folder": [b"1"], "pattern": [b"1"], "listed": [b"1"]}.items():
         with SplitDataLoader(home / name) as loader:
             assert list(loader) == records
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_tilde_in_quotes_is_the_home_folder_of_every_command(command: str, home: Path) -> None:
+    with SplitWriter(home / "data") as writer:
+        writer.write_many([b"%d" % number for number in range(100)])
+
+    assert run(command, "~/data", *COMMANDS[command]).exit_code == 0
+    assert in_the_working_folder() == []
 
 
 def test_source_and_destination_stay_where_they_were_when_the_working_folder_changes(
