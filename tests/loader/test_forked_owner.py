@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,33 @@ def test_fork_while_a_failed_pool_closes_does_not_hang_the_child(way: Anything) 
         return refusal(lambda: pool.submit(0, ("ok", 1)))
 
     assert answer_of_child(ask) == "this pool"
+    pool.close()
+
+
+def test_fork_while_a_thread_gives_a_worker_back_does_not_hang_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = servers.make_pool(servers.echo, way="fork", n=1)
+    handle = pool._crew._handles[0]
+    reap, stands_there, may_go_on = handle.child.reap, threading.Event(), threading.Event()
+
+    def reap_in_a_while() -> int | None:
+        stands_there.set()
+        may_go_on.wait()
+        code: int | None = reap()
+        return code
+
+    monkeypatch.setattr(handle.child, "reap", reap_in_a_while)
+    closing = threading.Thread(target=handle.close)
+    closing.start()
+    stands_there.wait()
+
+    def ask() -> str:
+        pool.close()
+        handle.close()
+        return refusal(pool.cancel)
+
+    assert answer_of_child(ask) == "this pool"
+    may_go_on.set()
+    closing.join()
     pool.close()
 
 
