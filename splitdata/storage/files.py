@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from splitdata.errors import FormatError
+from splitdata.storage.failure import explains
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +61,10 @@ _CAUTIOUS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _MAX_PIECES: Final = 1024
 # Without pread and pwrite (Windows) a position is shared by all threads that use the descriptor.
 _seek_lock = threading.Lock()
+_logger = logging.getLogger(__name__)
+# Some network file systems sync files, and say this of folders.
+_NO_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+_warned_of_sync: set[int] = set()
 # What `create_unnamed` raises where a file with a name could not be made either.
 NO_FILE_AT_ALL: Final = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EMFILE, errno.ENFILE),
@@ -66,11 +72,13 @@ NO_FILE_AT_ALL: Final = (
 _has_positional = hasattr(os, "pread") and hasattr(os, "pwrite")
 
 
+@explains("make the file")
 def create(path: str) -> int:
     """Make a new file and return its descriptor; FileExistsError if anything has that name."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
 
 
+@explains("open")
 def open_existing(path: str, *, writable: bool = False) -> int:
     """Open a regular file and return its descriptor.
 
@@ -96,6 +104,7 @@ def close(descriptor: int, *, _close: Callable[[int], None] = os.close) -> None:
     _close(descriptor)
 
 
+@explains("look at")
 def size_of(descriptor: int) -> int:
     """Return the length of an open file in bytes."""
     return os.fstat(descriptor).st_size
@@ -117,6 +126,7 @@ def is_real_directory(path: str) -> bool:
         return False
 
 
+@explains("read")
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
     """Return `length` bytes from `offset` on, fewer only where the file ends."""
     data = _read_some(descriptor, length, offset)
@@ -138,6 +148,7 @@ def _read_some(descriptor: int, length: int, offset: int) -> bytes:
         return os.read(descriptor, length)
 
 
+@explains("write")
 def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of `data` at `offset`; the file grows as needed."""
     rest = memoryview(data).cast("B")
@@ -159,6 +170,7 @@ def _write_some(descriptor: int, data: memoryview, offset: int) -> int:
         return os.write(descriptor, data)
 
 
+@explains("write")
 def write_gathered(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> None:
     """Write pieces one behind the other at `offset`, without joining them in memory where possible."""
     if not hasattr(os, "pwritev"):
@@ -173,11 +185,13 @@ def write_gathered(descriptor: int, pieces: Sequence[bytes | memoryview], offset
         offset += total
 
 
+@explains("cut")
 def truncate(descriptor: int, length: int) -> None:
     """Cut a file, or extend it with zeros."""
     os.ftruncate(descriptor, length)
 
 
+@explains("sync")
 def sync_data(descriptor: int) -> None:
     """Wait until the bytes of a file, and its length, would survive a loss of power."""
     if sys.platform == "darwin":
@@ -190,6 +204,7 @@ def sync_data(descriptor: int) -> None:
     getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
+@explains("sync the folder")
 def sync_directory(path: str) -> None:
     """Wait until the names in a directory would survive a loss of power."""
     if os.name == "nt":
@@ -197,10 +212,22 @@ def sync_directory(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _BINARY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        device = os.fstat(descriptor).st_dev
+        if device not in _warned_of_sync:
+            _warned_of_sync.add(device)
+            _logger.warning(
+                "%s: this file system cannot sync a folder (%s), so a loss of power may cost what was committed last",
+                path,
+                error.strerror,
+            )
     finally:
         os.close(descriptor)
 
 
+@explains("make the folder")
 def make_directory(path: str) -> bool:
     """Make one directory; False if it was there."""
     try:
@@ -212,16 +239,19 @@ def make_directory(path: str) -> bool:
     return True
 
 
+@explains("list the folder")
 def list_names(path: str) -> list[str]:
     """Return the names in a directory, in no order."""
     return os.listdir(path)
 
 
+@explains("give a second name")
 def link(source: str, target: str) -> None:
     """Give a file a second name; FileExistsError if it is taken."""
     os.link(source, target)
 
 
+@explains("give its name")
 def link_unnamed(descriptor: int, target: str) -> None:
     """Give an unnamed file (`create_unnamed`) its name; FileExistsError if it is taken."""
     # With a directory descriptor given, Python uses linkat with AT_SYMLINK_FOLLOW, as proc(5) asks.
@@ -233,6 +263,7 @@ def link_unnamed(descriptor: int, target: str) -> None:
         os.close(folder)
 
 
+@explains("make a file in the folder")
 def create_unnamed(folder: str) -> int:
     """Open a file without a name on the file system of `folder`: nothing is left if the process dies.
 
@@ -246,6 +277,7 @@ def create_unnamed(folder: str) -> int:
     return os.open(folder, os.O_RDWR | flag | _BINARY, 0o666)
 
 
+@explains("make a file in the folder")
 def check_writable(folder: str) -> None:
     """Raise OSError if no file can be made in a folder, as far as that can be told without leaving one there."""
     try:
@@ -258,6 +290,7 @@ def check_writable(folder: str) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder) from None
 
 
+@explains("rename")
 def rename_exclusive(source: str, target: str) -> None:
     """Rename a file where links are not to be had; FileExistsError if the name is taken.
 
@@ -268,17 +301,20 @@ def rename_exclusive(source: str, target: str) -> None:
     os.rename(source, target)
 
 
+@explains("rename")
 def rename_over(source: str, target: str) -> None:
     """Rename a file in one step, in the place of another that may have the name; who has that one open keeps it."""
     os.replace(source, target)
 
 
+@explains("remove")
 def remove(path: str) -> None:
     """Remove one name of a file; no error if it is gone."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
+@explains("remove the folder")
 def remove_directory(path: str) -> None:
     """Remove an empty directory; no error if it is gone."""
     with contextlib.suppress(FileNotFoundError):
