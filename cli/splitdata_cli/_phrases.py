@@ -32,6 +32,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"from_bins=True", "--from-bins"),
         (r"prefix_keys=True", "--prefix-keys"),
         (r"follow_links=True", "--follow-links"),
+        (r", or give the loader SampleDataset\(path, copy=True\)", ""),
         (r"header=False\b", "--no-header"),
         (r"quotes=False\b", "--no-quotes"),
         (r"(delimiter|encoding|column|limit|bins|shuffle)=('[^']*'|\d+)?+", r"--\1 \2"),
