@@ -25,16 +25,16 @@ from splitdata.loader.plan import PartitionKind, Plan
 from splitdata.loader.progress import Progress
 from splitdata.loader.recipe import Recipe
 from splitdata.loader.rotation import Rotation
-from splitdata.loader.runs import Position, StepShape
+from splitdata.loader.runs import Position
 from splitdata.loader.runtime import Runtime
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
 from splitdata.loader.skips import SkipLog
 from splitdata.loader.source import DatasetLike
-from splitdata.loader.state import LoaderState, StateDict
+from splitdata.loader.standing import Standing
+from splitdata.loader.state import StateDict
 from splitdata.loader.stats import LoaderStats
 from splitdata.loader.torch_words import answers_torch_words
-from splitdata.loader.world import Ranks, World
 from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
@@ -239,13 +239,11 @@ class DistributedLoader:
         )
         self._recipe = Recipe(dataset, self._options)
         self._device = device
-        self._progress = Progress()
-        self._set_up()
+        self._set_up(Progress())
 
-    def _set_up(self) -> None:
+    def _set_up(self, progress: Progress) -> None:
         """Make what does not travel with a pickle."""
-        self._ranks = Ranks(self._options.rank, self._options.world_size)
-        self._plan: Plan | None = None
+        self._standing = Standing(self._recipe, progress)
         self._runtime: Runtime | None = None
         # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
@@ -265,23 +263,23 @@ class DistributedLoader:
 
     def __len__(self) -> int:
         """Return the batches of this rank in a whole epoch; fixes rank and world size."""
-        plan = self._fixed_plan()
-        return plan.whole_epoch(self._progress.standing(plan)).num_steps
+        plan = self._standing.plan()
+        return plan.whole_epoch(self._standing.progress.position_in(plan)).num_steps
 
     @property
     def position(self) -> tuple[int, int]:
         """Epoch, and samples of it that all ranks together were handed (batches, with a batch sampler)."""
-        return self._progress.position.epoch, self._progress.position.samples
+        return self._standing.progress.position.epoch, self._standing.progress.position.samples
 
     @property
     def rank(self) -> int:
         """This rank; fixes it."""
-        return self._ranks.held().rank
+        return self._standing.ranks.held().rank
 
     @property
     def world_size(self) -> int:
         """Number of ranks; fixes it."""
-        return self._ranks.held().world_size
+        return self._standing.ranks.held().world_size
 
     @property
     def skipped(self) -> list[SkippedRecord]:
@@ -290,7 +288,7 @@ class DistributedLoader:
 
     def __repr__(self) -> str:
         """Show the data, and where training stands."""
-        position = self._progress.position
+        position = self._standing.progress.position
         return (
             f"DistributedLoader({self._recipe.source.name}: {len(self._recipe.selection)} records, "
             f"at epoch {position.epoch}, {position.samples} samples)"
@@ -305,7 +303,7 @@ class DistributedLoader:
         Raises:
             IndexError: There is no such step or rank.
         """
-        return self._fixed_plan().records(epoch, operator.index(step), rank)
+        return self._standing.plan().records(epoch, operator.index(step), rank)
 
     def peek(self) -> Any:  # noqa: ANN401 - a batch is of the user's type
         """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
@@ -320,12 +318,11 @@ class DistributedLoader:
             Exception: What the dataset, the transform, the collate function or `to_device` raised.
         """
         self._check_open()
-        world = self._ranks.now()
-        plan = self._recipe.plan(world, self._shape_in(world).lanes)
+        plan = self._standing.plan_of_a_look()
         # Of its own: it shares neither workers nor figures with what runs.
         meter = StatsMeter(self._options.num_workers)
         look = Runtime(self._options, self._recipe.source, plan, self._device, meter, self._cache)
-        return look.peek(self._progress.start_of_next(plan))
+        return look.peek(self._standing.progress.start_of_next(plan))
 
     def stats(self, epoch: int | None = None) -> LoaderStats:
         """Return what was measured since the loader was made, unpickled or reset; see LoaderStats.
@@ -358,14 +355,14 @@ class DistributedLoader:
             TypeError: Part of the dataset, transform or collate function cannot be sent to a process.
         """
         if rank is not None or world_size is not None:
-            self._ranks.give(rank, world_size)
+            self._standing.ranks.give(rank, world_size)
         if device is not None:
             self._device = device
             self._end_iterator("was ended by start")
             self._close_runtime()
         runtime = self._running()
         # What so many ranks cannot go on with fails before workers run.
-        self._progress.start_of_next(runtime.plan)
+        self._standing.progress.start_of_next(runtime.plan)
         runtime.start()
         return self
 
@@ -378,11 +375,11 @@ class DistributedLoader:
             ValueError: Rank or world size are not what they were when the loader was first used.
             StateMismatchError: What was loaded cannot be gone on with by so many ranks.
         """
-        return self._iterate(self._progress.start_of_next)
+        return self._iterate(self._standing.progress.start_of_next)
 
     def resume(self) -> EpochIterator:
         """Return an iterator over the rest of the present epoch, wherever it was left."""
-        return self._iterate(self._progress.standing)
+        return self._iterate(self._standing.progress.position_in)
 
     def _iterate(self, begin: Callable[[Plan], Position]) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
@@ -391,7 +388,12 @@ class DistributedLoader:
         start = begin(plan)
         self._skips.begin(start.epoch, plan.rank, lambda: plan.num_records_in(start))
         iterator = EpochIterator(
-            runtime, self._progress, self._meter, start, note_skipped=self._skips.note, check_ranks=self._ranks.check
+            runtime,
+            self._standing.progress,
+            self._meter,
+            start,
+            note_skipped=self._skips.note,
+            check_ranks=self._standing.ranks.check,
         )
         self._iterator = weakref.ref(iterator)
         return iterator
@@ -405,30 +407,30 @@ class DistributedLoader:
         Raises:
             IndexError: The epoch has no such step; its first is 0, its last the one before its number of steps.
         """
-        plan, iterator = self._fixed_plan(), self._live_iterator()
+        plan, iterator = self._standing.plan(), self._live_iterator()
         beginning = None if iterator is None else iterator.beginning
-        self._jump(plan.seek(beginning or self._progress.standing(plan), operator.index(step)))
+        self._jump(plan.seek(beginning or self._standing.progress.position_in(plan), operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
 
         A running loop goes on behind them, or ends if the epoch does; else the next `iter()` begins there.
         """
-        plan = self._fixed_plan()
-        self._jump(plan.skip(self._progress.standing(plan), checked_count("num_steps", num_steps, 0)))
+        plan = self._standing.plan()
+        self._jump(plan.skip(self._standing.progress.position_in(plan), checked_count("num_steps", num_steps, 0)))
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin this epoch. Not needed: epochs advance by themselves.
 
-        A position in this very epoch that was just loaded is kept.
+        A position in this very epoch that was just loaded is kept. May be called before ranks are known, but with
+        `num_steps`.
         """
-        plan = self._fixed_plan()
-        if self._progress.give_epoch(plan.start_of(checked_count("epoch", epoch, 0)), plan.shape):
+        if self._standing.give_epoch(checked_count("epoch", epoch, 0)):
             self._end_iterator("was ended by set_epoch")
             self._skips.forget()
 
     def _jump(self, position: Position) -> None:
-        self._progress.give(position, self._fixed_plan().shape)
+        self._standing.progress.give(position, self._standing.plan().shape)
         iterator = self._live_iterator()
         if iterator is not None:
             iterator.jump(position)
@@ -440,8 +442,7 @@ class DistributedLoader:
 
         Only batches that were handed out count. It is the caller's.
         """
-        progress = self._progress
-        return self._recipe.state(progress.position, progress.shape or self._shape_in(self._ranks.now())).as_dict()
+        return self._standing.state().as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken; the next `iter()` begins there.
@@ -455,18 +456,10 @@ class DistributedLoader:
                 shown, and nothing has changed. With partition="contiguous" and inside an epoch: by another number
                 of ranks; where this one is not given, `iter()` raises it.
         """
-        loaded = LoaderState.from_dict(state)
-        own = self._recipe.state(loaded.position, loaded.shape)
-        # The data first: a share by hash or a slice differs too where records were appended.
-        loaded.check_data(own, self._recipe.fingerprint_of)
-        loaded.check_order(own, own_lanes=self._options.lanes)
-        self._recipe.check_position(loaded)
-        if self._ranks.is_given:
-            self._recipe.plan(self._ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
+        loaded = self._standing.check(state)
         self._end_iterator("was ended by load_state_dict")
         self._skips.forget()
-        self._ranks.release()
-        self._progress.give(loaded.position, loaded.shape)
+        self._standing.load(loaded)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -498,7 +491,7 @@ class DistributedLoader:
             "recipe": self._recipe,
             "device": self._device,
             # Of its own also where nothing is pickled: copy.copy asks for this too.
-            "progress": copy.copy(self._progress),
+            "progress": copy.copy(self._standing.progress),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -506,27 +499,9 @@ class DistributedLoader:
         self._options = state["options"]
         self._recipe = state["recipe"]
         self._device = state["device"]
-        self._progress = state["progress"]
-        self._set_up()
+        self._set_up(state["progress"])
 
     # -- parts -------------------------------------------------------------------------------
-
-    def _shape_in(self, world: World) -> StepShape:
-        """Return the steps of such ranks: in the lanes that were asked for, else in those that were used first."""
-        used = self._progress.shape
-        lanes = self._options.lanes or (world.world_size if used is None else used.lanes)
-        return StepShape(self._options.batch_size, world.world_size, lanes)
-
-    def _fixed_plan(self) -> Plan:
-        world = self._ranks.held()
-        shape = self._shape_in(world)
-        plan = self._plan
-        if plan is None or (plan.rank, plan.shape) != (world.rank, shape):
-            plan = self._plan = self._recipe.plan(world, shape.lanes)
-            reason = self._recipe.why_no_steps(plan)
-            if reason is not None:
-                _log.warning("%r has %s: its epochs have no batches", self, reason)
-        return plan
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -534,8 +509,8 @@ class DistributedLoader:
 
     def _running(self) -> Runtime:
         self._check_open()
-        self._ranks.check()
-        plan = self._fixed_plan()
+        self._standing.ranks.check()
+        plan = self._standing.plan()
         if self._runtime is not None and not self._runtime.is_usable:
             self._close_runtime()
         if self._runtime is None:

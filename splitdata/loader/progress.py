@@ -32,7 +32,7 @@ class Progress:
         self.shape: StepShape | None = None
         self._is_given = False
 
-    def standing(self, plan: Plan) -> Position:
+    def position_in(self, plan: Plan) -> Position:
         """Return the position as one of a plan.
 
         Raises:
@@ -41,9 +41,9 @@ class Progress:
         return self.position if self.shape is None else plan.adopt(self.position, self.shape)
 
     def start_of_next(self, plan: Plan) -> Position:
-        """Return where `iter()` begins; errors as of `standing`."""
+        """Return where `iter()` begins; errors as of `position_in`."""
         if self._is_given or not self.position.samples or self.shape is None:
-            return self.standing(plan)
+            return self.position_in(plan)
         return plan.next_epoch(self.position, self.shape)
 
     def hand_out(self, behind: Position, shape: StepShape) -> None:
@@ -52,13 +52,13 @@ class Progress:
         self.shape = shape
         self._is_given = False
 
-    def give(self, position: Position, shape: StepShape) -> None:
+    def give(self, position: Position, shape: StepShape | None) -> None:
         """Set the position by hand: the next iterator begins there."""
         self.position = position
         self.shape = shape
         self._is_given = True
 
-    def give_epoch(self, start: Position, shape: StepShape) -> bool:
+    def give_epoch(self, start: Position, shape: StepShape | None) -> bool:
         """Begin an epoch, unless a position in that very epoch was set by hand: then it is kept.
 
         Return whether that changed anything.

@@ -15,6 +15,7 @@ import pytest
 from splitdata.errors import StateMismatchError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.world import World
+from splitdata.order.window import Window
 
 LAUNCHERS = ("RANK", "WORLD_SIZE", "OMPI_", "MV2_", "PMI_", "PMIX_", "PALS_", "JSM_", "FLUX_", "SLURM_", "ALPS_")
 
@@ -202,6 +203,29 @@ def test_loader_that_was_used_before_the_ranks_existed_is_refused_instead_of_rea
         with pytest.raises(ValueError, match=r"took itself for rank 0 of 1 .* is rank 1 of 2 now.*init_process_group"):
             NEXT_USES[then](loader)
         assert loader.position == position
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loader: loader.set_epoch(0),
+        lambda loader: loader.peek(),
+        lambda loader: loader.load_state_dict(loader.state_dict()),
+        repr,
+        lambda loader: loader.stats(),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"shuffle": Window(3), "partition": "contiguous"}])
+def test_what_needs_no_ranks_binds_to_none(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[DistributedLoader], Any], options: dict[str, Any]
+) -> None:
+    loader = DistributedLoader(range(10), batch_size=2, **options)
+    use(loader)
+    pretend_process_group(monkeypatch, 1, 2)
+
+    expected = DistributedLoader(range(10), batch_size=2, rank=1, world_size=2, **options)
+    assert [batch.tolist() for batch in loader] == [batch.tolist() for batch in expected]
+    assert loader.state_dict() == expected.state_dict() | {"lanes": loader.state_dict()["lanes"]}
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
