@@ -14,6 +14,7 @@ __all__ = ["in_options"]
 
 # Options that no command has: an advice to use one is left out, from the sign before it.
 _PYTHON_ONLY: Final = re.compile(
+    r", or give the loader SampleDataset\(path, copy=True\)|"
     r"(; |, or |: )[^;:,]*(?<![\w/])"
     r"(on_error|start_method|timeout|io|prefetch_epochs|in_order|tail|max_skipped|version|copy|num_workers|medium)="
     r"(?:[^;.]|\.(?!\s|$))*"
@@ -32,7 +33,6 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"from_bins=True", "--from-bins"),
         (r"prefix_keys=True", "--prefix-keys"),
         (r"follow_links=True", "--follow-links"),
-        (r", or give the loader SampleDataset\(path, copy=True\)", ""),
         (r"header=False\b", "--no-header"),
         (r"quotes=False\b", "--no-quotes"),
         (r"(delimiter|encoding|column|limit|bins|shuffle)=('[^']*'|\d+)?+", r"--\1 \2"),
