@@ -232,7 +232,10 @@ def test_disk_that_refuses_more_is_one_line_and_commits_nothing(tmp_path: Path) 
     )
 
     assert ended.returncode == 2
-    assert ended.stderr == b"splitdata: error: File too large\n"
+    assert ended.stderr.startswith(b"splitdata: error: " + bytes(tmp_path / "data"))
+    assert b"File too large: cannot write; " in ended.stderr
+    assert ended.stderr.endswith(b": use more bins\n")
+    assert ended.stderr.count(b"\n") == 1
     assert not (tmp_path / "data").exists()
 
 
