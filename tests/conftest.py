@@ -37,6 +37,15 @@ _BEFORE_SETUP = pytest.StashKey[frozenset[int]]()
 _AFTER_SETUP = pytest.StashKey[frozenset[int]]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names that differ in every process, before the two that share the tests find it out together."""
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(
+            f"an address is part of a test's name, give its parameters ids=stable_id: {unstable[0]}"
+        )
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Limit the fixtures' setup, and note the processes that fixtures keep for several tests."""

@@ -11,6 +11,7 @@ import pytest
 
 from splitdata import DatasetNotFoundError, DistributedLoader, SampleDataset, SplitDataLoader, SplitWriter
 from tests.loader.workloads import Numbers
+from tests.stable_ids import stable_id
 
 # Datasets and samplers of all kinds.
 Anything: TypeAlias = Any
@@ -73,7 +74,9 @@ def generator() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", ["sampler", "batch_sampler"])
-@pytest.mark.parametrize("used_up", [iter([2, 0]), generator(), zip([1], [2], strict=True), map(int, "1")], ids=repr)
+@pytest.mark.parametrize(
+    "used_up", [iter([2, 0]), generator(), zip([1], [2], strict=True), map(int, "1")], ids=stable_id
+)
 def test_iterator_for_a_sampler_is_refused(name: str, used_up: Anything) -> None:
     options: dict[str, Anything] = {name: used_up}
     with pytest.raises(TypeError, match=rf"{name} is an iterator \(.*\), which has nothing left after one epoch"):
