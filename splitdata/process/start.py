@@ -9,13 +9,14 @@ call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from splitdata.process.arena import Arena
 from splitdata.process.budget import memory_budget
@@ -44,6 +45,10 @@ BatchType = TypeVar("BatchType")
 
 _log = logging.getLogger("splitdata")
 
+# Of this process, for each worker: while it starts it has the worker's ends too.
+_NUM_DESCRIPTORS: Final = 6
+_NUM_WHILE_STARTING: Final = 8
+
 
 def prepare_server(options: ChannelOptions) -> object | None:
     """Return the fork server if these options need it; it runs at least as long as the result is held."""
@@ -66,11 +71,14 @@ def start_worker(
 
     Raises:
         TypeError: Part of the call cannot be sent; nothing was started.
-        OSError: No more descriptors or processes.
+        OSError: No more descriptors or processes; says how many descriptors are needed and how many there are.
     """
     call = _pack(function, args, kwargs, options)
     with interrupts_blocked():
-        return Channel(_start(call, _Place(None, options.max_bytes or memory_budget(), {}), options), options)
+        try:
+            return Channel(_start(call, _Place(None, options.max_bytes or memory_budget(), {}), options), options)
+        except OSError as error:
+            _raise_told(error, 0, 1)
 
 
 def start_servers(
@@ -90,10 +98,29 @@ def start_servers(
         try:
             for number, environment in enumerate(environments):
                 receivers.append(_start(call, _Place(number, num_bytes, environment), options))
-        except BaseException:
+        except BaseException as error:
             close_together([receiver.handle for receiver in receivers])
+            if isinstance(error, OSError):
+                _raise_told(error, len(receivers), len(environments))
             raise
     return receivers
+
+
+def _raise_told(error: OSError, num_started: int, num_workers: int) -> NoReturn:
+    """Raise it again; where descriptors have run out, say how many are needed and how many there are."""
+    if error.errno != errno.EMFILE or sys.platform == "win32":
+        raise error
+    import resource
+
+    which = f"worker {num_started + 1} of {num_workers}" if num_workers > 1 else "the worker process"
+    fewer = "use fewer workers, close files" if num_workers > 1 else "close files"
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    raise OSError(
+        error.errno,
+        f"{error.strerror}: {which} cannot be started; each takes {_NUM_DESCRIPTORS} descriptors of this process, and "
+        f"{_NUM_WHILE_STARTING} more while it starts, and this process may have {limit} for all that it does: "
+        f"{fewer}, or raise the limit (`ulimit -n`)",
+    ) from None
 
 
 class _Call(NamedTuple):

@@ -225,6 +225,7 @@ def test_running_out_of_descriptors_is_an_os_error_that_leaves_nothing() -> None
         "            runs.append(iter(MpQItr.options(start_method=method)(count, 3)))\n"
         "    except OSError as error:\n"
         "        assert error.errno == 24, error\n"
+        "        assert 'each takes 6 descriptors' in str(error) and 'may have 24 for' in str(error), error\n"
         "    assert [list(run) for run in runs] == [[0, 1, 2]] * len(runs) and runs\n"
         "    runs.clear()\n"
         "    assert len(os.listdir('/proc/self/fd')) == before, method\n"
@@ -247,3 +248,27 @@ def test_works_with_shared_memory_of_one_mebibyte() -> None:
 
     assert ended.stderr == ""
     assert ended.stdout.split() == ["1024", "done"]
+
+
+def test_a_pool_without_descriptors_says_how_many_it_needs_and_how_many_there_are() -> None:
+    source = (
+        "import resource, os; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
+        "from tests.process.servers import make_pool, orders\n"
+        "for method in ('spawn', 'fork', 'forkserver'):\n"
+        "    before = len(os.listdir('/proc/self/fd'))\n"
+        "    try:\n"
+        "        with make_pool(orders, n=14, way=method) as pool:\n"
+        "            pool.submit(0, ('ok', 1))\n"
+        "    except OSError as error:\n"
+        "        assert error.errno == 24 and ' of 14 cannot be started; each takes 6 ' in str(error), error\n"
+        "        assert 'may have 64 for' in str(error) and 'use fewer workers' in str(error), error\n"
+        "    else:\n"
+        "        raise AssertionError(method)\n"
+        "    left = len(os.listdir('/proc/self/fd')) - before\n"
+        "    assert left <= (2 if method == 'forkserver' else 0), (method, left)\n"
+        "print('done')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+
+    assert (ended.stdout, ended.stderr) == ("done\n", "")
