@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from splitdata.dataset.writer import SplitWriter
@@ -212,6 +213,25 @@ def test_traceback_shows_the_users_frames_the_key_and_at_most_twenty_lines(kind:
     shown = [line.split(", in ")[1] for line in text.splitlines() if line.startswith("  File ")]
     here = "test_traceback_shows_the_users_frames_the_key_and_at_most_twenty_lines"
     assert sorted(shown) == sorted([here, "calls_a_helper", "helper"])
+
+
+def gives_rows_of_any_length(record: bytes) -> list[Any]:
+    return [np.zeros(len(record)), 0 if record < b"3" else object()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_size", [4, 16])
+def test_samples_that_do_not_go_into_a_batch_show_the_users_frames_alone(
+    kind: str, batch_size: int, keyed: Path
+) -> None:
+    with DistributedLoader(keyed, batch_size=batch_size, transform=gives_rows_of_any_length, **KINDS[kind]) as loader:
+        with pytest.raises((TypeError, ValueError), match=r"sample\[[01]\]: ") as caught:
+            list(loader)
+        text = "".join(traceback.format_exception(caught.value))
+
+    assert len(text.splitlines()) <= 15
+    assert "was collated" in text
+    assert str(ROOT / "splitdata") not in text
 
 
 def test_full_tracebacks_are_shown_on_request(keyed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
