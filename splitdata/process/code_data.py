@@ -96,7 +96,8 @@ def of_set(value: Iterable[Anything]) -> Parts:
 
 def of_bytes(value: bytearray | memoryview) -> Parts:
     """Return what changeable bytes are."""
-    return Parts(digest_of(type(value).__name__, bytes(value)))
+    form = repr((value.format, value.shape)) if isinstance(value, memoryview) else ""
+    return Parts(digest_of(type(value).__name__, form, bytes(value)))
 
 
 def of_slice(value: slice) -> Parts:

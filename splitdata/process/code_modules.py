@@ -1,6 +1,7 @@
 """Which module code comes from, and which names it uses there: what is installed counts by its version.
 
 global_names, attribute_names     names in code, that of functions inside of it included
+escaping_names                    those of them that are used as a whole, not only by an attribute
 release_of                        "numpy.random" -> "2.3.1"; None for a module of the user's
 name_installed                    the name by which a package has an object
 imported_modules                  what a function imports while it runs, found without importing it
@@ -18,6 +19,7 @@ import sysconfig
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from splitdata._version import __version__
@@ -26,6 +28,7 @@ __all__ = [
     "ImportedModule",
     "UsedModule",
     "attribute_names",
+    "escaping_names",
     "global_names",
     "imported_modules",
     "name_installed",
@@ -37,6 +40,7 @@ __all__ = [
 Anything: TypeAlias = Any
 
 _READS_GLOBAL: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+_OF_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
 _PYTHON: Final = "Python {}.{}".format(*sys.version_info)
 _INSTALLED: Final = ("site-packages", "dist-packages")
 _OWN: Final = "splitdata"
@@ -85,6 +89,17 @@ def global_names(code: types.CodeType) -> set[str]:
         for instruction in dis.get_instructions(one)
         if instruction.opname in _READS_GLOBAL
     }
+
+
+def escaping_names(code: types.CodeType) -> set[str]:
+    """Return the global names whose objects code hands on: to a call, a name of its own, ..."""
+    names: set[str] = set()
+    for one in _with_inner(code):
+        instructions = [each for each in dis.get_instructions(one) if each.opname != "EXTENDED_ARG"]
+        for instruction, behind in pairwise(instructions):
+            if instruction.opname in _READS_GLOBAL and behind.opname not in _OF_ATTRIBUTES:
+                names.add(instruction.argval)
+    return names
 
 
 def attribute_names(code: types.CodeType) -> frozenset[str]:

@@ -39,6 +39,7 @@ from splitdata.process.code_modules import (
     ImportedModule,
     UsedModule,
     attribute_names,
+    escaping_names,
     global_names,
     imported_modules,
     name_installed,
@@ -146,12 +147,15 @@ def _function(value: types.FunctionType) -> Parts:
 def _globals(value: types.FunctionType) -> list[Named]:
     """Return what the global names of a function stand for, and what it imports while it runs."""
     space, builtins = value.__globals__, vars(sys.modules["builtins"])
-    attributes = attribute_names(value.__code__)
+    attributes, escaping = attribute_names(value.__code__), escaping_names(value.__code__)
     children: list[Named] = []
     for name in sorted(global_names(value.__code__)):
         if name in space:
             one = space[name]
             children += [("", name), (f" > {name}", UsedModule(one, attributes) if _is_module(one) else one)]
+            if _is_module(one) and name in escaping:
+                # Whoever gets it may use anything in it.
+                children.append((f" > {name}", one))
         else:
             children.append(("", f"builtin {name}" if name in builtins else f"nothing {name}"))
     for module in imported_modules(value.__code__, space):
@@ -171,7 +175,8 @@ def _used_module(value: UsedModule) -> Parts:
         return Parts(digest_of("module", module.__name__, release))
     space = vars(module)
     children: list[Named] = []
-    for name in sorted(value.attributes & space.keys()):
+    # What is loaded when it is asked for is found where that says.
+    for name in sorted((value.attributes | {"__getattr__"}) & space.keys()):
         one = space[name]
         children += [("", name), (f".{name}", UsedModule(one, value.attributes) if _is_module(one) else one)]
     return Parts(digest_of("part of a module"), children)
@@ -193,7 +198,8 @@ def _module(value: types.ModuleType) -> Parts:
     source = source_of(value)
     if source is None:
         raise Unidentifiable("a module that has no source")
-    return Parts(digest_of("whole module"), [("", source)])
+    modules = imported_modules(source, vars(value))
+    return Parts(digest_of("whole module"), [("", source), *((f" > import {one.name}", one) for one in modules)])
 
 
 def _class(value: type) -> Parts:
@@ -277,6 +283,8 @@ def _instance(value: Anything) -> Parts:
         return Parts(digest_of("state of", *state_of))
     reduced = _reduced(value)
     if isinstance(reduced, str):
+        if isinstance(value, np.ufunc) and not _is_installed(value, reduced):
+            raise Unidentifiable("numpy hides the function in it")
         module = str(getattr(value, "__module__", type(value).__module__))
         release = release_of(module) or release_of(type(value).__module__)
         if release is None:
@@ -290,6 +298,12 @@ def _instance(value: Anything) -> Parts:
     for name, more in (("[]", items), ("[]", pairs)):
         children.append((name, None if more is None else list(more)))
     return Parts(digest_of("instance"), children)
+
+
+def _is_installed(value: Anything, name: str) -> bool:
+    """Tell whether any installed package has an object under its name."""
+    having = [module for module, one in list(sys.modules.items()) if getattr(one, "__dict__", {}).get(name) is value]
+    return any(release_of(module) is not None for module in having)
 
 
 def _reduced(value: Anything) -> str | tuple[Anything, ...]:

@@ -341,6 +341,49 @@ def test_function_that_an_import_inside_reaches_counts(tmp_path: Path) -> None:
     assert {name for name in before if after[name] != before[name]} == {"uses imported", "imports inside"}
 
 
+@pytest.mark.parametrize(
+    ("names", "source"),
+    [
+        ("loads what it is asked for", "import lazy\ndef transform(record):\n    return lazy.cut(record)\n"),
+        (
+            "handed on",
+            "import mine\ndef use(module):\n    return module.cut\n"
+            "def transform(record):\n    return use(mine)(record)\n",
+        ),
+        ("by a text", "import mine\ndef transform(record):\n    return getattr(mine, 'cut')(record)\n"),
+        ("default", "import mine\ndef transform(record, module=mine):\n    return module.cut(record)\n"),
+        ("held", "import mine\nPARTS = {'cut': mine}\ndef transform(record):\n    return PARTS['cut'].cut(record)\n"),
+    ],
+)
+def test_whole_module_counts_with_what_it_imports(tmp_path: Path, names: str, source: str) -> None:
+    def identity() -> str:
+        show = "from splitdata.process.code_identity import code_identity\nprint(code_identity(transform))"
+        command = [sys.executable, "-B", "-c", source + show]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    (tmp_path / "lazy.py").write_text("def __getattr__(name):\n    import far\n    return getattr(far, name)\n")
+    (tmp_path / "mine.py").write_text("from far import cut\n")
+    far = tmp_path / "far.py"
+    far.write_text("def cut(record):\n    return record[1:]\n")
+    before = identity()
+    far.write_text("def cut(record):\n    return record[22:]\n")
+
+    assert identity() != before, names
+
+
+def test_ufuncs_of_packages_count_by_name_and_others_are_refused() -> None:
+    assert code_identity(np.add) != code_identity(np.subtract)
+    with pytest.raises(TypeError, match="hides the function"):
+        code_identity(np.frompyfunc(lambda value: value + 1, 1, 1))
+
+
+def test_memory_counts_with_its_form() -> None:
+    numbers = np.zeros(6, np.int32)
+    forms = [numbers, numbers.view(np.uint32), numbers.reshape(2, 3)]
+
+    assert len({code_identity(functools.partial(len, memoryview(form))) for form in forms}) == 3
+
+
 class Holder:
     """Holds anything."""
 
