@@ -28,7 +28,7 @@ Anything: TypeAlias = Any
 
 # What torch's generator begins with, so what it holds where torch was loaded meanwhile.
 _FIRST_SEED_OF_TORCH: Final = 67280421310721
-# Code of the interpreter's and of libraries in C, which draws from no global generator, and containers.
+# What draws from no global generator: our readers and containers.
 _NEVER_DRAWS: Final = (
     type(None),
     SplitDataLoader,
@@ -38,8 +38,6 @@ _NEVER_DRAWS: Final = (
     range,
     bytes,
     str,
-    types.BuiltinFunctionType,
-    types.MethodDescriptorType,
 )
 
 
@@ -47,9 +45,15 @@ def may_draw(code: Anything) -> bool:
     """Tell whether a transform, a dataset or a collate function may draw from global generators.
 
     False only where it certainly does not: no such thing, our readers, functions and containers of the interpreter.
+    Compiled functions of libraries may: torch.bernoulli does, and np.random.permutation.
     """
     if isinstance(code, type):
         return code.__module__ != "builtins"
+    if isinstance(code, types.MethodDescriptorType):
+        return code.__objclass__.__module__ != "builtins"
+    if isinstance(code, types.BuiltinFunctionType):
+        owner = code.__self__
+        return not (isinstance(owner, types.ModuleType) and owner.__name__ in sys.stdlib_module_names)
     return type(code) not in _NEVER_DRAWS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import types
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -241,14 +242,34 @@ def test_transform_that_loads_torch_itself_is_called_again_once_torch_is_set(mon
     monkeypatch.delitem(sys.modules, "torch")
 
 
-@pytest.mark.parametrize("code", [None, len, bytes.decode, int, [1], range(3), np.frombuffer])
+@pytest.mark.parametrize("code", [None, len, bytes.decode, int, [1], range(3), zlib.decompress])
 def test_code_that_cannot_draw_costs_nothing(code: Anything) -> None:
     assert not may_draw(code)
 
 
-@pytest.mark.parametrize("code", [augmented, Drawing(), Drawing, lambda record: record])
+@pytest.mark.parametrize(
+    "code", [augmented, Drawing(), Drawing, lambda record: record, random.random, np.random.permutation]
+)
 def test_code_of_the_user_may_draw(code: Callable[..., Any]) -> None:
     assert may_draw(code)
+
+
+def test_compiled_functions_draw_the_same_in_process_and_in_workers() -> None:
+    def drawn(**options: Anything) -> list[Any]:
+        with untouched_generators():
+            loader = DistributedLoader(
+                [[1, 2, 3, 4, 5, 6, 7]] * 8, transform=np.random.permutation, collate_fn=list, **options
+            )
+            return [sample.tolist() for batch in loader for sample in batch]
+
+    assert drawn() == drawn() == drawn(num_workers=2, start_method="fork")
+
+
+def test_compiled_methods_of_torch_may_draw() -> None:
+    torch = pytest.importorskip("torch")
+
+    assert may_draw(torch.bernoulli)
+    assert may_draw(torch.Tensor.bernoulli_)
 
 
 def test_generator_of_another_kind_that_the_user_gave_numpy_is_set_and_put_back() -> None:
