@@ -55,6 +55,9 @@ class Recipe:
         if options.cache is not None:
             check_cache(options.cache, self.facts)
             self.transform_identity = identity_of(options.cache, options.transform)
+            if not options.seed_globals:
+                # Not even this loader would make them again: they are no samples of one that sets the generators.
+                self.transform_identity += " with global generators as they are"
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)

@@ -254,6 +254,18 @@ def test_code_of_the_user_may_draw(code: Callable[..., Any]) -> None:
     assert may_draw(code)
 
 
+def test_cache_tells_samples_of_generators_that_were_not_set_from_others(tmp_path: Path) -> None:
+    def drawn(**options: Anything) -> list[Any]:
+        cache = Cache(tmp_path / "cache", version="1")
+        with DistributedLoader(Numbers(4), transform=augmented, collate_fn=list, cache=cache, **options) as loader:
+            return [sample["python"] for batch in loader for sample in batch]
+
+    drawn(seed_globals=False)
+
+    assert drawn() == drawn(num_workers=1, start_method="fork")
+    assert drawn()[0] == random.Random(derive_key(0, 0, 0, "global generators, transform")).random()
+
+
 def test_compiled_functions_draw_the_same_in_process_and_in_workers() -> None:
     def drawn(**options: Anything) -> list[Any]:
         with untouched_generators():
