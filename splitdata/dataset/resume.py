@@ -119,7 +119,7 @@ def remove_uncommitted(directory: DatasetDirectory) -> bool:
 
 
 def cut_off(paths: SegmentPaths, resumed: ResumedSegment) -> list[int]:
-    """Cut off and remove all that was not committed; returns the bins that are shorter now."""
+    """Cut off and remove all that was not committed, and put lost padding back; returns the bins that have changed."""
     files.truncate(resumed.index, spec.INDEX_HEADER_BYTES + resumed.info.num_records * spec.INDEX_ENTRY_BYTES)
     changed = []
     for name in files.list_names(paths.folder):
@@ -132,7 +132,7 @@ def cut_off(paths: SegmentPaths, resumed: ResumedSegment) -> list[int]:
             continue
         descriptor = files.open_existing(path, writable=True)
         try:
-            if files.size_of(descriptor) > int(resumed.ends[bin_index]):
+            if files.size_of(descriptor) != int(resumed.ends[bin_index]):
                 files.truncate(descriptor, int(resumed.ends[bin_index]))
                 changed.append(bin_index)
         finally:
@@ -237,10 +237,10 @@ def _bins(paths: SegmentPaths, info: SegmentInfo, last: NDArray[np.uint64]) -> t
             size = files.size_of(descriptor)
         finally:
             files.close(descriptor)
-        if size < int(ends[bin_index]):
+        # Padding behind it is nothing that a record needs.
+        if size < end:
             raise TruncatedFileError(
-                f"{path} has {size} bytes, and {int(ends[bin_index])} were committed; "
-                "nothing was changed, verify the dataset",
+                f"{path} has {size} bytes, and {end} were committed; nothing was changed, verify the dataset",
                 path=path,
             )
     if len(alignments) > 1:

@@ -485,3 +485,29 @@ def test_lock_is_let_go_after_a_refusal(tmp_path: Path) -> None:
     assert open_descriptors() == before
     with SplitWriter(tmp_path / "data", mode="resume", bins=2) as writer:
         assert writer.num_written == 2
+
+
+@needs_fork
+@pytest.mark.parametrize("more", [0, 3])
+@pytest.mark.parametrize("alignment", [8, 4096])
+def test_padding_that_a_bin_has_lost_is_put_back(tmp_path: Path, alignment: int, more: int) -> None:
+    path = tmp_path / "data"
+    records = [b"odd%02d" % number for number in range(5)]
+    child = os.fork()
+    if not child:
+        writer = SplitWriter(path, bins=2, alignment=alignment)
+        writer.write_many(records)
+        writer.commit()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    for file in bins_of(path):
+        os.truncate(file, file.stat().st_size - 2)
+    assert verify(path).is_intact
+
+    added = [b"more%02d" % number for number in range(more)]
+    with SplitWriter(path, bins=2, alignment=alignment, mode="resume") as writer:
+        assert writer.num_written == 5
+        writer.write_many(added)
+
+    assert read(path) == records + added
+    assert verify(path).is_intact
