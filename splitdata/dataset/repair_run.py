@@ -145,6 +145,8 @@ class RepairRun:
         if not segment.take_lock():
             self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
             return info
+        if not is_new and not self._is_still_listed_as(info, segment.id):
+            return info
         search = segment.search(info, position, self._advance)
         tail = tail_of(info, search)
         is_adopted = self._adopt and is_last and tail.tally.num_records > 0
@@ -165,6 +167,22 @@ class RepairRun:
         if not is_new and not is_adopted and info == listed:
             segment.release()
         return info
+
+    def _is_still_listed_as(self, info: SegmentInfo | None, segment_id: str) -> bool:
+        """Say, with the lock held, whether what was read of a segment before still holds.
+
+        Whoever had the lock until now may have committed after the manifests were read: its index is of what a newer
+        one says.
+        """
+        seen = self._manifests
+        newest = max((*seen.damaged, seen.intact.generation if seen.intact else 0))
+        if all(generation <= newest for generation in self._directory.generations()):
+            return True
+        if self._directory.listing(segment_id) == info:
+            return True
+        folder = self._directory.paths.segment(segment_id).folder
+        self.notes.append(f"{folder}: a writer has just committed in it, so it was left as it is")
+        return False
 
     def _lose(self, path: str, problem: str, position: int, num_records: int) -> None:
         self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
@@ -255,6 +273,8 @@ class RepairRun:
         """Return all records of a segment that is to be adopted, None for all others."""
         if not segment.take_lock():
             self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
+            return None
+        if not self._is_still_listed_as(None, segment.id):
             return None
         if self._discard and segment.may_be_removed():
             self._removable.append(segment)
