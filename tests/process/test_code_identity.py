@@ -378,7 +378,7 @@ def test_ufuncs_of_packages_count_by_name_and_others_are_refused() -> None:
 
 
 def test_memory_counts_with_its_form() -> None:
-    numbers = np.zeros(6, np.int32)
+    numbers: Any = np.zeros(6, np.int32)
     forms = [numbers, numbers.view(np.uint32), numbers.reshape(2, 3)]
 
     assert len({code_identity(functools.partial(len, memoryview(form))) for form in forms}) == 3
