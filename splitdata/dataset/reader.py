@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 import numpy as np
@@ -85,6 +86,9 @@ class SplitDataLoader:
         """
         if io not in ("auto", "mmap", "pread"):
             raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
+        any_path: object = path
+        if isinstance(any_path, SplitDataLoader) or not isinstance(any_path, (str, bytes, os.PathLike, Iterable)):
+            raise TypeError(f"path must be a path or a list of paths, got {type(any_path).__name__}")
         given = [path] if isinstance(path, (str, bytes, os.PathLike)) else list(path)
         self.paths = [local_path(one) for one in given]
         if not self.paths:

@@ -425,8 +425,10 @@ def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durab
     try:
         if make_folder(paths.folder, durable=durable):
             made.append(paths.folder)
-    except FileExistsError:
-        raise DatasetExistsError(f"{paths.folder} is a file; a dataset is a directory", path=paths.folder) from None
+    except FileExistsError as error:
+        # It may be the folder that should hold it.
+        file = error.filename or paths.folder
+        raise DatasetExistsError(f"{file} is a file; a dataset is a directory", path=paths.folder) from None
     check_target(directory, mode)
     # Now rather than at the commit, when all is written.
     files.check_writable(paths.folder)

@@ -127,6 +127,7 @@ class SplitWriter:
         _check_bins(bins)
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
+        encode_metadata({} if metadata is None else metadata)
         metadata = dict(metadata or {})
         codec_name = chosen_codec(codec, metadata)
         if codec_name is not None:

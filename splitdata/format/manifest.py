@@ -193,7 +193,10 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
     given: object = metadata
     if not isinstance(given, dict) or any(not isinstance(key, str) for key in given):
         raise TypeError("metadata must be a dict with text keys")
-    data = json.dumps(metadata, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    try:
+        data = json.dumps(metadata, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"metadata must be values of JSON: {error}") from None
     if len(data) > spec.MAX_METADATA_BYTES:
         raise ValueError(f"metadata take {len(data)} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
     # Python writes more than a manifest may hold: numbers above 63 bits, the keys 1 and "1" beside each other.

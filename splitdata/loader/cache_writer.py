@@ -231,8 +231,9 @@ class CacheWriter:
                 self._write_what_fits(taken)
         except (OSError, SplitDataError) as error:
             self._abort()
+            reason = error.strerror if isinstance(error, OSError) and error.filename is None else error
             self.problem = (
-                f"the cache in {self._folder.paths.folder} takes no more samples: {error}. What it has is read, all "
+                f"the cache in {self._folder.paths.folder} takes no more samples: {reason}. What it has is read, all "
                 "else is computed each time"
             )
 
@@ -274,7 +275,10 @@ class CacheWriter:
         reason = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes are free")
         limit = self._options.max_bytes
         if limit is not None and (left := limit - (taken := self._folder.num_bytes())) < room:
-            room, reason = left, OSError(errno.EDQUOT, f"{taken} of max_bytes={limit} bytes are taken")
+            room, reason = (
+                left,
+                OSError(errno.EDQUOT, f"{taken} of max_bytes={limit} bytes are taken, and what is left holds no more"),
+            )
         return room - _COMMIT_OVERHEAD, reason
 
     def _open(self) -> SplitWriter:

@@ -86,4 +86,4 @@ class Selection:
 def _as_records(subset: object, num_records: int) -> NDArray[np.int64]:
     if isinstance(subset, HashSplit):
         return subset.records(num_records)
-    return checked_positions(subset, num_records, name="subset")
+    return checked_positions(subset, num_records, name="the records of subset")
