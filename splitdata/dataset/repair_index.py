@@ -21,7 +21,7 @@ from splitdata.dataset.dictionary import control_frame, read_from_bin
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.repair_frames import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair_old_index import OldIndex
-from splitdata.dataset.repair_padding import dirty_gaps
+from splitdata.dataset.repair_padding import MAX_GAP, dirty_gaps
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -262,9 +262,14 @@ class SegmentMender:
             # Where not one frame is this bin's, it may be another file altogether: that one is left alone.
             if not num_frames or bin_index >= info.num_bin_files:
                 continue
-            size, length = self._search.files.bin(bin_index).size, lengths[bin_index]
+            source = self._search.files.bin(bin_index)
+            size, length = source.size, lengths[bin_index]
             last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
             is_whole = self._search.state[last] == PROVEN
+            end, stop = self._search.end_of(last) if is_whole else None, min(size, length)
+            if end is not None and 0 < stop - end < MAX_GAP and any(source.read(end, stop - end)):
+                self._zeros.append((bin_index, end, stop - end))
+                self.actions.append(f"{self._paths.bin(bin_index)}: padding behind the last record filled with zeros")
             if size == length or not (is_whole or (is_known and size > length)):
                 continue
             what = f"{length - size} bytes of padding added" if size < length else f"{size - length} bytes cut off"

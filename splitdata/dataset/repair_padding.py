@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from splitdata.dataset.repair_frames import FrameSearch
     from splitdata.format.manifest import SegmentInfo
 
-__all__ = ["dirty_gaps"]
+__all__ = ["MAX_GAP", "dirty_gaps"]
 
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
-_MAX_GAP: Final = 2 * max(spec.ALIGNMENTS)
+MAX_GAP: Final = 2 * max(spec.ALIGNMENTS)
 # Frames that are farther apart are not read for what lies between them.
 _FAR_APART_BYTES: Final = 4096
 _READ_BYTES: Final = 8 << 20
@@ -37,7 +37,7 @@ def dirty_gaps(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterat
     if not len(starts):
         return
     stops, gaps = ends[:-1], starts - ends[:-1]
-    gaps[~(is_padding & (gaps > 0) & (gaps < _MAX_GAP))] = 0
+    gaps[~(is_padding & (gaps > 0) & (gaps < MAX_GAP))] = 0
     source = search.files.bin(bin_index)
     numbers = np.flatnonzero(gaps)
     if (np.diff(stops[numbers]) < 0).any():

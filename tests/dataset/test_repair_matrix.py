@@ -181,6 +181,20 @@ def test_padding_between_frames_is_made_again(data: Path, kind: RecordKind) -> N
     assert tree_of(data) == before
 
 
+def test_padding_behind_the_last_record_is_made_again(path: Path, kind: RecordKind) -> None:
+    kind.write_sealed(path)
+    before = tree_of(path)
+    info, paths = segments_of(path)[0]
+    for number in range(info.num_bins):
+        file = Path(paths.bin(number))
+        if file.read_bytes()[-1] == 0:
+            overwrite(file, file.stat().st_size - 1, b"\x07")
+    assert verify(path).is_intact == (tree_of(path) == before)
+
+    assert repaired(path).num_lost_records == 0
+    assert tree_of(path) == before
+
+
 def test_missing_bin_loses_no_key_and_comes_back(data: Path, kind: RecordKind) -> None:
     before = tree_of(data)
     info, paths = segments_of(data)[0]
