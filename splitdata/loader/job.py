@@ -154,10 +154,16 @@ class StepMaker:
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
         """
-        if self._random is None:
-            return self._make(request, is_last=is_last, send_seconds=send_seconds)
-        with self._random.borrowed():
-            return self._make(request, is_last=is_last, send_seconds=send_seconds)
+        try:
+            if self._random is None:
+                return self._make(request, is_last=is_last, send_seconds=send_seconds)
+            with self._random.borrowed():
+                return self._make(request, is_last=is_last, send_seconds=send_seconds)
+        except StopIteration as error:
+            # Raised as it is, it would look like the end of the epoch.
+            raise RuntimeError(
+                f"the dataset, transform or collate function raised StopIteration at {request}"
+            ) from error
 
     def _make(self, request: StepRequest, *, is_last: bool, send_seconds: float) -> StepReply:
         maker = self._maker

@@ -77,14 +77,8 @@ class InProcess:
     def receive(self) -> tuple[int, StepReply]:
         """Make the step that was asked for first."""
         request = self._asked[0]
-        try:
-            self._maker.read_ahead(list(self._asked))
-            reply = self._maker.make(request, is_last=len(self._asked) == 1)
-        except StopIteration as error:
-            # Raised as it is, it would look like the end of the epoch.
-            raise RuntimeError(
-                f"the dataset, transform or collate function raised StopIteration at {request}"
-            ) from error
+        self._maker.read_ahead(list(self._asked))
+        reply = self._maker.make(request, is_last=len(self._asked) == 1)
         # Only now: after an error or Ctrl-C the step is still there to be asked for.
         self._asked.popleft()
         return 0, reply

@@ -234,6 +234,23 @@ def test_samples_that_do_not_go_into_a_batch_show_the_users_frames_alone(
     assert str(ROOT / "splitdata") not in text
 
 
+def ends_too_early(record: bytes) -> int:
+    return next(iter(()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_end_of_an_iteration_in_a_transform_names_its_step_and_its_record(kind: str, keyed: Path) -> None:
+    with DistributedLoader(keyed, batch_size=4, transform=ends_too_early, **KINDS[kind]) as loader:
+        with pytest.raises(
+            RuntimeError, match=r"transform .* raised StopIteration at step 0 of epoch 0, records 0, "
+        ) as caught:
+            list(loader)
+        text = "".join(traceback.format_exception(caught.value))
+
+    assert "raised by the transform of record 0 (key 'cats/0.jpg') in epoch 0" in text
+    assert "in ends_too_early" in text
+
+
 def test_full_tracebacks_are_shown_on_request(keyed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPLITDATA_FULL_TRACEBACKS", "1")
     with DistributedLoader(keyed, transform=calls_a_helper, **KINDS["processes"]) as loader:
