@@ -145,7 +145,7 @@ class RepairRun:
         if not segment.take_lock():
             self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
             return info
-        if not is_new and not self._is_still_listed_as(info, segment.id):
+        if not self._is_still_listed_as(None if is_new else info, segment.id):
             return info
         search = segment.search(info, position, self._advance)
         tail = tail_of(info, search)
