@@ -60,7 +60,8 @@ class CacheFolder:
         if foreign:
             shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
             raise CacheError(
-                f"{folder} holds {len(foreign)} things that are no cache's ({shown}); nothing is written to or "
+                f"{folder} holds {'1 thing that is' if len(foreign) == 1 else f'{len(foreign)} things that are'} "
+                f"no cache's ({shown}); nothing is written to or "
                 "removed from such a folder: give the cache one of its own"
             )
 

@@ -74,7 +74,8 @@ def check_target(directory: DatasetDirectory, mode: str) -> None:
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise DatasetExistsError(
-            f"{folder} holds {len(foreign)} things that are not splitdata's ({shown}); "
+            f"{folder} holds {'1 thing that is' if len(foreign) == 1 else f'{len(foreign)} things that are'} "
+            f"not splitdata's ({shown}); "
             "nothing is written to or removed from such a directory: choose another one",
             path=folder,
         )

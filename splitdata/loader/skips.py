@@ -99,7 +99,7 @@ class SkipLog:
 
     def _complaint(self, count: int, allowed: int, first: Sequence[SkippedRecord]) -> str:
         shown = "; ".join(f"record {one.record} ({one.error})" for one in first) + (
-            "; ..." if count > len(first) else ""
+            f"; and {count - len(first)} more" if count > len(first) else ""
         )
         of = "" if self._num_records is None else f" of {self._num_records}"
         return (

@@ -51,8 +51,10 @@ class StepRequest(NamedTuple):
     def __str__(self) -> str:
         """Name the step and its first records, for messages."""
         epoch, _, records = self.parts[0]
-        shown = ", ".join(map(str, records[:4].tolist())) + (", ..." if self.num_samples > 4 else "")
-        return f"step {self.step} of epoch {epoch}, records {shown}"
+        shown = ", ".join(map(str, records[:4].tolist()))
+        more = self.num_samples - len(records[:4])
+        noun = "record" if self.num_samples == 1 else "records"
+        return f"step {self.step} of epoch {epoch}, {noun} {shown}" + (f" and {more} more" if more else "")
 
 
 class SkippedRecord(NamedTuple):

@@ -106,7 +106,7 @@ def test_strays_do_not_excuse_a_foreign_file(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetExistsError, match="not empty and is no splitdata dataset"):
         SplitWriter(tmp_path)
-    with pytest.raises(DatasetExistsError, match=r"1 things that are not splitdata's \(notes\.txt\)"):
+    with pytest.raises(DatasetExistsError, match=r"1 thing that is not splitdata's \(notes\.txt\)"):
         SplitWriter(tmp_path, mode="append")
 
 

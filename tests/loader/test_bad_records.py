@@ -12,7 +12,7 @@ from splitdata.errors import TooManySkippedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation import Rotation
 from splitdata.loader.skips import SkipLog
-from splitdata.loader.step import SkippedRecord
+from splitdata.loader.step import Part, SkippedRecord, StepRequest
 
 BAD = frozenset({3, 11, 12})
 
@@ -201,6 +201,12 @@ def test_budget_is_exact(max_skipped: float | None, num_bad: int, is_error: bool
     else:
         assert len(numbers(loader)) == 20
         assert len(loader.skipped) == num_bad
+
+
+def test_step_in_messages_names_its_first_records_and_how_many_more() -> None:
+    for count, said in ((1, "record 0"), (4, "records 0, 1, 2, 3"), (7, "records 0, 1, 2, 3 and 3 more")):
+        numbers = np.arange(count)
+        assert str(StepRequest(0, 5, (Part(2, numbers, numbers),))) == f"step 5 of epoch 2, {said}"
 
 
 def test_error_of_the_budget_names_count_budget_and_the_first_records() -> None:
