@@ -19,7 +19,7 @@ import sysconfig
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import takewhile
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from splitdata._version import __version__
@@ -91,14 +91,15 @@ def global_names(code: types.CodeType) -> set[str]:
     }
 
 
-def escaping_names(code: types.CodeType) -> set[str]:
-    """Return the global names whose objects code hands on: to a call, a name of its own, ..."""
-    names: set[str] = set()
+def escaping_names(code: types.CodeType) -> set[tuple[str, ...]]:
+    """Return the global names, with attributes, whose objects code hands on: to a call, a name of its own, ..."""
+    names: set[tuple[str, ...]] = set()
     for one in _with_inner(code):
         instructions = [each for each in dis.get_instructions(one) if each.opname != "EXTENDED_ARG"]
-        for instruction, behind in pairwise(instructions):
-            if instruction.opname in _READS_GLOBAL and behind.opname not in _OF_ATTRIBUTES:
-                names.add(instruction.argval)
+        for place, instruction in enumerate(instructions):
+            if instruction.opname in _READS_GLOBAL:
+                behind = takewhile(lambda each: each.opname in _OF_ATTRIBUTES, instructions[place + 1 :])
+                names.add((instruction.argval, *(each.argval for each in behind)))
     return names
 
 

@@ -147,17 +147,21 @@ def _function(value: types.FunctionType) -> Parts:
 def _globals(value: types.FunctionType) -> list[Named]:
     """Return what the global names of a function stand for, and what it imports while it runs."""
     space, builtins = value.__globals__, vars(sys.modules["builtins"])
-    attributes, escaping = attribute_names(value.__code__), escaping_names(value.__code__)
+    attributes = attribute_names(value.__code__)
     children: list[Named] = []
     for name in sorted(global_names(value.__code__)):
         if name in space:
             one = space[name]
             children += [("", name), (f" > {name}", UsedModule(one, attributes) if _is_module(one) else one)]
-            if _is_module(one) and name in escaping:
-                # Whoever gets it may use anything in it.
-                children.append((f" > {name}", one))
         else:
             children.append(("", f"builtin {name}" if name in builtins else f"nothing {name}"))
+    for first, *names in sorted(escaping_names(value.__code__)):
+        one = space.get(first)
+        for name in names:
+            one = vars(one).get(name) if _is_module(one) else None
+        if _is_module(one):
+            # Whoever gets it may use anything in it.
+            children.append((f" > {one.__name__}", one))
     for module in imported_modules(value.__code__, space):
         children.append((f" > import {module.name}", module))
     return children

@@ -350,6 +350,10 @@ def test_function_that_an_import_inside_reaches_counts(tmp_path: Path) -> None:
             "import mine\ndef use(module):\n    return module.cut\n"
             "def transform(record):\n    return use(mine)(record)\n",
         ),
+        (
+            "handed on from a package",
+            "import inner.mine\ndef transform(r):\n    return getattr(inner.mine, 'cut')(r)\n",
+        ),
         ("by a text", "import mine\ndef transform(record):\n    return getattr(mine, 'cut')(record)\n"),
         ("default", "import mine\ndef transform(record, module=mine):\n    return module.cut(record)\n"),
         ("held", "import mine\nPARTS = {'cut': mine}\ndef transform(record):\n    return PARTS['cut'].cut(record)\n"),
@@ -363,6 +367,9 @@ def test_whole_module_counts_with_what_it_imports(tmp_path: Path, names: str, so
 
     (tmp_path / "lazy.py").write_text("def __getattr__(name):\n    import far\n    return getattr(far, name)\n")
     (tmp_path / "mine.py").write_text("from far import cut\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "__init__.py").touch()
+    (tmp_path / "inner" / "mine.py").write_text("from far import cut\n")
     far = tmp_path / "far.py"
     far.write_text("def cut(record):\n    return record[1:]\n")
     before = identity()
