@@ -391,8 +391,11 @@ class RepairRun:
     # -- parts ---------------------------------------------------------------------------------
 
     def _names(self) -> list[str]:
-        self._directory.generations()  # which raises where there is no directory
-        return files.list_names(self._directory.folder)
+        try:
+            return files.list_names(self._directory.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            self._directory.generations()  # which says that there is no directory
+            raise
 
     def _advance(self, num_bytes: int) -> None:
         self._bytes_done += num_bytes

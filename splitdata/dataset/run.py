@@ -290,9 +290,19 @@ class WriteRun:
 
     def _make_folders(self) -> None:
         """Make folders again that were taken away while they were empty; not those of a dataset that was deleted."""
-        if self._begins_dataset:
-            make_folder(self._directory.folder, durable=self._options.is_durable)
-        files.make_directory(self._directory.paths.segments)
+        tries = _MAX_TRIES if self._begins_dataset else 1
+        while True:
+            tries -= 1
+            if self._begins_dataset:
+                make_folder(self._directory.folder, durable=self._options.is_durable)
+            try:
+                files.make_directory(self._directory.paths.segments)
+            except FileNotFoundError:
+                # And taken away again, before there was anything in them.
+                if not tries:
+                    raise
+            else:
+                return
 
     def _new_segment(
         self,
@@ -396,7 +406,9 @@ def make_folder(folder: str, *, durable: bool) -> bool:
     if os.path.isdir(folder):
         return False
     parent = os.path.dirname(os.path.abspath(folder))
-    make_folder(parent, durable=durable)
+    # The root is there, whatever a failing system says of it.
+    if parent != folder:
+        make_folder(parent, durable=durable)
     made = files.make_directory(folder)
     if durable:
         files.sync_directory(parent)

@@ -21,7 +21,8 @@ from typing import Any, NoReturn, TypeAlias
 
 import pytest
 
-from splitdata import DatasetExistsError, DatasetNotFoundError, SplitDataLoader, SplitWriter
+from splitdata import DatasetExistsError, DatasetNotFoundError, SplitDataLoader, SplitWriter, repair
+from splitdata.storage import files
 from tests.faults.file_faults import CHANGING, READING, fast_folder, intercepted
 
 Act: TypeAlias = Callable[[Path, bytes], list[bytes]]
@@ -207,3 +208,53 @@ def test_racing_first_appends_all_succeed_and_lose_nothing(acts: list[Act], roun
         with SplitDataLoader(path) as loader:
             assert sorted(loader) == expected, number
         shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("kind", ["records", "metadata"])
+def test_folders_that_are_taken_away_each_time_they_are_made_are_made_until_something_is_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "data"
+    writer = SplitWriter(path, mode="append", metadata={"a": 1})
+    shutil.rmtree(path)
+    make, rivals = files.make_directory, iter(range(5))
+
+    def make_after_a_rival(folder: str) -> bool:
+        if folder == str(path / "segments") and next(rivals, None) is not None:
+            path.rmdir()
+        return make(folder)
+
+    monkeypatch.setattr(files, "make_directory", make_after_a_rival)
+    if kind == "records":
+        writer.write(b"a")
+    writer.close()
+
+    assert next(rivals, None) is None
+    assert list(SplitDataLoader(path)) == [b"a"] * (kind == "records")
+    assert SplitDataLoader(path).metadata == {"a": 1}
+
+
+def test_repair_of_a_folder_that_goes_meanwhile_says_that_it_does_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appends(tmp_path / "data", b"a")
+    listed = files.list_names
+
+    def goes_after_the_first_look(folder: str) -> list[str]:
+        names = listed(folder)
+        shutil.rmtree(folder)
+        return names
+
+    monkeypatch.setattr(files, "list_names", goes_after_the_first_look)
+    with pytest.raises(DatasetNotFoundError, match="data"):
+        repair(tmp_path / "data")
+
+
+def test_folder_is_made_where_not_even_the_root_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    appends(tmp_path / "data", b"a")
+
+    monkeypatch.undo()
+    assert list(SplitDataLoader(tmp_path / "data")) == [b"a"]
