@@ -82,8 +82,19 @@ def leaves_nothing_behind() -> Iterator[None]:
     while left and time.monotonic() < deadline:
         time.sleep(0.02)
         left = _left(before)
-    if left and (left := [one for one in left if one not in _held_by_strangers()]):
+    deadline += GRACE_SECONDS
+    while left and (left := _left_of_ours(before)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if left:
         pytest.fail("left behind: " + "; ".join(left))
+
+
+def _left_of_ours(before: Holdings) -> list[str]:
+    """Return what is left and no stranger's: neither held by one, nor come or gone while it was asked."""
+    left = _left(before)
+    strange = _held_by_strangers()
+    still = set(_left(before))
+    return [one for one in left if one in still and one not in strange]
 
 
 def _held_by_strangers() -> set[str]:

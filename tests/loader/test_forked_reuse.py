@@ -15,6 +15,7 @@ from splitdata import Cache, DistributedLoader, Rotation
 from splitdata.dataset.cache_folder import CacheFolder
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.errors import ClosedError
+from splitdata.loader import cache_writer
 from splitdata.loader.cache_entry import EntryCodec
 from splitdata.loader.disk_store import DiskStore
 from splitdata.loader.sample_store import FileStore, StoreMaker
@@ -37,7 +38,12 @@ REUSES: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("reuse", REUSES)
-def test_child_is_refused_the_inherited_iterator_and_the_parent_goes_on(tmp_path: Path, reuse: str) -> None:
+def test_child_is_refused_the_inherited_iterator_and_the_parent_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: str
+) -> None:
+    # The parent's thread, which commits by the clock, must not change the files while the child is looked at.
+    monkeypatch.setattr(cache_writer, "_COMMIT_SECONDS", 3600.0)
+    monkeypatch.setattr(cache_writer, "_LATE_SECONDS", 3600.0)
     log = tmp_path / "log"
     loader = DistributedLoader(
         write_numbers(tmp_path / "data", NUM_RECORDS), batch_size=4, transform=Counting(log), **REUSES[reuse](tmp_path)
