@@ -106,6 +106,11 @@ class SampleDataset:
         return self.records.fingerprint
 
     @property
+    def types(self) -> tuple[type, ...]:
+        """The user's types that samples may hold."""
+        return self._types
+
+    @property
     def copies(self) -> bool:
         """Whether arrays are made that can be written to."""
         return self._copy

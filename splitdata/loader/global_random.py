@@ -12,49 +12,16 @@ from __future__ import annotations
 
 import random
 import sys
-import types
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from splitdata.dataset.reader import SplitDataLoader
-from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.order.permutation import derive_key
 
-__all__ = ["GlobalRandom", "may_draw"]
-
-# A transform, a dataset, a module.
-Anything: TypeAlias = Any
+__all__ = ["GlobalRandom"]
 
 # What torch's generator begins with, so what it holds where torch was loaded meanwhile.
 _FIRST_SEED_OF_TORCH: Final = 67280421310721
-# What draws from no global generator: our readers and containers.
-_NEVER_DRAWS: Final = (
-    type(None),
-    SplitDataLoader,
-    SampleDataset,
-    list,
-    tuple,
-    range,
-    bytes,
-    str,
-)
-
-
-def may_draw(code: Anything) -> bool:
-    """Tell whether a transform, a dataset or a collate function may draw from global generators.
-
-    False only where it certainly does not: no such thing, our readers, functions and containers of the interpreter.
-    Compiled functions of libraries may: torch.bernoulli does, and np.random.permutation.
-    """
-    if isinstance(code, type):
-        return code.__module__ != "builtins"
-    if isinstance(code, types.MethodDescriptorType):
-        return code.__objclass__.__module__ != "builtins"
-    if isinstance(code, types.BuiltinFunctionType):
-        owner = code.__self__
-        return not (isinstance(owner, types.ModuleType) and owner.__name__ in sys.stdlib_module_names)
-    return type(code) not in _NEVER_DRAWS
 
 
 class GlobalRandom:

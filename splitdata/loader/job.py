@@ -21,7 +21,8 @@ import numpy as np
 
 from splitdata.loader.cache_job import open_cache
 from splitdata.loader.cached_maker import CachedRecords
-from splitdata.loader.global_random import GlobalRandom, may_draw
+from splitdata.loader.draws import may_draw, transform_may_draw
+from splitdata.loader.global_random import GlobalRandom
 from splitdata.loader.notes import add_note
 from splitdata.loader.packing import SamplePacker
 from splitdata.loader.read_ahead import ReadAhead
@@ -86,7 +87,8 @@ class Job:
 
     def global_random(self, *, puts_back: bool) -> GlobalRandom | None:
         """Return what sets the global generators for each sample; None where nothing draws from them, or shall."""
-        draws = any(map(may_draw, (self.source.given, self.transform, self.collate_fn)))
+        of_parts = may_draw(self.source.given) or may_draw(self.collate_fn)
+        draws = of_parts or transform_may_draw(self.transform, self.source.given)
         return GlobalRandom(self.seed, puts_back=puts_back) if self.seeds_globals and draws else None
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from splitdata.loader.global_random import GlobalRandom, may_draw
+from splitdata.loader.draws import may_draw, transform_may_draw
+from splitdata.loader.global_random import GlobalRandom
 from splitdata.loader.notes import add_note
 from splitdata.loader.sample_random import sample_generator, wants_generator
 from splitdata.loader.stage_clock import StageClock
@@ -62,8 +63,8 @@ class SampleMaker:
     ) -> None:
         self.clock = clock or StageClock()
         self._source = source
-        self._random_of_transform = global_random if may_draw(transform) else None
         self._random_of_source = global_random if may_draw(source.given) else None
+        self._random_of_transform = global_random if transform_may_draw(transform, source.given) else None
         self._transform = transform
         self._wants_generator = transform is not None and wants_generator(transform)
         self._seed = seed

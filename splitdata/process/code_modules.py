@@ -31,6 +31,7 @@ __all__ = [
     "escaping_names",
     "global_names",
     "imported_modules",
+    "imports_while_it_runs",
     "name_installed",
     "release_of",
     "source_of",
@@ -106,6 +107,11 @@ def escaping_names(code: types.CodeType) -> set[tuple[str, ...]]:
 def attribute_names(code: types.CodeType) -> frozenset[str]:
     """Return all names that code may ask an object for."""
     return frozenset(name for one in _with_inner(code) for name in one.co_names)
+
+
+def imports_while_it_runs(code: types.CodeType) -> bool:
+    """Tell whether code imports anything."""
+    return any(each.opname.startswith("IMPORT") for one in _with_inner(code) for each in dis.get_instructions(one))
 
 
 # -- where modules come from ---------------------------------------------------------------------

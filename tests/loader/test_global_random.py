@@ -8,15 +8,19 @@ import types
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.sample_dataset import SampleDataset
+from splitdata.dataset.writer import SplitWriter
 from splitdata.loader.cache import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.global_random import may_draw
+from splitdata.loader.draws import may_draw, transform_may_draw
 from splitdata.loader.rotation import Rotation
 from splitdata.order.permutation import derive_key
 from tests.loader.workloads import Numbers
@@ -252,6 +256,82 @@ def test_code_that_cannot_draw_costs_nothing(code: Anything) -> None:
 )
 def test_code_of_the_user_may_draw(code: Callable[..., Any]) -> None:
     assert may_draw(code)
+
+
+def scaled(record: Anything, rng: Anything, *, factor: float = 2.0) -> Anything:
+    pixels = np.frombuffer(record, np.uint8).astype(np.float32)
+    return {"x": helper(pixels) * factor + rng.random(), "n": [len(part) for part in (record, record)]}
+
+
+def helper(values: Anything) -> Anything:
+    if values.size > 1_000:
+        raise ValueError("too many: " + str(values.size))
+    return np.clip(values - values.mean(), -1, 1)
+
+
+def bound(number: Anything, function: Anything) -> Callable[..., Any]:
+    return lambda record: (number, function(record))
+
+
+class Lazy(np.float64):
+    """Draws where numpy's own does not."""
+
+    def __add__(self, other: Anything) -> Anything:
+        return random.random()
+
+
+@dataclass
+class Picture:
+    """A type of samples, with methods of its own."""
+
+    size: int
+
+
+def imports(record: Anything) -> float:
+    from random import random as drawn
+
+    return drawn()
+
+
+HARMLESS: dict[str, Callable[..., Any]] = {
+    "a helper and rng": scaled,
+    "a method": lambda record: record.decode(),
+    "builtins": lambda record: sorted(map(int, record)),
+    "closures": bound(np.arange(3), helper),
+    "numpy alone": lambda record: np.frombuffer(record, np.uint8),
+}
+DRAWING: dict[str, Callable[..., Any]] = {
+    "in a helper": lambda record: augmented(record),
+    "in a closure": bound(1, augmented),
+    "in a default": lambda record, one=augmented: one(record),
+    "an import": imports,
+    "through numpy": lambda record: np.random.rand(),
+    "by its name": lambda record: getattr(np, "random").rand(),  # noqa: B009  # hidden on purpose
+    "a tensor": lambda record: record.bernoulli_(),
+    "an odd method": lambda record: record.multinomial(3),
+    "an object's method": bound(Drawing(), len),
+    "a class": lambda record: Drawing()[0],
+    "an evaluated text": lambda record: eval("random.random()"),
+    "a list of functions": bound([random.random], len),
+    "a subclass of a number": bound(Lazy(1), len),
+    "a file": lambda record: np.load("x", allow_pickle=True),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_function_over_our_records_that_reaches_plain_things_alone_costs_nothing(name: str, tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write_sample({"x": 1})
+    for dataset in (SplitDataLoader(tmp_path / "data"), SampleDataset(tmp_path / "data")):
+        assert not transform_may_draw(HARMLESS[name], dataset)
+    # What others give may have methods that draw.
+    for other in ([Drawing()], Drawing(), SampleDataset(tmp_path / "data", types=[Picture])):
+        assert transform_may_draw(HARMLESS[name], other)
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_function_that_may_draw_in_any_way_is_set_for(name: str) -> None:
+    assert transform_may_draw(DRAWING[name], range(3))
 
 
 def test_cache_tells_samples_of_generators_that_were_not_set_from_others(tmp_path: Path) -> None:
