@@ -81,17 +81,18 @@ class OwnerProcess:
         """Whether this process is the owner; False in each child that was forked from it."""
         return self._num_forks == _num_forks
 
-    def check(self, what: str) -> None:
+    def check(self, what: str, *names: object) -> None:
         """Raise in a forked child.
 
         Args:
-            what: The object, as the message names it: "SplitWriter('data/train')".
+            what: The object, as the message names it: "SplitWriter(%r)".
+            names: What its `%` stand for; put together only where it raises.
 
         Raises:
             ClosedError: If another process owns the object; nothing was done.
         """
         if self._num_forks != _num_forks:
             raise ClosedError(
-                f"{what} belongs to process {self.pid}, from which this one ({os.getpid()}) was forked: "
+                f"{what % names} belongs to process {self.pid}, from which this one ({os.getpid()}) was forked: "
                 "nothing was done; make one of its own in each process"
             )

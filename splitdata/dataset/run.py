@@ -116,7 +116,8 @@ class WriteRun:
     @property
     def num_records(self) -> int:
         """Records appended in this run."""
-        return self._num_before + (self._segment.num_records if self._segment else 0)
+        before, segment = self._present
+        return before + (segment.num_records if segment else 0)
 
     @property
     def num_committed(self) -> int:

@@ -150,7 +150,8 @@ class SegmentWriter:
     @property
     def num_records(self) -> int:
         """Records appended so far: the sequence number of the next one."""
-        return self.committed.num_records + self.pending.num_records
+        at = self._at
+        return at.committed.num_records + at.pending.num_records
 
     def info(self) -> SegmentInfo:
         """Return the entry that lists all that was appended."""

@@ -42,6 +42,8 @@ __all__ = ["SplitWriter"]
 _Result = TypeVar("_Result")
 _logger = logging.getLogger(__name__)
 
+# In messages.
+_NAME: Final = "SplitWriter(%r)"
 # A chunk holds at least this much, and for many bins enough that each gets a worthwhile write.
 _MIN_CHUNK_BYTES: Final = 4 << 20
 _CHUNK_BYTES_PER_BIN: Final = 16 << 10
@@ -198,9 +200,9 @@ class SplitWriter:
             ClosedError: If the writer was closed, or has failed before.
         """
         self._check_usable()
-        encoded = b"" if key is None else encode_key(key)
         number = self.num_written
-        taken = _taken(record)
+        encoded = b"" if key is None else encode_key(key)
+        taken = record if type(record) is bytes and len(record) < spec.LARGE_RECORD_BYTES else _taken(record)
         if isinstance(taken, LargeSource):
             self._guarded(lambda: self._write_large(taken, encoded))
             return number
@@ -379,7 +381,7 @@ class SplitWriter:
         """
         if self._is_closed:
             return
-        self._owner.check(self._name)
+        self._owner.check(_NAME, self.path)
         if metadata:
             encode_metadata(metadata)
         try:
@@ -448,7 +450,7 @@ class SplitWriter:
 
     @property
     def _name(self) -> str:
-        return f"SplitWriter({self.path!r})"
+        return _NAME % (self.path,)
 
     @property
     def _has_failed(self) -> bool:
@@ -505,7 +507,7 @@ class SplitWriter:
 
     def _guarded(self, action: Callable[[], _Result]) -> _Result:
         """Run a step that changes files; if it fails, the writer is done for."""
-        self._owner.check(self._name)
+        self._owner.check(_NAME, self.path)
         # Before and after it, rather than where an exception is caught: an interrupt may come there as well.
         self._is_changing = True
         try:
@@ -519,7 +521,7 @@ class SplitWriter:
     def _check_usable(self) -> None:
         if self._is_closed:
             raise ClosedError(f"{self._name} is closed")
-        self._owner.check(self._name)
+        self._owner.check(_NAME, self.path)
         if self._has_failed:
             why = "it was interrupted" if self._failure is None else repr(self._failure)
             raise ClosedError(

@@ -169,7 +169,7 @@ class CacheWriter:
 
     def check_owner(self) -> None:
         """Raise ClosedError in a forked child: its parent writes, and a lock may be held there for ever."""
-        self._owner.check(f"the writer of the cache in {self._folder.paths.folder}")
+        self._owner.check("the writer of the cache in %s", self._folder.paths.folder)
 
     def retry(self) -> None:
         """Write again where there was a problem: others may have made room."""

@@ -98,7 +98,7 @@ class DiskStore:
         Raises:
             ClosedError: This process was forked from the one that uses the cache here.
         """
-        self._owner.check(f"the cache in {self._folder.paths.folder}")
+        self._owner.check("the cache in %s", self._folder.paths.folder)
         if epoch == self._epoch:
             return
         self._epoch = epoch

@@ -69,7 +69,7 @@ class EpochIterator(Iterator[Batch]):
     def __next__(self) -> Batch:
         if self._over is not None:
             self._refuse()
-        self._owner.check(f"this iterator over epoch {self.epoch}")
+        self._owner.check("this iterator over epoch %d", self.epoch)
         if not self._num_handed_out:
             # Ranks may have come into being since `iter()`.
             self._check_ranks()

@@ -159,7 +159,7 @@ class Lifetime:
     def _refuse(self) -> NoReturn:
         """Say why a call is not possible now."""
         if self._owner is not None:
-            self._owner.check(f"this {self._kind}")
+            self._owner.check("this %s", self._kind)
         if self._is_running:
             raise ValueError(f"this {self._kind} is already executing")
         if self._workers is None and self._ended is None:
