@@ -371,9 +371,10 @@ class SegmentReader:
         """Say whether a batch should be asked for before it is read.
 
         A few of its records are looked up in the page cache: of the first batch, of every batch
-        behind a cold one, and behind one that took long. The usual batch is not asked after.
+        behind a cold one, and behind one that took long. The usual batch is not asked after, nor one
+        record: to read it is to ask for it.
         """
-        if not self._asks:
+        if not self._asks or len(pairs) < 2:
             return False
         samples = pairs[:: max(1, len(pairs) // _RESIDENCE_SAMPLES), 0].tolist()
         return any(not self._is_resident(place) for place in samples)
