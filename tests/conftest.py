@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.holdings import collect_and_freeze
 from tests.watchdog import end_processes, limit_of, processes_left, running_ids, time_limit
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(
             f"an address is part of a test's name, give its parameters ids=stable_id: {unstable[0]}"
         )
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests out of each collection of garbage that follows."""
+    collect_and_freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -22,7 +22,7 @@ import pytest
 
 from tests.watchdog import running_ids
 
-__all__ = ["Holdings", "leaves_nothing_behind"]
+__all__ = ["Holdings", "collect_and_freeze", "leaves_nothing_behind"]
 
 GRACE_SECONDS = 2.0
 
@@ -71,10 +71,16 @@ def _names(folder: Path, prefixes: tuple[str, ...]) -> list[str]:
     return [entry.name for entry in folder.iterdir() if entry.name.startswith(prefixes)] if folder.exists() else []
 
 
+def collect_and_freeze() -> None:
+    """Collect what is dropped, then leave what remains out of later collections: they take a hundredth of the time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def leaves_nothing_behind() -> Iterator[None]:
     """Fail a test that leaves a descriptor, shared memory, a temporary file or a thread."""
-    gc.collect()
+    collect_and_freeze()
     before = Holdings.now()
     yield
     deadline = time.monotonic() + GRACE_SECONDS

@@ -16,6 +16,7 @@ import splitdata
 from splitdata.dataset.cache_generation import Claim, Generation
 from splitdata.dataset.retention import Pin
 from splitdata.storage.source import MappedSource, PreadSource
+from tests.holdings import collect_and_freeze
 
 PUBLIC = {
     name: value
@@ -61,6 +62,7 @@ def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(f"{args.object!r}: {args.exc_value!r} in {trace and trace.tb_frame}")
 
     monkeypatch.setattr(sys, "unraisablehook", note)
+    collect_and_freeze()
     return told
 
 
