@@ -16,7 +16,6 @@ import numpy as np
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
-from splitdata.process.code_modules import attribute_names, escaping_names, imports_while_it_runs
 
 __all__ = ["may_draw", "transform_may_draw"]
 
@@ -76,6 +75,9 @@ def _gives_plain_data(dataset: Anything) -> bool:
 
 def _is_harmless(function: types.FunctionType, seen: set[int]) -> bool:
     """Say whether all that a function can reach is known not to draw."""
+    # At the first use: what finds modules loads twenty of the standard library.
+    from splitdata.process.code_modules import attribute_names, escaping_names, imports_while_it_runs
+
     if id(function) in seen:
         return True
     seen.add(id(function))
