@@ -137,8 +137,13 @@ class SampleMaker:
     ) -> list[Anything]:
         samples: list[Anything] = []
         try:
-            for record, value in zip(numbers, fetched, strict=True):
-                samples.append(self._apply(transform, part.epoch, record, value))
+            if self._random_of_transform is None and not self._wants_generator:
+                # Nothing is made for a sample: two calls less for each.
+                for value in fetched:
+                    samples.append(transform(value))  # noqa: PERF401  # what is there tells which one failed
+            else:
+                for record, value in zip(numbers, fetched, strict=True):
+                    samples.append(self._apply(transform, part.epoch, record, value))
         except Exception as error:
             # What is there tells which one failed.
             self._add_transform_notes(error, numbers[len(samples)], part.epoch)

@@ -10,12 +10,12 @@ import errno
 import functools
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["explains"]
+__all__ = ["explains", "raise_explained"]
 
 _Subject = TypeVar("_Subject", str, int)
 _Rest = ParamSpec("_Rest")
@@ -50,16 +50,22 @@ def explains(
         def told(subject: _Subject, /, *rest: _Rest.args, **keywords: _Rest.kwargs) -> _Result:
             try:
                 return function(subject, *rest, **keywords)
-            except _PLAIN:
-                raise
             except OSError as error:
-                if error.errno is None or _CANNOT in str(error.strerror):
-                    raise
-                raise _explained(error.errno, f"{error.strerror}{_CANNOT}{operation}", subject) from error
+                raise_explained(error, operation, subject)
 
         return told
 
     return decorate
+
+
+def raise_explained(error: OSError, operation: str, subject: str | int) -> NoReturn:
+    """Raise an error that names the file, a path or a descriptor; for functions that are called for each record.
+
+    To be called where the error is handled: one that says all already is raised as it is.
+    """
+    if isinstance(error, _PLAIN) or error.errno is None or _CANNOT in str(error.strerror):
+        raise error
+    raise _explained(error.errno, f"{error.strerror}{_CANNOT}{operation}", subject) from error
 
 
 def _explained(code: int, text: str, subject: str | int) -> OSError:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from splitdata.errors import FormatError
-from splitdata.storage.failure import explains
+from splitdata.storage.failure import explains, raise_explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,12 +126,18 @@ def is_real_directory(path: str) -> bool:
         return False
 
 
-@explains("read")
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
     """Return `length` bytes from `offset` on, fewer only where the file ends."""
-    data = _read_some(descriptor, length, offset)
-    if len(data) == length or not data:
-        return data
+    try:
+        data = _read_some(descriptor, length, offset)
+    except OSError as error:
+        raise_explained(error, "read", descriptor)
+    return data if len(data) == length or not data else _read_rest(descriptor, length, offset, data)
+
+
+@explains("read")
+def _read_rest(descriptor: int, length: int, offset: int, data: bytes) -> bytes:
+    """Return `length` bytes of which the first are there."""
     pieces = [data]
     missing = length - len(data)
     while missing and (data := _read_some(descriptor, missing, offset + length - missing)):
