@@ -6,9 +6,7 @@ import array
 import ctypes
 import io
 import mmap
-import sys
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -113,12 +111,8 @@ TAKEN: dict[str, tuple[Callable[[], Any], bytes]] = {
 }
 
 
-def in_a_module(records: list[Any]) -> str:
-    name = "payload_of_a_test"
-    module = types.ModuleType(name)
-    module.__dict__["records"] = lambda: iter(records)
-    sys.modules[name] = module
-    return f"{name}:records"
+def yielding(records: list[Any]) -> Callable[[], Iterator[Any]]:
+    return lambda: iter(records)
 
 
 def write_one_by_one(path: Path, records: list[Any]) -> object:
@@ -146,9 +140,9 @@ WAYS: dict[str, Way] = {
     "write_many of a list": write_list,
     "write_many of an iterator": write_iterator,
     "write_many with keys": write_with_keys,
-    "callable": lambda path, records: convert(in_a_module(records), path),
-    "callable, shuffled": lambda path, records: convert(in_a_module(records), path, shuffle=1),
-    "callable, dry": lambda path, records: convert(in_a_module(records), path, dry_run=True),
+    "callable": lambda path, records: convert(yielding(records), path),
+    "callable, shuffled": lambda path, records: convert(yielding(records), path, shuffle=1),
+    "callable, dry": lambda path, records: convert(yielding(records), path, dry_run=True),
 }
 
 

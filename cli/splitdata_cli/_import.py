@@ -1,26 +1,59 @@
 """Functions of the user's own, named on the command line.
 
 "package.module:function" ──import, from the working folder too──> the function
+
+Nothing else on the command line imports anything: the working folder may be full of files that others have named.
+Even here it is looked at last, for one import, and after all that this program loads by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-__all__ = ["function_named", "let_import_from_here"]
+__all__ = ["function_named", "working_folder_on_path"]
+
+# What this program and the library load only where it is needed, but for torch, which takes seconds.
+_LOADED_LATER: Final = (
+    *("bz2", "cloudpickle", "concurrent.futures", "ctypes", "fcntl", "html", "inspect", "lzma", "msvcrt"),
+    *("multiprocessing.connection", "resource", "select", "shutil", "tempfile", "tqdm", "zoneinfo"),
+)
 
 
-def let_import_from_here() -> None:
-    """Let functions be found in modules of the working folder, as `python -m` does."""
+@contextlib.contextmanager
+def working_folder_on_path() -> Iterator[None]:
+    """Let modules be found in the working folder while the block runs, behind all other places."""
     here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+    if here in sys.path or "" in sys.path:
+        yield
+        return
+    _load_own_modules()
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        # What is imported may have added folders of its own, or have removed this one.
+        with contextlib.suppress(ValueError):
+            sys.path.reverse()
+            sys.path.remove(here)
+        sys.path.reverse()
+
+
+def _load_own_modules() -> None:
+    """Load what this program would load later, as long as no module of the user's can be taken for it."""
+    library = importlib.import_module("splitdata")
+    names = [found.name for found in pkgutil.walk_packages(library.__path__, "splitdata.")]
+    for name in (*names, *_LOADED_LATER):
+        # Of another system, or optional and not installed.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def function_named(name: str, option: str) -> Callable[..., Any]:
@@ -33,7 +66,6 @@ def function_named(name: str, option: str) -> Callable[..., Any]:
     module_name, _, path = name.partition(":")
     if not module_name or not path:
         raise click.BadParameter(f"a function is given as module:function, not {name!r}", param_hint=option)
-    let_import_from_here()
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from splitdata_cli._import import function_named
+from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import bench_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
 
@@ -52,7 +53,9 @@ def bench(
     """
     from splitdata import measure_dataset
 
-    with bench_progress() as progress:
+    # Its workers import the function too, from where this process does.
+    named = contextlib.nullcontext() if transform is None else working_folder_on_path()
+    with named, bench_progress() as progress:
         report = measure_dataset(
             path,
             num_workers=workers,

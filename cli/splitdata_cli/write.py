@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from splitdata_cli._import import let_import_from_here
+from splitdata_cli._import import working_folder_on_path
 from splitdata_cli._progress import verify_progress, write_progress
 from splitdata_cli._records import print_records
 from splitdata_cli._render import counted, escape, escape_bytes, print_json, print_line, size_text
@@ -120,8 +121,8 @@ def write(
     SOURCE is a folder (each file is a record; hidden files are left out, and links without --follow-links), a
     directory that the package splitdataloader 0.0.1 wrote, a text or JSONL file (each line is a record), a CSV or TSV
     file (each row is a record, as a JSON object), - for standard input (lines, or with --from prefixed records that
-    follow their length as u32 little-endian), or module:function for a Python function that yields bytes. Files may
-    be plain, .gz, .zst, .bz2 or .xz.
+    follow their length as u32 little-endian), or with --from callable a Python function that yields bytes, as
+    module:function: this imports the module, which runs it. Files may be plain, .gz, .zst, .bz2 or .xz.
 
     Files keep their paths as keys: in a folder relative to it, else as they are named.
 
@@ -147,21 +148,22 @@ def write(
     if dry_run and verify:
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
-    let_import_from_here()
-    opened = open_source(
-        sources[0] if len(sources) == 1 else sources,
-        kind=kind,
-        validate=validate,
-        column=column,
-        # What a shell cannot type easily.
-        delimiter="\t" if delimiter == r"\t" else delimiter,
-        header=not no_header,
-        quotes=not no_quotes,
-        encoding=encoding,
-        from_bins=from_bins,
-        prefix_keys=prefix_keys,
-        follow_links=follow_links,
-    )
+    # Only who says so runs code: a name that a folder or a pattern brings along never does.
+    with working_folder_on_path() if kind == "callable" else contextlib.nullcontext():
+        opened = open_source(
+            sources[0] if len(sources) == 1 else sources,
+            kind=kind,
+            validate=validate,
+            column=column,
+            # What a shell cannot type easily.
+            delimiter="\t" if delimiter == r"\t" else delimiter,
+            header=not no_header,
+            quotes=not no_quotes,
+            encoding=encoding,
+            from_bins=from_bins,
+            prefix_keys=prefix_keys,
+            follow_links=follow_links,
+        )
     started = time.monotonic()
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:
         report = convert(

@@ -5,10 +5,12 @@ a folder                folder; seed, if the package splitdataloader wrote it
 name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
 name.txt(.gz, ...)      lines        also .text, .log
 name.csv, name.tsv      csv, tsv     also .tab
-module:function         callable     where no file has that name
 *.jsonl, several names  these files one after another, by the same table; of other names each is a record
 @list.txt               files        each file that the list names is a record, whatever its name
 anything else           an error that asks for the kind
+
+Code runs only for who says kind="callable", or gives a function itself: no name that data, a folder or
+a pattern brings along is ever imported.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from splitdata._local_path import local_path
 from splitdata.conversion.csv_rows import CsvFormat, CsvSource
@@ -34,11 +36,15 @@ from splitdata.dataset.seed_files import bins_in
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from splitdata.conversion.source import RecordSource
+    from splitdata.conversion.source import Record, RecordSource
 
-__all__ = ["KINDS", "SourceKind", "open_source"]
+    RecordFunction: TypeAlias = Callable[..., Iterable[Record]]
+    """Called without arguments, or with the number of records to leave out as `start` if it has that parameter."""
+    Named: TypeAlias = str | os.PathLike[str] | RecordFunction
+
+__all__ = ["KINDS", "Named", "RecordFunction", "SourceKind", "open_source"]
 
 SourceKind: TypeAlias = Literal[
     "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "seed", "callable"
@@ -72,10 +78,11 @@ _FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w
 _MANIFEST: Final = re.compile(r"manifest\.[0-9]+\.json")
 _PATTERN: Final = re.compile(r"[*?[]")
 _LIST_MARK: Final = "@"
+_NO_SOURCE: Final = "no source was given; several sources are one or more"
 
 
 def open_source(
-    text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    source: Named | Sequence[Named],
     *,
     kind: SourceKind = "auto",
     validate: bool = False,
@@ -88,17 +95,17 @@ def open_source(
     prefix_keys: bool = False,
     follow_links: bool = False,
 ) -> RecordSource:
-    """Return the source of records that a text names.
+    """Return the source of records that a text names, or that a function yields.
 
     Args:
-        text: A path, "-" for standard input, a pattern such as "data/*.jsonl", "@list.txt" for the files
-            that a list names, or "module:function"; several of them are read one after another. Such
-            a module is imported, which runs it: never pass on text that you do not trust.
+        source: A path, "-" for standard input, a pattern such as "data/*.jsonl", "@list.txt" for the files
+            that a list names, or a function that yields records; several of them are read one after another.
         kind: "folder" and "files" take each file as a record, "list" each file that a file names,
             "lines" and "jsonl" each line, "csv" and "tsv" each row, "prefixed" reads records that
             follow their length as u32 little-endian, "seed" a directory that the package splitdataloader
-            wrote, "callable" calls a function that yields them.
-            "auto" decides by what is there and by the name, and asks where it cannot tell.
+            wrote, "callable" calls a function that yields them: given as "module:function", its module
+            is imported, which runs it, so never pass on such a text that you do not trust.
+            "auto" decides by what is there and by the name, never imports, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
         column: Of CSV and TSV: the column whose values are the records; None makes a JSON object of
             each row. Without a header its number, from 0.
@@ -121,7 +128,12 @@ def open_source(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")
     form = CsvFormat(column=column, delimiter=delimiter, header=header, quotes=quotes, encoding=encoding)
-    texts = [_text_of(one) for one in ([text] if isinstance(text, (str, bytes, os.PathLike)) else text)]
+    is_one = isinstance(source, (str, bytes, os.PathLike)) or callable(source)
+    given = [cast("Named", source)] if is_one else list(cast("Sequence[Named]", source))
+    if kind == "callable" or (kind == "auto" and given and all(map(callable, given))):
+        plain = not (validate or from_bins or prefix_keys or follow_links) and form == CsvFormat()
+        return _open_functions(given, has_options=not plain)
+    texts = [_text_of(one) for one in given]
     paths = _Paths(texts, is_list=kind == "list")
     if kind == "list":
         kind = "files"
@@ -158,17 +170,27 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
         return CsvSource(text, form, kind=kind)
     if kind == "prefixed":
         return PrefixedSource(text)
-    if kind == "seed":
-        return SeedSource(text, from_bins=from_bins)
-    return FunctionSource(text)
+    return SeedSource(text, from_bins=from_bins)
 
 
-def _text_of(source: str | os.PathLike[str]) -> str:
+def _open_functions(given: Sequence[Named], *, has_options: bool) -> RecordSource:
+    """Return the source of functions, which are taken as they are named: nothing is a pattern or a list here."""
+    if not given:
+        raise ValueError(_NO_SOURCE)
+    if has_options:
+        raise ValueError("options of files and folders are for these, and this is read as callable")
+    parts = [FunctionSource(one if callable(one) else os.fspath(one)) for one in given]
+    return SeveralSources(parts, name=f"{parts[0].name} and {len(parts) - 1} more") if len(parts) > 1 else parts[0]
+
+
+def _text_of(source: Any) -> str:  # noqa: ANN401  # what callers without a type checker pass
     """Return what names a source as text, with `~` expanded as by a shell; raises as `local_path` does."""
-    text = os.fspath(source)
+    if callable(source):
+        raise TypeError(f"{source!r} is a function, and the other sources, or the kind, are not")
+    text: str = os.fspath(source)
     if not isinstance(text, str):
         local_path(text, "the source")
-    if text == STANDARD_INPUT or _FUNCTION.fullmatch(text):
+    if text == STANDARD_INPUT:
         return text
     mark = _LIST_MARK if text.startswith(f"{_LIST_MARK}~") else ""
     place = local_path(text[len(mark) :], "the source")
@@ -181,7 +203,7 @@ class _Paths:
 
     def __init__(self, texts: Sequence[str], *, is_list: bool) -> None:
         if not texts:
-            raise ValueError("no source was given; several sources are one or more")
+            raise ValueError(_NO_SOURCE)
         if sum(text.removeprefix(_LIST_MARK) == STANDARD_INPUT for text in texts) > 1:
             raise ValueError("standard input is named more than once, and can be read only once")
         self._groups = [_paths_of(text, is_list=is_list) for text in texts]
@@ -213,7 +235,7 @@ class _Paths:
 
 
 def _name_of(text: str) -> str:
-    return text if text == STANDARD_INPUT or _FUNCTION.fullmatch(text) else Path(text.removeprefix(_LIST_MARK)).name
+    return text if text == STANDARD_INPUT else Path(text.removeprefix(_LIST_MARK)).name
 
 
 def _paths_of(text: str, *, is_list: bool) -> Iterable[str]:
@@ -250,7 +272,7 @@ def _kind_among_several(path: str) -> SourceKind:
     if Path(path).is_dir():
         return _kind_of_folder(Path(path))
     if _FUNCTION.fullmatch(path) and not Path(path).exists():
-        return "callable"
+        raise _not_found(path)
     return _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
 
 
@@ -263,9 +285,14 @@ def _kind_of(text: str) -> SourceKind:
         return _kind_of_folder(path)
     if text and path.exists():
         return _kind_of_file(text)
+    raise _not_found(text)
+
+
+def _not_found(text: str) -> FileNotFoundError:
+    hint = ""
     if _FUNCTION.fullmatch(text):
-        return "callable"
-    raise FileNotFoundError(errno.ENOENT, "there is no such file or folder", text)
+        hint = "; if a function is meant, say so, as its module will be imported, which runs it: kind='callable'"
+    return FileNotFoundError(errno.ENOENT, f"there is no such file or folder{hint}", text)
 
 
 def _kind_of_file(text: str) -> SourceKind:

@@ -9,11 +9,10 @@ source ──record by record──> SplitWriter ──end of the source──> 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from splitdata._local_path import local_path
 from splitdata._payload import is_file, payload
@@ -28,9 +27,10 @@ from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from splitdata._types import BytesLike, ReadableFile
+    from splitdata.conversion.choose import Named
     from splitdata.conversion.resumable import ResumedRun
     from splitdata.conversion.source import Record, RecordSource
 
@@ -94,7 +94,7 @@ class ConversionReport:
 
 
 def convert(
-    source: RecordSource | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    source: RecordSource | Named | Sequence[Named],
     dest: str | os.PathLike[str],
     *,
     bins: int | None = None,
@@ -120,7 +120,7 @@ def convert(
     holds what was committed until then, and the same call goes on from there.
 
     Args:
-        source: What `open_source` gave, or takes.
+        source: What `open_source` gave, or takes: a function that yields records, for one.
         dest: The dataset; not inside a folder that is read.
         bins: As `SplitWriter` takes it, and so are the next four.
         mode: Whether there must be no dataset yet.
@@ -158,8 +158,9 @@ def convert(
     if shuffle is not None:
         derive_key(shuffle)
     dest = local_path(dest, "the dataset")
-    if isinstance(source, (str, os.PathLike, Sequence)):
-        source = open_source(source)
+    source = (
+        cast("RecordSource", source) if _is_opened(source) else open_source(cast("Named | Sequence[Named]", source))
+    )
     _check_apart(source, dest)
     if mode == "append":
         _check_codec(source, dest)
@@ -319,6 +320,11 @@ class _WatchedFile:
     def seek(self, offset: int, whence: int = 0, /) -> int:
         place: int = self._file.seek(offset, whence)
         return place
+
+
+def _is_opened(source: object) -> bool:
+    """Say whether this is a source already; a class, of which it could be made, is none."""
+    return hasattr(source, "identity") and not isinstance(source, type)
 
 
 def _check_apart(source: RecordSource, dest: str) -> None:

@@ -1,10 +1,11 @@
-"""A function of the user's that yields records, named by where it is.
+"""A function of the user's that yields records: given itself, or named by where it is.
 
 "package.module:function" ──import──> function() ──> iterable of bytes-like objects or binary files
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 from collections.abc import Iterable
@@ -33,21 +34,22 @@ class FunctionSource:
 
     kind = "callable"
 
-    def __init__(self, target: str) -> None:
-        """Import the module and find the function.
+    def __init__(self, target: str | Callable[..., Any]) -> None:
+        """Take the function, or import its module and find it.
 
         Args:
-            target: "module:function"; both parts may have dots.
+            target: The function, or "module:function"; both parts may have dots.
 
         Raises:
             SourceError: If there is no such module or function, or it cannot be called without arguments.
         """
-        self.name = target
+        self.name = target if isinstance(target, str) else _name_of(target)
         self.skipped: Mapping[str, int] = {}
         self.num_bytes = None
         self.bytes_read = 0
         self._num_given = 0
-        self._function = _find(target)
+        self._function = _find(target) if isinstance(target, str) else target
+        _check_callable(self._function, self.name)
 
     @property
     def inputs(self) -> list[str]:
@@ -171,9 +173,16 @@ def _find(target: str) -> Callable[..., Any]:
             where = f" ({file})" if file else ""
             raise SourceError(f"{target}: there is no {name} in {module_name}{where}", path=target)
         found = getattr(found, name)
-    _check_callable(found, target)
     function: Callable[..., Any] = found
     return function
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """Return a function as "module:function"; of one with arguments bound to it, that of the function below."""
+    named: Any = function
+    while isinstance(named, functools.partial):
+        named = named.func
+    return f"{getattr(named, '__module__', None)}:{getattr(named, '__qualname__', type(named).__qualname__)}"
 
 
 def _check_callable(found: object, target: str) -> None:

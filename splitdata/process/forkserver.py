@@ -32,7 +32,7 @@ from typing import NoReturn
 from splitdata._ownership import renew_after_fork
 from splitdata.process.children import Child, ServedChild, read_pid
 from splitdata.process.frames import COUNT
-from splitdata.process.launch import interpreter, interrupts_blocked, thread_environment
+from splitdata.process.launch import interpreter, interpreter_environment, interrupts_blocked, thread_environment
 from splitdata.process.signals import leave_to_program
 from splitdata.process.worker import WorkerEnds, forked_main
 
@@ -56,7 +56,7 @@ class ForkServer:
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     process_group=0,
-                    env={**os.environ, **thread_environment(worker_threads)},
+                    env=interpreter_environment(thread_environment(worker_threads)),
                 )
         except BaseException:
             ours.close()

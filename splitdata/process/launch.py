@@ -28,8 +28,10 @@ from splitdata.process.worker import Call, WorkerEnds, forked_main
 
 __all__ = [
     "fork_worker",
+    "import_environment",
     "import_path",
     "interpreter",
+    "interpreter_environment",
     "interrupts_blocked",
     "parent_to_bind",
     "spawn_worker",
@@ -44,6 +46,8 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+_PATH_VARIABLE = "PYTHONPATH"
 
 
 # Arms the lifeline before the library is imported, which takes a tenth of a second: guard.py does the rest.
@@ -102,6 +106,24 @@ def thread_environment(worker_threads: int | None) -> dict[str, str]:
     return {} if worker_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(worker_threads))
 
 
+def interpreter_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return our environment with more variables, as a fresh interpreter may have it.
+
+    Relative entries of PYTHONPATH are left out: they would count from our present folder, where data may lie, and
+    not from where this program was started. Our own sys.path, which workers get, has them as they were meant.
+    """
+    environment = {**os.environ, **added}
+    if _PATH_VARIABLE in environment:
+        entries = environment[_PATH_VARIABLE].split(os.pathsep)
+        environment[_PATH_VARIABLE] = os.pathsep.join(filter(os.path.isabs, entries))
+    return environment
+
+
+def import_environment() -> dict[str, str]:
+    """Return the variables that `interpreter_environment` may have changed, for the programs that a worker starts."""
+    return {name: os.environ[name] for name in (_PATH_VARIABLE,) if name in os.environ}
+
+
 def import_path() -> list[str]:
     """Return sys.path as this process means it: a worker stands in another folder while it starts."""
     path = []
@@ -141,7 +163,7 @@ def spawn_worker(ends: WorkerEnds, environment: Mapping[str, str], *, use_sentin
             pass_fds=ends.descriptors(),
             process_group=0,
             close_fds=True,
-            env={**os.environ, **environment},
+            env=interpreter_environment(environment),
         )
     return OwnChild(popen.pid, popen, use_sentinel=use_sentinel)
 
@@ -159,7 +181,7 @@ def _popen_windows(command: list[str], ends: WorkerEnds, environment: Mapping[st
             startupinfo=startup,
             creationflags=group,
             close_fds=True,
-            env={**os.environ, **environment},
+            env=interpreter_environment(environment),
         )
     finally:
         for handle in ends.descriptors():

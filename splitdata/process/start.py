@@ -26,6 +26,7 @@ from splitdata.process.frames import COUNT
 from splitdata.process.handle import WorkerHandle, close_together
 from splitdata.process.launch import (
     fork_worker,
+    import_environment,
     import_path,
     interrupts_blocked,
     parent_to_bind,
@@ -189,7 +190,11 @@ def _encode_job(call: _Call, place: _Place, options: ChannelOptions) -> bytes:
         {
             "call": call.packed,
             "worker_id": place.worker_id,
-            "environment": {**thread_environment(options.worker_threads), **place.environment},
+            "environment": {
+                **import_environment(),
+                **thread_environment(options.worker_threads),
+                **place.environment,
+            },
             "worker_threads": options.worker_threads,
             "max_batches": options.max_batches,
             "path": import_path(),

@@ -2,13 +2,19 @@
 
 wall clock    microseconds since 0001-01-01 00:00 of the clock on the wall, and fold
 offset        microseconds east of UTC
-zone          key of the IANA database; where that does not know it, the stored offset under its name
+zone          key of the IANA database of this machine; where that does not know it, the stored offset under its name
+
+A key comes from data, so it never decides what is imported, as it would within ZoneInfo: a zone that the machine has
+no file of is looked up in the package tzdata, by the name of a module, wherever a package of that name lies.
 """
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 from datetime import datetime, timedelta, timezone, tzinfo
+from pathlib import Path
 from typing import Final
 
 from splitdata.errors import FormatError
@@ -43,9 +49,20 @@ def zone(offset: int, key: str) -> tzinfo:
     """Return the time zone with a key, or where it is unknown the offset that it had."""
     if len(key) > _MAX_ZONE_KEY or not _ZONE_KEY.fullmatch(key):
         raise FormatError("a sample has a datetime in a time zone whose key is none")
-    from zoneinfo import ZoneInfo
+    import zoneinfo
 
+    folders = zoneinfo.TZPATH
+    package = sys.modules.get("tzdata")
+    if package is not None and package.__file__:
+        # Whoever has imported it, as is needed on Windows, means it.
+        folders += (str(Path(package.__file__).with_name("zoneinfo")),)
     try:
-        return ZoneInfo(key)
+        return zoneinfo.ZoneInfo(key) if _has_zone(folders, key) else offset_zone(offset, key)
     except (KeyError, ValueError, OSError):
         return offset_zone(offset, key)
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_zone(folders: tuple[str, ...], key: str) -> bool:
+    """Say whether one of some folders has a file for a zone: then that is what is opened."""
+    return any(Path(folder, key).is_file() for folder in folders)

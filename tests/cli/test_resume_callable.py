@@ -40,7 +40,8 @@ def module(tmp_path: Path) -> Path:
 
 def write(module: Path) -> Completed:
     return run_cli(
-        *["write", "records_to_resume:records", "data", "--resume", "--compression", "zstd", "--durability", "none"],
+        *["write", "records_to_resume:records", "data", "--from", "callable", "--resume"],
+        *["--compression", "zstd", "--durability", "none"],
         cwd=module.parent,
     )
 

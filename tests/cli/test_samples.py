@@ -91,7 +91,7 @@ def test_lines_are_not_added_to_samples_and_encoded_ones_are(
     Path("encodes.py").write_text("import splitdata\ndef samples():\n    yield splitdata.encode_sample(1)\n")
 
     refused = run_cli("write", "a.txt", "data", "--append", *options, cwd=tmp_path)
-    added = run_cli("write", "encodes:samples", "data", "--append", *options, cwd=tmp_path)
+    added = run_cli("write", "encodes:samples", "data", "--from", "callable", "--append", *options, cwd=tmp_path)
 
     assert refused.returncode == 2
     assert "data holds samples, and the records of a.txt are none" in refused.stderr

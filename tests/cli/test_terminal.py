@@ -88,7 +88,7 @@ def test_no_progress_is_drawn_without_a_terminal(tmp_path: Path, command: str) -
 def test_progress_of_a_pipe_shows_rates_without_a_total(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "made.py").write_text("def records():\n    return (b'%d' % number for number in range(100_000))\n")
 
-    code, sent = run_on_terminal("write", "made:records", "data", *options, cwd=tmp_path)
+    code, sent = run_on_terminal("write", "made:records", "data", "--from", "callable", *options, cwd=tmp_path)
 
     assert code == 0
     assert b"writing" in sent

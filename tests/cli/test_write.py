@@ -102,7 +102,7 @@ def test_function_of_a_module_in_the_working_folder_is_called(tmp_path: Path) ->
     (tmp_path / "made.py").write_text("def records():\n    for number in range(3):\n        yield b'%d' % number\n")
 
     # -P: as for the installed program, Python itself does not look into the working folder.
-    ended = run_bytes("write", "made:records", "data", cwd=tmp_path, flags=["-P"])
+    ended = run_bytes("write", "made:records", "data", "--from", "callable", cwd=tmp_path, flags=["-P"])
 
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert records_of(tmp_path / "data") == [b"0", b"1", b"2"]
@@ -112,7 +112,7 @@ def test_exception_of_the_function_is_one_line_that_says_where(tmp_path: Path) -
     code = "def records():\n    yield b'a'\n    raise LookupError('no such\\nthing \\x1b[2J')\n"
     (tmp_path / "made.py").write_text(code)
 
-    ended = run_bytes("write", "made:records", "data", cwd=tmp_path)
+    ended = run_bytes("write", "made:records", "data", "--from", "callable", cwd=tmp_path)
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(b"splitdata: error: LookupError: no such thing \\x1b[2J (")
@@ -125,7 +125,7 @@ def test_exception_of_the_function_is_one_line_that_says_where(tmp_path: Path) -
 def test_module_that_cannot_be_imported_is_one_line(tmp_path: Path, code: str) -> None:
     (tmp_path / "made.py").write_text(code)
 
-    ended = run_bytes("write", "made:records", "data", cwd=tmp_path)
+    ended = run_bytes("write", "made:records", "data", "--from", "callable", cwd=tmp_path)
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(b"splitdata: error: ")

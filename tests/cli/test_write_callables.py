@@ -1,4 +1,4 @@
-"""`splitdata write module:function`: what a function yields is bytes, or an error that names the record; nothing else.
+"""`splitdata write module:function --from callable`: what is yielded is bytes, or an error that names the record.
 
 Each kind of value through each way of writing: as it comes, shuffled, tried out, resumable.
 """
@@ -58,7 +58,8 @@ def write_yielded(expression: str, folder: Path, *options: str) -> Result:
         "def at_end():\n    file = io.BytesIO()\n    file.write(b'an image')\n    return file\n"
         f"def records():\n    yield b'first'\n    yield {expression}\n"
     )
-    return CliRunner().invoke(cli, ["write", f"{name}:records", str(folder / "data"), *options])
+    arguments = ["write", f"{name}:records", str(folder / "data"), "--from", "callable", *options]
+    return CliRunner().invoke(cli, arguments)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -89,7 +89,7 @@ def test_killed_function_that_takes_a_start_goes_on_behind_its_last_commit(tmp_p
         "        yield b'%d' % number\n"
     )
     (tmp_path / "made.py").write_text(code)
-    command = command_line("write", "made:records", "data", "--resume")
+    command = command_line("write", "made:records", "data", "--from", "callable", "--resume")
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL)
     while not list((tmp_path / "data").glob("manifest.*3.json")):
         assert process.poll() is None
@@ -98,9 +98,10 @@ def test_killed_function_that_takes_a_start_goes_on_behind_its_last_commit(tmp_p
     assert process.wait() == -signal.SIGKILL
     done = len(records_of(tmp_path / "data"))
 
-    ended = run_bytes("write", "made:records", "data", "--resume", cwd=tmp_path)
+    ended = run_bytes("write", "made:records", "data", "--from", "callable", "--resume", cwd=tmp_path)
 
     assert ended.returncode == 0
-    assert ended.stderr == f"from {done}\n".encode()
+    # Its last commit was made again, which proves where it stands.
+    assert 0 < int(ended.stderr.removeprefix(b"from ")) < done
     assert f" behind the {done:,} records of earlier calls in ".encode() in ended.stdout
     assert records_of(tmp_path / "data") == [b"%d" % number for number in range(2000)]

@@ -106,7 +106,7 @@ KINDS: dict[str, tuple[Callable[[int], str], list[str]]] = {
     "prefixed": (prefixed, ["--from", "prefixed"]),
     "seed": (seed, []),
     "seed, from bins": (seed, ["--from", "seed", "--from-bins"]),
-    "callable": (function, []),
+    "callable": (function, ["--from", "callable"]),
 }
 OPTIONS: dict[str, list[str]] = {
     "plain": [],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import splitdata
 from splitdata import SourceError, SplitWriter, open_source
+from splitdata.conversion.choose import SourceKind
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,8 @@ def test_other_places_have_their_kinds(tmp_path: Path) -> None:
     assert open_source(tmp_path).kind == "folder"
     assert open_source("-").kind == "lines"
     assert open_source("-", kind="prefixed").kind == "prefixed"
-    assert open_source("os:listdir").kind == "callable"
+    assert open_source("os:listdir", kind="callable").kind == "callable"
+    assert open_source(os.listdir).kind == "callable"
 
 
 def test_file_whose_name_looks_like_a_function_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +61,45 @@ def test_file_whose_name_looks_like_a_function_is_a_file(tmp_path: Path, monkeyp
 
     with pytest.raises(SourceError, match="say which kind"):
         open_source("os:listdir")
+
+
+@pytest.mark.parametrize(
+    "sources", ["os:listdir", ["os:listdir", "os:getcwd"], ["a.txt", "os:listdir"], "package.module:a.b"]
+)
+@pytest.mark.parametrize("kind", ["auto", "lines", "files"])
+def test_text_that_looks_like_a_function_is_none_until_it_is_said(
+    sources: str | list[str], kind: SourceKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").touch()
+
+    with pytest.raises(FileNotFoundError) as raised:
+        list(open_source(sources, kind=kind))
+
+    assert raised.value.filename != "a.txt"
+    if kind == "auto":
+        assert "kind='callable'" in str(raised.value)
+
+
+@pytest.mark.parametrize("given", ["@list.txt", "*:listdir"])
+def test_function_is_never_found_by_a_pattern_or_in_a_list(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("list.txt").write_text("os:listdir\n")
+    Path("os:listdir").touch()
+
+    with pytest.raises(SourceError, match=r"there is no module|as module:function"):
+        open_source(given, kind="callable")
+
+
+def test_function_and_text_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+
+    with pytest.raises(TypeError, match="is a function"):
+        open_source([os.listdir, tmp_path / "a.txt"])
+    with pytest.raises(ValueError, match="is read as callable"):
+        open_source(os.listdir, validate=True)
 
 
 @pytest.mark.parametrize("text", ["missing.txt", "", "a b:c", "http://example.org/a.txt", "os:"])
@@ -101,7 +143,8 @@ def test_every_source_is_a_record_source(tmp_path: Path) -> None:
         open_source(tmp_path / "a.txt"),
         open_source(tmp_path / "a.txt", kind="jsonl"),
         open_source(tmp_path / "a.txt", kind="prefixed"),
-        open_source("os:listdir"),
+        open_source("os:listdir", kind="callable"),
+        open_source([os.listdir, os.listdir]),
         open_source(tmp_path / "a.csv"),
         open_source(tmp_path / "a.txt", kind="files"),
         open_source([tmp_path / "a.txt", tmp_path / "*.txt"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import ConversionReport, convert
+from splitdata import ConversionReport, convert, open_source
 from splitdata.conversion import conversion_log
 from splitdata.conversion.function import FunctionSource
 from splitdata.errors import SourceError, StateMismatchError
@@ -172,7 +172,8 @@ def test_resumed_conversion_knows_a_function_by_its_code(
         (tmp_path / "generates.py").write_text(code)
         sys.modules.pop("generates", None)
         importlib.invalidate_caches()
-        return convert("generates:records", tmp_path / "data", resume=True)
+        source = open_source("generates:records", kind="callable")
+        return convert(source, tmp_path / "data", resume=True)
 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -144,8 +144,8 @@ SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "prefixed": (file_maker("a.bin", PREFIXED), "prefixed"),
     "several": (make_several, "auto"),
     "csv twice": (lambda root: [file_maker("a.csv", CSV)(root)] * 2, "auto"),
-    "callable": (lambda root: f"{__name__}:made_records", "auto"),
-    "callable with start": (lambda root: f"{__name__}:made_records_from", "auto"),
+    "callable": (lambda root: f"{__name__}:made_records", "callable"),
+    "callable with start": (lambda root: f"{__name__}:made_records_from", "callable"),
 }
 
 
