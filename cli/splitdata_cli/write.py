@@ -132,8 +132,9 @@ def write(
     path a line.
 
     All or nothing: after an error or Ctrl-C, DEST is as it was before. With --resume it keeps what came until then,
-    at most 64 MiB or a second less; the same command goes on from there, and does nothing once all is done. What
-    is done is not read again, if it is not compressed, CSV, or made by a function without a parameter `start`.
+    at most 64 MiB or a second less; the same command goes on from there, and does nothing once all is done. Its last
+    commit is read again, which proves where it stands; what comes before that is not, if it is not compressed, CSV,
+    or made by a function without a parameter `start`.
     """
     from splitdata import convert, open_source
 

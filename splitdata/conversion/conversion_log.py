@@ -1,9 +1,11 @@
 """What a resumable conversion stores with each commit, and how the next run tells that it is the same one.
 
-    metadata {"conversion": {"source": ..., "options": ..., "position": ..., "records": n, "finished": false}}
+    metadata {"conversion": {"source": ..., "options": ..., "position": ..., "records": n, "finished": false,
+                             "commit_position": ..., "commit_records": m}}
               commit 1       commit 2       commit 3 (killed here)        the next run reads on behind commit 2
 
-Records and position are in one manifest, so they agree whenever the run was killed.
+Records and position are in one manifest, so they agree whenever the run was killed. Where the last commit
+began is there too: the next run reads it again, and so proves the position.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
+from splitdata.conversion.seek import is_count
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
 
@@ -34,7 +37,10 @@ _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "position": (dict, type(None)),
     "records": int,
     "finished": bool,
+    "commit_position": (dict, type(None)),
+    "commit_records": int,
 }
+_SHOWN_CHARS: Final = 200
 _COMMIT_BYTES: Final = 64 << 20
 _COMMIT_SECONDS: Final = 1.0
 # What a record takes beside its payload, so that empty ones are committed too.
@@ -51,6 +57,8 @@ class ConversionLog:
         position: Behind the last committed record in the source, None before the first commit of records.
         num_records: Committed records.
         is_finished: Whether they are all.
+        commit_position: Where the last commit of records began, None at the beginning of the source.
+        commit_records: Committed records before it.
     """
 
     source: dict[str, Any]
@@ -58,10 +66,15 @@ class ConversionLog:
     position: Position | None = None
     num_records: int = 0
     is_finished: bool = False
+    commit_position: Position | None = None
+    commit_records: int = 0
 
     def at(self, position: Position, num_records: int) -> ConversionLog:
         """Return this, moved on."""
-        return replace(self, position=position, num_records=num_records)
+        moved = replace(self, position=position, num_records=num_records)
+        if num_records == self.num_records:
+            return moved
+        return replace(moved, commit_position=self.position, commit_records=self.num_records)
 
     def finished(self) -> ConversionLog:
         """Return this, with nothing left to do."""
@@ -76,6 +89,8 @@ class ConversionLog:
                 "position": self.position,
                 "records": self.num_records,
                 "finished": self.is_finished,
+                "commit_position": self.commit_position,
+                "commit_records": self.commit_records,
             }
         }
 
@@ -94,14 +109,19 @@ class ConversionLog:
                 path=dest,
             )
         stored = metadata[_KEY]
-        if not isinstance(stored, dict) or any(not isinstance(stored.get(key), kind) for key, kind in _TYPES.items()):
-            raise StateMismatchError(f"the state of the conversion in {dest} is not as this splitdata writes it")
+        if not _is_log(stored):
+            raise StateMismatchError(
+                f"the state of the conversion in {dest} is not as this splitdata writes it; nothing was changed, "
+                "convert anew with mode='overwrite'"
+            )
         return cls(
             source=stored["source"],
             options=stored["options"],
             position=stored["position"],
             num_records=stored["records"],
             is_finished=stored["finished"],
+            commit_position=stored["commit_position"],
+            commit_records=stored["commit_records"],
         )
 
     def check_same(self, earlier: ConversionLog, dest: str) -> None:
@@ -120,16 +140,29 @@ class ConversionLog:
             )
 
 
-def metadata_of(dest: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return the metadata of the dataset in a directory, None if there is none yet."""
+def _is_log(stored: Any) -> bool:  # noqa: ANN401  # any JSON
+    """Say whether a value is the state of a conversion, whose numbers agree with each other."""
+    if not isinstance(stored, dict) or any(not isinstance(stored.get(key), kind) for key, kind in _TYPES.items()):
+        return False
+    done, before = stored["records"], stored["commit_records"]
+    if not is_count(done) or not is_count(before) or (done <= before if done else before):
+        return False
+    # What is finished may have found no records, and stands somewhere nevertheless.
+    return bool(done) == (stored["position"] is not None) or (stored["finished"] and not done)
+
+
+def metadata_of(dest: str | os.PathLike[str]) -> tuple[dict[str, Any], int] | None:
+    """Return the metadata of the dataset in a directory and its number of records, None if there is none yet."""
     try:
-        return DatasetDirectory(dest).newest().metadata
+        manifest = DatasetDirectory(dest).newest()
     except DatasetNotFoundError:
         return None
+    return manifest.metadata, manifest.num_records
 
 
 def _shown(value: object) -> str:
-    return "not set" if value is None else repr(value)
+    text = "not set" if value is None else repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def hash_of(metadata: dict[str, Any] | None) -> str:

@@ -138,15 +138,15 @@ def convert(
         dry_run: Read the source to its end and report what would be written, but write nothing.
         resume: Commit every 64 MiB and, unless reproducible, every second, with the position in the source;
             begin where there is no dataset, go on where an earlier call was interrupted or killed, and do
-            nothing where it was finished. Of files that are not compressed, and of folders, what is done is
-            not read again; what is compressed is decompressed again from its beginning, and rows of CSV, and
-            records of functions without a parameter `start`, are made again; none is written again. Not
-            for standard input.
+            nothing where it was finished. The last commit is read again, and compared with the dataset. Of files
+            that are not compressed, and of folders, what comes before it is not read again; what is compressed
+            is decompressed again from its beginning, and rows of CSV, and records of functions without a
+            parameter `start`, are made again; none is written again. Not for standard input.
         progress: Called in this thread while records are written.
 
     Raises:
         StateMismatchError: If a conversion to resume had another source, which includes its time of change
-            unless reproducible, or other options.
+            unless reproducible, or other options, or gives other records than those of its last commit.
         BlockingIOError: If a conversion to resume is still running.
         SourceError: If the source is damaged, truncated or of another kind.
         DatasetExistsError: If the mode does not allow what is there.
@@ -337,7 +337,7 @@ def _check_apart(source: RecordSource, dest: str) -> None:
 
 def _check_codec(source: RecordSource, dest: str) -> None:
     """Raise if plain records would be added to samples, which could then not be read as such."""
-    metadata = metadata_of(dest) or {}
+    metadata, _ = metadata_of(dest) or ({}, 0)
     # A function may well encode its samples by itself.
     if metadata.get("record_codec") == "sample" and source.kind != "callable":
         raise ValueError(f"{dest} holds samples, and the records of {source.name} are none; choose another place")

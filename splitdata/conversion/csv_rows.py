@@ -32,11 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvFormat", "CsvSource"]
 
-# In characters; Python's parser takes 4 bytes for each while it reads a field. An opening quote
-# without its end makes one field of all that follows: this is where that is noticed.
-MAX_FIELD_CHARACTERS: Final = 16 << 20
-# A row without quotes is one line, and is held whole.
-_MAX_LINE_CHARACTERS: Final = 64 << 20
+# A row is held whole, its fields as texts of their own; Python's parser takes 4 bytes for each character while it
+# reads one. An opening quote without its end makes one field of all that follows: this is where that is noticed.
+MAX_ROW_CHARACTERS: Final = 16 << 20
 _BUFFER_BYTES: Final = 256 << 10
 # The limit of Python's parser is one for the whole process: it is raised for so many rows at a time.
 _ROWS_AT_ONCE: Final = 64
@@ -83,8 +81,7 @@ class CsvFormat:
 class CsvSource:
     """The rows of a CSV or TSV file, plain or compressed, or of standard input.
 
-    A row is at most 64 Mi characters long where it has no quotes, and so is the part of it in each
-    line; a field at most 16 Mi. A row with more or fewer fields than the first one is an error.
+    A row is at most 16 Mi characters long. A row with more or fewer fields than the first one is an error.
     Blank lines are left out and counted.
     """
 
@@ -100,6 +97,8 @@ class CsvSource:
         self.skipped: Counter[str] = Counter()
         self._input = InputFile(path)
         self._form = form or CsvFormat()
+        # Of the row that is being read.
+        self._num_characters = 0
 
     @property
     def name(self) -> str:
@@ -221,26 +220,39 @@ class CsvSource:
             with _long_fields():
                 for row in islice(parser, _ROWS_AT_ONCE):
                     rows.append((line, row))
+                    self._num_characters = 0
                     line = parser.line_num + 1
         except UnicodeError as error:
             encoding = self._form.encoding
             what = f"it is no text in {encoding} behind line {parser.line_num} ({error})"
             return rows, self._wrong(f"{what}; say how it is encoded: encoding='cp1252', for instance", None)
+        except _EndlessRowError:
+            what = f"the row in line {line} is longer than {MAX_ROW_CHARACTERS} characters, which is the limit"
+            return rows, self._wrong(what + self._advice(), None)
         except csv.Error as error:
-            advice = "" if not self._form.quotes else " (if quotes mean nothing in this file, say so: quotes=False)"
-            return rows, self._wrong(f"the row in line {line} cannot be read: {error}{advice}", None)
+            return rows, self._wrong(f"the row in line {line} cannot be read: {error}{self._advice()}", None)
         except Exception as error:
             return rows, error
         return rows, None
 
     def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
-        while line := text.readline(_MAX_LINE_CHARACTERS):
-            if len(line) == _MAX_LINE_CHARACTERS:
-                raise self._wrong(f"a line of it is longer than {_MAX_LINE_CHARACTERS} characters", None)
+        """Yield lines to the parser, which asks for no more than the row needs that it reads."""
+        self._num_characters = 0
+        while line := text.readline(MAX_ROW_CHARACTERS + 1):
+            self._num_characters += len(line)
+            if self._num_characters > MAX_ROW_CHARACTERS:
+                raise _EndlessRowError
             yield line
+
+    def _advice(self) -> str:
+        return " (if quotes mean nothing in this file, say so: quotes=False)" if self._form.quotes else ""
 
     def _wrong(self, what: str, position: int | None) -> SourceError:
         return SourceError(f"{self._input.shown}: {what}", path=self._input.path, position=position)
+
+
+class _EndlessRowError(Exception):
+    """A row that is longer than the limit."""
 
 
 class _BlockFile(io.RawIOBase):
@@ -274,7 +286,7 @@ def _long_fields() -> Iterator[None]:
     global _limit_users, _limit_before
     with _limit_lock:
         if not _limit_users:
-            _limit_before = csv.field_size_limit(max(MAX_FIELD_CHARACTERS, csv.field_size_limit()))
+            _limit_before = csv.field_size_limit(max(MAX_ROW_CHARACTERS, csv.field_size_limit()))
         _limit_users += 1
     try:
         yield

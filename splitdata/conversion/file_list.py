@@ -21,6 +21,7 @@ from splitdata._local_path import local_path
 from splitdata.conversion.file_record import open_file_record
 from splitdata.conversion.input_file import STANDARD_INPUT
 from splitdata.conversion.lines import LineSource
+from splitdata.conversion.seek import count_at
 from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
 
@@ -166,8 +167,8 @@ class FileListSource:
     def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
         """Yield each path behind a position as it is named, its parts separated by "/", and the file's content."""
         position = position or {}
-        self.bytes_read = position.get("bytes", 0)
-        self._num_given = position.get("record", 0)
+        self.bytes_read = count_at(position, "bytes")
+        self._num_given = count_at(position, "record")
         for path in islice(self._paths, self._num_given, None):
             with (
                 naming_line(self._paths),

@@ -1,4 +1,7 @@
-"""One whole file as a record: its bytes, or, where it is large, an open file that must not end early."""
+"""One whole file as a record: its bytes, or, where it is large, an open file. It must not end early.
+
+It counts as it was when it was opened: what is added meanwhile is left out.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,11 @@ def open_file_record(
             count(len(data))
             return data
 
-        if status.st_size < READ_WHOLE_BYTES:
+        if not status.st_size:
+            # What the system makes up when it is read says 0 too.
             yield read_and_count(-1)
-        else:
-            yield SizedFile(read_and_count, status.st_size, path=path, position=position)
+            return
+        sized = SizedFile(read_and_count, status.st_size, path=path, position=position)
+        yield sized if status.st_size >= READ_WHOLE_BYTES else sized.read_whole()
     finally:
         os.close(descriptor)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitdata._local_path import local_path
 from splitdata.conversion.file_record import NO_LINKS, open_file_record
+from splitdata.conversion.seek import count_at
 from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
 
@@ -116,8 +117,8 @@ class FolderSource:
         """Yield the key of each file behind a position, and its content."""
         position = position or {}
         self.skipped.clear()
-        self.bytes_read = position.get("bytes", 0)
-        self._num_entries, self._num_given = position.get("file", 0), position.get("record", 0)
+        self.bytes_read = count_at(position, "bytes")
+        self._num_entries, self._num_given = count_at(position, "file"), count_at(position, "record")
         for relative, entry in islice(self._walk(self.skipped), self._num_entries, None):
             self._num_entries += 1
             flags = 0 if self._follow_links else NO_LINKS

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata.conversion.seek import count_at
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES
 from splitdata.errors import SourceError
 
@@ -103,7 +104,7 @@ class FunctionSource:
         """
         import inspect
 
-        start = position["record"]
+        start = count_at(position, "record")
         try:
             takes_start = "start" in inspect.signature(self._function).parameters
         except ValueError:

@@ -1,5 +1,7 @@
 """One file, or standard input, as blocks of bytes; what it is called says how it is compressed.
 
+A file counts as it was when it was opened: what is added meanwhile is left out, what is missing is an error.
+
 name.gz   ──> gunzip ───┐
 name.zst  ──> unzstd ───┤
 name.bz2  ──> bunzip2 ──┼──> blocks
@@ -9,6 +11,7 @@ name, -   ──────────────┘
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -127,7 +130,8 @@ class InputFile:
                 a compressed one is decompressed from its beginning, and what comes before is dropped.
 
         Raises:
-            SourceError: If it is compressed and damaged or truncated, or standard input was read before.
+            SourceError: If it is compressed and damaged or truncated, becomes shorter while it is read, has no such
+                byte, or standard input was read before.
             OSError: If it cannot be read.
         """
         self.bytes_read = 0
@@ -138,9 +142,12 @@ class InputFile:
 
     def _stored(self, start: int) -> Iterator[bytes]:
         with Path(self.path).open("rb", buffering=0) as file:
+            size = _size_of(file)
+            if size is not None and start > size:
+                raise SourceError(f"{self.shown} has {size} bytes, and none at {start}", path=self.path)
             if start:
                 self.bytes_read = file.seek(start)
-            yield from self._counted(file)
+            yield from self._counted(file, size)
 
     def _standard_input(self) -> Iterator[bytes]:
         if self._was_read:
@@ -149,16 +156,39 @@ class InputFile:
         # Python runs without one where the descriptor was closed.
         if sys.stdin is None:
             raise SourceError("there is no standard input to read", path=self.path)
-        yield from self._counted(sys.stdin.buffer)
+        file = sys.stdin.buffer
+        yield from self._counted(file, _size_of(file))
 
-    def _counted(self, file: IO[bytes]) -> Iterator[bytes]:
+    def _counted(self, file: IO[bytes], size: int | None) -> Iterator[bytes]:
+        """Yield what is left of a file, up to the size that it has now; None where that is not known."""
+        left = None if size is None else max(0, size - file.tell())
         # None: the descriptor is in non-blocking mode and has nothing yet, which must not pass for the end.
         data: bytes | None
-        while (data := file.read(_BLOCK_BYTES)) != b"":
+        while left != 0:
+            data = file.read(_BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left))
             if data is None:
                 raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
+            if not data:
+                break
             self.bytes_read += len(data)
+            left = None if left is None else left - len(data)
             yield data
+        if left:
+            raise SourceError(
+                f"{self.shown} ends {left} bytes too early: it had {size} bytes when it was opened, and was truncated "
+                "since; convert it again when nothing writes to it any more",
+                path=self.path,
+            )
+
+
+def _size_of(file: IO[bytes]) -> int | None:
+    """Return the size of an open file; None for pipes, devices, and what the system makes up when it is read."""
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:
+        # Not a file of the system's: standard input that was replaced.
+        return None
+    return status.st_size or None if stat.S_ISREG(status.st_mode) else None
 
 
 def _without_first(blocks: Iterator[bytes], num_bytes: int) -> Iterator[bytes]:

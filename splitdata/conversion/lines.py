@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from splitdata.conversion.input_file import InputFile
+from splitdata.conversion.seek import count_at, counts_at
 from splitdata.errors import RecordTooLargeError, SourceError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _split(
         waiting.append(lines[0])
         waiting_bytes += len(lines[0])
         if waiting_bytes > max_bytes and not num_lines and len(lines) == 1:
-            _check_feeds(b"".join(waiting), shown)
+            _check_feeds(waiting, shown)
         if waiting_bytes > max_bytes or (len(block) > max_bytes and max(map(len, lines)) > max_bytes):
             raise RecordTooLargeError(
                 f"a line behind line {num_lines} of {shown} is longer than {max_bytes} bytes; if these are not lines "
@@ -91,14 +92,20 @@ def _split(
         yield lines, b"\r\n" in block or lines[0].endswith(b"\r"), num_bytes - waiting_bytes
     if waiting_bytes:
         if not num_lines:
-            _check_feeds(b"".join(waiting), shown)
+            _check_feeds(waiting, shown)
         # Without a line ending, a CR belongs to the line.
         yield [b"".join(waiting)], False, num_bytes
 
 
-def _check_feeds(text: bytes, shown: str) -> None:
-    """Raise for a text whose lines seem to end with CR alone; there is no LF in it."""
-    count = text.rstrip(b"\r").count(b"\r")
+def _check_feeds(pieces: list[bytes], shown: str) -> None:
+    """Raise for a text, in pieces that are not joined, whose lines seem to end with CR alone; no LF is in it."""
+    count = waiting = 0
+    for piece in pieces:
+        inner = piece.rstrip(b"\r")
+        # Those at the very end belong to the line.
+        count, waiting = (count + waiting, 0) if inner else (count, waiting)
+        count += inner.count(b"\r")
+        waiting += len(piece) - len(inner)
     if count:
         raise SourceError(
             f"{shown} has {count:,} CR inside and no LF, so that it would be one line; end its lines with LF, for "
@@ -168,8 +175,8 @@ class LineSource:
 
     def _lines_from(self, position: Position) -> Generator[bytes, None, None]:
         self.skipped.clear()
-        self.skipped.update(position.get("skipped", {}))
-        start, first_line = position.get("byte", 0), position.get("line", 0)
+        self.skipped.update(counts_at(position, "skipped"))
+        start, first_line = count_at(position, "byte"), count_at(position, "line")
         blocks = self._input.blocks(start)
         if not start:
             blocks, start = self._without_mark(blocks)
@@ -257,8 +264,8 @@ class JsonLineSource(LineSource):
 
     def records_from(self, position: Position) -> Generator[bytes, None, None]:
         """Yield the lines behind a position that are not blank."""
-        first_line = position.get("line", 0)
-        number_of_record = first_line - sum(position.get("skipped", {}).values())
+        first_line = count_at(position, "line")
+        number_of_record = first_line - sum(counts_at(position, "skipped").values())
         for number, line in enumerate(self._lines_from(position), first_line + 1):
             if not line or line.isspace():
                 self.skipped["blank line"] += 1

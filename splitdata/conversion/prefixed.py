@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.conversion.input_file import InputFile
+from splitdata.conversion.seek import count_at
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.errors import SourceError
 
@@ -80,7 +81,7 @@ class PrefixedSource:
 
     def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
         """Yield the records behind a position."""
-        first, start = position.get("record", 0), position.get("byte", 0)
+        first, start = count_at(position, "record"), count_at(position, "byte")
         self._reader = reader = _BlockReader(self._input.blocks(start), start)
         for number in count(first):
             self._num_given = number

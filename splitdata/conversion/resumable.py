@@ -1,7 +1,7 @@
 """A conversion that commits as it goes, and goes on behind its last commit when it is run again.
 
 log in DEST ── same source, same options? ── finished? ──> nothing to do
-`─ position ──> records behind it ──64 MiB or a second──> commit records, position ──> ... ──> seal
+`─ position, once it is proven ──> records behind it ──64 MiB or a second──> commit records, position ──> ... ──> seal
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from splitdata.conversion.conversion_log import CommitPace, ConversionLog, metadata_of
-from splitdata.conversion.feed import RecordFeed
 from splitdata.conversion.input_file import is_compressed
+from splitdata.conversion.resume_proof import proven_feed
 from splitdata.conversion.seek import position_of
 from splitdata.dataset.target import bins_for
 from splitdata.errors import StateMismatchError
@@ -20,6 +20,7 @@ from splitdata.errors import StateMismatchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from splitdata.conversion.feed import RecordFeed
     from splitdata.conversion.source import Record, RecordSource
     from splitdata.dataset.writer import SplitWriter
 
@@ -79,9 +80,16 @@ class ResumableConversion:
         self._limit = limit
         self._by_time = by_time
         self._positions: list[range] = []
-        metadata = metadata_of(dest)
-        if metadata is not None:
+        found = metadata_of(dest)
+        if found is not None:
+            metadata, num_records = found
             self._log = self._checked(metadata)
+            if self._log.num_records > num_records:
+                raise StateMismatchError(
+                    f"the conversion in {dest} counts {self._log.num_records} records, and there are "
+                    f"{num_records}: its state is that of another dataset; nothing was changed, convert anew "
+                    "with mode='overwrite' (--overwrite)"
+                )
 
     @property
     def is_finished(self) -> bool:
@@ -118,10 +126,23 @@ class ResumableConversion:
                 f"{num_resumed}: a repair has adopted the others, which would be written twice; nothing was changed, "
                 "convert anew with mode='overwrite' (--overwrite)"
             )
-        if begins or writer.num_written != num_resumed:
+        feed = proven_feed(self._source, self._dest, self._log, limit=self._limit)
+        with closing(feed):
+            return self._go_on(writer, feed, watched, count_bytes)
+
+    def _go_on(
+        self,
+        writer: SplitWriter,
+        feed: RecordFeed,
+        watched: Callable[[Iterator[Record]], Iterator[Record]],
+        count_bytes: Callable[[], int],
+    ) -> ResumedRun:
+        """Write what a feed gives, and close the writer."""
+        num_resumed = self._log.num_records
+        if not writer.metadata or writer.num_written != num_resumed:
             # A segment of its own that the manifest lists, be it empty, is what a second run finds locked.
             self._commit(writer)
-        self._write(writer, watched, count_bytes)
+        self._write(writer, feed, watched, count_bytes)
         num_bins = writer.num_bins or 0
         writer.close(metadata=self._log.finished().to_metadata())
         first = self._positions[0].start if self._positions else 0
@@ -141,23 +162,22 @@ class ResumableConversion:
     def _write(
         self,
         writer: SplitWriter,
+        feed: RecordFeed,
         watched: Callable[[Iterator[Record]], Iterator[Record]],
         count_bytes: Callable[[], int],
     ) -> None:
         pace = CommitPace(count_bytes, by_time=self._by_time)
-        left = None if self._limit is None else self._limit - self._log.num_records
-        with closing(RecordFeed(self._source, self._log.position, limit=left)) as feed:
-            passed_on = watched(feed.records)
-            while True:
-                pace.restart()
-                num_new = feed.write(writer, pace.until_due(passed_on))
-                num_records = self._log.num_records + num_new
-                self._log = self._log.at(position_of(self._source, num_records), num_records)
-                # A run that was killed behind its last record has nothing to add; then the next commit seals.
-                if num_new:
-                    self._commit(writer)
-                if not pace.is_due:
-                    return
+        passed_on = watched(feed.records)
+        while True:
+            pace.restart()
+            num_new = feed.write(writer, pace.until_due(passed_on))
+            num_records = self._log.num_records + num_new
+            self._log = self._log.at(position_of(self._source, num_records), num_records)
+            # A run that was killed behind its last record has nothing to add; then the next commit seals.
+            if num_new:
+                self._commit(writer)
+            if not pace.is_due:
+                return
 
     def _commit(self, writer: SplitWriter) -> None:
         positions = writer.commit(metadata=self._log.to_metadata())

@@ -4,13 +4,16 @@
     state() ──stored as JSON──> compared with state() of the source as it is now
 
 A source that cannot do it is read again from its beginning, and its first records are dropped.
+What was stored comes back from a file that anyone may have changed: it is taken apart here, and proven by resume_proof.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from splitdata.errors import StateMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,7 +23,20 @@ if TYPE_CHECKING:
     Position: TypeAlias = dict[str, Any]
     """What a source needs to read on: plain JSON, equal for equal places whatever was read at a time."""
 
-__all__ = ["DescribedSource", "Position", "SeekableSource", "position_of", "records_from", "state_of"]
+__all__ = [
+    "DescribedSource",
+    "Position",
+    "SeekableSource",
+    "count_at",
+    "counts_at",
+    "is_count",
+    "position_at",
+    "position_of",
+    "records_from",
+    "state_of",
+]
+
+_MAX_COUNT: Final = (1 << 63) - 1
 
 
 @runtime_checkable
@@ -67,9 +83,50 @@ def records_from(source: RecordSource, position: Position | None) -> Generator[R
         return iter(source)
     if isinstance(source, SeekableSource):
         return source.records_from(position)
-    return _behind(source, position["record"])
+    return _behind(source, count_at(position, "record"))
 
 
 def _behind(source: RecordSource, num_records: int) -> Generator[Record, None, None]:
     with closing(iter(source)) as records:
         yield from islice(records, num_records, None)
+
+
+def is_count(value: object) -> bool:
+    """Say whether a value that was stored can be a number of records or bytes."""
+    return type(value) is int and 0 <= value <= _MAX_COUNT
+
+
+def count_at(position: Position, name: str) -> int:
+    """Return a number that a position holds, 0 where it is left out.
+
+    Raises:
+        StateMismatchError: If it is none.
+    """
+    value = position.get(name, 0)
+    if not is_count(value):
+        raise _no_position(name)
+    count: int = value
+    return count
+
+
+def counts_at(position: Position, name: str) -> dict[str, int]:
+    """Return the numbers by name that a position holds; raises as `count_at` does."""
+    values = position.get(name, {})
+    if not isinstance(values, dict) or not all(map(is_count, values.values())):
+        raise _no_position(name)
+    return values
+
+
+def position_at(position: Position, name: str) -> Position:
+    """Return the position that another one holds; raises as `count_at` does."""
+    value = position.get(name, {})
+    if not isinstance(value, dict):
+        raise _no_position(name)
+    return value
+
+
+def _no_position(name: str) -> StateMismatchError:
+    return StateMismatchError(
+        f"the position of a conversion to resume is not as this splitdata writes it: {name!r} is none; nothing was "
+        "changed, convert anew with mode='overwrite'"
+    )

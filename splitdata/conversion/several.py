@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import xxhash
 
-from splitdata.conversion.seek import position_of, records_from, state_of
+from splitdata.conversion.seek import count_at, counts_at, position_at, position_of, records_from, state_of
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
@@ -110,13 +110,13 @@ class SeveralSources:
         self, read: Callable[[Any, Position], Iterable[_Given]], position: Position
     ) -> Generator[_Given, None, None]:
         """Yield what `read` gives of each source behind a position."""
-        self._num_finished = position.get("source", 0)
-        self._finished_bytes = position.get("bytes", 0)
+        self._num_finished = count_at(position, "source")
+        self._finished_bytes = count_at(position, "bytes")
         self._finished_skipped.clear()
-        self._finished_skipped.update(position.get("skipped", {}))
-        self._num_given = position.get("record", 0)
-        inner: Position = position.get("in source", {})
-        already = position.get("records in source", 0)
+        self._finished_skipped.update(counts_at(position, "skipped"))
+        self._num_given = count_at(position, "record")
+        inner = position_at(position, "in source")
+        already = count_at(position, "records in source")
         for part in self._parts[self._num_finished :]:
             self._current = part
             self._num_before, self._num_given = self._num_given, self._num_given + already

@@ -69,6 +69,13 @@ class SizedFile:
         self._place = self._consumed
         return data
 
+    def read_whole(self) -> bytes:
+        """Return all of it; raises as `read` does."""
+        data = self.read()
+        while len(data) < self.size:
+            data += self.read()
+        return data
+
     def tell(self) -> int:
         """Return the place of the next byte to read."""
         return self._place

@@ -174,8 +174,8 @@ def test_long_fields_are_read_up_to_the_limit_and_python_keeps_its_own(
 
     assert len(next(iter(CsvSource(path, CsvFormat(column="a"))))) == 1_000_000
     assert csv.field_size_limit() == before
-    monkeypatch.setattr(csv_rows, "MAX_FIELD_CHARACTERS", before)
-    with pytest.raises(SourceError, match="field larger than field limit"):
+    monkeypatch.setattr(csv_rows, "MAX_ROW_CHARACTERS", before)
+    with pytest.raises(SourceError, match=f"the row in line 2 is longer than {before} characters"):
         list(CsvSource(path))
     assert csv.field_size_limit() == before
 
@@ -189,7 +189,7 @@ def test_quote_that_is_never_closed_takes_bounded_memory(tmp_path: Path) -> None
     code = (
         "import re, sys\nfrom splitdata import open_source, SourceError\n"
         "try:\n    list(open_source(sys.argv[1]))\n"
-        "except SourceError as error:\n    assert 'larger than field limit' in str(error), error\n"
+        "except SourceError as error:\n    assert 'the row in line 2 is longer than' in str(error), error\n"
         "else:\n    raise SystemExit('not refused')\n"
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
     )
@@ -200,11 +200,22 @@ def test_quote_that_is_never_closed_takes_bounded_memory(tmp_path: Path) -> None
     assert int(ended.stdout) < 300_000
 
 
-def test_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_rows, "_MAX_LINE_CHARACTERS", 1000)
+@pytest.mark.parametrize("end", ["x," * 2000, '"x\n",' * 2000, '"' + "\n" * 2000])
+def test_row_without_end_is_refused_wherever_its_lines_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(csv_rows, "MAX_ROW_CHARACTERS", 1000)
+    path = write(tmp_path / "a.csv", "a,b\n1,2\n" + end)
 
-    with pytest.raises(SourceError, match="a line of it is longer than 1000 characters"):
-        list(CsvSource(write(tmp_path / "a.csv", "a,b\n" + "x," * 1000)))
+    with pytest.raises(SourceError, match="the row in line 3 is longer than 1000 characters, which is the limit"):
+        list(CsvSource(path))
+
+
+def test_rows_up_to_the_limit_are_read_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_rows, "MAX_ROW_CHARACTERS", 100)
+    path = write(tmp_path / "a.csv", "a\n" + ("x" * 99 + "\n") * 300)
+
+    assert len(list(CsvSource(path))) == 300
 
 
 def test_threads_that_read_at_the_same_time_all_get_long_fields(tmp_path: Path) -> None:

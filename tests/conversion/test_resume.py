@@ -197,7 +197,9 @@ def test_interrupted_conversion_of_any_source_ends_with_the_files_of_a_whole_one
 
 @pytest.mark.usefixtures("small_commits")
 @pytest.mark.parametrize("name", ["folder", "list", "lines", "jsonl", "prefixed"])
-def test_finished_part_is_not_read_again(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_before_the_last_commit_is_not_read_again(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(input_file, "_SAMPLE_BYTES", 100)
     make, kind = SOURCES[name]
     source = make(tmp_path / "source")
@@ -210,9 +212,11 @@ def test_finished_part_is_not_read_again(tmp_path: Path, name: str, monkeypatch:
             reproducible=True,
             resume=True,
         )
-    # What was done is overwritten without a trace: neither its size nor its ends change.
+    # What came before the last commit is overwritten without a trace: neither its size nor its ends change.
     opened = open_source(source, kind=kind)  # type: ignore[arg-type]  # one of the kinds
-    num_done = len(SplitDataLoader(tmp_path / "data"))
+    num_committed = len(SplitDataLoader(tmp_path / "data"))
+    log = describe(tmp_path / "data").metadata["conversion"]
+    num_done = log["commit_records"]
     assert num_done > 100
     if name in ("folder", "list"):
         names = [name for name, _ in opened.keyed_records()]  # type: ignore[attr-defined]  # both have it
@@ -221,14 +225,14 @@ def test_finished_part_is_not_read_again(tmp_path: Path, name: str, monkeypatch:
             file.write_bytes(b"#" * file.stat().st_size)
     else:
         assert isinstance(opened, SeekableSource)
-        done = describe(tmp_path / "data").metadata["conversion"]["position"]["byte"]
+        done = log["commit_position"]["byte"]
         with Path(source).open("r+b") as file:
             file.seek(100)
             file.write(b"#" * (done - 200))
 
     report = convert(opened, tmp_path / "data", reproducible=True, resume=True)
 
-    assert report.num_resumed == num_done
+    assert report.num_resumed == num_committed > num_done
     assert read(tmp_path / "data") == read(tmp_path / "whole")
 
 
