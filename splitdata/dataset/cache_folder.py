@@ -5,7 +5,8 @@
         generations         for a run that goes back to a checkpoint
     anything else           is foreign: then nothing is written or removed here
 
-Whoever enters a generation tidies up; a generation that someone uses stays.
+Whoever enters a generation tidies up; a generation that someone uses stays. The folder is one user's alone: what
+others could have put there is never taken for a sample.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
-from splitdata.dataset.cache_generation import Generation, clear_generation, remove_generation
+from splitdata.dataset.cache_generation import Generation, check_private, clear_generation, remove_generation
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.run import make_folder
 from splitdata.errors import CacheError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import CachePaths, GenerationPaths
 from splitdata.storage.paths import is_stray
+from splitdata.storage.private_folder import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +45,16 @@ class CacheFolder:
         self.paths = CachePaths(local_path(folder))
 
     def check(self) -> None:
-        """Refuse a folder that is not, and cannot become, that of a cache; changes nothing.
+        """Refuse a folder that is not, and cannot become, that of a cache of this user; changes nothing.
 
         Raises:
-            CacheError: Something else lies there.
+            CacheError: Something else lies there, or other users could have written to it.
         """
+        self._check_names()
+        with contextlib.suppress(FileNotFoundError):
+            check_private(self.paths.folder)
+
+    def _check_names(self) -> None:
         folder = self.paths.folder
         try:
             foreign = sorted(
@@ -66,9 +73,9 @@ class CacheFolder:
             )
 
     def is_cache(self) -> bool:
-        """Say whether this is the folder of a cache: a generation is in it, and nothing foreign."""
+        """Say whether this is the folder of a cache, of whatever user: a generation is in it, and nothing foreign."""
         try:
-            self.check()
+            self._check_names()
         except CacheError:
             return False
         return bool(self.generations())
@@ -89,11 +96,13 @@ class CacheFolder:
         """Open a generation, made where there is none, the folder too.
 
         Raises:
-            CacheError: Something else lies there.
+            CacheError: Something else lies there, or other users could have written to it.
             OSError: The disk is full, or read-only.
         """
-        self.check()
-        make_folder(self.paths.folder, durable=False)
+        self._check_names()
+        make_folder(os.path.dirname(self.paths.folder), durable=False)
+        make_private(self.paths.folder)
+        check_private(self.paths.folder)
         return Generation.open(self.paths, key)
 
     def generations(self) -> list[tuple[int, str]]:

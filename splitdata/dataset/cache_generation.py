@@ -16,6 +16,7 @@ import contextlib
 import errno
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
@@ -23,14 +24,15 @@ from typing import TYPE_CHECKING, Final, Self
 from splitdata._ownership import renew_after_fork
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.dataset.removal import remove_dataset
-from splitdata.errors import FormatError
+from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import GenerationPaths
+from splitdata.storage.private_folder import make_private, why_shared
 
 if TYPE_CHECKING:
     from splitdata.storage.cache_paths import CachePaths
 
-__all__ = ["Claim", "Generation", "clear_generation", "read_key", "remove_generation"]
+__all__ = ["Claim", "Generation", "check_private", "clear_generation", "read_key", "remove_generation"]
 
 _logger = logging.getLogger("splitdata")
 
@@ -101,12 +103,14 @@ class Generation:
         """Open a generation, made where there is none; what has its name and another key is removed.
 
         Raises:
+            CacheError: Other users could have written to it.
             OSError: The disk is full or read-only, or another program does not let go of the generation.
         """
         paths = cache.generation(key.epoch, key.lineage)
         for _ in range(_MAX_TRIES):
             try:
-                files.make_directory(paths.folder)
+                make_private(paths.folder)
+                check_private(paths.folder)
                 descriptor = _open_key(paths, key)
             except FileNotFoundError:
                 # Renamed, on its way out, just now.
@@ -155,6 +159,22 @@ class Generation:
     def __del__(self, close: Callable[[int], None] = files.close) -> None:
         if self._descriptor >= 0:
             close(self._descriptor)
+
+
+def check_private(folder: str) -> None:
+    """Refuse the folder of a cache, or of a generation, if others could have put samples there.
+
+    Raises:
+        CacheError: Says whose it is, or what its mode is, and what to do.
+        FileNotFoundError: There is none.
+    """
+    reason = why_shared(folder)
+    if reason:
+        raise CacheError(
+            f"{folder} {reason}: samples that others may have put there are not read. Give the cache a folder that "
+            "does not exist yet, which it makes for this user alone; or, if this one is yours and so is all in it, "
+            f"make it so: chmod -R go-w {shlex.quote(folder)}"
+        )
 
 
 def read_key(paths: GenerationPaths) -> CacheKey:

@@ -33,7 +33,8 @@ class Cache:
         DistributedLoader(..., cache=Cache("/scratch/cache", refresh_every=5, version="crop-224"))
 
     What is there is read, what is not is computed and kept, so that the first epoch fills the cache. One folder
-    may serve all workers and ranks of a machine, and several runs, also at the same time. The order of an epoch
+    may serve all workers and ranks of a machine, and several runs, also at the same time, all of one user: it is made
+    with mode 700, and one that other users could have written to is refused with CacheError. The order of an epoch
     is that without a cache. Samples must fit `encode_sample`; they come back equal, arrays writable.
 
     Samples are kept by the dataset's fingerprint, the transform with its arguments and all code of yours that it

@@ -71,8 +71,9 @@ def describe_cache(path: str | os.PathLike[str]) -> CacheDescription | None:
         paths = folder.paths.generation(epoch, lineage)
         try:
             described.append(_describe(Generation(paths, read_key(paths), -1)))
-        except (OSError, FormatError):
-            # Removed meanwhile, or its key is damaged: then it is as good as gone.
+        except (OSError, FormatError, MemoryError, ValueError):
+            # Removed meanwhile, or its key is damaged, as one of more records than memory has room to count: then it
+            # is as good as gone.
             continue
     return CacheDescription(path=folder.paths.folder, disk_bytes=folder.num_bytes(), generations=tuple(described))
 

@@ -63,7 +63,7 @@ def check_cache(options: Cache, facts: SourceFacts) -> None:
 
     Raises:
         ValueError: Nobody can tell when the dataset is another one.
-        CacheError: The folder holds something else.
+        CacheError: The folder holds something else, or other users could have written to it.
     """
     if not facts.is_content_known and options.version is None:
         raise ValueError(

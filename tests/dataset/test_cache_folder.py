@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -299,12 +300,84 @@ def test_key_is_whole_or_not_there(
     generation.close()
 
 
-def test_folder_through_a_link_is_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    CacheFolder(tmp_path / "link").open(KEY).close()
+def give_away(folder: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root gives folders away")
+    os.chown(folder, 12345, -1)
 
-    assert epochs(CacheFolder(tmp_path / "real")) == [0]
+
+def replace_by_link(folder: Path) -> None:
+    real = folder.rename(Path(tempfile.mkdtemp(dir=folder.parents[1])) / "real")
+    folder.symlink_to(real)
+
+
+SHARED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "of another user": (give_away, "belongs to the user 12345"),
+    "open to all": (lambda folder: folder.chmod(0o777), "has the mode 777"),
+    "open to its group": (lambda folder: folder.chmod(0o770), "has the mode 770"),
+    "sticky": (lambda folder: folder.chmod(0o1777), "has the mode 1777"),
+    "link": (replace_by_link, "is a link"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such owners and modes there")
+@pytest.mark.parametrize("inner", [False, True], ids=["cache", "generation"])
+@pytest.mark.parametrize("how", SHARED)
+def test_folder_that_others_could_have_written_to_is_refused_with_what_to_do(
+    tmp_path: Path, how: str, inner: bool
+) -> None:
+    folder = CacheFolder(tmp_path / "cache")
+    written_in(folder, KEY)
+    share, words = SHARED[how]
+    share(Path(folder.paths.generation(0, KEY.lineage).folder) if inner else tmp_path / "cache")
+    before = files_of(tmp_path)
+
+    with pytest.raises(CacheError, match=f"{words}.*samples that others may have put there are not read"):
+        folder.open(KEY)
+    if not inner:
+        with pytest.raises(CacheError, match=words):
+            folder.check()
+        # To look at it harms nobody.
+        assert folder.is_cache()
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no such modes there")
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_folder_is_made_for_this_user_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        folder = CacheFolder(tmp_path / "parent" / "cache")
+        written_in(folder, KEY)
+    finally:
+        os.umask(before)
+
+    for path in (tmp_path / "parent" / "cache", Path(folder.paths.generation(0, KEY.lineage).folder)):
+        assert path.stat().st_mode & 0o777 == 0o700
+    written_in(folder, KEY.at(5))
+    assert epochs(folder) == [0, 5]
+
+
+def test_where_the_system_has_no_owners_none_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "geteuid", raising=False)
+    folder = CacheFolder(tmp_path / "cache")
+    written_in(folder, KEY)
+    (tmp_path / "cache").chmod(0o777)
+
+    written_in(folder, KEY.at(5))
+
+    assert epochs(folder) == [0, 5]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no users with numbers there")
+def test_folder_of_another_user_is_refused_to_whoever_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CacheFolder(tmp_path / "cache")
+    written_in(folder, KEY)
+    here = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: here + 1)
+
+    with pytest.raises(CacheError, match=f"belongs to the user {here}, and this is the user {here + 1}"):
+        folder.open(KEY)
 
 
 @pytest.mark.parametrize("name", [".hidden", "generation.5.abc", "removed.x", "lock2", "manifest.0000000001.json"])
