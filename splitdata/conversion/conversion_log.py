@@ -41,6 +41,7 @@ _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "commit_records": int,
 }
 _SHOWN_CHARS: Final = 200
+_MAX_SHOWN: Final = 20
 _COMMIT_BYTES: Final = 64 << 20
 _COMMIT_SECONDS: Final = 1.0
 # What a record takes beside its payload, so that empty ones are committed too.
@@ -127,22 +128,27 @@ class ConversionLog:
     def check_same(self, earlier: ConversionLog, dest: str) -> None:
         """Raise `StateMismatchError`, which says both sides, if an earlier run had another source or other options."""
         differences = [
-            f"{name} was {_shown(then.get(name))}, is {_shown(now.get(name))}"
+            f"{_cut(name)} was {_shown(then.get(name))}, is {_shown(now.get(name))}"
             for then, now in ((earlier.options, self.options), (earlier.source, self.source))
             for name in {**then, **now}
             if then.get(name) != now.get(name)
         ]
         if differences:
+            left = len(differences) - _MAX_SHOWN
+            more = f"; and {left} more" if left > 0 else ""
             state = "finished" if earlier.is_finished else "begun"
             raise StateMismatchError(
                 f"the conversion in {dest} was {state} with another source or other options: "
-                f"{'; '.join(differences)}; nothing was changed: take the same again, or another place"
+                f"{'; '.join(differences[:_MAX_SHOWN])}{more}; nothing was changed: take the same again, or another "
+                "place"
             )
 
 
 def _is_log(stored: Any) -> bool:  # noqa: ANN401  # any JSON
     """Say whether a value is the state of a conversion, whose numbers agree with each other."""
-    if not isinstance(stored, dict) or any(not isinstance(stored.get(key), kind) for key, kind in _TYPES.items()):
+    if not isinstance(stored, dict) or not _TYPES.keys() <= stored.keys():
+        return False
+    if any(not isinstance(stored[key], kind) for key, kind in _TYPES.items()):
         return False
     done, before = stored["records"], stored["commit_records"]
     if not is_count(done) or not is_count(before) or (done <= before if done else before):
@@ -161,7 +167,14 @@ def metadata_of(dest: str | os.PathLike[str]) -> tuple[dict[str, Any], int] | No
 
 
 def _shown(value: object) -> str:
-    text = "not set" if value is None else repr(value)
+    try:
+        return "not set" if value is None else _cut(repr(value))
+    except (ValueError, RecursionError):
+        # Python writes out neither long ints nor deep lists.
+        return f"a {type(value).__name__} too large to show"
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 

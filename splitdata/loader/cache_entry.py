@@ -32,6 +32,7 @@ Anything: TypeAlias = Any
 # Where an entry has its sample, in the messages of the codec.
 _PLACE: Final = "sample[1]"
 _MAX_SCHEMAS: Final = 4096
+_MAX_RECORD: Final = (1 << 63) - 1
 
 
 class EntryIndex(NamedTuple):
@@ -104,7 +105,8 @@ class EntryCodec:
             FormatError: It is none, or that of another record.
         """
         entry = self._decoder.decode(data, copy=self._copy)
-        if not isinstance(entry, tuple) or len(entry) != 2 or entry[0] != record:
+        # Of no other type: an array, for one, is compared with a number element by element.
+        if not isinstance(entry, tuple) or len(entry) != 2 or type(entry[0]) is not int or entry[0] != record:
             raise FormatError(f"this is no entry of record {record}")
         return entry[1]
 
@@ -115,7 +117,7 @@ class EntryCodec:
             FormatError: It is neither.
         """
         value = self._decoder.decode(data)
-        if isinstance(value, tuple) and len(value) == 2 and type(value[0]) is int:
+        if isinstance(value, tuple) and len(value) == 2 and type(value[0]) is int and 0 <= value[0] <= _MAX_RECORD:
             return value[0]
         if isinstance(value, dict) and value.keys() == set(EntryIndex._fields):
             arrays = [value[name] for name in EntryIndex._fields]

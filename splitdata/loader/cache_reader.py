@@ -133,7 +133,8 @@ class CacheReader:
         self._dead.update(index.replaced.tolist())
         usable = (records >= 0) & (records < len(self._table))
         if self._dead:
-            usable &= ~np.isin(addresses, list(self._dead))
+            # One by one: a search in all that are dead would cost as much for each commit as there are of these.
+            usable &= np.fromiter((one not in self._dead for one in addresses.tolist()), np.bool_, len(addresses))
         if not usable.all():
             records, addresses = records[usable], addresses[usable]
         self.num_known += len(np.unique(records[self._table[records] == 0]))

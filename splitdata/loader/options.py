@@ -15,7 +15,7 @@ from splitdata.loader.rotation import Rotation
 from splitdata.loader.sample_maker import ErrorPolicy, Transform
 from splitdata.loader.sampling import BatchSampler, Sampler
 from splitdata.loader.selection import Subset
-from splitdata.order.counts import checked_count
+from splitdata.order.counts import MAX_LANES, checked_count
 from splitdata.order.epoch_order import Shuffle
 from splitdata.order.partition import Tail
 from splitdata.order.permutation import derive_key
@@ -112,6 +112,8 @@ class LoaderOptions:
                 raise TypeError(f"{name} must be an int, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}")
+            if name == "lanes" and value > MAX_LANES:
+                raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {value}")
             # One of numpy would not go into a state, which is JSON.
             object.__setattr__(self, name, int(value))
         for name in _FUNCTIONS:

@@ -18,6 +18,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final
 
+from splitdata.order.counts import MAX_LANES
+
 __all__ = ["Ranks", "World"]
 
 _log = logging.getLogger("splitdata")
@@ -62,8 +64,8 @@ class World:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, got {value!r}")
-        if self.world_size < 1:
-            raise ValueError(f"world_size must be 1 or more, got {self.world_size} from {self.said_by}")
+        if not 1 <= self.world_size <= MAX_LANES:
+            raise ValueError(f"world_size must be 1 to {MAX_LANES}, got {self.world_size} from {self.said_by}")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(
                 f"rank must be 0 to {self.world_size - 1} in a world of {self.world_size}, got {self.rank} from "

@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-__all__ = ["checked_count"]
+__all__ = ["MAX_LANES", "checked_count"]
+
+MAX_LANES: Final = 1 << 20
+"""Of an order, and ranks of a job: each lane takes some 50 bytes in every worker."""
 
 
 def checked_count(name: str, value: object, least: int) -> int:

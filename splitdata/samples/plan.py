@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from splitdata.errors import FormatError
 from splitdata.samples import spec
+from splitdata.samples.extents import check_extents
 from splitdata.samples.schema import parse_schema
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Plan:
         """Return where payloads of these extents lie, and remember it.
 
         Raises:
-            FormatError: If an array would be larger than there can be one.
+            FormatError: If an array would be larger than there can be one, or has too many parts without bytes.
         """
         place = len(self.head) + self.table_bytes
         places, gaps = [], []
@@ -110,6 +111,8 @@ class Plan:
             if is_array and prod(filter(None, shape)) * itemsize > spec.MAX_ARRAY_BYTES:
                 raise FormatError(f"a sample has an array of shape {shape}, larger than there can be one")
             size = prod(shape) * itemsize
+            if is_array and not size:
+                check_extents(shape, itemsize)
             alignment = spec.SMALL_ARRAY_ALIGNMENT if size < spec.ARRAY_ALIGNMENT else spec.ARRAY_ALIGNMENT
             gap = -place % alignment if is_array else 0
             gaps.append(_ZEROS[gap])

@@ -19,6 +19,7 @@ __all__ = ["preview"]
 
 # Of a text so much is shown.
 _LONG_TEXT: Final = 60
+_LONG_INT_BITS: Final = 256
 
 
 def preview(sample: object, max_chars: int) -> str:
@@ -57,6 +58,9 @@ def _between(begin: str, parts: Iterable[tuple[str, Any]], end: str) -> Iterator
 
 
 def _text(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > _LONG_INT_BITS:
+        # Python refuses to write out long ones, and nobody reads them.
+        return f"int of {value.bit_length()} bits"
     if isinstance(value, (str, bytes)) and len(value) > _LONG_TEXT:
         return repr(value[:_LONG_TEXT]) + f"... {len(value)} in all"
     return repr(value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples.alignment import place_rightly
 from splitdata.samples.collate import collate
 from splitdata.samples.decode import SampleDecoder, as_bytes_view
+from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.encode import encode_sample
+from splitdata.samples.extents import check_extents, check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +36,7 @@ CODEC_NAMES: Final = ("sample", "text", "json", "npy", "bytes")
 
 # A header that numpy writes of an ordinary array has 128 bytes; it is parsed, so a long one costs time.
 _MAX_NPY_HEADER: Final = 10_000
+_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class RecordCodec(Protocol):
@@ -118,9 +121,13 @@ class _JsonCodec(_BytesCodec):
 
     def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
         try:
-            return json.loads(str(as_bytes_view(record), "utf-8"))
+            return json.loads(str(as_bytes_view(record), "utf-8"), parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"these bytes are no JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
 
 
 class _NpyCodec:
@@ -130,6 +137,8 @@ class _NpyCodec:
         if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.hasobject:
             what = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
             raise TypeError(f"a record of the codec npy is made of an array without objects, not {what}")
+        check_extents(value.shape, value.dtype.itemsize)
+        check_fields(value.dtype)
         output = io.BytesIO()
         np.lib.format.write_array(output, np.asarray(value), allow_pickle=False)
         return output.getvalue()
@@ -140,10 +149,12 @@ class _NpyCodec:
         order: Literal["F", "C"] = "F" if is_fortran else "C"
         try:
             array: NDArray[Any] = np.ndarray(shape, dtype, view, start, order=order)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
             raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
         if start + array.nbytes != len(view):
             raise FormatError(f"an npy file of {start + array.nbytes} bytes has {len(view)} here")
+        if has_kind(dtype, "U"):
+            check_text(array)
         return array.copy(order) if copy else place_rightly(array)
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
@@ -156,16 +167,21 @@ def _npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any],
     file = io.BytesIO(view[: _MAX_NPY_HEADER + 16])
     try:
         version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        read = _HEADERS.get(version)
+        if read is None:
+            raise UnsupportedVersionError(f"an npy file of version {version}")
         shape, is_fortran, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
-    except KeyError as error:
-        raise UnsupportedVersionError(f"an npy file of version {error}") from None
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except UnsupportedVersionError:
+        raise
+    # numpy hands the text of a header to parsers of Python, which raise whatever they do: TokenError, for one.
+    except Exception as error:
         raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
     if any(extent < 0 for extent in shape):
         raise FormatError(f"an npy file of the shape {shape}")
     if dtype.hasobject:
         raise FormatError("an npy file of Python objects, which are not read")
+    check_extents(shape, dtype.itemsize)
+    check_fields(dtype)
     return shape, is_fortran, dtype, file.tell()
 
 

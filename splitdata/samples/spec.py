@@ -24,6 +24,8 @@ MAX_SCHEMA_BYTES: Final = 1 << 20
 MAX_NDIM: Final = 64
 # What an array may take as numpy counts it, its empty dimensions taken for 1.
 MAX_ARRAY_BYTES: Final = (1 << 63) - 1
+# Rows of no elements, and elements of no bytes, of one array.
+MAX_EMPTY_ELEMENTS: Final = 1 << 20
 
 # -- kinds of nodes ----------------------------------------------------------------------------
 KIND_NONE: Final = 0
