@@ -234,10 +234,10 @@ def sync_directory(path: str) -> None:
 
 
 @explains("make the folder")
-def make_directory(path: str) -> bool:
-    """Make one directory; False if it was there."""
+def make_directory(path: str, mode: int = 0o777) -> bool:
+    """Make one directory with a mode, less what the umask takes away; False if it was there."""
     try:
-        Path(path).mkdir()
+        Path(path).mkdir(mode)
     except FileExistsError:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             raise

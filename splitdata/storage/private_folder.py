@@ -15,6 +15,7 @@ import os
 import stat
 from typing import Final
 
+from splitdata.storage import files
 from splitdata.storage.failure import explains
 
 __all__ = ["make_private", "why_shared"]
@@ -26,11 +27,10 @@ _FOLDER: Final = (
 )
 
 
-@explains("make the folder")
 def make_private(path: str) -> None:
     """Make a folder that is this user's alone; nothing if one of that name is there, whose ever it is."""
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, _PRIVATE)
+        files.make_directory(path, _PRIVATE)
 
 
 @explains("look at the folder")

@@ -157,6 +157,10 @@ def changed(log: dict[str, Any], path: tuple[str, ...], change: Callable[[Any], 
         part[path[-1]] = change(part[path[-1]])
 
 
+def always(value: object) -> Callable[[Any], Any]:
+    return lambda _: value
+
+
 def stepped(step: int) -> Callable[[Any], Any]:
     return lambda value: value + step if type(value) is int else value
 
@@ -168,7 +172,7 @@ def forgeries(log: dict[str, Any]) -> list[dict[str, Any]]:
         for name in ("position", "commit_position"):
             for value in VALUES:
                 found.append(forged := copy.deepcopy(log))
-                changed(forged, (path[0].replace("position", name), *path[1:]), lambda _, value=value: value)
+                changed(forged, (path[0].replace("position", name), *path[1:]), always(value))
         for step in STEPS:
             found.append(forged := copy.deepcopy(log))
             for name in ("position", "commit_position"):
