@@ -14,6 +14,7 @@ import zstandard
 
 from splitdata.errors import FormatError
 from splitdata.format import spec
+from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
 from splitdata.format.codec import Compressor
 from splitdata.format.frames import FrameHeader, aligned_start, footprint
@@ -127,20 +128,34 @@ class HeadFrame:
         return self.offset + footprint(self.header)
 
 
-def head_frames(read: _Read) -> Iterator[HeadFrame]:
-    """Yield what stands before the records of bin 0, in order; a damaged one too, if its header tells its place."""
+def head_frames(read: _Read, alignments: tuple[int, ...] | None = None) -> Iterator[HeadFrame]:
+    """Yield what stands before the records of bin 0, in order; a damaged one too, if its header tells its place.
+
+    Args:
+        read: Reads bin 0.
+        alignments: That payloads may have; None asks the header of the bin.
+    """
+    # At the place of another alignment the first bytes of a record may stand, and look like one of these.
+    alignments = _alignments_of(read) if alignments is None else alignments
     end = spec.BIN_HEADER_BYTES
     for kind, most in (
         (spec.KIND_DICTIONARY, spec.MAX_DICTIONARY_BYTES),
         (spec.KIND_METADATA, spec.MAX_METADATA_BYTES),
     ):
-        # The bin's header, which knows the alignment, may be damaged.
-        offsets = dict.fromkeys(aligned_start(end, spec.FRAME_HEADER_BYTES, one) for one in spec.ALIGNMENTS)
+        offsets = dict.fromkeys(aligned_start(end, spec.FRAME_HEADER_BYTES, one) for one in alignments)
         found = [frame for offset in offsets if (frame := _head_frame(read, offset, kind, most)) is not None]
         best = next((frame for frame in found if frame.is_intact), found[0] if found else None)
         if best is not None:
             end = best.end
             yield best
+
+
+def _alignments_of(read: _Read) -> tuple[int, ...]:
+    """Return the alignment that the header of a bin says, or all that there are."""
+    try:
+        return (BinHeader.unpack(read(0, spec.BIN_HEADER_BYTES)).alignment,)
+    except FormatError:
+        return spec.ALIGNMENTS
 
 
 def _head_frame(read: _Read, offset: int, kind: int, most: int) -> HeadFrame | None:

@@ -40,6 +40,8 @@ class RepairReport:
         notes: What was left as it is, and why.
         num_adopted: Records that no manifest listed (any more, or yet) and one lists now.
         num_adoptable: Records that were never committed and that `adopt` would add.
+        num_found_alone: Records that were found by searching the bins, of which neither an index nor the digest of
+            their segment says that they are what was committed. Their checksums hold; those stop no attacker.
     """
 
     path: str
@@ -51,6 +53,7 @@ class RepairReport:
     notes: tuple[str, ...] = field(default=())
     num_adopted: int = 0
     num_adoptable: int = 0
+    num_found_alone: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -75,7 +78,9 @@ def repair(
 
     Reads every byte of the bins. Positions never move: a record that cannot be found keeps its
     position as a lost one, one whose frame is damaged stays where it is. Damage to the bytes of
-    records cannot be mended and is reported. Segments in which a writer is at work are not touched.
+    records cannot be mended and is reported. What a record holds is never taken for a record: an index that proves
+    itself wins over a search, what is found is held against the digest of the segment where all of it could be read,
+    and what contradicts that is reported and left as it is. Segments in which a writer is at work are not touched.
     An index is replaced as a whole, so readers may have the dataset open; a kill at any point
     leaves what a second run finishes.
 
@@ -121,4 +126,5 @@ def repair(
         notes=tuple(run.notes),
         num_adopted=run.num_adopted,
         num_adoptable=run.num_adoptable,
+        num_found_alone=run.num_found_alone,
     )

@@ -18,6 +18,7 @@ import xxhash
 
 from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.repair_frames import PROVEN
 from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_writer import SegmentWriter, Tally
 from splitdata.errors import FormatError, SplitDataError
@@ -29,10 +30,20 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.repair_frames import FrameSearch
+    from splitdata.format.index import IndexHeader
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.source import MappedSource, PreadSource
 
-__all__ = ["Tail", "copy_of", "extended", "is_copy", "is_unfinished_fold", "tail_of", "write_copy"]
+__all__ = [
+    "Tail",
+    "contradicts_header",
+    "copy_of",
+    "extended",
+    "is_copy",
+    "is_unfinished_fold",
+    "tail_of",
+    "write_copy",
+]
 
 # Fewer segments than this are never folded.
 _MIN_FOLDED: Final = 32
@@ -57,6 +68,14 @@ def tail_of(info: SegmentInfo, search: FrameSearch) -> Tail:
     """Return the unbroken run of proven records behind those that are listed."""
     count = 0 if info.is_sealed else search.num_proven_from(info.num_records)
     return Tail(info, search, search.tally(info.num_records, info.num_records + count))
+
+
+def contradicts_header(header: IndexHeader | None, search: FrameSearch) -> bool:
+    """Say whether all records that an index header counts were found, some by searching alone, and are other ones."""
+    count = header.num_records if header else 0
+    if header is None or not 0 < count <= len(search.state) or search.is_listed[:count].all():
+        return False
+    return bool((search.state[:count] == PROVEN).all()) and search.digest(count) != header.digest
 
 
 def extended(info: SegmentInfo, tally: Tally) -> SegmentInfo:

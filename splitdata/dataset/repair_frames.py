@@ -1,10 +1,11 @@
 """The search of one segment's bins: where each record lies, by what the frames themselves say.
 
-    bin ── windows ── candidate_frames ── header proven ── payload hash holds? ──> PROVEN
-                                                           `─ it does not ───────> DAMAGED, place known
+    old index ─┐
+    bin ───────┴─ repair_scan.py ── frames ── repair_choice.py ── those that fit together ──> PROVEN, or DAMAGED
     what is missing: looked for where the frame before it ends; only its word 0 may be wrong there
 
-Holds 17 bytes a record, and one window of a bin. All is read with pread. FORMAT.md section 10.4.
+Each record is known with what speaks for it: the old index, its neighbours, or the search alone. Holds 37 bytes a
+record, and the frames of one bin. All is read with pread. FORMAT.md section 10.4.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import numpy as np
 from splitdata.dataset.dictionary import head_frames
 from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.record_reader import RecordReader
+from splitdata.dataset.repair_choice import BinPlan, chosen_frames
+from splitdata.dataset.repair_scan import FRAME_DTYPE, BinScan, follows_in, is_whole_frame
 from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_writer import Tally
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
-from splitdata.format.bins import candidate_frames
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import digest_of_hashes
-from splitdata.format.frames import FrameHeader, aligned_start, are_ordinary, footprint, lengths_word
+from splitdata.format.frames import FrameHeader, follow, footprint, lengths_word
 from splitdata.format.index import ENTRY_DTYPE
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.repair_old_index import OldIndex
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.paths import SegmentPaths
     from splitdata.storage.source import MappedSource, PreadSource
@@ -42,13 +45,8 @@ LOST: Final = 0
 DAMAGED: Final = 1
 PROVEN: Final = 2
 
-_WINDOW: Final = 16 << 20
-_OVERLAP: Final = spec.LARGE_FRAME_HEADER_BYTES
 _HASHED_TOGETHER: Final = 1 << 14
-_KEY_SHIFT: Final = 48
-_CODEC_SHIFT: Final = 40
 _U64: Final = np.uint64
-_LOW: Final = _U64(0xFFFFFFFF)
 
 
 class _FoundFiles(SegmentFiles):
@@ -81,30 +79,48 @@ class FrameSearch:
         files: Of the segment; reading through them needs no index.
         state: LOST, DAMAGED or PROVEN for each sequence number.
         entries: The index entries; undefined where the record is lost.
+        is_listed: Whether the old index leads to the record, which is whole.
+        is_anchored: Whether a record of the listed ones stands in its place in a row behind one to which the old index
+            leads, or from the bin's begin on.
         long_raw: Raw lengths of records for which the entry has the escape.
         problems: Of bins that could not be read at all, in words.
         frames_in: How many frames each bin holds, by its number.
+        num_passed_over: Places that look like frames and were not looked at, as too many of them overlap.
         metadata: The copy of the user's metadata in bin 0, as bytes.
         has_keys: Whether any record was found that has a key.
         first_words: Word 0 of frames in which nothing but that is wrong: bin, offset, what it must be.
     """
 
-    def __init__(self, paths: SegmentPaths, info: SegmentInfo, first_position: int, *, alignment: int) -> None:
-        """Say of which segment; `info.num_records` are expected, and more are taken note of unless it is sealed."""
+    def __init__(
+        self, paths: SegmentPaths, info: SegmentInfo, first_position: int, *, alignments: tuple[int, ...]
+    ) -> None:
+        """Say of which segment, and which alignments its payloads may have.
+
+        `info.num_records` are expected, and more are taken note of unless it is sealed.
+        """
         self.files = _FoundFiles(paths, info, first_position)
-        self.state = np.zeros(info.num_records, np.uint8)
+        count = info.num_records
+        self.state = np.zeros(count, np.uint8)
+        self.is_listed = np.zeros(count, np.bool_)
+        self.is_anchored = np.zeros(count, np.bool_)
         self.long_raw: dict[int, int] = {}
         self.problems: dict[int, str] = {}
         self.frames_in: dict[int, int] = {}
+        self.num_passed_over = 0
         self.metadata: bytes | None = None
         self.has_keys = False
         self.first_words: list[tuple[int, int, bytes]] = []
         self._info = info
-        self._alignment = alignment
-        self._limit = info.num_records
-        # By bin: where the frames end of which the index does not tell it.
-        self._ends: dict[int, dict[int, int]] = {}
+        self._alignments = alignments
+        # Where frames end that were found, 0 where none was; and hashes of payloads, which is all of an uncompressed
+        # record without a key.
+        self._stops = np.zeros(count, np.int64)
+        self._hashes = np.zeros(count, _U64)
+        self._has_hash = np.zeros(count, np.bool_)
+        # Behind the listed records, by bin: those that go on from them without a hole.
+        self._tails: list[NDArray[np.void]] = []
         self._start_of_bin_0 = spec.BIN_HEADER_BYTES
+        self._can_decompress: bool | None = None
         self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
 
     @property
@@ -112,25 +128,22 @@ class FrameSearch:
         """Index entries by sequence number; to be written to, too."""
         return self.files.found
 
-    def run(self, bins: list[int], num_bytes: int, advance: Callable[[int], None]) -> None:
-        """Search bins, given by number; `num_bytes` is what they have together, `advance` is told of bytes read."""
-        if not self._info.is_sealed:
-            # A frame has 32 bytes at least: no true sequence number is higher.
-            self._limit = max(self._limit, min(num_bytes // spec.FRAME_HEADER_BYTES, spec.MAX_SEGMENT_RECORDS))
+    def run(self, bins: list[int], old: OldIndex | None, advance: Callable[[int], None]) -> None:
+        """Search bins, given by number.
+
+        Args:
+            bins: Those that are there.
+            old: The index that is there; None if it is of no use.
+            advance: Told of bytes read.
+        """
+        entries, is_sure = old.entries() if old else (np.zeros(0, ENTRY_DTYPE), np.zeros(0, np.bool_))
         for bin_index in bins:
             try:
                 source = self.files.bin(bin_index)
+                self._search_bin(bin_index, source, entries, is_sure, advance)
             except FormatError as error:
                 self.problems[bin_index] = str(error)
-                continue
-            self.frames_in[bin_index] = 0
-            if bin_index == 0:
-                self._look_at_head(source)
-            for base in range(spec.BIN_HEADER_BYTES, source.size, _WINDOW):
-                data = source.read(base, _WINDOW + _OVERLAP)
-                self._search_window(bin_index, source, base, data)
-                advance(min(_WINDOW, len(data)))
-            self._look_behind_neighbours(bin_index, source)
+        self._take_tails()
 
     def num_proven_from(self, start: int) -> int:
         """Return the length of the unbroken run of proven records that begins at a sequence number."""
@@ -151,23 +164,45 @@ class FrameSearch:
         self._note_length(sequence, place.header, place.offset)
         return True
 
+    def drop(self, sequence: int) -> None:
+        """Forget what was found of a record."""
+        self.state[sequence] = LOST
+        self._stops[sequence] = 0
+        self._has_hash[sequence] = self.is_listed[sequence] = self.is_anchored[sequence] = False
+        self.long_raw.pop(sequence, None)
+
     def tally(self, start: int, stop: int) -> Tally:
         """Return the numbers of a run of records, which are read for it; a lost one counts as an empty one."""
         total = Tally()
         for first in range(start, stop, _HASHED_TOGETHER):
             last = min(first + _HASHED_TOGETHER, stop)
-            hashes = np.fromiter((self.raw_hash(one) for one in range(first, last)), _U64, last - first)
+            hashes = self._raw_hashes(first, last)
             lengths = [self.lengths(sequence) for sequence in range(first, last)]
             stored, raw = (list(column) for column in zip(*lengths, strict=True))
             total = total.joined(Tally(last - first, digest_of_hashes(hashes), sum(stored), sum(raw), max(raw)))
         return total
 
+    def digest(self, num_records: int) -> int:
+        """Return the digest of the first records, as `tally` does."""
+        total = Tally()
+        for first in range(0, num_records, _HASHED_TOGETHER):
+            last = min(first + _HASHED_TOGETHER, num_records)
+            total = total.joined(Tally(last - first, digest_of_hashes(self._raw_hashes(first, last))))
+        return total.digest
+
     def raw_hash(self, sequence: int) -> int:
         """Return xxh3-64 of the raw record, that of an empty one if it cannot be read."""
         if self.state[sequence] != PROVEN:
             return hash64(b"")
+        if self._has_hash[sequence]:
+            return int(self._hashes[sequence])
         # Whether word 0 is right was seen when it was found.
-        return self._reader.check(sequence, with_header_check=False)
+        try:
+            return self._reader.check(sequence, with_header_check=False)
+        except SplitDataError:
+            # Its payload has the right hash, and is not what a codec makes: nobody can read it.
+            self.state[sequence] = DAMAGED
+            return hash64(b"")
 
     def lengths(self, sequence: int) -> tuple[int, int]:
         """Return stored and raw length of a record, zeros if it is lost."""
@@ -183,13 +218,24 @@ class FrameSearch:
         """Return where the frame of a record ends in its bin, None where that is unknown."""
         if sequence >= len(self.state) or self.state[sequence] == LOST:
             return None
+        if self._stops[sequence]:
+            return int(self._stops[sequence])
+        # As the old index says it, which knows nothing of a key.
         loc, stored, _ = self.entries[sequence].tolist()
         usual: int = (loc & spec.PLACE_MASK) * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES + stored
-        return self.long_ends_in(sequence % self._info.num_bins).get(sequence, usual)
+        return usual
 
-    def long_ends_in(self, bin_index: int) -> dict[int, int]:
-        """Return by sequence number where those frames of a bin end that are large or have a key."""
-        return self._ends.get(bin_index, {})
+    def ends_in(self, bin_index: int, num_records: int) -> NDArray[np.int64]:
+        """Return where frames of a bin end, of so many records of the segment; undefined where one is lost."""
+        mine = slice(bin_index, num_records, self._info.num_bins)
+        usual = self.starts_in(bin_index, num_records) + spec.FRAME_HEADER_BYTES + self.entries[mine]["stored"]
+        return np.where(self._stops[mine] > 0, self._stops[mine], usual)
+
+    def starts_in(self, bin_index: int, num_records: int) -> NDArray[np.int64]:
+        """Return where frames of a bin begin, of so many records of the segment; undefined where one is lost."""
+        mine = slice(bin_index, num_records, self._info.num_bins)
+        places = self.entries[mine]["loc"] & _U64(spec.PLACE_MASK)
+        return places.astype(np.int64) * spec.FRAME_UNIT
 
     def start_of_bin(self, bin_index: int) -> int:
         """Return the end of what stands before the first record of a bin."""
@@ -199,104 +245,131 @@ class FrameSearch:
         """Let go of all files."""
         self.files.pool.drop_all()
 
-    # -- one window ----------------------------------------------------------------------------
+    # -- one bin -------------------------------------------------------------------------------
 
-    def _search_window(self, bin_index: int, source: MappedSource | PreadSource, base: int, data: bytes) -> None:
-        places = candidate_frames(np.frombuffer(data, np.uint8), base, self.files.salt(bin_index))
-        # What begins in the overlap is whole in the next window.
-        places = places[places < base + _WINDOW]
-        if not len(places):
-            return
-        words = np.frombuffer(data[: len(data) & ~7], "<u8")
-        at = (places - base) // 8
-        word2, word3 = words[at + 2], words[at + 3]
-        stored, raw = (word3 & _LOW).astype(np.int64), (word3 >> _U64(32)).astype(np.int64)
-        key_lengths = (word2 >> _U64(_KEY_SHIFT)).astype(np.int64)
-        stops = places + spec.FRAME_HEADER_BYTES + stored + key_lengths
-        is_usual = are_ordinary(word2, word3) & (stops <= base + len(data))
-        chosen = np.flatnonzero(is_usual)
-        starts = (places[chosen] + spec.FRAME_HEADER_BYTES - base).tolist()
-        ends = (stops[chosen] - base).tolist()
-        hashes = (hash64(data[start:stop]) for start, stop in zip(starts, ends, strict=True))
-        proven = np.fromiter(hashes, _U64, len(chosen)) == words[at[chosen] + 1]
-        with_dictionary = word2[chosen] >> _U64(_CODEC_SHIFT) & _U64(0xFF) == spec.CODEC_ZSTD_DICTIONARY
-        if with_dictionary.any() and not self._has_dictionary():
-            proven &= ~with_dictionary
-        entries = np.zeros(len(chosen), ENTRY_DTYPE)
-        entries["loc"] = _U64(bin_index << spec.BIN_SHIFT) | (places[chosen] // spec.FRAME_UNIT).astype(_U64)
-        entries["stored"], entries["raw"] = stored[chosen], raw[chosen]
-        sequences = (word2[chosen] & _LOW).astype(np.int64)
-        self._take(bin_index, sequences, entries, proven)
-        self._note_keyed(sequences, entries, stops[chosen], key_lengths[chosen])
-        for place in places[~is_usual].tolist():
-            self._take_unusual(bin_index, source, place)
-
-    def _take(
-        self, bin_index: int, sequences: NDArray[np.int64], entries: NDArray[np.void], proven: NDArray[np.bool_]
-    ) -> None:
-        """Note frames whose headers are proven; of several for one record the first proven one counts."""
-        is_own = (sequences % self._info.num_bins == bin_index) & (sequences < self._limit)
-        sequences, entries, proven = sequences[is_own], entries[is_own], proven[is_own]
-        self.frames_in[bin_index] += len(sequences)
-        if not len(sequences):
-            return
-        self._make_room(int(sequences.max()) + 1)
-        for chosen, state in ((proven, PROVEN), (~proven, DAMAGED)):
-            numbers, first = np.unique(sequences[chosen], return_index=True)
-            is_better = self.state[numbers] < (PROVEN if state == PROVEN else DAMAGED)
-            self.entries[numbers[is_better]] = entries[chosen][first[is_better]]
-            self.state[numbers[is_better]] = state
-
-    def _take_unusual(self, bin_index: int, source: MappedSource | PreadSource, offset: int) -> None:
-        """Note a frame that is large, goes beyond the window or the file, or is no record."""
-        try:
-            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-        except FormatError:
-            return
-        if bin_index == 0 and header.sequence == spec.CONTROL_SEQUENCE and header.kind == spec.KIND_METADATA:
-            self._take_metadata(source, offset, header)
-        if not header.is_record:
-            return
-        sequence = header.sequence
-        before = int(self.state[sequence]) if sequence < len(self.state) else LOST
-        if before == PROVEN:
-            return
-        lengths = lengths_word(header.stored_length, header.raw_length)
-        entry = np.zeros(1, ENTRY_DTYPE)
-        entry["loc"] = bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
-        entry["stored"], entry["raw"] = lengths & 0xFFFFFFFF, lengths >> 32
-        old = self.entries[sequence : sequence + 1].copy()
-        self._take(bin_index, np.array([sequence]), entry, np.array([True]))
-        if sequence >= len(self.state) or self.state[sequence] != PROVEN:
-            return
-        self.state[sequence] = DAMAGED
-        if offset + footprint(header) <= source.size and self.prove(sequence):
-            return
-        if before == DAMAGED:
-            self.entries[sequence] = old[0]
-        else:
-            self._note_length(sequence, header, offset)
-
-    def _note_keyed(
+    def _search_bin(
         self,
-        sequences: NDArray[np.int64],
-        entries: NDArray[np.void],
-        stops: NDArray[np.int64],
-        key_lengths: NDArray[np.int64],
+        bin_index: int,
+        source: MappedSource | PreadSource,
+        old: NDArray[np.void],
+        is_sure: NDArray[np.bool_],
+        advance: Callable[[int], None],
     ) -> None:
-        """Note where frames with keys end, of which the index does not tell the length; if they were taken."""
-        keyed = np.flatnonzero(key_lengths)
-        self.has_keys |= len(keyed) > 0
-        for number in keyed.tolist():
-            sequence = int(sequences[number])
-            if sequence < len(self.state) and self.entries[sequence] == entries[number]:
-                self._note_end(sequence, int(stops[number]))
+        self.frames_in[bin_index] = 0
+        if bin_index == 0:
+            self._look_at_head(source)
+        plan = BinPlan(
+            bin_index=bin_index,
+            num_bins=self._info.num_bins,
+            start=self.start_of_bin(bin_index),
+            # What stands before the records of bin 0 may be damaged, and then ends farther on.
+            is_start_sure=bin_index > 0,
+            size=source.size,
+            alignments=self._alignments,
+        )
+        scan = BinScan(
+            source,
+            bin_index=bin_index,
+            num_bins=plan.num_bins,
+            salt=self.files.salt(bin_index),
+            start=plan.start,
+            alignments=self._alignments,
+            old=old,
+            is_sure=is_sure,
+        )
+        frames = chosen_frames(scan.run(advance), plan)
+        self.num_passed_over += scan.num_passed_over
+        self.frames_in[bin_index] += len(frames)
+        is_listed_record = frames["sequence"] < self._info.num_records
+        self._take(bin_index, frames[is_listed_record])
+        self._look_behind_neighbours(plan, source)
+        self._note_anchored(plan)
+        if bin_index == 0:
+            self._take_metadata(source, scan.metadata_places, plan)
+        if not self._info.is_sealed:
+            self._note_tail(frames[~is_listed_record], plan)
+
+    def _take(self, bin_index: int, frames: NDArray[np.void]) -> None:
+        """Note the frames of records, which are all different."""
+        sequences = frames["sequence"]
+        is_readable = frames["is_whole"].copy()
+        with_dictionary = frames["codec"] == spec.CODEC_ZSTD_DICTIONARY
+        if with_dictionary.any() and not self._has_dictionary():
+            is_readable &= ~with_dictionary
+        self.state[sequences] = np.where(is_readable, PROVEN, DAMAGED)
+        self.is_listed[sequences] = frames["is_listed"] & frames["is_whole"]
+        self._stops[sequences] = frames["stop"]
+        self._hashes[sequences] = frames["hash"]
+        self._has_hash[sequences] = (
+            frames["is_whole"]
+            & (frames["codec"] == spec.CODEC_NONE)
+            & (frames["key_length"] == 0)
+            & ~frames["is_large"]
+        )
+        entries = np.zeros(len(frames), ENTRY_DTYPE)
+        entries["loc"] = _U64(bin_index << spec.BIN_SHIFT) | (frames["offset"] // spec.FRAME_UNIT).astype(_U64)
+        entries["stored"], entries["raw"] = frames["stored"], frames["raw"]
+        self.entries[sequences] = entries
+        self.has_keys |= bool(frames["key_length"].any())
+        is_long = frames["raw"] == spec.LENGTH_ESCAPE
+        for sequence in sequences[is_long & frames["is_whole"]].tolist():
+            self.long_raw[sequence] = self._reader.locate(sequence).header.raw_length
+
+    def _note_anchored(self, plan: BinPlan) -> None:
+        """Find out which listed records of a bin stand in their places beside one that is known."""
+        mine = slice(plan.bin_index, self._info.num_records, plan.num_bins)
+        is_there = self.state[mine] != LOST
+        if not len(is_there):
+            return
+        count = self._info.num_records
+        starts, ends = self.starts_in(plan.bin_index, count), self.ends_in(plan.bin_index, count)
+        before = np.concatenate([[plan.start], ends[:-1]])
+        is_large = self.entries[mine]["raw"] >= spec.LARGE_RECORD_BYTES
+        is_linked = follow(before, starts, is_large, self._alignments) & is_there
+        is_linked[1:] &= is_there[:-1]
+        is_known = self.is_listed[mine].copy()
+        # The first one is known if it begins where the bin does.
+        is_known[0] |= is_linked[0]
+        # In each run those from the first known one on.
+        num_known = np.cumsum(is_known)
+        num_before = np.where(is_linked, 0, num_known - is_known)
+        self.is_anchored[mine] = (num_known > np.maximum.accumulate(num_before)) & is_there
+
+    # -- behind the listed records ---------------------------------------------------------------
+
+    def _note_tail(self, frames: NDArray[np.void], plan: BinPlan) -> None:
+        """Note frames that go on from the last listed record of a bin, each in its place, without a hole."""
+        count = len(range(plan.bin_index, self._info.num_records, plan.num_bins))
+        first = plan.bin_index + count * plan.num_bins
+        last = first - plan.num_bins
+        end = self.end_of(last) if count else plan.start
+        if end is None or not len(frames) or int(frames["sequence"][0]) != first:
+            return
+        if not follow(np.array([end]), frames["offset"][:1], frames["is_large"][:1], self._alignments)[0]:
+            return
+        breaks = np.flatnonzero(~follows_in(frames[:-1], frames[1:], plan.num_bins, self._alignments))
+        self._tails.append(frames[: int(breaks[0]) + 1 if len(breaks) else len(frames)])
+
+    def _take_tails(self) -> None:
+        """Take the unbroken run of records behind the listed ones."""
+        tails, self._tails = self._tails, []
+        frames = np.concatenate([np.zeros(0, FRAME_DTYPE), *tails])
+        start = self._info.num_records
+        # However many bins there are said to be, the run is no longer than what was found.
+        is_found = np.zeros(len(frames) + 1, np.bool_)
+        is_found[(frames["sequence"] - start)[frames["sequence"] - start < len(frames)]] = True
+        count = int(np.argmin(is_found))
+        self._make_room(start + count)
+        for tail in tails:
+            chosen = tail[tail["sequence"] < start + count]
+            if len(chosen):
+                self._take(int(chosen["sequence"][0]) % self._info.num_bins, chosen)
 
     # -- what stands before the records ----------------------------------------------------------
 
     def _look_at_head(self, source: MappedSource | PreadSource) -> None:
         """Find dictionary and metadata by their places, as word 0 of them may be damaged."""
-        for frame in head_frames(source.read):
+        for frame in head_frames(source.read, self._alignments):
             self._start_of_bin_0 = frame.end
             if not frame.is_intact:
                 continue
@@ -306,45 +379,58 @@ class FrameSearch:
             if source.read(frame.offset, 8) != word:
                 self.first_words.append((0, frame.offset, word))
 
-    def _take_metadata(self, source: MappedSource | PreadSource, offset: int, header: FrameHeader) -> None:
-        """Note metadata whose place could not be known, as the dictionary before them is damaged."""
-        if self.metadata is not None or header.stored_length > spec.MAX_METADATA_BYTES:
+    def _take_metadata(self, source: MappedSource | PreadSource, places: list[int], plan: BinPlan) -> None:
+        """Note metadata whose place could not be known, as the dictionary before them is damaged.
+
+        They stand right before the first record, which must have been found: what a record holds may look like them.
+        """
+        if self.metadata is not None or not len(self.state) or self.state[0] == LOST:
             return
-        payload = source.read(offset + header.size, header.stored_length)
-        if hash64(payload) == header.payload_hash and header.codec == spec.CODEC_NONE:
-            self._start_of_bin_0 = max(self._start_of_bin_0, offset + footprint(header))
-            self.metadata = payload
+        first = (int(self.entries[0]["loc"]) & spec.PLACE_MASK) * spec.FRAME_UNIT
+        for offset in places:
+            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+            end = offset + footprint(header)
+            if header.stored_length > spec.MAX_METADATA_BYTES or first not in plan.next_offsets(end):
+                continue
+            if header.codec == spec.CODEC_NONE and is_whole_frame(source, offset, header):
+                self._start_of_bin_0 = max(self._start_of_bin_0, end)
+                self.metadata = source.read(offset + header.size, header.stored_length)
 
     def _has_dictionary(self) -> bool:
         """Say whether records that are compressed with the segment's dictionary can be read."""
-        try:
-            self.files.decompressor()
-        except (FormatError, OSError):
-            return False
-        return True
+        if self._can_decompress is None:
+            try:
+                self.files.decompressor()
+                self._can_decompress = True
+            except (FormatError, OSError):
+                self._can_decompress = False
+        return self._can_decompress
 
     # -- what the search did not find ----------------------------------------------------------
 
-    def _look_behind_neighbours(self, bin_index: int, source: MappedSource | PreadSource) -> None:
+    def _look_behind_neighbours(self, plan: BinPlan, source: MappedSource | PreadSource) -> None:
         """Try for each missing record the place where the frame before it ends."""
-        step = self._info.num_bins
+        bin_index, step = plan.bin_index, plan.num_bins
         missing = np.flatnonzero(self.state[bin_index : self._info.num_records : step] == LOST)
         for sequence in (missing * step + bin_index).tolist():
             end = self.end_of(sequence - step) if sequence >= step else self.start_of_bin(bin_index)
             if end is None:
                 continue
             # Where an ordinary frame begins, and from there where a large one does, as the writer lays them out.
-            ordinary = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
-            large = aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
-            if not self._try_place(sequence, bin_index, source, ordinary):
-                self._try_place(sequence, bin_index, source, large)
+            for offset, is_large in plan.next_offsets(end).items():
+                if self._try_place(sequence, bin_index, source, offset, is_large=is_large):
+                    break
 
-    def _try_place(self, sequence: int, bin_index: int, source: MappedSource | PreadSource, offset: int) -> bool:
+    def _try_place(
+        self, sequence: int, bin_index: int, source: MappedSource | PreadSource, offset: int, *, is_large: bool
+    ) -> bool:
         try:
             header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
         except FormatError:
             return False
-        if header.sequence != sequence or offset + footprint(header) > source.size:
+        if header.sequence != sequence or (header.kind == spec.KIND_LARGE) != is_large:
+            return False
+        if offset + footprint(header) > source.size:
             return False
         lengths = lengths_word(header.stored_length, header.raw_length)
         place = bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
@@ -356,19 +442,27 @@ class FrameSearch:
 
     # -- parts ---------------------------------------------------------------------------------
 
+    def _raw_hashes(self, start: int, stop: int) -> NDArray[np.uint64]:
+        hashes = self._hashes[start:stop].copy()
+        unknown = np.flatnonzero(~self._has_hash[start:stop] | (self.state[start:stop] != PROVEN))
+        for number in unknown.tolist():
+            hashes[number] = self.raw_hash(start + number)
+        return hashes
+
     def _make_room(self, num_records: int) -> None:
-        have = len(self.state)
-        if num_records > have:
-            more = max(num_records, 2 * have) - have
-            self.state = np.concatenate([self.state, np.zeros(more, np.uint8)])
-            self.files.found = np.concatenate([self.entries, np.zeros(more, ENTRY_DTYPE)])
+        more = num_records - len(self.state)
+        if more <= 0:
+            return
+        self.state = np.concatenate([self.state, np.zeros(more, np.uint8)])
+        self.files.found = np.concatenate([self.entries, np.zeros(more, ENTRY_DTYPE)])
+        self.is_listed = np.concatenate([self.is_listed, np.zeros(more, np.bool_)])
+        self.is_anchored = np.concatenate([self.is_anchored, np.zeros(more, np.bool_)])
+        self._stops = np.concatenate([self._stops, np.zeros(more, np.int64)])
+        self._hashes = np.concatenate([self._hashes, np.zeros(more, _U64)])
+        self._has_hash = np.concatenate([self._has_hash, np.zeros(more, np.bool_)])
 
     def _note_length(self, sequence: int, header: FrameHeader, offset: int) -> None:
         self.has_keys |= header.key_length > 0
-        if header.kind == spec.KIND_LARGE or header.key_length:
-            self._note_end(sequence, offset + footprint(header))
+        self._stops[sequence] = offset + footprint(header)
         if header.raw_length >= spec.LENGTH_ESCAPE:
             self.long_raw[sequence] = header.raw_length
-
-    def _note_end(self, sequence: int, end: int) -> None:
-        self._ends.setdefault(sequence % self._info.num_bins, {})[sequence] = end

@@ -2,7 +2,7 @@
 
     bins ── FrameSearch ──> entries ─┐
     old index: what is proven in it ─┼─> the index as it must be ── differs? ── replaced as a whole
-    manifest: numbers of the segment ┘
+    manifest: numbers of the segment ┘        `─ by what was searched for? ── has it the digest? ── no ──> left alone
     bin headers, first words of frames: written again in their place
 
 An entry of the old index stands for a record that no search finds, if it can be true: so a record
@@ -49,14 +49,34 @@ class SegmentMender:
     Attributes:
         actions: What is to be done, in words.
         findings: Records that cannot be read, before as after.
+        notes: What is to be known of what was found.
+        num_found_alone: Records that were found by searching the bins, and that nothing else confirms.
     """
 
     def __init__(
-        self, paths: SegmentPaths, info: SegmentInfo, first_position: int, search: FrameSearch, alignment: int
+        self,
+        paths: SegmentPaths,
+        info: SegmentInfo,
+        first_position: int,
+        search: FrameSearch,
+        alignment: int,
+        committed: SegmentInfo | None,
     ) -> None:
-        """Take the segment as the manifest is going to list it, and a search that has run."""
+        """Take the segment as the manifest is going to list it, and a search that has run.
+
+        Args:
+            paths: Of the segment.
+            info: As it is going to be listed.
+            first_position: Of it in the dataset.
+            search: Of its bins.
+            alignment: Of its payloads.
+            committed: As it was committed, with the digest of that; None where nobody has said what that is.
+        """
         self.actions: list[str] = []
         self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.num_found_alone = 0
+        self._committed = committed
         self._paths = paths
         self._info = info
         self._first_position = first_position
@@ -78,6 +98,8 @@ class SegmentMender:
         old = OldIndex(self._paths.index, self._info)
         try:
             self._fill_holes(old)
+            if not self._agrees_with_digest(old):
+                return
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)
             self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
@@ -151,13 +173,17 @@ class SegmentMender:
         search = self._search
         if old is not None and old[0] == spec.TOMBSTONE:
             # Given up before, and its frame has not come back whole.
-            search.state[sequence] = LOST
+            search.drop(sequence)
             search.entries[sequence] = (spec.TOMBSTONE, 0, 0)
         elif search.state[sequence] == LOST:
             is_kept = old is not None and (is_sure or self._may_be(sequence, old[0]))
             search.entries[sequence] = old if is_kept else (spec.TOMBSTONE, 0, 0)
             bin_index = sequence % self._info.num_bins
-            if is_kept and not (bin_index in search.frames_in and search.prove(sequence)):
+            if not is_kept:
+                return
+            if bin_index in search.frames_in and search.prove(sequence):
+                search.is_listed[sequence] = search.is_anchored[sequence] = True
+            else:
                 search.state[sequence] = DAMAGED
 
     def _may_be(self, sequence: int, loc: int) -> bool:
@@ -173,6 +199,55 @@ class SegmentMender:
             stop = (int(self._search.entries[after]["loc"]) & spec.PLACE_MASK) * spec.FRAME_UNIT
         least = self._search.start_of_bin(sequence % num_bins) if before is None else before
         return offset >= least and (stop is None or offset + spec.FRAME_HEADER_BYTES <= stop)
+
+    # -- what nothing but the search says --------------------------------------------------------
+
+    def _agrees_with_digest(self, old: OldIndex) -> bool:
+        """Hold what was found by searching against the digest; False if the segment must be left as it is.
+
+        The bytes of a record may imitate frames. What stands in its place between others cannot be such; what stands
+        alone is given up where the digest contradicts it.
+        """
+        search, committed = self._search, self._committed
+        if committed is None:
+            return True
+        count = committed.num_records
+        found = np.flatnonzero((search.state[:count] == PROVEN) & ~search.is_listed[:count])
+        if not len(found):
+            return True
+        digest = search.digest(count) if (search.state[:count] == PROVEN).all() else None
+        # To read them for the digest may have shown that some cannot be read.
+        if digest is None or not (search.state[:count] == PROVEN).all():
+            self.num_found_alone = len(found)
+            self.notes.append(
+                f"{self._paths.folder}: {len(found)} records were found by searching alone: their checksums hold, and "
+                "since others cannot be read, the digest of the whole cannot confirm them"
+            )
+            return True
+        if digest == committed.digest:
+            return True
+        alone = found[~search.is_anchored[found]]
+        for sequence in alone.tolist():
+            block = old.block(sequence // _SUMMED * _SUMMED)
+            search.drop(sequence)
+            self._fill(sequence, block.entry(sequence % _SUMMED), is_sure=block.is_proven)
+        what = (
+            f"found by searching alone, and contradicted by the digest of the segment, {committed.digest:016x}: what "
+            "looks like records may be the content of others"
+        )
+        if len(alone):
+            self.notes.append(f"{self._paths.folder}: {len(alone)} records were {what}; they are not taken")
+            return True
+        position = self._first_position + int(found[0])
+        self.findings.append(
+            Finding(
+                path=self._paths.index,
+                problem=f"{len(found)} records were {what}; nothing in this segment was changed",
+                position=position,
+                num_records=len(found),
+            )
+        )
+        return False
 
     def _report_records(self) -> None:
         """Note which records of each bin stay unreadable."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from splitdata.format.checksum import hash64
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, tables_size
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["EntryBlock", "OldIndex"]
 
@@ -99,6 +102,19 @@ class OldIndex:
         number = start // spec.ENTRIES_PER_SUM
         is_proven = sums is not None and hash64(data) == int.from_bytes(sums[8 * number : 8 * number + 8], "little")
         return EntryBlock(data, is_proven)
+
+    def entries(self) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+        """Return the entries that are there, and of each 4,096 of them whether their sum proves them."""
+        num_blocks = -(-self._num_there() // spec.ENTRIES_PER_SUM)
+        blocks = [self.block(number * spec.ENTRIES_PER_SUM) for number in range(num_blocks)]
+        data = b"".join(block.data for block in blocks)
+        whole = len(data) // spec.INDEX_ENTRY_BYTES
+        return np.frombuffer(data, ENTRY_DTYPE, whole), np.array([block.is_proven for block in blocks], np.bool_)
+
+    def _num_there(self) -> int:
+        """Return how many of the segment's entries the file has."""
+        size = files.size_of(self._descriptor) if self._descriptor >= 0 else 0
+        return max(0, min(self._info.num_records, (size - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES))
 
     def dictionary(self) -> bytes | None:
         """Return the zstd dictionary, empty if the segment has none, None if this index cannot say."""

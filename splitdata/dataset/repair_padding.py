@@ -28,7 +28,6 @@ MAX_GAP: Final = 2 * max(spec.ALIGNMENTS)
 # Frames that are farther apart are not read for what lies between them.
 _FAR_APART_BYTES: Final = 4096
 _READ_BYTES: Final = 8 << 20
-_U64: Final = np.uint64
 
 
 def dirty_gaps(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterator[tuple[int, int]]:
@@ -68,10 +67,7 @@ def _frames_of(
     whether the bytes between a frame and the one before are known to be padding.
     """
     mine = slice(bin_index, info.num_records, info.num_bins)
-    entries, are_proven = search.entries[mine], search.state[mine] == PROVEN
-    starts = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
-    ends = np.concatenate([[search.start_of_bin(bin_index)], starts + spec.FRAME_HEADER_BYTES + entries["stored"]])
-    for sequence, end in search.long_ends_in(bin_index).items():
-        if sequence < info.num_records:
-            ends[sequence // info.num_bins + 1] = end
+    are_proven = search.state[mine] == PROVEN
+    starts = search.starts_in(bin_index, info.num_records)
+    ends = np.concatenate([[search.start_of_bin(bin_index)], search.ends_in(bin_index, info.num_records)])
     return starts, ends, are_proven & np.concatenate([[True], are_proven[:-1]])

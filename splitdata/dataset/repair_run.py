@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING
 from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.finding import Finding
 from splitdata.dataset.key_rebuild import KeysOnDisk
-from splitdata.dataset.repair_adopt import Tail, copy_of, extended, is_copy, is_unfinished_fold, tail_of, write_copy
+from splitdata.dataset.repair_adopt import (
+    Tail,
+    contradicts_header,
+    copy_of,
+    extended,
+    is_copy,
+    is_unfinished_fold,
+    tail_of,
+    write_copy,
+)
 from splitdata.dataset.repair_frames import PROVEN
 from splitdata.dataset.repair_index import SegmentMender
 from splitdata.dataset.repair_manifest import look_at_manifests, old_dataset_id
 from splitdata.dataset.repair_order import committed_segments
 from splitdata.dataset.repair_segment import SegmentOnDisk
 from splitdata.dataset.segment_files import SegmentFiles
-from splitdata.errors import DatasetNotFoundError, ManifestError
+from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
 from splitdata.format import spec
+from splitdata.format.digest import EMPTY_DIGEST
 from splitdata.format.manifest import Manifest, decode_metadata
 from splitdata.storage import files
 from splitdata.storage.publish import publish
@@ -43,7 +53,7 @@ class RepairRun:
     """The state of one call of `repair`.
 
     Attributes:
-        actions, findings, notes, num_adopted, num_adoptable: As the report has them.
+        actions, findings, notes, num_adopted, num_adoptable, num_found_alone: As the report has them.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class RepairRun:
         self.notes: list[str] = []
         self.num_adopted = 0
         self.num_adoptable = 0
+        self.num_found_alone = 0
         self._directory = directory
         self._adopt = adopt
         self._discard = discard
@@ -147,7 +158,12 @@ class RepairRun:
             return info
         if not self._is_still_listed_as(None if is_new else info, segment.id):
             return info
-        search = segment.search(info, position, self._advance)
+        try:
+            search = segment.search(info, position, self._advance)
+        except FormatError as error:
+            self._lose(segment.paths.folder, str(error), position, info.num_records)
+            return info
+        committed = info
         tail = tail_of(info, search)
         is_adopted = self._adopt and is_last and tail.tally.num_records > 0
         if is_adopted:
@@ -156,7 +172,7 @@ class RepairRun:
             info = extended(info, tail.tally)
         elif tail.tally.num_records:
             self._tails.append(tail)
-        self._mend_files(segment, info, position, search, is_new=is_new or is_adopted)
+        self._mend_files(segment, info, position, search, committed, is_new=is_new or is_adopted)
         listed = info
         info = self._mend_keys(segment, info, position, search)
         if is_new:
@@ -188,12 +204,26 @@ class RepairRun:
         self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
 
     def _mend_files(
-        self, segment: SegmentOnDisk, info: SegmentInfo, position: int, search: FrameSearch, *, is_new: bool
+        self,
+        segment: SegmentOnDisk,
+        info: SegmentInfo,
+        position: int,
+        search: FrameSearch,
+        committed: SegmentInfo | None,
+        *,
+        is_new: bool,
     ) -> None:
-        mender = SegmentMender(segment.paths, info, position, search, segment.alignment())
+        mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), committed)
         mender.plan()
         self.actions += mender.actions
         self.findings += mender.findings
+        self.notes += mender.notes
+        self.num_found_alone += mender.num_found_alone
+        if search.num_passed_over:
+            self.notes.append(
+                f"{segment.paths.folder}: {search.num_passed_over} places look like frames that overlap, and "
+                "were passed over: only forged files have so many"
+            )
         if not self._dry_run:
             if mender.actions or is_new:
                 mender.apply(is_new=is_new)
@@ -288,7 +318,13 @@ class RepairRun:
                 if segment.may_be_removed() and not search.state.any() and not search.problems:
                     self._removable.append(segment)
                 return None
-            found = Tail(replace(claimed, num_records=0), search, search.tally(0, count))
+            if contradicts_header(segment.header, search):
+                self.notes.append(
+                    f"{segment.paths.folder}: the records that a search finds in it are not those of which its index "
+                    "has the digest; it was left as it is"
+                )
+                return None
+            found = Tail(replace(claimed, num_records=0, digest=EMPTY_DIGEST), search, search.tally(0, count))
             is_second = not claimed.num_records and any(is_copy(found.tally, other) for other in self._tails)
             if is_second or is_unfinished_fold(self._directory, search, count, listed):
                 self._removable.append(segment)
@@ -309,7 +345,7 @@ class RepairRun:
         self.num_adopted += count
         self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
         try:
-            self._mend_files(segment, info, position, search, is_new=True)
+            self._mend_files(segment, info, position, search, None, is_new=True)
             info = self._mend_keys(segment, info, position, search)
             self._add_metadata(search)
         finally:

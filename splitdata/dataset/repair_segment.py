@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.repair_frames import FrameSearch
+from splitdata.dataset.repair_old_index import OldIndex
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -95,8 +96,12 @@ class SegmentOnDisk:
 
     def alignment(self) -> int:
         """Return the alignment of payloads, 8 where neither index nor bins say it."""
+        return min(self.alignments())
+
+    def alignments(self) -> tuple[int, ...]:
+        """Return the alignment of payloads, all that there are where neither index nor bins say it."""
         header = self.header or self._bin_header()
-        return header.alignment if header and header.alignment in spec.ALIGNMENTS else spec.FRAME_UNIT
+        return (header.alignment,) if header else spec.ALIGNMENTS
 
     def unlisted_info(self) -> SegmentInfo:
         """Return what the index header counts, as an unsealed segment; no records where there is no header."""
@@ -106,7 +111,7 @@ class SegmentOnDisk:
             num_records=count if self._is_possible(count) else 0,
             num_bins=self.num_bins(),
             is_sealed=False,
-            digest=0,
+            digest=self.header.digest if self.header else 0,
             raw_bytes=0,
             stored_bytes=0,
         )
@@ -123,9 +128,17 @@ class SegmentOnDisk:
                 "bytes: nothing was changed; restore the files first",
                 path=self.paths.folder,
             )
-        search = FrameSearch(self.paths, info, first_position, alignment=self.alignment())
+        search = FrameSearch(self.paths, info, first_position, alignments=self.alignments())
         last = info.num_bin_files if info.is_sealed else info.num_bins
-        search.run([number for number in self.bins if number < last], self.num_bytes, advance)
+        old: OldIndex | None = None
+        # Whoever mends the index says what is wrong with it.
+        with suppress(FormatError):
+            old = OldIndex(self.paths.index, info)
+        try:
+            search.run([number for number in self.bins if number < last], old, advance)
+        finally:
+            if old is not None:
+                old.close()
         return search
 
     def _is_possible(self, num_records: int) -> bool:

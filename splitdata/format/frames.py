@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = [
     "FrameHeader",
     "aligned_start",
+    "aligned_starts",
     "are_ordinary",
+    "follow",
     "footprint",
     "lengths_word",
     "nonzero_gaps",
@@ -75,6 +77,31 @@ def padding_of(length: int) -> int:
 def aligned_start(end: int, header_bytes: int, alignment: int) -> int:
     """Return where the next frame begins behind byte `end`, so that its payload is aligned."""
     return end + -(end + header_bytes) % alignment
+
+
+def follow(
+    stops: NDArray[np.int64], offsets: NDArray[np.int64], are_large: NDArray[np.bool_], alignments: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Say of each frame whether it begins where the one behind byte `stop` must, for any of these alignments.
+
+    Args:
+        stops: Where the frame before each ends.
+        offsets: Where it begins.
+        are_large: Whether it has the longer header.
+        alignments: That payloads may have: one, where it is known.
+    """
+    found = np.zeros(len(offsets), np.bool_)
+    for alignment in alignments:
+        ordinary = aligned_starts(stops, spec.FRAME_HEADER_BYTES, alignment)
+        large = aligned_starts(ordinary, spec.LARGE_FRAME_HEADER_BYTES, alignment)
+        found |= offsets == np.where(are_large, large, ordinary)
+    return found
+
+
+def aligned_starts(ends: NDArray[np.int64], header_bytes: int, alignment: int) -> NDArray[np.int64]:
+    """Return `aligned_start` of many ends."""
+    starts: NDArray[np.int64] = ends + -(ends + header_bytes) % alignment
+    return starts
 
 
 def nonzero_gaps(data: bytes, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> NDArray[np.bool_]:

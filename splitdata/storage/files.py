@@ -31,6 +31,7 @@ __all__ = [
     "check_writable",
     "close",
     "create",
+    "data_from",
     "free_bytes",
     "has_name",
     "is_named",
@@ -59,6 +60,8 @@ _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _CAUTIOUS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 # What Linux takes in one gathered write.
 _MAX_PIECES: Final = 1024
+# So much is asked for at once without a look at the length of the file.
+_ASKED_BLINDLY: Final = 1 << 20
 # Without pread and pwrite (Windows) a position is shared by all threads that use the descriptor.
 _seek_lock = threading.Lock()
 _logger = logging.getLogger(__name__)
@@ -128,6 +131,9 @@ def is_real_directory(path: str) -> bool:
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
     """Return `length` bytes from `offset` on, fewer only where the file ends."""
+    if length > _ASKED_BLINDLY:
+        # Memory for all that is asked for is taken before the system looks how much there is.
+        length = max(0, min(length, size_of(descriptor) - offset))
     try:
         data = _read_some(descriptor, length, offset)
     except OSError as error:
@@ -144,6 +150,21 @@ def _read_rest(descriptor: int, length: int, offset: int, data: bytes) -> bytes:
         pieces.append(data)
         missing -= len(data)
     return b"".join(pieces)
+
+
+def data_from(descriptor: int, offset: int, size: int) -> tuple[int, int]:
+    """Return where the next bytes behind `offset` that are no hole begin and end; both `size` where there are none.
+
+    Where the system does not know of holes all is taken for data.
+    """
+    if not hasattr(os, "SEEK_DATA"):
+        return offset, size
+    try:
+        start = os.lseek(descriptor, offset, os.SEEK_DATA)
+        return min(start, size), min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+    except OSError as error:
+        # Nothing but a hole, up to the end; or the file system does not know.
+        return (size, size) if error.errno == errno.ENXIO else (offset, size)
 
 
 def _read_some(descriptor: int, length: int, offset: int) -> bytes:

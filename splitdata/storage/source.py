@@ -75,6 +75,10 @@ class MappedSource:
         """Return some bytes without a copy, fewer where the file ends; read-only, valid while held."""
         return self.data[offset : offset + length]
 
+    def data_from(self, offset: int) -> tuple[int, int]:
+        """Return from where to where there may be bytes: a map does not know of holes."""
+        return offset, self.size
+
     def is_resident(self, offset: int) -> bool:
         """Say whether the byte at `offset` is in memory; True where the system cannot tell."""
         try:
@@ -135,6 +139,10 @@ class PreadSource:
     def view(self, offset: int, length: int) -> memoryview:
         """Return some bytes as a view of a copy."""
         return memoryview(self.read(offset, length))
+
+    def data_from(self, offset: int) -> tuple[int, int]:
+        """Return where the next bytes that are no hole begin and end; both the size where there are none."""
+        return files.data_from(self._descriptor, offset, self.size)
 
     def is_resident(self, offset: int) -> bool:
         """Say whether the byte at `offset` is in memory; True where the system cannot tell."""
