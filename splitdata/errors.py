@@ -164,7 +164,7 @@ class RecordTooLargeError(SplitDataError, ValueError):
 
 
 class DuplicateKeyError(SplitDataError, ValueError):
-    """Two records of one writing run have the same key; nothing of the commit that brought it counts.
+    """Two records of one writing run have the same key, or very many keys one hash; nothing of that commit counts.
 
     Attributes:
         key: The key.

@@ -57,14 +57,15 @@ def show_report(report: VerifyReport, path: str, seconds: float) -> None:
     """Print what is wrong, a line each, and a line that sums it up."""
     for finding in report.findings[:_MAX_SHOWN]:
         print_line(_line(finding))
-    if len(report.findings) > _MAX_SHOWN:
-        print_line(f"... and {len(report.findings) - _MAX_SHOWN:,} more, which --json lists")
+    if report.num_findings > _MAX_SHOWN:
+        listed = "of which --json lists the first" if report.num_more_findings else "which --json lists"
+        print_line(f"... and {report.num_findings - _MAX_SHOWN:,} more, {listed}")
     looked = f"{counted(report.num_records, 'record')}, {size_text(report.num_bytes)} in {seconds:.1f} s"
     if report.is_intact:
         print_line(f"{escape(path)} is intact: {looked}")
     else:
         lost = f"{counted(report.num_damaged_records, 'record')} damaged"
-        print_line(f"{escape(path)} is damaged: {counted(len(report.findings), 'finding')}, {lost}, of {looked}")
+        print_line(f"{escape(path)} is damaged: {counted(report.num_findings, 'finding')}, {lost}, of {looked}")
 
 
 def _line(finding: Finding) -> str:

@@ -40,6 +40,8 @@ __all__ = ["fold_small_segments", "foldable_run"]
 _logger = logging.getLogger(__name__)
 
 _FANOUT: Final = 32
+# So many times what it had a folded segment may take for the alignment of its payloads.
+_MOST_GROWTH: Final = 2
 # Of the largest segment in a run, with what its records cost beside their payload. Folding the
 # last tier makes segments of up to 128 MiB or so, which are no longer small.
 _TIER_BYTES: Final = (4 << 10, 128 << 10, 4 << 20)
@@ -121,12 +123,11 @@ def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks
 def _fold_locked(
     directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
-    headers = [directory.index_header(info.id) for info in run]
     target = SegmentWriter(
         directory.paths,
         segment_id,
         num_bins=1,
-        alignment=max((header.alignment for header in headers if header), default=spec.FRAME_UNIT),
+        alignment=_alignment_for(directory, run),
         metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
         has_unique_keys=False,
     )
@@ -148,12 +149,29 @@ def _fold_locked(
     return is_done
 
 
+def _alignment_for(directory: DatasetDirectory, run: tuple[SegmentInfo, ...]) -> int:
+    """Return the alignment of payloads for a run: the greatest of any that does not make it several times larger.
+
+    One segment of a few records with 4096 would make each of a million small records take a page.
+    """
+    headers = [header for info in run if (header := directory.index_header(info.id)) is not None]
+    num_bytes = sum(sum(directory.paths.segment(info.id).sizes_of_bins().values()) for info in run)
+    num_records = sum(info.num_records for info in run)
+    possible = {header.alignment for header in headers if num_records * header.alignment <= _MOST_GROWTH * num_bytes}
+    return max(possible, default=spec.FRAME_UNIT)
+
+
 def _copy(directory: DatasetDirectory, info: SegmentInfo, first_position: int, target: SegmentWriter) -> None:
     """Append every record of a segment to another as it is stored, each verified."""
     source = SegmentFiles(directory.paths.segment(info.id), info, first_position, FilePool("pread"))
     reader = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    num_bytes = 0
     for sequence in range(info.num_records):
         place = reader.locate(sequence)
+        num_bytes += place.header.raw_length
+        # Frames of a forged bin may lie inside of each other, and make gigabytes of a megabyte.
+        if num_bytes > info.raw_bytes:
+            raise FormatError(f"the records of segment {info.id} are longer than the manifest says")
         if place.header.codec == spec.CODEC_ZSTD_DICTIONARY:
             # The dictionary stays behind.
             key = reader.key(sequence)

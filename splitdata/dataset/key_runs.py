@@ -189,7 +189,7 @@ class Uniqueness:
         """Look at the next keys.
 
         Raises:
-            DuplicateKeyError: If two records have one key.
+            DuplicateKeyError: If two records have one key, or very many one hash.
         """
         hashes, sequences = pairs
         if not len(hashes) or self._read_key is None:
@@ -207,9 +207,18 @@ class Uniqueness:
             self._hash, self._keys = key_hash, {self._read_key(one): one}
         key = self._read_key(other)
         first = self._keys.setdefault(key, other)
+        text = key.decode("utf-8", "backslashreplace")
+        if len(self._keys) > spec.MAX_EQUAL_HASHES:
+            numbers = sorted((one + self._first_number, other + self._first_number))
+            raise DuplicateKeyError(
+                f"record {numbers[1]} of this run has the key {text!r:.200}, and {spec.MAX_EQUAL_HASHES} others have "
+                "keys with the same hash: such are made on purpose, to make every look-up slow; nothing since the last "
+                "commit was added, and what was committed is safe: write it without this key, or change it",
+                key=text,
+                numbers=(numbers[0], numbers[1]),
+            )
         if first != other:
             numbers = sorted((first + self._first_number, other + self._first_number))
-            text = key.decode("utf-8", "backslashreplace")
             raise DuplicateKeyError(
                 f"records {numbers[0]} and {numbers[1]} of this run have the same key {text!r}; nothing since the last "
                 "commit was added, and what was committed is safe: give every record of a run a key of its own",

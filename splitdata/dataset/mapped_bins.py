@@ -51,12 +51,13 @@ class MappedBins:
         highest = max(address + length for address, length in zip(addresses, lengths, strict=True))
         self._memory = np.asarray(_Memory(lowest, highest - lowest)) if highest else np.empty(0, np.uint8)
 
-    def find(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64]) -> UsualFrames | None:
+    def find(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], limit: int) -> UsualFrames | None:
         """Return the frames to which index entries lead; None unless all are within their bins and usual.
 
         Args:
             sequences: Sequence number of each record, at least one.
             pairs: Its index entry, as place and lengths.
+            limit: Records are shorter than this.
         """
         quarters = pairs.view(np.uint32).reshape(-1, 4)
         locs = pairs.view(np.int64)[:, 0]
@@ -71,6 +72,9 @@ class MappedBins:
             return None
         words = self._first_words[bins] + places
         size = _only_value(quarters[:, 3])
+        # A forged entry may say 4 GiB, and so may the frame.
+        if (int(quarters[:, 3].max()) if size is None else size) >= limit:
+            return None
         small = size if size is not None and 0 < size <= _SMALL_RECORD_BYTES else 0
         # Header and small payload in one go: what such a copy waits for is memory, not bytes.
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)

@@ -65,6 +65,7 @@ class RecordReader:
     def read(self, sequence: int) -> bytes:
         """Return one record as bytes."""
         place = self.locate(sequence)
+        self._check_length(place)
         if place.header.kind == spec.KIND_LARGE:
             return b"".join(self._large_pieces(place))
         return bytes(self._ordinary(place))
@@ -72,6 +73,8 @@ class RecordReader:
     def view(self, sequence: int) -> memoryview:
         """Return one record as a read-only view; of the map itself if it is not compressed."""
         place = self.locate(sequence)
+        if not self._files.is_mapped:
+            self._check_length(place)
         if place.header.kind != spec.KIND_LARGE:
             return memoryview(self._ordinary(place)).toreadonly()
         if place.header.codec != spec.CODEC_NONE:
@@ -116,6 +119,12 @@ class RecordReader:
         if self._verify and hash64(stored) != header.payload_hash:
             self._raise_checksum(place)
         return bytes(stored[header.stored_length :])
+
+    def unproven_key(self, sequence: int) -> bytes:
+        """Return the key of a record as it stands in its frame, whether or not that is damaged; reads no payload."""
+        place = self.locate(sequence)
+        header = place.header
+        return place.source.read(place.offset + footprint(header) - header.key_length, header.key_length)
 
     def raise_damaged_key(self, sequence: int) -> NoReturn:
         """Raise for a record whose key is not the one that the table of keys lists."""
@@ -166,6 +175,20 @@ class RecordReader:
         if end > source.size:
             self._raise_cut_off(sequence, bin_index, end, source.size)
         return Located(sequence, bin_index, offset, header, source)
+
+    def _check_length(self, place: Located) -> None:
+        """Raise for an uncompressed record that is to be copied and is longer than the limit.
+
+        The file may be sparse: then there is next to nothing where terabytes seem to be. Of a compressed record the
+        limit is asked for before it is decompressed.
+        """
+        length = place.header.raw_length
+        if length > self._max_record_bytes and place.header.codec == spec.CODEC_NONE:
+            text = (
+                f"it has {length} bytes, the limit is {self._max_record_bytes}; raise max_record_bytes if you trust "
+                "this dataset, or read it in parts (read_range)"
+            )
+            self._raise_too_large(place, RecordTooLargeError(text))
 
     def _prove_header(self, place: Located) -> None:
         if place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word():

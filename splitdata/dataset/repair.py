@@ -36,12 +36,14 @@ class RepairReport:
         num_records: Records that it lists.
         is_dry_run: Whether nothing was changed.
         actions: What was done, or would be, one line each.
-        findings: Records that cannot be read afterwards, by file and first position.
+        findings: Records that cannot be read afterwards, by file and first position; the first 10,000.
         notes: What was left as it is, and why.
         num_adopted: Records that no manifest listed (any more, or yet) and one lists now.
         num_adoptable: Records that were never committed and that `adopt` would add.
         num_found_alone: Records that were found by searching the bins, of which neither an index nor the digest of
             their segment says that they are what was committed. Their checksums hold; those stop no attacker.
+        num_more_findings: Findings beyond those that are listed, which are only counted.
+        num_more_lost_records: Records that cannot be read because of those.
     """
 
     path: str
@@ -54,6 +56,8 @@ class RepairReport:
     num_adopted: int = 0
     num_adoptable: int = 0
     num_found_alone: int = 0
+    num_more_findings: int = 0
+    num_more_lost_records: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -63,7 +67,7 @@ class RepairReport:
     @property
     def num_lost_records(self) -> int:
         """Records that cannot be read afterwards."""
-        return sum(finding.num_records for finding in self.findings)
+        return sum(finding.num_records for finding in self.findings) + self.num_more_lost_records
 
 
 def repair(
@@ -127,4 +131,6 @@ def repair(
         num_adopted=run.num_adopted,
         num_adoptable=run.num_adoptable,
         num_found_alone=run.num_found_alone,
+        num_more_findings=run.findings.num_more,
+        num_more_lost_records=run.findings.num_more_records,
     )

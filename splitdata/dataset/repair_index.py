@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.dictionary import control_frame, read_from_bin
-from splitdata.dataset.finding import Finding
+from splitdata.dataset.finding import Finding, FindingList
 from splitdata.dataset.repair_frames import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair_old_index import OldIndex
 from splitdata.dataset.repair_padding import MAX_GAP, dirty_gaps
@@ -73,7 +73,7 @@ class SegmentMender:
             committed: As it was committed, with the digest of that; None where nobody has said what that is.
         """
         self.actions: list[str] = []
-        self.findings: list[Finding] = []
+        self.findings = FindingList()
         self.notes: list[str] = []
         self.num_found_alone = 0
         self._committed = committed
@@ -239,7 +239,7 @@ class SegmentMender:
             self.notes.append(f"{self._paths.folder}: {len(alone)} records were {what}; they are not taken")
             return True
         position = self._first_position + int(found[0])
-        self.findings.append(
+        self.findings.add(
             Finding(
                 path=self._paths.index,
                 problem=f"{len(found)} records were {what}; nothing in this segment was changed",
@@ -266,7 +266,7 @@ class SegmentMender:
                 problem = f"the bin does not exist: {len(broken)} records cannot be read until it is restored"
             position = self._first_position + bin_index + int(broken[0]) * info.num_bins
             path = self._paths.bin(bin_index)
-            self.findings.append(Finding(path=path, problem=problem, position=position, num_records=len(broken)))
+            self.findings.add(Finding(path=path, problem=problem, position=position, num_records=len(broken)))
 
     # -- headers -------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.file_pool import FilePool
-from splitdata.dataset.finding import Finding
+from splitdata.dataset.finding import Finding, FindingList
 from splitdata.dataset.key_rebuild import KeysOnDisk
 from splitdata.dataset.repair_adopt import (
     Tail,
@@ -66,7 +66,7 @@ class RepairRun:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.actions: list[str] = []
-        self.findings: list[Finding] = []
+        self.findings = FindingList()
         self.notes: list[str] = []
         self.num_adopted = 0
         self.num_adoptable = 0
@@ -201,7 +201,7 @@ class RepairRun:
         return False
 
     def _lose(self, path: str, problem: str, position: int, num_records: int) -> None:
-        self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
+        self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))
 
     def _mend_files(
         self,
@@ -216,7 +216,7 @@ class RepairRun:
         mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), committed)
         mender.plan()
         self.actions += mender.actions
-        self.findings += mender.findings
+        self.findings.extend(mender.findings)
         self.notes += mender.notes
         self.num_found_alone += mender.num_found_alone
         if search.num_passed_over:

@@ -7,7 +7,6 @@ segments/<32 hex>/  index ── its header, if that is intact; its lock: is a w
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["SegmentOnDisk"]
 
 _MOST_HEADERS: Final = 64
+# So many records are always possible, and so many stretches of a file with holes are counted.
+_FEW_RECORDS: Final = 1 << 16
+_MOST_STRETCHES: Final = 1 << 12
 
 
 class SegmentOnDisk:
@@ -46,12 +48,7 @@ class SegmentOnDisk:
         header = directory.index_header(segment_id)
         self.header = header if header is not None and header.segment_id == segment_id else None
         self._lock = -1
-        sizes: dict[int, int] = {}
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.paths.folder) as names:
-            for entry in names:
-                number = self.paths.bin_of_name(entry.name)
-                if number is not None:
-                    sizes[number] = entry.stat(follow_symlinks=False).st_size
+        sizes = self.paths.sizes_of_bins()
         self.bins = sorted(sizes)
         self.num_bytes = sum(sizes.values())
 
@@ -142,11 +139,32 @@ class SegmentOnDisk:
         return search
 
     def _is_possible(self, num_records: int) -> bool:
-        # Room for these is taken at once: a forged header must not cost more than a small multiple of the files.
-        entries = 0
-        with suppress(OSError):
-            entries = os.stat(self.paths.index).st_size // spec.INDEX_ENTRY_BYTES
-        return num_records <= max(1 << 20, entries, self.num_bytes // 8)
+        # Room for these is taken at once: a forged header must not cost more than a small multiple of what the files
+        # hold. Their lengths say little, as they may be holes.
+        if num_records <= _FEW_RECORDS:
+            return True
+        entries = self._bytes_in(self.paths.index) // spec.INDEX_ENTRY_BYTES
+        if num_records <= entries:
+            return True
+        return num_records <= sum(self._bytes_in(self.paths.bin(number)) for number in self.bins) // 8
+
+    @staticmethod
+    def _bytes_in(path: str) -> int:
+        """Return how many bytes of a file are no hole, about, 0 if it cannot be opened."""
+        try:
+            descriptor = files.open_existing(path)
+        except (FormatError, OSError):
+            return 0
+        try:
+            size, found, stop = files.size_of(descriptor), 0, 0
+            for _ in range(_MOST_STRETCHES):
+                start, stop = files.data_from(descriptor, stop, size)
+                found += stop - start
+                if stop >= size:
+                    break
+            return found
+        finally:
+            files.close(descriptor)
 
     def _bin_header(self) -> BinHeader | None:
         """Return the first intact header of this segment's bins."""

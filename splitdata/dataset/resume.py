@@ -216,6 +216,11 @@ def _bins(paths: SegmentPaths, info: SegmentInfo, last: NDArray[np.uint64]) -> t
     ends = np.zeros(len(last), np.uint64)
     alignments = set()
     first = info.num_records - len(last)
+    # Before any is opened: a manifest may claim millions.
+    there = paths.sizes_of_bins()
+    if len(there) < len(last):
+        path = paths.bin(next(number for number in range(len(last)) if number not in there))
+        raise MissingBinError(f"{path} is missing, which holds committed records; nothing was changed", path=path)
     for row, (place, lengths) in enumerate(last.tolist()):
         sequence = first + row
         bin_index = sequence % info.num_bins

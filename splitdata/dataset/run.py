@@ -40,6 +40,8 @@ _logger = logging.getLogger(__name__)
 
 # Writers that give up take the empty folders with them that they have made, under another's feet.
 _MAX_TRIES: Final = 100
+# Ids that are derived one after the other until one is free.
+_MOST_DERIVED: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,9 +389,14 @@ class WriteRun:
         derived = f"{generation} {what} {self._options.identity}"
         # A run that was killed before its first commit has left its folder.
         taken = set(self._directory.segment_ids())
+        tries = 0
         while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
             if self._options.mode == "resume" and self._was_never_listed(identifier):
                 break
+            tries += 1
+            # Somebody who foretold them has taken these: then they cannot be what they were to be.
+            if tries > _MOST_DERIVED:
+                return os.urandom(16).hex()
             derived += " again"
         return identifier
 

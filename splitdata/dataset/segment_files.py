@@ -47,10 +47,22 @@ _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
 # Instead of the number of a bin.
 _KEYS: Final = -1
 
+# From here on only those that are open have a place.
+_MANY_BINS: Final = 1 << 12
+# Up to here nobody asks whether they are there before one is read.
+_FEW_BINS: Final = 64
+
 # Up to this many entries are read to get at one: 256 bytes.
 _MAX_READ_STRIDE: Final = 16
 
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
+
+
+class _OfMany(dict[int, "tuple[memoryview, Any] | None"]):
+    """What is mapped of thousands of bins: only those that are open take memory."""
+
+    def __missing__(self, bin_index: int) -> None:
+        """Say that a bin is not open."""
 
 
 class SegmentFiles:
@@ -86,8 +98,10 @@ class SegmentFiles:
         self._check_dataset = check_dataset
         self.info = info
         self.first_position = first_position
-        # A manifest may claim millions of bins for a few records.
-        self.mapped: list[tuple[memoryview, Any] | None] = [None] * info.num_bin_files
+        # A manifest may claim millions of bins, in each of thousands of segments.
+        self.mapped: list[tuple[memoryview, Any] | None] | _OfMany = (
+            [None] * info.num_bin_files if info.num_bin_files <= _MANY_BINS else _OfMany()
+        )
         self.entry_words: memoryview | None = None
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
@@ -194,7 +208,13 @@ class SegmentFiles:
     def mapped_bins(self) -> MappedBins | None:
         """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""
         mapped = self._mapped_bins
-        if mapped is None and self.is_mapped and _IS_LITTLE_ENDIAN and len(self.mapped) <= self._pool.limit:
+        if (
+            mapped is None
+            and self.is_mapped
+            and _IS_LITTLE_ENDIAN
+            and isinstance(self.mapped, list)
+            and len(self.mapped) <= self._pool.limit
+        ):
             mapped = self._mapped_bins = MappedBins([pair[1] if pair else None for pair in self.mapped])
         return mapped
 
@@ -245,14 +265,26 @@ class SegmentFiles:
         self._bins[bin_index] = source
         return source
 
+    def refuse_missing(self) -> None:
+        """Raise if most of many bins are not there: before anything is made for each of them.
+
+        Raises:
+            MissingBinError: If so.
+        """
+        info = self.info
+        if info.num_bin_files <= _FEW_BINS:
+            return
+        there = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
+        if 2 * len(there) < info.num_bin_files:
+            self.check_dataset()
+            path = self.paths.folder
+            raise MissingBinError(f"{path} is to have {info.num_bin_files} bins, and {len(there)} are there", path=path)
+
     def _missing_text(self, path: str) -> str:
         info = self.info
-        try:
-            names = os.listdir(self.paths.folder)
-        except OSError:
-            names = []
-        numbers = (self.paths.bin_of_name(name) for name in names)
-        present = [number for number in numbers if number is not None and number < info.num_bin_files]
+        present: list[int] = []
+        with suppress(OSError):
+            present = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
         lost = info.num_records - sum(-(-(info.num_records - number) // info.num_bins) for number in present)
         return (
             f"{path} does not exist: {info.num_bin_files - len(present)} of {info.num_bin_files} bins are missing, "

@@ -18,7 +18,7 @@ import numpy as np
 
 from splitdata.dataset.key_table import raise_keys_error
 from splitdata.dataset.record_reader import RecordReader
-from splitdata.errors import FormatError
+from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.keys import key_hash
@@ -54,6 +54,10 @@ _FEW_RECORDS: Final = 16
 _STRETCH_OF_BIN: Final = 256
 # A run costs some 20 us before its first record.
 _WORTHWHILE_RUN: Final = 32
+# A batch may have as many bytes as so many of the longest records, or so many times what lies in the files.
+_BATCH_RECORDS: Final = 4
+_MOST_EXPANSION: Final = 64
+_VIEW_LIMIT: Final = spec.LARGE_RECORD_BYTES << 32
 
 
 class SegmentReader:
@@ -68,6 +72,11 @@ class SegmentReader:
         self.files = files
         self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
         self._verify = verify
+        # Both lengths of an index entry as one number: below it the raw length is one of an ordinary record that
+        # may be copied. A forged entry says 4 GiB.
+        self._limit = min(max_record_bytes + 1, spec.LARGE_RECORD_BYTES) << 32
+        self._batch_bytes = _BATCH_RECORDS * max_record_bytes
+        self._few_enough = self._batch_bytes // spec.LARGE_RECORD_BYTES
         self._asks = True
         self._next_look = 0.0
         mean_bytes = files.info.raw_bytes / max(1, files.info.num_records)
@@ -107,7 +116,7 @@ class SegmentReader:
             lengths = entries[at + 1]  # type: ignore[index]
             words, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if words[word + 3] == lengths:
+            if words[word + 3] == lengths < self._limit:
                 second = words[word + 2]
                 start = word * 8 + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
@@ -146,12 +155,14 @@ class SegmentReader:
             # A table that was sealed later has keys that this snapshot does not show.
             if sequence >= files.info.num_records:
                 continue
-            found = self.records.key(sequence)
-            if found == key:
+            # Two keys may have one hash, and any number of them if somebody wants so: then the record is not hashed.
+            other = self.records.unproven_key(sequence)
+            if other != key and key_hash(other) == key_hash(key):
+                continue
+            # Otherwise this is the one that is looked for, or was.
+            if self.records.key(sequence) == key:
                 return sequence
-            # Two keys may have one hash. Otherwise this is the one that is looked for, or was.
-            if key_hash(found) != key_hash(key):
-                self.records.raise_damaged_key(sequence)
+            self.records.raise_damaged_key(sequence)
         return None
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
@@ -194,15 +205,41 @@ class SegmentReader:
         self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None, *, as_views: bool
     ) -> list[Any]:
         """Return records, together if all are usual, one by one otherwise."""
-        frames = None if pairs is None else self._usual_frames(sequences, pairs)
+        frames = None if pairs is None else self._usual_frames(sequences, pairs, as_views=as_views)
         records: list[Any] | None = None
         if frames is not None:
             records = frames.views(verify=self._verify) if as_views else frames.payloads(verify=self._verify)
         return self._one_by_one(sequences, as_views=as_views) if records is None else records
 
-    def _usual_frames(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64]) -> UsualFrames | None:
+    def _usual_frames(
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], *, as_views: bool = False
+    ) -> UsualFrames | None:
         mapped = self.files.mapped_bins() if len(sequences) >= _FEW_RECORDS else None
-        return mapped.find(sequences, pairs) if mapped else None
+        if mapped is None:
+            return None
+        # Only so many can be more than a batch may have together.
+        if len(pairs) > self._few_enough and not as_views:
+            self._refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
+        return mapped.find(sequences, pairs, self._limit >> 32)
+
+    def _refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
+        """Raise for a batch that is larger than what the files of its segment can hold.
+
+        Frames that lie inside of each other, or compress to next to nothing, make terabytes of a forged megabyte.
+
+        Raises:
+            RecordTooLargeError: If so.
+        """
+        if num_bytes <= self._batch_bytes:
+            return
+        there = sum(self.files.paths.sizes_of_bins().values())
+        # A record that is asked for twice is there once.
+        times = len(sequences) / max(1, len(np.unique(sequences)))
+        if num_bytes > _MOST_EXPANSION * there * times:
+            raise RecordTooLargeError(
+                f"{len(sequences)} records of {self.files.paths.folder} are to have {num_bytes} bytes together, and "
+                f"its bins have {there}; read fewer at a time, or raise max_record_bytes if you trust this dataset"
+            )
 
     def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin.
@@ -232,7 +269,8 @@ class SegmentReader:
             # Some record of the run is out of reach: find out which, and return the others.
             return self._one_by_one(sequences, as_views=as_views)
         starts = place * 8 + spec.FRAME_HEADER_BYTES
-        stops = starts + entries["raw"]
+        # A forged entry says 4 GiB: of what cannot be an ordinary record nothing is hashed here.
+        stops = starts + np.where(entries["raw"] < spec.LARGE_RECORD_BYTES, entries["raw"], 0)
         views = memoryview(data)
         payloads = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         bodies = payloads
@@ -243,6 +281,7 @@ class SegmentReader:
             bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
         usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
         usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
+        usual &= entries["raw"] < spec.LARGE_RECORD_BYTES
         # A slice ends with the file: what is cut off there would go unnoticed.
         usual &= stops <= len(data)
         if self._verify:
@@ -275,7 +314,7 @@ class SegmentReader:
             place, lengths = entries[2 * sequence], entries[2 * sequence + 1]  # type: ignore[index]  # as in `get`
             words, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if words[word + 3] == lengths and words[word + 2] == sequence:
+            if words[word + 3] == lengths < _VIEW_LIMIT and words[word + 2] == sequence:
                 payload = memoryview(data)[word * 8 + 32 : word * 8 + 32 + (lengths >> 32)]
                 if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:
                     return payload
@@ -311,6 +350,7 @@ class SegmentReader:
 
     def bin_table(self) -> BinTable:
         """Return which records lie in which bin; opens no file."""
+        self.files.refuse_missing()
         info = self.files.info
         bins = np.arange(info.num_bin_files, dtype=np.int64)
         strides = np.full(len(bins), info.num_bins, np.int64)
@@ -322,8 +362,16 @@ class SegmentReader:
         return self.raw_lengths(bin_index + first * num_bins, bin_index + (stop - 1) * num_bins + 1, num_bins)
 
     def _one_by_one(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes] | list[memoryview]:
-        read = self.records.view if as_views else self.get
-        return [read(sequence) for sequence in sequences.tolist()]  # type: ignore[return-value]
+        if as_views:
+            return [self.records.view(sequence) for sequence in sequences.tolist()]
+        records: list[bytes] = []
+        num_bytes = 0
+        for sequence in sequences.tolist():
+            records.append(self.get(sequence))
+            num_bytes += len(records[-1])
+            if num_bytes > self._batch_bytes:
+                self._refuse_flood(num_bytes, sequences)
+        return records
 
     def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
         """Return the raw lengths of every `stride`-th record of a range, int64."""

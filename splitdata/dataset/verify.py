@@ -9,14 +9,13 @@ digest    of all raw records, against the manifest
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
 from splitdata.dataset.cache_folder import CacheFolder
 from splitdata.dataset.file_pool import FilePool
-from splitdata.dataset.finding import Finding
+from splitdata.dataset.finding import Finding, FindingList
 from splitdata.dataset.seed_directory import SeedDirectory
 from splitdata.dataset.seed_survey import survey
 from splitdata.dataset.segment_files import SegmentFiles
@@ -44,6 +43,8 @@ _MOST_WORKERS: Final = 4
 # Of all bins together; each reads its part at once.
 _STRIPE_BYTES: Final = 32 << 20
 _STRIPE_RECORDS: Final = 1 << 18
+# Up to here each bin that is missing is reported by itself.
+_FEW_BINS: Final = 1 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,9 @@ class VerifyReport:
         generation: The manifest that was verified; 0 for a cache, which has many.
         num_records: Records that it lists.
         num_bytes: Bytes of bins that were read.
-        findings: What is wrong, by file and position.
+        findings: What is wrong, by file and position; the first 10,000 that were met.
+        num_more_findings: Findings beyond these, which are only counted.
+        num_more_damaged_records: Records that cannot be read because of those.
     """
 
     path: str
@@ -63,6 +66,13 @@ class VerifyReport:
     num_records: int
     num_bytes: int
     findings: tuple[Finding, ...]
+    num_more_findings: int = 0
+    num_more_damaged_records: int = 0
+
+    @property
+    def num_findings(self) -> int:
+        """How many things are wrong."""
+        return len(self.findings) + self.num_more_findings
 
     @property
     def is_intact(self) -> bool:
@@ -72,7 +82,7 @@ class VerifyReport:
     @property
     def num_damaged_records(self) -> int:
         """Records that cannot be read, or cannot be found."""
-        return sum(finding.num_records for finding in self.findings)
+        return sum(finding.num_records for finding in self.findings) + self.num_more_damaged_records
 
 
 def verify(
@@ -106,7 +116,9 @@ def verify(
     manifest, pin = open_pinned(folder, generation, None)
     if isinstance(manifest, SeedDirectory):
         found = survey(manifest, progress=progress)
-        return _report(folder, manifest, found.num_bytes, found.findings)
+        findings = FindingList()
+        findings.extend(found.findings)
+        return _report(folder, manifest, found.num_bytes, findings)
     work = _Verification(DatasetPaths(folder), manifest.segments, progress)
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
     del pin
@@ -118,7 +130,7 @@ def _verify_cache(
 ) -> VerifyReport:
     """Verify one dataset after the other, and report of all of them as of one."""
     reports: list[VerifyReport] = []
-    findings: list[Finding] = []
+    findings = FindingList()
     total, done = cache.num_bytes(), 0
     for path in cache.datasets():
         before = done
@@ -130,9 +142,11 @@ def _verify_cache(
             # It was removed meanwhile, with its generation.
             continue
         except FormatError as error:
-            findings.append(Finding(path=path, problem=str(error), position=None, num_records=0))
+            findings.add(Finding(path=path, problem=str(error), position=None, num_records=0))
             continue
         done += reports[-1].num_bytes
+    for report in reports:
+        findings.extend(report.findings)
     if progress is not None:
         progress(total, total)
     return VerifyReport(
@@ -140,17 +154,21 @@ def _verify_cache(
         generation=0,
         num_records=sum(report.num_records for report in reports),
         num_bytes=done,
-        findings=(*findings, *(finding for report in reports for finding in report.findings)),
+        findings=tuple(findings),
+        num_more_findings=findings.num_more + sum(report.num_more_findings for report in reports),
+        num_more_damaged_records=findings.num_more_records + sum(report.num_more_damaged_records for report in reports),
     )
 
 
-def _report(folder: str, listing: Listing, num_bytes: int, findings: Iterable[Finding]) -> VerifyReport:
+def _report(folder: str, listing: Listing, num_bytes: int, findings: FindingList) -> VerifyReport:
     return VerifyReport(
         path=folder,
         generation=listing.generation,
         num_records=listing.num_records,
         num_bytes=num_bytes,
         findings=tuple(sorted(findings, key=lambda one: (one.path, one.position or 0, one.problem))),
+        num_more_findings=findings.num_more,
+        num_more_damaged_records=findings.num_more_records,
     )
 
 
@@ -160,7 +178,7 @@ class _Verification:
     def __init__(
         self, paths: DatasetPaths, segments: tuple[SegmentInfo, ...], progress: Callable[[int, int], None] | None
     ) -> None:
-        self.findings: list[Finding] = []
+        self.findings = FindingList()
         self.bytes_done = 0
         self._progress = progress
         self._segments = []
@@ -169,7 +187,7 @@ class _Verification:
         for info in segments:
             self._segments.append(SegmentFiles(paths.segment(info.id), info, first_position, pool))
             first_position += info.num_records
-        self._total = sum(_bytes_of_bins(files) for files in self._segments)
+        self._total = sum(sum(_sizes_of_bins(files).values()) for files in self._segments)
 
     def run(self, num_workers: int) -> None:
         """Look at one segment after the other, at its bins in parallel."""
@@ -179,23 +197,53 @@ class _Verification:
         with ThreadPoolExecutor(num_workers) as pool:
             for files in self._segments:
                 findings, bin_lengths = check_index(files)
-                checks = [BinCheck(files, number, bin_lengths.get(number)) for number in range(_bins_to_check(files))]
+                checks = [BinCheck(files, number, bin_lengths.get(number)) for number in _bins_to_check(files)]
                 before = self.bytes_done
                 list(pool.map(BinCheck.begin, checks))
+                num_bins, num_entries = files.info.num_bins, 0
                 for first, entries in _stripes(files):
                     # A task gets the entries of its own bin: the index is read once, not once for each bin.
-                    shares = [entries[(check.bin_index - first) % len(checks) :: len(checks)] for check in checks]
-                    list(pool.map(BinCheck.check_run, checks, shares))
+                    places = [(check.bin_index - first) % num_bins for check in checks]
+                    shares = [entries[place::num_bins] for place in places]
+                    list(
+                        pool.map(BinCheck.check_run, checks, [(first + place) // num_bins for place in places], shares)
+                    )
+                    num_entries += len(entries)
                     self.bytes_done = before + sum(check.bytes_done for check in checks)
                     self._report()
+                self._report_holes(files, _num_entries(files) - num_entries)
                 list(pool.map(BinCheck.finish, checks))
-                self.findings += findings + [finding for check in checks for finding in check.findings]
-                if any(finding.num_records for finding in self.findings):
-                    self.findings += check_keys(files, None)
+                self.findings.extend(findings)
+                for check in checks:
+                    self.findings.extend(check.findings)
+                self._report_missing(files, {check.bin_index for check in checks})
+                if self.findings.num_records:
+                    self.findings.extend(check_keys(files, None))
                     continue
                 self._check_digest(files, checks)
-                self.findings += check_keys(files, KeySum.of([check.keys for check in checks]))
+                self.findings.extend(check_keys(files, KeySum.of([check.keys for check in checks])))
         self._report()
+
+    def _report_holes(self, files: SegmentFiles, num_entries: int) -> None:
+        """Report entries that were not looked at, as they are in holes of the index."""
+        if num_entries:
+            problem = f"the index has holes in the place of {num_entries} entries"
+            position = files.first_position
+            finding = Finding(path=files.paths.index, problem=problem, position=position, num_records=num_entries)
+            self.findings.add(finding)
+
+    def _report_missing(self, files: SegmentFiles, looked_at: set[int]) -> None:
+        """Report the bins that are not there where there are so many that none was looked for by itself."""
+        info = files.info
+        missing = info.num_bin_files - len(looked_at)
+        if not missing:
+            return
+        # Records without an entry are reported already.
+        num_entries = _num_entries(files)
+        num_lost = num_entries - sum(len(range(number, num_entries, info.num_bins)) for number in looked_at)
+        problem = f"{missing} of {info.num_bin_files} bins do not exist"
+        finding = Finding(path=files.paths.folder, problem=problem, position=files.first_position, num_records=num_lost)
+        self.findings.add(finding)
 
     def _check_digest(self, files: SegmentFiles, checks: list[BinCheck]) -> None:
         """Hold the raw records, all of which could be read, against what the manifest says of them."""
@@ -204,7 +252,7 @@ class _Verification:
         digest = add_digests(shares)
         if digest != info.digest:
             problem = f"the records have digest {digest:016x}, the manifest says {info.digest:016x}"
-            self.findings.append(Finding(path=files.paths.folder, problem=problem, position=None, num_records=0))
+            self.findings.add(Finding(path=files.paths.folder, problem=problem, position=None, num_records=0))
 
     def _report(self) -> None:
         if self._progress is not None:
@@ -212,39 +260,53 @@ class _Verification:
 
 
 def _stripes(files: SegmentFiles) -> Iterator[tuple[int, NDArray[np.void]]]:
-    """Yield the index entries of a segment in stripes of as many records from every bin."""
+    """Yield the index entries of a segment in stripes of as many records from every bin, if there are few bins."""
     info = files.info
     mean = info.stored_bytes // max(1, info.num_records) + spec.FRAME_HEADER_BYTES
     rows = max(1, min(_STRIPE_BYTES // mean, _STRIPE_RECORDS) // info.num_bins)
+    step = min(rows * info.num_bins, _STRIPE_RECORDS)
+    for start, stop in _filled(files, _num_entries(files)):
+        for first in range(start, stop, step):
+            yield first, files.entries(first, min(first + step, stop))
+
+
+def _filled(files: SegmentFiles, num_entries: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of entries that are not in large holes of the index, which may be of terabytes."""
+    start = stop = 0
+    while stop < num_entries:
+        data_start, data_stop = files.index().data_from(spec.INDEX_HEADER_BYTES + stop * spec.INDEX_ENTRY_BYTES)
+        first = max(stop, (data_start - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES)
+        if first - stop >= spec.ENTRIES_PER_SUM:
+            if stop > start:
+                yield start, stop
+            start = first
+        past = -(-(data_stop - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES)
+        stop = min(num_entries, max(first + 1, past))
+    if stop > start:
+        yield start, stop
+
+
+def _num_entries(files: SegmentFiles) -> int:
+    """Return how many entries the index has; one that cannot be opened has been reported as a whole."""
     try:
-        num_entries = files.num_entries_in(files.index())
+        return files.num_entries_in(files.index())
     except (FormatError, OSError):
-        # The index has been reported as a whole.
-        return
-    for start in range(0, num_entries, rows * info.num_bins):
-        yield start, files.entries(start, min(start + rows * info.num_bins, num_entries))
+        return 0
 
 
-def _bins_to_check(files: SegmentFiles) -> int:
-    """Return of how many bins the first records or the files are there; a forged manifest claims millions."""
-    try:
-        num_entries = files.num_entries_in(files.index())
-    except (FormatError, OSError):
-        num_entries = 0
-    return min(files.info.num_bin_files, max(num_entries, len(_sizes_of_bins(files))))
+def _bins_to_check(files: SegmentFiles) -> Iterable[int]:
+    """Return the numbers of all bins; where that are thousands and most are not there, of those that are.
+
+    A manifest may claim millions.
+    """
+    num_bins = files.info.num_bin_files
+    if num_bins <= _FEW_BINS:
+        return range(num_bins)
+    there = _sizes_of_bins(files)
+    return range(num_bins) if num_bins <= 2 * len(there) else sorted(there)
 
 
-def _bytes_of_bins(files: SegmentFiles) -> int:
-    """Return the bytes that will be read of a segment's bins, as far as they exist."""
-    return sum(_sizes_of_bins(files))
-
-
-def _sizes_of_bins(files: SegmentFiles) -> list[int]:
-    """Return the sizes of the bins that exist, in no order."""
-    sizes: list[int] = []
-    with suppress(OSError), os.scandir(files.paths.folder) as names:
-        for entry in names:
-            number = files.paths.bin_of_name(entry.name)
-            if number is not None and number < files.info.num_bin_files:
-                sizes.append(entry.stat(follow_symlinks=False).st_size)
-    return sizes
+def _sizes_of_bins(files: SegmentFiles) -> dict[int, int]:
+    """Return the sizes of the bins that exist, by number."""
+    sizes = files.paths.sizes_of_bins()
+    return {number: size for number, size in sizes.items() if number < files.info.num_bin_files}

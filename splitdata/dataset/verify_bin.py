@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.dictionary import head_frames
-from splitdata.dataset.finding import Finding
+from splitdata.dataset.finding import Finding, FindingList
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.verify_keys import KeySum
 from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileError
@@ -26,6 +26,7 @@ from splitdata.format.keys import key_hash
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.dataset.record_reader import Located
     from splitdata.dataset.segment_files import SegmentFiles
     from splitdata.storage.source import MappedSource, PreadSource
 
@@ -36,6 +37,7 @@ _RUN_BYTES: Final = 16 << 20
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
+_OVERLAPPING_BYTES: Final = 64 << 20
 _KEY_SHIFT: Final = 48
 _CODEC_SHIFT: Final = 40
 _PLAIN: Final = Decompressor()
@@ -57,7 +59,7 @@ class BinCheck:
     def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None) -> None:
         """Take the length that the index's bin table gives for a sealed bin, where it is known."""
         info = files.info
-        self.findings: list[Finding] = []
+        self.findings = FindingList()
         self.digest = EMPTY_DIGEST
         self.keys = KeySum()
         self.bytes_done = 0
@@ -74,6 +76,9 @@ class BinCheck:
         # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
         self._end: int | None = spec.BIN_HEADER_BYTES
         self._next_ordinal = 0
+        # Of frames that were looked at one by one: the farthest end, and bytes of those that begin before it.
+        self._farthest = 0
+        self._overlapping = 0
 
     def begin(self) -> None:
         """Open the bin and look at its header."""
@@ -86,13 +91,15 @@ class BinCheck:
         except (FormatError, OSError) as error:
             self._give_up(str(error))
 
-    def check_run(self, entries: NDArray[np.void]) -> None:
-        """Look at the next records; `entries` are theirs from the index, in order."""
+    def check_run(self, first: int, entries: NDArray[np.void]) -> None:
+        """Look at the next records, from the ordinal `first` on; `entries` are theirs from the index, in order."""
         # Without an entry where the index is cut off.
         if not self._is_readable or not len(entries):
             return
-        first = self._next_ordinal
-        self._next_ordinal += len(entries)
+        if first != self._next_ordinal:
+            # Those before have no entries that anybody could look at.
+            self._end = None
+        self._next_ordinal = first + len(entries)
         try:
             if not self._check_together(self._files.bin(self._bin), first, entries):
                 self._check_singly(first, len(entries))
@@ -241,6 +248,7 @@ class BinCheck:
             sequence = self._bin + ordinal * self._files.info.num_bins
             try:
                 place = self._records.locate(sequence)
+                self._refuse_flood(place)
                 self._check_gap(place.source, place.offset)
                 self._end = place.offset + footprint(place.header)
                 self._join(np.array([self._records.check(sequence)], _U64))
@@ -255,6 +263,21 @@ class BinCheck:
         if cut_off:
             self._end = None
             self._add(cut_off[0], self._position(first + count - len(cut_off)), len(cut_off))
+
+    def _refuse_flood(self, place: Located) -> None:
+        """Raise for a record inside of others, once these would have to be hashed many times over.
+
+        No writer lays out frames like this. A forged bin of a megabyte can hold ten thousand that end together.
+        """
+        end = place.offset + footprint(place.header)
+        is_inside = place.offset < self._farthest
+        self._farthest = max(self._farthest, end)
+        self._overlapping += end - place.offset if is_inside else 0
+        if is_inside and self._overlapping > _OVERLAPPING_BYTES + place.source.size:
+            raise FormatError(
+                f"record {self._files.first_position + place.sequence} lies inside of others, as many before it do: "
+                "not looked at"
+            )
 
     def _check_gap(self, source: MappedSource | PreadSource, offset: int) -> None:
         """Zeros, and not many of them, must lie between the last frame and this one."""
@@ -282,4 +305,4 @@ class BinCheck:
 
     def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
         path = self._files.paths.bin(self._bin)
-        self.findings.append(Finding(path=path, problem=problem, position=position, num_records=num_records))
+        self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from splitdata.dataset.finding import Finding
+from splitdata.dataset.finding import Finding, FindingList
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_index"]
 
 
-def check_index(files: SegmentFiles) -> tuple[list[Finding], dict[int, int]]:
+def check_index(files: SegmentFiles) -> tuple[FindingList, dict[int, int]]:
     """Return what is wrong with an index, and the lengths of the bins if its table is intact."""
     check = _IndexCheck(files)
     check.run()
@@ -26,7 +26,7 @@ def check_index(files: SegmentFiles) -> tuple[list[Finding], dict[int, int]]:
 
 class _IndexCheck:
     def __init__(self, files: SegmentFiles) -> None:
-        self.findings: list[Finding] = []
+        self.findings = FindingList()
         self.bin_lengths: dict[int, int] = {}
         self._files = files
         self._info = files.info
@@ -91,6 +91,6 @@ class _IndexCheck:
 
     def _add(self, problem: str, num_records: int) -> None:
         position = self._files.first_position if num_records else None
-        self.findings.append(
+        self.findings.add(
             Finding(path=self._files.paths.index, problem=problem, position=position, num_records=num_records)
         )

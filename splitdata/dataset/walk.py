@@ -108,7 +108,7 @@ def _mean_bytes(snapshot: Snapshot) -> NDArray[np.int64]:
     """Return for each bin about what a record of it takes."""
     # A manifest may claim any number, up to what an int64 just holds.
     means = [min(segment.mean_bytes, _CHUNK_BYTES) + _RECORD_OVERHEAD for segment in _segments(snapshot)]
-    return np.repeat(np.array(means, np.int64), [len(segment.bin_table().counts) for segment in _segments(snapshot)])
+    return np.repeat(np.array(means, np.int64), [segment.num_bins for segment in _segments(snapshot)])
 
 
 def _segments(snapshot: Snapshot) -> list[Segment]:

@@ -23,7 +23,7 @@ from splitdata.format.version import check_version
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BinHeader", "candidate_frames"]
+__all__ = ["BinHeader", "alignment_of", "candidate_frames"]
 
 _LAYOUT: Final = struct.Struct("<8sHHI16sIIIIB7x")
 
@@ -70,8 +70,19 @@ class BinHeader:
         _, major, minor, _, segment, bin_index, num_bins, must, _, alignment_bits = _LAYOUT.unpack_from(head)
         check_version(major, minor, must)
         return cls(
-            segment_id=segment.hex(), bin_index=bin_index, num_bins=num_bins, alignment=1 << (alignment_bits & 31)
+            segment_id=segment.hex(),
+            bin_index=bin_index,
+            num_bins=num_bins,
+            alignment=alignment_of(alignment_bits, "the bin"),
         )
+
+
+def alignment_of(bits: int, what: str) -> int:
+    """Return the alignment that a header gives as a power of two; raises `FormatError` if no writer has such."""
+    alignment = 1 << min(bits, 63)
+    if alignment not in spec.ALIGNMENTS:
+        raise FormatError(f"the header of {what} says that payloads are aligned to 2**{bits} bytes, which none can be")
+    return alignment
 
 
 def candidate_frames(data: NDArray[np.uint8], base: int, salt: int) -> NDArray[np.int64]:

@@ -30,6 +30,8 @@ DEFAULT_LEVEL = 3
 # A large record is compressed if its first block shrinks by a sixteenth. What zstd adds to
 # incompressible data (3 bytes in 128 KiB) can then not use that up within MAX_COMPRESSED_RAW_BYTES.
 _CLEAR_SAVING = 0.6
+# One raw block of one byte, its size declared.
+_EMPTY_FRAME = b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x"
 _WORTHWHILE = spec.BLOCK_BYTES - spec.BLOCK_BYTES // 16
 
 
@@ -45,7 +47,10 @@ class Compressor:
         if dictionary:
             # Its id would cost four bytes a record; the segment has no other one.
             shared = zstandard.ZstdCompressionDict(dictionary)
-            shared.precompute_compress(level=level)
+            try:
+                shared.precompute_compress(level=level)
+            except zstandard.ZstdError as error:
+                raise FormatError(f"zstd cannot use the dictionary of {len(dictionary)} bytes: {error}") from None
             self._zstd_dictionary = zstandard.ZstdCompressor(
                 level=level, dict_data=shared, write_checksum=False, write_content_size=True, write_dict_id=False
             )
@@ -103,7 +108,17 @@ class Decompressor:
     """Decompresses records of one segment; safe to share between threads."""
 
     def __init__(self, dictionary: bytes = b"") -> None:
+        """Take the segment's dictionary, empty if there is none.
+
+        Raises:
+            FormatError: If it begins as one of zstd does, and is none.
+        """
         self._shared = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+        try:
+            # Whether zstd can use it shows where it is used first.
+            zstandard.ZstdDecompressor(dict_data=self._shared).decompress(_EMPTY_FRAME)
+        except zstandard.ZstdError as error:
+            raise FormatError(f"zstd cannot use the dictionary of {len(dictionary)} bytes: {error}") from None
         # Making one costs ten times what it takes to decompress a small record.
         self._of_thread = threading.local()
 

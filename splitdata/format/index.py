@@ -25,6 +25,7 @@ import numpy as np
 
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
+from splitdata.format.bins import alignment_of
 from splitdata.format.checksum import hash64
 from splitdata.format.version import check_version
 
@@ -105,7 +106,7 @@ class IndexHeader:
             num_records=fields[7],
             first_position=fields[8],
             num_bins=fields[9],
-            alignment=1 << (fields[10] & 31),
+            alignment=alignment_of(fields[10], "the index"),
             is_sealed=bool(fields[11]),
             awaits_first_commit=bool(fields[12]),
             digest=fields[13],

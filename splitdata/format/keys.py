@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -192,10 +193,16 @@ def parse_directory(data: bytes | memoryview, start: int) -> list[KeyRun]:
         FormatError: If they are damaged, or a run lies outside of the file.
     """
     listed = bytes(data)
+    if len(listed) < FOOTER_BYTES or (len(listed) - FOOTER_BYTES) % _RUN.size:
+        raise FormatError(f"the directory of the keys has {len(listed)} bytes")
     if hash64(listed[:-8]) != int.from_bytes(listed[-8:], "little"):
         raise FormatError("the directory of the keys is damaged")
     runs = [KeyRun(*_RUN.unpack_from(listed, place)) for place in range(0, len(listed) - FOOTER_BYTES, _RUN.size)]
     num_keys = _FOOTER.unpack_from(listed, len(listed) - FOOTER_BYTES)[0]
+    # Runs that share bytes would be read again for each: a megabyte can list forty thousand of all of it.
+    ordered = sorted(runs, key=lambda run: run.offset)
+    if any(run.end > following.offset for run, following in pairwise(ordered)):
+        raise FormatError("the directory of the keys lists runs that overlap")
     for run in runs:
         if run.offset % 8 or run.offset < spec.KEYS_HEADER_BYTES or not run.num_keys or run.end > start:
             raise FormatError(f"the directory of the keys lists a run of {run.num_keys} keys at byte {run.offset}")

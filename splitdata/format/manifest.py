@@ -173,6 +173,10 @@ class Manifest:
         metadata = fields.value.get("metadata")
         if not isinstance(segments, list) or not isinstance(metadata, dict):
             raise ManifestError("the manifest has no list of segments or no metadata")
+        if len(segments) > spec.MAX_SEGMENTS:
+            raise ManifestError(f"the manifest lists {len(segments)} segments, the limit is {spec.MAX_SEGMENTS}")
+        if len(data) > spec.MAX_METADATA_BYTES:
+            _check_size(metadata)
         manifest = cls(
             generation=fields.integer("generation", spec.MAX_GENERATION),
             dataset_id=fields.text("dataset", _ID),
@@ -210,6 +214,13 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
 def decode_metadata(data: bytes) -> dict[str, Any]:
     """Read what `encode_metadata` made; raises `ManifestError`."""
     return _Fields(_parse(data), "the metadata").value
+
+
+def _check_size(metadata: dict[str, Any]) -> None:
+    """Raise if metadata that were read are longer than a manifest may have them, however they are written."""
+    length = len(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if length > spec.MAX_METADATA_BYTES:
+        raise ManifestError(f"the metadata take {length} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
 
 
 def _proven_line(data: bytes) -> bytes:

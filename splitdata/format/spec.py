@@ -75,6 +75,9 @@ MAX_WINDOW_BYTES: Final = 128 << 20
 # Larger records are never compressed, so that a reader's default limit admits all that is written.
 MAX_COMPRESSED_RAW_BYTES: Final = 1 << 30
 
+# Keys of one segment with one hash. By chance no two have; by intent any number, and each costs a read.
+MAX_EQUAL_HASHES: Final = 1024
+
 # -- manifest (section 7) ----------------------------------------------------------------------
 FORMAT_NAME: Final = "splitdata"
 SEGMENTS_FOLDER: Final = "segments"

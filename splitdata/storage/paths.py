@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,6 +89,17 @@ class SegmentPaths:
     def bin(self, bin_index: int) -> str:
         """One bin; six digits, more where a segment has more than a million bins."""
         return os.path.join(self.folder, f"{bin_index:06d}.bin")
+
+    def sizes_of_bins(self) -> dict[int, int]:
+        """Return the sizes of the bins that exist, by number: what is there, whatever a manifest says of it."""
+        sizes: dict[int, int] = {}
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as names:
+            for entry in names:
+                number = self.bin_of_name(entry.name)
+                if number is not None:
+                    with suppress(FileNotFoundError):
+                        sizes[number] = entry.stat(follow_symlinks=False).st_size
+        return sizes
 
     @staticmethod
     def bin_of_name(name: str) -> int | None:

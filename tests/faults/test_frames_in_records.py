@@ -99,7 +99,12 @@ def claims_of_length(place: Place) -> bytes:
     parts = {}
     for at in range(0, SIZE - 48, 48):
         length = spec.LARGE_RECORD_BYTES + 8 * at
-        fields: dict[str, Any] = {"stored_length": length, "raw_length": length, "kind": spec.KIND_LARGE, "payload_hash": at}
+        fields: dict[str, Any] = {
+            "stored_length": length,
+            "raw_length": length,
+            "kind": spec.KIND_LARGE,
+            "payload_hash": at,
+        }
         parts[at] = place.frame(at, 5 + at // 48 % 3, b"", **fields)
     return padded(parts)
 
