@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 import numpy as np
@@ -19,7 +20,7 @@ from splitdata.dataset.record_key import encode_key
 from splitdata.dataset.sizes import RecordSizes
 from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.dataset.typed import stated_codec
-from splitdata.dataset.walk import bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
+from splitdata.dataset.walk import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
@@ -307,10 +308,12 @@ class SplitDataLoader:
     # -- walking -----------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[bytes]:
-        """Walk all records in write order."""
+        """Walk all records in write order.
+
+        One that cannot be read raises its error in its place, behind the good ones before it; `next` goes on behind it.
+        """
         self._check_open()
-        for _, records in walk_in_order(self._snapshot, as_views=False):
-            yield from records  # type: ignore[misc]
+        return _records(walk_in_order(self._snapshot, as_views=False))
 
     @overload
     def iterate_binwise(
@@ -365,6 +368,8 @@ class SplitDataLoader:
             interleave: Bins that are mixed; more is closer to a global shuffle and reads more files at once.
             with_positions: Yield (position, record).
             as_views: Yield memoryviews instead of bytes; not with `shuffle`, where copies are faster.
+
+        A record that cannot be read raises its error in its place, as when all are walked in write order.
 
         Raises:
             ValueError, TypeError: If an argument is none. At the call, not at the first record.
@@ -464,10 +469,12 @@ class SplitDataLoader:
 
 
 def _records(chunks: Iterator[Chunk]) -> Iterator[Any]:
-    for _, records in chunks:
-        yield from records
+    # No generator: that would be at its end behind the first error.
+    return chain.from_iterable(records for _, records in chunks)
 
 
 def _with_positions(chunks: Iterator[Chunk]) -> Iterator[tuple[int, Any]]:
-    for positions, records in chunks:
-        yield from zip(positions.tolist(), records, strict=True)
+    return chain.from_iterable(
+        records.with_positions() if isinstance(records, OneByOne) else zip(positions.tolist(), records, strict=True)
+        for positions, records in chunks
+    )

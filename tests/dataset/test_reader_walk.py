@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata import ClosedError, SplitDataLoader, SplitWriter
+from splitdata import ClosedError, FormatError, SplitDataLoader, SplitWriter
 from splitdata.dataset import walk
 from tests.command import run_python
 from tests.dataset.disk import written
@@ -268,3 +269,73 @@ def test_memory_of_a_walk_does_not_depend_on_the_size_of_a_bin(lopsided: Path, w
     count, grown = map(int, ended.stdout.split())
     assert count == 150_160
     assert grown < 48 << 20
+
+
+# -- records that cannot be read ---------------------------------------------------------------------------
+
+WALKS: dict[str, Callable[[SplitDataLoader], Iterator[Any]]] = {
+    "in order": iter,
+    "bins": lambda loader: loader.iterate_binwise(),
+    "bins, views": lambda loader: loader.iterate_binwise(as_views=True),
+    "shuffled": lambda loader: loader.iterate_binwise(shuffle=True, seed=3),
+}
+
+
+def outcomes(records: Iterator[Any]) -> list[Any]:
+    """Walk to the end, and go on behind each record that cannot be read; those are None."""
+    found: list[Any] = []
+    while True:
+        try:
+            found.append(next(records))
+        except StopIteration:
+            return found
+        except FormatError:
+            found.append(None)
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+@pytest.mark.parametrize("walk", WALKS)
+def test_walk_raises_at_the_record_that_is_damaged_and_goes_on_behind_it(
+    tmp_path: Path, walk: str, io: Literal["mmap", "pread"]
+) -> None:
+    records = [b"record %d" % number for number in range(300)]
+    with SplitWriter(tmp_path / "data", bins=3, durability="none") as writer:
+        writer.write_many(records)
+    with SplitDataLoader(tmp_path / "data", io=io) as loader:
+        expected = [bytes(record) for record in WALKS[walk](loader)]
+    for file, text in (("000000.bin", b"record 60"), ("000002.bin", b"record 200")):
+        path = next(tmp_path.rglob(file))
+        path.write_bytes(path.read_bytes().replace(text, text[:-1] + b"x"))
+
+    with SplitDataLoader(tmp_path / "data", io=io) as loader:
+        found = outcomes(WALKS[walk](loader))
+
+    bad = {b"record 60", b"record 200"}
+    assert [one and bytes(one) for one in found] == [None if record in bad else record for record in expected]
+
+
+def test_walk_with_positions_goes_on_with_the_right_ones_behind_a_damaged_record(tmp_path: Path) -> None:
+    records = [b"record %d" % number for number in range(90)]
+    with SplitWriter(tmp_path / "data", bins=3, durability="none") as writer:
+        writer.write_many(records)
+    path = next(tmp_path.rglob("000001.bin"))
+    path.write_bytes(path.read_bytes().replace(b"record 40", b"record xx"))
+    with SplitDataLoader(tmp_path / "data") as loader:
+        for shuffle in (False, True):
+            found = outcomes(loader.iterate_binwise(shuffle, 1, with_positions=True))
+            assert found.count(None) == 1
+            pairs = sorted(pair for pair in found if pair)
+            assert pairs == [pair for pair in enumerate(records) if pair[0] != 40]
+
+
+def test_walk_over_a_missing_bin_and_an_index_that_is_cut_gives_all_other_records(tmp_path: Path) -> None:
+    records = [b"record %d" % number for number in range(90)]
+    with SplitWriter(tmp_path / "data", bins=3, durability="none") as writer:
+        writer.write_many(records)
+    next(tmp_path.rglob("000001.bin")).unlink()
+    index = next(tmp_path.rglob("index"))
+    index.write_bytes(index.read_bytes()[: 128 + 16 * 80])
+    expected = [record if number % 3 != 1 and number < 80 else None for number, record in enumerate(records)]
+    with SplitDataLoader(tmp_path / "data") as loader:
+        assert outcomes(iter(loader)) == expected
+        assert sorted(filter(None, outcomes(loader.iterate_binwise()))) == sorted(filter(None, expected))
