@@ -23,8 +23,8 @@
 
 Each also is the builtin that a caller would already catch. A position out of range stays
 ``IndexError``, a bad argument ``ValueError`` or ``TypeError``, a failing disk ``OSError``.
-A message says what is wrong, where, how much is affected and what to do next. Every error
-pickles, with its fields.
+A message says what is wrong, where, how much is affected and what to do next. What a name in it may
+hold and no terminal should be sent, it shows escaped. Every error pickles, with its fields.
 """
 
 from __future__ import annotations
@@ -68,8 +68,25 @@ def _rebuild(cls: type[SplitDataError], args: tuple[Any, ...], fields: dict[str,
     return error
 
 
+def _printable(text: str) -> str:
+    """Return a text with all but its line endings and tabs that does not print escaped, as the command line does."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    # Bytes that file names carry as lone surrogates.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
 class SplitDataError(Exception):
     """Base of every error that splitdata raises on purpose."""
+
+    def __str__(self) -> str:
+        """Show the message, with what does not print in it escaped: it names files, keys and metadata of others."""
+        return _printable(super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by class, arguments and fields: constructors take keyword-only fields."""
@@ -145,7 +162,7 @@ class DatasetNotFoundError(SplitDataError, FileNotFoundError):
 
     def __str__(self) -> str:
         """Show the message alone: it names the path already."""
-        return str(self.strerror)
+        return _printable(str(self.strerror))
 
 
 class DatasetExistsError(SplitDataError, FileExistsError):
@@ -156,7 +173,7 @@ class DatasetExistsError(SplitDataError, FileExistsError):
 
     def __str__(self) -> str:
         """Show the message alone: it names the path already."""
-        return str(self.strerror)
+        return _printable(str(self.strerror))
 
 
 class RecordTooLargeError(SplitDataError, ValueError):

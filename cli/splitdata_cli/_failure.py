@@ -1,16 +1,19 @@
-"""Errors as one line on stderr and an exit code: no traceback unless it is asked for.
+"""Errors as one line on stderr and an exit code: no traceback unless it is asked for. Warnings are one line, too.
 
 wrong input, damage, a full disk      splitdata: error: ...        2
+what the library warns of             splitdata: warning: ...      goes on
 Ctrl-C                                splitdata: interrupted       130
 the reader of a pipe has left         nothing                      141
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
-from contextlib import suppress
+import warnings
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,9 +23,9 @@ from splitdata_cli._phrases import in_options
 from splitdata_cli._render import escape, print_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["OneLineGroup"]
+__all__ = ["OneLineGroup", "complain", "message_of"]
 
 _WRONG: Final = 2
 # What a shell reports of a program that the signal itself has ended.
@@ -46,16 +49,17 @@ class OneLineGroup(click.Group):
         if not standalone_mode:
             return run(args, prog_name, complete_var, standalone_mode=False, **extra)
         try:
-            code = run(args, prog_name, complete_var, standalone_mode=False, **extra)
+            with _warnings_on_a_line():
+                code = run(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "splitdata"
-            _complain(f"error: {error.format_message()} (`{command} --help` tells more)")
+            complain(f"error: {error.format_message()} (`{command} --help` tells more)")
             sys.exit(_WRONG)
         except click.ClickException as error:
-            _complain(f"error: {error.format_message()}")
+            complain(f"error: {error.format_message()}")
             sys.exit(error.exit_code)
         except click.Abort:
-            _complain("interrupted")
+            complain("interrupted")
             sys.exit(_INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -66,19 +70,21 @@ class OneLineGroup(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:
-            _complain("interrupted")
+            complain("interrupted")
             ctx.exit(_INTERRUPTED)
         except BrokenPipeError:
             _forget_stdout()
             ctx.exit(_BROKEN_PIPE)
         except Exception as error:
             if ctx.params.get("traceback"):
-                raise
-            _complain(f"error: {_message_of(error)}")
+                _show_traceback(error)
+            else:
+                complain(f"error: {message_of(error)}")
             ctx.exit(_WRONG)
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
+    """Print a message on stderr, as one line with all that does not print escaped."""
     # Some messages of click have several lines.
     line = " ".join(message.split("\n"))
     # Nobody is left to read it where stderr is closed.
@@ -86,14 +92,41 @@ def _complain(message: str) -> None:
         print_line(f"splitdata: {escape(line)}", to_stderr=True)
 
 
-def _message_of(error: Exception) -> str:
+def _show_traceback(error: Exception) -> None:
+    with suppress(OSError):
+        for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+            print_line(escape(line), to_stderr=True)
+
+
+@contextmanager
+def _warnings_on_a_line() -> Iterator[None]:
+    """Let what the library logs and warns of while the block runs be a line each: it names files and keys."""
+    handler = _LineHandler(logging.WARNING)
+    logger, show = logging.getLogger("splitdata"), warnings.showwarning
+    logger.addHandler(handler)
+    warnings.showwarning = lambda message, *rest, **more: complain(f"warning: {message}")
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        logger.removeHandler(handler)
+
+
+class _LineHandler(logging.Handler):
+    """Prints what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def message_of(error: Exception) -> str:
     """Return what an error says, in the words of the command line; of code of the user's, also what and where it is."""
     if isinstance(error, OSError) and type(error).__str__ is OSError.__str__ and error.strerror:
         names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
-        return ": ".join([*names, in_options(error.strerror)])
+        return escape(": ".join([*names, in_options(error.strerror)]))
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, OSError) or not frames or _is_own(frames[-1].filename):
-        return in_options(str(error)) or type(error).__name__
+        return escape(in_options(str(error))) or type(error).__name__
     where = f"{frames[-1].filename}, line {frames[-1].lineno}"
     # Where the library has met it: which record it was, for instance.
     notes = "".join(in_options(f"; {note}") for note in getattr(error, "__notes__", []))

@@ -11,6 +11,7 @@ import click
 from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import bench_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
     from splitdata import DatasetBenchmark, Measurement, Window
@@ -36,7 +37,9 @@ _NO_RATE: Final = "-"
     help="For each measurement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, with all that the loaders counted.")
+@click.pass_context
 def bench(
+    ctx: click.Context,
     path: str,
     workers: int | None,
     batch_size: int,
@@ -49,7 +52,8 @@ def bench(
 
     First what reading allows: records in order, and in random batches without a loader. Then DistributedLoader
     with 0, 1, 2, 4, ... workers. Each cold, with the dataset dropped from the page cache, and warm, from memory.
-    A dataset that cannot be read in the time of one measurement is measured on its beginning.
+    A dataset that cannot be read in the time of one measurement is measured on its beginning. Records that are damaged
+    are left out, and the exit code is 1 then.
     """
     from splitdata import measure_dataset
 
@@ -69,6 +73,8 @@ def bench(
         print_json(_as_dict(report))
     else:
         _show(report, path)
+    if report.num_damaged:
+        ctx.exit(DAMAGED)
 
 
 def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
@@ -88,9 +94,13 @@ def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
 
 def _show(report: DatasetBenchmark, path: str) -> None:
     mean = size_text(report.mean_record_bytes)
-    part = "" if report.num_measured == report.num_records else f", measured on the first {report.num_measured:,}"
+    is_all = report.num_measured + report.num_damaged >= report.num_records
+    part = "" if is_all else f", measured on the first {report.num_measured:,}"
     print_line(f"{escape(path)}: {counted(report.num_records, 'record')}{part}, of {mean} each")
     kinds = [True, False] if report.has_cold else [False]
+    if report.num_damaged:
+        damaged = "is damaged and was" if report.num_damaged == 1 else "are damaged and were"
+        print_line(f"{counted(report.num_damaged, 'record')} {damaged} left out; `splitdata verify` tells more")
     heads = [head for is_cold in kinds for head in (f"{'cold' if is_cold else 'warm'} records/s", "")]
     rows = [["", *heads, "first batch"]]
     for task, number in dict.fromkeys((one.task, one.num_workers) for one in report.measurements):
@@ -108,7 +118,7 @@ def _show(report: DatasetBenchmark, path: str) -> None:
             "or another program has them open."
         )
     workers = counted(report.fastest.num_workers, "worker") if report.fastest.num_workers else "no workers"
-    print_line(f"Fastest with {workers}, in a loop that does nothing. {report.verdict}")
+    print_line(f"Fastest with {workers}, in a loop that does nothing. {escape(report.verdict)}")
 
 
 def _name(one: Measurement, report: DatasetBenchmark) -> str:

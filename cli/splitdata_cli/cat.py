@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from splitdata_cli._failure import complain, message_of
 from splitdata_cli._render import BytesEscaper, escape, print_line
+from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from splitdata import SplitDataLoader
+    from splitdata import SampleDataset, SplitDataLoader
 
 __all__ = ["cat"]
+
+_Part = TypeVar("_Part")
 
 # Compressed records are no larger, and reading a range of one decompresses all that is before it.
 # Larger ones are read in pieces, each verified before it is written.
@@ -31,12 +35,14 @@ _SHOWN_CHARS: Final = 1 << 16
 @click.argument("path", metavar="DIR")
 @click.argument("positions", metavar="I...", type=int, nargs=-1)
 @click.option("--key", "keys", metavar="K", multiple=True, help="The record with this key; may be given again.")
-def cat(path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
+@click.pass_context
+def cat(ctx: click.Context, path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
     """Write the records of the dataset in DIR at the positions I..., then those with the keys K, to standard output.
 
     Nothing is added between them. On a terminal each is one line, with what does not print escaped, and
     samples as what they hold.
-    Negative positions count from the end: -1 is the last record.
+    Negative positions count from the end: -1 is the last record. A record that is damaged is told and left out, and
+    the exit code is 1 then.
     """
     from splitdata import SampleDataset, SplitDataLoader
 
@@ -46,19 +52,32 @@ def cat(path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
         # All of them first: nothing is written of a request that cannot be met.
         checked = [_checked(position, len(loader)) for position in positions]
         checked += [_found(loader, key) for key in keys]
-        if sys.stdout.isatty():
-            samples = SampleDataset(path) if loader.record_codec in _SHOWN_AS_VALUES else None
+        damaged: list[int] = []
+        if not sys.stdout.isatty():
+            output = sys.stdout.buffer
             for position in checked:
-                if samples is None:
-                    _show(loader, position)
-                else:
-                    print_line(escape(samples.preview(position, _SHOWN_CHARS)))
-            return
-        output = sys.stdout.buffer
-        for position in checked:
-            for piece in _pieces(loader, position):
-                output.write(piece)
-        output.flush()
+                for piece in _readable(_pieces(loader, position), position, damaged):
+                    output.write(piece)
+            output.flush()
+        elif loader.record_codec in _SHOWN_AS_VALUES:
+            samples = SampleDataset(path)
+            for position in checked:
+                for text in _readable(_previews(samples, position), position, damaged):
+                    print_line(escape(text))
+        else:
+            for position in checked:
+                _show(_readable(_pieces(loader, position), position, damaged))
+    if damaged:
+        ctx.exit(DAMAGED)
+
+
+def _readable(parts: Iterator[_Part], position: int, damaged: list[int]) -> Iterator[_Part]:
+    """Pass on what is read of a record; where that fails, tell why, and note its position."""
+    try:
+        yield from parts
+    except (ValueError, OSError) as error:
+        complain(f"error: {message_of(error)}")
+        damaged.append(position)
 
 
 def _checked(position: int, num_records: int) -> int:
@@ -74,13 +93,20 @@ def _found(loader: SplitDataLoader, key: str) -> int:
         raise click.UsageError(f"there is no record with the key {escape(key)}") from None
 
 
-def _show(loader: SplitDataLoader, position: int) -> None:
-    escaper = BytesEscaper()
-    for piece in _pieces(loader, position):
+def _previews(samples: SampleDataset, position: int) -> Iterator[str]:
+    yield samples.preview(position, _SHOWN_CHARS)
+
+
+def _show(pieces: Iterator[bytes | memoryview]) -> None:
+    escaper, is_empty = BytesEscaper(), True
+    for piece in pieces:
+        is_empty = False
         for start in range(0, len(piece), _SHOWN_PIECE_BYTES):
             part = bytes(piece[start : start + _SHOWN_PIECE_BYTES])
             print_line(escaper.escape(part, is_last=False), newline=False)
-    print_line(escaper.escape(b"", is_last=True))
+    # Of a record that cannot be read there is no line.
+    if not is_empty:
+        print_line(escaper.escape(b"", is_last=True))
 
 
 def _pieces(loader: SplitDataLoader, position: int) -> Iterator[bytes | memoryview]:

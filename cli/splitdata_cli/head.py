@@ -1,4 +1,4 @@
-"""`splitdata head DIR`: the first records, a line each."""
+"""`splitdata head DIR`: the first records, a line each; of one that cannot be read, why, and then those behind it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from splitdata_cli._failure import complain, message_of
 from splitdata_cli._records import print_records
 from splitdata_cli._render import escape, escape_bytes, print_json
+from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
     from splitdata import SampleDataset, SplitDataLoader
+
+    Row = tuple[int, int, str | None, str, bool]
 
 __all__ = ["head"]
 
@@ -25,26 +29,39 @@ _MORE: Final = "..."
 @click.argument("path", metavar="DIR")
 @click.option("-n", "--number", type=click.IntRange(min=0), default=10, show_default=True, help="How many records.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-def head(path: str, number: int, as_json: bool) -> None:
+@click.pass_context
+def head(ctx: click.Context, path: str, number: int, as_json: bool) -> None:
     """Show the first records of the dataset in DIR: position, size in bytes, key, and how each begins.
 
-    Of samples and arrays it shows what they hold.
+    Of samples and arrays it shows what they hold. A record that is damaged is told, and the exit code is 1 then.
     """
     from splitdata import SampleDataset, SplitDataLoader
 
+    rows: list[Row] = []
+    problems: dict[int, str] = {}
     with SplitDataLoader(path) as loader:
         samples = SampleDataset(path) if loader.record_codec in _SHOWN_AS_VALUES else None
-        shown = range(min(number, len(loader)))
-        sizes = loader.sizes
-        rows = [
-            (position, int(sizes[position]), loader.key(position), *_preview(loader, samples, position))
-            for position in shown
-        ]
+        for position in range(min(number, len(loader))):
+            try:
+                rows.append(_row(loader, samples, position))
+            except (ValueError, OSError) as error:
+                problems[position] = message_of(error)
     if as_json:
         names = ("position", "num_bytes", "key", "preview", "is_whole")
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
-        return
-    print_records(rows)
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        found += [{"position": position, "problem": problem} for position, problem in problems.items()]
+        print_json(sorted(found, key=lambda one: one["position"]))
+    else:
+        print_records(rows)
+    for problem in problems.values():
+        complain(f"error: {problem}")
+    if problems:
+        ctx.exit(DAMAGED)
+
+
+def _row(loader: SplitDataLoader, samples: SampleDataset | None, position: int) -> Row:
+    key = loader.key(position)
+    return position, int(loader.sizes[position]), key, *_preview(loader, samples, position)
 
 
 def _preview(loader: SplitDataLoader, samples: SampleDataset | None, position: int) -> tuple[str, bool]:

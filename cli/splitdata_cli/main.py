@@ -70,7 +70,7 @@ def _version() -> str:
 def cli(ctx: click.Context, traceback: bool) -> None:
     """Datasets of byte records in a few bin files beside a mapped index.
 
-    Exit codes: 0 done; 1 damage found by verify, or left by repair; 2 wrong input or a failing disk, told in one line.
+    Exit codes: 0 done; 1 damage found, or left by repair; 2 wrong input or a failing disk, told in one line.
     """
     # Looked at where an error arrives.
     del traceback

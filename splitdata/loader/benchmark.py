@@ -6,7 +6,8 @@ at random         batches of random records  the same again      what a random o
 loader, n workers one epoch                  without end         with workers, transform and collate
 
 Before each cold measurement the page cache of the dataset is dropped. All are made on the records that the first
-walk in order reaches in its time, so that a warm one finds them in memory, however large the dataset is.
+walk in order reaches in its time, so that a warm one finds them in memory, however large the dataset is. Records that
+are damaged are left out, and counted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from splitdata._local_path import local_path
 from splitdata.dataset.page_cache import drop_dataset
 from splitdata.dataset.reader import SplitDataLoader
+from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.meter import num_cores
 from splitdata.loader.stats import LoaderStats
@@ -48,6 +50,7 @@ _MOST_BYTES: Final = 1 << 30
 _STRIDE: Final = 64
 _ORDER_BLOCK: Final = 1 << 14
 _ENDLESS: Final = 1 << 40
+_UNREADABLE: Final = (FormatError, RecordTooLargeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class DatasetBenchmark:
         path: The dataset.
         num_records: In it.
         num_measured: Records from its beginning that the measurements were made on.
+        num_damaged: Records among these that cannot be read, and were left out; `verify` tells what is wrong.
         mean_record_bytes: Of those, as they were written.
         batch_size, shuffle: Of the loader.
         has_cold: Whether the page cache could be dropped; if not, there are warm measurements only.
@@ -100,6 +104,7 @@ class DatasetBenchmark:
     shuffle: Shuffle
     has_cold: bool
     measurements: tuple[Measurement, ...]
+    num_damaged: int = 0
 
     @property
     def fastest(self) -> Measurement:
@@ -143,7 +148,7 @@ def measure_dataset(
         progress: Called before each measurement, with those done, their number, and which comes.
 
     Raises:
-        ValueError: The dataset is empty, or an argument is out of range.
+        ValueError: The dataset is empty, has no record that can be read, or an argument is out of range.
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
         Exception: What the transform raises.
     """
@@ -171,6 +176,7 @@ class _Bench:
     worker_numbers: list[int]
     # Known after the first walk.
     num_measured: int = 0
+    damaged: set[int] = field(default_factory=set)
 
     def run(self, progress: Progress) -> DatasetBenchmark:
         with SplitDataLoader(self.path) as reader:
@@ -183,6 +189,8 @@ class _Bench:
         todo = [(True, *name) for name in names if has_cold] + [(False, *name) for name in names]
         progress(0, len(todo), _title(*todo[0]))
         self.num_measured, num_bytes, seconds = self._walk(None)
+        if not self.num_measured:
+            raise ValueError(f"{self.path} has no record that can be read; verify tells what is wrong with it")
         done: list[Measurement] = []
         if has_cold:
             done.append(_measured("in order", True, self.num_measured, seconds))
@@ -202,6 +210,7 @@ class _Bench:
             shuffle=self.shuffle,
             has_cold=has_cold,
             measurements=tuple(done),
+            num_damaged=len(self.damaged),
         )
 
     def _drop(self) -> bool:
@@ -214,13 +223,40 @@ class _Bench:
         count = num_bytes = 0
         begin = time.perf_counter()
         with SplitDataLoader(self.path) as reader:
-            records = itertools.islice(reader, num_records)
-            while chunk := list(itertools.islice(records, _STRIDE)):
+            records: Iterator[bytes] = itertools.islice(reader, num_records)
+            while True:
+                try:
+                    chunk = list(itertools.islice(records, _STRIDE))
+                except _UNREADABLE:
+                    # The chunk is read again, without what cannot be.
+                    left = None if num_records is None else num_records - count
+                    records = itertools.islice(self._readable(reader, count), left)
+                    continue
+                if not chunk:
+                    break
                 count += len(chunk)
                 num_bytes += sum(map(len, chunk))
                 if num_records is None and (time.perf_counter() - begin >= self.seconds or num_bytes >= _MOST_BYTES):
                     break
         return count, num_bytes, time.perf_counter() - begin
+
+    def _readable(self, reader: SplitDataLoader, first: int) -> Iterator[bytes]:
+        """Yield the records from a position on that can be read, and note the others."""
+        for position in range(first, len(reader)):
+            try:
+                record = reader[position]
+            except _UNREADABLE:
+                self.damaged.add(position)
+            else:
+                yield record
+
+    def _positions(self) -> range | NDArray[np.int64]:
+        """Return the records that are measured."""
+        if not self.damaged:
+            return range(self.num_measured)
+        # Behind the last that is measured there may be damaged ones too.
+        every = np.arange(self.num_measured + len(self.damaged), dtype=np.int64)
+        return np.delete(every, [one for one in self.damaged if one < len(every)])[: self.num_measured]
 
     def _measure(self, is_cold: bool, task: Task, num_workers: int | None) -> Measurement:
         if task == "loader":
@@ -241,11 +277,13 @@ class _Bench:
             return count, time.perf_counter() - begin
 
     def _random_batches(self, is_endless: bool) -> Iterator[NDArray[np.int64]]:
+        positions = self._positions() if self.damaged else None
         block = max(1, _ORDER_BLOCK // self.batch_size) * self.batch_size
         for epoch in itertools.count() if is_endless else (0,):
             order = epoch_order("global", self.num_measured, seed=0, epoch=epoch)
             for start in range(0, self.num_measured, block):
                 records = order(np.arange(start, min(start + block, self.num_measured), dtype=np.int64))
+                records = records if positions is None else np.asarray(positions)[records]
                 yield from (records[at : at + self.batch_size] for at in range(0, len(records), self.batch_size))
 
     def _measure_loader(self, is_cold: bool, num_workers: int) -> Measurement:
@@ -255,7 +293,7 @@ class _Bench:
             shuffle=self.shuffle,
             transform=self.transform,
             num_workers=num_workers,
-            subset=range(self.num_measured),
+            subset=self._positions(),
             rank=0,
             world_size=1,
             tail="keep",

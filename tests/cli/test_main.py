@@ -118,7 +118,7 @@ def test_place_without_a_readable_dataset_is_one_line(tmp_path: Path, command: s
 def test_message_with_line_ends_and_escapes_is_one_harmless_line() -> None:
     line = assert_one_line(invoke("info", "a\nb\x1b[2J\u202ec"))
 
-    assert r"a b\x1b[2J\u202ec" in line
+    assert r"a\nb\x1b[2J\u202ec" in line
 
 
 def test_error_of_the_system_shows_what_it_is_about(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_record_that_is_no_sample_is_one_line_that_names_it(tmp_path: Path) -> N
     with SplitWriter(tmp_path / "data", codec="sample") as writer:
         writer.write(b"no sample")
     ended = run_cli("head", tmp_path / "data")
-    assert ended.returncode == 2
+    assert ended.returncode == 1
     assert "record 0 of" in ended.stderr
     assert "not of the codec sample" in ended.stderr
     assert ended.stderr.count("\n") == 1

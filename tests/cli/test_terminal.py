@@ -53,7 +53,7 @@ def test_error_about_a_hostile_name_is_escaped(tmp_path: Path) -> None:
     code, sent = run_on_terminal("info", "x\x1b[2J\ny\u202e", cwd=tmp_path)
 
     assert code == 2
-    assert sent.decode() == f"splitdata: error: {tmp_path}/x\\x1b[2J y\\u202e does not exist\r\n"
+    assert sent.decode() == f"splitdata: error: {tmp_path}/x\\x1b[2J\\ny\\u202e does not exist\r\n"
 
 
 @pytest.mark.parametrize("command", ["write", "verify"])
