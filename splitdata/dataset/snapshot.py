@@ -9,6 +9,7 @@ A position leads to (segment, sequence) by one bisection. Segments are opened wh
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from splitdata.dataset.seed_directory import SEED_DATASET_ID, SeedDirectory, is_
 from splitdata.dataset.seed_segment import SeedSegment
 from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_reader import SegmentReader
-from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
+from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError, SplitDataError
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.source import choose_io
 
@@ -133,6 +134,32 @@ def open_state(path: str, generation: int | None, known: DatasetState | None) ->
     return manifest, generation
 
 
+class _SameDataset:
+    """Asks whether what a reader has open still lies at its path; once for each file that is the newest manifest."""
+
+    def __init__(self, path: str, listing: Manifest) -> None:
+        self._path = path
+        self._listing = listing
+        self._seen: tuple[int, ...] | None = None
+
+    def __call__(self) -> None:
+        """Raise as `_check_same_dataset` does."""
+        mark = self._mark()
+        if mark is None or mark != self._seen:
+            _check_same_dataset(self._path, self._listing)
+            self._seen = mark
+
+    def _mark(self) -> tuple[int, ...] | None:
+        """Return what tells the newest manifest from every other file, None where there is none."""
+        directory = DatasetDirectory(self._path)
+        try:
+            newest = directory.generations()[-1]
+            status = os.lstat(directory.paths.manifest(newest))
+        except (SplitDataError, OSError, IndexError):
+            return None
+        return newest, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _check_same_dataset(path: str, listing: Manifest) -> None:
     """Raise if what a reader has open lies no longer at its path; what is damaged there is not for this to say.
 
@@ -211,7 +238,7 @@ class Snapshot:
                 self._add(listing.num_records, partial(_open_seed_segment, listing, pool))
                 continue
             directory = DatasetDirectory(path)
-            check = partial(_check_same_dataset, path, listing)
+            check = _SameDataset(path, listing)
             first_position = 0
             for info in listing.segments:
                 self._add(info.num_records, partial(open_one, directory, info, first_position, pool, check))
