@@ -286,14 +286,16 @@ class KeyLedger:
             return
         older = self._readers(self._runs)
         for hashes, sequences in RunReader(self._read, new).batches(256):
-            for run in older:
-                for found, others in run.matches(hashes):
-                    check = self._new_check()
-                    start = hashes.searchsorted(found[0], "left")
-                    stop = hashes.searchsorted(found[-1], "right")
-                    both = np.concatenate([found, hashes[start:stop]])
-                    order = np.argsort(both, kind="stable")
-                    check.check((both[order], np.concatenate([others, sequences[start:stop]])[order]))
+            # Of all runs together, as too many keys of one hash are refused.
+            matches = [pairs for run in older for pairs in run.matches(hashes)]
+            if not matches:
+                continue
+            found = np.concatenate([pairs[0] for pairs in matches])
+            is_match = np.isin(hashes, found)
+            both = np.concatenate([found, hashes[is_match]])
+            order = np.argsort(both, kind="stable")
+            others = np.concatenate([*(pairs[1] for pairs in matches), sequences[is_match]])
+            self._new_check().check((both[order], others[order]))
 
     def _merge_equals(self) -> None:
         """Merge runs as long as eight have about one size."""

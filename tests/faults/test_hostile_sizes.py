@@ -11,20 +11,29 @@ import pytest
 from splitdata.storage import files
 from tests.command import ROOT, run_python
 from tests.faults.file_faults import fast_folder
+from tests.faults.hostile_sizes import INPUTS, OPERATIONS
 
 MOST_MIB = 256
 
 
+# These take a second each.
+LONG = ("millions_of_bins_in_each_segment", "overlapping_frames", "senseless_entries", "millions_of_bins")
+SHORT = tuple(name for name in INPUTS if name not in LONG)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux reports it, and needs sparse files")
 @pytest.mark.time_limit(120)
-def test_datasets_of_a_megabyte_that_claim_gigabytes_take_little_memory_and_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [SHORT, pytest.param(LONG, marks=pytest.mark.soak)], ids=["short", "long"])
+def test_datasets_of_a_megabyte_that_claim_gigabytes_take_little_memory_and_time(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     """One process for all of them: an error that is not of the tree ends it, and so does one that does not end."""
     with fast_folder(tmp_path) as folder:
-        ended = run_python("-m", "tests.faults.hostile_sizes", folder, cwd=ROOT)
+        ended = run_python("-m", "tests.faults.hostile_sizes", folder, *names, cwd=ROOT)
 
     assert ended.returncode == 0, ended.stderr
     outcomes = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert len(outcomes) > 200
+    assert len(outcomes) == len(names) * len(OPERATIONS)
     assert [outcome for outcome in outcomes if outcome[2] > MOST_MIB] == []
 
 
