@@ -9,6 +9,7 @@ source ──record by record──> SplitWriter ──end of the source──> 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,6 +156,8 @@ def convert(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be 1 or more records, got {limit}")
+    # More than Python counts in a sequence is all of them.
+    limit = None if limit is None or limit > sys.maxsize else limit
     if shuffle is not None:
         derive_key(shuffle)
     dest = local_path(dest, "the dataset")

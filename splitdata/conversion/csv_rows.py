@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvFormat", "CsvSource"]
 
-# A row is held whole, its fields as texts of their own; Python's parser takes 4 bytes for each character while it
-# reads one. An opening quote without its end makes one field of all that follows: this is where that is noticed.
-MAX_ROW_CHARACTERS: Final = 16 << 20
+# A row is held whole, its fields as texts of their own, which take twenty times what short ones are long; Python's
+# parser takes 4 bytes for each character while it reads one. An opening quote without its end makes one field of
+# all that follows: this is where that is noticed.
+MAX_ROW_CHARACTERS: Final = 8 << 20
 _BUFFER_BYTES: Final = 256 << 10
 # The limit of Python's parser is one for the whole process: it is raised for so many rows at a time.
 _ROWS_AT_ONCE: Final = 64
@@ -81,7 +82,7 @@ class CsvFormat:
 class CsvSource:
     """The rows of a CSV or TSV file, plain or compressed, or of standard input.
 
-    A row is at most 16 Mi characters long. A row with more or fewer fields than the first one is an error.
+    A row is at most 8 Mi characters long. A row with more or fewer fields than the first one is an error.
     Blank lines are left out and counted.
     """
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["JsonLineSource", "LineSource", "split_lines"]
 
 # A line is held whole; a file without any line ending is not one of lines.
-MAX_LINE_BYTES: Final = 256 << 20
+MAX_LINE_BYTES: Final = 128 << 20
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _REFUSED_STARTS: Final = {
@@ -157,7 +157,7 @@ class LineSource:
 
         Raises:
             SourceError: If the file is compressed and damaged, or is no text in bytes.
-            RecordTooLargeError: If a line has more than 256 MiB.
+            RecordTooLargeError: If a line has more than 128 MiB.
         """
         return self._lines_from({})
 
@@ -254,7 +254,7 @@ class JsonLineSource(LineSource):
 
         Raises:
             SourceError: As for text; and with `validate`, if a line is not JSON.
-            RecordTooLargeError: If a line has more than 256 MiB.
+            RecordTooLargeError: If a line has more than 128 MiB.
         """
         return self.records_from({})
 

@@ -200,3 +200,36 @@ def test_full_disk_behind_the_output_is_one_line(tmp_path: Path, command: str) -
 
     assert ended.stderr == b"splitdata: error: No space left on device\n"
     assert ended.returncode == 2
+
+
+@pytest.mark.parametrize("digits", [25, 4000, 5000])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("write", "a.txt", "new", "--limit", "N"),
+        ("write", "a.txt", "new", "--bins", "N"),
+        ("write", "a.txt", "new", "--shuffle", "N"),
+        ("write", "a.txt", "new", "--resume", "--limit", "N"),
+        ("head", "data", "-n", "N"),
+        ("cat", "data", "N"),
+        ("info", "data", "--generation", "N"),
+        ("verify", "data", "--generation", "N"),
+        ("bench", "data", "--workers", "0", "--seconds", "0.01", "--shuffle", "window:N"),
+        ("bench", "data", "--workers", "0", "--seconds", "0.01", "--batch-size", "N"),
+    ],
+    ids=" ".join,
+)
+def test_number_of_any_length_is_taken_or_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], digits: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_bytes(b"a\nb\n")
+    with splitdata.SplitWriter("data") as writer:
+        writer.write(b"a")
+
+    result = invoke(*("9" * digits if one == "N" else one.replace("N", "9" * digits) for one in arguments))
+
+    assert result.exit_code in (0, 2)
+    if result.exit_code:
+        assert_one_line(result)
+    assert "Traceback" not in result.output
