@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import splitdata
 from splitdata_cli.main import cli
 from tests.cli.processes import command_line, environment, run_bytes
+from tests.command import ROOT
 
 COMMANDS = ["cat", "head", "info", "verify", "write"]
 
@@ -233,3 +234,17 @@ def test_number_of_any_length_is_taken_or_refused_in_one_line(
     if result.exit_code:
         assert_one_line(result)
     assert "Traceback" not in result.output
+
+
+def test_what_is_loaded_later_is_loaded_before_the_working_folder_is_looked_at() -> None:
+    from splitdata_cli import _import
+    from tests.test_layering import imports_of, modules_of
+
+    later = {one.target for module in modules_of(ROOT) for one in imports_of(module) if one.is_deferred}
+    tops = {name.partition(".")[0] for name in later} - {"splitdata", "splitdata_cli", "torch"}
+    # Loaded with the library, or never outside of type checkers.
+    loaded = set(sys.builtin_module_names) | {name.partition(".")[0] for name in sys.modules}
+    known = {name.partition(".")[0] for name in _import._LOADED_LATER}
+
+    assert tops - loaded - known - {"typing_extensions", "_typeshed", "_winapi"} == set()
+    assert {"tqdm", "cloudpickle", "fcntl", "resource", "zoneinfo"} <= known
