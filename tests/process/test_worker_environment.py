@@ -53,6 +53,27 @@ def test_environment_of_a_worker_may_say_otherwise() -> None:
         assert pool.receive(0) == "7"
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_relative_entries_of_the_path_lead_no_interpreter_to_the_present_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: StartMethod
+) -> None:
+    def seen() -> Iterator[tuple[Any, ...]]:
+        yield os.environ["PYTHONPATH"], [entry for entry in sys.path if not Path(entry).is_absolute()]
+
+    # Python looks for these before any line of a program runs.
+    for name in ("sitecustomize", "usercustomize", "encodings", "fcntl"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').close()\n")
+    monkeypatch.chdir(tmp_path)
+    relative = os.pathsep.join([os.environ.get("PYTHONPATH", ""), "", ".", f"..{os.sep}{tmp_path.name}"])
+    monkeypatch.setenv("PYTHONPATH", relative)
+
+    (found,) = MpQItr.options(start_method=method)(seen)
+
+    # Programs that the worker starts find what was meant.
+    assert found == (relative, [])
+    assert not (tmp_path / "imported").exists()
+
+
 @pytest.mark.parametrize("value", [0, -1, True, 1.5])
 def test_worker_threads_out_of_range_is_refused(value: Anything) -> None:
     with pytest.raises((TypeError, ValueError), match="worker_threads"):
