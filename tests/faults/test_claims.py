@@ -1,0 +1,107 @@
+"""Limits of what a reader copies, a writer derives and a fold writes, where files and folders claim what they like."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+
+import pytest
+
+from splitdata import RecordTooLargeError, SplitDataLoader, SplitWriter
+from splitdata.dataset.directory import DatasetDirectory
+from splitdata.format import spec
+from tests.dataset.disk import written
+from tests.faults.forging import write_manifest
+
+SIZE = 3000
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_uncompressed_record_above_the_limit_is_not_copied_and_can_be_read_in_parts(tmp_path: Path, io: str) -> None:
+    records = [b"a", bytes(SIZE), b"c"]
+    path = written(tmp_path / "data", records)
+    with SplitDataLoader(path, io=io, max_record_bytes=SIZE - 1) as loader:  # type: ignore[arg-type]
+        for read in (lambda: loader[1], lambda: loader[[0, 1]], lambda: loader[:], lambda: list(loader)):
+            with pytest.raises(RecordTooLargeError, match=f"record 1 .*{SIZE} bytes, the limit is {SIZE - 1}"):
+                read()
+        assert [loader[0], loader[2]] == [b"a", b"c"]
+        assert loader.read_range(1, 10, 20) == bytes(10)
+    with SplitDataLoader(path, io=io, max_record_bytes=SIZE) as loader:  # type: ignore[arg-type]
+        assert loader[:] == records
+        assert loader.view(1) == bytes(SIZE)
+
+
+def test_mapped_record_above_the_limit_is_viewed_without_a_copy(tmp_path: Path) -> None:
+    path = written(tmp_path / "data", [bytes(spec.LARGE_RECORD_BYTES)])
+    with SplitDataLoader(path, io="mmap", max_record_bytes=1000) as loader:
+        assert len(loader.view(0)) == spec.LARGE_RECORD_BYTES
+    with SplitDataLoader(path, io="pread", max_record_bytes=1000) as loader, pytest.raises(RecordTooLargeError):
+        loader.view(0)
+
+
+def test_batch_that_expands_beyond_all_that_is_there_is_refused(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data", bins=1, compression="zstd", durability="none") as writer:
+        writer.write_many([bytes(1 << 20)] * 200)
+    with SplitDataLoader(tmp_path / "data", max_record_bytes=1 << 20) as loader:
+        with pytest.raises(RecordTooLargeError, match=r"200 records of .* together"):
+            loader[:]
+        assert len(loader[:3]) == 3
+        assert sum(map(len, loader)) == 200 << 20
+    with SplitDataLoader(tmp_path / "data") as loader:
+        assert sum(map(len, loader[:])) == 200 << 20
+
+
+def test_long_batch_of_what_is_there_is_read_whatever_it_has(tmp_path: Path) -> None:
+    records = [random.Random(1).randbytes(1000)] * 300
+    path = written(tmp_path / "data", records)
+    with SplitDataLoader(path, max_record_bytes=1000) as loader:
+        assert loader[:] == records
+        # A record that is asked for twice is there once.
+        assert loader[[7] * 5000] == records[:1] * 5000
+
+
+def test_derived_id_that_somebody_has_taken_again_and_again_is_drawn_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitdata.dataset.run._MOST_DERIVED", 3)
+    taken: list[str] = []
+    for number in range(6):
+        path = tmp_path / str(number)
+        for name in taken:
+            (path / "segments" / name).mkdir(parents=True)
+        with SplitWriter(path, bins=1, durability="none", reproducible="r", mode="append") as writer:
+            writer.write(b"x")
+        taken.append(DatasetDirectory(path).newest().segments[0].id)
+
+    assert len(set(taken)) == 6
+
+
+def test_fold_aligns_small_records_to_no_page_because_one_segment_does(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    for number in range(33):
+        options = {"alignment": 4096} if number == 3 else {}
+        with SplitWriter(path, mode="append", bins=1, durability="none", **options) as writer:  # type: ignore[arg-type]
+            writer.write_many([b"x"] * (1 if number == 3 else 500))
+
+    (info,) = DatasetDirectory(path).newest().segments
+    assert sum(file.stat().st_size for file in (path / "segments" / info.id).iterdir()) < 2 << 20
+
+
+def test_fold_gives_up_where_records_are_longer_than_the_manifest_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data"
+    for _ in range(31):
+        with SplitWriter(path, mode="append", bins=1, durability="none") as writer:
+            writer.write(b"x" * 100)
+    directory = DatasetDirectory(path)
+    manifest = directory.newest()
+    file = Path(directory.paths.manifest(manifest.generation))
+    line = file.read_bytes().split(b"\n")[0].replace(b'"raw_bytes":100', b'"raw_bytes":5')
+    write_manifest(path, line, manifest.generation)
+    with caplog.at_level(logging.WARNING), SplitWriter(path, mode="append", bins=1, durability="none") as writer:
+        writer.write(b"x" * 100)
+
+    assert len(directory.newest().segments) == 32
+    assert "longer than the manifest says" in caplog.text
