@@ -9,12 +9,13 @@ Old manifests go with the segments that only they list: then nothing hides that 
 from __future__ import annotations
 
 import errno
+import gc
 import linecache
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
@@ -197,6 +198,15 @@ def strike(run: Run, path: Path, way: str, number: int) -> tuple[Armed, list[byt
     return armed, acknowledged
 
 
+def let_go(path: Path) -> None:
+    """Close what an interrupt between opening a file and noting it has left open: the end of the program does."""
+    gc.collect()
+    for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208 - iterdir would show its own descriptor too
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{entry}").startswith(str(path)):  # noqa: PTH115 - these links lead to no path
+                os.close(int(entry))
+
+
 def read_all(path: Path) -> list[bytes]:
     with SplitDataLoader(path) as loader:
         records = [loader[position] for position in range(len(loader))]
@@ -220,6 +230,8 @@ def num_points(name: str, way: str, path: Path) -> int:
     return (1 << 40) - armed.left
 
 
+# One that comes in a finalizer is told of by Python, and lost.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("which", ["some", pytest.param("all", marks=[pytest.mark.soak, pytest.mark.time_limit(3000)])])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -236,6 +248,8 @@ def test_struck_commit_and_fold_lose_nothing_even_when_old_manifests_go(
         shutil.copytree(folder / "prepared", path)
 
         armed, acknowledged = strike(WORKLOADS[name], path, way, number)
+        if "interrupted" in way:
+            let_go(path)
 
         found = read_all(path)
         assert found[: len(before) + len(acknowledged)] == before + acknowledged, armed.where
