@@ -37,8 +37,10 @@ __all__ = ["CsvFormat", "CsvSource"]
 # all that follows: this is where that is noticed.
 MAX_ROW_CHARACTERS: Final = 8 << 20
 _BUFFER_BYTES: Final = 256 << 10
-# The limit of Python's parser is one for the whole process: it is raised for so many rows at a time.
+# The limit of Python's parser is one for the whole process: it is raised for so many rows at a time, fewer where they
+# are long, as they are held together.
 _ROWS_AT_ONCE: Final = 64
+_CHARACTERS_AT_ONCE: Final = 64 << 10
 
 # What divides fields beside comma and tab; looked for where a file seems to have one column.
 _DELIMITERS: Final = (";", "\t", "|", ",")
@@ -210,19 +212,23 @@ class CsvSource:
                         self.skipped["blank line"] += 1
                 if failure is not None:
                     raise failure
-                if len(rows) < _ROWS_AT_ONCE:
+                if not rows:
                     return
 
     def _parse(self, parser: Reader) -> tuple[list[tuple[int, list[str]]], Exception | None]:
-        """Return the next rows, and what went wrong behind them, if anything."""
+        """Return the next rows, none at the end, and what went wrong behind them, if anything."""
         rows: list[tuple[int, list[str]]] = []
         line = parser.line_num + 1
+        num_characters = 0
         try:
             with _long_fields():
                 for row in islice(parser, _ROWS_AT_ONCE):
                     rows.append((line, row))
+                    num_characters += self._num_characters
                     self._num_characters = 0
                     line = parser.line_num + 1
+                    if num_characters > _CHARACTERS_AT_ONCE:
+                        break
         except UnicodeError as error:
             encoding = self._form.encoding
             what = f"it is no text in {encoding} behind line {parser.line_num} ({error})"

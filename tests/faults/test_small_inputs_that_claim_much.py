@@ -26,6 +26,7 @@ SOURCES: dict[str, tuple[str, bytes, int]] = {
     "endless field": ("d.csv.zst", b'"' + b"y" * (MIB - 1), 40),
     "endless fields": ("e.csv.zst", b"ab," * (MIB // 3), 40),
     "many fields": ("h.csv.zst", b"ab," * (8 * MIB // 3 - 9) + b"\n", 1),
+    "long rows": ("i.csv.zst", b"," * (8 * MIB - 2) + b"\n", 8),
     "endless quoted lines": ("f.csv.zst", b'"a\n",' * (MIB // 5), 40),
     "claims 4 GiB": ("g.bin.zst", b"\xff\xff\xff\xff" + bytes(MIB), 4),
 }
