@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -140,22 +140,30 @@ class CsvSource:
         """
         self.skipped.clear()
         rows = self._rows()
-        first = next(rows, None)
+        start, first = next(rows, (0, None))
         if first is None:
             if self._form.header:
                 raise SourceError(f"{self._input.shown} is empty: not even a header is there", path=self._input.path)
             return
-        self._check_divided(first[1])
-        encode = self._encoder(first[1])
-        width = len(first[1])
+        self._check_divided(first)
+        encode = self._encoder(first)
+        width = len(first)
         if not self._form.header:
-            yield encode(first[1])
-        for position, (line, row) in enumerate(rows, 0 if self._form.header else 1):
+            rows = chain([(start, first)], rows)
+        # Rows may be long: not held longer than it is needed.
+        del first
+        for position, (line, row) in enumerate(rows):
             if len(row) != width:
                 raise self._wrong(
                     f"the row in line {line} has {len(row)} fields, those before it have {width}", position
                 )
-            yield encode(row)
+            try:
+                record = encode(row)
+            except UnicodeEncodeError as error:
+                # Some encodings can write halves of a pair of UTF-16.
+                what = f"the row in line {line}, or the header, is no text that UTF-8 can hold ({error.reason})"
+                raise self._wrong(f"{what}; say how the file is encoded", position) from None
+            yield record
 
     def _check_divided(self, first: list[str]) -> None:
         """Raise if a file seems to be divided by another character than it is read with."""

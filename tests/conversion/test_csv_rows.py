@@ -149,6 +149,16 @@ def test_bytes_of_another_encoding_are_an_error_behind_the_line_before(tmp_path:
         list(CsvSource(str(tmp_path / "a.csv")))
 
 
+@pytest.mark.parametrize("form", [CsvFormat(encoding="utf-7"), CsvFormat(encoding="utf-7", column="a")])
+def test_halves_of_pairs_that_an_encoding_gives_are_refused_by_their_row(tmp_path: Path, form: CsvFormat) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n+2AA-,x\n")
+    given: list[bytes] = []
+
+    with pytest.raises(SourceError, match=r"a\.csv: the row in line 3, .* UTF-8 .*surrogates not allowed") as caught:
+        given.extend(CsvSource(str(tmp_path / "a.csv"), form))
+    assert (len(given), caught.value.position) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
