@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,18 @@ def open_file_record(
         file = io.FileIO(descriptor, closefd=False)
 
         def read_and_count(size: int) -> bytes:
-            data = file.read(size)
+            data: bytes | None
+            try:
+                data = file.read(size)
+            except OSError as error:
+                error.filename = path
+                raise
+            if data is None:
+                raise SourceError(
+                    f"{path} has nothing to read at this moment, as no file has; leave it out",
+                    path=path,
+                    position=position,
+                )
             count(len(data))
             return data
 

@@ -116,9 +116,9 @@ class InputFile:
             )
         ends = xxhash.xxh3_64()
         with Path(self.path).open("rb") as file:
-            ends.update(file.read(_SAMPLE_BYTES))
+            ends.update(self._read(file, _SAMPLE_BYTES))
             file.seek(max(0, status.st_size - _SAMPLE_BYTES))
-            ends.update(file.read(_SAMPLE_BYTES))
+            ends.update(self._read(file, _SAMPLE_BYTES))
         times = {"changed_ns": status.st_mtime_ns} if with_times else {}
         return {"bytes": status.st_size, "hash of both ends": ends.hexdigest()} | times
 
@@ -162,12 +162,8 @@ class InputFile:
     def _counted(self, file: IO[bytes], size: int | None) -> Iterator[bytes]:
         """Yield what is left of a file, up to the size that it has now; None where that is not known."""
         left = None if size is None else max(0, size - file.tell())
-        # None: the descriptor is in non-blocking mode and has nothing yet, which must not pass for the end.
-        data: bytes | None
         while left != 0:
-            data = file.read(_BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left))
-            if data is None:
-                raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
+            data = self._read(file, _BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left))
             if not data:
                 break
             self.bytes_read += len(data)
@@ -179,6 +175,17 @@ class InputFile:
                 "since; convert it again when nothing writes to it any more",
                 path=self.path,
             )
+
+    def _read(self, file: IO[bytes], size: int) -> bytes:
+        try:
+            data: bytes | None = file.read(size)
+        except OSError as error:
+            error.filename = self.shown
+            raise
+        # The descriptor is in non-blocking mode and has nothing yet, which must not pass for the end.
+        if data is None:
+            raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
+        return data
 
 
 def _size_of(file: IO[bytes]) -> int | None:
