@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -156,7 +157,10 @@ def open_source(
             folders = [FolderSource(path, prefix_keys=prefix_keys, follow_links=follow_links) for path in paths]
         return SeveralFolders(folders, name=paths.name) if paths.are_several else folders[0]
     with naming_line(paths):
-        parts = [_open_one(path, kind, form, validate=validate, from_bins=from_bins) for path in paths]
+        parts = [
+            _open_one(_found(path) if paths.are_found else path, kind, form, validate=validate, from_bins=from_bins)
+            for path in paths
+        ]
     return SeveralSources(parts, name=paths.name) if paths.are_several else parts[0]
 
 
@@ -171,6 +175,17 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
     if kind == "prefixed":
         return PrefixedSource(text)
     return SeedSource(text, from_bins=from_bins)
+
+
+def _found(path: str) -> str:
+    """Return how to open what a pattern or a list brings along; raise for what could let the open wait for ever."""
+    status = Path(local_path(path, "the source")).stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise SourceError(
+            f"{path} is no file but a pipe or a device, which is read only where it is named by itself; leave it out",
+            path=path,
+        )
+    return os.path.join(os.curdir, path) if path == STANDARD_INPUT else path  # noqa: PTH118  # paths are text here
 
 
 def _open_functions(given: Sequence[Named], *, has_options: bool) -> RecordSource:
@@ -209,7 +224,10 @@ class _Paths:
         self._groups = [_paths_of(text, is_list=is_list) for text in texts]
         more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
         self.name = _name_of(texts[0]) + more
+        self._texts = texts
         self._listed: ListedPaths | None = None
+        # Whether the path that was given last is one that nobody typed.
+        self.are_found = False
         self.are_several = len(texts) > 1 or self._groups[0] != [texts[0]]
 
     def kinds(self) -> set[SourceKind]:
@@ -225,8 +243,9 @@ class _Paths:
 
     def __iter__(self) -> Iterator[str]:
         is_empty = True
-        for group in self._groups:
+        for text, group in zip(self._texts, self._groups, strict=True):
             self._listed = group if isinstance(group, ListedPaths) else None
+            self.are_found = group != [text]
             for path in group:
                 is_empty = False
                 yield path

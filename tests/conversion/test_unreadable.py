@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,3 +43,34 @@ def test_file_that_has_nothing_now_as_a_pipe_has_is_an_error(tmp_path: Path, mon
 
     with pytest.raises(SourceError, match=r"a\.jpg has nothing to read at this moment"):
         convert(open_source(tmp_path / "*.jpg"), tmp_path / "data")
+
+
+@NOT_WINDOWS
+@pytest.mark.parametrize("named", ["*.txt", "@list", ["a.txt", "?.txt"], ["a.txt", "@list"]])
+@pytest.mark.parametrize("kind", ["lines", "jsonl", "csv", "prefixed", "files"])
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_pipe_or_device_that_nobody_named_is_refused_at_once(
+    what: str, kind: str, named: str | list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_bytes(b"\1\0\0\0A")
+    Path("list").write_text("z.txt\n")
+    if what == "pipe":
+        os.mkfifo("z.txt")
+    else:
+        Path("z.txt").symlink_to(os.devnull)
+
+    with pytest.raises(SourceError, match=r"z\.txt.* is no file but a"):
+        list(open_source(named, kind=kind))  # type: ignore[arg-type]  # one of the kinds
+
+
+@pytest.mark.parametrize("named", ["[-]", "@list"])
+@pytest.mark.parametrize("kind", ["lines", "files"])
+def test_file_named_as_standard_input_is_read_where_a_pattern_or_a_list_names_it(
+    named: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_bytes(b"A")
+    Path("list").write_text("-\n")
+
+    assert list(open_source(named, kind=kind)) == [b"A"]  # type: ignore[arg-type]  # one of the kinds
