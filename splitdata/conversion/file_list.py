@@ -9,7 +9,6 @@ records in a dataset, where no key may come twice.
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from splitdata._local_path import local_path
 from splitdata.conversion.file_record import open_file_record
 from splitdata.conversion.input_file import STANDARD_INPUT
 from splitdata.conversion.lines import LineSource
+from splitdata.conversion.pattern import paths_like
 from splitdata.conversion.seek import count_at
 from splitdata.conversion.survey import Survey
 from splitdata.errors import SourceError
@@ -35,12 +35,8 @@ __all__ = ["FileListSource", "ListedPaths", "NamedPaths", "matching_files", "nam
 
 
 def matching_files(pattern: str) -> list[str]:
-    """Return the files that match a pattern, sorted as a folder's files are; folders are left out.
-
-    `*`, `?` and `[a-z]` stand for parts of a name that does not begin with a dot, `**` for any folders.
-    """
-    # The method of Path takes no absolute pattern.
-    found = [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
+    """Return the files that match a pattern, sorted as a folder's files are; folders are left out."""
+    found = [path for path in dict.fromkeys(paths_like(pattern)) if not Path(path).is_dir()]
     return sorted(found, key=lambda path: os.fsencode(_with_slashes(path)))
 
 
