@@ -15,6 +15,8 @@ import pytest
 import splitdata
 from splitdata.dataset.cache_generation import Claim, Generation
 from splitdata.dataset.retention import Pin
+from splitdata.storage.folder import Folder
+from splitdata.storage.locked_file import LockedFile
 from splitdata.storage.source import MappedSource, PreadSource
 from tests.holdings import collect_and_freeze
 
@@ -26,7 +28,9 @@ PUBLIC = {
 # With finalizers, made by the library alone: these take a descriptor on trust, but know when they were given none.
 INTERNAL: dict[str, Callable[..., Any]] = {
     "Claim": Claim,
+    "Folder": Folder,
     "Generation": Generation,
+    "LockedFile": LockedFile,
     "Pin": Pin,
     "MappedSource": MappedSource,
     "PreadSource": PreadSource,

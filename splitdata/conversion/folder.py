@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from splitdata._local_path import local_path
-from splitdata.conversion.file_record import NO_LINKS, open_file_record
+from splitdata.conversion.file_record import open_file_record
 from splitdata.conversion.seek import count_at
 from splitdata.conversion.survey import Survey
+from splitdata.conversion.walk import FoundFile, walk
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
     from splitdata.conversion.seek import Position
     from splitdata.conversion.sized_file import SizedFile
@@ -74,7 +75,7 @@ class FolderSource:
         """The path of the folder, and of each that links in it lead to, if they are followed."""
         links: list[str] = []
         if self._follow_links:
-            for _ in _walk(self.path, Counter(), follow_links=True, links=links):
+            for _ in walk(self.path, Counter(), follow_links=True, links=links):
                 pass
         return [self.path, *dict.fromkeys(str(Path(path).resolve()) for path in links)]
 
@@ -119,25 +120,29 @@ class FolderSource:
         self.skipped.clear()
         self.bytes_read = count_at(position, "bytes")
         self._num_entries, self._num_given = count_at(position, "file"), count_at(position, "record")
-        for relative, entry in islice(self._walk(self.skipped), self._num_entries, None):
+        for found in islice(self._walk(self.skipped), self._num_entries, None):
             self._num_entries += 1
-            flags = 0 if self._follow_links else NO_LINKS
-            with open_file_record(entry.path, position=self._num_given, count=self._count, flags=flags) as record:
+            with open_file_record(
+                found.path,
+                position=self._num_given,
+                count=self._count,
+                follow_links=self._follow_links,
+                folder=found.folder,
+            ) as record:
                 if record is None:
                     self.skipped["special file"] += 1
                     continue
                 self._num_given += 1
-                yield self.prefix + relative, record
+                yield self.prefix + found.relative, record
         if not self._num_given:
-            found = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
-            raise SourceError(
-                f"{self.shown} holds no file to convert" + (f" (left out: {found})" if found else ""), path=self.path
-            )
+            left_out = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
+            text = f" (left out: {left_out})" if left_out else ""
+            raise SourceError(f"{self.shown} holds no file to convert{text}", path=self.path)
 
     def keys(self) -> Iterator[str]:
         """Walk over the files and yield their keys in order, by their bytes; opens none."""
-        for relative, _ in self._walk(Counter()):
-            yield self.prefix + relative
+        for found in self._walk(Counter()):
+            yield self.prefix + found.relative
 
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes
@@ -145,95 +150,10 @@ class FolderSource:
     def _survey(self) -> Survey:
         if self._surveyed is None:
             survey = Survey()
-            for relative, entry in self._walk(Counter()):
-                survey.add(self.prefix + relative, entry.stat(follow_symlinks=self._follow_links))
+            for found in self._walk(Counter()):
+                survey.add(self.prefix + found.relative, found.stat(follow_links=self._follow_links))
             self._surveyed = survey
         return self._surveyed
 
-    def _walk(self, skipped: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        return _walk(self.path, skipped, follow_links=self._follow_links)
-
-
-def _walk(
-    folder: str, skipped: Counter[str], *, follow_links: bool, links: list[str] | None = None
-) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield relative path and entry of each regular file in order, and count what is left out.
-
-    Args:
-        folder: Where the walk begins.
-        skipped: What is left out is counted here.
-        follow_links: Whether links are what they lead to.
-        links: Takes the paths of the links to folders that are followed.
-    """
-    # Stacks of its own: the depth of folders is not bounded by that of Python's calls.
-    above = [_identity(Path(folder).stat())]
-    levels = [iter(_sorted_entries(folder, skipped, above, follow_links=follow_links))]
-    prefixes = [""]
-    while levels:
-        entry = next(levels[-1], None)
-        if entry is None:
-            levels.pop()
-            prefixes.pop()
-            above.pop()
-        elif entry.is_dir(follow_symlinks=follow_links):
-            if links is not None and _is_link(entry):
-                links.append(entry.path)
-            above.append(_identity(Path(entry.path).stat()) if follow_links else (0, 0))
-            levels.append(iter(_sorted_entries(entry.path, skipped, above, follow_links=follow_links)))
-            prefixes.append(f"{prefixes[-1]}{entry.name}/")
-        else:
-            yield prefixes[-1] + entry.name, entry
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _sorted_entries(
-    folder: str, skipped: Counter[str], above: Sequence[tuple[int, int]], *, follow_links: bool
-) -> list[os.DirEntry[str]]:
-    """Return the files and folders in a folder, by the order of the paths that begin with them.
-
-    `above` are this folder and those that it lies in.
-    """
-    kept = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            reason = _reason_to_skip(entry, above, follow_links=follow_links)
-            if reason:
-                skipped[reason] += 1
-            else:
-                kept.append(entry)
-    # "a.b" comes before "a/x": a folder is compared with the separator that follows its name.
-    return sorted(kept, key=lambda entry: os.fsencode(entry.name) + b"/" * entry.is_dir(follow_symlinks=follow_links))
-
-
-def _reason_to_skip(entry: os.DirEntry[str], above: Sequence[tuple[int, int]], *, follow_links: bool) -> str | None:
-    if entry.name.startswith("."):
-        return "hidden name"
-    if _is_link(entry):
-        # Links could lead out of the folder or round in circles.
-        if not follow_links:
-            return "symbolic link"
-        if _identity(_status_behind(entry)) in above:
-            return "circular link"
-    if not entry.is_file(follow_symlinks=follow_links) and not entry.is_dir(follow_symlinks=follow_links):
-        return "special file"
-    return None
-
-
-def _is_link(entry: os.DirEntry[str]) -> bool:
-    # Junctions are the links of Windows to folders.
-    return entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction())
-
-
-def _status_behind(link: os.DirEntry[str]) -> os.stat_result:
-    try:
-        # Of an entry itself, Windows gives no identity.
-        return Path(link.path).stat()
-    except FileNotFoundError:
-        where = Path(link.path).readlink()
-        raise SourceError(
-            f"{link.path} is a link to {where}, which does not exist: mend or remove it, or leave links out",
-            path=link.path,
-        ) from None
+    def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
+        return walk(self.path, skipped, follow_links=self._follow_links)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.storage import files
+from splitdata.storage.paths import SegmentPaths
+from splitdata.storage.replace import open_sole
 from splitdata.storage.source import descriptor_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from splitdata.storage.paths import SegmentPaths
+    from splitdata.storage.folder import Folder
 
 __all__ = ["BinFiles"]
 
@@ -27,8 +30,9 @@ _SYNC_THREADS: Final = 8
 class BinFiles:
     """Bins of one segment under construction; for one thread at a time."""
 
-    def __init__(self, paths: SegmentPaths, *, segment_id: str, num_bins: int, alignment: int) -> None:
-        self._paths = paths
+    def __init__(self, folder: Folder, *, segment_id: str, num_bins: int, alignment: int) -> None:
+        """Take the open folder of the segment, whose lock is held; whoever opened it closes it."""
+        self._folder = folder
         self._segment_id = segment_id
         self._num_bins = num_bins
         self._alignment = alignment
@@ -93,11 +97,11 @@ class BinFiles:
             return descriptor
         while len(self._open) >= self._limit:
             files.close(self._open.popitem(last=False)[1])
-        path = self._paths.bin(bin_index)
+        name = SegmentPaths.bin_name(bin_index)
         if self._exists[bin_index]:
-            descriptor = files.open_existing(path, writable=True)
+            descriptor = open_sole(self._folder, name, spec.INDEX_SCRATCH_NAME)
         else:
-            descriptor = files.create(path)
+            descriptor = self._folder.create(name)
             self._exists[bin_index] = 1
             self._open[bin_index] = descriptor
             header = BinHeader(

@@ -18,12 +18,19 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
-from splitdata.dataset.cache_generation import Generation, check_private, clear_generation, remove_generation
+from splitdata.dataset.cache_generation import (
+    Generation,
+    check_private,
+    clear_generation,
+    remove_generation,
+    writers_in,
+)
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.run import make_folder
 from splitdata.errors import CacheError
 from splitdata.storage import files
-from splitdata.storage.cache_paths import CachePaths, GenerationPaths
+from splitdata.storage.cache_paths import LOCK_NAME, CachePaths
+from splitdata.storage.folder import Folder
 from splitdata.storage.paths import is_stray
 from splitdata.storage.private_folder import make_private
 
@@ -57,9 +64,9 @@ class CacheFolder:
     def _check_names(self) -> None:
         folder = self.paths.folder
         try:
-            foreign = sorted(
-                name for name in files.list_names(folder) if not self.paths.is_own_name(name) and not is_stray(name)
-            )
+            with Folder.open(folder) as root:
+                names = root.names()
+            foreign = sorted(name for name in names if not self.paths.is_own_name(name) and not is_stray(name))
         except FileNotFoundError:
             return
         except NotADirectoryError:
@@ -87,8 +94,7 @@ class CacheFolder:
             paths = self.paths.generation(epoch, lineage)
             # What goes meanwhile is not there.
             with contextlib.suppress(FileNotFoundError):
-                numbers = [paths.writer_of_name(name) for name in sorted(files.list_names(paths.folder))]
-                folders = [paths.writer(number) for number in numbers if number is not None]
+                folders = map(paths.writer, writers_in(paths))
                 found += [folder for folder in folders if DatasetDirectory(folder).generations()]
         return found
 
@@ -108,7 +114,8 @@ class CacheFolder:
     def generations(self) -> list[tuple[int, str]]:
         """Return epoch and lineage of all generations, in the order of epochs."""
         try:
-            names = files.list_names(self.paths.folder)
+            with Folder.open(self.paths.folder) as root:
+                names = root.names()
         except (FileNotFoundError, NotADirectoryError):
             return []
         found = map(self.paths.generation_of_name, names)
@@ -126,9 +133,9 @@ class CacheFolder:
             key: Of the present generation.
             is_complete: All older ones may go. Else the newest of the others stays.
         """
-        for name in files.list_names(self.paths.folder):
-            if self.paths.is_removed(name):
-                clear_generation(GenerationPaths(os.path.join(self.paths.folder, name)))
+        with Folder.open(self.paths.folder) as root:
+            for name in filter(self.paths.is_removed, root.names()):
+                clear_generation(root, name)
         others = [epoch for epoch, lineage in self.generations() if lineage == key.lineage and epoch != key.epoch]
         goes = [epoch for epoch in others if epoch < key.epoch] if is_complete else others[:-1]
         for epoch in goes:
@@ -140,7 +147,7 @@ class CacheFolder:
         return any([self._remove(epoch, lineage) for epoch, lineage in others])
 
     def _remove(self, epoch: int, lineage: str) -> bool:
-        return remove_generation(self.paths, os.path.basename(self.paths.generation(epoch, lineage).folder))
+        return remove_generation(self.paths, self.paths.generation_name(epoch, lineage))
 
     def num_bytes(self) -> int:
         """Return the bytes of all files in the folder; costs a look at each."""
@@ -157,10 +164,8 @@ class CacheFolder:
         Raises:
             BlockingIOError: Another program does not let go of it.
         """
-        try:
-            descriptor = files.create(self.paths.lock)
-        except FileExistsError:
-            descriptor = files.open_existing(self.paths.lock, writable=True)
+        with Folder.open(self.paths.folder) as root:
+            descriptor = root.open_or_create(LOCK_NAME)
         try:
             deadline = time.monotonic() + _LOCK_SECONDS
             while not files.lock(descriptor):

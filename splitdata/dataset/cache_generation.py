@@ -19,20 +19,26 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from splitdata._ownership import renew_after_fork
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.dataset.removal import remove_dataset
 from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
-from splitdata.storage.cache_paths import GenerationPaths
-from splitdata.storage.private_folder import make_private, why_shared
+from splitdata.storage.cache_paths import KEY_NAME, CachePaths, GenerationPaths
+from splitdata.storage.folder import Folder
+from splitdata.storage.private_folder import PRIVATE_MODE, why_shared
 
-if TYPE_CHECKING:
-    from splitdata.storage.cache_paths import CachePaths
-
-__all__ = ["Claim", "Generation", "check_private", "clear_generation", "read_key", "remove_generation"]
+__all__ = [
+    "Claim",
+    "Generation",
+    "check_private",
+    "clear_generation",
+    "read_key",
+    "remove_generation",
+    "writers_in",
+]
 
 _logger = logging.getLogger("splitdata")
 
@@ -109,13 +115,16 @@ class Generation:
         paths = cache.generation(key.epoch, key.lineage)
         for _ in range(_MAX_TRIES):
             try:
-                make_private(paths.folder)
+                with Folder.open(cache.folder) as root:
+                    root.make(os.path.basename(paths.folder), PRIVATE_MODE)
                 check_private(paths.folder)
-                descriptor = _open_key(paths, key)
+                with _opened(paths) as folder:
+                    descriptor = _open_key(folder, key)
+                    is_ours = files.lock(descriptor, shared=True) and folder.is_named(descriptor, KEY_NAME)
             except FileNotFoundError:
                 # Renamed, on its way out, just now.
                 continue
-            if files.lock(descriptor, shared=True) and files.is_named(descriptor, paths.key):
+            if is_ours:
                 if _key_in(descriptor) == key:
                     return cls(paths, key, descriptor)
                 files.close(descriptor)
@@ -130,8 +139,7 @@ class Generation:
 
     def writers(self) -> list[int]:
         """Return the numbers of all writers that have begun a dataset, ascending."""
-        numbers = map(self.paths.writer_of_name, files.list_names(self.paths.folder))
-        return sorted(number for number in numbers if number is not None)
+        return writers_in(self.paths)
 
     def claim(self, first: int = 0) -> Claim:
         """Return the right to write in the first dataset, counted from `first`, in which nobody else writes.
@@ -139,15 +147,16 @@ class Generation:
         Raises:
             OSError: The disk is full, or read-only.
         """
-        for number in range(first, _MAX_WRITERS):
-            path = self.paths.writer_lock(number)
-            try:
-                descriptor = files.create(path)
-            except FileExistsError:
-                descriptor = files.open_existing(path, writable=True)
-            if files.lock(descriptor):
-                return Claim(number, self.paths.writer(number), descriptor)
-            files.close(descriptor)
+        with _opened(self.paths) as folder:
+            for number in range(first, _MAX_WRITERS):
+                name = self.paths.writer_name(number)
+                if folder.has(name) and not folder.has_folder(name):
+                    # A link, or a file: not this cache's.
+                    continue
+                descriptor = folder.open_or_create(self.paths.writer_lock_name(number))
+                if files.lock(descriptor):
+                    return Claim(number, self.paths.writer(number), descriptor)
+                files.close(descriptor)
         raise OSError(errno.EMFILE, f"more than {_MAX_WRITERS} writers", self.paths.folder)
 
     def close(self) -> None:
@@ -177,6 +186,14 @@ def check_private(folder: str) -> None:
         )
 
 
+def writers_in(paths: GenerationPaths) -> list[int]:
+    """Return the numbers of all writers whose datasets are in the folder of a generation, ascending."""
+    with _opened(paths) as folder:
+        found = [(paths.writer_of_name(name), name) for name in folder.names()]
+        # What a link leads to is not this cache's.
+        return sorted(number for number, name in found if number is not None and folder.has_folder(name))
+
+
 def read_key(paths: GenerationPaths) -> CacheKey:
     """Return the key of a generation.
 
@@ -184,7 +201,8 @@ def read_key(paths: GenerationPaths) -> CacheKey:
         FileNotFoundError: It has none.
         FormatError: It is damaged.
     """
-    descriptor = files.open_existing(paths.key)
+    with _opened(paths) as folder:
+        descriptor = folder.open_file(KEY_NAME)
     try:
         return CacheKey.decode(files.read_at(descriptor, _MAX_KEY_BYTES, 0))
     except FormatError as error:
@@ -195,75 +213,82 @@ def read_key(paths: GenerationPaths) -> CacheKey:
 
 def remove_generation(cache: CachePaths, name: str) -> bool:
     """Remove the generation that has a name in the cache's folder, unless someone uses it; True if it is gone."""
-    paths = GenerationPaths(os.path.join(cache.folder, name))
     try:
-        descriptor = files.open_existing(paths.key, writable=True)
-    except FileNotFoundError:
-        # Someone was killed while making it, or is making it now and tries again.
-        return clear_generation(paths)
-    except (OSError, FormatError):
-        return False
-    try:
-        if not files.lock(descriptor) or not files.is_named(descriptor, paths.key):
-            return False
-        if os.name == "nt":
-            # Windows renames no folder in which a file is open.
-            files.close(descriptor)
-            descriptor = -1
-        removed = cache.removed(os.urandom(16).hex())
-        try:
-            files.rename_over(paths.folder, removed.folder)
-        except OSError:
-            return False
-        clear_generation(removed)
-        return True
-    finally:
-        if descriptor >= 0:
-            files.close(descriptor)
-
-
-def clear_generation(paths: GenerationPaths) -> bool:
-    """Remove what is a cache's in a folder, and the folder if nothing else is in it; True if it is gone."""
-    if not files.is_real_directory(paths.folder):
-        # A link, and what it leads to is not ours; or gone.
-        return False
-    try:
-        for name in files.list_names(paths.folder):
-            path = os.path.join(paths.folder, name)
-            if paths.writer_of_name(name) is not None:
-                remove_dataset(path)
-            elif paths.is_own_file(name):
-                files.remove(path)
-        files.remove_directory(paths.folder)
+        root = Folder.open(cache.folder)
     except OSError:
+        return False
+    with root:
+        try:
+            with root.sub(name) as folder:
+                lock = folder.open_locked(KEY_NAME)
+        except FileNotFoundError:
+            # Someone was killed while making it, or is making it now and tries again.
+            return clear_generation(root, name)
+        except (OSError, FormatError):
+            return False
+        if lock is None:
+            return False
+        with lock:
+            if os.name == "nt":
+                # Windows renames no folder in which a file is open.
+                lock.close()
+            removed = CachePaths.removed_name(os.urandom(16).hex())
+            try:
+                root.rename_over(name, removed)
+            except OSError:
+                return False
+            clear_generation(root, removed)
+            return True
+
+
+def clear_generation(cache: Folder, name: str) -> bool:
+    """Remove what is a cache's in a folder of one, and the folder if nothing else is in it; True if it is gone."""
+    # A link, and what it leads to is not ours; or gone.
+    if not cache.has_folder(name):
+        return False
+    try:
+        with cache.sub(name) as folder:
+            for entry in folder.names():
+                if GenerationPaths.writer_of_name(entry) is not None:
+                    remove_dataset(folder, entry)
+                elif GenerationPaths.is_own_file(entry):
+                    folder.remove(entry)
+        cache.remove_directory(name)
+    except (OSError, FormatError):
         return False
     return True
 
 
-def _open_key(paths: GenerationPaths, key: CacheKey) -> int:
+def _opened(paths: GenerationPaths) -> Folder:
+    """Open the folder of a generation; FormatError if it is a link."""
+    with Folder.open(os.path.dirname(paths.folder)) as cache:
+        return cache.sub(os.path.basename(paths.folder))
+
+
+def _open_key(folder: Folder, key: CacheKey) -> int:
     """Return a descriptor of the key, made if there is none: whole from the first moment."""
     with contextlib.suppress(FileNotFoundError):
-        return files.open_existing(paths.key)
-    scratch = paths.key_scratch(os.urandom(16).hex())
-    descriptor = files.create(scratch)
+        return folder.open_file(KEY_NAME)
+    scratch = GenerationPaths.key_scratch_name(os.urandom(16).hex())
+    descriptor = folder.create(scratch)
     try:
         files.write_at(descriptor, key.encode(), 0)
         files.close(descriptor)
         descriptor = -1
         try:
-            files.link(scratch, paths.key)
+            folder.link(scratch, KEY_NAME)
         except FileExistsError:
             pass
         except FileNotFoundError:
             raise
         except OSError:
             # No links here. Two that come at once write the same, and who loses notices that it is another file.
-            files.rename_over(scratch, paths.key)
+            folder.rename_over(scratch, KEY_NAME)
     finally:
         if descriptor >= 0:
             files.close(descriptor)
-        files.remove(scratch)
-    return files.open_existing(paths.key)
+        folder.remove(scratch)
+    return folder.open_file(KEY_NAME)
 
 
 def _key_in(descriptor: int) -> CacheKey | None:

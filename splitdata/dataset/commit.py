@@ -21,7 +21,6 @@ from splitdata.dataset.typed import RECORD_CODEC, check_codec
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, encode_metadata
-from splitdata.storage import files
 from splitdata.storage.publish import publish
 
 if TYPE_CHECKING:
@@ -136,9 +135,9 @@ class Committer:
         return replace(current, generation=generation)
 
     def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
-        paths = self._directory.paths
-        if not publish(paths, manifest.generation, manifest.encode(), durable=self._durable):
-            return False
+        with self._directory.opened() as root:
+            if not publish(root, manifest.generation, manifest.encode(), durable=self._durable):
+                return False
         newest = self._directory.newest()
         if newest.generation == manifest.generation:
             return True
@@ -147,7 +146,7 @@ class Committer:
             segment is None or (listed is not None and listed.num_records >= segment.num_records)
         ):
             return True
-        files.remove(paths.manifest(manifest.generation))
+        self._directory.remove_manifest(manifest.generation)
         return False
 
     def _finish(self, manifest: Manifest) -> None:
@@ -180,8 +179,9 @@ def replace_segments(
         segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
         segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
         manifest = replace(current, generation=current.generation + 1, segments=segments)
-        if not publish(directory.paths, manifest.generation, manifest.encode(), durable=durable):
-            continue
+        with directory.opened() as root:
+            if not publish(root, manifest.generation, manifest.encode(), durable=durable):
+                continue
         newest = directory.newest()
         if newest.find(segment.id) is not None:
             segment.mark_committed()
@@ -190,4 +190,4 @@ def replace_segments(
             except (OSError, FormatError) as error:
                 _logger.warning("%s: cannot remove what is no longer needed: %s", directory.folder, error)
             return True
-        files.remove(directory.paths.manifest(manifest.generation))
+        directory.remove_manifest(manifest.generation)

@@ -14,16 +14,22 @@ commit that failed, or was interrupted, may have been made.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
-from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
+from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.index import IndexHeader
 from splitdata.format.manifest import Manifest, SegmentInfo
 from splitdata.storage import files
+from splitdata.storage.folder import Folder
 from splitdata.storage.paths import DatasetPaths, is_stray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["DatasetDirectory"]
 
@@ -32,15 +38,59 @@ _MAX_TRIES: Final = 100
 
 
 class DatasetDirectory:
-    """Looks at one directory; holds nothing open, keeps no state."""
+    """Looks at one directory; keeps no state, and holds nothing open but for what `held` gives."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], root: Folder | None = None) -> None:
+        """Take the path, and the folder itself where that is open already; whoever opened it closes it."""
         self.paths = DatasetPaths(local_path(folder))
+        self._root = root
 
     @property
     def folder(self) -> str:
         """The directory, as an absolute path."""
         return self.paths.folder
+
+    @contextmanager
+    def opened(self) -> Iterator[Folder]:
+        """Open the directory: what is in it is reached through this, and through no link.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: If there is none.
+        """
+        if self._root is not None:
+            yield self._root
+            return
+        with Folder.open(self.folder) as root:
+            yield root
+
+    @contextmanager
+    def held(self) -> Iterator[DatasetDirectory]:
+        """Give this directory, of which all steps lead to the folder that has its name now; raises as `opened`."""
+        with self.opened() as root:
+            yield DatasetDirectory(self.folder, root)
+
+    def open_segments(self) -> Folder:
+        """Open the folder of all segments; whoever asks closes it.
+
+        Raises:
+            FormatError: If it is a link.
+            FileNotFoundError, NotADirectoryError: If there is none.
+        """
+        with self.opened() as root:
+            return root.sub(spec.SEGMENTS_FOLDER)
+
+    def open_segment(self, segment_id: str) -> Folder:
+        """Open the folder of a segment; whoever asks closes it. Raises as `open_segments`."""
+        with self.open_segments() as segments:
+            return segments.sub(segment_id)
+
+    def has_segment(self, segment_id: str) -> bool:
+        """Say whether there is the folder of a segment; FormatError if the one of all segments is a link."""
+        try:
+            with self.open_segments() as segments:
+                return segments.has_folder(segment_id)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def generations(self) -> list[int]:
         """Return the numbers of all manifests, ascending.
@@ -49,7 +99,8 @@ class DatasetDirectory:
             DatasetNotFoundError: If there is no such directory.
         """
         try:
-            names = files.list_names(self.folder)
+            with self.opened() as root:
+                names = root.names()
         except FileNotFoundError:
             raise DatasetNotFoundError(f"{self.folder} does not exist", path=self.folder) from None
         except NotADirectoryError:
@@ -63,7 +114,8 @@ class DatasetDirectory:
         """Return the manifest with a number; FileNotFoundError if there is none."""
         path = self.paths.manifest(generation)
         try:
-            descriptor = files.open_existing(path)
+            with self.opened() as root:
+                descriptor = root.open_file(self.paths.manifest_name(generation))
             try:
                 data = files.read_at(descriptor, spec.MAX_MANIFEST_BYTES + 1, 0)
             finally:
@@ -77,7 +129,8 @@ class DatasetDirectory:
                 path=path,
             ) from None
         except FormatError as error:
-            raise type(error)(f"{path}: {error}", path=path) from None
+            hint = "" if isinstance(error, UnsupportedVersionError) else "; move it away"
+            raise type(error)(f"{path}: {error}{hint}", path=path) from None
         return manifest
 
     def newest(self) -> Manifest:
@@ -125,7 +178,8 @@ class DatasetDirectory:
     def segment_ids(self) -> list[str]:
         """Return the ids of all segment folders, listed in a manifest or not, sorted."""
         try:
-            names = files.list_names(self.paths.segments)
+            with self.open_segments() as segments:
+                names = segments.names()
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in names if self.paths.is_segment(name))
@@ -133,7 +187,8 @@ class DatasetDirectory:
     def index_header(self, segment_id: str) -> IndexHeader | None:
         """Return the header of a segment's index, None where it cannot be read."""
         try:
-            descriptor = files.open_existing(self.paths.segment(segment_id).index)
+            with self.open_segment(segment_id) as folder:
+                descriptor = folder.open_file(spec.INDEX_NAME)
             try:
                 return IndexHeader.unpack(files.read_at(descriptor, spec.INDEX_HEADER_BYTES, 0))
             finally:
@@ -148,25 +203,34 @@ class DatasetDirectory:
 
     def names(self) -> list[str]:
         """Return all that lies in the directory, but for strays."""
-        return [name for name in files.list_names(self.folder) if not is_stray(name)]
+        with self.opened() as root:
+            return [name for name in root.names() if not is_stray(name)]
 
     def foreign_names(self) -> list[str]:
         """Return what lies in the directory, or among the segments, that is not splitdata's."""
-        foreign = [
-            name
-            for name in self.names()
-            if self.paths.generation_of_name(name) is None
-            and not self.paths.is_scratch(name)
-            and not (name == spec.SEGMENTS_FOLDER and files.is_real_directory(self.paths.segments))
-        ]
-        if spec.SEGMENTS_FOLDER in files.list_names(self.folder) and files.is_real_directory(self.paths.segments):
-            for name in files.list_names(self.paths.segments):
-                folder = self.paths.segment(name).folder
-                # A segment may be removed, by the writer that folded it, while this looks around: so in this order.
-                is_other = not files.is_real_directory(folder) and os.path.lexists(folder)
-                if not is_stray(name) and (is_other or not self.paths.is_segment(name)):
-                    foreign.append(f"{spec.SEGMENTS_FOLDER}/{name}")
+        with self.opened() as root:
+            names = [name for name in root.names() if not is_stray(name)]
+            has_segments = spec.SEGMENTS_FOLDER in names and root.has_folder(spec.SEGMENTS_FOLDER)
+            foreign = [
+                name
+                for name in names
+                if self.paths.generation_of_name(name) is None
+                and not self.paths.is_scratch(name)
+                and not (name == spec.SEGMENTS_FOLDER and has_segments)
+            ]
+            if has_segments:
+                with root.sub(spec.SEGMENTS_FOLDER) as segments:
+                    foreign += [f"{spec.SEGMENTS_FOLDER}/{name}" for name in self._foreign_segments(segments)]
         return sorted(foreign)
+
+    def _foreign_segments(self, segments: Folder) -> list[str]:
+        foreign = []
+        for name in segments.names():
+            # A segment may be removed, by the writer that folded it, while this looks around: so in this order.
+            is_other = not segments.has_folder(name) and segments.has(name)
+            if not is_stray(name) and (is_other or not self.paths.is_segment(name)):
+                foreign.append(name)
+        return foreign
 
     def listing(self, segment_id: str) -> SegmentInfo | None:
         """Return what the newest manifest says of a segment, None if it does not list it, or there is none.
@@ -177,38 +241,60 @@ class DatasetDirectory:
         newest = self.newest_or_none()
         return newest.find(segment_id) if newest else None
 
+    def remove_manifest(self, generation: int) -> None:
+        """Remove a manifest; whose it is, and that nobody needs it, is for the caller to know."""
+        with self.opened() as root:
+            root.remove(self.paths.manifest_name(generation))
+
     def remove_segment(self, segment_id: str, *, if_damaged: bool = False) -> bool:
         """Remove a segment, unless the newest manifest lists it or a writer is at work in it; True if it is gone.
 
         Where that manifest is damaged, or all are gone, nothing is removed, unless `if_damaged` says so: a repair
         that makes it again has found out what it lists.
+
+        Raises:
+            FormatError: If its folder, or that of all segments, is a link; nothing was removed.
         """
-        segment = self.paths.segment(segment_id)
         try:
-            descriptor = files.open_existing(segment.index, writable=True)
+            segments = self.open_segments()
         except FileNotFoundError:
-            descriptor = -1
-        try:
-            if descriptor >= 0 and not files.lock(descriptor):
-                return False
-            # Asked under the lock: whoever had it may have committed just before letting it go.
+            return not self._is_kept(segment_id, if_damaged=if_damaged)
+        with segments:
             try:
-                if self.listing(segment_id) is not None:
-                    return False
-            except FormatError:
-                if not if_damaged:
-                    return False
-            try:
-                names = list(filter(segment.is_own_name, files.list_names(segment.folder)))
+                folder = segments.sub(segment_id)
             except FileNotFoundError:
-                return True
+                return not self._is_kept(segment_id, if_damaged=if_damaged)
+            with folder:
+                is_gone = self._empty_segment(folder, segment_id, if_damaged=if_damaged)
+            if is_gone:
+                with suppress(OSError):
+                    # A stray in it stays, and so does the folder, in which nothing of ours is left.
+                    segments.remove_directory(segment_id)
+        return is_gone
+
+    def _empty_segment(self, folder: Folder, segment_id: str, *, if_damaged: bool) -> bool:
+        """Remove what is ours from the folder of a segment, under its lock; False if it must stay."""
+        lock: LockedFile | None = None
+        with suppress(FileNotFoundError):
+            lock = folder.open_locked(spec.INDEX_NAME)
+            if lock is None:
+                return False
+        try:
+            # Asked under the lock: whoever had it may have committed just before letting it go.
+            if self._is_kept(segment_id, if_damaged=if_damaged):
+                return False
+            names = filter(self.paths.segment(segment_id).is_own_name, folder.names())
             # The index, which holds the lock, goes last: without it the bins would look like a lost segment.
             for name in sorted(names, key=lambda name: name == spec.INDEX_NAME):
-                files.remove(os.path.join(segment.folder, name))
-            with suppress(OSError):
-                # A stray in it stays, and so does the folder, in which nothing of ours is left.
-                files.remove_directory(segment.folder)
+                folder.remove(name)
         finally:
-            if descriptor >= 0:
-                files.close(descriptor)
+            if lock is not None:
+                lock.close()
         return True
+
+    def _is_kept(self, segment_id: str, *, if_damaged: bool) -> bool:
+        """Say whether the newest manifest lists a segment, or may do so as it cannot be read."""
+        try:
+            return self.listing(segment_id) is not None
+        except FormatError:
+            return not if_damaged

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from splitdata.storage.source import descriptor_limit, open_files_limit, open_source
 
 if TYPE_CHECKING:
+    from splitdata.storage.folder import Folder
     from splitdata.storage.source import IoMode, MappedSource, PreadSource
 
 __all__ = ["FileOwner", "FilePool"]
@@ -39,8 +40,10 @@ class FilePool:
         io: How files are read.
     """
 
-    def __init__(self, io: IoMode) -> None:
+    def __init__(self, io: IoMode, folder: Folder | None = None) -> None:
+        """Say how files are read, and, if all of them lie in one that is open, in which folder."""
         self.io = io
+        self._folder = folder
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
         # next garbage collection: a reader that refreshes often would run out of descriptors.
         self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
@@ -63,15 +66,16 @@ class FilePool:
             OSError: If the process has no descriptor left, and pools hold none that would help.
         """
         _make_room(self.limit - 1)
+        at = None if self._folder is None else self._folder.anchor()
         try:
-            source = open_source(path, self.io)
+            source = open_source(path, self.io, at=at)
         except OSError as error:
             # Other parts of the process have used up the descriptors: make do with fewer.
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             _make_room(_num_open() // 2)
             try:
-                source = open_source(path, self.io)
+                source = open_source(path, self.io, at=at)
             except OSError as second:
                 _raise_used_up(second, path)
         self._open.append((weakref.ref(owner), bin_index))

@@ -26,7 +26,6 @@ from splitdata.format import spec
 from splitdata.format.codec import Compressor
 from splitdata.format.frames import footprint
 from splitdata.format.manifest import encode_metadata
-from splitdata.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.record_reader import Located
     from splitdata.format.manifest import Manifest, SegmentInfo
+    from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["fold_small_segments", "foldable_run"]
 
@@ -91,7 +91,7 @@ def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], 
 def _fold(
     directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
-    locks: list[int] = []
+    locks: list[LockedFile] = []
     try:
         if not _take_locks(directory, run, locks):
             return False
@@ -100,11 +100,11 @@ def _fold(
             return False
         return _fold_locked(directory, manifest, run, segment_id, durable=durable)
     finally:
-        for descriptor in locks:
-            files.close(descriptor)
+        for lock in locks:
+            lock.close()
 
 
-def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks: list[int]) -> bool:
+def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
     """Add the lock of each segment to `locks`; False if a writer still has one.
 
     A writer holds its own until it has seen its last commit in the newest manifest: were its
@@ -112,11 +112,13 @@ def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks
     """
     for info in run:
         try:
-            locks.append(files.open_existing(directory.paths.segment(info.id).index, writable=True))
+            with directory.open_segment(info.id) as folder:
+                lock = folder.open_locked(spec.INDEX_NAME)
         except FileNotFoundError:
             return False
-        if not files.lock(locks[-1]):
+        if lock is None:
             return False
+        locks.append(lock)
     return True
 
 
@@ -124,7 +126,7 @@ def _fold_locked(
     directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
     target = SegmentWriter(
-        directory.paths,
+        directory,
         segment_id,
         num_bins=1,
         alignment=_alignment_for(directory, run),
@@ -144,7 +146,7 @@ def _fold_locked(
         target.close()
         if not is_done:
             # It may be listed all the same, by a step that failed or was interrupted afterwards: then it stays.
-            with suppress(OSError):
+            with suppress(OSError, FormatError):
                 directory.remove_segment(segment_id)
     return is_done
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from splitdata.dataset.key_runs import RunReader, RunSink, Uniqueness, merge
 from splitdata.errors import FormatError
+from splitdata.format import spec
 from splitdata.format.keys import (
     FOOTER_BYTES,
     KeyRun,
@@ -27,6 +28,7 @@ from splitdata.format.keys import (
     parse_footer,
 )
 from splitdata.storage import files
+from splitdata.storage.replace import make_sole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.key_runs import Pairs
+    from splitdata.storage.folder import Folder
 
 __all__ = ["KeyLedger", "KeyMark"]
 
@@ -59,26 +62,29 @@ class KeyLedger:
 
     def __init__(
         self,
-        open_path: str,
-        sealed_path: str,
+        folder: Folder,
+        open_name: str,
+        sealed_name: str,
         segment_id: str,
         read_key: Callable[[int], bytes] | None,
         *,
         first_number: int = 0,
     ) -> None:
-        """Take the places of the files; none is made before there is a key.
+        """Take the names of the files; none is made before there is a key.
 
         Args:
-            open_path: Of the file that grows with each commit.
-            sealed_path: Of the file that sealing makes.
+            folder: That they are in, whose lock is held; whoever opened it closes it.
+            open_name: Of the file that grows with each commit.
+            sealed_name: Of the file that sealing makes.
             segment_id: For their headers.
             read_key: Reads the key of an appended record back, where two have one hash; None where
                 all keys are known to differ.
             first_number: Number in the writing run of the segment's first record, for messages.
         """
         self.num_keys = 0
-        self._open_path = open_path
-        self._sealed_path = sealed_path
+        self._folder = folder
+        self._open_name = open_name
+        self._sealed_name = sealed_name
         self._header = KeysHeader(segment_id).pack()
         self._read_key = read_key
         self._first_number = first_number
@@ -115,24 +121,29 @@ class KeyLedger:
             FormatError: If the file is missing or damaged. Nothing was changed then.
         """
         if not num_keys:
-            files.remove(self._open_path)
-            files.remove(self._sealed_path)
+            self._folder.remove(self._open_name)
+            self._folder.remove(self._sealed_name)
             return
+        path = self._folder.path_of(self._open_name)
         try:
-            descriptor = files.open_existing(self._open_path, writable=True)
+            descriptor = self._folder.open_file(self._open_name, writable=True)
         except FileNotFoundError:
-            raise FormatError(f"{self._open_path} does not exist", path=self._open_path) from None
+            raise FormatError(f"{path} does not exist", path=path) from None
         try:
             self._runs = self._runs_before(descriptor, keys_bytes)
+            sole = make_sole(self._folder, self._open_name, descriptor, spec.OPEN_KEYS_SCRATCH_NAME)
+            if sole != descriptor:
+                files.close(descriptor)
+                descriptor = sole
             files.truncate(descriptor, keys_bytes)
         except FormatError as error:
             files.close(descriptor)
-            raise FormatError(f"{self._open_path}: {error}", path=self._open_path) from None
+            raise FormatError(f"{path}: {error}", path=path) from None
         except BaseException:
             files.close(descriptor)
             raise
         # What it had sealed and not committed.
-        files.remove(self._sealed_path)
+        self._folder.remove(self._sealed_name)
         self._descriptor = descriptor
         self.num_keys = num_keys
         self._end = self._keys_end = keys_bytes
@@ -183,8 +194,8 @@ class KeyLedger:
             return
         self.unseal()
         # A writer that was interrupted here may have left one.
-        files.remove(self._sealed_path)
-        self._sealed_descriptor = files.create(self._sealed_path)
+        self._folder.remove(self._sealed_name)
+        self._sealed_descriptor = self._folder.create(self._sealed_name)
         files.write_at(self._sealed_descriptor, self._header, 0)
         sink = RunSink(self._sealed_descriptor, len(self._header))
         check = self._new_check()
@@ -199,7 +210,7 @@ class KeyLedger:
         """Take back a seal that no manifest lists yet."""
         self._sealed_bytes = 0
         if self._close_sealed():
-            files.remove(self._sealed_path)
+            self._folder.remove(self._sealed_name)
 
     def sync(self, *, durable: bool) -> None:
         """Bring all keys to the files, and to the medium if `durable`.
@@ -223,7 +234,7 @@ class KeyLedger:
         if self._end:
             # Someone may have it open on a system that then refuses; it is ignored.
             with contextlib.suppress(OSError):
-                files.remove(self._open_path)
+                self._folder.remove(self._open_name)
 
     def drop_pending(self, mark: KeyMark) -> None:
         """Forget what was added since the last commit, when it stood at `mark`."""
@@ -264,7 +275,7 @@ class KeyLedger:
     def _write_run(self, parts: Iterable[Pairs]) -> KeyRun:
         """Write sorted keys as a run behind all that is in keys.open."""
         if self._descriptor < 0:
-            self._descriptor = files.create(self._open_path)
+            self._descriptor = self._folder.create(self._open_name)
             files.write_at(self._descriptor, self._header, 0)
             self._end = len(self._header)
         sink = RunSink(self._descriptor, self._end)

@@ -10,7 +10,6 @@ the damage. Sealed segments have them in `keys`, open ones in `keys.open`, where
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +19,8 @@ from splitdata.dataset.key_ledger import KeyLedger
 from splitdata.dataset.record_reader import RecordReader
 from splitdata.dataset.verify_keys import KeySum, check_keys
 from splitdata.errors import FormatError
+from splitdata.format import spec
 from splitdata.format.keys import key_hash
-from splitdata.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.key_runs import Pairs
     from splitdata.dataset.segment_files import SegmentFiles
     from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.folder import Folder
 
 __all__ = ["KeysOnDisk"]
 
@@ -43,13 +43,15 @@ class KeysOnDisk:
         num_unknown: Keys that the manifest counts and neither a frame nor the old table tells any more.
     """
 
-    def __init__(self, segment: SegmentFiles, found: SegmentFiles) -> None:
+    def __init__(self, folder: Folder, segment: SegmentFiles, found: SegmentFiles) -> None:
         """Look at all frames and at the table; changes nothing.
 
         Args:
+            folder: Of the segment.
             segment: As the manifest is going to list it, with the keys that it had.
             found: The same segment with entries that lead to its frames, as a search has found them.
         """
+        self._folder = folder
         self._segment = segment
         self._records = RecordReader(found, verify=True, max_record_bytes=0)
         self._damaged_records = RecordReader(found, verify=False, max_record_bytes=0)
@@ -78,10 +80,10 @@ class KeysOnDisk:
         Raises:
             OSError: If the disk fails; the old file is as it was.
         """
-        info, paths = self._segment.info, self._segment.paths
-        for path in (paths.keys_scratch, paths.open_keys_scratch):
-            files.remove(path)
-        ledger = KeyLedger(paths.open_keys_scratch, paths.keys_scratch, info.id, None)
+        info, folder = self._segment.info, self._folder
+        for name in (spec.KEYS_SCRATCH_NAME, spec.OPEN_KEYS_SCRATCH_NAME):
+            folder.remove(name)
+        ledger = KeyLedger(folder, spec.OPEN_KEYS_SCRATCH_NAME, spec.KEYS_SCRATCH_NAME, info.id, None)
         try:
             for pairs in self._all():
                 ledger.add(*pairs)
@@ -89,19 +91,19 @@ class KeysOnDisk:
                 ledger.seal()
             ledger.sync(durable=True)
         except BaseException:
-            files.remove(paths.keys_scratch)
-            files.remove(paths.open_keys_scratch)
+            folder.remove(spec.KEYS_SCRATCH_NAME)
+            folder.remove(spec.OPEN_KEYS_SCRATCH_NAME)
             raise
         finally:
             ledger.close()
         if ledger.num_keys:
-            made, place = paths.keys_scratch, paths.keys
+            made, place = spec.KEYS_SCRATCH_NAME, spec.KEYS_NAME
             if not info.is_sealed:
-                made, place = paths.open_keys_scratch, paths.open_keys
-            files.rename_over(made, place)
-        files.remove(paths.open_keys_scratch)
-        files.remove(paths.open_keys if info.is_sealed else paths.keys)
-        files.sync_directory(os.path.dirname(paths.keys))
+                made, place = spec.OPEN_KEYS_SCRATCH_NAME, spec.OPEN_KEYS_NAME
+            folder.rename_over(made, place)
+        folder.remove(spec.OPEN_KEYS_SCRATCH_NAME)
+        folder.remove(spec.OPEN_KEYS_NAME if info.is_sealed else spec.KEYS_NAME)
+        folder.sync()
         return replace(info, num_keys=ledger.num_keys, keys_bytes=ledger.keys_bytes)
 
     def _all(self) -> Iterator[Pairs]:

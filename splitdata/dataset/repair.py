@@ -11,6 +11,7 @@ Every step leaves a dataset that is no worse than before, and a second run does 
 from __future__ import annotations
 
 import errno
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from splitdata.dataset.repair_run import RepairRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["RepairReport", "repair"]
 
@@ -109,7 +110,10 @@ def repair(
         raise ValueError("adopt takes in what was never committed, discard removes it: ask for one of them")
     directory = DatasetDirectory(local_path(path))
     try:
-        with RepairRun(directory, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress) as run:
+        with (
+            _held(directory) as held,
+            RepairRun(held, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress) as run,
+        ):
             manifest = run.run()
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -134,3 +138,15 @@ def repair(
         num_more_findings=run.findings.num_more,
         num_more_lost_records=run.findings.num_more_records,
     )
+
+
+@contextmanager
+def _held(directory: DatasetDirectory) -> Iterator[DatasetDirectory]:
+    """Hold the directory open; what is done in it is done in that one, whatever takes its place meanwhile."""
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(directory.held())
+        except (FileNotFoundError, NotADirectoryError):
+            directory.generations()  # which says what is wrong
+            raise
+        yield held

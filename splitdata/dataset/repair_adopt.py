@@ -140,7 +140,7 @@ def write_copy(directory: DatasetDirectory, tail: Tail, alignment: int, first_po
     with suppress(FormatError):
         dictionary = search.files.dictionary()
     writer = SegmentWriter(
-        directory.paths, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment, dictionary=dictionary
+        directory, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment, dictionary=dictionary
     )
     try:
         for sequence in range(start, start + tail.tally.num_records):

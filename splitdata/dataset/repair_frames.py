@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.repair_old_index import OldIndex
     from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.folder import Folder
     from splitdata.storage.paths import SegmentPaths
     from splitdata.storage.source import MappedSource, PreadSource
 
@@ -52,8 +53,8 @@ _U64: Final = np.uint64
 class _FoundFiles(SegmentFiles):
     """The files of a segment, with the entries that the search has found in the place of its index."""
 
-    def __init__(self, paths: SegmentPaths, info: SegmentInfo, first_position: int) -> None:
-        self.pool = FilePool("pread")
+    def __init__(self, folder: Folder, paths: SegmentPaths, info: SegmentInfo, first_position: int) -> None:
+        self.pool = FilePool("pread", folder)
         super().__init__(paths, info, first_position, self.pool)
         self.found = np.zeros(info.num_records, ENTRY_DTYPE)
 
@@ -76,6 +77,7 @@ class FrameSearch:
     """Looks for the records of one segment in its bins.
 
     Attributes:
+        folder: Of the segment, open until `close`.
         files: Of the segment; reading through them needs no index.
         state: LOST, DAMAGED or PROVEN for each sequence number.
         entries: The index entries; undefined where the record is lost.
@@ -92,13 +94,21 @@ class FrameSearch:
     """
 
     def __init__(
-        self, paths: SegmentPaths, info: SegmentInfo, first_position: int, *, alignments: tuple[int, ...]
+        self,
+        folder: Folder,
+        paths: SegmentPaths,
+        info: SegmentInfo,
+        first_position: int,
+        *,
+        alignments: tuple[int, ...],
     ) -> None:
         """Say of which segment, and which alignments its payloads may have.
 
-        `info.num_records` are expected, and more are taken note of unless it is sealed.
+        `info.num_records` are expected, and more are taken note of unless it is sealed. The folder is open, and
+        closed with this.
         """
-        self.files = _FoundFiles(paths, info, first_position)
+        self.folder = folder
+        self.files = _FoundFiles(folder, paths, info, first_position)
         count = info.num_records
         self.state = np.zeros(count, np.uint8)
         self.is_listed = np.zeros(count, np.bool_)
@@ -242,8 +252,9 @@ class FrameSearch:
         return self._start_of_bin_0 if bin_index == 0 else spec.BIN_HEADER_BYTES
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Let go of all files, and of the folder."""
         self.files.pool.drop_all()
+        self.folder.close()
 
     # -- one bin -------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from splitdata.format.checksum import hash64
 from splitdata.format.frames import aligned_start
 from splitdata.format.index import IndexHeader, IndexTables
 from splitdata.storage import files
-from splitdata.storage.replace import replace_file
+from splitdata.storage.replace import open_sole, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ class SegmentMender:
         Raises:
             UnsupportedVersionError: If a header is intact and of another version.
         """
-        old = OldIndex(self._paths.index, self._info)
+        old = OldIndex(self._search.folder, self._info)
         try:
             self._fill_holes(old)
             if not self._agrees_with_digest(old):
@@ -147,13 +147,13 @@ class SegmentMender:
             self._set_length(bin_index, length)
         if is_new:
             for bin_index in self._search.frames_in:
-                descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
+                descriptor = self._search.folder.open_file(self._paths.bin_name(bin_index), writable=True)
                 try:
                     files.sync_data(descriptor)
                 finally:
                     files.close(descriptor)
         if self._replaces_index:
-            replace_file(self._paths.index_scratch, self._paths.index, self._pieces())
+            replace_file(self._search.folder, spec.INDEX_SCRATCH_NAME, spec.INDEX_NAME, self._pieces())
 
     # -- entries -------------------------------------------------------------------------------
 
@@ -408,7 +408,7 @@ class SegmentMender:
         return tuple(lengths)
 
     def _set_length(self, bin_index: int, length: int) -> None:
-        descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
+        descriptor = self._open_bin(bin_index)
         try:
             files.truncate(descriptor, length)
             files.sync_data(descriptor)
@@ -416,9 +416,13 @@ class SegmentMender:
             files.close(descriptor)
 
     def _write_in_bin(self, bin_index: int, data: bytes, offset: int) -> None:
-        descriptor = files.open_existing(self._paths.bin(bin_index), writable=True)
+        descriptor = self._open_bin(bin_index)
         try:
             files.write_at(descriptor, data, offset)
             files.sync_data(descriptor)
         finally:
             files.close(descriptor)
+
+    def _open_bin(self, bin_index: int) -> int:
+        """Open a bin to write in its place: a copy of it, if it has other names, which keep what they have."""
+        return open_sole(self._search.folder, self._paths.bin_name(bin_index), spec.INDEX_SCRATCH_NAME)

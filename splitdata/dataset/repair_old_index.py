@@ -25,6 +25,8 @@ from splitdata.storage import files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.storage.folder import Folder
+
 __all__ = ["EntryBlock", "OldIndex"]
 
 _BLOCK_BYTES: Final = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
@@ -54,8 +56,8 @@ class OldIndex:
         problem: Why the file as a whole is of no use; None if it is.
     """
 
-    def __init__(self, path: str, info: SegmentInfo) -> None:
-        """Open it, if there is one.
+    def __init__(self, folder: Folder, info: SegmentInfo) -> None:
+        """Open it, if there is one in the folder of the segment.
 
         Raises:
             UnsupportedVersionError: If the header is intact and of another version.
@@ -67,7 +69,7 @@ class OldIndex:
         self._info = info
         self._tables: dict[int, bytes | None] = {}
         try:
-            self._descriptor = files.open_existing(path)
+            self._descriptor = folder.open_file(spec.INDEX_NAME)
         except FileNotFoundError:
             self.problem = "it was missing"
             return
@@ -75,6 +77,7 @@ class OldIndex:
             header = IndexHeader.unpack(files.read_at(self._descriptor, spec.INDEX_HEADER_BYTES, 0))
         except UnsupportedVersionError as error:
             self.close()
+            path = folder.path_of(spec.INDEX_NAME)
             raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
         except FormatError:
             return

@@ -7,6 +7,7 @@ repair_manifest.py  repair_index.py    repair_adopt.py                   publish
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,6 @@ from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST
 from splitdata.format.manifest import Manifest, decode_metadata
-from splitdata.storage import files
 from splitdata.storage.publish import publish
 from splitdata.storage.replace import remove_scratch
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.repair_frames import FrameSearch
     from splitdata.dataset.segment_writer import SegmentWriter
     from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.folder import Folder
 
 __all__ = ["RepairRun"]
 
@@ -98,7 +99,7 @@ class RepairRun:
     def run(self) -> Manifest:
         """Do everything; returns the newest manifest as it is afterwards, or would be."""
         # Scratch files are listed before the locks are tried: of those that are there now, none is in use then.
-        scratch = [name for name in self._names() if self._directory.paths.is_scratch(name)]
+        scratch = [name for name in self._directory.names() if self._directory.paths.is_scratch(name)]
         self._manifests = look_at_manifests(self._directory)
         intact, damaged = self._manifests.intact, self._manifests.damaged
         if intact is None and not damaged and not self._adopt:
@@ -149,12 +150,12 @@ class RepairRun:
     def _mend(self, info: SegmentInfo, position: int, *, is_last: bool, is_new: bool) -> SegmentInfo:
         segment = self._disk.get(info.id) or SegmentOnDisk(self._directory, info.id)
         self._disk[info.id] = segment
-        if not os.path.isdir(segment.paths.folder):
+        if not self._directory.has_segment(segment.id):
             problem = "the folder of the segment does not exist: nothing can be made again without its bins"
             self._lose(segment.paths.folder, problem, position, info.num_records)
             return info
         if not segment.take_lock():
-            self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
+            self._note_lock(segment)
             return info
         if not self._is_still_listed_as(None if is_new else info, segment.id):
             return info
@@ -200,6 +201,12 @@ class RepairRun:
         self.notes.append(f"{folder}: a writer has just committed in it, so it was left as it is")
         return False
 
+    def _note_lock(self, segment: SegmentOnDisk) -> None:
+        self.notes.append(
+            f"{segment.paths.folder}: a writer is at work in it, or another program holds the lock of its index "
+            "(`lsof` names it), so it was left as it is"
+        )
+
     def _lose(self, path: str, problem: str, position: int, num_records: int) -> None:
         self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))
 
@@ -227,13 +234,14 @@ class RepairRun:
         if not self._dry_run:
             if mender.actions or is_new:
                 mender.apply(is_new=is_new)
-            remove_scratch(segment.paths.index_scratch)
+            remove_scratch(search.folder, spec.INDEX_SCRATCH_NAME)
 
     def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int, search: FrameSearch) -> SegmentInfo:
         """Make the keys of a segment again where its table is not what frames and table together tell."""
         if not info.num_keys and not search.has_keys:
             return info
-        keys = KeysOnDisk(SegmentFiles(segment.paths, info, position, FilePool("pread")), search.files)
+        files = SegmentFiles(segment.paths, info, position, FilePool("pread", search.folder))
+        keys = KeysOnDisk(search.folder, files, search.files)
         if keys.are_intact():
             return info
         path = segment.paths.keys if info.is_sealed else segment.paths.open_keys
@@ -302,7 +310,7 @@ class RepairRun:
     def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> Tail | None:
         """Return all records of a segment that is to be adopted, None for all others."""
         if not segment.take_lock():
-            self.notes.append(f"{segment.paths.folder}: a writer is at work in it, so it was left as it is")
+            self._note_lock(segment)
             return None
         if not self._is_still_listed_as(None, segment.id):
             return None
@@ -386,18 +394,26 @@ class RepairRun:
         self.actions.append(f"{path}: new manifest ({why}{manifest.num_records} records in {len(segments)} segments)")
         if self._dry_run:
             return manifest
-        for folder in [*(self._directory.paths.segment(info.id).folder for info in segments), self._directory.folder]:
-            if os.path.isdir(folder):
-                files.sync_directory(folder)
-        if os.path.isdir(self._directory.paths.segments):
-            files.sync_directory(self._directory.paths.segments)
-        if not publish(self._directory.paths, manifest.generation, manifest.encode(), durable=True):
-            self._raise_overtaken()
+        with self._directory.opened() as root:
+            self._sync_folders(segments, root)
+            if not publish(root, manifest.generation, manifest.encode(), durable=True):
+                self._raise_overtaken()
+        for generation in self._manifests.far:
+            self._directory.remove_manifest(generation)
         # As every writer does: old manifests are removed, so the number may be free since others have gone beyond it.
         if self._directory.newest().generation != manifest.generation:
-            files.remove(path)
+            self._directory.remove_manifest(manifest.generation)
             self._raise_overtaken()
         return manifest
+
+    def _sync_folders(self, segments: list[SegmentInfo], root: Folder) -> None:
+        """Wait until the names in all folders would survive a loss of power; one that is not there has none."""
+        for info in segments:
+            with suppress(FileNotFoundError, NotADirectoryError), self._directory.open_segment(info.id) as folder:
+                folder.sync()
+        root.sync()
+        with suppress(FileNotFoundError, NotADirectoryError), self._directory.open_segments() as folder:
+            folder.sync()
 
     def _raise_overtaken(self) -> None:
         raise ManifestError(
@@ -411,13 +427,14 @@ class RepairRun:
     def _clean_up(self, scratch: list[str]) -> None:
         """Remove what is of no use to anybody, now that the new manifest stands."""
         paths = self._directory.paths
-        leftovers = [paths.manifest(generation) for generation in self._manifests.damaged]
+        leftovers = [paths.manifest_name(generation) for generation in self._manifests.damaged]
         if scratch and all(segment.take_lock() for segment in self._disk.values()):
-            leftovers += [os.path.join(paths.folder, name) for name in scratch]
-        for path in leftovers:
-            self.actions.append(f"{path}: removed")
-            if not self._dry_run:
-                files.remove(path)
+            leftovers += scratch
+        with self._directory.opened() as root:
+            for name in leftovers:
+                self.actions.append(f"{root.path_of(name)}: removed")
+                if not self._dry_run:
+                    root.remove(name)
         for segment in self._removable:
             self.actions.append(f"{segment.paths.folder}: removed, {segment.num_bytes} bytes that were never committed")
             if not self._dry_run:
@@ -425,13 +442,6 @@ class RepairRun:
                 self._directory.remove_segment(segment.id)
 
     # -- parts ---------------------------------------------------------------------------------
-
-    def _names(self) -> list[str]:
-        try:
-            return files.list_names(self._directory.folder)
-        except (FileNotFoundError, NotADirectoryError):
-            self._directory.generations()  # which says that there is no directory
-            raise
 
     def _advance(self, num_bytes: int) -> None:
         self._bytes_done += num_bytes

@@ -6,7 +6,6 @@ segments/<32 hex>/  index ── its header, if that is intact; its lock: is a w
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from splitdata.dataset.directory import DatasetDirectory
+    from splitdata.storage.folder import Folder
+    from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["SegmentOnDisk"]
 
@@ -42,47 +43,49 @@ class SegmentOnDisk:
     """
 
     def __init__(self, directory: DatasetDirectory, segment_id: str) -> None:
-        """Look at the folder; opens only the index, for its header."""
+        """Look at the folder; opens only the index, for its header.
+
+        Raises:
+            FormatError: If the folder, or that of all segments, is a link.
+        """
         self.id = segment_id
+        self._directory = directory
         self.paths = directory.paths.segment(segment_id)
         header = directory.index_header(segment_id)
         self.header = header if header is not None and header.segment_id == segment_id else None
-        self._lock = -1
-        sizes = self.paths.sizes_of_bins()
+        self._lock: LockedFile | None = None
+        sizes: dict[int, int] = {}
+        with suppress(FileNotFoundError, NotADirectoryError), directory.open_segment(segment_id) as folder:
+            for name in folder.names():
+                number = self.paths.bin_of_name(name)
+                if number is not None:
+                    sizes[number] = folder.size_of(name)
         self.bins = sorted(sizes)
         self.num_bytes = sum(sizes.values())
 
     def take_lock(self) -> bool:
         """Take the lock that a writer holds while it works, until `release`; True where there is no index to lock."""
-        if self._lock >= 0:
+        if self._lock is not None:
             return True
         try:
-            descriptor = files.open_existing(self.paths.index, writable=True)
+            with self._directory.open_segment(self.id) as folder:
+                self._lock = folder.open_locked(spec.INDEX_NAME, is_read_only_enough=True)
         except FileNotFoundError:
             return True
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise
-            # Enough for a dry run; whoever wants to change something is told then.
-            descriptor = files.open_existing(self.paths.index)
-        if files.lock(descriptor):
-            self._lock = descriptor
-            return True
-        files.close(descriptor)
-        return False
+        return self._lock is not None
 
     def release(self) -> None:
         """Give the lock back; safe to call again."""
-        if self._lock >= 0:
-            lock, self._lock = self._lock, -1
-            files.close(lock)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def may_be_removed(self) -> bool:
         """Say whether the folder can only be what a killed writer has left: needs the lock, and an intact header.
 
         A writer that is about to begin has made the folder, and perhaps an index without a header yet.
         """
-        return self._lock >= 0 and self.header is not None
+        return self._lock is not None and self.header is not None
 
     def num_bins(self) -> int:
         """Return the number of bins as index or bins say it, as a guess from their names where none does."""
@@ -125,12 +128,19 @@ class SegmentOnDisk:
                 "bytes: nothing was changed; restore the files first",
                 path=self.paths.folder,
             )
-        search = FrameSearch(self.paths, info, first_position, alignments=self.alignments())
+        folder = self._directory.open_segment(self.id)
+        try:
+            if self._lock is not None and not folder.is_named(self._lock.descriptor, spec.INDEX_NAME):
+                raise FormatError(f"{folder.path} was replaced while it was repaired; nothing was changed in it")
+            search = FrameSearch(folder, self.paths, info, first_position, alignments=self.alignments())
+        except BaseException:
+            folder.close()
+            raise
         last = info.num_bin_files if info.is_sealed else info.num_bins
         old: OldIndex | None = None
         # Whoever mends the index says what is wrong with it.
         with suppress(FormatError):
-            old = OldIndex(self.paths.index, info)
+            old = OldIndex(folder, info)
         try:
             search.run([number for number in self.bins if number < last], old, advance)
         finally:
@@ -143,16 +153,21 @@ class SegmentOnDisk:
         # hold. Their lengths say little, as they may be holes.
         if num_records <= _FEW_RECORDS:
             return True
-        entries = self._bytes_in(self.paths.index) // spec.INDEX_ENTRY_BYTES
-        if num_records <= entries:
-            return True
-        return num_records <= sum(self._bytes_in(self.paths.bin(number)) for number in self.bins) // 8
+        try:
+            with self._directory.open_segment(self.id) as folder:
+                entries = self._bytes_in(folder, spec.INDEX_NAME) // spec.INDEX_ENTRY_BYTES
+                if num_records <= entries:
+                    return True
+                names = map(self.paths.bin_name, self.bins)
+                return num_records <= sum(self._bytes_in(folder, name) for name in names) // 8
+        except FileNotFoundError:
+            return False
 
     @staticmethod
-    def _bytes_in(path: str) -> int:
+    def _bytes_in(folder: Folder, name: str) -> int:
         """Return how many bytes of a file are no hole, about, 0 if it cannot be opened."""
         try:
-            descriptor = files.open_existing(path)
+            descriptor = folder.open_file(name)
         except (FormatError, OSError):
             return 0
         try:
@@ -170,7 +185,8 @@ class SegmentOnDisk:
         """Return the first intact header of this segment's bins."""
         for number in self.bins[:_MOST_HEADERS]:
             with suppress(FormatError, OSError):
-                descriptor = files.open_existing(self.paths.bin(number))
+                with self._directory.open_segment(self.id) as folder:
+                    descriptor = folder.open_file(self.paths.bin_name(number))
                 try:
                     header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
                 finally:

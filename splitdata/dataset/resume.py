@@ -11,7 +11,6 @@ Nothing is changed before all of this is proven.
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,13 +23,16 @@ from splitdata.format.checksum import bin_salt
 from splitdata.format.frames import FrameHeader, aligned_start, footprint, lengths_word, padding_of
 from splitdata.format.index import IndexHeader
 from splitdata.storage import files
+from splitdata.storage.paths import SegmentPaths
+from splitdata.storage.replace import open_sole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.format.manifest import Manifest, SegmentInfo
-    from splitdata.storage.paths import SegmentPaths
+    from splitdata.storage.folder import Folder
+    from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["ResumedSegment", "cut_off", "find_open_segment", "remove_uncommitted"]
 
@@ -45,7 +47,8 @@ class ResumedSegment:
         manifest: The newest one; the segment is its last.
         info: The segment's entry in it.
         first_position: Of the segment in the dataset.
-        index: Descriptor of its index, which holds the lock; whoever has this object closes it.
+        folder: Of the segment; whoever has this object closes it.
+        index: Its index, with the lock, to be closed likewise.
         alignment: Of its payloads.
         ends: Where the next frame of each bin begins, uint64[bins with records].
         max_raw_bytes: Its longest record.
@@ -54,7 +57,8 @@ class ResumedSegment:
     manifest: Manifest
     info: SegmentInfo
     first_position: int
-    index: int
+    folder: Folder
+    index: LockedFile
     alignment: int
     ends: NDArray[np.uint64]
     max_raw_bytes: int
@@ -79,20 +83,17 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
         info = manifest.segments[-1]
         if info.is_sealed or bins not in (None, info.num_bins):
             return None
-        paths = directory.paths.segment(info.id)
-        index = _open(paths.index)
+        folder, index = _opened(directory, info)
+        resumed: ResumedSegment | None = None
         try:
-            if not files.lock(index):
-                raise _busy(directory, "another program is writing to this dataset; resume once that has ended")
             # Whoever had the lock before may have committed, sealed or removed it meanwhile.
             if directory.newest() == manifest:
-                resumed = _resumed(paths, index, manifest, alignment)
-                if resumed is not None:
-                    index = -1
+                resumed = _resumed(folder, index, manifest, alignment)
                 return resumed
         finally:
-            if index >= 0:
-                files.close(index)
+            if resumed is None:
+                index.close()
+                folder.close()
 
 
 def remove_uncommitted(directory: DatasetDirectory) -> bool:
@@ -107,7 +108,7 @@ def remove_uncommitted(directory: DatasetDirectory) -> bool:
     for segment_id in directory.segment_ids():
         header = directory.index_header(segment_id)
         # A header that is not intact, with entries behind it, may be all that is left of something else.
-        if header is None and _has_entries(directory.paths.segment(segment_id)):
+        if header is None and _has_entries(directory, segment_id):
             continue
         if header is not None and header.num_records and not header.awaits_first_commit:
             continue
@@ -118,19 +119,25 @@ def remove_uncommitted(directory: DatasetDirectory) -> bool:
     return True
 
 
-def cut_off(paths: SegmentPaths, resumed: ResumedSegment) -> list[int]:
-    """Cut off and remove all that was not committed, and put lost padding back; returns the bins that have changed."""
-    files.truncate(resumed.index, spec.INDEX_HEADER_BYTES + resumed.info.num_records * spec.INDEX_ENTRY_BYTES)
+def cut_off(resumed: ResumedSegment, index: int) -> list[int]:
+    """Cut off and remove all that was not committed, and put lost padding back; returns the bins that have changed.
+
+    Bins that have other names, as in a copy made of hard links, are copied first: the others keep what they have.
+
+    Args:
+        resumed: Where the last commit stood.
+        index: Descriptor of the index, which has no other name.
+    """
+    files.truncate(index, spec.INDEX_HEADER_BYTES + resumed.info.num_records * spec.INDEX_ENTRY_BYTES)
     changed = []
-    for name in files.list_names(paths.folder):
-        bin_index = paths.bin_of_name(name)
+    for name in resumed.folder.names():
+        bin_index = SegmentPaths.bin_of_name(name)
         if bin_index is None:
             continue
-        path = os.path.join(paths.folder, name)
         if bin_index >= len(resumed.ends):
-            files.remove(path)
+            resumed.folder.remove(name)
             continue
-        descriptor = files.open_existing(path, writable=True)
+        descriptor = open_sole(resumed.folder, name, spec.INDEX_SCRATCH_NAME)
         try:
             if files.size_of(descriptor) != int(resumed.ends[bin_index]):
                 files.truncate(descriptor, int(resumed.ends[bin_index]))
@@ -144,16 +151,35 @@ def _busy(directory: DatasetDirectory, reason: str) -> BlockingIOError:
     return BlockingIOError(errno.EAGAIN, reason, directory.folder)
 
 
-def _open(path: str) -> int:
+def _opened(directory: DatasetDirectory, info: SegmentInfo) -> tuple[Folder, LockedFile]:
+    """Return the open folder of a segment, and its index with the lock."""
+    path = directory.paths.segment(info.id).index
+    missing = TruncatedFileError(f"{path} is missing; nothing was changed, verify the dataset", path=path)
     try:
-        return files.open_existing(path, writable=True)
+        folder = directory.open_segment(info.id)
     except FileNotFoundError:
-        raise TruncatedFileError(f"{path} is missing; nothing was changed, verify the dataset", path=path) from None
-
-
-def _has_entries(paths: SegmentPaths) -> bool:
+        raise missing from None
+    index: LockedFile | None = None
     try:
-        descriptor = files.open_existing(paths.index)
+        index = folder.open_locked(spec.INDEX_NAME)
+    except FileNotFoundError:
+        raise missing from None
+    finally:
+        if index is None:
+            folder.close()
+    if index is None:
+        raise _busy(
+            directory,
+            "another program is writing to this dataset; resume once that has ended (it holds the lock of "
+            f"{path}: `lsof` names it)",
+        )
+    return folder, index
+
+
+def _has_entries(directory: DatasetDirectory, segment_id: str) -> bool:
+    try:
+        with directory.open_segment(segment_id) as folder:
+            descriptor = folder.open_file(spec.INDEX_NAME)
     except FileNotFoundError:
         return False
     try:
@@ -162,21 +188,21 @@ def _has_entries(paths: SegmentPaths) -> bool:
         files.close(descriptor)
 
 
-def _resumed(paths: SegmentPaths, index: int, manifest: Manifest, alignment: int) -> ResumedSegment | None:
-    info = manifest.segments[-1]
+def _resumed(folder: Folder, lock: LockedFile, manifest: Manifest, alignment: int) -> ResumedSegment | None:
+    info, index = manifest.segments[-1], lock.descriptor
     size = files.size_of(index)
     needed = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
     if size < needed:
+        path = folder.path_of(spec.INDEX_NAME)
         raise TruncatedFileError(
-            f"{paths.index} has {size} bytes, and {needed} were committed; nothing was changed, verify the dataset",
-            path=paths.index,
+            f"{path} has {size} bytes, and {needed} were committed; nothing was changed, verify the dataset", path=path
         )
     header = _index_header(index, info)
     last = _entries(index, max(0, info.num_records - info.num_bins), info.num_records)
     # A repair may have given a record up: where its bin ends is then not known from the index.
     if (last[:, 0] == spec.TOMBSTONE).any():
         return None
-    found, ends = _bins(paths, info, last)
+    found, ends = _bins(folder, info, last)
     # Of a segment without any record the alignment is free, and its header says it where that is intact.
     if alignment != (found or (header.alignment if header else alignment)):
         return None
@@ -184,10 +210,11 @@ def _resumed(paths: SegmentPaths, index: int, manifest: Manifest, alignment: int
         manifest=manifest,
         info=info,
         first_position=manifest.num_records - info.num_records,
-        index=index,
+        folder=folder,
+        index=lock,
         alignment=alignment,
         ends=ends,
-        max_raw_bytes=_max_raw_bytes(paths, index, info, header),
+        max_raw_bytes=_max_raw_bytes(folder, index, info, header),
     )
 
 
@@ -211,22 +238,24 @@ def _entries(index: int, start: int, stop: int) -> NDArray[np.uint64]:
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 
-def _bins(paths: SegmentPaths, info: SegmentInfo, last: NDArray[np.uint64]) -> tuple[int, NDArray[np.uint64]]:
+def _bins(folder: Folder, info: SegmentInfo, last: NDArray[np.uint64]) -> tuple[int, NDArray[np.uint64]]:
     """Return the alignment, 0 without any bin, and where each bin that holds records goes on."""
     ends = np.zeros(len(last), np.uint64)
     alignments = set()
     first = info.num_records - len(last)
     # Before any is opened: a manifest may claim millions.
-    there = paths.sizes_of_bins()
+    there = set(map(SegmentPaths.bin_of_name, folder.names()))
     if len(there) < len(last):
-        path = paths.bin(next(number for number in range(len(last)) if number not in there))
+        missing = next((number for number in range(len(last)) if number not in there), 0)
+        path = folder.path_of(SegmentPaths.bin_name(missing))
         raise MissingBinError(f"{path} is missing, which holds committed records; nothing was changed", path=path)
     for row, (place, lengths) in enumerate(last.tolist()):
         sequence = first + row
         bin_index = sequence % info.num_bins
-        path = paths.bin(bin_index)
+        name = SegmentPaths.bin_name(bin_index)
+        path = folder.path_of(name)
         try:
-            descriptor = files.open_existing(path)
+            descriptor = folder.open_file(name)
         except FileNotFoundError:
             raise MissingBinError(
                 f"{path} is missing, which holds committed records; nothing was changed", path=path
@@ -249,7 +278,7 @@ def _bins(paths: SegmentPaths, info: SegmentInfo, last: NDArray[np.uint64]) -> t
                 path=path,
             )
     if len(alignments) > 1:
-        raise FormatError(f"the bins in {paths.folder} have different alignments", path=paths.folder)
+        raise FormatError(f"the bins in {folder.path} have different alignments", path=folder.path)
     return (alignments.pop() if alignments else 0), ends
 
 
@@ -285,7 +314,7 @@ def _damaged(path: str, offset: int, reason: str) -> CorruptRecordError:
     )
 
 
-def _max_raw_bytes(paths: SegmentPaths, index: int, info: SegmentInfo, header: IndexHeader | None) -> int:
+def _max_raw_bytes(folder: Folder, index: int, info: SegmentInfo, header: IndexHeader | None) -> int:
     """Return the longest committed raw length: from the header, or from all entries where that counts others."""
     if header is not None and header.num_records == info.num_records:
         return header.max_raw_bytes
@@ -297,13 +326,13 @@ def _max_raw_bytes(paths: SegmentPaths, index: int, info: SegmentInfo, header: I
         if len(lengths) and int(lengths.max()) < spec.LENGTH_ESCAPE:
             longest = max(longest, int(lengths.max()))
         for place in entries[lengths == spec.LENGTH_ESCAPE, 0].tolist():
-            longest = max(longest, _raw_length(paths, place))
+            longest = max(longest, _raw_length(folder, place))
     return longest
 
 
-def _raw_length(paths: SegmentPaths, place: int) -> int:
+def _raw_length(folder: Folder, place: int) -> int:
     """Return a raw length that the index has no room for, from the frame."""
-    descriptor = files.open_existing(paths.bin(place >> spec.BIN_SHIFT))
+    descriptor = folder.open_file(SegmentPaths.bin_name(place >> spec.BIN_SHIFT))
     try:
         offset = (place & spec.PLACE_MASK) * spec.FRAME_UNIT
         return FrameHeader.unpack(files.read_at(descriptor, spec.LARGE_FRAME_HEADER_BYTES, offset)).raw_length

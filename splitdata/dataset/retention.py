@@ -41,12 +41,14 @@ class Pin:
     @classmethod
     def take(cls, directory: DatasetDirectory, generation: int) -> Self | None:
         """Pin a generation; None if its manifest is gone, or is being removed."""
+        name = directory.paths.manifest_name(generation)
         try:
-            descriptor = files.open_existing(directory.paths.manifest(generation))
+            with directory.opened() as root:
+                descriptor = root.open_file(name)
+                if files.lock(descriptor, shared=True) and root.is_named(descriptor, name):
+                    return cls(descriptor)
         except FileNotFoundError:
             return None
-        if files.lock(descriptor, shared=True) and files.has_name(descriptor):
-            return cls(descriptor)
         files.close(descriptor)
         return None
 
@@ -65,9 +67,10 @@ def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = 
         current: The newest generation.
         keep: How many of the newest manifests stay in any case.
     """
-    for generation in directory.generations():
-        if generation <= current - keep:
-            _remove_generation(directory, generation)
+    with directory.held() as held:
+        for generation in held.generations():
+            if generation <= current - keep:
+                _remove_generation(held, generation)
 
 
 def remove_unlisted(directory: DatasetDirectory) -> None:
@@ -79,13 +82,14 @@ def remove_unlisted(directory: DatasetDirectory) -> None:
         FormatError: If a manifest is damaged; nothing was removed then.
     """
     listed: set[str] = set()
-    for generation in directory.generations():
-        with suppress(FileNotFoundError):
-            listed |= {segment.id for segment in directory.read(generation).segments}
-    for segment_id in directory.segment_ids():
-        # Without a header it may be that of a writer which has not taken its lock yet.
-        if segment_id not in listed and directory.index_header(segment_id) is not None:
-            directory.remove_segment(segment_id)
+    with directory.held() as held:
+        for generation in held.generations():
+            with suppress(FileNotFoundError):
+                listed |= {segment.id for segment in held.read(generation).segments}
+        for segment_id in held.segment_ids():
+            # Without a header it may be that of a writer which has not taken its lock yet.
+            if segment_id not in listed and held.index_header(segment_id) is not None:
+                held.remove_segment(segment_id)
 
 
 def _remove_generation(directory: DatasetDirectory, generation: int) -> None:
@@ -94,22 +98,20 @@ def _remove_generation(directory: DatasetDirectory, generation: int) -> None:
     In this order: a kill in between leaves an old manifest, with which the next commit goes on, and
     no segment that nothing speaks of any more.
     """
-    path = directory.paths.manifest(generation)
     try:
-        descriptor = files.open_existing(path, writable=True)
+        with directory.opened() as root:
+            lock = root.open_locked(directory.paths.manifest_name(generation))
     except FileNotFoundError:
         return
-    try:
-        if not files.lock(descriptor) or not files.has_name(descriptor):
-            return
+    if lock is None:
+        return
+    with lock:
         superseded = _listed_nowhere_else(directory, generation)
         if superseded is None:
             return
         # A list, so that the others go where one cannot; then the manifest stays, as it speaks of that one.
         if all([directory.remove_segment(segment_id) for segment_id in superseded]):
-            files.remove(path)
-    finally:
-        files.close(descriptor)
+            directory.remove_manifest(generation)
 
 
 def _listed_nowhere_else(directory: DatasetDirectory, generation: int) -> set[str] | None:

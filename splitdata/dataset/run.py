@@ -299,7 +299,8 @@ class WriteRun:
             if self._begins_dataset:
                 make_folder(self._directory.folder, durable=self._options.is_durable)
             try:
-                files.make_directory(self._directory.paths.segments)
+                with self._directory.opened() as root:
+                    root.make(spec.SEGMENTS_FOLDER)
             except FileNotFoundError:
                 # And taken away again, before there was anything in them.
                 if not tries:
@@ -340,7 +341,7 @@ class WriteRun:
         dictionary: bytes,
     ) -> SegmentWriter:
         segment = SegmentWriter(
-            self._directory.paths,
+            self._directory,
             resumed.info.id if resumed else self._new_id(f"segment {number}"),
             num_bins=num_bins,
             alignment=self._alignment,
@@ -377,7 +378,7 @@ class WriteRun:
                 old.close()
             else:
                 new.close()
-                with suppress(OSError):
+                with suppress(OSError, SplitDataError):
                     self._directory.remove_segment(new.id)
 
     def _new_id(self, what: str) -> str:
@@ -450,11 +451,15 @@ def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durab
         file = error.filename or paths.folder
         raise DatasetExistsError(f"{file} is a file; a dataset is a directory", path=paths.folder) from None
     check_target(directory, mode)
-    # Now rather than at the commit, when all is written.
-    files.check_writable(paths.folder)
-    if files.make_directory(paths.segments):
-        made.insert(0, paths.segments)
-    elif mode == "create" and paths.segments not in made:
-        raise DatasetExistsError(f"{paths.folder}: another program began to write here meanwhile", path=paths.folder)
-    files.check_writable(paths.segments)
+    with directory.opened() as root:
+        # Now rather than at the commit, when all is written.
+        root.check_writable()
+        if root.make(spec.SEGMENTS_FOLDER):
+            made.insert(0, paths.segments)
+        elif mode == "create" and paths.segments not in made:
+            raise DatasetExistsError(
+                f"{paths.folder}: another program began to write here meanwhile", path=paths.folder
+            )
+        with root.sub(spec.SEGMENTS_FOLDER) as segments:
+            segments.check_writable()
     return directory.newest_or_none() if mode in ("append", "resume") else None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -36,16 +35,19 @@ from splitdata.format.index import IndexHeader, IndexTables, make_entries
 from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
+from splitdata.storage.paths import SegmentPaths
+from splitdata.storage.replace import make_sole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.large_record import LargeSource
     from splitdata.dataset.resume import ResumedSegment
     from splitdata.format.codec import Compressor
-    from splitdata.storage.paths import DatasetPaths
+    from splitdata.storage.folder import Folder
 
 __all__ = ["SegmentWriter", "Tally"]
 
@@ -79,7 +81,7 @@ class SegmentWriter:
 
     def __init__(
         self,
-        dataset: DatasetPaths,
+        directory: DatasetDirectory,
         segment_id: str,
         *,
         num_bins: int,
@@ -93,13 +95,13 @@ class SegmentWriter:
         """Make the segment's folder and index, and take its lock; or go on with one that a dead run has left.
 
         Args:
-            dataset: Where it lies.
+            directory: Of the dataset.
             segment_id: 32 hex digits.
             num_bins: Of the segment.
             alignment: Of payloads.
             metadata: Copied into bin 0.
             resumed: The segment as it was last committed, which has this id, these bins and this
-                alignment. What lies behind that is cut off. The descriptor in it is closed with this.
+                alignment. What lies behind that is cut off. Its folder and index are closed with this.
             first_number: Number of its first record in the writing run.
             has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
                 newest record of a key is found.
@@ -108,8 +110,7 @@ class SegmentWriter:
         self.id = segment_id
         self.num_bins = num_bins
         self.dictionary = dictionary
-        self._dataset = dataset
-        self._paths = dataset.segment(segment_id)
+        self._directory = directory
         self._alignment = alignment
         self._is_sealed = False
         self._awaits_first_commit = False
@@ -119,14 +120,16 @@ class SegmentWriter:
         self._ends = np.full(num_bins, start, _U64)
         self._at = _Standing(Tally(), Tally(), self._ends.copy(), KeyMark())
         self._index = -1
+        self._folder = self._made_folder() if resumed is None else resumed.folder
         self._keys = KeyLedger(
-            self._paths.open_keys,
-            self._paths.keys,
+            self._folder,
+            spec.OPEN_KEYS_NAME,
+            spec.KEYS_NAME,
             segment_id,
             self.read_key if has_unique_keys else None,
             first_number=first_number,
         )
-        self._bins = BinFiles(self._paths, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
+        self._bins = BinFiles(self._folder, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
         if resumed is None:
             self._make(metadata)
         else:
@@ -259,9 +262,11 @@ class SegmentWriter:
         files.write_at(self._index, self._header(self.tally).pack(), 0)
         if durable:
             files.sync_data(self._index)
-            files.sync_directory(self._paths.folder)
-            files.sync_directory(self._dataset.segments)
-            files.sync_directory(self._dataset.folder)
+            self._folder.sync()
+            with self._directory.opened() as root:
+                with root.sub(spec.SEGMENTS_FOLDER) as segments:
+                    segments.sync()
+                root.sync()
 
     def mark_committed(self) -> None:
         """Count everything appended as committed: a manifest lists it now."""
@@ -320,6 +325,10 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Close all files; safe to call again."""
+        self._close_files()
+        self._folder.close()
+
+    def _close_files(self) -> None:
         self._bins.close()
         self._keys.close()
         descriptor, self._index = self._index, -1
@@ -328,14 +337,22 @@ class SegmentWriter:
 
     # -- parts -------------------------------------------------------------------------------
 
+    def _made_folder(self) -> Folder:
+        with self._directory.open_segments() as segments:
+            segments.make(self.id)
+            return segments.sub(self.id)
+
     def _make(self, metadata: bytes) -> None:
-        files.make_directory(self._paths.folder)
-        self._index = files.create(self._paths.index)
+        try:
+            self._index = self._folder.create(spec.INDEX_NAME)
+        except BaseException:
+            self._folder.close()
+            raise
         try:
             # One who clears away what dead runs have left may have taken this for such.
-            if not files.lock(self._index) or not files.is_regular(self._paths.index):
+            if not files.lock(self._index) or not self._folder.is_named(self._index, spec.INDEX_NAME):
                 raise BlockingIOError(
-                    errno.EAGAIN, "another program has removed this new segment; try again", self._paths.folder
+                    errno.EAGAIN, "another program has removed this new segment; try again", self._folder.path
                 )
             files.write_at(self._index, self._header(Tally()).pack(), 0)
             if self.dictionary:
@@ -343,21 +360,23 @@ class SegmentWriter:
             if metadata:
                 self._write_control(spec.KIND_METADATA, metadata)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, FormatError):
                 self._unmake()
+            self.close()
             raise
 
     def _unmake(self) -> None:
         """Remove the segment that has just been made: nobody else knows of it, and no manifest lists it."""
-        self.close()
-        for name in files.list_names(self._paths.folder):
-            if self._paths.is_own_name(name):
-                files.remove(os.path.join(self._paths.folder, name))
-        files.remove_directory(self._paths.folder)
+        self._close_files()
+        for name in self._folder.names():
+            if SegmentPaths.is_own_name(name):
+                self._folder.remove(name)
+        with self._directory.open_segments() as segments:
+            segments.remove_directory(self.id)
 
     def _take_over(self, resumed: ResumedSegment, metadata: bytes) -> None:
         """Cut off all that was not committed, and stand where the last commit stood."""
-        self._index = resumed.index
+        self._index = resumed.index.detach()
         info = resumed.info
         self._first_position = resumed.first_position
         num_existing = len(resumed.ends)
@@ -367,12 +386,20 @@ class SegmentWriter:
             self.dictionary = self._taken_dictionary() if num_existing else b""
             self._keys.take_over(info.num_keys, info.keys_bytes)
             self._at = _Standing(committed, Tally(), self._ends.copy(), self._keys.mark())
-            self._bins.take_over(num_existing, changed=cut_off(self._paths, resumed))
+            self._make_index_sole()
+            self._bins.take_over(num_existing, changed=cut_off(resumed, self._index))
             if metadata and not num_existing:
                 self._write_control(spec.KIND_METADATA, metadata)
         except BaseException:
             self.close()
             raise
+
+    def _make_index_sole(self) -> None:
+        """Go on with a copy of the index if it has other names, which keep what they have; locked as it was."""
+        index = make_sole(self._folder, spec.INDEX_NAME, self._index, spec.INDEX_SCRATCH_NAME)
+        if index != self._index:
+            files.close(self._index)
+            self._index = index
 
     def _check_room(self, count: int) -> None:
         if self.num_records + count > spec.MAX_SEGMENT_RECORDS:
@@ -420,7 +447,7 @@ class SegmentWriter:
 
     def _taken_dictionary(self) -> bytes:
         """Return the dictionary of a segment that was begun before; raises `FormatError` where it is damaged."""
-        descriptor = files.open_existing(self._paths.bin(0))
+        descriptor = self._folder.open_file(SegmentPaths.bin_name(0))
         try:
             expected: int | None = None
             # A writer that was killed may have left half of a new header.

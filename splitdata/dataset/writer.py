@@ -23,7 +23,7 @@ from splitdata.dataset.record_key import encode_key, encode_keys
 from splitdata.dataset.run import RunOptions, WriteRun
 from splitdata.dataset.target import ONE_BIN_BYTES
 from splitdata.dataset.typed import RECORD_CODEC, chosen_codec, default_alignment
-from splitdata.errors import ClosedError, DuplicateKeyError
+from splitdata.errors import ClosedError, DuplicateKeyError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
 from splitdata.format.manifest import encode_metadata
@@ -390,7 +390,7 @@ class SplitWriter:
                 self._run.fold()
         except DuplicateKeyError:
             # The disk is well: leave nothing behind that stands in the way of another try.
-            with suppress(OSError):
+            with suppress(OSError, SplitDataError):
                 self._run.undo()
             raise
         finally:
@@ -405,7 +405,7 @@ class SplitWriter:
             return
         try:
             # A disk that fails may refuse this too; what is left then is ignored by readers.
-            with suppress(OSError):
+            with suppress(OSError, SplitDataError):
                 self._run.undo()
         finally:
             self._release()

@@ -14,14 +14,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CachePaths", "GenerationPaths"]
+__all__ = ["KEY_NAME", "LOCK_NAME", "CachePaths", "GenerationPaths"]
+
+KEY_NAME: Final = "key.json"
+LOCK_NAME: Final = "lock"
 
 _GENERATION: Final = re.compile(r"generation\.([0-9]{10,})\.([0-9a-f]{16})")
 _REMOVED: Final = re.compile(r"removed\.[0-9a-f]{32}")
 _WRITER: Final = re.compile(r"writer\.([0-9]{4,6})")
 _KEY_SCRATCH: Final = re.compile(r"key\.[0-9a-f]{32}\.tmp")
-_KEY: Final = "key.json"
-_LOCK: Final = "lock"
 _LOCK_SUFFIX: Final = ".lock"
 
 
@@ -34,15 +35,21 @@ class CachePaths:
     @property
     def lock(self) -> str:
         """What is locked while something is written, where there is a limit."""
-        return os.path.join(self.folder, _LOCK)
+        return os.path.join(self.folder, LOCK_NAME)
 
     def generation(self, epoch: int, lineage: str) -> GenerationPaths:
         """The generation that begins with an epoch, of one lineage: 16 hex digits."""
-        return GenerationPaths(os.path.join(self.folder, f"generation.{epoch:010d}.{lineage}"))
+        return GenerationPaths(os.path.join(self.folder, self.generation_name(epoch, lineage)))
 
-    def removed(self, token: str) -> GenerationPaths:
-        """Where a generation is removed."""
-        return GenerationPaths(os.path.join(self.folder, f"removed.{token}"))
+    @staticmethod
+    def generation_name(epoch: int, lineage: str) -> str:
+        """The name of that generation's folder."""
+        return f"generation.{epoch:010d}.{lineage}"
+
+    @staticmethod
+    def removed_name(token: str) -> str:
+        """The name that a generation has while it is removed."""
+        return f"removed.{token}"
 
     @staticmethod
     def generation_of_name(name: str) -> tuple[int, str] | None:
@@ -58,7 +65,7 @@ class CachePaths:
     @classmethod
     def is_own_name(cls, name: str) -> bool:
         """Say whether this can be a name in the folder of a cache."""
-        return name == _LOCK or cls.is_removed(name) or cls.generation_of_name(name) is not None
+        return name == LOCK_NAME or cls.is_removed(name) or cls.generation_of_name(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +77,35 @@ class GenerationPaths:
     @property
     def key(self) -> str:
         """What its samples depend on; locked by all that use them."""
-        return os.path.join(self.folder, _KEY)
+        return os.path.join(self.folder, KEY_NAME)
 
-    def key_scratch(self, token: str) -> str:
-        """Where the key is written before it gets its name."""
-        return os.path.join(self.folder, f"key.{token}.tmp")
+    @staticmethod
+    def key_scratch_name(token: str) -> str:
+        """The name under which the key is written before it gets its own."""
+        return f"key.{token}.tmp"
 
     def writer(self, number: int) -> str:
         """The dataset of one writer."""
-        return os.path.join(self.folder, f"writer.{number:04d}")
+        return os.path.join(self.folder, self.writer_name(number))
 
-    def writer_lock(self, number: int) -> str:
-        """What is locked by who writes that dataset."""
-        return self.writer(number) + _LOCK_SUFFIX
+    @staticmethod
+    def writer_name(number: int) -> str:
+        """The name of that dataset's folder."""
+        return f"writer.{number:04d}"
+
+    @staticmethod
+    def writer_lock_name(number: int) -> str:
+        """The name of what is locked by who writes that dataset."""
+        return GenerationPaths.writer_name(number) + _LOCK_SUFFIX
 
     @staticmethod
     def writer_of_name(name: str) -> int | None:
         """Return the number of the writer whose dataset has this name, None if it is none's."""
         match = _WRITER.fullmatch(name)
-        return int(match[1]) if match and f"writer.{int(match[1]):04d}" == name else None
+        return int(match[1]) if match and GenerationPaths.writer_name(int(match[1])) == name else None
 
     @classmethod
     def is_own_file(cls, name: str) -> bool:
         """Say whether this can be the name of a file, not a folder, of a generation."""
         is_lock = name.endswith(_LOCK_SUFFIX) and cls.writer_of_name(name.removesuffix(_LOCK_SUFFIX)) is not None
-        return name == _KEY or is_lock or _KEY_SCRATCH.fullmatch(name) is not None
+        return name == KEY_NAME or is_lock or _KEY_SCRATCH.fullmatch(name) is not None

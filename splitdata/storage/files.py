@@ -6,6 +6,9 @@ Callers name them through the module (``files.sync_data(descriptor)``), so a tes
 them to fail, to tear a write or to kill the process at an exact byte. Interrupted and short
 operations are finished here; nothing is retried after an error, least of all fsync: a kernel
 may have forgotten the page that it could not write.
+
+`at` is the descriptor of an open folder: the one that holds the file, or the one that is meant. Of a path only
+the last part counts then, the rest is for messages: see folder.py, through which all that is changed is reached.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from splitdata.errors import FormatError
@@ -32,8 +34,10 @@ __all__ = [
     "close",
     "create",
     "data_from",
+    "exists",
     "free_bytes",
-    "has_name",
+    "identity_of",
+    "is_link",
     "is_named",
     "is_real_directory",
     "is_regular",
@@ -41,6 +45,8 @@ __all__ = [
     "list_names",
     "lock",
     "make_directory",
+    "num_links",
+    "open_directory",
     "open_existing",
     "read_at",
     "remove",
@@ -48,6 +54,7 @@ __all__ = [
     "rename_exclusive",
     "rename_over",
     "size_of",
+    "size_of_name",
     "sync_data",
     "sync_directory",
     "truncate",
@@ -74,16 +81,26 @@ NO_FILE_AT_ALL: Final = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EMFILE, errno.ENFILE),
 )
 _has_positional = hasattr(os, "pread") and hasattr(os, "pwrite")
+# Not on Windows: there a folder is reached by its path each time.
+_has_folder_descriptors = hasattr(os, "O_DIRECTORY") and (
+    {os.open, os.mkdir, os.unlink, os.rmdir, os.rename, os.link, os.stat} <= os.supports_dir_fd
+    and os.listdir in os.supports_fd
+)
+
+
+def _name(path: str, at: int | None) -> str:
+    """Return what names a file to the system."""
+    return path if at is None else os.path.basename(path)
 
 
 @explains("make the file")
-def create(path: str) -> int:
+def create(path: str, *, at: int | None = None) -> int:
     """Make a new file and return its descriptor; FileExistsError if anything has that name."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    return os.open(_name(path, at), os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666, dir_fd=at)
 
 
 @explains("open")
-def open_existing(path: str, *, writable: bool = False) -> int:
+def open_existing(path: str, *, writable: bool = False, at: int | None = None) -> int:
     """Open a regular file and return its descriptor.
 
     Raises:
@@ -91,7 +108,8 @@ def open_existing(path: str, *, writable: bool = False) -> int:
         OSError: As the system says, FileNotFoundError above all.
     """
     try:
-        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | _BINARY | _CAUTIOUS)
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | _BINARY | _CAUTIOUS
+        descriptor = os.open(_name(path, at), flags, dir_fd=at)
     except OSError as error:
         # ELOOP: a symlink. ENXIO: a socket, or a FIFO without a reader. EISDIR: asked to write a directory.
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
@@ -101,6 +119,32 @@ def open_existing(path: str, *, writable: bool = False) -> int:
         os.close(descriptor)
         raise FormatError(f"{path} is no regular file; splitdata opens nothing else", path=path)
     return descriptor
+
+
+@explains("open the folder")
+def open_directory(path: str, *, follows_link: bool = False, at: int | None = None) -> int | None:
+    """Open a folder and return its descriptor, None on systems where none is to be had.
+
+    Raises:
+        FormatError: If it is a link, unless links are followed.
+        OSError: As the system says, NotADirectoryError for a file.
+    """
+    try:
+        if _has_folder_descriptors:
+            flags = os.O_RDONLY | os.O_DIRECTORY | _BINARY | (0 if follows_link else os.O_NOFOLLOW)
+            return os.open(_name(path, at), flags, dir_fd=at)
+        is_found = stat.S_ISDIR(os.stat(path).st_mode) if follows_link else is_real_directory(path)
+        if not is_found:
+            os.lstat(path)
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and not follows_link and is_link(path, at=at):
+            raise FormatError(
+                f"{path} is a symbolic link, and none is followed here: put the folder that it leads to in its place",
+                path=path,
+            ) from None
+        raise
+    return None
 
 
 def close(descriptor: int, *, _close: Callable[[int], None] = os.close) -> None:
@@ -114,20 +158,55 @@ def size_of(descriptor: int) -> int:
     return os.fstat(descriptor).st_size
 
 
-def is_regular(path: str) -> bool:
+def num_links(descriptor: int) -> int:
+    """Return how many names an open file has."""
+    return os.fstat(descriptor).st_nlink
+
+
+def size_of_name(path: str, *, at: int | None = None) -> int:
+    """Return the length of what has this name, in bytes."""
+    return _status(path, at).st_size
+
+
+def is_regular(path: str, *, at: int | None = None) -> bool:
     """Say whether a regular file, not a link to one, has this name."""
     try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
+        return stat.S_ISREG(_status(path, at).st_mode)
     except FileNotFoundError:
         return False
 
 
-def is_real_directory(path: str) -> bool:
+def is_real_directory(path: str, *, at: int | None = None) -> bool:
     """Say whether a directory, not a link to one, has this name."""
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        status = _status(path, at)
     except FileNotFoundError:
         return False
+    return stat.S_ISDIR(status.st_mode) and not _is_junction(status)
+
+
+def is_link(path: str, *, at: int | None = None) -> bool:
+    """Say whether a symbolic link, or a junction of Windows, has this name."""
+    try:
+        status = _status(path, at)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISLNK(status.st_mode) or _is_junction(status)
+
+
+def _status(path: str, at: int | None) -> os.stat_result:
+    """Look at what has a name, not at what a link leads to."""
+    return os.stat(_name(path, at), dir_fd=at, follow_symlinks=False)
+
+
+def _is_junction(status: os.stat_result) -> bool:
+    return getattr(status, "st_reparse_tag", 0) == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+
+
+def identity_of(path: str, *, at: int | None = None) -> tuple[int, int]:
+    """Return what tells a file or folder from every other, whatever names they have."""
+    status = _status(path, at)
+    return status.st_dev, status.st_ino
 
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
@@ -233,11 +312,11 @@ def sync_data(descriptor: int) -> None:
 
 
 @explains("sync the folder")
-def sync_directory(path: str) -> None:
+def sync_directory(path: str, *, at: int | None = None) -> None:
     """Wait until the names in a directory would survive a loss of power."""
     if os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _BINARY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _BINARY) if at is None else at
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -252,115 +331,117 @@ def sync_directory(path: str) -> None:
                 error.strerror,
             )
     finally:
-        os.close(descriptor)
+        if at is None:
+            os.close(descriptor)
 
 
 @explains("make the folder")
-def make_directory(path: str, mode: int = 0o777) -> bool:
+def make_directory(path: str, mode: int = 0o777, *, at: int | None = None) -> bool:
     """Make one directory with a mode, less what the umask takes away; False if it was there."""
     try:
-        Path(path).mkdir(mode)
+        os.mkdir(_name(path, at), mode, dir_fd=at)
     except FileExistsError:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
+        if not stat.S_ISDIR(_status(path, at).st_mode):
             raise
         return False
     return True
 
 
 @explains("list the folder")
-def list_names(path: str) -> list[str]:
+def list_names(path: str, *, at: int | None = None) -> list[str]:
     """Return the names in a directory, in no order."""
-    return os.listdir(path)
+    return os.listdir(path if at is None else at)
 
 
 @explains("give a second name")
-def link(source: str, target: str) -> None:
-    """Give a file a second name; FileExistsError if it is taken."""
-    os.link(source, target)
+def link(source: str, target: str, *, at: int | None = None) -> None:
+    """Give a file a second name in its folder; FileExistsError if it is taken."""
+    os.link(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at)
 
 
 @explains("give its name")
-def link_unnamed(descriptor: int, target: str) -> None:
+def link_unnamed(descriptor: int, target: str, *, at: int | None = None) -> None:
     """Give an unnamed file (`create_unnamed`) its name; FileExistsError if it is taken."""
     # With a directory descriptor given, Python uses linkat with AT_SYMLINK_FOLLOW, as proc(5) asks.
-    folder = os.open(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY | _BINARY)
-    try:
-        name = os.path.basename(target)
-        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
-    finally:
-        os.close(folder)
+    os.link(f"/proc/self/fd/{descriptor}", _name(target, at), dst_dir_fd=at, follow_symlinks=True)
 
 
 @explains("make a file in the folder")
-def create_unnamed(folder: str) -> int:
+def create_unnamed(folder: str, *, at: int | None = None) -> int:
     """Open a file without a name on the file system of `folder`: nothing is left if the process dies.
 
     Raises:
         OSError: Where the system or the file system has no such thing.
     """
     flag = getattr(os, "O_TMPFILE", None)
-    if flag is None:
+    if flag is None or at is None:
         raise OSError(errno.EOPNOTSUPP, "no unnamed files on this system", folder)
     # What O_EXCL means elsewhere it does not mean here; without it the file may be linked later.
-    return os.open(folder, os.O_RDWR | flag | _BINARY, 0o666)
+    return os.open(".", os.O_RDWR | flag | _BINARY, 0o666, dir_fd=at)
 
 
 @explains("make a file in the folder")
-def check_writable(folder: str) -> None:
+def check_writable(folder: str, *, at: int | None = None) -> None:
     """Raise OSError if no file can be made in a folder, as far as that can be told without leaving one there."""
     try:
-        close(create_unnamed(folder))
+        close(create_unnamed(folder, at=at))
     except OSError as error:
         # Others mean that there are no unnamed files here.
         if error.errno in NO_FILE_AT_ALL:
             raise
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        place = folder if at is None else "."
+        may = os.access(place, os.W_OK | os.X_OK, dir_fd=at, effective_ids=os.access in os.supports_effective_ids)
+        if not may:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder) from None
 
 
 @explains("rename")
-def rename_exclusive(source: str, target: str) -> None:
+def rename_exclusive(source: str, target: str, *, at: int | None = None) -> None:
     """Rename a file where links are not to be had; FileExistsError if the name is taken.
 
     Only Windows makes this one step. Elsewhere the caller holds a lock.
     """
-    if os.name != "nt" and os.path.lexists(target):
+    if os.name != "nt" and exists(target, at=at):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    os.rename(source, target)
+    os.rename(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at)
 
 
 @explains("rename")
-def rename_over(source: str, target: str) -> None:
+def rename_over(source: str, target: str, *, at: int | None = None) -> None:
     """Rename a file in one step, in the place of another that may have the name; who has that one open keeps it."""
-    os.replace(source, target)
+    os.replace(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at)
 
 
 @explains("remove")
-def remove(path: str) -> None:
+def remove(path: str, *, at: int | None = None) -> None:
     """Remove one name of a file; no error if it is gone."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        os.unlink(_name(path, at), dir_fd=at)
 
 
 @explains("remove the folder")
-def remove_directory(path: str) -> None:
+def remove_directory(path: str, *, at: int | None = None) -> None:
     """Remove an empty directory; no error if it is gone."""
     with contextlib.suppress(FileNotFoundError):
-        os.rmdir(path)
+        os.rmdir(_name(path, at), dir_fd=at)
 
 
-def has_name(descriptor: int) -> bool:
-    """Say whether an open file still has a name."""
-    return os.fstat(descriptor).st_nlink > 0
-
-
-def is_named(descriptor: int, path: str) -> bool:
+def is_named(descriptor: int, path: str, *, at: int | None = None) -> bool:
     """Say whether an open file is the one that has this name, and no other has taken its place."""
     try:
-        named = os.lstat(path)
+        named = _status(path, at)
     except FileNotFoundError:
         return False
     return os.path.samestat(named, os.fstat(descriptor))
+
+
+def exists(path: str, *, at: int | None = None) -> bool:
+    """Say whether anything has this name, be it a link that leads nowhere."""
+    try:
+        _status(path, at)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def free_bytes(folder: str) -> tuple[int, int]:

@@ -71,24 +71,14 @@ class SegmentPaths:
         """The keys of a segment that is not sealed."""
         return os.path.join(self.folder, spec.OPEN_KEYS_NAME)
 
-    @property
-    def keys_scratch(self) -> str:
-        """Where a repair writes new keys before they take the place of the old ones."""
-        return os.path.join(self.folder, spec.KEYS_SCRATCH_NAME)
-
-    @property
-    def open_keys_scratch(self) -> str:
-        """Where a repair keeps sorted runs of keys on the way."""
-        return os.path.join(self.folder, spec.OPEN_KEYS_SCRATCH_NAME)
-
-    @property
-    def index_scratch(self) -> str:
-        """Where a repair writes a new index before it takes the place of the old one."""
-        return os.path.join(self.folder, spec.INDEX_SCRATCH_NAME)
-
     def bin(self, bin_index: int) -> str:
-        """One bin; six digits, more where a segment has more than a million bins."""
-        return os.path.join(self.folder, f"{bin_index:06d}.bin")
+        """One bin."""
+        return os.path.join(self.folder, self.bin_name(bin_index))
+
+    @staticmethod
+    def bin_name(bin_index: int) -> str:
+        """The name of one bin; six digits, more where a segment has more than a million bins."""
+        return f"{bin_index:06d}.bin"
 
     def sizes_of_bins(self) -> dict[int, int]:
         """Return the sizes of the bins that exist, by number: what is there, whatever a manifest says of it."""
@@ -105,7 +95,7 @@ class SegmentPaths:
     def bin_of_name(name: str) -> int | None:
         """Return the number of the bin that has this name, None if it is no bin's."""
         match = _BIN.fullmatch(name)
-        return int(match[1]) if match and f"{int(match[1]):06d}.bin" == name else None
+        return int(match[1]) if match and SegmentPaths.bin_name(int(match[1])) == name else None
 
     @staticmethod
     def is_own_name(name: str) -> bool:
@@ -121,11 +111,17 @@ class DatasetPaths:
 
     def manifest(self, generation: int) -> str:
         """The manifest with this number."""
-        return os.path.join(self.folder, f"manifest.{generation:010d}.json")
+        return os.path.join(self.folder, self.manifest_name(generation))
 
-    def scratch(self, token: str) -> str:
-        """Where a manifest is written before it gets its number, on systems without unnamed files."""
-        return os.path.join(self.folder, f"manifest.{token}.tmp")
+    @staticmethod
+    def manifest_name(generation: int) -> str:
+        """The name of the manifest with this number."""
+        return f"manifest.{generation:010d}.json"
+
+    @staticmethod
+    def scratch_name(token: str) -> str:
+        """The name under which a manifest is written before it gets its number, on systems without unnamed files."""
+        return f"manifest.{token}.tmp"
 
     @property
     def segments(self) -> str:

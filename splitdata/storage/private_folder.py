@@ -18,9 +18,9 @@ from typing import Final
 from splitdata.storage import files
 from splitdata.storage.failure import explains
 
-__all__ = ["make_private", "why_shared"]
+__all__ = ["PRIVATE_MODE", "make_private", "why_shared"]
 
-_PRIVATE: Final = 0o700
+PRIVATE_MODE: Final = 0o700
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _FOLDER: Final = (
     os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -30,7 +30,7 @@ _FOLDER: Final = (
 def make_private(path: str) -> None:
     """Make a folder that is this user's alone; nothing if one of that name is there, whose ever it is."""
     with contextlib.suppress(FileExistsError):
-        files.make_directory(path, _PRIVATE)
+        files.make_directory(path, PRIVATE_MODE)
 
 
 @explains("look at the folder")

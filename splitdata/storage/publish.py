@@ -13,10 +13,13 @@ import contextlib
 import errno
 import logging
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from splitdata.storage import files
 from splitdata.storage.paths import DatasetPaths
+
+if TYPE_CHECKING:
+    from splitdata.storage.folder import Folder
 
 __all__ = ["publish"]
 
@@ -25,28 +28,28 @@ _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, 
 _warned_of_links: set[str] = set()
 
 
-def publish(paths: DatasetPaths, generation: int, data: bytes, *, durable: bool) -> bool:
+def publish(folder: Folder, generation: int, data: bytes, *, durable: bool) -> bool:
     """Make the manifest with this number; False if that number is taken.
 
     Args:
-        paths: Of the dataset.
+        folder: Of the dataset.
         generation: Number of the new manifest.
         data: Its bytes.
         durable: Whether to wait for the medium before and after the name appears.
     """
-    target = paths.manifest(generation)
-    published = _publish_unnamed(paths.folder, target, data, durable=durable)
+    name = DatasetPaths.manifest_name(generation)
+    published = _publish_unnamed(folder, name, data, durable=durable)
     if published is None:
-        published = _publish_scratch(paths, target, data, durable=durable)
+        published = _publish_scratch(folder, name, data, durable=durable)
     if published and durable:
-        files.sync_directory(paths.folder)
+        folder.sync()
     return published
 
 
-def _publish_unnamed(folder: str, target: str, data: bytes, *, durable: bool) -> bool | None:
+def _publish_unnamed(folder: Folder, name: str, data: bytes, *, durable: bool) -> bool | None:
     """Publish through a file without a name; None where that cannot be done."""
     try:
-        descriptor = files.create_unnamed(folder)
+        descriptor = folder.create_unnamed()
     except OSError as error:
         if error.errno in files.NO_FILE_AT_ALL:
             raise
@@ -55,7 +58,7 @@ def _publish_unnamed(folder: str, target: str, data: bytes, *, durable: bool) ->
         files.write_at(descriptor, data, 0)
         if durable:
             files.sync_data(descriptor)
-        files.link_unnamed(descriptor, target)
+        folder.link_unnamed(descriptor, name)
     except FileExistsError:
         return False
     except OSError as error:
@@ -68,9 +71,9 @@ def _publish_unnamed(folder: str, target: str, data: bytes, *, durable: bool) ->
     return True
 
 
-def _publish_scratch(paths: DatasetPaths, target: str, data: bytes, *, durable: bool) -> bool:
-    scratch = paths.scratch(os.urandom(16).hex())
-    descriptor = files.create(scratch)
+def _publish_scratch(folder: Folder, name: str, data: bytes, *, durable: bool) -> bool:
+    scratch = DatasetPaths.scratch_name(os.urandom(16).hex())
+    descriptor = folder.create(scratch)
     try:
         try:
             files.write_at(descriptor, data, 0)
@@ -78,39 +81,36 @@ def _publish_scratch(paths: DatasetPaths, target: str, data: bytes, *, durable: 
                 files.sync_data(descriptor)
         finally:
             files.close(descriptor)
-        return _name(paths, scratch, target)
+        return _name(folder, scratch, name)
     finally:
         with contextlib.suppress(OSError):
-            files.remove(scratch)
+            folder.remove(scratch)
 
 
-def _name(paths: DatasetPaths, scratch: str, target: str) -> bool:
+def _name(folder: Folder, scratch: str, name: str) -> bool:
     """Give the scratch file its name, by link or else by rename."""
     try:
-        files.link(scratch, target)
+        folder.link(scratch, name)
     except FileExistsError:
-        # An NFS server may have made the link and lost the answer; then the file has two names.
-        return os.lstat(scratch).st_nlink == 2
+        # An NFS server may have made the link and lost the answer; then both names are those of one file.
+        return folder.is_one_file(scratch, name)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
     else:
         return True
-    return _rename(paths, scratch, target)
+    return _rename(folder, scratch, name)
 
 
-def _rename(paths: DatasetPaths, scratch: str, target: str) -> bool:
-    if paths.folder not in _warned_of_links:
-        _warned_of_links.add(paths.folder)
-        _logger.warning("%s: no hard links here, so only one program may write at a time", paths.folder)
-    descriptor = -1 if os.name == "nt" else os.open(paths.folder, os.O_RDONLY)
-    try:
-        if descriptor >= 0 and not files.lock(descriptor):
-            raise BlockingIOError(errno.EAGAIN, "another program is committing to this dataset", paths.folder)
-        files.rename_exclusive(scratch, target)
-    except FileExistsError:
-        return False
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+def _rename(folder: Folder, scratch: str, name: str) -> bool:
+    if folder.path not in _warned_of_links:
+        _warned_of_links.add(folder.path)
+        _logger.warning("%s: no hard links here, so only one program may write at a time", folder.path)
+    with folder.again() as again:
+        if not again.lock():
+            raise BlockingIOError(errno.EAGAIN, "another program is committing to this dataset", folder.path)
+        try:
+            folder.rename_exclusive(scratch, name)
+        except FileExistsError:
+            return False
     return True

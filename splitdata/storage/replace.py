@@ -1,29 +1,37 @@
 """Replacing: a file takes the place of another whole and on the medium, or the old one stays.
 
-    scratch ── lock, cut to nothing, write, sync ── rename over the target ── sync the folder
+    scratch, a new file ── lock, write, sync ── rename over the target ── sync the folder
 
-Readers that have the old file open keep it. A scratch file that a killed process left is written anew.
+Readers that have the old file open keep it. A scratch file that a killed process left is removed, never written to:
+it may have a second name, and be somebody's else under that. So it is with any file that is to be written in its
+place: `open_sole` copies one that has more names than its own first, as `cp -al` gives them.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from splitdata.storage import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["remove_scratch", "replace_file"]
+    from splitdata.storage.folder import Folder
+
+__all__ = ["make_sole", "open_sole", "remove_scratch", "replace_file"]
+
+_COPIED_BYTES: Final = 1 << 20
+_MAX_TRIES: Final = 100
 
 
-def replace_file(scratch: str, target: str, pieces: Iterable[bytes]) -> None:
+def replace_file(folder: Folder, scratch: str, target: str, pieces: Iterable[bytes]) -> None:
     """Write a file beside another one and put it in its place.
 
     Args:
-        scratch: Name to write under, in the folder of the target.
+        folder: That both are in.
+        scratch: Name to write under.
         target: The file to replace; need not exist.
         pieces: The new content, in order.
 
@@ -31,9 +39,53 @@ def replace_file(scratch: str, target: str, pieces: Iterable[bytes]) -> None:
         BlockingIOError: If another process is writing the same scratch file.
         OSError: If the disk fails; the target is as it was.
     """
-    descriptor = _open_scratch(scratch)
+    files.close(_replaced(folder, scratch, target, pieces))
+
+
+def open_sole(folder: Folder, name: str, scratch: str) -> int:
+    """Open a file to write in its place, and return its descriptor; it has no other name then.
+
+    Args:
+        folder: That it is in.
+        name: Of the file.
+        scratch: Name under which it is copied if it has others. Those keep what they have.
+
+    Raises:
+        As `files.open_existing` and `replace_file` do.
+    """
+    descriptor = folder.open_file(name, writable=True)
+    sole = -1
     try:
-        files.truncate(descriptor, 0)
+        sole = make_sole(folder, name, descriptor, scratch)
+    finally:
+        if sole != descriptor:
+            files.close(descriptor)
+    return sole
+
+
+def make_sole(folder: Folder, name: str, descriptor: int, scratch: str) -> int:
+    """Return the descriptor of an open file if it has no other name, else that of a copy in its place, locked."""
+    if files.num_links(descriptor) < 2:
+        return descriptor
+    return _replaced(folder, scratch, name, _content(descriptor))
+
+
+def _content(descriptor: int) -> Iterator[bytes]:
+    offset = 0
+    while data := files.read_at(descriptor, _COPIED_BYTES, offset):
+        yield data
+        offset += len(data)
+
+
+def remove_scratch(folder: Folder, scratch: str) -> None:
+    """Remove what a killed process left; a file that another process is writing stays."""
+    _clear(folder, scratch)
+
+
+def _replaced(folder: Folder, scratch: str, target: str, pieces: Iterable[bytes]) -> int:
+    """Replace a file, and return the descriptor of the new one, with its lock."""
+    descriptor = _new_scratch(folder, scratch)
+    try:
         offset = 0
         for piece in pieces:
             files.write_at(descriptor, piece, offset)
@@ -43,43 +95,55 @@ def replace_file(scratch: str, target: str, pieces: Iterable[bytes]) -> None:
             # Windows renames no file that is open. Elsewhere the lock is held until the name is the target's.
             files.close(descriptor)
             descriptor = -1
-        files.rename_over(scratch, target)
-    finally:
+        elif not folder.is_named(descriptor, scratch):
+            raise _busy(folder, scratch)
+        folder.rename_over(scratch, target)
+        if descriptor < 0:
+            descriptor = folder.open_file(target, writable=True)
+        folder.sync()
+    except BaseException:
         if descriptor >= 0:
             files.close(descriptor)
-    files.sync_directory(os.path.dirname(target))
+        raise
+    return descriptor
 
 
-def remove_scratch(scratch: str) -> None:
-    """Remove what a killed process left; a file that another process is writing stays."""
-    try:
-        descriptor = files.open_existing(scratch, writable=True)
-    except FileNotFoundError:
-        return
-    try:
-        is_free = files.lock(descriptor) and files.is_named(descriptor, scratch)
-        if is_free and os.name != "nt":
-            files.remove(scratch)
-    finally:
-        files.close(descriptor)
-    if is_free and os.name == "nt":
-        files.remove(scratch)
-
-
-def _open_scratch(scratch: str) -> int:
-    """Return a descriptor of the scratch file, made or found, with its lock."""
-    while True:
+def _new_scratch(folder: Folder, scratch: str) -> int:
+    """Return a descriptor of a new scratch file, with its lock."""
+    for _ in range(_MAX_TRIES):
+        if not _clear(folder, scratch):
+            break
         try:
-            descriptor = files.create(scratch)
+            descriptor = folder.create(scratch)
         except FileExistsError:
-            try:
-                descriptor = files.open_existing(scratch, writable=True)
-            except FileNotFoundError:
-                continue
-        if not files.lock(descriptor):
-            files.close(descriptor)
-            raise BlockingIOError(errno.EAGAIN, "another program is repairing this segment", scratch)
-        # Between opening and locking, another one may have finished: then the file has its last name by now.
-        if files.is_named(descriptor, scratch):
+            continue
+        # One who has opened it meanwhile may have taken it for a leftover, locked and removed it.
+        if files.lock(descriptor) and folder.is_named(descriptor, scratch):
             return descriptor
         files.close(descriptor)
+    raise _busy(folder, scratch)
+
+
+def _clear(folder: Folder, scratch: str) -> bool:
+    """Remove a leftover; False if another process is writing it."""
+    try:
+        descriptor = folder.open_file(scratch)
+    except FileNotFoundError:
+        return True
+    try:
+        # Ours has one name: what has more is another's, or a copy's too, and whoever locks that is not at work here.
+        is_free = files.num_links(descriptor) > 1 or files.lock(descriptor)
+        if is_free and os.name != "nt":
+            # Under the lock, and looked at once more: it may have its last name by now.
+            if folder.is_named(descriptor, scratch):
+                folder.remove(scratch)
+            return True
+    finally:
+        files.close(descriptor)
+    if is_free:
+        folder.remove(scratch)
+    return is_free
+
+
+def _busy(folder: Folder, scratch: str) -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, "another program is repairing this segment", folder.path_of(scratch))

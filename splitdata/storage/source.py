@@ -51,10 +51,10 @@ class MappedSource:
 
     __slots__ = ("__weakref__", "_file", "_path", "data", "map", "size", "words")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, at: int | None = None) -> None:
         self._path = path
         self.map: mmap.mmap | bytes = b""
-        descriptor = files.open_existing(path)
+        descriptor = files.open_existing(path, at=at)
         try:
             status = os.fstat(descriptor)
             self.size = status.st_size
@@ -123,8 +123,8 @@ class PreadSource:
 
     __slots__ = ("__weakref__", "_descriptor", "size")
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = files.open_existing(path)
+    def __init__(self, path: str, *, at: int | None = None) -> None:
+        self._descriptor = files.open_existing(path, at=at)
         self.size = files.size_of(self._descriptor)
 
     def __del__(self, close: Callable[[int], None] = files.close) -> None:
@@ -154,9 +154,9 @@ class PreadSource:
             os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
 
-def open_source(path: str, io: IoMode) -> MappedSource | PreadSource:
-    """Open a regular file for random reads; raises as `files.open_existing` does."""
-    return MappedSource(path) if io == "mmap" else PreadSource(path)
+def open_source(path: str, io: IoMode, *, at: int | None = None) -> MappedSource | PreadSource:
+    """Open a regular file for random reads, `at` an open folder; takes and raises what `files.open_existing` does."""
+    return MappedSource(path, at=at) if io == "mmap" else PreadSource(path, at=at)
 
 
 def choose_io(folder: str) -> IoMode:

@@ -20,6 +20,7 @@ from splitdata.dataset.cache_generation import Generation, read_key
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.dataset.removal import remove_dataset
 from splitdata.storage import files
+from splitdata.storage.folder import Folder
 from tests.command import ROOT
 from tests.dataset.disk import files_of, written
 
@@ -147,7 +148,7 @@ def test_removal_that_was_killed_half_way_is_finished_by_the_next(
     written_in(folder, KEY)
     with monkeypatch.context() as patch:
 
-        def dies(path: str) -> None:
+        def dies(path: str, **_: object) -> None:
             raise KeyboardInterrupt
 
         patch.setattr(files, "remove", dies)
@@ -189,8 +190,9 @@ def test_removed_dataset_is_gone_and_readers_keep_what_they_have(tmp_path: Path)
     reader = SplitDataLoader(path)
     views = [reader.view(0), reader.view(1)]
 
-    remove_dataset(path)
-    remove_dataset(path)
+    with Folder.open(str(tmp_path)) as folder:
+        remove_dataset(folder, path.name)
+        remove_dataset(folder, path.name)
 
     assert not path.exists()
     assert list(map(bytes, views)) == [b"a" * 100, b"b" * 100]
@@ -260,7 +262,7 @@ def test_generation_that_is_removed_again_and_again_can_be_opened(tmp_path: Path
             generation = folder.open(KEY)
             claim = generation.claim()
             assert Path(generation.paths.key).exists()
-            assert Path(generation.paths.writer_lock(0)).exists()
+            assert Path(generation.paths.folder, generation.paths.writer_lock_name(0)).exists()
             claim.release()
             generation.close()
     finally:
@@ -282,7 +284,7 @@ def test_writers_claim_one_dataset_each_and_free_ones_again(tmp_path: Path) -> N
 
 
 def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(source: str, target: str) -> None:
+    def refuses(source: str, target: str, **_: object) -> None:
         raise PermissionError(1, "no links here")
 
     monkeypatch.setattr(files, "link", refuses)

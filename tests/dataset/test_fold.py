@@ -15,7 +15,7 @@ from splitdata.dataset import commit
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.fold import fold_small_segments, foldable_run
 from splitdata.format.manifest import SegmentInfo
-from splitdata.storage.paths import DatasetPaths
+from splitdata.storage.folder import Folder
 from splitdata.storage.publish import publish
 from tests.command import ROOT
 
@@ -240,8 +240,8 @@ def test_segment_is_not_folded_before_its_writer_has_seen_its_commit(
     append_one_by_one(path, 0, 31)
     calls: list[int] = []
 
-    def publish_and_let_a_rival_fold(paths: DatasetPaths, generation: int, data: bytes, *, durable: bool) -> bool:
-        published = publish(paths, generation, data, durable=durable)
+    def publish_and_let_a_rival_fold(folder: Folder, generation: int, data: bytes, *, durable: bool) -> bool:
+        published = publish(folder, generation, data, durable=durable)
         if not calls:
             calls.append(generation)
             fold_small_segments(DatasetDirectory(path), lambda: os.urandom(16).hex(), durable=False)

@@ -26,6 +26,7 @@ from splitdata.dataset import key_ledger, key_runs, segment_reader, segment_writ
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.keys import KeyRun
+from splitdata.storage.folder import Folder
 from tests.faults.file_faults import fast_folder
 
 NAMES = [f"train/n{number % 7}/größe_{number}.jpg" for number in range(300)]
@@ -236,9 +237,9 @@ def test_aborted_records_leave_no_keys(tmp_path: Path) -> None:
 
 
 def test_ledger_goes_on_behind_the_last_commit(small_parts: None, tmp_path: Path) -> None:
-    paths = str(tmp_path / "open"), str(tmp_path / "sealed")
+    folder = Folder.open(str(tmp_path))
     hashes = np.random.default_rng(1).integers(0, 1 << 63, 90, np.uint64)
-    ledger = key_ledger.KeyLedger(*paths, "0" * 32, None)
+    ledger = key_ledger.KeyLedger(folder, "open", "sealed", "0" * 32, None)
     ledger.add(hashes[:50], np.arange(50, dtype=np.uint32))
     ledger.flush()
     committed = ledger.num_keys, ledger.keys_bytes
@@ -246,12 +247,13 @@ def test_ledger_goes_on_behind_the_last_commit(small_parts: None, tmp_path: Path
     ledger.flush()
     ledger.close()
 
-    ledger = key_ledger.KeyLedger(*paths, "0" * 32, None)
+    ledger = key_ledger.KeyLedger(folder, "open", "sealed", "0" * 32, None)
     ledger.take_over(*committed)
     ledger.add(hashes[75:], np.arange(75, 90, dtype=np.uint32))
     ledger.seal()
     ledger.close()
-    data = Path(paths[1]).read_bytes()
+    folder.close()
+    data = (tmp_path / "sealed").read_bytes()
     run = KeyRun(64, 65, int.from_bytes(data[-32:-24], "little"))
     reader = key_runs.RunReader(lambda offset, length: data[offset : offset + length], run)
     found = sorted((int(one), int(seq)) for part in reader.batches(2) for one, seq in zip(*part, strict=True))
@@ -260,11 +262,12 @@ def test_ledger_goes_on_behind_the_last_commit(small_parts: None, tmp_path: Path
 
 def test_ledger_refuses_to_go_on_behind_damaged_runs(small_parts: None, tmp_path: Path) -> None:
     path = tmp_path / "open"
-    ledger = key_ledger.KeyLedger(str(path), str(tmp_path / "sealed"), "0" * 32, None)
+    folder = Folder.open(str(tmp_path))
+    ledger = key_ledger.KeyLedger(folder, "open", "sealed", "0" * 32, None)
     ledger.add(np.arange(50, dtype=np.uint64), np.arange(50, dtype=np.uint32))
     ledger.flush()
     ledger.close()
-    again = key_ledger.KeyLedger(str(path), str(tmp_path / "sealed"), "0" * 32, None)
+    again = key_ledger.KeyLedger(folder, "open", "sealed", "0" * 32, None)
     whole = path.read_bytes()
     for content in (whole[:-1], whole[:-9] + b"x" + whole[-8:], whole[:-60] + b"\xff" + whole[-59:]):
         path.write_bytes(content)
@@ -457,10 +460,12 @@ def test_table_with_right_checksums_and_other_keys_is_a_finding(tmp_path: Path) 
     path = tmp_path / "d"
     file = write_few(path, is_sealed=True)
     keys_bytes = len(file.read_bytes())
-    forged = key_ledger.KeyLedger(str(tmp_path / "x"), str(tmp_path / "y"), segment_folder(path).name, None)
+    folder = Folder.open(str(tmp_path))
+    forged = key_ledger.KeyLedger(folder, "x", "y", segment_folder(path).name, None)
     forged.add(np.arange(11, dtype=np.uint64), np.arange(11, dtype=np.uint32))
     forged.seal()
     forged.close()
+    folder.close()
     file.write_bytes((tmp_path / "y").read_bytes())
 
     assert len(file.read_bytes()) == keys_bytes

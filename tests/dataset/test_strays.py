@@ -9,6 +9,7 @@ import pytest
 
 from splitdata import Cache, DatasetExistsError, DistributedLoader, SplitDataLoader, SplitWriter, repair, verify
 from splitdata.dataset.removal import remove_dataset
+from splitdata.storage.folder import Folder
 from splitdata.storage.paths import is_stray
 from tests.dataset.disk import read, written
 
@@ -114,7 +115,8 @@ def test_removed_dataset_leaves_its_strays(tmp_path: Path) -> None:
     path = written(tmp_path / "data", [b"a"])
     made = strew(path)
 
-    remove_dataset(path)
+    with Folder.open(str(tmp_path)) as folder:
+        remove_dataset(folder, path.name)
 
     assert contents(made) == made
     assert {one.name for one in path.iterdir()} == {*FILES, *FOLDERS}

@@ -77,7 +77,7 @@ def test_ten_thousand_bins_are_written_with_few_open_files(tmp_path: Path, monke
         most = max(most, len(open_now))
         return descriptor
 
-    monkeypatch.setattr(files, "create", lambda path: opened(create(path)))
+    monkeypatch.setattr(files, "create", lambda path, **kw: opened(create(path, **kw)))
     monkeypatch.setattr(files, "open_existing", lambda path, **kw: opened(open_existing(path, **kw)))
 
     def closing(descriptor: int) -> None:

@@ -157,14 +157,14 @@ def overwriting() -> Workload:
 
 
 def _without_unnamed_files(patch: pytest.MonkeyPatch) -> None:
-    def refuse(folder: str) -> NoReturn:
+    def refuse(folder: str, **_: object) -> NoReturn:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), folder)
 
     patch.setattr(files, "create_unnamed", refuse)
 
 
 def _without_links(patch: pytest.MonkeyPatch) -> None:
-    def refuse(source: str, target: str) -> NoReturn:
+    def refuse(source: str, target: str, **_: object) -> NoReturn:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
 
     _without_unnamed_files(patch)

@@ -26,7 +26,7 @@ from splitdata import SplitDataError, SplitDataLoader, SplitWriter
 from splitdata.dataset import fold
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.retention import remove_superseded
-from splitdata.storage.paths import DatasetPaths
+from splitdata.storage.folder import Folder
 from splitdata.storage.publish import publish
 from tests.command import ROOT
 from tests.faults.file_faults import CHANGING, READING, fast_folder, intercepted
@@ -183,9 +183,9 @@ def strike(run: Run, path: Path, way: str, number: int) -> tuple[Armed, list[byt
     armed = Armed(number)
     acknowledged: list[bytes] = []
 
-    def publish_and_arm(paths: DatasetPaths, generation: int, data: bytes, *, durable: bool) -> bool:
+    def publish_and_arm(folder: Folder, generation: int, data: bytes, *, durable: bool) -> bool:
         armed.is_on = True
-        return publish(paths, generation, data, durable=durable)
+        return publish(folder, generation, data, durable=durable)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("splitdata.dataset.commit.publish", publish_and_arm)

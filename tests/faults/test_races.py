@@ -219,10 +219,10 @@ def test_folders_that_are_taken_away_each_time_they_are_made_are_made_until_some
     shutil.rmtree(path)
     make, rivals = files.make_directory, iter(range(5))
 
-    def make_after_a_rival(folder: str) -> bool:
+    def make_after_a_rival(folder: str, **where: int | None) -> bool:
         if folder == str(path / "segments") and next(rivals, None) is not None:
             path.rmdir()
-        return make(folder)
+        return make(folder, **where)
 
     monkeypatch.setattr(files, "make_directory", make_after_a_rival)
     if kind == "records":
@@ -240,8 +240,8 @@ def test_repair_of_a_folder_that_goes_meanwhile_says_that_it_does_not_exist(
     appends(tmp_path / "data", b"a")
     listed = files.list_names
 
-    def goes_after_the_first_look(folder: str) -> list[str]:
-        names = listed(folder)
+    def goes_after_the_first_look(folder: str, **where: int | None) -> list[str]:
+        names = listed(folder, **where)
         shutil.rmtree(folder)
         return names
 

@@ -14,12 +14,12 @@ import pytest
 
 from splitdata.storage import files
 from splitdata.storage import publish as publish_module
-from splitdata.storage.paths import DatasetPaths
+from splitdata.storage.folder import Folder
 from splitdata.storage.publish import publish
 
 
 def failing(number: int) -> Callable[..., NoReturn]:
-    def fail(*_arguments: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
     return fail
@@ -55,7 +55,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("durable", [True, False])
 def test_published_file_is_whole_and_alone(tmp_path: Path, durable: bool) -> None:
-    assert publish(DatasetPaths(str(tmp_path)), 7, b"manifest", durable=durable)
+    assert publish(Folder.open(str(tmp_path)), 7, b"manifest", durable=durable)
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"manifest.0000000007.json": b"manifest"}
     assert (tmp_path / "manifest.0000000007.json").stat().st_nlink == 1
@@ -63,21 +63,21 @@ def test_published_file_is_whole_and_alone(tmp_path: Path, durable: bool) -> Non
 
 @pytest.mark.usefixtures("way")
 def test_number_that_is_taken_is_left_alone(tmp_path: Path) -> None:
-    paths = DatasetPaths(str(tmp_path))
+    folder = Folder.open(str(tmp_path))
 
-    assert publish(paths, 7, b"first", durable=False)
-    assert not publish(paths, 7, b"second", durable=False)
+    assert publish(folder, 7, b"first", durable=False)
+    assert not publish(folder, 7, b"second", durable=False)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
 
 
 def test_of_many_rivals_exactly_one_succeeds(tmp_path: Path, way: str) -> None:
-    paths = DatasetPaths(str(tmp_path))
+    folder = Folder.open(str(tmp_path))
     won: list[bytes] = []
     refused: list[BaseException] = []
 
     def compete(name: bytes) -> None:
         try:
-            if publish(paths, 1, name, durable=False):
+            if publish(folder, 1, name, durable=False):
                 won.append(name)
         except BlockingIOError as error:
             refused.append(error)
@@ -101,15 +101,15 @@ def test_durable_publication_syncs_before_and_after_the_name_appears(
     def recorded(name: str) -> Callable[..., object]:
         real = getattr(files, name)
 
-        def call(*arguments: object) -> object:
+        def call(*arguments: object, **keywords: object) -> object:
             calls.append(name)
-            return real(*arguments)
+            return real(*arguments, **keywords)
 
         return call
 
     for name in ("write_at", "sync_data", "link_unnamed", "link", "rename_exclusive", "sync_directory"):
         monkeypatch.setattr(files, name, recorded(name))
-    publish(DatasetPaths(str(tmp_path)), 1, b"x", durable=True)
+    publish(Folder.open(str(tmp_path)), 1, b"x", durable=True)
     naming = {
         "unnamed": ["link_unnamed"],
         "scratch": ["link"],
@@ -127,7 +127,7 @@ def test_disk_that_fails_is_an_error_and_not_a_reason_to_try_another_way(
     monkeypatch.setattr(files, "create_unnamed", failing(number))
 
     with pytest.raises(OSError, match=os.strerror(number)):
-        publish(DatasetPaths(str(tmp_path)), 1, b"x", durable=False)
+        publish(Folder.open(str(tmp_path)), 1, b"x", durable=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,13 +136,13 @@ def test_link_whose_answer_was_lost_counts_as_made(tmp_path: Path, monkeypatch: 
     use_scratch(monkeypatch)
     real = files.link
 
-    def link_twice(source: str, target: str) -> None:
-        real(source, target)
-        real(source, target)
+    def link_twice(source: str, target: str, **where: int | None) -> None:
+        real(source, target, **where)
+        real(source, target, **where)
 
     monkeypatch.setattr(files, "link", link_twice)
 
-    assert publish(DatasetPaths(str(tmp_path)), 1, b"x", durable=False)
+    assert publish(Folder.open(str(tmp_path)), 1, b"x", durable=False)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x"]
 
 
@@ -152,8 +152,8 @@ def test_missing_links_are_warned_of_once(
     use_rename(monkeypatch)
     monkeypatch.setattr(publish_module, "_warned_of_links", set())
     with caplog.at_level(logging.WARNING, "splitdata"):
-        publish(DatasetPaths(str(tmp_path)), 1, b"x", durable=False)
-        publish(DatasetPaths(str(tmp_path)), 2, b"x", durable=False)
+        publish(Folder.open(str(tmp_path)), 1, b"x", durable=False)
+        publish(Folder.open(str(tmp_path)), 2, b"x", durable=False)
 
     assert len(caplog.records) == 1
     assert "one program may write" in caplog.text
@@ -165,7 +165,7 @@ def test_without_links_a_rival_at_work_is_an_error(tmp_path: Path, monkeypatch: 
     try:
         assert files.lock(rival)
         with pytest.raises(BlockingIOError, match="another program is committing"):
-            publish(DatasetPaths(str(tmp_path)), 1, b"x", durable=False)
+            publish(Folder.open(str(tmp_path)), 1, b"x", durable=False)
     finally:
         os.close(rival)
     assert list(tmp_path.iterdir()) == []

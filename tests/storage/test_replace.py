@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from splitdata.storage import files
+from splitdata.storage.folder import Folder
 from splitdata.storage.replace import remove_scratch, replace_file
 
 
@@ -17,7 +18,7 @@ def test_replaced_file_has_the_new_content_and_open_readers_the_old(tmp_path: Pa
     target, scratch = tmp_path / "target", tmp_path / "scratch"
     target.write_bytes(b"old")
     with target.open("rb") as reader:
-        replace_file(str(scratch), str(target), [b"new ", b"", b"content"])
+        replace_file(Folder.open(str(tmp_path)), "scratch", "target", [b"new ", b"", b"content"])
         assert reader.read() == b"old"
     assert target.read_bytes() == b"new content"
     assert not scratch.exists()
@@ -26,40 +27,40 @@ def test_replaced_file_has_the_new_content_and_open_readers_the_old(tmp_path: Pa
 def test_missing_target_is_made_and_what_a_kill_left_is_written_anew(tmp_path: Path) -> None:
     target, scratch = tmp_path / "target", tmp_path / "scratch"
     scratch.write_bytes(b"much longer than what will be there")
-    replace_file(str(scratch), str(target), [b"new"])
+    replace_file(Folder.open(str(tmp_path)), "scratch", "target", [b"new"])
     assert target.read_bytes() == b"new"
     assert [file.name for file in tmp_path.iterdir()] == ["target"]
 
 
 def test_failing_disk_leaves_the_target_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target, scratch = tmp_path / "target", tmp_path / "scratch"
+    target = tmp_path / "target"
     target.write_bytes(b"old")
 
-    def fail(*_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     for name in ("write_at", "sync_data", "rename_over"):
         with monkeypatch.context() as patch:
             patch.setattr(files, name, fail)
             with pytest.raises(OSError, match="No space"):
-                replace_file(str(scratch), str(target), [b"new"])
+                replace_file(Folder.open(str(tmp_path)), "scratch", "target", [b"new"])
         assert target.read_bytes() == b"old"
-    remove_scratch(str(scratch))
+    remove_scratch(Folder.open(str(tmp_path)), "scratch")
     assert [file.name for file in tmp_path.iterdir()] == ["target"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file has no lock of this kind there")
 def test_scratch_file_that_another_program_writes_is_left_to_it(tmp_path: Path) -> None:
-    target, scratch = tmp_path / "target", tmp_path / "scratch"
+    scratch = tmp_path / "scratch"
     descriptor = files.create(str(scratch))
     assert files.lock(descriptor)
     try:
         with pytest.raises(BlockingIOError, match="another program"):
-            replace_file(str(scratch), str(target), [b"new"])
-        remove_scratch(str(scratch))
+            replace_file(Folder.open(str(tmp_path)), "scratch", "target", [b"new"])
+        remove_scratch(Folder.open(str(tmp_path)), "scratch")
         assert scratch.exists()
     finally:
         files.close(descriptor)
-    remove_scratch(str(scratch))
-    remove_scratch(str(scratch))
+    remove_scratch(Folder.open(str(tmp_path)), "scratch")
+    remove_scratch(Folder.open(str(tmp_path)), "scratch")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,51 @@
+"""A file whose lock is held: for as long as the object lives, whatever interrupts the one who took it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+from splitdata.storage import files
+
+__all__ = ["LockedFile"]
+
+
+class LockedFile:
+    """An open file with its lock, until it is closed or dropped; a context manager."""
+
+    # Of one whose construction has failed.
+    _descriptor = -1
+
+    def __init__(self, descriptor: int) -> None:
+        """Take the descriptor of a file on which the lock is held."""
+        self._descriptor = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """Of the file; -1 once it is closed."""
+        return self._descriptor
+
+    def detach(self) -> int:
+        """Return the descriptor to one who closes it from now on."""
+        descriptor, self._descriptor = self._descriptor, -1
+        return descriptor
+
+    def close(self) -> None:
+        """Let another one have it; safe to call again."""
+        descriptor = self.detach()
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    def __enter__(self) -> Self:
+        """Return the file itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def __del__(self, close: Callable[[int], None] = files.close) -> None:
+        """Close it; what that takes is bound here, as at exit the names of this module may be gone already."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close(descriptor)
