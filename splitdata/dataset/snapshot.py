@@ -9,6 +9,7 @@ A position leads to (segment, sequence) by one bisection. Segments are opened wh
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_right
 from contextlib import suppress
@@ -43,6 +44,8 @@ __all__ = ["DatasetState", "Listing", "Snapshot", "open_pinned", "open_seed", "o
 Listing: TypeAlias = "Manifest | SeedDirectory"
 """What says which records one dataset has."""
 
+_logger = logging.getLogger(__name__)
+
 # A manifest may be removed between being read and being pinned; each try sees a newer one.
 _MAX_TRIES: Final = 100
 
@@ -68,6 +71,7 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
     """Return the manifest of a dataset, and what keeps its files from being removed for as long as it is held.
 
     Takes and raises what `open_state` does. A seed directory stands for its manifest itself, and needs no keeping.
+    Waits for nobody: where another program holds the lock, there is a warning, and nothing that keeps the files.
     """
     if seed := open_seed(path, generation, known):
         return seed, None
@@ -76,6 +80,10 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
         manifest, read_generation = open_state(path, generation, known)
         pin = Pin.take(directory, read_generation)
         if pin is None:
+            # Writers lock what they remove, and never the newest: whoever has its lock is not waited for.
+            if directory.generations()[-1] == read_generation:
+                _warn_of_lock(directory, read_generation)
+                return manifest, None
             continue
         # A number is freed only when the newest is so far ahead. Later a writer far behind may take it
         # again for a moment: what was read is then no longer what was pinned, or was never committed.
@@ -84,7 +92,21 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
         with suppress(FileNotFoundError):
             if generation is not None and directory.read(read_generation) == manifest:
                 return manifest, pin
+    if generation is not None and read_generation in directory.generations():
+        _warn_of_lock(directory, read_generation)
+        return manifest, None
     raise ManifestError(f"{path}: the manifests change faster than they can be read", path=path)
+
+
+def _warn_of_lock(directory: DatasetDirectory, generation: int) -> None:
+    """Tell that a reader goes on without a lock, which it is refused: anyone who may read a file can lock it."""
+    file = directory.paths.manifest(generation)
+    _logger.warning(
+        "%s: another program holds its lock (`lsof` names it), so this reader has none: once that lets go, its files "
+        "may be removed %d commits later, or when the dataset is replaced",
+        file,
+        KEPT_MANIFESTS,
+    )
 
 
 def open_seed(path: str, generation: int | None, known: DatasetState | None) -> SeedDirectory | None:
