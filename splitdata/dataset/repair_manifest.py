@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from splitdata.errors import ManifestError
 from splitdata.format import spec
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from splitdata.format.manifest import Manifest
 
 __all__ = ["ManifestsOnDisk", "continue_segments", "info_of_header", "look_at_manifests", "old_dataset_id"]
+
+# Commits count by one. At a thousand a second this many take two months, in which not one manifest stayed intact.
+_MOST_AHEAD: Final = spec.MAX_GENERATION // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +51,19 @@ class ManifestsOnDisk:
     superseded: frozenset[str]
 
     @property
+    def far(self) -> tuple[int, ...]:
+        """Those of the damaged ones whose numbers no commit can have reached: no new manifest needs to lie behind them.
+
+        Behind the last number that there is none could.
+        """
+        base = self.intact.generation if self.intact else 0
+        return tuple(number for number in self.damaged if number - base > _MOST_AHEAD)
+
+    @property
     def next_generation(self) -> int:
         """The number that a new manifest must have."""
-        newest = self.damaged[0] if self.damaged else self.intact.generation if self.intact else 0
+        base = self.intact.generation if self.intact else 0
+        newest = max((base, *(number for number in self.damaged if number not in self.far)))
         if newest >= spec.MAX_GENERATION:
             raise ManifestError(f"generation {newest} is the last there is: no manifest can be added")
         return newest + 1
@@ -106,7 +119,7 @@ def _with_stand_ins(
 
 
 def _is_there(directory: DatasetDirectory, info: SegmentInfo) -> bool:
-    return files.is_real_directory(directory.paths.segment(info.id).folder)
+    return directory.has_segment(info.id)
 
 
 def _run_of(manifest: Manifest, first_position: int, info: SegmentInfo) -> tuple[SegmentInfo, ...]:
@@ -125,7 +138,8 @@ def _run_of(manifest: Manifest, first_position: int, info: SegmentInfo) -> tuple
 def old_dataset_id(directory: DatasetDirectory, damaged: tuple[int, ...]) -> str | None:
     """Return the dataset's id as a damaged manifest still shows it; nothing depends on its truth."""
     for generation in damaged:
-        descriptor = files.open_existing(directory.paths.manifest(generation))
+        with directory.opened() as root:
+            descriptor = root.open_file(directory.paths.manifest_name(generation))
         try:
             found = re.search(rb'"dataset":"([0-9a-f]{32})"', files.read_at(descriptor, 4096, 0))
         finally:

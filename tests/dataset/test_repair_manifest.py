@@ -11,13 +11,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from splitdata import (
     DatasetNotFoundError,
+    FormatError,
     ManifestError,
     SplitDataLoader,
     SplitWriter,
@@ -93,6 +95,66 @@ def test_damaged_newest_manifest_is_made_again_under_a_new_number(path: Path, da
     assert after.segments == before.segments
     assert not newest.exists()
     check_whole(path, A + B + C)
+
+
+@pytest.mark.parametrize("number", [9_999_999_999, 9_999_999_998, 7_000_000_000])
+@pytest.mark.parametrize("content", [b"", b"not a manifest", b'{"generation": 9999999999}\n'])
+def test_file_with_the_number_of_no_possible_commit_costs_a_repair_and_not_the_dataset(
+    path: Path, number: int, content: bytes
+) -> None:
+    write(path, [b"a", b"b"], [b"c"])
+    newest = DatasetDirectory(path).generations()[-1]
+    strange = path / f"manifest.{number:010d}.json"
+    strange.write_bytes(content)
+    for attempt in (SplitDataLoader, lambda path: SplitWriter(path, mode="append"), verify):
+        with pytest.raises(ManifestError, match="splitdata repair"):
+            attempt(path)
+    tree = tree_of(path)
+    assert repair(path, dry_run=True).generation == newest + 1
+    assert tree_of(path) == tree
+
+    report = repair(path)
+
+    assert report.generation == newest + 1
+    assert f"{strange}: removed" in report.actions
+    assert not strange.exists()
+    assert repair(path).actions == ()
+    check_whole(path, [b"a", b"b", b"c"])
+
+
+def test_repair_that_is_killed_beside_a_number_of_no_possible_commit_is_finished_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, [b"a"], [b"b"])
+    (path / "manifest.9999999999.json").write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetDirectory, "remove_manifest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            repair(path)
+    repair(path)
+
+    check_whole(path, [b"a", b"b"])
+
+
+def test_last_manifest_of_all_is_mended_only_where_it_is_damaged(path: Path) -> None:
+    write(path, [b"a"])
+    last = replace(DatasetDirectory(path).newest(), generation=9_999_999_999)
+    (path / "manifest.9999999999.json").write_bytes(last.encode())
+
+    assert records_of(path) == [b"a"]
+    with pytest.raises(ManifestError, match="the last there is"):
+        write(path, [b"b"])
+    assert repair(path).generation == 9_999_999_999
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("make", [Path.mkdir, lambda one: one.symlink_to("nowhere"), os.mkfifo], ids=["d", "l", "p"])
+def test_thing_with_the_name_of_the_last_manifest_is_named_and_left(path: Path, make: Callable[[Path], None]) -> None:
+    write(path, [b"a"])
+    make(path / "manifest.9999999999.json")
+    for attempt in (SplitDataLoader, lambda path: SplitWriter(path, mode="append"), verify, repair):
+        with pytest.raises(FormatError, match=r"manifest\.9999999999\.json.*move it away"):
+            attempt(path)
 
 
 def test_newest_manifest_with_any_byte_damaged_is_made_again(path: Path) -> None:
