@@ -111,7 +111,7 @@ class DiskStore:
         opened.writer.retry()
         if opened.reader.num_known < self._num_needed:
             self._refresh(opened)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SplitDataError):
             self._folder.tidy(key, is_complete=opened.reader.num_known >= self._num_needed)
 
     def _open(self, key: CacheKey) -> None:
@@ -127,7 +127,7 @@ class DiskStore:
 
     def _refresh(self, opened: _Opened) -> None:
         begin = time.monotonic()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SplitDataError):
             opened.reader.refresh()
         end = time.monotonic()
         self._next_refresh = end + max(_REFRESH_SECONDS, _REFRESH_SHARE * (end - begin))

@@ -63,8 +63,10 @@ __all__ = [
 ]
 
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-# A symlink in place of a file is refused, a FIFO or device cannot make the open wait.
-_CAUTIOUS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# A symlink in place of a file is refused; 0 where the system has no flag for that, and it is looked at behind.
+_NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)
+# A FIFO or device cannot make the open wait.
+_CAUTIOUS: Final = getattr(os, "O_NONBLOCK", 0)
 # What Linux takes in one gathered write.
 _MAX_PIECES: Final = 1024
 # So much is asked for at once without a look at the length of the file. No less: that a manifest is read with room for
@@ -108,14 +110,14 @@ def open_existing(path: str, *, writable: bool = False, at: int | None = None) -
         OSError: As the system says, FileNotFoundError above all.
     """
     try:
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | _BINARY | _CAUTIOUS
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | _BINARY | _CAUTIOUS | _NO_LINKS
         descriptor = os.open(_name(path, at), flags, dir_fd=at)
     except OSError as error:
         # ELOOP: a symlink. ENXIO: a socket, or a FIFO without a reader. EISDIR: asked to write a directory.
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise FormatError(f"{path} is no regular file; splitdata opens nothing else", path=path) from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not (_NO_LINKS or is_named(descriptor, path, at=at)):
         os.close(descriptor)
         raise FormatError(f"{path} is no regular file; splitdata opens nothing else", path=path)
     return descriptor

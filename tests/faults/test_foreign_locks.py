@@ -21,6 +21,7 @@ from splitdata.dataset.directory import DatasetDirectory
 from splitdata.storage import files
 from tests.dataset.disk import read
 from tests.dataset.record_kinds import kill
+from tests.faults.file_faults import fast_folder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="an open file has no lock of this kind there")
 
@@ -93,22 +94,22 @@ def test_reader_beside_a_lock_keeps_its_files_for_as_long_as_that_is_held(tmp_pa
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs another user")
 def test_reader_without_the_right_to_write_reads_and_keeps_its_files(tmp_path: Path) -> None:
-    path = tmp_path / "data"
-    write(path)
-    for one in (tmp_path, path, *path.rglob("*")):
-        one.chmod(0o755 if one.is_dir() else 0o444)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+    with fast_folder(tmp_path) as folder:
+        if folder.parent == tmp_path:
             pytest.skip("another user cannot get at the folder of the tests")
-    os.seteuid(65534)
-    try:
-        loader = SplitDataLoader(path)
+        path = folder / "data"
+        write(path)
+        for one in (folder, path, *path.rglob("*")):
+            one.chmod(0o755 if one.is_dir() else 0o444)
+        os.seteuid(65534)
+        try:
+            loader = SplitDataLoader(path)
+            assert list(loader) == BEFORE
+        finally:
+            os.seteuid(0)
+        for _ in range(10):
+            write(path, "overwrite", [b"other"])
         assert list(loader) == BEFORE
-    finally:
-        os.seteuid(0)
-    for _ in range(10):
-        write(path, "overwrite", [b"other"])
-    assert list(loader) == BEFORE
 
 
 def open_run(path: Path) -> Path:

@@ -194,3 +194,17 @@ def test_syncing_without_fdatasync_uses_fsync(descriptor: int, monkeypatch: pyte
     files.sync_data(descriptor)
 
     assert synced == [descriptor]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("writable", [False, True])
+def test_link_is_refused_where_the_system_has_no_flag_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    monkeypatch.setattr(files, "_NO_LINKS", 0)
+    make_link(tmp_path / "odd")
+    (tmp_path / "plain").write_bytes(b"x")
+
+    with pytest.raises(FormatError, match="no regular file"):
+        files.open_existing(str(tmp_path / "odd"), writable=writable)
+    files.close(files.open_existing(str(tmp_path / "plain"), writable=writable))
