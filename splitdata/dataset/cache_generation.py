@@ -115,7 +115,8 @@ class Generation:
         paths = cache.generation(key.epoch, key.lineage)
         for _ in range(_MAX_TRIES):
             try:
-                with Folder.open(cache.folder) as root:
+                with Folder.open(cache.folder) as root, contextlib.suppress(FileExistsError):
+                    # A link, or a file, is told of by what looks whose it is.
                     root.make(os.path.basename(paths.folder), PRIVATE_MODE)
                 check_private(paths.folder)
                 with _opened(paths) as folder:

@@ -244,7 +244,7 @@ def _bins(folder: Folder, info: SegmentInfo, last: NDArray[np.uint64]) -> tuple[
     alignments = set()
     first = info.num_records - len(last)
     # Before any is opened: a manifest may claim millions.
-    there = set(map(SegmentPaths.bin_of_name, folder.names()))
+    there = set(map(SegmentPaths.bin_of_name, folder.names())) - {None}
     if len(there) < len(last):
         missing = next((number for number in range(len(last)) if number not in there), 0)
         path = folder.path_of(SegmentPaths.bin_name(missing))

@@ -219,10 +219,10 @@ def test_folders_that_are_taken_away_each_time_they_are_made_are_made_until_some
     shutil.rmtree(path)
     make, rivals = files.make_directory, iter(range(5))
 
-    def make_after_a_rival(folder: str, **where: int | None) -> bool:
+    def make_after_a_rival(folder: str, mode: int = 0o777, *, at: int | None = None) -> bool:
         if folder == str(path / "segments") and next(rivals, None) is not None:
             path.rmdir()
-        return make(folder, **where)
+        return make(folder, mode, at=at)
 
     monkeypatch.setattr(files, "make_directory", make_after_a_rival)
     if kind == "records":
