@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
+from splitdata._shown import cut, shown
 from splitdata.conversion.seek import is_count
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
@@ -40,7 +41,6 @@ _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "commit_position": (dict, type(None)),
     "commit_records": int,
 }
-_SHOWN_CHARS: Final = 200
 _MAX_SHOWN: Final = 20
 _COMMIT_BYTES: Final = 64 << 20
 _COMMIT_SECONDS: Final = 1.0
@@ -128,7 +128,7 @@ class ConversionLog:
     def check_same(self, earlier: ConversionLog, dest: str) -> None:
         """Raise `StateMismatchError`, which says both sides, if an earlier run had another source or other options."""
         differences = [
-            f"{_cut(name)} was {_shown(then.get(name))}, is {_shown(now.get(name))}"
+            f"{cut(name)} was {_setting(then, name)}, is {_setting(now, name)}"
             for then, now in ((earlier.options, self.options), (earlier.source, self.source))
             for name in {**then, **now}
             if then.get(name) != now.get(name)
@@ -142,6 +142,10 @@ class ConversionLog:
                 f"{'; '.join(differences[:_MAX_SHOWN])}{more}; nothing was changed: take the same again, or another "
                 "place"
             )
+
+
+def _setting(values: dict[str, Any], name: str) -> str:
+    return "not set" if values.get(name) is None else shown(values[name])
 
 
 def _is_log(stored: Any) -> bool:  # noqa: ANN401  # any JSON
@@ -164,18 +168,6 @@ def metadata_of(dest: str | os.PathLike[str]) -> tuple[dict[str, Any], int] | No
     except DatasetNotFoundError:
         return None
     return manifest.metadata, manifest.num_records
-
-
-def _shown(value: object) -> str:
-    try:
-        return "not set" if value is None else _cut(repr(value))
-    except (ValueError, RecursionError):
-        # Python writes out neither long ints nor deep lists.
-        return f"a {type(value).__name__} too large to show"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def hash_of(metadata: dict[str, Any] | None) -> str:

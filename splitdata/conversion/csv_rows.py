@@ -21,6 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from splitdata._shown import shown
 from splitdata.conversion.input_file import InputFile
 from splitdata.errors import SourceError
 
@@ -188,12 +189,12 @@ class CsvSource:
             column = str(int(column))
         twice = [name for name, number in Counter(names).items() if number > 1]
         if twice and (column is None or column in twice):
-            raise self._wrong(f"its header names the column {twice[0]!r} more than once", None)
+            raise self._wrong(f"its header names the column {shown(twice[0])} more than once", None)
         if column is None:
             return lambda row: _to_json(dict(zip(names, row, strict=True))).encode()
         if column not in names:
-            shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
-            raise self._wrong(f"it has no column {column!r}; its columns are {shown}", None)
+            listed = ", ".join(map(shown, names[:20])) + (", ..." if len(names) > 20 else "")
+            raise self._wrong(f"it has no column {column!r}; its columns are {listed}", None)
         chosen = names.index(column)
         return lambda row: row[chosen].encode()
 

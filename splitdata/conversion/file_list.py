@@ -14,7 +14,7 @@ from collections import Counter
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from splitdata._local_path import local_path
 from splitdata.conversion.file_record import open_file_record
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from splitdata.conversion.sized_file import SizedFile
 
 __all__ = ["FileListSource", "ListedPaths", "NamedPaths", "matching_files", "naming_line"]
+
+# No system takes longer ones: Windows has 32,767 characters.
+_MAX_PATH_BYTES: Final = 4096 if os.name == "posix" else 128 << 10
 
 
 def matching_files(pattern: str) -> list[str]:
@@ -52,7 +55,7 @@ class ListedPaths:
 
     def __init__(self, path: str) -> None:
         """Take the path of the list, "-" for standard input; raises as `InputFile` does."""
-        self._lines = LineSource(path)
+        self._lines = LineSource(path, max_bytes=_MAX_PATH_BYTES)
         self._held: list[tuple[int, str]] | None = None
         self._line = 0
         self._is_standard_input = path == STANDARD_INPUT

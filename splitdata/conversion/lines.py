@@ -122,9 +122,10 @@ class LineSource:
 
     kind = "lines"
 
-    def __init__(self, path: str) -> None:
-        """Take a path, "-" for standard input; raises as `InputFile` does."""
+    def __init__(self, path: str, *, max_bytes: int = MAX_LINE_BYTES) -> None:
+        """Take a path, "-" for standard input, and how long a line may be; raises as `InputFile` does."""
         self._input = InputFile(path)
+        self._max_bytes = max_bytes
         self.skipped: Counter[str] = Counter()
         self._place = _Place()
 
@@ -157,7 +158,7 @@ class LineSource:
 
         Raises:
             SourceError: If the file is compressed and damaged, or is no text in bytes.
-            RecordTooLargeError: If a line has more than 128 MiB.
+            RecordTooLargeError: If a line is longer than the limit, which is 128 MiB if none was given.
         """
         return self._lines_from({})
 
@@ -182,7 +183,7 @@ class LineSource:
             blocks, start = self._without_mark(blocks)
         self._place = _Place(start, first_line)
         for lines, has_returns, end in _split(
-            blocks, max_bytes=MAX_LINE_BYTES, shown=self._input.shown, num_lines=first_line
+            blocks, max_bytes=self._max_bytes, shown=self._input.shown, num_lines=first_line
         ):
             given = iter(_without_returns(lines) if has_returns else lines)
             self._place = _Place(start + end, first_line + len(lines), lines, given)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata._shown import shown
 from splitdata.errors import DuplicateKeyError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
@@ -211,7 +212,7 @@ class Uniqueness:
         if len(self._keys) > spec.MAX_EQUAL_HASHES:
             numbers = sorted((one + self._first_number, other + self._first_number))
             raise DuplicateKeyError(
-                f"record {numbers[1]} of this run has the key {text!r:.200}, and {spec.MAX_EQUAL_HASHES} others have "
+                f"record {numbers[1]} of this run has the key {shown(text)}, and {spec.MAX_EQUAL_HASHES} others have "
                 "keys with the same hash: such are made on purpose, to make every look-up slow; nothing since the last "
                 "commit was added, and what was committed is safe: write it without this key, or change it",
                 key=text,
@@ -220,8 +221,8 @@ class Uniqueness:
         if first != other:
             numbers = sorted((first + self._first_number, other + self._first_number))
             raise DuplicateKeyError(
-                f"records {numbers[0]} and {numbers[1]} of this run have the same key {text!r}; nothing since the last "
-                "commit was added, and what was committed is safe: give every record of a run a key of its own",
+                f"records {numbers[0]} and {numbers[1]} of this run have the same key {shown(text)}; nothing since the "
+                "last commit was added, and what was committed is safe: give every record of a run a key of its own",
                 key=text,
                 numbers=(numbers[0], numbers[1]),
             )

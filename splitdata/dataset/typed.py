@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from splitdata._shown import shown
 from splitdata.format import spec
 from splitdata.samples.record_codecs import CODEC_NAMES, record_codec
 
@@ -36,9 +37,9 @@ def chosen_codec(codec: str | None, metadata: dict[str, Any]) -> str | None:
     if codec is None:
         codec = stated
     if codec is not None and codec not in CODEC_NAMES:
-        raise ValueError(f"codec must be one of {', '.join(CODEC_NAMES)}, got {codec!r}")
+        raise ValueError(f"codec must be one of {', '.join(CODEC_NAMES)}, got {shown(codec)}")
     if stated is not None and stated != codec:
-        raise ValueError(f"codec is {codec!r}, and the metadata say that {RECORD_CODEC} is {stated!r}")
+        raise ValueError(f"codec is {codec!r}, and the metadata say that {RECORD_CODEC} is {shown(stated)}")
     return codec
 
 

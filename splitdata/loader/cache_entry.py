@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from splitdata._shown import shown
 from splitdata.errors import CacheError, FormatError
 from splitdata.samples.decode import SampleDecoder
 from splitdata.samples.encode import encode_sample
@@ -140,7 +141,7 @@ def _changed(before: Anything, after: Anything, name: str) -> str:
 
 def _pairs(before: Anything, after: Anything) -> list[tuple[str, Any, Any]]:
     if isinstance(before, Mapping):
-        return [(f"[{key!r}]", before[key], after[key]) for key in before]
+        return [(f"[{shown(key)}]", before[key], after[key]) for key in before]
     if isinstance(before, (list, tuple)):
         return [(f"[{place}]", one, other) for place, (one, other) in enumerate(zip(before, after, strict=True))]
     if dataclasses.is_dataclass(before):

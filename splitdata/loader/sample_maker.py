@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from splitdata._shown import shown
 from splitdata.loader.draws import may_draw, transform_may_draw
 from splitdata.loader.global_random import GlobalRandom
 from splitdata.loader.notes import add_note
@@ -250,7 +251,7 @@ class SampleMaker:
 
     def _named(self, record: int) -> str:
         key = self._source.key_of(record)
-        return str(record) if key is None else f"{record} (key {key!r})"
+        return str(record) if key is None else f"{record} (key {shown(key)})"
 
     def _replacement(self, epoch: int, position: int, attempt: int) -> int:
         if not len(self._selection):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
+from splitdata._shown import cut, shown
 from splitdata.errors import StateMismatchError
 from splitdata.loader.runs import Position, StepShape
 from splitdata.order.counts import MAX_LANES
@@ -25,7 +26,6 @@ StateDict: TypeAlias = dict[str, Any]
 STATE_VERSION: Final = 1
 _VERSION_KEY: Final = "splitdata_loader"
 _MAX_COUNT: Final = 1 << 62
-_SHOWN_CHARS: Final = 200
 # Each with its least and its most: all numbers are looked at before any of them is used. The origin of an epoch of
 # small steps, counted in larger ones, may lie before the first sample.
 _NUMBERS: Final = {
@@ -109,20 +109,20 @@ class LoaderState:
             raise StateMismatchError(f"this is no state of a DistributedLoader: {_described(state)}")
         if state[_VERSION_KEY] != STATE_VERSION:
             raise StateMismatchError(
-                f"the state has version {_shown(state[_VERSION_KEY])}, this splitdata reads version {STATE_VERSION}: "
+                f"the state has version {shown(state[_VERSION_KEY])}, this splitdata reads version {STATE_VERSION}: "
                 "update splitdata"
             )
         names = {field.name for field in fields(cls)}
         given = set(state) - {_VERSION_KEY}
         if given != names:
-            odd = _cut(", ".join(sorted(map(str, given ^ names))))
+            odd = cut(", ".join(sorted(map(str, given ^ names))))
             raise StateMismatchError(f"the state is damaged: these fields are missing or unknown: {odd}")
         for name, (least, most) in _NUMBERS.items():
             _check_number(name, state[name], least, most)
         if state["generation"] is not None:
             _check_number("generation", state["generation"], 0, _MAX_COUNT)
         if not isinstance(state["fingerprint"], str):
-            raise StateMismatchError(f"the state is damaged: fingerprint is {_shown(state['fingerprint'])}")
+            raise StateMismatchError(f"the state is damaged: fingerprint is {shown(state['fingerprint'])}")
         return cls(**{name: state[name] for name in names})
 
     def check_order(self, own: LoaderState, *, own_lanes: int | None) -> None:
@@ -177,20 +177,7 @@ class LoaderState:
 
 def _check_number(name: str, value: object, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise StateMismatchError(f"the state is damaged: {name} is {_shown(value)}, not a number of {least} to {most}")
-
-
-def _shown(value: object) -> str:
-    """Return a value that may be anything as a short text on one line."""
-    try:
-        return _cut(repr(value))
-    except (ValueError, RecursionError):
-        # Python writes out neither long ints nor deep lists.
-        return f"a {type(value).__name__} too large to show"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+        raise StateMismatchError(f"the state is damaged: {name} is {shown(value)}, not a number of {least} to {most}")
 
 
 def _described(state: object) -> str:
@@ -199,9 +186,9 @@ def _described(state: object) -> str:
         return f"it is of type {type(state).__name__}. Pass the dict that state_dict() returned"
     if not state:
         return "it is an empty dict. Where no state was saved, leave load_state_dict out: the loader begins at epoch 0"
-    keys = ", ".join(map(_shown, list(state)[:6])) + (", ..." if len(state) > 6 else "")
+    keys = ", ".join(map(shown, list(state)[:6])) + (", ..." if len(state) > 6 else "")
     inside = next((key for key, value in state.items() if isinstance(value, Mapping) and _VERSION_KEY in value), None)
-    way = "what state_dict() returned" if inside is None else f"its entry {_shown(inside)}, which is one"
+    way = "what state_dict() returned" if inside is None else f"its entry {shown(inside)}, which is one"
     return f"it has no {_VERSION_KEY!r}, but {keys}. Pass {way}"
 
 
@@ -214,6 +201,6 @@ def _table(rows: list[tuple[str, object, object]]) -> str:
     width = max(len(name) for name, _, _ in rows)
     lines = []
     for name, saved, own in rows:
-        lines.append(f"  {name:<{width}}  saved: {_shown(saved)}")
-        lines.append(f"  {'':<{width}}  here:  {_shown(own)}")
+        lines.append(f"  {name:<{width}}  saved: {shown(saved)}")
+        lines.append(f"  {'':<{width}}  here:  {shown(own)}")
     return "\n".join(lines)

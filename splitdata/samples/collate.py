@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from splitdata._shown import shown
 from splitdata.samples.nesting import keys_of, leaves, map_leaves, name_of_leaf, name_of_part, rebuild
 from splitdata.samples.tensors import tensor_over
 
@@ -273,7 +274,7 @@ class _Collator:
         key, has, lacks = (missing or [(key, other, 0) for key in values[other] if key not in values[0]])[0]
         count = sum(value.keys() != values[0].keys() for value in values)
         raise ValueError(
-            f"{name}: {self._sample(has)} has the key {key!r} and {self._sample(lacks)} has not; {count} of "
+            f"{name}: {self._sample(has)} has the key {shown(key)} and {self._sample(lacks)} has not; {count} of "
             f"{len(values)} samples have other keys than the first. {_ADVICE}"
         )
 

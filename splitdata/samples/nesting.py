@@ -51,7 +51,7 @@ def name_of_part(name: str, value: Anything, key: Anything) -> str:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return f"{name}.{value._fields[key]}"
     if isinstance(value, dict | Mapping | list | tuple):
-        return f'{name}["{key}"]' if isinstance(key, str) else f"{name}[{key!r}]"
+        return f'{name}["{key:.60}"]' if isinstance(key, str) else f"{name}[{key!r:.60}]"
     return f"{name}.{key}"
 
 

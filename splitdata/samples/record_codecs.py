@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol
 
 import numpy as np
 
+from splitdata._shown import shown
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples.alignment import place_rightly
 from splitdata.samples.collate import collate
@@ -72,7 +73,7 @@ def record_codec(name: object, types: Iterable[type] = ()) -> RecordCodec:
     if isinstance(name, str) and name in _PLAIN:
         return _PLAIN[name]
     raise UnsupportedVersionError(
-        f"records of the codec {name!r}, which this splitdata does not know (it knows {', '.join(CODEC_NAMES)}): "
+        f"records of the codec {shown(name)}, which this splitdata does not know (it knows {', '.join(CODEC_NAMES)}): "
         "install a newer one, or read them as bytes with SplitDataLoader"
     )
 

@@ -242,7 +242,7 @@ def test_what_comes_before_the_last_commit_is_not_read_again(
     st.sampled_from([b"", b"\xef\xbb\xbf"]),
     st.sampled_from([b"", b"end", b"end\r"]),
     st.integers(1, 9),
-    st.sampled_from([LineSource, JsonLineSource]),
+    st.sampled_from((LineSource, JsonLineSource)),
 )
 def test_lines_behind_every_position_are_those_that_followed(
     tmp_path_factory: pytest.TempPathFactory,
