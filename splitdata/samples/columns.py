@@ -11,6 +11,7 @@ each row, because a text before it differs in length, one by one.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -110,6 +111,12 @@ class Columns:
             return self._tensors(node, batch) if node.kind == spec.KIND_TENSOR else batch
         return self._each(node)
 
+    @cached_property
+    def _values(self) -> list[tuple[Any, ...]]:
+        """All numbers of each sample, for whatever is taken one by one: there may be very many such."""
+        width = self._plan.table_bytes
+        return [self._plan.unpack(self._table, start * width) for start in range(len(self._rows))]
+
     def _container(self, node: Node, name: str) -> Any:  # noqa: ANN401
         columns = []
         for number, child in enumerate(node.children):
@@ -153,10 +160,8 @@ class Columns:
         count = len(self._rows)
         rows: list[Buffer] = [row.data for row in self._rows] if isinstance(self._rows, np.ndarray) else self._rows
         layouts = self._layouts * count if len(self._layouts) == 1 else self._layouts
-        width = self._plan.table_bytes
-        values = [self._plan.unpack(self._table, start * width) for start in range(count)]
         return [
-            build(row_values, layout.places, row) for row_values, layout, row in zip(values, layouts, rows, strict=True)
+            build(values, layout.places, row) for values, layout, row in zip(self._values, layouts, rows, strict=True)
         ]
 
 

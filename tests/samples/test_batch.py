@@ -18,6 +18,9 @@ from hypothesis.extra import numpy as hn
 
 from splitdata import FormatError, SampleDecoder, decode_sample, encode_sample
 from splitdata.samples.collate import collate
+from splitdata.samples.columns import Columns
+from splitdata.samples.plan import HEADER, Plan
+from splitdata.samples.restore import KnownTypes
 from tests.samples.drawn import DTYPES, Sample, same
 
 
@@ -172,3 +175,19 @@ def test_damaged_records_give_an_error_or_a_batch(draw: st.DataObject) -> None:
         record[place : place + draw.draw(st.integers(0, 8))] = draw.draw(st.binary(max_size=8))
     with suppress(ValueError):
         SampleDecoder().decode_batch(records)
+
+
+def test_numbers_of_a_sample_are_read_once_however_many_texts_it_has() -> None:
+    rows = [encode_sample([text] * 100) for text in ("a", "bc")]
+    plan = Plan(rows[0][HEADER.size : HEADER.size + HEADER.unpack_from(rows[0])[1]], len(rows[0]))
+    places: list[int] = []
+    unpack = plan.unpack
+
+    def counted(table: bytes, place: int) -> tuple[Any, ...]:
+        places.append(place)
+        return unpack(table, place)
+
+    plan.unpack = counted  # type: ignore[assignment]  # of the same form
+
+    assert Columns(plan, KnownTypes(()), list(rows)).batch() == [["a", "bc"]] * 100
+    assert len(places) == len(rows)
