@@ -219,7 +219,7 @@ def _summary(report: ConversionReport, dest: str, seconds: float) -> str:
         text += f" behind the {counted(report.num_resumed, 'record')} of earlier calls"
     text += f" in {seconds:.1f} s"
     if report.skipped:
-        text += "; left out: " + ", ".join(counted(number, what) for what, number in report.skipped.items())
+        text += "; left out: " + ", ".join(counted(number, escape(what)) for what, number in report.skipped.items())
     if "symbolic link" in report.skipped:
         text += " (--follow-links takes what links lead to)"
     return text

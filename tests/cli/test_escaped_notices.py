@@ -155,3 +155,20 @@ def test_metadata_of_a_conversion_are_shown_escaped_where_they_differ(tmp_path: 
     assert result.exit_code == 2
     assert r"bins\x1b]0;x\x07 was" in result.stderr
     assert_prints(result.output)
+
+
+def test_what_a_log_says_was_left_out_is_shown_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"one\n")
+    convert(tmp_path / "a.jsonl", tmp_path / "data", resume=True)
+    with splitdata.SplitDataLoader(tmp_path / "data") as loader:
+        log = loader.metadata["conversion"]
+    log["finished"] = False
+    log["commit_position"] = {"byte": 0, "line": 1, "skipped": {HOSTILE: 1}}
+    log["position"] |= {"line": 2, "skipped": {HOSTILE: 1}}
+    with SplitWriter(tmp_path / "other", metadata={"conversion": log}) as writer:
+        writer.write(b"one")
+
+    result = invoke("write", tmp_path / "a.jsonl", tmp_path / "other", "--resume")
+
+    assert SHOWN in result.output
+    assert_prints(result.output)
