@@ -177,6 +177,7 @@ class Manifest:
             raise ManifestError(f"the manifest lists {len(segments)} segments, the limit is {spec.MAX_SEGMENTS}")
         if len(data) > spec.MAX_METADATA_BYTES:
             _check_size(metadata)
+        _check_depth(metadata)
         manifest = cls(
             generation=fields.integer("generation", spec.MAX_GENERATION),
             dataset_id=fields.text("dataset", _ID),
@@ -192,7 +193,7 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
     """Return user metadata as JSON bytes, as they are copied into a bin.
 
     Raises:
-        TypeError, ValueError: If it is no JSON, or larger than 1 MiB.
+        TypeError, ValueError: If it is no JSON, larger than 1 MiB, or nested more than 100 deep.
     """
     given: object = metadata
     if not isinstance(given, dict) or any(not isinstance(key, str) for key in given):
@@ -201,6 +202,8 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
         data = json.dumps(metadata, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise type(error)(f"metadata must be values of JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"metadata are nested more than {spec.MAX_METADATA_DEPTH} deep, which is the limit") from None
     if len(data) > spec.MAX_METADATA_BYTES:
         raise ValueError(f"metadata take {len(data)} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
     # Python writes more than a manifest may hold: numbers above 63 bits, the keys 1 and "1" beside each other.
@@ -213,7 +216,9 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
 
 def decode_metadata(data: bytes) -> dict[str, Any]:
     """Read what `encode_metadata` made; raises `ManifestError`."""
-    return _Fields(_parse(data), "the metadata").value
+    metadata = _Fields(_parse(data), "the metadata").value
+    _check_depth(metadata)
+    return metadata
 
 
 def _check_size(metadata: dict[str, Any]) -> None:
@@ -221,6 +226,17 @@ def _check_size(metadata: dict[str, Any]) -> None:
     length = len(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
     if length > spec.MAX_METADATA_BYTES:
         raise ManifestError(f"the metadata take {length} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
+
+
+def _check_depth(metadata: dict[str, Any]) -> None:
+    """Raise if metadata are nested deeper than the limit; what Python can parse depends on how deep its calls are."""
+    level: list[Any] = [metadata]
+    for _ in range(spec.MAX_METADATA_DEPTH):
+        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in parts if isinstance(part, (dict, list))]
+        if not level:
+            return
+    raise ManifestError(f"the metadata are nested more than {spec.MAX_METADATA_DEPTH} deep, which is the limit")
 
 
 def _proven_line(data: bytes) -> bytes:

@@ -69,6 +69,7 @@ MAX_MANIFEST_BYTES: Final = 16 << 20
 # Ten digits, as many as the name of a manifest has.
 MAX_GENERATION: Final = 9_999_999_999
 MAX_METADATA_BYTES: Final = 1 << 20
+MAX_METADATA_DEPTH: Final = 100
 MAX_DICTIONARY_BYTES: Final = 16 << 20
 # The largest zstd window a reader must grant; also what bounds its memory beside the output.
 MAX_WINDOW_BYTES: Final = 128 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -227,3 +228,30 @@ def test_metadata_that_are_no_json_object_are_refused(metadata: Any) -> None:  #
 def test_metadata_that_could_not_be_read_back_are_refused(metadata: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"JSON|limit|read back"):
         encode_metadata(metadata)
+
+
+def nested(depth: int, last: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Return objects and arrays in each other, so many, around a value."""
+    value = last
+    for number in range(depth - 1):
+        value = [value] if number % 2 else {"a": value}
+    return {"a": value}
+
+
+@pytest.mark.parametrize("last", [1, "x"])
+def test_metadata_of_the_greatest_depth_are_written_and_read(last: object) -> None:
+    metadata = nested(spec.MAX_METADATA_DEPTH, last)
+
+    assert decode_metadata(encode_metadata(metadata)) == metadata
+    assert Manifest.decode(dataclasses.replace(MANIFEST, metadata=metadata).encode()).metadata == metadata
+
+
+@pytest.mark.parametrize("depth", [spec.MAX_METADATA_DEPTH + 1, 500, 980, 995, 5000])
+def test_metadata_that_are_nested_deeper_are_refused_by_writers_and_readers(depth: int) -> None:
+    with pytest.raises(ValueError, match=r"nested more than 100 deep|recursion"):
+        encode_metadata(nested(depth, 1))
+    deep = '{"a":' * depth + "1" + "}" * depth
+    with pytest.raises(ManifestError, match=r"nested more than 100 deep|recursion"):
+        Manifest.decode(signed(MANIFEST.encode().splitlines()[0].replace(b'{"name":"tiny"}', deep.encode())))
+    with pytest.raises(ManifestError, match=r"nested more than 100 deep|recursion"):
+        decode_metadata(deep.encode())
