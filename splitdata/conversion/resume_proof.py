@@ -19,7 +19,7 @@ import xxhash
 
 from splitdata._payload import is_file, payload, read_piece
 from splitdata.conversion.feed import RecordFeed
-from splitdata.conversion.seek import position_of
+from splitdata.conversion.seek import num_records_at, position_of
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import RecordTooLargeError, SourceError, StateMismatchError
 
@@ -61,6 +61,9 @@ def proven_feed(source: RecordSource, dest: str, log: ConversionLog, *, limit: i
         StateMismatchError: If source, log and dataset do not fit together.
         FormatError: If a record of the dataset is damaged.
     """
+    for position, number in ((log.commit_position, log.commit_records), (log.position, log.num_records)):
+        if num_records_at(position) != number:
+            _refuse(dest, f"the position that it gives for record {number} is that of another record")
     left = None if limit is None else limit - log.commit_records
     feed = RecordFeed(source, log.commit_position, limit=left)
     try:

@@ -30,6 +30,7 @@ __all__ = [
     "count_at",
     "counts_at",
     "is_count",
+    "num_records_at",
     "position_at",
     "position_of",
     "records_from",
@@ -123,6 +124,18 @@ def position_at(position: Position, name: str) -> Position:
     if not isinstance(value, dict):
         raise _no_position(name)
     return value
+
+
+def num_records_at(position: Position | None) -> int:
+    """Return how many records a position says are before it, None being the beginning; raises as `count_at` does."""
+    if not position:
+        return 0
+    if "line" in position:
+        return count_at(position, "line") - sum(counts_at(position, "skipped").values())
+    inside = count_at(position, "records in source")
+    if "in source" in position and num_records_at(position_at(position, "in source")) != inside:
+        raise _no_position("in source")
+    return count_at(position, "record") + inside
 
 
 def _no_position(name: str) -> StateMismatchError:

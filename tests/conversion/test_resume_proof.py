@@ -214,8 +214,10 @@ def test_changed_log_is_refused_or_changes_nothing(tmp_path: Path, name: str, sh
 @pytest.mark.parametrize(
     ("position", "words"),
     [
-        ({"byte": 10_000, "line": 50, "skipped": {}}, "ends elsewhere"),
-        ({"byte": 303, "line": 20, "skipped": {}}, "ends elsewhere"),
+        ({"byte": 10_000}, "ends elsewhere"),
+        ({"byte": 303}, "ends elsewhere"),
+        ({"line": 50}, "is that of another record"),
+        ({"skipped": {"blank line": 1}}, "is that of another record"),
     ],
 )
 def test_position_behind_the_end_or_in_a_line_is_refused_with_what_to_do(
@@ -224,10 +226,41 @@ def test_position_behind_the_end_or_in_a_line_is_refused_with_what_to_do(
     source = file_of("a.txt", TEXT)(tmp_path / "source")
     with pytest.raises(StopError):
         go_on(source, "lines", tmp_path / "data", progress=stop_after(30))
-    store(tmp_path / "data", log_of(tmp_path / "data") | {"position": position})
+    log = log_of(tmp_path / "data")
+    log["position"] |= position
+    store(tmp_path / "data", log)
 
     with pytest.raises(StateMismatchError, match=f"cannot go on behind its last commit: .*{words}.*mode='overwrite'"):
         go_on(source, "lines", tmp_path / "data")
+
+
+ALIKE = [b"alike"] * 60
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "callable", "list", "prefixed", "folder", "several"])
+def test_position_of_another_record_is_refused_where_all_are_alike(tmp_path: Path, name: str) -> None:
+    rows = b"\n".join([b"a", *ALIKE])
+    prefixed = b"".join(len(one).to_bytes(4, "little") + one for one in ALIKE)
+    paths = [file_of(f"{number}.jpg", b"alike")(tmp_path / "files") for number in range(60)]
+    sources: dict[str, tuple[Any, str]] = {
+        "csv": (file_of("a.csv", rows)(tmp_path / "source"), "csv"),
+        "jsonl": (file_of("a.jsonl", rows)(tmp_path / "source"), "jsonl"),
+        "callable": (lambda: iter(ALIKE), "callable"),
+        "list": (paths, "files"),
+        "prefixed": (file_of("a.bin", prefixed)(tmp_path / "source"), "prefixed"),
+        "folder": (tmp_path / "files", "folder"),
+        "several": ([file_of(f"{one}.csv", rows)(tmp_path / "source") for one in "bc"], "csv"),
+    }
+    source, kind = sources[name]
+    with pytest.raises(StopError):
+        go_on(source, kind, tmp_path / "data", progress=stop_after(50))
+    log = log_of(tmp_path / "data")
+    counter = "line" if name == "jsonl" else "record"
+    changed(log, ("commit_position", *(["in source"] if name == "several" else []), counter), stepped(10))
+    store(tmp_path / "data", log)
+
+    with pytest.raises(StateMismatchError, match="nothing was"):
+        go_on(source, kind, tmp_path / "data")
 
 
 def test_records_that_are_not_those_of_the_source_are_refused(tmp_path: Path) -> None:
