@@ -25,6 +25,8 @@ __all__ = ["FoundFile", "walk"]
 
 _Identity = tuple[int, int]
 
+# To one link: where two in each folder lead to the next one, paths double at each of forty levels.
+_MOST_PATHS: Final = 1000
 _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
 _has_folder_descriptors = hasattr(os, "O_DIRECTORY") and (
     {os.open, os.stat} <= os.supports_dir_fd and os.scandir in os.supports_fd
@@ -71,7 +73,8 @@ def walk(
         links: Takes the paths of the links to folders that are followed.
 
     Raises:
-        SourceError: If a folder is replaced while the walk is in it, or a link leads nowhere.
+        SourceError: If a folder is replaced while the walk is in it, a link leads nowhere, or one is reached by more
+            than 1,000 paths.
         OSError: If a folder cannot be read.
     """
     place = _Place(folder, follow_links=follow_links)
@@ -85,8 +88,10 @@ def walk(
                 if levels:
                     place.leave()
             elif entry.is_folder:
-                if links is not None and entry.is_link:
-                    links.append(place.path_of(entry.name))
+                if entry.is_link:
+                    place.count_link(entry.name)
+                    if links is not None:
+                        links.append(place.path_of(entry.name))
                 place.enter(entry.name)
                 levels.append(iter(place.names(skipped)))
             else:
@@ -110,6 +115,7 @@ class _Place:
         self.descriptor: int | None = None
         if not follow_links and _has_folder_descriptors:
             self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+        self._num_followed: Counter[_Identity] = Counter()
         # Of this folder and those that it lies in.
         self._above = [self._identity()]
 
@@ -148,6 +154,18 @@ class _Place:
             raise _replaced(path)
         self._parts.append(name)
         self._above.append(self._identity())
+
+    def count_link(self, name: str) -> None:
+        """Raise if one link to a folder is followed too often: links in folders behind links make paths without end."""
+        path = self.path_of(name)
+        link = _identity(Path(path).lstat())
+        self._num_followed[link] += 1
+        if self._num_followed[link] > _MOST_PATHS:
+            raise SourceError(
+                f"{path} is a link that more than {_MOST_PATHS} paths lead to, through other links: name its folder as "
+                "a source of its own, or remove links that lead to one place",
+                path=path,
+            )
 
     def leave(self) -> None:
         """Go back into the folder that this one lies in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -123,3 +124,27 @@ def test_walk_holds_one_descriptor_whatever_the_depth(tmp_path: Path) -> None:
     assert open_descriptors() - before in (0, 1)
     assert list(found) == []
     assert open_descriptors() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_links_whose_paths_double_at_each_level_are_refused(tmp_path: Path) -> None:
+    for level in range(30):
+        (tmp_path / f"pool/{level}").mkdir(parents=True)
+        for name in ("l1", "l2"):
+            (tmp_path / f"pool/{level}/{name}").symlink_to(f"../{level + 1}")
+    (tmp_path / "pool/30").mkdir()
+    (tmp_path / "pool/30/a.txt").touch()
+
+    with pytest.raises(SourceError, match="more than 1000 paths lead to"):
+        list(walk.walk(str(tmp_path / "pool/0"), Counter(), follow_links=True))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_many_links_to_one_folder_are_all_followed(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/a.txt").touch()
+    (tmp_path / "source").mkdir()
+    for number in range(1100):
+        (tmp_path / f"source/{number}").symlink_to("../shared")
+
+    assert len(list(walk.walk(str(tmp_path / "source"), Counter(), follow_links=True))) == 1100
