@@ -46,8 +46,9 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 # More might not stay in memory, and a warm measurement would not be warm.
 _MOST_BYTES: Final = 1 << 30
-# Records between two looks at the clock.
+# Records between two looks at the clock, fewer where they are large.
 _STRIDE: Final = 64
+_STRIDE_BYTES: Final = 64 << 20
 _ORDER_BLOCK: Final = 1 << 14
 _ENDLESS: Final = 1 << 40
 _UNREADABLE: Final = (FormatError, RecordTooLargeError)
@@ -221,21 +222,23 @@ class _Bench:
     def _walk(self, num_records: int | None) -> tuple[int, int, float]:
         """Read in order, so many records or as many as time allows; return records, bytes and seconds."""
         count = num_bytes = 0
+        stride = 1
         begin = time.perf_counter()
         with SplitDataLoader(self.path) as reader:
             records: Iterator[bytes] = itertools.islice(reader, num_records)
             while True:
                 try:
-                    chunk = list(itertools.islice(records, _STRIDE))
+                    lengths = list(map(len, itertools.islice(records, stride)))
                 except _UNREADABLE:
                     # The chunk is read again, without what cannot be.
                     left = None if num_records is None else num_records - count
                     records = itertools.islice(self._readable(reader, count), left)
                     continue
-                if not chunk:
+                if not lengths:
                     break
-                count += len(chunk)
-                num_bytes += sum(map(len, chunk))
+                count += len(lengths)
+                num_bytes += sum(lengths)
+                stride = max(1, min(_STRIDE, _STRIDE_BYTES * count // max(1, num_bytes)))
                 if num_records is None and (time.perf_counter() - begin >= self.seconds or num_bytes >= _MOST_BYTES):
                     break
         return count, num_bytes, time.perf_counter() - begin
@@ -289,7 +292,8 @@ class _Bench:
     def _measure_loader(self, is_cold: bool, num_workers: int) -> Measurement:
         loader = DistributedLoader(
             self.path,
-            batch_size=self.batch_size,
+            # An endless epoch would fill a larger batch with the same records again, and they may be large.
+            batch_size=min(self.batch_size, self.num_measured),
             shuffle=self.shuffle,
             transform=self.transform,
             num_workers=num_workers,

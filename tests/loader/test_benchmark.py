@@ -6,10 +6,11 @@ import itertools
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from splitdata import DatasetNotFoundError, SplitWriter, Window, measure_dataset
+from splitdata import DatasetNotFoundError, DistributedLoader, SplitWriter, Window, measure_dataset
 from splitdata.loader import benchmark
 from splitdata.loader.benchmark import DatasetBenchmark, Measurement
 from splitdata.loader.meter import num_cores
@@ -95,8 +96,27 @@ def test_large_dataset_is_measured_on_its_beginning(data: Path, monkeypatch: pyt
 
     report = measure_dataset(data, num_workers=0, batch_size=8, seconds=0.05)
 
-    assert report.num_measured == 128
-    assert report.measurements[-3].num_records == 128
+    assert report.num_measured == 129
+    assert report.measurements[-3].num_records == 129
+
+
+def test_large_records_are_read_one_at_a_time_and_none_fills_a_batch(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[object] = []
+
+    def made(*arguments: Any, **options: Any) -> DistributedLoader:  # noqa: ANN401  # whatever a loader takes
+        sizes.append(options["batch_size"])
+        return DistributedLoader(*arguments, **options)
+
+    monkeypatch.setattr(benchmark, "DistributedLoader", made)
+    monkeypatch.setattr(benchmark, "_STRIDE_BYTES", 120)
+    monkeypatch.setattr(benchmark, "_MOST_BYTES", 300)
+
+    report = measure_dataset(data, num_workers=0, batch_size=64, seconds=0.01)
+
+    assert report.num_measured == 3
+    assert set(sizes) == {3}
 
 
 @pytest.mark.parametrize("shuffle", [False, "bins", Window(20)])
