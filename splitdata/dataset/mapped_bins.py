@@ -62,13 +62,11 @@ class MappedBins:
         quarters = pairs.view(np.uint32).reshape(-1, 4)
         locs = pairs.view(np.int64)[:, 0]
         bins, places = locs >> spec.BIN_SHIFT, locs & spec.PLACE_MASK
+        if (bins != sequences % len(self.maps)).any():
+            return None
         starts = places * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES
         stops = starts + quarters[:, 3]
-        try:
-            is_inside = (stops <= self._lengths[bins]).all()
-        except IndexError:
-            return None
-        if not is_inside:
+        if (stops > self._lengths[bins]).any():
             return None
         words = self._first_words[bins] + places
         size = _only_value(quarters[:, 3])

@@ -93,6 +93,9 @@ class RecordReader:
         """Return bytes `start` to `stop` of one record, verified; of a large one only those blocks are read."""
         place = self.locate(sequence)
         stop = min(stop, place.header.raw_length)
+        if not place.header.raw_length:
+            # It has no part, but is proven all the same.
+            return self.read(sequence)
         if start >= stop:
             return b""
         if place.header.kind != spec.KIND_LARGE:

@@ -284,10 +284,9 @@ class SegmentReader:
         usual &= entries["raw"] < spec.LARGE_RECORD_BYTES
         # A slice ends with the file: what is cut off there would go unnoticed.
         usual &= stops <= len(data)
+        usual &= entries["stored"] == entries["raw"]
         if self._verify:
             usual &= np.fromiter(map(hash64, bodies), np.uint64, len(bodies)) == hashes
-        else:
-            usual &= entries["stored"] == entries["raw"]
         for number in np.flatnonzero(~usual).tolist():
             sequence = int(sequences[number])
             payloads[number] = self.records.view(sequence)

@@ -235,6 +235,43 @@ def test_index_entry_of_any_extremes_is_an_error_or_right(original: Path) -> Non
                 assert loader[2] == RECORDS[2]
 
 
+def test_entry_that_leads_to_a_bin_that_is_none_is_refused_by_every_way_to_read(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write_many([b"%02d" % number for number in range(40)])
+    index = segment_folders(tmp_path / "data")[0] / "index"
+    whole = index.read_bytes()
+    place = int.from_bytes(whole[144:152], "little")
+    for bin_index in (1, 0x7FFFFF, 0xFFFFFE, 0xFFFFFF):
+        index.write_bytes(whole[:144] + (place | bin_index << 40).to_bytes(8, "little") + whole[152:])
+        with SplitDataLoader(tmp_path / "data") as loader:
+            ways: list[Callable[[], object]] = [
+                lambda: loader[1],
+                lambda: loader[[1] * 20],
+                lambda: loader.gather([1] * 20),
+                lambda: loader.views([1] * 20),
+                lambda: loader.read_range(1, 0, 1),
+                lambda: list(loader.iterate_binwise()),
+            ]
+            for read in ways:
+                with pytest.raises(SplitDataError, match=f"leads to bin {bin_index}"):
+                    read()
+
+
+def test_empty_record_with_a_wrong_checksum_is_refused_by_every_way_to_read(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write_many([b""] * 20)
+    file = segment_folders(tmp_path / "data")[0] / "000000.bin"
+    frames = bytearray(file.read_bytes())
+    frames[64 + 32 + 8] ^= 1
+    file.write_bytes(frames)
+
+    with SplitDataLoader(tmp_path / "data") as loader:
+        for read in (lambda: loader[1], lambda: loader[[1] * 20], lambda: loader.read_range(1, 0, 5)):
+            with pytest.raises(SplitDataError, match="record 1 does not match its checksum"):
+                read()
+        assert loader.read_range(0, 0, 5) == b""
+
+
 def test_forged_frame_with_its_entry_is_only_ever_refused(original: Path) -> None:
     path = Path(shutil.copytree(original, original.with_name("frames")))
     folder = segment_folders(path)[0]
