@@ -105,7 +105,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
     if seed is not None:
         return _describe_seed(seed)
     directory = DatasetDirectory(path)
-    manifest, _ = open_state(directory.folder, generation, None)
+    manifest, _ = open_state(directory, generation, None)
     segments = tuple(_describe_segment(directory, info) for info in manifest.segments)
     listed = {info.id for info in manifest.segments}
     return DatasetDescription(

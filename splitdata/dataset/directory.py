@@ -14,7 +14,7 @@ commit that failed, or was interrupted, may have been made.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
@@ -65,9 +65,27 @@ class DatasetDirectory:
 
     @contextmanager
     def held(self) -> Iterator[DatasetDirectory]:
-        """Give this directory, of which all steps lead to the folder that has its name now; raises as `opened`."""
-        with self.opened() as root:
+        """Give this directory, of which all steps lead to the folder that has its name now.
+
+        Raises:
+            DatasetNotFoundError: If there is no such directory.
+        """
+        with ExitStack() as stack:
+            with self._told_of_none():
+                root = stack.enter_context(self.opened())
             yield DatasetDirectory(self.folder, root)
+
+    @contextmanager
+    def _told_of_none(self) -> Iterator[None]:
+        """Let the error of one who finds no directory say so."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise DatasetNotFoundError(f"{self.folder} does not exist", path=self.folder) from None
+        except NotADirectoryError:
+            raise DatasetNotFoundError(
+                f"{self.folder} is a file; a splitdata dataset is a directory", path=self.folder
+            ) from None
 
     def open_segments(self) -> Folder:
         """Open the folder of all segments; whoever asks closes it.
@@ -98,15 +116,8 @@ class DatasetDirectory:
         Raises:
             DatasetNotFoundError: If there is no such directory.
         """
-        try:
-            with self.opened() as root:
-                names = root.names()
-        except FileNotFoundError:
-            raise DatasetNotFoundError(f"{self.folder} does not exist", path=self.folder) from None
-        except NotADirectoryError:
-            raise DatasetNotFoundError(
-                f"{self.folder} is a file; a splitdata dataset is a directory", path=self.folder
-            ) from None
+        with self._told_of_none(), self.opened() as root:
+            names = root.names()
         numbers = (self.paths.generation_of_name(name) for name in names)
         return sorted(number for number in numbers if number is not None)
 

@@ -11,7 +11,6 @@ Every step leaves a dataset that is no worse than before, and a second run does 
 from __future__ import annotations
 
 import errno
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from splitdata.dataset.repair_run import RepairRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["RepairReport", "repair"]
 
@@ -111,7 +110,7 @@ def repair(
     directory = DatasetDirectory(local_path(path))
     try:
         with (
-            _held(directory) as held,
+            directory.held() as held,
             RepairRun(held, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress) as run,
         ):
             manifest = run.run()
@@ -138,15 +137,3 @@ def repair(
         num_more_findings=run.findings.num_more,
         num_more_lost_records=run.findings.num_more_records,
     )
-
-
-@contextmanager
-def _held(directory: DatasetDirectory) -> Iterator[DatasetDirectory]:
-    """Hold the directory open; what is done in it is done in that one, whatever takes its place meanwhile."""
-    with ExitStack() as stack:
-        try:
-            held = stack.enter_context(directory.held())
-        except (FileNotFoundError, NotADirectoryError):
-            directory.generations()  # which says what is wrong
-            raise
-        yield held

@@ -75,23 +75,26 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
     """
     if seed := open_seed(path, generation, known):
         return seed, None
-    directory = DatasetDirectory(path)
     for _ in range(_MAX_TRIES):
-        manifest, read_generation = open_state(path, generation, known)
-        pin = Pin.take(directory, read_generation)
-        if pin is None:
-            # Writers lock what they remove, and never the newest: whoever has its lock is not waited for.
-            if directory.generations()[-1] == read_generation:
-                _warn_of_lock(directory, read_generation)
-                return manifest, None
-            continue
-        # A number is freed only when the newest is so far ahead. Later a writer far behind may take it
-        # again for a moment: what was read is then no longer what was pinned, or was never committed.
-        if directory.generations()[-1] - read_generation < KEPT_MANIFESTS:
-            return manifest, pin
-        with suppress(FileNotFoundError):
-            if generation is not None and directory.read(read_generation) == manifest:
+        # Opened once for all that is asked of it, and anew where it may be another one by now.
+        with DatasetDirectory(path).held() as directory:
+            manifest, read_generation = open_state(directory, generation, known)
+            pin = Pin.take(directory, read_generation)
+            newest = max(directory.generations(), default=0)
+            if pin is None:
+                # Writers lock what they remove, and never the newest: whoever has its lock is not waited for.
+                if newest == read_generation:
+                    _warn_of_lock(directory, read_generation)
+                    return manifest, None
+                continue
+            # A number is freed only when the newest is so far ahead. Later a writer far behind may take it
+            # again for a moment: what was read is then no longer what was pinned, or was never committed.
+            if newest and newest - read_generation < KEPT_MANIFESTS:
                 return manifest, pin
+            with suppress(FileNotFoundError):
+                if generation is not None and directory.read(read_generation) == manifest:
+                    return manifest, pin
+    directory = DatasetDirectory(path)
     if generation is not None and read_generation in directory.generations():
         _warn_of_lock(directory, read_generation)
         return manifest, None
@@ -123,11 +126,11 @@ def open_seed(path: str, generation: int | None, known: DatasetState | None) -> 
     return SeedDirectory(path)
 
 
-def open_state(path: str, generation: int | None, known: DatasetState | None) -> tuple[Manifest, int]:
+def open_state(directory: DatasetDirectory, generation: int | None, known: DatasetState | None) -> tuple[Manifest, int]:
     """Return the manifest of a dataset at a generation, or the newest, and the generation of the file it is from.
 
     Args:
-        path: Of the dataset.
+        directory: Of the dataset.
         generation: Which manifest; None is the newest.
         known: What a pickled reader had open: where its manifest is gone by now, the same records
             are found at the head of the newest one, since positions never move.
@@ -135,7 +138,7 @@ def open_state(path: str, generation: int | None, known: DatasetState | None) ->
     Raises:
         ManifestError: If that generation is gone, or the dataset was replaced.
     """
-    directory = DatasetDirectory(path)
+    path = directory.folder
     if generation is None:
         manifest = directory.newest()
         return manifest, manifest.generation
