@@ -13,7 +13,7 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
-from splitdata.storage.replace import open_sole
+from splitdata.storage.replace import cut_sole, open_sole
 from splitdata.storage.source import descriptor_limit
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class BinFiles:
         return files.read_at(self._descriptor(bin_index), length, offset)
 
     def cut(self, bin_index: int, length: int) -> None:
-        """Cut a bin behind its last committed frame, if it goes on there."""
+        """Cut a bin behind its last committed frame, if it goes on there and has no other name."""
         if self._exists[bin_index] and files.size_of(descriptor := self._descriptor(bin_index)) > length:
-            files.truncate(descriptor, length)
+            cut_sole(descriptor, length)
 
     def sync(self) -> None:
         """Wait until all that was written to the bins has reached the medium."""

@@ -28,7 +28,7 @@ from splitdata.format.keys import (
     parse_footer,
 )
 from splitdata.storage import files
-from splitdata.storage.replace import make_sole
+from splitdata.storage.replace import cut_sole, make_sole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -244,7 +244,7 @@ class KeyLedger:
         self._waiting, self._num_waiting, self._spilled = [], 0, []
         if self._descriptor >= 0:
             self._end = max(self._keys_end, len(self._header))
-            files.truncate(self._descriptor, self._end)
+            cut_sole(self._descriptor, self._end)
 
     def close(self) -> None:
         """Close the files; safe to call again."""

@@ -134,7 +134,12 @@ class SegmentMender:
         return in_index or in_bin
 
     def apply(self, *, is_new: bool) -> None:
-        """Do it; `is_new` also waits until the bins are on the medium, of which nobody has done so yet."""
+        """Do it.
+
+        Args:
+            is_new: Records are committed that no manifest listed. So their files must have no other name, under which
+                the writer that began them may still go on; and nobody has waited yet until they are on the medium.
+        """
         for bin_index, data in self._bin_headers.items():
             self._write_in_bin(bin_index, data, 0)
         if self._dictionary_frame:
@@ -147,13 +152,15 @@ class SegmentMender:
             self._set_length(bin_index, length)
         if is_new:
             for bin_index in self._search.frames_in:
-                descriptor = self._search.folder.open_file(self._paths.bin_name(bin_index), writable=True)
+                descriptor = self._open_bin(bin_index)
                 try:
                     files.sync_data(descriptor)
                 finally:
                     files.close(descriptor)
         if self._replaces_index:
             replace_file(self._search.folder, spec.INDEX_SCRATCH_NAME, spec.INDEX_NAME, self._pieces())
+        elif is_new:
+            files.close(open_sole(self._search.folder, spec.INDEX_NAME, spec.INDEX_SCRATCH_NAME))
 
     # -- entries -------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
-from splitdata.storage.replace import make_sole
+from splitdata.storage.replace import cut_sole, make_sole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -293,13 +293,13 @@ class SegmentWriter:
         self._keys.unseal()
 
     def drop_pending(self) -> None:
-        """Cut off what was appended since the last commit."""
+        """Cut what was appended since the last commit, but in no file with a second name; nothing is appended then."""
         at = self._at
         # Also those that were written when something failed, before that was counted.
         changed = {*np.flatnonzero(self._ends != at.ends).tolist(), *self._bins.unsynced}
         for bin_index in sorted(changed):
             self._bins.cut(bin_index, int(at.ends[bin_index]))
-        files.truncate(self._index, self._entry_offset(at.committed.num_records))
+        cut_sole(self._index, self._entry_offset(at.committed.num_records))
         self._keys.drop_pending(at.keys)
         self._is_sealed = False
         self._ends = at.ends.copy()

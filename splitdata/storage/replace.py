@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from splitdata.storage.folder import Folder
 
-__all__ = ["make_sole", "open_sole", "remove_scratch", "replace_file"]
+__all__ = ["cut_sole", "make_sole", "open_sole", "remove_scratch", "replace_file"]
 
 _COPIED_BYTES: Final = 1 << 20
 _MAX_TRIES: Final = 100
@@ -68,6 +68,12 @@ def make_sole(folder: Folder, name: str, descriptor: int, scratch: str) -> int:
     if files.num_links(descriptor) < 2:
         return descriptor
     return _replaced(folder, scratch, name, _content(descriptor))
+
+
+def cut_sole(descriptor: int, length: int) -> None:
+    """Cut an open file if it has no other name; one that has keeps its bytes, which a copy may have committed."""
+    if files.num_links(descriptor) < 2:
+        files.truncate(descriptor, length)
 
 
 def _content(descriptor: int) -> Iterator[bytes]:

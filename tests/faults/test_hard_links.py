@@ -242,3 +242,48 @@ def test_manifest_keeps_one_name_also_where_there_are_no_unnamed_files(
     assert {file.stat().st_nlink for file in path.rglob("*") if file.is_file()} == {1}
     with SplitDataLoader(path) as loader:
         assert list(loader) == BEFORE
+
+
+def write_on(path: Path) -> SplitWriter:
+    """Return a writer that has committed some records, and written more with keys behind them."""
+    writer = SplitWriter(path, bins=3, durability="none")
+    writer.write_many(BEFORE, keys=[f"key {number}" for number in range(len(BEFORE))])
+    writer.commit()
+    writer.write_many([b"x" * 1000] * 50, keys=[f"more {number}" for number in range(50)])
+    writer._guarded(writer._flush)
+    return writer
+
+
+def test_writer_that_gives_up_cuts_no_file_that_a_linked_copy_has_too(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    writer = write_on(path)
+    copy = linked_copy(path, tmp_path / "copy")
+    before = files_of(copy)
+    writer.abort()
+
+    assert files_of(copy) == before
+    assert read(path) == read(copy) == BEFORE
+    assert verify(path).is_intact
+    resume(path)
+    assert read(path) == [*BEFORE, b"resumed"]
+    assert verify(path).is_intact
+
+
+@pytest.mark.parametrize("index", ["lost", "its own"])
+def test_repair_commits_records_in_files_that_no_other_writer_has(tmp_path: Path, index: str) -> None:
+    path = tmp_path / "data"
+    writer = write_on(path)
+    copy = linked_copy(path, tmp_path / "copy")
+    (file,) = copy.glob("segments/*/index")
+    content = file.read_bytes()
+    file.unlink()
+    if index == "its own":
+        file.write_bytes(content)
+    repair(copy, adopt=True)
+
+    adopted = read(copy)
+    assert adopted == [*BEFORE, *[b"x" * 1000] * 50]
+    assert all(file.stat().st_nlink == 1 for file in copy.glob("segments/*/*"))
+    writer.abort()
+    assert read(copy) == adopted
+    assert verify(copy).is_intact
