@@ -118,7 +118,7 @@ class Generation:
                 with Folder.open(cache.folder) as root, contextlib.suppress(FileExistsError):
                     # A link, or a file, is told of by what looks whose it is.
                     root.make(os.path.basename(paths.folder), PRIVATE_MODE)
-                check_private(paths.folder)
+                check_private(paths.folder, with_inner=True)
                 with _opened(paths) as folder:
                     descriptor = _open_key(folder, key)
                     is_ours = files.lock(descriptor, shared=True) and folder.is_named(descriptor, KEY_NAME)
@@ -171,19 +171,19 @@ class Generation:
             close(self._descriptor)
 
 
-def check_private(folder: str) -> None:
-    """Refuse the folder of a cache, or of a generation, if others could have put samples there.
+def check_private(folder: str, *, with_inner: bool = False) -> None:
+    """Refuse the folder of a cache, or that of a generation with all in it, if others could have put samples there.
 
     Raises:
         CacheError: Says whose it is, or what its mode is, and what to do.
         FileNotFoundError: There is none.
     """
-    reason = why_shared(folder)
+    reason = why_shared(folder, with_inner=with_inner)
     if reason:
         raise CacheError(
             f"{folder} {reason}: samples that others may have put there are not read. Give the cache a folder that "
             "does not exist yet, which it makes for this user alone; or, if this one is yours and so is all in it, "
-            f"make it so: chmod -R go-w {shlex.quote(folder)}"
+            f"make it so: chmod -R go-wx {shlex.quote(folder)}"
         )
 
 

@@ -22,6 +22,7 @@ __all__ = ["PRIVATE_MODE", "make_private", "why_shared"]
 
 PRIVATE_MODE: Final = 0o700
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_ENTERED_BY_OTHERS: Final = stat.S_IXGRP | stat.S_IXOTH
 _FOLDER: Final = (
     os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
@@ -34,8 +35,12 @@ def make_private(path: str) -> None:
 
 
 @explains("look at the folder")
-def why_shared(path: str) -> str:
+def why_shared(path: str, *, with_inner: bool = False) -> str:
     """Return why others could have put things into a folder, or could still; empty if they could not.
+
+    Args:
+        path: Of the folder.
+        with_inner: Or into any folder below it, whatever its mode: others must not be able to enter this one.
 
     Raises:
         FileNotFoundError, NotADirectoryError: If there is none.
@@ -56,4 +61,8 @@ def why_shared(path: str) -> str:
         return f"belongs to the user {status.st_uid}, and this is the user {os.geteuid()}"
     if status.st_mode & _WRITABLE_BY_OTHERS:
         return f"has the mode {stat.S_IMODE(status.st_mode):o}, so that other users may write to it"
+    if with_inner and status.st_mode & _ENTERED_BY_OTHERS:
+        return (
+            f"has the mode {stat.S_IMODE(status.st_mode):o}, so that other users may enter it, and write where they may"
+        )
     return ""

@@ -59,6 +59,7 @@ OPENED: dict[str, Callable[[Path], None]] = {
     "open to all": lambda folder: folder.chmod(0o777),
     "of another user": give_away,
     "open generation": lambda folder: next(folder.iterdir()).chmod(0o777),
+    "generation that others may enter": lambda folder: next(folder.iterdir()).chmod(0o755),
 }
 
 
