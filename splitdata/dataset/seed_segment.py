@@ -209,6 +209,10 @@ class SeedSegment:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
         return self.files.entries_of(self.run_sequences(bin_index, first, stop))["length"].astype(np.int64)
 
+    def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths of any records, int64."""
+        return self.files.entries_of(sequences)["length"].astype(np.int64)
+
     @property
     def num_bins(self) -> int:
         """Bins that the index names."""

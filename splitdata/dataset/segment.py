@@ -87,6 +87,9 @@ class Segment(Protocol):
     def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
 
+    def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths of any records, int64; of one of 4 GiB and more that it has at least as much."""
+
     def bin_count(self, bin_index: int) -> int:
         """Return how many records a bin holds."""
 

@@ -381,6 +381,13 @@ class SegmentReader:
             lengths[number] = self.records.length(start + number * stride)
         return lengths
 
+    def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the raw lengths of any records, int64; of one of 4 GiB and more that it has at least as much."""
+        pairs = self._entry_pairs(sequences)
+        if pairs is None:
+            return np.array([self.length(sequence) for sequence in sequences.tolist()], np.int64)
+        return (pairs[:, 1] >> np.uint64(32)).astype(np.int64)
+
     def _look_for_shrunk(self) -> None:
         """Before a batch, but not before each: let go of files that were cut while they were mapped."""
         now = perf_counter()

@@ -317,6 +317,13 @@ class Snapshot:
         """Return records in the order of `positions`, whatever their segments."""
         return self._join(positions, lambda segment, sequences: segment.get_many(sequences))
 
+    def lengths_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths of records in the order of `positions`, int64."""
+        lengths = np.empty(len(positions), np.int64)
+        for segment, sequences, where in self.by_segment(positions):
+            lengths[where] = segment.lengths_of(sequences)
+        return lengths
+
     def get_views(self, positions: NDArray[np.int64]) -> list[memoryview]:
         """Return records as read-only views in the order of `positions`, whatever their segments."""
         return self._join(positions, lambda segment, sequences: segment.get_views(sequences))

@@ -172,7 +172,9 @@ def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave:
         step = max(1, min(_SHUFFLED_RECORDS, _CHUNK_BYTES // mean_bytes))
         for place in range(start, stop, step):
             positions = bins.positions(*shuffle.locate(np.arange(place, min(place + step, stop))))
-            yield positions, _read(snapshot, positions, partial(snapshot.get_many, positions))
+            for part in _parts(partial(snapshot.lengths_of, positions), len(positions)):
+                some = positions[part]
+                yield some, _read(snapshot, some, partial(snapshot.get_many, some))
 
 
 def bin_layout(snapshot: Snapshot) -> BinLayout:

@@ -183,6 +183,8 @@ def parse_footer(footer: bytes | memoryview) -> int:
     if len(footer) != FOOTER_BYTES:
         raise FormatError("the file of keys ends too early")
     num_runs: int = _FOOTER.unpack(footer)[1]
+    if num_runs > spec.MAX_KEY_RUNS:
+        raise FormatError(f"the footer of the keys counts {num_runs} runs, more than {spec.MAX_KEY_RUNS}")
     return num_runs
 
 

@@ -78,6 +78,7 @@ MAX_COMPRESSED_RAW_BYTES: Final = 1 << 30
 
 # Keys of one segment with one hash. By chance no two have; by intent any number, and each costs a read.
 MAX_EQUAL_HASHES: Final = 1024
+MAX_KEY_RUNS: Final = 65536
 
 # -- manifest (section 7) ----------------------------------------------------------------------
 FORMAT_NAME: Final = "splitdata"

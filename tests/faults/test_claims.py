@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from splitdata import RecordTooLargeError, SplitDataLoader, SplitWriter
+from splitdata import FormatError, RecordTooLargeError, SplitDataLoader, SplitWriter, verify
 from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.walk import walk_bins_shuffled
 from splitdata.format import spec
+from splitdata.loader.benchmark import measure_dataset
 from tests.dataset.disk import written
 from tests.faults.forging import write_manifest
+from tests.faults.small_dataset import Io
 
 SIZE = 3000
 
@@ -105,3 +110,56 @@ def test_fold_gives_up_where_records_are_longer_than_the_manifest_says(
 
     assert len(directory.newest().segments) == 32
     assert "longer than the manifest says" in caplog.text
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_shuffled_walk_is_cut_by_what_records_have_not_by_the_mean_of_the_manifest(tmp_path: Path, io: Io) -> None:
+    path = tmp_path / "data"
+    with SplitWriter(path, bins=1, durability="none", compression="zstd") as writer:
+        writer.write_many([bytes(5 << 20)] * 40)
+    manifest = DatasetDirectory(path).newest()
+    file = Path(DatasetDirectory(path).paths.manifest(manifest.generation))
+    line = file.read_bytes().split(b"\n")[0].replace(b'"raw_bytes":%d' % (40 * (5 << 20)), b'"raw_bytes":40')
+    write_manifest(path, line, manifest.generation)
+
+    with SplitDataLoader(path, io=io) as loader:
+        snapshot = loader._snapshot
+        assert snapshot.lengths_of(np.array([3, 1])).tolist() == [5 << 20] * 2
+        chunks = walk_bins_shuffled(snapshot, seed=0, epoch=0, interleave=4)
+        assert max(len(positions) for positions, _ in chunks) <= 2
+        assert sum(map(len, loader.iterate_binwise(shuffle=True))) == 40 * (5 << 20)
+
+
+def test_file_of_keys_whose_footer_counts_runs_without_end_is_an_error_before_it_is_read(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data", bins=1) as writer:
+        writer.write(b"x", key="k")
+    (keys,) = (tmp_path / "data").glob("segments/*/keys")
+    os.truncate(keys, 1 << 40)
+    with keys.open("r+b") as file:
+        file.seek((1 << 40) - 24)
+        file.write((1).to_bytes(8, "little") + (((1 << 40) - 88) // 24).to_bytes(8, "little"))
+
+    # What the manifest says is as it was: that directory is whole.
+    with SplitDataLoader(tmp_path / "data") as loader:
+        assert loader.find("k") == 0
+
+    directory = DatasetDirectory(tmp_path / "data")
+    manifest = directory.newest()
+    line = Path(directory.paths.manifest(manifest.generation)).read_bytes().split(b"\n")[0]
+    line = line.replace(b'"keys_bytes":%d' % manifest.segments[0].keys_bytes, b'"keys_bytes":%d' % (1 << 40))
+    write_manifest(tmp_path / "data", line, manifest.generation)
+    with SplitDataLoader(tmp_path / "data") as loader, pytest.raises(FormatError, match=r"keys.*cannot be looked up"):
+        loader.find("k")
+    assert verify(tmp_path / "data").findings
+
+
+def test_bench_of_billions_of_records_that_are_not_there_ends(tmp_path: Path) -> None:
+    path = written(tmp_path / "data", [b"a", b"b"])
+    manifest = DatasetDirectory(path).newest()
+    file = Path(DatasetDirectory(path).paths.manifest(manifest.generation))
+    line = file.read_bytes().split(b"\n")[0].replace(b'"records":2', b'"records":4294967294')
+    write_manifest(path, line, manifest.generation)
+
+    found = measure_dataset(path, num_workers=0, seconds=0.05)
+
+    assert found.num_measured == 2
