@@ -23,11 +23,13 @@ from typing import Final, Self
 
 from splitdata._ownership import renew_after_fork
 from splitdata.dataset.cache_key import CacheKey
+from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.removal import remove_dataset
 from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import KEY_NAME, CachePaths, GenerationPaths
 from splitdata.storage.folder import Folder
+from splitdata.storage.locked_file import LockedFile
 from splitdata.storage.private_folder import PRIVATE_MODE, why_shared
 
 __all__ = [
@@ -55,17 +57,21 @@ class Claim:
 
     Attributes:
         number: Of the writer.
-        path: The dataset, which may not exist yet.
+        folder: Of the dataset, open: what has its path later is not asked for. Closed with this.
     """
 
     # Of one whose construction has failed.
     _descriptor = -1
 
-    def __init__(self, number: int, path: str, descriptor: int) -> None:
+    def __init__(self, number: int, folder: Folder, descriptor: int) -> None:
         self.number = number
-        self.path = path
+        self.folder = folder
         self._descriptor = descriptor
         renew_after_fork(self)
+
+    def directory(self) -> DatasetDirectory:
+        """Return the dataset, to be written through the folder that is open here."""
+        return DatasetDirectory(self.folder.path, self.folder)
 
     def _after_fork_in_child(self) -> None:
         # A lock is held for as long as any copy of its descriptor is open.
@@ -73,6 +79,7 @@ class Claim:
 
     def release(self) -> None:
         """Let another writer have it; may be called more than once."""
+        self.folder.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             files.close(descriptor)
@@ -146,6 +153,7 @@ class Generation:
         """Return the right to write in the first dataset, counted from `first`, in which nobody else writes.
 
         Raises:
+            FormatError: A link has taken the place of the generation, or of the dataset.
             OSError: The disk is full, or read-only.
         """
         with _opened(self.paths) as folder:
@@ -154,10 +162,11 @@ class Generation:
                 if folder.has(name) and not folder.has_folder(name):
                     # A link, or a file: not this cache's.
                     continue
-                descriptor = folder.open_or_create(self.paths.writer_lock_name(number))
-                if files.lock(descriptor):
-                    return Claim(number, self.paths.writer(number), descriptor)
-                files.close(descriptor)
+                lock = LockedFile(folder.open_or_create(self.paths.writer_lock_name(number)))
+                with lock:
+                    if files.lock(lock.descriptor):
+                        folder.make(name)
+                        return Claim(number, folder.sub(name), lock.detach())
         raise OSError(errno.EMFILE, f"more than {_MAX_WRITERS} writers", self.paths.folder)
 
     def close(self) -> None:

@@ -50,6 +50,11 @@ class DatasetDirectory:
         """The directory, as an absolute path."""
         return self.paths.folder
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the folder itself is open: then it is there, and what has its path is not asked for."""
+        return self._root is not None
+
     @contextmanager
     def opened(self) -> Iterator[Folder]:
         """Open the directory: what is in it is reached through this, and through no link.

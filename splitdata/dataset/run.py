@@ -296,7 +296,7 @@ class WriteRun:
         tries = _MAX_TRIES if self._begins_dataset else 1
         while True:
             tries -= 1
-            if self._begins_dataset:
+            if self._begins_dataset and not self._directory.is_held:
                 make_folder(self._directory.folder, durable=self._options.is_durable)
             try:
                 with self._directory.opened() as root:
@@ -444,7 +444,7 @@ def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> tuple[li
 def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durable: bool) -> Manifest | None:
     paths = directory.paths
     try:
-        if make_folder(paths.folder, durable=durable):
+        if not directory.is_held and make_folder(paths.folder, durable=durable):
             made.append(paths.folder)
     except FileExistsError as error:
         # It may be the folder that should hold it.
@@ -455,7 +455,9 @@ def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durab
         # Now rather than at the commit, when all is written.
         root.check_writable()
         if root.make(spec.SEGMENTS_FOLDER):
-            made.insert(0, paths.segments)
+            # By its path it is removed again: in a folder that is held it stays, empty.
+            if not directory.is_held:
+                made.insert(0, paths.segments)
         elif mode == "create" and paths.segments not in made:
             raise DatasetExistsError(
                 f"{paths.folder}: another program began to write here meanwhile", path=paths.folder

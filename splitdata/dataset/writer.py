@@ -159,11 +159,15 @@ class SplitWriter:
         self._failure: BaseException | None = None
         self._codec: RecordCodec | None = None
         compressor = Compressor(compression_level) if compression else None
-        self._run = WriteRun(DatasetDirectory(self.path), options, compressor)
+        self._run = WriteRun(self._directory(), options, compressor)
         self._chunk_bytes = _chunk_bytes(bins)
         self._is_closed = False
         renew_after_fork(self)
         end_with_program(self)
+
+    def _directory(self) -> DatasetDirectory:
+        """Return the directory to write in."""
+        return DatasetDirectory(self.path)
 
     @property
     def num_written(self) -> int:

@@ -15,7 +15,7 @@ import errno
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from splitdata.loader.cache_entry import EntryIndex, encode_index
 if TYPE_CHECKING:
     from splitdata.dataset.cache_folder import CacheFolder
     from splitdata.dataset.cache_generation import Claim, Generation
+    from splitdata.dataset.directory import DatasetDirectory
     from splitdata.loader.cache import Cache
 
 __all__ = ["CacheWriter"]
@@ -43,6 +44,24 @@ _COMMIT_OVERHEAD: Final = 16 << 10
 # Others, a trainer's checkpoints above all, need the disk as well.
 _SPARED_SHARE: Final = 100
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _EntryWriter(SplitWriter):
+    """Writes in the folder that was claimed, whatever takes its path meanwhile."""
+
+    def __init__(self, directory: DatasetDirectory, compression: Literal["zstd"] | None) -> None:
+        self._claimed = directory
+        super().__init__(
+            directory.folder,
+            bins=1,
+            mode="resume",
+            compression=compression,
+            durability="none",
+            alignment=_ALIGNMENT,
+        )
+
+    def _directory(self) -> DatasetDirectory:
+        return self._claimed
 
 
 class _Pending:
@@ -287,14 +306,7 @@ class CacheWriter:
         while True:
             claim = self._generation.claim(first)
             try:
-                writer = SplitWriter(
-                    claim.path,
-                    bins=1,
-                    mode="resume",
-                    compression=self._options.compression,
-                    durability="none",
-                    alignment=_ALIGNMENT,
-                )
+                writer = _EntryWriter(claim.directory(), self._options.compression)
             except (FormatError, BlockingIOError):
                 # Its entries are lost to us, or a child of a dead writer holds the lock of its segment.
                 claim.release()

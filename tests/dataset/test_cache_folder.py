@@ -31,7 +31,7 @@ def written_in(folder: CacheFolder, key: CacheKey) -> None:
     """Make a generation with one dataset in it, and let it go."""
     generation = folder.open(key)
     claim = generation.claim()
-    written(Path(claim.path), [b"a", b"b"])
+    written(Path(claim.folder.path), [b"a", b"b"])
     claim.release()
     generation.close()
 

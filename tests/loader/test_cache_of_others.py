@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitdata import Cache, CacheError, DistributedLoader, SplitWriter
+from splitdata import Cache, CacheError, DistributedLoader, SplitDataLoader, SplitWriter
 from splitdata.dataset.cache_folder import CacheFolder
+from splitdata.dataset.cache_generation import Claim, Generation
 from splitdata.dataset.cache_key import CacheKey
 from splitdata.loader.cache_entry import EntryCodec, EntryIndex, encode_index
 from splitdata.loader.cache_reader import CacheReader
@@ -108,7 +109,7 @@ class _NeverListed(set[int]):
 def test_replaced_entries_cost_no_more_for_each_commit(tmp_path: Path) -> None:
     generation = CacheFolder(tmp_path / "cache").open(KEY)
     claim = generation.claim()
-    with SplitWriter(claim.path, alignment=64, durability="none") as writer:
+    with SplitWriter(claim.folder.path, alignment=64, durability="none") as writer:
         for record in range(KEY.num_records):
             writer.write(encode_sample((record, record)))
             # The entry of record 7 is the 15th that is written, of this writer.
@@ -127,3 +128,30 @@ def test_replaced_entries_cost_no_more_for_each_commit(tmp_path: Path) -> None:
     reader.close()
     claim.release()
     generation.close()
+
+
+@pytest.mark.parametrize("place", ["generation", "writer"])
+def test_what_is_written_stays_in_the_folder_that_was_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    write_numbers(tmp_path / "data", NUM_RECORDS)
+    claimed: list[Path] = []
+
+    def claim_and_replace(generation: Generation, first: int = 0) -> Claim:
+        found = claim(generation, first)
+        folder = Path(found.folder.path)
+        path = folder if place == "writer" else folder.parent
+        claimed.append(path.rename(tmp_path / f"claimed {len(claimed)}"))
+        path.symlink_to(outside)
+        return found
+
+    claim = Generation.claim
+    monkeypatch.setattr(Generation, "claim", claim_and_replace)
+    with loader_of(tmp_path, is_wrong=False) as loader:
+        assert numbers_of(loader) == list(range(NUM_RECORDS))
+
+    assert not list(outside.iterdir())
+    (path,) = claimed
+    assert len(SplitDataLoader(path if place == "writer" else path / "writer.0000")) > NUM_RECORDS
