@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from splitdata._shown import shown
+from splitdata.errors import TooManySkippedError
 from splitdata.loader.draws import may_draw, transform_may_draw
 from splitdata.loader.global_random import GlobalRandom
 from splitdata.loader.notes import add_note
@@ -237,9 +238,10 @@ class SampleMaker:
                 if last_error is not None:
                     self.skipped[-1] = self.skipped[-1]._replace(replacement=record)
                 return sample, record
-        raise RuntimeError(
+        raise TooManySkippedError(
             f"position {position} of epoch {epoch}: record {bad} and {_MAX_ATTEMPTS - 1} others tried in its place all "
-            "failed. This is no single bad record: look at the error above."
+            "failed. This is no single bad record: look at the error above.",
+            num_skipped=len(self.skipped),
         ) from last_error
 
     def _transform_note(self, record: int, epoch: int) -> str:
@@ -255,9 +257,10 @@ class SampleMaker:
 
     def _replacement(self, epoch: int, position: int, attempt: int) -> int:
         if not len(self._selection):
-            raise RuntimeError(
+            raise TooManySkippedError(
                 f"position {position} of epoch {epoch} needs another record, and the sampler gave none in epoch 0 "
-                "to choose from"
+                "to choose from",
+                num_skipped=len(self.skipped),
             )
         key = derive_key(self._seed, epoch, position, attempt, "replacement")
         place = np.array([key % len(self._selection)], np.int64)

@@ -125,14 +125,14 @@ def test_sampler_of_nothing_in_epoch_0_leaves_nothing_to_replace_with() -> None:
     loader = DistributedLoader(Damaged(), on_error="skip", sampler=lambda epoch: [3] * epoch)
 
     assert numbers(loader) == []
-    with pytest.raises(RuntimeError, match="the sampler gave none in epoch 0"):
+    with pytest.raises(TooManySkippedError, match="the sampler gave none in epoch 0"):
         numbers(loader)
 
 
 def test_dataset_that_is_bad_throughout_is_an_error_and_no_endless_search() -> None:
     loader = DistributedLoader(Damaged(frozenset(range(20))), batch_size=4, on_error="skip")
 
-    with pytest.raises(RuntimeError, match="record 0 and 99 others") as caught:
+    with pytest.raises(TooManySkippedError, match="record 0 and 99 others") as caught:
         list(loader)
     assert isinstance(caught.value.__cause__, OSError)
 
