@@ -142,7 +142,12 @@ def head_frames(read: _Read, alignments: tuple[int, ...] | None = None) -> Itera
         (spec.KIND_DICTIONARY, spec.MAX_DICTIONARY_BYTES),
         (spec.KIND_METADATA, spec.MAX_METADATA_BYTES),
     ):
-        offsets = dict.fromkeys(aligned_start(end, spec.FRAME_HEADER_BYTES, one) for one in alignments)
+        offsets = list(dict.fromkeys(aligned_start(end, spec.FRAME_HEADER_BYTES, one) for one in alignments))
+        if len(offsets) > 1:
+            # What lies before the place of another alignment is no padding, but a record: this lies inside of it.
+            between = read(end, max(offsets) - end)
+            zeros = len(between) - len(between.lstrip(b"\0"))
+            offsets = [offset for offset in offsets if offset - end <= zeros]
         found = [frame for offset in offsets if (frame := _head_frame(read, offset, kind, most)) is not None]
         best = next((frame for frame in found if frame.is_intact), found[0] if found else None)
         if best is not None:

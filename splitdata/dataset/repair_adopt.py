@@ -66,6 +66,7 @@ class Tail:
 
 def tail_of(info: SegmentInfo, search: FrameSearch) -> Tail:
     """Return the unbroken run of proven records behind those that are listed."""
+    search.take_tails()
     count = 0 if info.is_sealed else search.num_proven_from(info.num_records)
     return Tail(info, search, search.tally(info.num_records, info.num_records + count))
 

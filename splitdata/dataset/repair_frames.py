@@ -1,10 +1,10 @@
 """The search of one segment's bins: where each record lies, by what the frames themselves say.
 
     old index ─┐
-    bin ───────┴─ repair_scan.py ── frames ── repair_choice.py ── those that fit together ──> PROVEN, or DAMAGED
-    what is missing: looked for where the frame before it ends; only its word 0 may be wrong there
+    bin ───────┴─ repair_scan.py ── frames ── repair_choice.py ── those that are records ──> PROVEN, or DAMAGED
+                                                    `─ frames that may be none: left, and noted
 
-Each record is known with what speaks for it: the old index, its neighbours, or the search alone. Holds 37 bytes a
+Each record is known with what speaks for it: the old index, its neighbours, or the search alone. Holds 38 bytes a
 record, and the frames of one bin. All is read with pread. FORMAT.md section 10.4.
 """
 
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.dataset.dictionary import head_frames
+from splitdata.dataset.dictionary import HeadFrame, head_frames
 from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.record_reader import RecordReader
-from splitdata.dataset.repair_choice import BinPlan, chosen_frames
+from splitdata.dataset.repair_choice import BinPlan, choose
 from splitdata.dataset.repair_scan import FRAME_DTYPE, BinScan, follows_in, is_whole_frame
 from splitdata.dataset.segment_files import SegmentFiles
 from splitdata.dataset.segment_writer import Tally
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
+from splitdata.format.codec import Decompressor
 from splitdata.format.digest import digest_of_hashes
-from splitdata.format.frames import FrameHeader, follow, footprint, lengths_word
+from splitdata.format.frames import FrameHeader, aligned_start, follow, footprint, lengths_word
 from splitdata.format.index import ENTRY_DTYPE
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ DAMAGED: Final = 1
 PROVEN: Final = 2
 
 _HASHED_TOGETHER: Final = 1 << 14
+_FAR: Final = 1 << 62
 _U64: Final = np.uint64
 
 
@@ -88,6 +90,10 @@ class FrameSearch:
         problems: Of bins that could not be read at all, in words.
         frames_in: How many frames each bin holds, by its number.
         num_passed_over: Places that look like frames and were not looked at, as too many of them overlap.
+        left_in: Where whole frames begin that may be records and were not taken, as that cannot be known, by bin.
+        num_behind_unproven: Records behind the listed ones that are not taken, as the last listed one is not known.
+        is_confirmed: Whether the digest has proven all of the listed records but one that is missing.
+        dictionary: The one at the head of bin 0, if it is intact.
         metadata: The copy of the user's metadata in bin 0, as bytes.
         has_keys: Whether any record was found that has a key.
         first_words: Word 0 of frames in which nothing but that is wrong: bin, offset, what it must be.
@@ -117,6 +123,10 @@ class FrameSearch:
         self.problems: dict[int, str] = {}
         self.frames_in: dict[int, int] = {}
         self.num_passed_over = 0
+        self.left_in: dict[int, tuple[int, ...]] = {}
+        self.num_behind_unproven = 0
+        self.is_confirmed = False
+        self.dictionary: bytes | None = None
         self.metadata: bytes | None = None
         self.has_keys = False
         self.first_words: list[tuple[int, int, bytes]] = []
@@ -127,11 +137,39 @@ class FrameSearch:
         self._stops = np.zeros(count, np.int64)
         self._hashes = np.zeros(count, _U64)
         self._has_hash = np.zeros(count, np.bool_)
+        # Whether the old index leads to the header of a record, whole or not; and whether a repair has made its entry,
+        # from a search behind a record that was lost.
+        self._is_placed = np.zeros(count, np.bool_)
+        self._is_behind_tombstone = np.zeros(count, np.bool_)
         # Behind the listed records, by bin: those that go on from them without a hole.
-        self._tails: list[NDArray[np.void]] = []
+        self._tails: dict[int, NDArray[np.void]] = {}
+        # What may be true of a bin instead of what was taken: those of the first bin that has any.
+        self._layouts: tuple[NDArray[np.void], ...] = ()
+        self._plan_of_layouts: BinPlan | None = None
+        self._frames_without_layout = np.zeros(0, FRAME_DTYPE)
+        self._num_bins_with_layouts = 0
         self._start_of_bin_0 = spec.BIN_HEADER_BYTES
+        self._is_head_whole = False
         self._can_decompress: bool | None = None
         self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+
+    @property
+    def is_all_anchored(self) -> bool:
+        """Whether all listed records that are there are known, without the digest."""
+        count = self._info.num_records
+        return bool((self.is_anchored[:count] | (self.state[:count] == LOST)).all())
+
+    def gap_of(self, sequence: int) -> tuple[int, int, int] | None:
+        """Return bin, begin and end of where a missing record must lie between its neighbours, None if unknown."""
+        step = self._info.num_bins
+        bin_index, after = sequence % step, sequence + step
+        start = self.start_of_bin(bin_index) if sequence < step else self.end_of(sequence - step)
+        if start is None or bin_index not in self.frames_in:
+            return None
+        if after >= self._info.num_records:
+            return (bin_index, start, self.files.bin(bin_index).size) if self._info.is_sealed else None
+        place = int(self.entries[after]["loc"]) & spec.PLACE_MASK
+        return None if self.state[after] == LOST else (bin_index, start, place * spec.FRAME_UNIT)
 
     @property
     def entries(self) -> NDArray[np.void]:
@@ -148,12 +186,15 @@ class FrameSearch:
         """
         entries, is_sure = old.entries() if old else (np.zeros(0, ENTRY_DTYPE), np.zeros(0, np.bool_))
         for bin_index in bins:
+            there = slice(bin_index, min(len(entries), self._info.num_records), self._info.num_bins)
+            are_lost = entries[there]["loc"] == _U64(spec.TOMBSTONE)
+            self._is_behind_tombstone[there] = np.logical_or.accumulate(are_lost)
             try:
                 source = self.files.bin(bin_index)
                 self._search_bin(bin_index, source, entries, is_sure, advance)
             except FormatError as error:
                 self.problems[bin_index] = str(error)
-        self._take_tails()
+        self.take_tails()
 
     def num_proven_from(self, start: int) -> int:
         """Return the length of the unbroken run of proven records that begins at a sequence number."""
@@ -179,6 +220,7 @@ class FrameSearch:
         self.state[sequence] = LOST
         self._stops[sequence] = 0
         self._has_hash[sequence] = self.is_listed[sequence] = self.is_anchored[sequence] = False
+        self._is_placed[sequence] = False
         self.long_raw.pop(sequence, None)
 
     def tally(self, start: int, stop: int) -> Tally:
@@ -247,6 +289,18 @@ class FrameSearch:
         places = self.entries[mine]["loc"] & _U64(spec.PLACE_MASK)
         return places.astype(np.int64) * spec.FRAME_UNIT
 
+    def stand_in_place(self, bin_index: int, num_records: int) -> NDArray[np.bool_]:
+        """Say of each frame of a bin whether it begins where the one before ends; undefined where one is lost."""
+        starts, ends = self.starts_in(bin_index, num_records), self.ends_in(bin_index, num_records)
+        before = np.concatenate([[self.start_of_bin(bin_index)], ends[:-1]])
+        is_large = self.entries[bin_index : num_records : self._info.num_bins]["raw"] >= spec.LARGE_RECORD_BYTES
+        return follow(before, starts, is_large, self._alignments)
+
+    def first_start_in_bin_0(self) -> int:
+        """Return where the first frame of a record in bin 0 begins, the end of what can be if there is none."""
+        is_there = self.state[: self._info.num_records : self._info.num_bins] != LOST
+        return int(self.starts_in(0, self._info.num_records)[is_there].min(initial=_FAR))
+
     def start_of_bin(self, bin_index: int) -> int:
         """Return the end of what stands before the first record of a bin."""
         return self._start_of_bin_0 if bin_index == 0 else spec.BIN_HEADER_BYTES
@@ -272,11 +326,13 @@ class FrameSearch:
         plan = BinPlan(
             bin_index=bin_index,
             num_bins=self._info.num_bins,
+            num_records=self._info.num_records,
+            is_sealed=self._info.is_sealed,
             start=self.start_of_bin(bin_index),
-            # What stands before the records of bin 0 may be damaged, and then ends farther on.
-            is_start_sure=bin_index > 0,
+            is_start_sure=bin_index > 0 or self._is_start_sure(source),
             size=source.size,
             alignments=self._alignments,
+            read=source.read,
         )
         scan = BinScan(
             source,
@@ -288,17 +344,61 @@ class FrameSearch:
             old=old,
             is_sure=is_sure,
         )
-        frames = chosen_frames(scan.run(advance), plan)
+        choice = choose(
+            scan.run(advance), plan, lambda sequence, stop: self._frame_behind(plan, source, sequence, stop)
+        )
         self.num_passed_over += scan.num_passed_over
-        self.frames_in[bin_index] += len(frames)
-        is_listed_record = frames["sequence"] < self._info.num_records
-        self._take(bin_index, frames[is_listed_record])
-        self._look_behind_neighbours(plan, source)
-        self._note_anchored(plan)
+        self.frames_in[bin_index] += len(choice.frames)
+        if choice.left:
+            self.left_in[bin_index] = choice.left
+        self._take_all(choice.frames, plan)
+        for sequence in choice.recovered:
+            # Which also notes what its word 0 must be.
+            if not self.prove(sequence):
+                self.state[sequence] = DAMAGED
         if bin_index == 0:
             self._take_metadata(source, scan.metadata_places, plan)
+        if choice.layouts:
+            self._num_bins_with_layouts += 1
+            self._layouts, self._plan_of_layouts = choice.layouts, plan
+            self._frames_without_layout = choice.frames
+
+    def _take_all(self, frames: NDArray[np.void], plan: BinPlan) -> None:
+        """Note the frames of a bin, those of listed records and those behind them."""
+        is_listed_record = frames["sequence"] < self._info.num_records
+        self._take(plan.bin_index, frames[is_listed_record])
+        self._note_anchored(plan)
         if not self._info.is_sealed:
             self._note_tail(frames[~is_listed_record], plan)
+
+    # -- what only the digest can say ------------------------------------------------------------
+
+    def layouts(self) -> tuple[NDArray[np.void], ...]:
+        """Return the frames that may be true of one bin instead of what was taken; nothing if that is so of several."""
+        return self._layouts if self._num_bins_with_layouts == 1 else ()
+
+    def take_layout(self, layout: NDArray[np.void] | None) -> None:
+        """Take all frames of a bin as they would be in one of `layouts`, or as they were taken first."""
+        plan = self._plan_of_layouts
+        if plan is None:
+            return
+        there = self.state[plan.bin_index : self._info.num_records : plan.num_bins] != LOST
+        for number in np.flatnonzero(there).tolist():
+            self.drop(plan.bin_index + number * plan.num_bins)
+        self._take_all(self._frames_without_layout if layout is None else layout, plan)
+
+    def decompressors(self) -> list[Decompressor]:
+        """Return what may decompress a record of which the codec is not known."""
+        return [Decompressor(), *([self.files.decompressor()] if self._has_dictionary() else [])]
+
+    def note_confirmed(self, num_records: int) -> None:
+        """Note that the digest has proven so many records, as they are."""
+        self.is_anchored[:num_records] = self.state[:num_records] != LOST
+        self.left_in.clear()
+        self.is_confirmed = True
+        self.take_tails()
+
+    # -- what was found --------------------------------------------------------------------------
 
     def _take(self, bin_index: int, frames: NDArray[np.void]) -> None:
         """Note the frames of records, which are all different."""
@@ -309,6 +409,7 @@ class FrameSearch:
             is_readable &= ~with_dictionary
         self.state[sequences] = np.where(is_readable, PROVEN, DAMAGED)
         self.is_listed[sequences] = frames["is_listed"] & frames["is_whole"]
+        self._is_placed[sequences] = frames["is_listed"]
         self._stops[sequences] = frames["stop"]
         self._hashes[sequences] = frames["hash"]
         self._has_hash[sequences] = (
@@ -332,13 +433,9 @@ class FrameSearch:
         is_there = self.state[mine] != LOST
         if not len(is_there):
             return
-        count = self._info.num_records
-        starts, ends = self.starts_in(plan.bin_index, count), self.ends_in(plan.bin_index, count)
-        before = np.concatenate([[plan.start], ends[:-1]])
-        is_large = self.entries[mine]["raw"] >= spec.LARGE_RECORD_BYTES
-        is_linked = follow(before, starts, is_large, self._alignments) & is_there
+        is_linked = self.stand_in_place(plan.bin_index, self._info.num_records) & is_there
         is_linked[1:] &= is_there[:-1]
-        is_known = self.is_listed[mine].copy()
+        is_known = self._is_placed[mine] & ~self._is_behind_tombstone[mine]
         # The first one is known if it begins where the bin does.
         is_known[0] |= is_linked[0]
         # In each run those from the first known one on.
@@ -350,22 +447,27 @@ class FrameSearch:
 
     def _note_tail(self, frames: NDArray[np.void], plan: BinPlan) -> None:
         """Note frames that go on from the last listed record of a bin, each in its place, without a hole."""
-        count = len(range(plan.bin_index, self._info.num_records, plan.num_bins))
-        first = plan.bin_index + count * plan.num_bins
-        last = first - plan.num_bins
-        end = self.end_of(last) if count else plan.start
+        self._tails.pop(plan.bin_index, None)
+        last = plan.last
+        first = last + plan.num_bins
+        end = plan.start if last < 0 else self.end_of(last)
         if end is None or not len(frames) or int(frames["sequence"][0]) != first:
             return
         if not follow(np.array([end]), frames["offset"][:1], frames["is_large"][:1], self._alignments)[0]:
             return
         breaks = np.flatnonzero(~follows_in(frames[:-1], frames[1:], plan.num_bins, self._alignments))
-        self._tails.append(frames[: int(breaks[0]) + 1 if len(breaks) else len(frames)])
+        self._tails[plan.bin_index] = frames[: int(breaks[0]) + 1 if len(breaks) else len(frames)]
 
-    def _take_tails(self) -> None:
-        """Take the unbroken run of records behind the listed ones."""
-        tails, self._tails = self._tails, []
-        frames = np.concatenate([np.zeros(0, FRAME_DTYPE), *tails])
+    def take_tails(self) -> None:
+        """Take the unbroken run of records behind the listed ones, in each bin behind one that is known.
+
+        Once more when it is clear what of the listed ones is true.
+        """
         start = self._info.num_records
+        self.state[start:] = LOST
+        tails = [tail for bin_index, tail in self._tails.items() if self._is_end_known(bin_index)]
+        self.num_behind_unproven = sum(map(len, self._tails.values())) - sum(map(len, tails))
+        frames = np.concatenate([np.zeros(0, FRAME_DTYPE), *tails])
         # However many bins there are said to be, the run is no longer than what was found.
         is_found = np.zeros(len(frames) + 1, np.bool_)
         is_found[(frames["sequence"] - start)[frames["sequence"] - start < len(frames)]] = True
@@ -376,16 +478,37 @@ class FrameSearch:
             if len(chosen):
                 self._take(int(chosen["sequence"][0]) % self._info.num_bins, chosen)
 
+    def _is_end_known(self, bin_index: int) -> bool:
+        """Say whether the last listed record of a bin is known, so that what stands behind it is, too."""
+        last = bin_index + (self._info.num_records - 1 - bin_index) // self._info.num_bins * self._info.num_bins
+        return last < 0 or bool(self.state[last] != LOST and self.is_anchored[last])
+
     # -- what stands before the records ----------------------------------------------------------
+
+    def _is_start_sure(self, source: MappedSource | PreadSource) -> bool:
+        """Say whether the first record of bin 0 must begin where what is known to stand before it ends."""
+        if self._is_head_whole:
+            return True
+        # A damaged dictionary or damaged metadata may stand there, unless the header is seen to be another one's.
+        for alignment in self._alignments:
+            offset = aligned_start(self._start_of_bin_0, spec.FRAME_HEADER_BYTES, alignment)
+            header = source.read(offset, spec.FRAME_HEADER_BYTES)
+            if any(header) and not any(header[16:20]):
+                return True
+        return False
 
     def _look_at_head(self, source: MappedSource | PreadSource) -> None:
         """Find dictionary and metadata by their places, as word 0 of them may be damaged."""
+        frame: HeadFrame
         for frame in head_frames(source.read, self._alignments):
             self._start_of_bin_0 = frame.end
+            self._is_head_whole = frame.header.kind == spec.KIND_METADATA
             if not frame.is_intact:
                 continue
             if frame.header.kind == spec.KIND_METADATA:
                 self.metadata = frame.payload
+            else:
+                self.dictionary = frame.payload
             word = frame.header.first_word(self.files.salt(0), frame.offset).to_bytes(8, "little")
             if source.read(frame.offset, 8) != word:
                 self.first_words.append((0, frame.offset, word))
@@ -417,39 +540,25 @@ class FrameSearch:
                 self._can_decompress = False
         return self._can_decompress
 
-    # -- what the search did not find ----------------------------------------------------------
+    # -- what the scan did not find ------------------------------------------------------------
 
-    def _look_behind_neighbours(self, plan: BinPlan, source: MappedSource | PreadSource) -> None:
-        """Try for each missing record the place where the frame before it ends."""
-        bin_index, step = plan.bin_index, plan.num_bins
-        missing = np.flatnonzero(self.state[bin_index : self._info.num_records : step] == LOST)
-        for sequence in (missing * step + bin_index).tolist():
-            end = self.end_of(sequence - step) if sequence >= step else self.start_of_bin(bin_index)
-            if end is None:
+    def _frame_behind(
+        self, plan: BinPlan, source: MappedSource | PreadSource, sequence: int, stop: int
+    ) -> NDArray[np.void] | None:
+        """Return a frame in its place behind a byte that is whole but for its word 0, which may be damaged."""
+        if stop > source.size:
+            return None
+        # Where an ordinary frame begins, and from there where a large one does, as the writer lays them out.
+        for offset, is_large in plan.next_offsets(stop).items():
+            try:
+                header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+            except FormatError:
                 continue
-            # Where an ordinary frame begins, and from there where a large one does, as the writer lays them out.
-            for offset, is_large in plan.next_offsets(end).items():
-                if self._try_place(sequence, bin_index, source, offset, is_large=is_large):
-                    break
-
-    def _try_place(
-        self, sequence: int, bin_index: int, source: MappedSource | PreadSource, offset: int, *, is_large: bool
-    ) -> bool:
-        try:
-            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-        except FormatError:
-            return False
-        if header.sequence != sequence or (header.kind == spec.KIND_LARGE) != is_large:
-            return False
-        if offset + footprint(header) > source.size:
-            return False
-        lengths = lengths_word(header.stored_length, header.raw_length)
-        place = bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
-        self.entries[sequence] = (place, lengths & 0xFFFFFFFF, lengths >> 32)
-        if self.prove(sequence):
-            self.frames_in[bin_index] += 1
-            return True
-        return False
+            if header.sequence != sequence or not header.is_record or (header.kind == spec.KIND_LARGE) != is_large:
+                continue
+            if is_whole_frame(source, offset, header):
+                return _frame_of(header, offset)
+        return None
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -468,6 +577,7 @@ class FrameSearch:
         self.files.found = np.concatenate([self.entries, np.zeros(more, ENTRY_DTYPE)])
         self.is_listed = np.concatenate([self.is_listed, np.zeros(more, np.bool_)])
         self.is_anchored = np.concatenate([self.is_anchored, np.zeros(more, np.bool_)])
+        self._is_placed = np.concatenate([self._is_placed, np.zeros(more, np.bool_)])
         self._stops = np.concatenate([self._stops, np.zeros(more, np.int64)])
         self._hashes = np.concatenate([self._hashes, np.zeros(more, _U64)])
         self._has_hash = np.concatenate([self._has_hash, np.zeros(more, np.bool_)])
@@ -477,3 +587,15 @@ class FrameSearch:
         self._stops[sequence] = offset + footprint(header)
         if header.raw_length >= spec.LENGTH_ESCAPE:
             self.long_raw[sequence] = header.raw_length
+
+
+def _frame_of(header: FrameHeader, offset: int) -> NDArray[np.void]:
+    """Return what the scan would have found of a whole frame, as one row."""
+    frame = np.zeros(1, FRAME_DTYPE)
+    lengths = lengths_word(header.stored_length, header.raw_length)
+    frame["offset"], frame["stop"] = offset, offset + footprint(header)
+    frame["sequence"], frame["hash"] = header.sequence, header.payload_hash
+    frame["stored"], frame["raw"] = lengths & 0xFFFFFFFF, lengths >> 32
+    frame["key_length"], frame["codec"] = header.key_length, header.codec
+    frame["is_large"], frame["is_whole"] = header.kind == spec.KIND_LARGE, True
+    return frame

@@ -11,14 +11,14 @@ whose frame is damaged keeps its place, and one whose bin is missing is back whe
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.dataset.dictionary import control_frame, read_from_bin
+from splitdata.dataset.dictionary import control_frame
 from splitdata.dataset.finding import Finding, FindingList
+from splitdata.dataset.repair_digest import settle_by_digest
 from splitdata.dataset.repair_frames import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair_old_index import OldIndex
 from splitdata.dataset.repair_padding import MAX_GAP, dirty_gaps
@@ -60,23 +60,24 @@ class SegmentMender:
         first_position: int,
         search: FrameSearch,
         alignment: int,
-        committed: SegmentInfo | None,
+        *,
+        is_committed: bool,
     ) -> None:
-        """Take the segment as the manifest is going to list it, and a search that has run.
+        """Take the segment, and a search that has run.
 
         Args:
             paths: Of the segment.
-            info: As it is going to be listed.
+            info: As it was committed, with the digest of that, or as it is going to be listed.
             first_position: Of it in the dataset.
             search: Of its bins.
             alignment: Of its payloads.
-            committed: As it was committed, with the digest of that; None where nobody has said what that is.
+            is_committed: Whether anybody has said before what the digest is.
         """
         self.actions: list[str] = []
         self.findings = FindingList()
         self.notes: list[str] = []
         self.num_found_alone = 0
-        self._committed = committed
+        self._is_committed = is_committed
         self._paths = paths
         self._info = info
         self._first_position = first_position
@@ -89,17 +90,30 @@ class SegmentMender:
         self._new_lengths: dict[int, int] = {}
         self._replaces_index = False
 
-    def plan(self) -> None:
-        """Find out what is to be done; changes nothing.
+    def decide(self) -> bool:
+        """Decide what is true of each record, before anything that hangs on it; False if all is to be left as it is.
 
         Raises:
             UnsupportedVersionError: If a header is intact and of another version.
         """
         old = OldIndex(self._search.folder, self._info)
         try:
+            if self._is_committed:
+                settle_by_digest(self._search, self._info, self._alignment)
             self._fill_holes(old)
-            if not self._agrees_with_digest(old):
-                return
+            return self._agrees_with_digest(old)
+        finally:
+            old.close()
+
+    def plan(self, info: SegmentInfo) -> None:
+        """Find out what is to be done, so that the segment is as the manifest is going to list it; changes nothing.
+
+        Raises:
+            UnsupportedVersionError: If a header is intact and of another version.
+        """
+        self._info = info
+        old = OldIndex(self._paths.index, info)
+        try:
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)
             self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
@@ -122,13 +136,14 @@ class SegmentMender:
 
     def _find_dictionary(self, old: OldIndex) -> bytes:
         """Return the segment's dictionary from either place, empty if there is none; plan to mend the one in bin 0."""
-        in_bin = b""
-        with suppress(FormatError):
-            in_bin = read_from_bin(self._search.files.bin(0).read)
+        in_bin = self._search.dictionary or b""
         in_index = old.dictionary() if self._info.is_sealed else None
         if in_index and in_index != in_bin and 0 in self._search.frames_in:
             offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
             frame = control_frame(spec.KIND_DICTIONARY, in_index, self._search.files.salt(0), offset)
+            if offset + len(frame) > self._search.first_start_in_bin_0():
+                self.notes.append(f"{self._paths.index}: its dictionary is none of this segment, a record lies there")
+                return in_bin
             self._dictionary_frame = offset, frame
             self.actions.append(f"{self._paths.bin(0)}: dictionary made again from the index")
         return in_index or in_bin
@@ -215,8 +230,8 @@ class SegmentMender:
         The bytes of a record may imitate frames. What stands in its place between others cannot be such; what stands
         alone is given up where the digest contradicts it.
         """
-        search, committed = self._search, self._committed
-        if committed is None:
+        search, committed = self._search, self._info
+        if not self._is_committed or search.is_confirmed:
             return True
         count = committed.num_records
         found = np.flatnonzero((search.state[:count] == PROVEN) & ~search.is_listed[:count])
@@ -267,6 +282,12 @@ class SegmentMender:
             lost = int(np.count_nonzero(state[broken] == LOST))
             damaged = len(broken) - lost
             problem = f"cannot be read: {damaged} damaged in place, {lost} lost; all positions are kept"
+            left = len(self._search.left_in.get(bin_index, ()))
+            if left and lost:
+                self.notes.append(
+                    f"{self._paths.bin(bin_index)}: {left} whole frames are taken for no record, as it cannot be known "
+                    "whether they are the content of a lost one; they are left in the file"
+                )
             if bin_index in self._search.problems:
                 problem = self._search.problems[bin_index]
             elif bin_index not in self._search.frames_in:
@@ -353,6 +374,11 @@ class SegmentMender:
                 self._zeros.append((bin_index, end, stop - end))
                 self.actions.append(f"{self._paths.bin(bin_index)}: padding behind the last record filled with zeros")
             if size == length or not (is_whole or (is_known and size > length)):
+                continue
+            if max(self._search.left_in.get(bin_index, (0,))) >= length:
+                self.notes.append(
+                    f"{self._paths.bin(bin_index)}: whole frames lie behind the last record, and are left there"
+                )
                 continue
             what = f"{length - size} bytes of padding added" if size < length else f"{size - length} bytes cut off"
             self.actions.append(f"{self._paths.bin(bin_index)}: {what} behind the last record")

@@ -36,7 +36,7 @@ def dirty_gaps(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterat
     if not len(starts):
         return
     stops, gaps = ends[:-1], starts - ends[:-1]
-    gaps[~(is_padding & (gaps > 0) & (gaps < MAX_GAP))] = 0
+    gaps[~(is_padding & search.stand_in_place(bin_index, info.num_records))] = 0
     source = search.files.bin(bin_index)
     numbers = np.flatnonzero(gaps)
     if (np.diff(stops[numbers]) < 0).any():

@@ -164,8 +164,18 @@ class RepairRun:
         except FormatError as error:
             self._lose(segment.paths.folder, str(error), position, info.num_records)
             return info
-        committed = info
+        mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), is_committed=True)
+        if not mender.decide():
+            self._take_report(mender)
+            search.close()
+            segment.release()
+            return info
         tail = tail_of(info, search)
+        if search.num_behind_unproven:
+            self.notes.append(
+                f"{segment.paths.folder}: {search.num_behind_unproven} whole records stand behind one that was "
+                "committed and is not proven, so it is not known whether they are its content; they were not taken"
+            )
         is_adopted = self._adopt and is_last and tail.tally.num_records > 0
         if is_adopted:
             self.num_adopted += tail.tally.num_records
@@ -173,7 +183,8 @@ class RepairRun:
             info = extended(info, tail.tally)
         elif tail.tally.num_records:
             self._tails.append(tail)
-        self._mend_files(segment, info, position, search, committed, is_new=is_new or is_adopted)
+        mender.plan(info)
+        self._mend_files(segment, mender, search, is_new=is_new or is_adopted)
         listed = info
         info = self._mend_keys(segment, info, position, search)
         if is_new:
@@ -210,22 +221,14 @@ class RepairRun:
     def _lose(self, path: str, problem: str, position: int, num_records: int) -> None:
         self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))
 
-    def _mend_files(
-        self,
-        segment: SegmentOnDisk,
-        info: SegmentInfo,
-        position: int,
-        search: FrameSearch,
-        committed: SegmentInfo | None,
-        *,
-        is_new: bool,
-    ) -> None:
-        mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), committed)
-        mender.plan()
+    def _take_report(self, mender: SegmentMender) -> None:
         self.actions += mender.actions
         self.findings.extend(mender.findings)
         self.notes += mender.notes
         self.num_found_alone += mender.num_found_alone
+
+    def _mend_files(self, segment: SegmentOnDisk, mender: SegmentMender, search: FrameSearch, *, is_new: bool) -> None:
+        self._take_report(mender)
         if search.num_passed_over:
             self.notes.append(
                 f"{segment.paths.folder}: {search.num_passed_over} places look like frames that overlap, and "
@@ -353,7 +356,10 @@ class RepairRun:
         self.num_adopted += count
         self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
         try:
-            self._mend_files(segment, info, position, search, None, is_new=True)
+            mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), is_committed=False)
+            mender.decide()
+            mender.plan(info)
+            self._mend_files(segment, mender, search, is_new=True)
             info = self._mend_keys(segment, info, position, search)
             self._add_metadata(search)
         finally:

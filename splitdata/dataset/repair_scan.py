@@ -4,7 +4,7 @@
                                                   `─ inside of a frame that is known: not looked at
 
 A record may hold bytes that look like frames, made by whoever wrote it. A frame is known where the old index
-leads to it and it is whole, or where it stands in its place behind one that is known: its inside is never searched.
+leads to it, or where it stands in its place behind one that is known: its inside is never searched.
 Other frames may overlap, so what is hashed of them is bounded by what was read.
 """
 
@@ -229,8 +229,8 @@ class BinScan:
         return possible
 
     def _outside_of_listed(self, frames: NDArray[np.void]) -> NDArray[np.void]:
-        """Leave out what lies inside of frames that the old index leads to and that are whole."""
-        is_known = frames["is_listed"] & frames["is_whole"]
+        """Leave out what lies inside of frames that the old index leads to."""
+        is_known = frames["is_listed"]
         ends = np.maximum.accumulate(np.where(is_known, frames["stop"], self._covered))
         before = np.concatenate([[self._covered], ends[:-1]])
         self._covered = int(ends[-1])
@@ -279,7 +279,7 @@ class BinScan:
             is_next = self._is_next(frames[number : number + 1])
             if not is_listed:
                 frames["is_whole"][number] = self._is_whole(frame, base, data, is_free=is_next)
-            if is_next or (is_listed and frames["is_whole"][number]):
+            if is_next or is_listed:
                 self._take_for_last(frames[number])
             elif offset > self._end + 2 * max(self._alignments):
                 # The one that was to come has not: it is not known where the next one begins.
@@ -291,7 +291,9 @@ class BinScan:
         """Find out whether the last frame of a window is known, as `_one_after_the_other` does it one by one."""
         breaks = np.flatnonzero(~follows_in(frames[:-1], frames[1:], self._num_bins, self._alignments))
         first = int(breaks[-1]) + 1 if len(breaks) else 0
-        is_known = (frames["is_listed"] & frames["is_whole"])[first:].any()
+        # Where the alignment is not known, what lies between must be looked at.
+        first = first if len(self._alignments) == 1 else len(frames) - 1
+        is_known = frames["is_listed"][first:].any()
         if is_known or (not first and self._is_next(frames[:1])):
             self._take_for_last(frames[-1])
         else:
@@ -301,7 +303,11 @@ class BinScan:
         """Say whether a frame stands where the one behind the last known one must."""
         if self._end < 0 or int(frame["sequence"][0]) != self._next:
             return False
-        return bool(follow(np.array([self._end]), frame["offset"], frame["is_large"], self._alignments)[0])
+        is_there = follow(np.array([self._end]), frame["offset"], frame["is_large"], self._alignments)
+        if len(self._alignments) == 1 or not is_there[0]:
+            return bool(is_there[0])
+        # What lies before the place of another alignment is no padding: perhaps a frame with a damaged header.
+        return not any(self._source.read(self._end, int(frame["offset"][0]) - self._end))
 
     def _take_for_last(self, frame: np.void) -> None:
         self._end = int(frame["stop"])
