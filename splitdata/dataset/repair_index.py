@@ -112,7 +112,7 @@ class SegmentMender:
             UnsupportedVersionError: If a header is intact and of another version.
         """
         self._info = info
-        old = OldIndex(self._paths.index, info)
+        old = OldIndex(self._search.folder, info)
         try:
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)

@@ -136,6 +136,8 @@ class BinScan:
         self._end = start
         self._next = bin_index
         self._hashed = 0
+        # Where the last of the frames ends that the old index leads to.
+        self._listed_to = 0
 
     def run(self, advance: Callable[[int], None]) -> NDArray[np.void]:
         """Read the bin and return its frames, by offset; `advance` is told of bytes."""
@@ -170,7 +172,10 @@ class BinScan:
         frames = self._with_listed(self._parsed(places, base, data)) if len(places) else np.zeros(0, FRAME_DTYPE)
         if not len(frames):
             return frames
-        self._hash_together(frames, frames["is_listed"], base, data)
+        overlap = self._listed_that_overlap(frames)
+        self._hash_together(frames, frames["is_listed"] & ~overlap, base, data)
+        for number in np.flatnonzero(overlap).tolist():
+            frames["is_whole"][number] = self._is_whole(frames[number], base, data, is_free=False)
         frames = self._outside_of_listed(frames)
         ends = np.maximum.accumulate(frames["stop"])
         if (frames["offset"][1:] < ends[:-1]).any():
@@ -236,6 +241,15 @@ class BinScan:
         self._covered = int(ends[-1])
         outside: NDArray[np.void] = frames[frames["is_listed"] | (frames["offset"] >= before)]
         return outside
+
+    def _listed_that_overlap(self, frames: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Say which frames that the old index leads to overlap others: no writer's do, so hashing them is counted."""
+        is_listed = frames["is_listed"]
+        ends = np.maximum.accumulate(np.where(is_listed, frames["stop"], self._listed_to))
+        before = np.concatenate([[self._listed_to], ends[:-1]])
+        self._listed_to = max(self._listed_to, int(ends[-1]))
+        overlap: NDArray[np.bool_] = is_listed & (frames["offset"] < before)
+        return overlap
 
     # -- payloads ------------------------------------------------------------------------------
 

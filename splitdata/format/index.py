@@ -101,6 +101,8 @@ class IndexHeader:
             raise FormatError("the header of the index is damaged")
         fields = _LAYOUT.unpack_from(head)
         check_version(fields[1], fields[2], fields[5])
+        if not 1 <= fields[9] <= spec.MAX_BINS or fields[7] > spec.MAX_SEGMENT_RECORDS:
+            raise FormatError(f"the index says {fields[7]} records in {fields[9]} bins, which no segment has")
         return cls(
             segment_id=fields[4].hex(),
             num_records=fields[7],
