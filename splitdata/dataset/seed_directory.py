@@ -20,6 +20,7 @@ from splitdata.dataset.seed_files import SeedFiles, bins_in
 from splitdata.errors import FormatError, ManifestError
 from splitdata.format import seed
 from splitdata.format.digest import add_digests, fingerprint
+from splitdata.storage import files
 
 if TYPE_CHECKING:
     from splitdata.storage.source import IoMode
@@ -34,12 +35,22 @@ _MARK_ENTRIES: Final = 1 << 12
 
 
 def is_seed_directory(folder: str) -> bool:
-    """Say whether a directory looks like one of splitdataloader: an index beside bins, or empty."""
+    """Say whether a directory looks like one of splitdataloader: an index beside bins, or empty.
+
+    Raises:
+        FormatError: If there are index and bins by name, and the index, or every bin, is no regular file.
+    """
+    index = os.path.join(folder, seed.INDEX_NAME)
     try:
-        size = os.stat(os.path.join(folder, seed.INDEX_NAME)).st_size
+        is_regular = files.is_regular(index)
+        if is_regular and (not files.size_of_name(index) or bins_in(folder)):
+            return True
+        names = [name for name in os.listdir(folder) if seed.bin_number(name) is not None and files.exists(index)]
     except (OSError, ValueError):
         return False
-    return size == 0 or bool(bins_in(folder))
+    if names:
+        raise _irregular(os.path.join(folder, min(names)) if is_regular else index)
+    return False
 
 
 class SeedDirectory:
@@ -67,11 +78,15 @@ class SeedDirectory:
 
         Raises:
             ManifestError: If there are not so many records.
-            OSError: If the index cannot be looked at.
+            FormatError: If the index is no regular file.
+            OSError: If it cannot be looked at.
         """
         self.path = path
+        index = os.path.join(path, seed.INDEX_NAME)
         try:
-            size = os.stat(os.path.join(path, seed.INDEX_NAME)).st_size
+            size = files.size_of_name(index)
+            if not files.is_regular(index):
+                raise _irregular(index)
         except FileNotFoundError:
             if not may_lack_index:
                 raise
@@ -123,3 +138,7 @@ class SeedDirectory:
         except FormatError:
             return -1
         return xxhash.xxh3_64_intdigest(head.tobytes() + tail.tobytes())
+
+
+def _irregular(path: str) -> FormatError:
+    return FormatError(f"{path} is no regular file; splitdata opens nothing else", path=path)

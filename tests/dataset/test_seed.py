@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
+import socket
 import struct
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ import splitdata
 from splitdata import (
     CorruptRecordError,
     DatasetExistsError,
+    FormatError,
     ManifestError,
     MissingBinError,
     SourceError,
@@ -508,3 +512,56 @@ def test_conversion_is_resumed_and_a_changed_directory_refused(directory: Path, 
     with pytest.raises(splitdata.StateMismatchError):
         convert(directory, tmp_path / "new", resume=True)
     assert list(SplitDataLoader(tmp_path / "new")) == records_of(100)
+
+
+# -- other things in the place of files ------------------------------------------------------
+
+
+def make_socket(path: Path) -> None:
+    # By a name of its own: that of a socket is short.
+    with socket.socket(socket.AF_UNIX) as opened, contextlib.chdir(path.parent):
+        opened.bind(path.name)
+
+
+def link_to_empty(path: Path) -> None:
+    (path.parent.parent / "empty").touch()
+    path.symlink_to(path.parent.parent / "empty")
+
+
+OTHER_THINGS: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "socket": make_socket,
+    "folder": Path.mkdir,
+    "link to an empty file": link_to_empty,
+    "link to a device": lambda path: path.symlink_to(os.devnull),
+    "link that leads nowhere": lambda path: path.symlink_to("nowhere"),
+}
+SEED_READERS: dict[str, Callable[[Path], object]] = {
+    "open": SplitDataLoader,
+    "verify": verify,
+    "describe": describe,
+    "convert": lambda path: convert(path, path.parent / "converted"),
+    "source": lambda path: list(open_source(path, kind="seed")),
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such things in folders there")
+@pytest.mark.parametrize("thing", OTHER_THINGS)
+def test_index_that_is_no_regular_file_makes_no_empty_dataset(directory: Path, thing: str) -> None:
+    (directory / "index.dat").unlink()
+    OTHER_THINGS[thing](directory / "index.dat")
+
+    for reader in SEED_READERS.values():
+        with pytest.raises(FormatError, match=r"index\.dat is no regular file"):
+            reader(directory)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such things in folders there")
+@pytest.mark.parametrize("thing", OTHER_THINGS)
+def test_only_bin_that_is_no_regular_file_makes_no_folder_of_files(tmp_path: Path, thing: str) -> None:
+    path = written(tmp_path / "old", records_of(5), splits=1)
+    (path / "bin00000000.dat").unlink()
+    OTHER_THINGS[thing](path / "bin00000000.dat")
+
+    with pytest.raises((FormatError, SourceError), match=r"bin00000000\.dat is no regular file"):
+        convert(path, tmp_path / "converted")
