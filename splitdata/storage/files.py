@@ -83,6 +83,8 @@ NO_FILE_AT_ALL: Final = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EMFILE, errno.ENFILE),
 )
 _has_positional = hasattr(os, "pread") and hasattr(os, "pwrite")
+# Elsewhere what a symbolic link leads to may get the name, which is looked at behind.
+_links_links = os.link in os.supports_follow_symlinks
 # Not on Windows: there a folder is reached by its path each time.
 _has_folder_descriptors = hasattr(os, "O_DIRECTORY") and (
     {os.open, os.mkdir, os.unlink, os.rmdir, os.rename, os.link, os.stat} <= os.supports_dir_fd
@@ -357,8 +359,22 @@ def list_names(path: str, *, at: int | None = None) -> list[str]:
 
 @explains("give a second name")
 def link(source: str, target: str, *, at: int | None = None) -> None:
-    """Give a file a second name in its folder; FileExistsError if it is taken."""
+    """Give a file a second name in its folder; FileExistsError if it is taken.
+
+    Raises:
+        FormatError: If it is no regular file. What a link leads to gets no name.
+    """
+    meant = _status(source, at)
+    if not stat.S_ISREG(meant.st_mode):
+        raise FormatError(f"{source} is no regular file; nothing was linked", path=source)
+    if _links_links:
+        os.link(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+        return
     os.link(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at)
+    with contextlib.suppress(FileNotFoundError):
+        if not os.path.samestat(meant, _status(target, at)):
+            os.unlink(_name(target, at), dir_fd=at)
+            raise FormatError(f"{source} was replaced while it was linked; nothing was changed", path=source)
 
 
 @explains("give its name")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,3 +154,30 @@ def test_lock_of_a_file_that_was_replaced_before_it_was_taken_is_that_of_the_new
         file.close()
         with folder.open_locked("file") or pytest.fail("its lock was not given back"):
             pass
+
+
+@pytest.mark.parametrize("links_links", [True, False])
+def test_link_in_place_of_a_file_gives_no_name_to_what_it_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_descriptors: bool, links_links: bool
+) -> None:
+    def link_replaced(*args: Any, **options: Any) -> None:  # noqa: ANN401  # those of os.link
+        (inside / "late").unlink()
+        (inside / "late").symlink_to(precious)
+        link(*args, **options)
+
+    precious, inside = tmp_path / "precious", tmp_path / "inside"
+    precious.write_bytes(b"precious")
+    inside.mkdir()
+    (inside / "early").symlink_to(precious)
+    (inside / "late").touch()
+    link = os.link
+    monkeypatch.setattr(files, "_links_links", links_links and files._links_links)
+    monkeypatch.setattr(os, "link", link_replaced)
+
+    with Folder.open(str(inside)) as folder:
+        with pytest.raises(FormatError, match="no regular file"):
+            folder.link("early", "second")
+        with contextlib.suppress(FormatError):
+            folder.link("late", "second")
+    assert precious.stat().st_nlink == 1
+    assert not (inside / "second").exists() or (inside / "second").is_symlink()
