@@ -102,6 +102,7 @@ def repair(
         ManifestError: If there is no manifest and `adopt` was not asked for; if segments contradict
             each other; if another program commits meanwhile, and repair must run again.
         UnsupportedVersionError: If an intact part needs a newer splitdata.
+        BlockingIOError: If there is no manifest, and another program holds the locks of all that could be adopted.
         ValueError: If both `adopt` and `discard` are asked for, or `path` is no local path.
         OSError: If the disk fails, or the dataset needs repair and lies where nothing may be written.
     """

@@ -6,6 +6,7 @@ repair_manifest.py  repair_index.py    repair_adopt.py                   publish
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -72,6 +73,7 @@ class RepairRun:
         self.num_adopted = 0
         self.num_adoptable = 0
         self.num_found_alone = 0
+        self._locked: list[str] = []
         self._directory = directory
         self._adopt = adopt
         self._discard = discard
@@ -124,6 +126,13 @@ class RepairRun:
         segments += self._copy_tails(segments)
         segments += self._look_at_unlisted(segments)
         if intact is None and not damaged and not segments:
+            if self._locked:
+                raise BlockingIOError(
+                    errno.EAGAIN,
+                    f"no manifest and no whole record was found, and another program holds the lock of "
+                    f"{', '.join(self._locked[:3])} (`lsof` names it), so that was not looked at; nothing was changed",
+                    self._directory.folder,
+                )
             raise DatasetNotFoundError(
                 f"{self._directory.folder} is not a splitdata dataset: it has no manifest and no whole record",
                 path=self._directory.folder,
@@ -213,6 +222,7 @@ class RepairRun:
         return False
 
     def _note_lock(self, segment: SegmentOnDisk) -> None:
+        self._locked.append(segment.paths.index)
         self.notes.append(
             f"{segment.paths.folder}: a writer is at work in it, or another program holds the lock of its index "
             "(`lsof` names it), so it was left as it is"

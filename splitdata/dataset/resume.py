@@ -115,7 +115,11 @@ def remove_uncommitted(directory: DatasetDirectory) -> bool:
         if not directory.remove_segment(segment_id):
             if directory.generations():
                 return False
-            raise _busy(directory, "another program has begun to write here, and has not committed yet")
+            raise _busy(
+                directory,
+                "another program has begun to write here, and has not committed yet (it holds the lock of "
+                f"{directory.paths.segment(segment_id).index}: `lsof` names it)",
+            )
     return True
 
 

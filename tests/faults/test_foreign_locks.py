@@ -157,3 +157,24 @@ def test_repair_beside_a_lock_leaves_the_segment_and_says_so(tmp_path: Path) -> 
     repair(path)
     assert verify(path).is_intact
     assert read(path) == read(whole)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_lock_on_what_was_never_committed_is_named_and_costs_nothing(tmp_path: Path, shared: bool) -> None:
+    path = tmp_path / "data"
+    writer = SplitWriter(path, bins=2, durability="none")
+    writer.write_many(BEFORE)
+    writer._guarded(writer._flush)
+    kill(writer)
+    (index,) = path.glob("segments/*/index")
+    descriptor = os.open(index, os.O_RDONLY)
+    try:
+        assert files.lock(descriptor, shared=shared)
+        for act in (lambda: repair(path, adopt=True), lambda: SplitWriter(path, mode="resume")):
+            with pytest.raises(BlockingIOError, match=str(index)):
+                act()
+    finally:
+        os.close(descriptor)
+    repair(path, adopt=True)
+
+    assert read(path) == BEFORE
