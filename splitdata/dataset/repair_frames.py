@@ -150,6 +150,8 @@ class FrameSearch:
         self._num_bins_with_layouts = 0
         self._start_of_bin_0 = spec.BIN_HEADER_BYTES
         self._is_head_whole = False
+        # Ends and begins of what stands before the records of bin 0, one in its place behind the other.
+        self._head_places: list[tuple[int, int]] = []
         self._can_decompress: bool | None = None
         self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
 
@@ -158,6 +160,27 @@ class FrameSearch:
         """Whether all listed records that are there are known, without the digest."""
         count = self._info.num_records
         return bool((self.is_anchored[:count] | (self.state[:count] == LOST)).all())
+
+    def alignment(self) -> int:
+        """Return the alignment of payloads: the least by which most frames stand in their places."""
+        if len(self._alignments) == 1:
+            return self._alignments[0]
+        counts = {
+            alignment: sum(
+                int(np.count_nonzero(self._linked(bin_index, len(self.state), (alignment,))))
+                for bin_index in self.frames_in
+            )
+            + sum(aligned_start(end, spec.FRAME_HEADER_BYTES, alignment) == at for end, at in self._head_places)
+            for alignment in self._alignments
+        }
+        return max(sorted(counts), key=counts.__getitem__)
+
+    def _linked(self, bin_index: int, count: int, alignments: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Say which of so many records of a segment are there, in a bin, in their places behind what is there, too."""
+        is_there = self.state[bin_index : count : self._info.num_bins] != LOST
+        linked: NDArray[np.bool_] = self.stand_in_place(bin_index, count, alignments) & is_there
+        linked[1:] &= is_there[:-1]
+        return linked
 
     def gap_of(self, sequence: int) -> tuple[int, int, int] | None:
         """Return bin, begin and end of where a missing record must lie between its neighbours, None if unknown."""
@@ -289,12 +312,14 @@ class FrameSearch:
         places = self.entries[mine]["loc"] & _U64(spec.PLACE_MASK)
         return places.astype(np.int64) * spec.FRAME_UNIT
 
-    def stand_in_place(self, bin_index: int, num_records: int) -> NDArray[np.bool_]:
+    def stand_in_place(
+        self, bin_index: int, num_records: int, alignments: tuple[int, ...] | None = None
+    ) -> NDArray[np.bool_]:
         """Say of each frame of a bin whether it begins where the one before ends; undefined where one is lost."""
         starts, ends = self.starts_in(bin_index, num_records), self.ends_in(bin_index, num_records)
-        before = np.concatenate([[self.start_of_bin(bin_index)], ends[:-1]])
+        before = np.concatenate([[self.start_of_bin(bin_index)], ends[:-1]])[: len(starts)]
         is_large = self.entries[bin_index : num_records : self._info.num_bins]["raw"] >= spec.LARGE_RECORD_BYTES
-        return follow(before, starts, is_large, self._alignments)
+        return follow(before, starts, is_large, alignments or self._alignments)
 
     def first_start_in_bin_0(self) -> int:
         """Return where the first frame of a record in bin 0 begins, the end of what can be if there is none."""
@@ -433,8 +458,7 @@ class FrameSearch:
         is_there = self.state[mine] != LOST
         if not len(is_there):
             return
-        is_linked = self.stand_in_place(plan.bin_index, self._info.num_records) & is_there
-        is_linked[1:] &= is_there[:-1]
+        is_linked = self._linked(plan.bin_index, self._info.num_records, self._alignments)
         is_known = self._is_placed[mine] & ~self._is_behind_tombstone[mine]
         # The first one is known if it begins where the bin does.
         is_known[0] |= is_linked[0]
@@ -501,6 +525,7 @@ class FrameSearch:
         """Find dictionary and metadata by their places, as word 0 of them may be damaged."""
         frame: HeadFrame
         for frame in head_frames(source.read, self._alignments):
+            self._head_places.append((self._start_of_bin_0, frame.offset))
             self._start_of_bin_0 = frame.end
             self._is_head_whole = frame.header.kind == spec.KIND_METADATA
             if not frame.is_intact:

@@ -173,7 +173,7 @@ class RepairRun:
         except FormatError as error:
             self._lose(segment.paths.folder, str(error), position, info.num_records)
             return info
-        mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), is_committed=True)
+        mender = SegmentMender(segment.paths, info, position, search, search.alignment(), is_committed=True)
         if not mender.decide():
             self._take_report(mender)
             search.close()
@@ -290,7 +290,7 @@ class RepairRun:
             if not self._dry_run:
                 if unfinished is not None and not self._directory.remove_segment(identifier, if_damaged=True):
                     raise ManifestError(f"{unfinished.paths.folder}: another program is repairing this dataset")
-                alignment = self._disk[tail.info.id].alignment()
+                alignment = tail.search.alignment()
                 copy = write_copy(self._directory, tail, alignment, position)
                 self._copies.append(copy)
                 info = copy.info()
@@ -366,7 +366,7 @@ class RepairRun:
         self.num_adopted += count
         self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
         try:
-            mender = SegmentMender(segment.paths, info, position, search, segment.alignment(), is_committed=False)
+            mender = SegmentMender(segment.paths, info, position, search, search.alignment(), is_committed=False)
             mender.decide()
             mender.plan(info)
             self._mend_files(segment, mender, search, is_new=True)

@@ -94,10 +94,6 @@ class SegmentOnDisk:
         header = self._bin_header()
         return header.num_bins if header else (self.bins[-1] + 1 if self.bins else 1)
 
-    def alignment(self) -> int:
-        """Return the alignment of payloads, 8 where neither index nor bins say it."""
-        return min(self.alignments())
-
     def alignments(self) -> tuple[int, ...]:
         """Return the alignment of payloads, all that there are where neither index nor bins say it."""
         header = self.header or self._bin_header()

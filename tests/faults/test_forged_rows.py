@@ -151,6 +151,22 @@ def test_control_frame_in_the_first_record_is_no_dictionary(folder: Path) -> Non
     assert tree_of(path) == before
 
 
+@pytest.mark.parametrize("alignment", [8, 64, 128, 4096])
+@pytest.mark.parametrize("bins", [1, 3])
+def test_alignment_that_nothing_says_is_found_by_the_places_of_frames(folder: Path, alignment: int, bins: int) -> None:
+    path = folder / f"alignment {alignment} {bins}"
+    options = OPTIONS | {"bins": bins, "alignment": alignment, "metadata": {"who": "me"}}
+    with SplitWriter(path, compression="zstd", dictionary=True, **options) as writer:
+        writer.write_many([b'{"number": %d, "word": "%d"}' % (one, one * 7919 % 97) * 3 for one in range(1000)])
+    before = tree_of(path)
+    for number in range(bins):
+        overwrite(Path(segments_of(path)[0][1].bin(number)), 50, b"\x5a")
+    no_index(path)
+
+    assert repair(path).is_whole
+    assert tree_of(path) == before
+
+
 @pytest.mark.parametrize("byte", [0, HASH, SEQUENCE, 24])
 def test_damaged_dictionary_is_made_again_and_not_filled_with_zeros(folder: Path, byte: int) -> None:
     records = [b'{"number": %d, "word": "%d"}' % (number, number * 7919 % 97) * 3 for number in range(1000)]
