@@ -99,6 +99,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
 
     Raises:
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
+        FormatError: If the folder of a segment is a link.
     """
     path = local_path(path)
     seed = open_seed(path, generation, None)
@@ -159,7 +160,9 @@ def _describe_seed(directory: SeedDirectory) -> DatasetDescription:
 
 
 def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> SegmentDescription:
-    paths, header = directory.paths.segment(info.id), directory.index_header(info.id)
+    paths = directory.paths.segment(info.id)
+    paths.refuse_links()
+    header = directory.index_header(info.id)
     # Those that are there: a manifest of 300 bytes may claim millions.
     bins = sum(size for number, size in paths.sizes_of_bins().items() if number < info.num_bin_files)
     return SegmentDescription(

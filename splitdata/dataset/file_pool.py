@@ -55,6 +55,11 @@ class FilePool:
         """So many files all pools of this process hold open at most, together."""
         return max(_LEAST, descriptor_limit())
 
+    @property
+    def is_of_folder(self) -> bool:
+        """Whether all files are opened in one folder that is open, so that no path is followed."""
+        return self._folder is not None
+
     def __len__(self) -> int:
         """Return how many files this pool holds open."""
         return len(self._open)

@@ -10,7 +10,6 @@ the file is open and mapped, None otherwise. `mapped_bins` is all of them as one
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -132,19 +131,24 @@ class SegmentFiles:
         if self._check_dataset is not None:
             self._check_dataset()
 
-    def _refuse_links(self) -> None:
-        """Raise if a folder on the way to the files is a link; only the dataset itself may be one."""
+    def _open(self, path: str, bin_index: int | None) -> MappedSource | PreadSource:
+        """Open a file of the segment.
+
+        Raises:
+            FormatError: If a folder on the way is a link, or has become one meanwhile.
+        """
         if not self._has_real_folders:
-            for folder in (os.path.dirname(self.paths.folder), self.paths.folder):
-                if os.path.islink(folder):
-                    raise FormatError(f"{folder} is a symbolic link; none is followed inside a dataset", path=folder)
+            self.paths.refuse_links()
             self._has_real_folders = True
+        source = self._pool.open(path, self, bin_index)
+        if not self._pool.is_of_folder:
+            self.paths.refuse_links()
+        return source
 
     def _open_index(self) -> MappedSource | PreadSource:
-        self._refuse_links()
         path = self.paths.index
         try:
-            source = self._pool.open(path, self, None)
+            source = self._open(path, None)
         except (FileNotFoundError, NotADirectoryError):
             self.check_dataset()
             raise TruncatedFileError(
@@ -194,9 +198,8 @@ class SegmentFiles:
         """
         table = self._keys
         if table is None:
-            self._refuse_links()
             try:
-                table = open_key_table(self.paths, self.info, lambda path: self._pool.open(path, self, _KEYS))
+                table = open_key_table(self.paths, self.info, lambda path: self._open(path, _KEYS))
             except FormatError:
                 self.check_dataset()
                 raise
@@ -243,10 +246,9 @@ class SegmentFiles:
         return bin_salt(self.info.id, bin_index)
 
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
-        self._refuse_links()
         path = self.paths.bin(bin_index)
         try:
-            source = self._pool.open(path, self, bin_index)
+            source = self._open(path, bin_index)
         except (FileNotFoundError, NotADirectoryError):
             self.check_dataset()
             raise MissingBinError(self._missing_text(path), path=path) from None

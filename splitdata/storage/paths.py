@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from splitdata.errors import FormatError
 from splitdata.format import spec
 
 __all__ = ["DatasetPaths", "SegmentPaths", "is_stray"]
@@ -80,9 +81,23 @@ class SegmentPaths:
         """The name of one bin; six digits, more where a segment has more than a million bins."""
         return f"{bin_index:06d}.bin"
 
+    def refuse_links(self) -> None:
+        """Raise FormatError if a folder on the way to the files is a link; only the dataset itself may be one."""
+        folder = self._linked_folder()
+        if folder is not None:
+            raise FormatError(f"{folder} is a symbolic link; none is followed inside a dataset", path=folder)
+
+    def _linked_folder(self) -> str | None:
+        return next(filter(os.path.islink, (os.path.dirname(self.folder), self.folder)), None)
+
     def sizes_of_bins(self) -> dict[int, int]:
-        """Return the sizes of the bins that exist, by number: what is there, whatever a manifest says of it."""
+        """Return the sizes of the bins that exist, by number: what is there, whatever a manifest says of it.
+
+        What lies behind a link is not there.
+        """
         sizes: dict[int, int] = {}
+        if self._linked_folder():
+            return sizes
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as names:
             for entry in names:
                 number = self.bin_of_name(entry.name)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from splitdata import SplitDataError, SplitWriter, repair, verify
+from splitdata import FormatError, SplitDataError, SplitDataLoader, SplitWriter, describe, repair, verify
 from splitdata.dataset import fold
 from splitdata.dataset.cache_folder import CacheFolder
 from splitdata.dataset.cache_key import CacheKey
@@ -289,3 +289,48 @@ def test_cache_removal_follows_no_link_put_in_place_between_any_two_steps(folder
             break
         number += 1
     assert number > 10
+
+
+READERS: dict[str, Callable[[SplitDataLoader], object]] = {
+    "record": lambda loader: loader[0],
+    "batch": lambda loader: loader.gather(range(4)),
+    "walk": list,
+    "key": lambda loader: loader.find("key 1"),
+}
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("inner", ["segments", "segment"])
+def test_reader_opens_no_file_behind_a_link_put_in_place_under_it(
+    tmp_path: Path,
+    inner: str,
+    name: str,
+    io: Any,  # noqa: ANN401  # the modes are SplitDataLoader's
+) -> None:
+    path = tmp_path / "data"
+    with SplitWriter(path, bins=2, durability="none") as writer:
+        writer.write_many([b"record"] * 4, keys=[f"key {number}" for number in range(4)])
+    with SplitDataLoader(path, io=io) as loader:
+        assert loader.sizes[0] == 6
+        folder = path / "segments" if inner == "segments" else next(path.glob("segments/*"))
+        folder.symlink_to(folder.rename(tmp_path / "aside"))
+
+        with pytest.raises(FormatError, match="is a symbolic link"):
+            READERS[name](loader)
+
+
+@pytest.mark.parametrize("inner", ["segments", "segment"])
+def test_what_only_looks_at_sizes_lists_no_folder_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str
+) -> None:
+    path = tmp_path / "data"
+    with SplitWriter(path, bins=2, durability="none") as writer:
+        writer.write_many([b"record"] * 4)
+    folder = path / "segments" if inner == "segments" else next(path.glob("segments/*"))
+    folder.symlink_to(folder.rename(tmp_path / "aside"))
+    monkeypatch.setattr(os, "scandir", lambda path: pytest.fail(f"listed {path}"))
+
+    with pytest.raises(FormatError, match="is a symbolic link"):
+        describe(path)
+    assert not verify(path).is_intact
