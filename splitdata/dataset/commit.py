@@ -83,7 +83,7 @@ class Committer:
 
         Raises:
             MovedError: If the segment is listed already and no longer the last one.
-            ManifestError: If the dataset was replaced meanwhile.
+            ManifestError: If the dataset, or the segment in it, was replaced meanwhile.
             ValueError: If the metadata become too large, or the dataset has records of another codec.
         """
         while True:
@@ -135,7 +135,9 @@ class Committer:
         return replace(current, generation=generation)
 
     def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
-        with self._directory.opened() as root:
+        with self._directory.held() as held, held.opened() as root:
+            if segment is not None:
+                segment.check_in_place(held)
             if not publish(root, manifest.generation, manifest.encode(), durable=self._durable):
                 return False
         newest = self._directory.newest()
@@ -179,7 +181,8 @@ def replace_segments(
         segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
         segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
         manifest = replace(current, generation=current.generation + 1, segments=segments)
-        with directory.opened() as root:
+        with directory.held() as held, held.opened() as root:
+            segment.check_in_place(held)
             if not publish(root, manifest.generation, manifest.encode(), durable=durable):
                 continue
         newest = directory.newest()

@@ -26,7 +26,7 @@ from splitdata.dataset.key_ledger import KeyLedger, KeyMark
 from splitdata.dataset.large_record import write_large
 from splitdata.dataset.resume import cut_off
 from splitdata.dataset.tally import Tally
-from splitdata.errors import FormatError, RecordTooLargeError
+from splitdata.errors import FormatError, ManifestError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.digest import digest_of_hashes
@@ -267,6 +267,22 @@ class SegmentWriter:
                 with root.sub(spec.SEGMENTS_FOLDER) as segments:
                     segments.sync()
                 root.sync()
+
+    def check_in_place(self, directory: DatasetDirectory) -> None:
+        """Raise if another segment, or none, lies where a manifest in this directory would list this one.
+
+        Raises:
+            ManifestError, FormatError: If so.
+        """
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), directory.open_segment(self.id) as folder:
+            if folder.is_named(self._index, spec.INDEX_NAME):
+                return
+        path = directory.paths.segment(self.id).folder
+        raise ManifestError(
+            f"{path} was moved, removed or replaced while it was written: what was not committed yet is not committed "
+            "now; write it again",
+            path=path,
+        )
 
     def mark_committed(self) -> None:
         """Count everything appended as committed: a manifest lists it now."""

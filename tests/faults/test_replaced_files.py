@@ -11,6 +11,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from splitdata import (
     verify,
 )
 from splitdata.format.checksum import hash64
+from tests.dataset.disk import files_of
 from tests.faults.file_faults import fast_folder
 from tests.faults.small_dataset import FIRST_SEGMENT, RECORDS, Io, read_everything, segment_folders, write_small
 
@@ -248,3 +250,61 @@ def test_every_error_of_a_replaced_file_is_the_librarys_own(dataset: Path) -> No
 
     assert all(isinstance(error, SplitDataError) for error in reading.errors.values())
     assert len(reading.errors) == len(RECORDS)
+
+
+def replace_by_other(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    shutil.copytree(path.with_name("other"), path)
+
+
+def replace_by_copy(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    shutil.copytree(path.with_name("aside"), path)
+
+
+def link_to_other(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    path.symlink_to(path.with_name("other"), target_is_directory=True)
+
+
+def empty_segments(path: Path) -> None:
+    shutil.rmtree(path / "segments")
+    (path / "segments").mkdir()
+
+
+REPLACED: dict[str, Callable[[Path], None]] = {
+    "other dataset": replace_by_other,
+    "copy": replace_by_copy,
+    "link": link_to_other,
+    "no segment": empty_segments,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder with open files cannot be moved there")
+@pytest.mark.parametrize("commits", [0, 1])
+@pytest.mark.parametrize("mode", ["create", "append", "overwrite", "resume"])
+@pytest.mark.parametrize("how", REPLACED)
+def test_writer_commits_no_segment_that_is_not_where_the_manifest_says(
+    tmp_path: Path,
+    how: str,
+    mode: Any,
+    commits: int,  # noqa: ANN401  # the modes are SplitWriter's
+) -> None:
+    path, other = tmp_path / "data", tmp_path / "other"
+    for dataset in (other, path)[: 1 if mode == "create" else 2]:
+        with SplitWriter(dataset, durability="none") as writer:
+            writer.write_many([b"a", b"b"])
+    before = files_of(other)
+    writer = SplitWriter(path, mode=mode, durability="none")
+    for _ in range(commits):
+        writer.write(b"committed")
+        writer.commit()
+    writer.write(b"flushed")
+    writer._guarded(writer._flush)
+    REPLACED[how](path)
+
+    with pytest.raises(SplitDataError):
+        writer.close()
+    assert files_of(other) == before
+    if how == "other dataset":
+        assert files_of(path) == before
