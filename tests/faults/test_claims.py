@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splitdata import FormatError, RecordTooLargeError, SplitDataLoader, SplitWriter, verify
+from splitdata import FormatError, RecordTooLargeError, SplitDataLoader, SplitWriter, repair, verify
 from splitdata.dataset.directory import DatasetDirectory
 from splitdata.dataset.walk import walk_bins_shuffled
 from splitdata.format import spec
+from splitdata.format.checksum import bin_salt, hash64
+from splitdata.format.frames import FrameHeader
 from splitdata.loader.benchmark import measure_dataset
 from tests.dataset.disk import written
 from tests.faults.forging import write_manifest
+from tests.faults.hostile_sizes import SEGMENT, bin_header, entries, index_header, publish, sparse
 from tests.faults.small_dataset import Io
 
 SIZE = 3000
@@ -163,3 +166,32 @@ def test_bench_of_billions_of_records_that_are_not_there_ends(tmp_path: Path) ->
     found = measure_dataset(path, num_workers=0, seconds=0.05)
 
     assert found.num_measured == 2
+
+
+def test_repair_reads_no_byte_more_than_a_few_times_where_entries_lead_into_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, length = 200, 1 << 20
+    path = tmp_path / "data"
+    publish(path, {"num_records": count})
+    folder = path / "segments" / SEGMENT
+    offsets = [64 + 32 * number for number in range(count)]
+    frames = {
+        offset: FrameHeader(sequence=number, stored_length=length, raw_length=length, payload_hash=number).pack(
+            bin_salt(SEGMENT, 0), offset
+        )
+        for number, offset in enumerate(offsets)
+    }
+    sparse(folder / "000000.bin", offsets[-1] + 32 + length, {0: bin_header(), **frames})
+    (folder / "index").write_bytes(index_header(num_records=count) + entries(offsets, [length] * count))
+    hashed: list[int] = []
+
+    def counted(data: bytes | memoryview) -> int:
+        hashed.append(len(data))
+        return hash64(data)
+
+    monkeypatch.setattr("splitdata.dataset.record_reader.hash64", counted)
+    report = repair(path, dry_run=True)
+
+    assert sum(hashed) <= 5 * length
+    assert any("look like frames that overlap" in note for note in (*report.notes, *map(str, report.findings)))
