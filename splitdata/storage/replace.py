@@ -39,7 +39,7 @@ def replace_file(folder: Folder, scratch: str, target: str, pieces: Iterable[byt
         BlockingIOError: If another process is writing the same scratch file.
         OSError: If the disk fails; the target is as it was.
     """
-    files.close(_replaced(folder, scratch, target, pieces))
+    files.close(_replaced(folder, scratch, target, _placed(pieces)))
 
 
 def open_sole(folder: Folder, name: str, scratch: str) -> int:
@@ -67,7 +67,8 @@ def make_sole(folder: Folder, name: str, descriptor: int, scratch: str) -> int:
     """Return the descriptor of an open file if it has no other name, else that of a copy in its place, locked."""
     if files.num_links(descriptor) < 2:
         return descriptor
-    return _replaced(folder, scratch, name, _content(descriptor))
+    size = files.size_of(descriptor)
+    return _replaced(folder, scratch, name, _content(descriptor, size), size)
 
 
 def cut_sole(descriptor: int, length: int) -> None:
@@ -76,11 +77,21 @@ def cut_sole(descriptor: int, length: int) -> None:
         files.truncate(descriptor, length)
 
 
-def _content(descriptor: int) -> Iterator[bytes]:
+def _content(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield all that is no hole, and its places: the length of a file says nothing of what is in it."""
+    stop = 0
+    while stop < size:
+        start, stop = files.data_from(descriptor, stop, size)
+        for offset in range(start, stop, _COPIED_BYTES):
+            yield offset, files.read_at(descriptor, min(_COPIED_BYTES, stop - offset), offset)
+
+
+def _placed(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield pieces that follow each other, and their places."""
     offset = 0
-    while data := files.read_at(descriptor, _COPIED_BYTES, offset):
-        yield data
-        offset += len(data)
+    for piece in pieces:
+        yield offset, piece
+        offset += len(piece)
 
 
 def remove_scratch(folder: Folder, scratch: str) -> None:
@@ -88,14 +99,16 @@ def remove_scratch(folder: Folder, scratch: str) -> None:
     _clear(folder, scratch)
 
 
-def _replaced(folder: Folder, scratch: str, target: str, pieces: Iterable[bytes]) -> int:
-    """Replace a file, and return the descriptor of the new one, with its lock."""
+def _replaced(
+    folder: Folder, scratch: str, target: str, pieces: Iterable[tuple[int, bytes]], size: int | None = None
+) -> int:
+    """Replace a file by pieces at their places, and return the descriptor of the new one, with its lock."""
     descriptor = _new_scratch(folder, scratch)
     try:
-        offset = 0
-        for piece in pieces:
+        for offset, piece in pieces:
             files.write_at(descriptor, piece, offset)
-            offset += len(piece)
+        if size is not None and files.size_of(descriptor) < size:
+            files.truncate(descriptor, size)
         files.sync_data(descriptor)
         if os.name == "nt":
             # Windows renames no file that is open. Elsewhere the lock is held until the name is the target's.

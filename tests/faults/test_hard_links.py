@@ -287,3 +287,27 @@ def test_repair_commits_records_in_files_that_no_other_writer_has(tmp_path: Path
     writer.abort()
     assert read(copy) == adopted
     assert verify(copy).is_intact
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="holes are not to be found there")
+@pytest.mark.parametrize("tool", ["resume", "repair --adopt"])
+@pytest.mark.parametrize("name", ["index", "000000.bin", "keys.open"])
+def test_hole_at_the_end_of_a_file_with_a_second_name_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, tool: str
+) -> None:
+    def write_at(descriptor: int, data: bytes, offset: int) -> None:
+        written.append(len(data))
+        real(descriptor, data, offset)
+
+    path = tmp_path / "data"
+    write_open(path)
+    (file,) = path.glob(f"segments/*/{name}")
+    os.truncate(file, 64 << 20)
+    linked_copy(path, tmp_path / "copy")
+    written: list[int] = []
+    real = files.write_at
+    monkeypatch.setattr(files, "write_at", write_at)
+    TOOLS[tool](path)
+
+    assert sum(written) < 1 << 20
+    assert read(path)[: len(BEFORE)] == BEFORE

@@ -287,8 +287,8 @@ REPLACED: dict[str, Callable[[Path], None]] = {
 def test_writer_commits_no_segment_that_is_not_where_the_manifest_says(
     tmp_path: Path,
     how: str,
-    mode: Any,
-    commits: int,  # noqa: ANN401  # the modes are SplitWriter's
+    mode: Any,  # noqa: ANN401  # the modes are SplitWriter's
+    commits: int,
 ) -> None:
     path, other = tmp_path / "data", tmp_path / "other"
     for dataset in (other, path)[: 1 if mode == "create" else 2]:
