@@ -57,10 +57,12 @@ class MappedSource:
         descriptor = files.open_existing(path, at=at)
         try:
             status = os.fstat(descriptor)
-            self.size = status.st_size
             self._file = status.st_dev, status.st_ino
-            if self.size:
-                self.map = mmap.mmap(descriptor, self.size, access=mmap.ACCESS_READ)
+            if status.st_size:
+                # As long as it is now: a writer may have cut it since. ValueError: to nothing.
+                with contextlib.suppress(ValueError):
+                    self.map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            self.size = len(self.map)
         finally:
             # The map has one of its own, and readers of hundreds of bins need every other.
             files.close(descriptor)

@@ -157,3 +157,26 @@ def test_mountinfo_is_read_with_its_octal_blanks(monkeypatch: pytest.MonkeyPatch
 
 def test_limit_of_descriptors_is_a_part_of_what_the_process_may_open() -> None:
     assert 4 <= descriptor_limit() <= max(4, open_files_limit() // 3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open is not cut there")
+@pytest.mark.parametrize("length", [0, 3])
+def test_file_cut_before_it_is_mapped_is_mapped_as_long_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    def cut_behind(descriptor: int) -> os.stat_result:
+        looks.append(real(descriptor))
+        # The first look is whether it is a regular file.
+        if len(looks) > 1:
+            os.truncate(path, length)
+        return looks[-1]
+
+    path = tmp_path / "file"
+    path.write_bytes(b"12345678")
+    looks: list[os.stat_result] = []
+    real = os.fstat
+    monkeypatch.setattr(os, "fstat", cut_behind)
+    source = MappedSource(str(path))
+
+    assert source.size == length
+    assert source.read(0, 8) == b"123"[:length]
