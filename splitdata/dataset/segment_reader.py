@@ -383,6 +383,7 @@ class SegmentReader:
 
     def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the raw lengths of any records, int64; of one of 4 GiB and more that it has at least as much."""
+        self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
         if pairs is None:
             return np.array([self.length(sequence) for sequence in sequences.tolist()], np.int64)
