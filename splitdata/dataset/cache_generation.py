@@ -233,7 +233,7 @@ def remove_generation(cache: CachePaths, name: str) -> bool:
                 lock = folder.open_locked(KEY_NAME)
         except FileNotFoundError:
             # Someone was killed while making it, or is making it now and tries again.
-            return clear_generation(root, name)
+            return clear_generation(root, name, has_key=False)
         except (OSError, FormatError):
             return False
         if lock is None:
@@ -251,14 +251,23 @@ def remove_generation(cache: CachePaths, name: str) -> bool:
             return True
 
 
-def clear_generation(cache: Folder, name: str) -> bool:
-    """Remove what is a cache's in a folder of one, and the folder if nothing else is in it; True if it is gone."""
+def clear_generation(cache: Folder, name: str, *, has_key: bool = True) -> bool:
+    """Remove what is a cache's in a folder of one, and the folder if nothing else is in it; True if it is gone.
+
+    Args:
+        cache: The folder of the cache.
+        name: Of the folder in it.
+        has_key: False: nothing is removed if it has got one meanwhile, which whoever made that uses.
+    """
     # A link, and what it leads to is not ours; or gone.
     if not cache.has_folder(name):
         return False
     try:
         with cache.sub(name) as folder:
-            for entry in folder.names():
+            names = folder.names()
+            if not has_key and KEY_NAME in names:
+                return False
+            for entry in names:
                 if GenerationPaths.writer_of_name(entry) is not None:
                     remove_dataset(folder, entry)
                 elif GenerationPaths.is_own_file(entry):

@@ -112,7 +112,7 @@ class RepairRun:
                 "committed; nothing was changed, repair it without discarding first",
                 path=self._directory.folder,
             )
-        self._disk = {one: SegmentOnDisk(self._directory, one) for one in self._directory.segment_ids()}
+        self._disk = self._look_at_folders()
         self._bytes_total = sum(segment.num_bytes for segment in self._disk.values())
         self._metadata = dict(intact.metadata) if intact else {}
         before = list(intact.segments) if intact else []
@@ -143,6 +143,17 @@ class RepairRun:
         self._clean_up(scratch)
         return manifest
 
+    def _look_at_folders(self) -> dict[str, SegmentOnDisk]:
+        """Return all segments that are there; what has the name of one and is no folder is left alone, and named."""
+        found: dict[str, SegmentOnDisk] = {}
+        for segment_id in self._directory.segment_ids():
+            segment = SegmentOnDisk(self._directory, segment_id)
+            if self._directory.has_segment(segment_id):
+                found[segment_id] = segment
+            else:
+                self.notes.append(f"{segment.paths.folder} is no folder, so no segment: move it away")
+        return found
+
     # -- listed segments -----------------------------------------------------------------------
 
     def _mend_listed(self, segments: list[SegmentInfo], before: set[str]) -> list[SegmentInfo]:
@@ -163,7 +174,12 @@ class RepairRun:
             problem = "the folder of the segment does not exist: nothing can be made again without its bins"
             self._lose(segment.paths.folder, problem, position, info.num_records)
             return info
-        if not segment.take_lock():
+        try:
+            is_free = segment.take_lock()
+        except FormatError as error:
+            self._lose(segment.paths.index, f"{error}; move it away", position, info.num_records)
+            return info
+        if not is_free:
             self._note_lock(segment)
             return info
         if not self._is_still_listed_as(None if is_new else info, segment.id):
@@ -322,7 +338,12 @@ class RepairRun:
 
     def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> Tail | None:
         """Return all records of a segment that is to be adopted, None for all others."""
-        if not segment.take_lock():
+        try:
+            is_free = segment.take_lock()
+        except FormatError as error:
+            self.notes.append(f"{error}; move it away: until then its segment is left as it is")
+            return None
+        if not is_free:
             self._note_lock(segment)
             return None
         if not self._is_still_listed_as(None, segment.id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -185,3 +186,41 @@ def test_adoption_that_was_killed_in_copying_is_finished_also_without_an_intact_
 
 def interrupted(*_: object, **__: object) -> bool:
     raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_index_costs_its_own_segment_alone(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "data"
+    for number in range(2):
+        write(path, [b"%d of it" % number] * 3)
+    first, second = (path / "segments" / info.id for info in DatasetDirectory(path).newest().segments)
+    (first / "index").unlink()
+    if kind == "pipe":
+        os.mkfifo(first / "index")
+    elif kind == "folder":
+        (first / "index").mkdir()
+    else:
+        (first / "index").symlink_to(tmp_path / "nowhere")
+    (second / "index").unlink()
+
+    report = repair(path)
+
+    assert [finding.path for finding in report.findings] == [str(first / "index")]
+    assert "move it away" in report.findings[0].problem
+    with SplitDataLoader(path) as loader:
+        assert loader[3:] == [b"1 of it"] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_has_the_name_of_a_segment_and_is_no_folder_ends_no_repair(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    write(path, [b"it"] * 3)
+    os.mkfifo(path / "segments" / ("b" * 32))
+    (path / "segments" / DatasetDirectory(path).newest().segments[0].id / "index").unlink()
+
+    for adopt, discard in ((False, False), (True, False), (False, True)):
+        report = repair(path, adopt=adopt, discard=discard)
+        assert report.is_whole
+        assert any("is no folder" in note for note in report.notes)
+    assert records_of(path) == [b"it"] * 3

@@ -43,11 +43,11 @@ def test_bin_header_survives_bytes(header: BinHeader) -> None:
     st.builds(
         IndexHeader,
         segment_id=IDS,
-        num_bins=U32,
+        num_bins=st.integers(1, spec.MAX_BINS),
         alignment=ALIGNMENTS,
         is_sealed=st.booleans(),
         awaits_first_commit=st.booleans(),
-        num_records=U64,
+        num_records=st.integers(0, spec.MAX_SEGMENT_RECORDS),
         first_position=U64,
         digest=U64,
         stored_bytes=U64,
@@ -61,6 +61,16 @@ def test_index_header_survives_bytes(header: IndexHeader) -> None:
 
     assert len(data) == 128
     assert IndexHeader.unpack(data) == header
+
+
+@pytest.mark.parametrize(
+    ("num_bins", "num_records"), [(0, 3), (spec.MAX_BINS + 1, 3), (2**32 - 1, 3), (3, spec.MAX_SEGMENT_RECORDS + 1)]
+)
+def test_index_header_beyond_a_limit_is_refused(num_bins: int, num_records: int) -> None:
+    header = IndexHeader(segment_id="0" * 32, num_bins=num_bins, num_records=num_records)
+
+    with pytest.raises(FormatError, match="which no segment has"):
+        IndexHeader.unpack(header.pack())
 
 
 @BOTH
