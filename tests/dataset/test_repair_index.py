@@ -409,13 +409,16 @@ def test_intact_header_of_another_version_is_refused(data: Path) -> None:
     assert tree_of(data) == before
 
 
-def test_link_in_the_place_of_an_index_is_refused(data: Path) -> None:
+def test_link_in_the_place_of_an_index_is_a_finding_and_not_followed(data: Path) -> None:
     index = index_of(data, 0)
     shutil.move(index, data.parent / "elsewhere")
     index.symlink_to(data.parent / "elsewhere")
+    before = tree_of(data), (data.parent / "elsewhere").read_bytes()
 
-    with pytest.raises(FormatError, match="no regular file"):
-        repair(data)
+    (finding,) = repair(data).findings
+
+    assert "no regular file" in finding.problem
+    assert (tree_of(data), (data.parent / "elsewhere").read_bytes()) == before
 
 
 def test_scratch_file_of_a_killed_repair_is_removed(data: Path) -> None:
