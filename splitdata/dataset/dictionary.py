@@ -40,11 +40,6 @@ _LEAST_DICTIONARY: Final = 1 << 10
 # zstd's own default, and its advice: a hundredth to a tenth of the sample.
 _MOST_DICTIONARY: Final = 112_640
 _SHARE_OF_SAMPLE: Final = 16
-# What stands before the records of bin 0, in this order, and how long it may be.
-_HEAD_KINDS: Final = {
-    spec.KIND_DICTIONARY: spec.MAX_DICTIONARY_BYTES,
-    spec.KIND_METADATA: spec.MAX_METADATA_BYTES,
-}
 
 
 def train(records: Sequence[bytes], level: int) -> bytes:

@@ -208,10 +208,6 @@ class Folder:
         """Say whether anything has this name here, be it a link that leads nowhere."""
         return files.exists(self.path_of(name), at=self.anchor())
 
-    def has_file(self, name: str) -> bool:
-        """Say whether a regular file, not a link to one, has this name here."""
-        return files.is_regular(self.path_of(name), at=self.anchor())
-
     def remove_directory(self, name: str) -> None:
         """Remove an empty folder in this one; no error if it is gone."""
         files.remove_directory(self.path_of(name), at=self.anchor())
