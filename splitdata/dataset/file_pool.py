@@ -64,8 +64,10 @@ class FilePool:
         """Return how many files this pool holds open."""
         return len(self._open)
 
-    def open(self, path: str, owner: FileOwner, bin_index: int | None) -> MappedSource | PreadSource:
-        """Open a bin, the index or the keys of `owner`, which is told when it is to let go of it.
+    def open(self, path: str) -> MappedSource | PreadSource:
+        """Open a bin, the index or the keys; other files are closed where that takes room.
+
+        Who stores it says so with `keep`.
 
         Raises:
             OSError: If the process has no descriptor left, and pools hold none that would help.
@@ -83,8 +85,15 @@ class FilePool:
                 source = open_source(path, self.io, at=at)
             except OSError as second:
                 _raise_used_up(second, path)
-        self._open.append((weakref.ref(owner), bin_index))
         return source
+
+    def keep(self, owner: FileOwner, bin_index: int | None) -> None:
+        """Note that `owner` has stored a file that this pool has opened: it is told when it is to let go of it.
+
+        Only now: another thread that takes room meanwhile would have it let go of what it has not got yet, and the
+        file would stay open, uncounted.
+        """
+        self._open.append((weakref.ref(owner), bin_index))
 
     def drop_all(self) -> None:
         """Let go of every file of this pool."""

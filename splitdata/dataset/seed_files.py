@@ -72,7 +72,7 @@ class SeedFiles:
         source = self._index
         if source is None:
             try:
-                source = self._pool.open(self.index_path, self, None)
+                source = self._pool.open(self.index_path)
             except (FileNotFoundError, NotADirectoryError):
                 raise TruncatedFileError(f"{self.index_path} does not exist any more", path=self.index_path) from None
             if source.size < self.num_records * seed.ENTRY_BYTES:
@@ -82,6 +82,7 @@ class SeedFiles:
                     path=self.index_path,
                 )
             self._index = source
+            self._pool.keep(self, None)
         return source
 
     def bin(self, number: int) -> MappedSource | PreadSource:
@@ -94,7 +95,7 @@ class SeedFiles:
         if source is None:
             path = self.bin_path(number)
             try:
-                source = self._pool.open(path, self, number)
+                source = self._pool.open(path)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise MissingBinError(
                     f"{path} does not exist, and with it the records that the index lists in bin {number}; restore "
@@ -102,6 +103,7 @@ class SeedFiles:
                     path=path,
                 ) from None
             self._bins[number] = source
+            self._pool.keep(self, number)
         return source
 
     def drop(self, bin_index: int | None) -> None:

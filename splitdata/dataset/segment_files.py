@@ -131,7 +131,7 @@ class SegmentFiles:
         if self._check_dataset is not None:
             self._check_dataset()
 
-    def _open(self, path: str, bin_index: int | None) -> MappedSource | PreadSource:
+    def _open(self, path: str) -> MappedSource | PreadSource:
         """Open a file of the segment.
 
         Raises:
@@ -140,7 +140,7 @@ class SegmentFiles:
         if not self._has_real_folders:
             self.paths.refuse_links()
             self._has_real_folders = True
-        source = self._pool.open(path, self, bin_index)
+        source = self._pool.open(path)
         if not self._pool.is_of_folder:
             self.paths.refuse_links()
         return source
@@ -148,7 +148,7 @@ class SegmentFiles:
     def _open_index(self) -> MappedSource | PreadSource:
         path = self.paths.index
         try:
-            source = self._open(path, None)
+            source = self._open(path)
         except (FileNotFoundError, NotADirectoryError):
             self.check_dataset()
             raise TruncatedFileError(
@@ -172,6 +172,7 @@ class SegmentFiles:
             end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
             self.entry_words = source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None
         self._index = source
+        self._pool.keep(self, None)
         return source
 
     def num_entries_in(self, index: MappedSource | PreadSource) -> int:
@@ -199,13 +200,14 @@ class SegmentFiles:
         table = self._keys
         if table is None:
             try:
-                table = open_key_table(self.paths, self.info, lambda path: self._open(path, _KEYS))
+                table = open_key_table(self.paths, self.info, self._open)
             except FormatError:
                 self.check_dataset()
                 raise
             if self.info.is_sealed and table.source.size != self.info.keys_bytes:
                 self.check_dataset()
             self._keys = table
+            self._pool.keep(self, _KEYS)
         return table
 
     def mapped_bins(self) -> MappedBins | None:
@@ -248,7 +250,7 @@ class SegmentFiles:
     def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
         path = self.paths.bin(bin_index)
         try:
-            source = self._open(path, bin_index)
+            source = self._open(path)
         except (FileNotFoundError, NotADirectoryError):
             self.check_dataset()
             raise MissingBinError(self._missing_text(path), path=path) from None
@@ -265,6 +267,7 @@ class SegmentFiles:
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
+        self._pool.keep(self, bin_index)
         return source
 
     def refuse_missing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,10 @@ def write(path: Path) -> list[bytes]:
 
 def num_open() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def num_mapped(folder: Path) -> int:
+    return Path("/proc/self/maps").read_text().count(str(folder))
 
 
 @linux
@@ -50,6 +55,29 @@ def test_six_readers_of_two_hundred_bins_share_one_limit(
         reader.close()
     del reader, readers
     assert num_open() == before
+
+
+@linux
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_threads_that_push_out_each_others_files_leave_none_open_that_no_pool_counts(
+    tmp_path: Path, io: Literal["mmap", "pread"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = write(tmp_path / "data")
+    monkeypatch.setattr(file_pool, "descriptor_limit", lambda: 4)
+    reader = SplitDataLoader(tmp_path / "data", io=io)
+    before = num_open() + num_mapped(tmp_path)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda part: [reader[n] for n in range(part, len(records), 4)], range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert found == [records[part::4] for part in range(4)]
+    # Each thread may have opened one that is not counted yet when another looks how many there are.
+    assert num_open() + num_mapped(tmp_path) - before <= 4 + 4
+    reader.close()
 
 
 @linux
