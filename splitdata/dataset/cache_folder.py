@@ -25,8 +25,8 @@ from splitdata.dataset.cache_generation import (
     remove_generation,
     writers_in,
 )
+from splitdata.dataset.claimed_folder import make_folder
 from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.run import make_folder
 from splitdata.errors import CacheError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import LOCK_NAME, CachePaths

@@ -41,6 +41,7 @@ class Committer:
     """Puts the segments of one writer into the manifest of one dataset.
 
     Attributes:
+        directory: Of the dataset.
         manifest: The newest one in which this writer's records are, None before.
     """
 
@@ -65,7 +66,7 @@ class Committer:
             resumes: The newest manifest, if its last segment is gone on with: then no commit is the first.
         """
         self.manifest = resumes
-        self._directory = directory
+        self.directory = directory
         self._dataset_id = dataset_id
         self._replaces = replaces
         self._creates = creates
@@ -87,7 +88,7 @@ class Committer:
             ValueError: If the metadata become too large, or the dataset has records of another codec.
         """
         while True:
-            current = self._directory.newest_or_none()
+            current = self.directory.newest_or_none()
             base = self._base(current, adds)
             if metadata:
                 base = replace(base, metadata=base.metadata | metadata)
@@ -99,7 +100,7 @@ class Committer:
                     raise MovedError
                 if listed is None and len(base.segments) >= spec.MAX_SEGMENTS:
                     raise ManifestError(
-                        f"{self._directory.folder} has {len(base.segments)} segments, the limit; "
+                        f"{self.directory.folder} has {len(base.segments)} segments, the limit; "
                         "read it and write its records into a new dataset"
                     )
                 first = first if listed is None else listed
@@ -113,34 +114,34 @@ class Committer:
         """Return the manifest to build upon, with the number that the new one is to have."""
         if current is None:
             if self.manifest is not None:
-                raise ManifestError(f"{self._directory.folder}: its manifests were removed while this writer worked")
+                raise ManifestError(f"{self.directory.folder}: its manifests were removed while this writer worked")
             return Manifest(generation=1, dataset_id=self._dataset_id, metadata=adds)
         generation = current.generation + 1
         if generation > spec.MAX_GENERATION:
             raise ManifestError(
-                f"{self._directory.folder} is at generation {current.generation}, the last there is; copy its records"
+                f"{self.directory.folder} is at generation {current.generation}, the last there is; copy its records"
             )
         if self.manifest is None:
             if self._creates:
                 raise DatasetExistsError(
-                    f"{self._directory.folder}: another program has written a dataset here meanwhile",
-                    path=self._directory.folder,
+                    f"{self.directory.folder}: another program has written a dataset here meanwhile",
+                    path=self.directory.folder,
                 )
             if self._replaces:
                 return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds)
             check_codec(current, adds.get(RECORD_CODEC))
             return replace(current, generation=generation, metadata=current.metadata | adds)
         if current.dataset_id != self.manifest.dataset_id:
-            raise ManifestError(f"{self._directory.folder}: the dataset was replaced while this writer was at work")
+            raise ManifestError(f"{self.directory.folder}: the dataset was replaced while this writer was at work")
         return replace(current, generation=generation)
 
     def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
-        with self._directory.held() as held, held.opened() as root:
+        with self.directory.held() as held, held.opened() as root:
             if segment is not None:
                 segment.check_in_place(held)
             if not publish(root, manifest.generation, manifest.encode(), durable=self._durable):
                 return False
-        newest = self._directory.newest()
+        newest = self.directory.newest()
         if newest.generation == manifest.generation:
             return True
         listed = None if segment is None else newest.find(segment.id)
@@ -148,7 +149,7 @@ class Committer:
             segment is None or (listed is not None and listed.num_records >= segment.num_records)
         ):
             return True
-        self._directory.remove_manifest(manifest.generation)
+        self.directory.remove_manifest(manifest.generation)
         return False
 
     def _finish(self, manifest: Manifest) -> None:
@@ -156,12 +157,12 @@ class Committer:
         self.manifest = manifest
         try:
             if is_first and self._replaces:
-                remove_superseded(self._directory, manifest.generation, keep=1)
-                remove_unlisted(self._directory)
-            remove_superseded(self._directory, manifest.generation)
+                remove_superseded(self.directory, manifest.generation, keep=1)
+                remove_unlisted(self.directory)
+            remove_superseded(self.directory, manifest.generation)
         except (OSError, FormatError) as error:
             # The commit stands. What should be gone only takes up room.
-            _logger.warning("%s: cannot remove what is no longer needed: %s", self._directory.folder, error)
+            _logger.warning("%s: cannot remove what is no longer needed: %s", self.directory.folder, error)
 
 
 def replace_segments(

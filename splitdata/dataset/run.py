@@ -15,31 +15,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
+from splitdata.dataset.claimed_folder import MAX_TRIES, ClaimedFolder
 from splitdata.dataset.commit import Committer, MovedError
 from splitdata.dataset.dictionary import train
 from splitdata.dataset.fold import fold_small_segments
 from splitdata.dataset.rebase import move_pending
 from splitdata.dataset.resume import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.segment_writer import SegmentWriter
-from splitdata.dataset.target import bins_for, check_target
+from splitdata.dataset.target import bins_for
 from splitdata.dataset.typed import RECORD_CODEC, check_codec, default_alignment, stated_codec
-from splitdata.errors import DatasetExistsError, DatasetNotFoundError, SplitDataError
+from splitdata.errors import DatasetNotFoundError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import Compressor
 from splitdata.format.manifest import encode_metadata
-from splitdata.storage import files
 
 if TYPE_CHECKING:
     from splitdata.dataset.directory import DatasetDirectory
     from splitdata.dataset.large_record import LargeSource
-    from splitdata.format.manifest import Manifest
 
-__all__ = ["RunOptions", "WriteRun", "make_folder"]
+__all__ = ["RunOptions", "WriteRun"]
 
 _logger = logging.getLogger(__name__)
 
-# Writers that give up take the empty folders with them that they have made, under another's feet.
-_MAX_TRIES: Final = 100
 # Ids that are derived one after the other until one is free.
 _MOST_DERIVED: Final = 100
 
@@ -74,14 +71,20 @@ class WriteRun:
 
     def __init__(self, directory: DatasetDirectory, options: RunOptions, compressor: Compressor | None) -> None:
         """Open or make the directory; raises as `SplitWriter` says."""
-        self._directory = directory
         self._options = options
         self._compressor = compressor
         # The records of this run in segments before the present one, and that: changed in one step.
         self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0
-        self._made_folders, found = _claim(directory, options.mode, durable=options.is_durable)
-        self._begins_dataset = found is None
+        self._claimed = ClaimedFolder(directory, options.mode, durable=options.is_durable)
+        try:
+            self._begin_run()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_run(self) -> None:
+        options, found = self._options, self._claimed.found
         self._metadata = options.metadata
         self._found_codec: str | None = None
         if found:
@@ -93,7 +96,7 @@ class WriteRun:
             # Found out now rather than at the commit, when all is written: together they may be too large.
             encode_metadata(found.metadata | self._metadata)
         self._committer = Committer(
-            directory,
+            self._directory,
             dataset_id=self._new_id("dataset"),
             replaces=options.mode == "overwrite",
             creates=begins,
@@ -102,6 +105,10 @@ class WriteRun:
         )
         if resumed:
             self._begin(self._new_segment(resumed.info.num_bins, resumed))
+
+    @property
+    def _directory(self) -> DatasetDirectory:
+        return self._claimed.directory
 
     @property
     def _segment(self) -> SegmentWriter | None:
@@ -159,7 +166,7 @@ class WriteRun:
         """The dataset's metadata as of this run's last commit, or before it as they were found."""
         manifest = self._committer.manifest
         if manifest is None and self._options.mode in ("append", "resume"):
-            manifest = self._directory.newest_or_none()
+            manifest = self._claimed.readable().newest_or_none()
         return dict(manifest.metadata) if manifest else {}
 
     def append(self, records: list[bytes], keys: list[bytes] | None = None) -> None:
@@ -193,6 +200,7 @@ class WriteRun:
                 return range(start, start)
             if seal:
                 segment.seal()
+            self._claimed.check_in_place()
             try:
                 first = self._committer.commit(segment, metadata, adds=self._metadata)
             except MovedError:
@@ -206,10 +214,11 @@ class WriteRun:
         """Commit without a record: what it makes, if anything, is the dataset, or its metadata."""
         if not metadata and not self._has_news(seal=seal):
             return range(0)
-        tries = _MAX_TRIES if self._begins_dataset else 1
+        tries = MAX_TRIES if self._claimed.found is None else 1
         while True:
             tries -= 1
             try:
+                self._claimed.check_in_place()
                 first = self._committer.commit(None, metadata, adds=self._metadata)
             except FileNotFoundError:
                 if not tries:
@@ -221,7 +230,7 @@ class WriteRun:
     def fold(self) -> None:
         """Fold small segments, of this run and others; what fails here has changed nothing."""
         # Its lock is let go: nothing more is written to it.
-        self.close()
+        self._close_segment()
         try:
             fold_small_segments(
                 self._directory,
@@ -236,9 +245,7 @@ class WriteRun:
         if self._segment:
             self._undo_segment(self._segment)
         if self._committer.manifest is None and not self._generations():
-            # One who has begun to write there makes them again, if they are still empty.
-            for folder in self._made_folders:
-                files.remove_directory(folder)
+            self._claimed.remove_made()
 
     def _undo_segment(self, segment: SegmentWriter) -> None:
         """Remove a segment that no manifest lists, or cut what none lists of it; in doubt leave it as it is."""
@@ -258,6 +265,10 @@ class WriteRun:
 
     def close(self) -> None:
         """Release all files."""
+        self._close_segment()
+        self._claimed.close()
+
+    def _close_segment(self) -> None:
         if self._segment:
             self._segment.close()
 
@@ -292,21 +303,8 @@ class WriteRun:
             return []
 
     def _make_folders(self) -> None:
-        """Make folders again that were taken away while they were empty; not those of a dataset that was deleted."""
-        tries = _MAX_TRIES if self._begins_dataset else 1
-        while True:
-            tries -= 1
-            if self._begins_dataset and not self._directory.is_held:
-                make_folder(self._directory.folder, durable=self._options.is_durable)
-            try:
-                with self._directory.opened() as root:
-                    root.make(spec.SEGMENTS_FOLDER)
-            except FileNotFoundError:
-                # And taken away again, before there was anything in them.
-                if not tries:
-                    raise
-            else:
-                return
+        self._claimed.make_again()
+        self._committer.directory = self._directory
 
     def _new_segment(
         self,
@@ -317,7 +315,7 @@ class WriteRun:
         dictionary: bytes = b"",
     ) -> SegmentWriter:
         number = self._next_segment()
-        tries = _MAX_TRIES
+        tries = MAX_TRIES
         while True:
             tries -= 1
             try:
@@ -405,63 +403,3 @@ class WriteRun:
         """Remove a segment that no manifest lists and no writer is at work in; True if it is gone."""
         newest = self._directory.newest_or_none()
         return (newest is None or newest.find(segment_id) is None) and self._directory.remove_segment(segment_id)
-
-
-def make_folder(folder: str, *, durable: bool) -> bool:
-    """Make a directory and its parents, so that their names would survive a loss of power; True if it was not there.
-
-    A link to a directory will do for the dataset as a whole, as it does for a reader.
-    """
-    if os.path.isdir(folder):
-        return False
-    parent = os.path.dirname(os.path.abspath(folder))
-    # The root is there, whatever a failing system says of it.
-    if parent != folder:
-        make_folder(parent, durable=durable)
-    made = files.make_directory(folder)
-    if durable:
-        files.sync_directory(parent)
-    return made
-
-
-def _claim(directory: DatasetDirectory, mode: str, *, durable: bool) -> tuple[list[str], Manifest | None]:
-    """Make the directory, or check that the mode allows what is there, and that files can be made in it.
-
-    Returns:
-        The folders that were made, the inner one first; and the manifest of what is to be added to.
-    """
-    made: list[str] = []
-    tries = _MAX_TRIES
-    while True:
-        tries -= 1
-        try:
-            return made, _try_claim(directory, mode, made, durable=durable)
-        except FileNotFoundError:
-            if not tries:
-                raise
-
-
-def _try_claim(directory: DatasetDirectory, mode: str, made: list[str], *, durable: bool) -> Manifest | None:
-    paths = directory.paths
-    try:
-        if not directory.is_held and make_folder(paths.folder, durable=durable):
-            made.append(paths.folder)
-    except FileExistsError as error:
-        # It may be the folder that should hold it.
-        file = error.filename or paths.folder
-        raise DatasetExistsError(f"{file} is a file; a dataset is a directory", path=paths.folder) from None
-    check_target(directory, mode)
-    with directory.opened() as root:
-        # Now rather than at the commit, when all is written.
-        root.check_writable()
-        if root.make(spec.SEGMENTS_FOLDER):
-            # By its path it is removed again: in a folder that is held it stays, empty.
-            if not directory.is_held:
-                made.insert(0, paths.segments)
-        elif mode == "create" and paths.segments not in made:
-            raise DatasetExistsError(
-                f"{paths.folder}: another program began to write here meanwhile", path=paths.folder
-            )
-        with root.sub(spec.SEGMENTS_FOLDER) as segments:
-            segments.check_writable()
-    return directory.newest_or_none() if mode in ("append", "resume") else None

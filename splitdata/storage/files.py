@@ -37,6 +37,7 @@ __all__ = [
     "exists",
     "free_bytes",
     "identity_of",
+    "is_folder_at",
     "is_link",
     "is_named",
     "is_real_directory",
@@ -451,6 +452,15 @@ def is_named(descriptor: int, path: str, *, at: int | None = None) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(named, os.fstat(descriptor))
+
+
+def is_folder_at(descriptor: int, path: str) -> bool:
+    """Say whether a path leads to an open folder, be it through links."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def exists(path: str, *, at: int | None = None) -> bool:

@@ -90,6 +90,16 @@ class Folder:
         self._look_again()
         return self._descriptor
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can be done through it."""
+        return self._descriptor != _CLOSED
+
+    def is_in_place(self) -> bool:
+        """Say whether its path leads to it still, be it through links."""
+        anchor = self.anchor()
+        return anchor is None or files.is_folder_at(anchor, self.path)
+
     def _look_again(self) -> None:
         if self._identity is None:
             return
