@@ -299,7 +299,9 @@ class DatasetDirectory:
             # Asked under the lock: whoever had it may have committed just before letting it go.
             if self._is_kept(segment_id, if_damaged=if_damaged):
                 return False
-            names = filter(self.paths.segment(segment_id).is_own_name, folder.names())
+            is_own = self.paths.segment(segment_id).is_own_name
+            # A folder by the name of a file is a stray, with all in it.
+            names = [name for name in folder.names() if is_own(name) and not folder.has_folder(name)]
             # The index, which holds the lock, goes last: without it the bins would look like a lost segment.
             for name in sorted(names, key=lambda name: name == spec.INDEX_NAME):
                 folder.remove(name)

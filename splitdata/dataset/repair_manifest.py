@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from splitdata.errors import ManifestError
+from splitdata.errors import FormatError, ManifestError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, join_digests
 from splitdata.format.manifest import SegmentInfo
@@ -37,6 +37,7 @@ class ManifestsOnDisk:
     Attributes:
         intact: The newest intact one, None if there is none.
         damaged: Numbers of those above it, which are damaged; descending.
+        odd: Numbers of those below it whose names something else than a file has; descending.
         listed: What the newest intact one lists, with what an older one lists for the same records in the place of
             a segment that is gone.
         stand_ins: For each such place the id of what is gone, and how many segments stand for it.
@@ -46,6 +47,7 @@ class ManifestsOnDisk:
 
     intact: Manifest | None
     damaged: tuple[int, ...]
+    odd: tuple[int, ...]
     listed: tuple[SegmentInfo, ...]
     stand_ins: tuple[tuple[str, int], ...]
     superseded: frozenset[str]
@@ -74,9 +76,10 @@ def look_at_manifests(directory: DatasetDirectory) -> ManifestsOnDisk:
 
     Raises:
         UnsupportedVersionError: If one needs a newer splitdata.
-        FormatError: If something else than a file has a manifest's name.
+        FormatError: If something else than a file has the name of the newest manifest.
     """
     damaged: list[int] = []
+    odd: list[int] = []
     intact: list[Manifest] = []
     for generation in reversed(directory.generations()):
         try:
@@ -87,12 +90,20 @@ def look_at_manifests(directory: DatasetDirectory) -> ManifestsOnDisk:
             if not intact:
                 damaged.append(generation)
             continue
+        except UnsupportedVersionError:
+            raise
+        except FormatError:
+            if not intact:
+                raise
+            odd.append(generation)
+            continue
         intact.append(manifest)
     listed, stand_ins = _with_stand_ins(directory, intact) if intact else ((), ())
     ids = {segment.id for segment in listed}
     return ManifestsOnDisk(
         intact=intact[0] if intact else None,
         damaged=tuple(damaged),
+        odd=tuple(odd),
         listed=listed,
         stand_ins=stand_ins,
         superseded=frozenset(segment.id for manifest in intact for segment in manifest.segments) - ids,

@@ -10,7 +10,7 @@ import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.file_pool import FilePool
 from splitdata.dataset.finding import Finding, FindingList
@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from splitdata.storage.folder import Folder
 
 __all__ = ["RepairRun"]
+
+_KEYS_NAMES: Final = (spec.KEYS_NAME, spec.OPEN_KEYS_NAME, spec.KEYS_SCRATCH_NAME, spec.OPEN_KEYS_SCRATCH_NAME)
+# What must be a file, or nothing, where a segment is mended and committed.
+_WRITTEN_NAMES: Final = (spec.INDEX_SCRATCH_NAME, *_KEYS_NAMES)
+# What an entry that is no file is told of.
+_MOVE_AWAY: Final = "is no regular file, and has the name of one that repair writes: move it away and repair again"
 
 
 class RepairRun:
@@ -104,6 +110,8 @@ class RepairRun:
         scratch = [name for name in self._directory.names() if self._directory.paths.is_scratch(name)]
         self._manifests = look_at_manifests(self._directory)
         intact, damaged = self._manifests.intact, self._manifests.damaged
+        for path in map(self._directory.paths.manifest, self._manifests.odd):
+            self.notes.append(f"{path} is no regular file, and has the name of an older manifest: move it away")
         if intact is None and not damaged and not self._adopt:
             return self._directory.newest()  # which raises, and says what to do
         if self._discard and (damaged or intact is None):
@@ -196,12 +204,14 @@ class RepairRun:
             segment.release()
             return info
         tail = tail_of(info, search)
+        odd = _odd_entry(search.folder, _WRITTEN_NAMES)
         if search.num_behind_unproven:
             self.notes.append(
                 f"{segment.paths.folder}: {search.num_behind_unproven} whole records stand behind one that was "
                 "committed and is not proven, so it is not known whether they are its content; they were not taken"
             )
-        is_adopted = self._adopt and is_last and tail.tally.num_records > 0
+        # Otherwise they are copied, if they are asked for: their own segment cannot be written.
+        is_adopted = self._adopt and is_last and tail.tally.num_records > 0 and odd is None
         if is_adopted:
             self.num_adopted += tail.tally.num_records
             self.actions.append(f"{segment.paths.folder}: {tail.tally.num_records} records that it holds are committed")
@@ -209,7 +219,7 @@ class RepairRun:
         elif tail.tally.num_records:
             self._tails.append(tail)
         mender.plan(info)
-        self._mend_files(segment, mender, search, is_new=is_new or is_adopted)
+        self._mend_files(segment, mender, search, info, is_new=is_new or is_adopted)
         listed = info
         info = self._mend_keys(segment, info, position, search)
         if is_new:
@@ -253,14 +263,26 @@ class RepairRun:
         self.notes += mender.notes
         self.num_found_alone += mender.num_found_alone
 
-    def _mend_files(self, segment: SegmentOnDisk, mender: SegmentMender, search: FrameSearch, *, is_new: bool) -> None:
+    def _mend_files(
+        self, segment: SegmentOnDisk, mender: SegmentMender, search: FrameSearch, info: SegmentInfo, *, is_new: bool
+    ) -> None:
+        odd = _odd_entry(search.folder, (spec.INDEX_SCRATCH_NAME,))
+        if odd is not None:
+            # Nothing is replaced, or copied first, without that name.
+            num_actions = len(mender.actions)
+            mender.actions.clear()
+            if num_actions:
+                problem = f"{_MOVE_AWAY}; {num_actions} things in its segment are not mended before"
+                self._lose(odd, problem, search.files.first_position, info.num_records)
+            else:
+                self.notes.append(f"{odd} {_MOVE_AWAY}")
         self._take_report(mender)
         if search.num_passed_over:
             self.notes.append(
                 f"{segment.paths.folder}: {search.num_passed_over} places look like frames that overlap, and "
                 "were passed over: only forged files have so many"
             )
-        if not self._dry_run:
+        if not self._dry_run and odd is None:
             if mender.actions or is_new:
                 mender.apply(is_new=is_new)
             remove_scratch(search.folder, spec.INDEX_SCRATCH_NAME)
@@ -272,6 +294,11 @@ class RepairRun:
         files = SegmentFiles(segment.paths, info, position, FilePool("pread", search.folder))
         keys = KeysOnDisk(search.folder, files, search.files)
         if keys.are_intact():
+            return info
+        odd = _odd_entry(search.folder, _KEYS_NAMES)
+        if odd is not None:
+            problem = f"{_MOVE_AWAY}; the keys of its segment are not made again before"
+            self.findings.add(Finding(path=odd, problem=problem, position=None, num_records=0))
             return info
         path = segment.paths.keys if info.is_sealed else segment.paths.open_keys
         self.actions.append(f"{path}: made again, with the {keys.num_keys} keys that are known")
@@ -352,7 +379,11 @@ class RepairRun:
             self._removable.append(segment)
             return None
         claimed = segment.unlisted_info()
-        search = segment.search(claimed, position, self._advance)
+        try:
+            search = segment.search(claimed, position, self._advance)
+        except FormatError as error:
+            self.notes.append(f"{error}; it was left as it is")
+            return None
         tail: Tail | None = None
         try:
             count = claimed.num_records + search.num_proven_from(claimed.num_records)
@@ -370,6 +401,8 @@ class RepairRun:
             is_second = not claimed.num_records and any(is_copy(found.tally, other) for other in self._tails)
             if is_second or is_unfinished_fold(self._directory, search, count, listed):
                 self._removable.append(segment)
+            elif self._adopt and (odd := _odd_entry(search.folder, _WRITTEN_NAMES)):
+                self.notes.append(f"{odd} {_MOVE_AWAY}; the {count} records of its segment are not adopted before")
             elif self._adopt:
                 tail = found
             else:
@@ -390,7 +423,7 @@ class RepairRun:
             mender = SegmentMender(segment.paths, info, position, search, search.alignment(), is_committed=False)
             mender.decide()
             mender.plan(info)
-            self._mend_files(segment, mender, search, is_new=True)
+            self._mend_files(segment, mender, search, info, is_new=True)
             info = self._mend_keys(segment, info, position, search)
             self._add_metadata(search)
         finally:
@@ -465,10 +498,13 @@ class RepairRun:
         """Remove what is of no use to anybody, now that the new manifest stands."""
         paths = self._directory.paths
         leftovers = [paths.manifest_name(generation) for generation in self._manifests.damaged]
-        if scratch and all(segment.take_lock() for segment in self._disk.values()):
+        if scratch and all(map(self._is_free, self._disk.values())):
             leftovers += scratch
         with self._directory.opened() as root:
             for name in leftovers:
+                if root.has_folder(name):
+                    self.notes.append(f"{root.path_of(name)} is a folder: move it away")
+                    continue
                 self.actions.append(f"{root.path_of(name)}: removed")
                 if not self._dry_run:
                     root.remove(name)
@@ -480,7 +516,20 @@ class RepairRun:
 
     # -- parts ---------------------------------------------------------------------------------
 
+    @staticmethod
+    def _is_free(segment: SegmentOnDisk) -> bool:
+        """Say whether no writer is at work in a segment; of one whose index is no file that is not known."""
+        try:
+            return segment.take_lock()
+        except FormatError:
+            return False
+
     def _advance(self, num_bytes: int) -> None:
         self._bytes_done += num_bytes
         if self._progress is not None:
             self._progress(min(self._bytes_done, self._bytes_total), self._bytes_total)
+
+
+def _odd_entry(folder: Folder, names: tuple[str, ...]) -> str | None:
+    """Return the path of the first of some names that something other than a file has, None where none has."""
+    return next((folder.path_of(name) for name in names if folder.has_odd(name)), None)

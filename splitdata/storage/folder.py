@@ -218,6 +218,11 @@ class Folder:
         """Say whether anything has this name here, be it a link that leads nowhere."""
         return files.exists(self.path_of(name), at=self.anchor())
 
+    def has_odd(self, name: str) -> bool:
+        """Say whether something that is no regular file has this name here: a folder, a link, a pipe."""
+        path, anchor = self.path_of(name), self.anchor()
+        return files.exists(path, at=anchor) and not files.is_regular(path, at=anchor)
+
     def remove_directory(self, name: str) -> None:
         """Remove an empty folder in this one; no error if it is gone."""
         files.remove_directory(self.path_of(name), at=self.anchor())
