@@ -97,6 +97,7 @@ class FrameSearch:
         is_confirmed: Whether the digest has proven all of the listed records but one that is missing.
         dictionary: The one at the head of bin 0, if it is intact.
         metadata: The copy of the user's metadata in bin 0, as bytes.
+        before_metadata: Begin and end of what is not known before that copy, None if it stands in its place.
         has_keys: Whether any record was found that has a key.
         first_words: Word 0 of frames in which nothing but that is wrong: bin, offset, what it must be.
     """
@@ -132,6 +133,7 @@ class FrameSearch:
         self.is_confirmed = False
         self.dictionary: bytes | None = None
         self.metadata: bytes | None = None
+        self.before_metadata: tuple[int, int] | None = None
         self.has_keys = False
         self.first_words: list[tuple[int, int, bytes]] = []
         self._info = info
@@ -561,6 +563,7 @@ class FrameSearch:
             if header.stored_length > spec.MAX_METADATA_BYTES or first not in plan.next_offsets(end):
                 continue
             if header.codec == spec.CODEC_NONE and is_whole_frame(source, offset, header):
+                self.before_metadata = self._start_of_bin_0, offset
                 self._start_of_bin_0 = max(self._start_of_bin_0, end)
                 self.metadata = source.read(offset + header.size, header.stored_length)
 

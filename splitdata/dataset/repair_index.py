@@ -26,7 +26,7 @@ from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.frames import aligned_start
+from splitdata.format.frames import aligned_start, follow
 from splitdata.format.index import IndexHeader, IndexTables
 from splitdata.storage import files
 from splitdata.storage.replace import open_sole, replace_file
@@ -117,6 +117,7 @@ class SegmentMender:
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)
             self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
+            self._note_damaged_head()
             self._plan_padding()
             if self._info.is_sealed:
                 lengths = self._bin_lengths(old)
@@ -147,6 +148,26 @@ class SegmentMender:
             self._dictionary_frame = offset, frame
             self.actions.append(f"{self._paths.bin(0)}: dictionary made again from the index")
         return in_index or in_bin
+
+    def _note_damaged_head(self) -> None:
+        """Say where nothing is known of what stands before the first record of bin 0: no copy of it is elsewhere."""
+        search = self._search
+        if 0 not in search.frames_in or not self._info.num_records or search.state[0] == LOST:
+            return
+        end = search.start_of_bin(0)
+        if self._dictionary_frame:
+            end = max(end, self._dictionary_frame[0] + len(self._dictionary_frame[1]))
+        elif search.before_metadata:
+            self._note_unknown(*search.before_metadata)
+        first, is_large = search.starts_in(0, 1), search.entries[:1]["raw"] >= spec.LARGE_RECORD_BYTES
+        if not follow(np.array([end]), first, is_large, (self._alignment,)).all():
+            self._note_unknown(end, int(first[0]))
+
+    def _note_unknown(self, start: int, stop: int) -> None:
+        self.notes.append(
+            f"{self._paths.bin(0)}: what stands in bytes {start} to {stop} cannot be made again: a dictionary, or the "
+            "copy of the metadata, which readers take from the manifest; it is left as it is"
+        )
 
     def apply(self, *, is_new: bool) -> None:
         """Do it.

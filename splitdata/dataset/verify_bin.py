@@ -20,7 +20,7 @@ from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
 from splitdata.format.codec import Decompressor
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
-from splitdata.format.frames import are_ordinary, footprint, nonzero_gaps
+from splitdata.format.frames import aligned_start, aligned_starts, are_ordinary, footprint, nonzero_gaps
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class BinCheck:
         # Whether there is any point in going on. The file itself is asked for each time, so that of
         # thousands of bins only a few are open.
         self._is_readable = False
+        # Of payloads, None where the header does not say it.
+        self._alignment: int | None = None
         # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
         self._end: int | None = spec.BIN_HEADER_BYTES
         self._next_ordinal = 0
@@ -134,6 +136,7 @@ class BinCheck:
         except FormatError as error:
             self._add(str(error))
             return
+        self._alignment = header.alignment
         if (header.segment_id, header.bin_index, header.num_bins) != (info.id, self._bin, info.num_bins):
             self._add(
                 f"the header says bin {header.bin_index} of {header.num_bins} in segment {header.segment_id}: "
@@ -167,8 +170,9 @@ class BinCheck:
         key_lengths = (header[2] >> _U64(_KEY_SHIFT)).astype(np.int64)
         starts_of_keys = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
         stops = starts_of_keys + key_lengths
-        gaps = offsets - np.concatenate([[self._end], stops[:-1]])
-        if (gaps < 0).any() or (gaps >= _MAX_ALIGNMENT).any() or int(stops[-1]) > base + len(data):
+        ends = np.concatenate([[self._end], stops[:-1]])
+        gaps = offsets - ends
+        if not self._follow(ends, offsets) or int(stops[-1]) > base + len(data):
             return False
         checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
         lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
@@ -192,6 +196,13 @@ class BinCheck:
         self._join(hashes)
         self._end = int(stops[-1])
         return True
+
+    def _follow(self, ends: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
+        """Say whether ordinary frames begin where they must behind the end of the one before."""
+        if self._alignment is not None:
+            return bool((offsets == aligned_starts(ends, spec.FRAME_HEADER_BYTES, self._alignment)).all())
+        gaps = offsets - ends
+        return bool(((gaps >= 0) & (gaps < _MAX_ALIGNMENT)).all())
 
     def _read_run(
         self, source: MappedSource | PreadSource, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
@@ -249,7 +260,7 @@ class BinCheck:
             try:
                 place = self._records.locate(sequence)
                 self._refuse_flood(place)
-                self._check_gap(place.source, place.offset)
+                self._check_gap(place)
                 self._end = place.offset + footprint(place.header)
                 self._join(np.array([self._records.check(sequence)], _U64))
                 if place.header.key_length:
@@ -279,13 +290,27 @@ class BinCheck:
                 "not looked at"
             )
 
-    def _check_gap(self, source: MappedSource | PreadSource, offset: int) -> None:
-        """Zeros, and not many of them, must lie between the last frame and this one."""
-        if self._end is None:
+    def _check_gap(self, place: Located) -> None:
+        """The frame must begin where the one before leads, with zeros before it."""
+        end, offset = self._end, place.offset
+        if end is None:
             return
-        gap = offset - self._end
-        if not 0 <= gap < _MAX_GAP or any(source.read(self._end, gap)):
-            self._add(f"bytes {self._end} to {offset} belong to no record and are not the zeros they should be")
+        if self._is_in_place(end, place):
+            if any(place.source.read(end, offset - end)):
+                self._add(f"bytes {end} to {offset} belong to no record and are not the zeros they should be")
+            return
+        problem = f"bytes {end} to {offset} are no frame that is whole, and more or less than padding"
+        if self._bin == 0 and place.sequence == 0:
+            problem += ": the dictionary or the copy of the metadata, which stand there, may be damaged"
+        self._add(problem)
+
+    def _is_in_place(self, end: int, place: Located) -> bool:
+        if self._alignment is None:
+            return 0 <= place.offset - end < _MAX_GAP
+        start = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+        if place.header.kind == spec.KIND_LARGE:
+            start = aligned_start(start, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+        return place.offset == start
 
     # -- keeping the result --------------------------------------------------------------------
 
