@@ -37,6 +37,8 @@ __all__ = ["CsvFormat", "CsvSource"]
 # parser takes 4 bytes for each character while it reads one. An opening quote without its end makes one field of
 # all that follows: this is where that is noticed.
 MAX_ROW_CHARACTERS: Final = 8 << 20
+# Each field is a text of its own, and as a name of a column stands in tables, too: millions take gigabytes.
+MAX_COLUMNS: Final = 1 << 16
 _BUFFER_BYTES: Final = 256 << 10
 # The limit of Python's parser is one for the whole process: it is raised for so many rows at a time, fewer where they
 # are long, as they are held together.
@@ -85,8 +87,8 @@ class CsvFormat:
 class CsvSource:
     """The rows of a CSV or TSV file, plain or compressed, or of standard input.
 
-    A row is at most 8 Mi characters long. A row with more or fewer fields than the first one is an error.
-    Blank lines are left out and counted.
+    A row is at most 8 Mi characters long and has at most 65,536 fields. A row with more or fewer fields than the first
+    one is an error. Blank lines are left out and counted.
     """
 
     def __init__(self, path: str, form: CsvFormat | None = None, *, kind: str = "csv") -> None:
@@ -101,8 +103,9 @@ class CsvSource:
         self.skipped: Counter[str] = Counter()
         self._input = InputFile(path)
         self._form = form or CsvFormat()
-        # Of the row that is being read.
+        # Of the row that is being read; delimiters are counted where it is long.
         self._num_characters = 0
+        self._num_delimiters = 0
 
     @property
     def name(self) -> str:
@@ -123,6 +126,10 @@ class CsvSource:
     def bytes_read(self) -> int:
         """Bytes of the file read so far."""
         return self._input.bytes_read
+
+    @property
+    def _delimiter(self) -> str:
+        return self._form.delimiter or ("\t" if self.kind == "tsv" else ",")
 
     def identity(self) -> str:
         """Return kind and name: the rows themselves are in the dataset."""
@@ -208,7 +215,7 @@ class CsvSource:
         ) as text:
             parser = csv.reader(
                 self._lines(text),
-                delimiter=form.delimiter or ("\t" if self.kind == "tsv" else ","),
+                delimiter=self._delimiter,
                 quoting=csv.QUOTE_MINIMAL if form.quotes else csv.QUOTE_NONE,
                 strict=True,
             )
@@ -232,9 +239,11 @@ class CsvSource:
         try:
             with _long_fields():
                 for row in islice(parser, _ROWS_AT_ONCE):
+                    if len(row) > MAX_COLUMNS:
+                        raise _TooManyFieldsError
                     rows.append((line, row))
                     num_characters += self._num_characters
-                    self._num_characters = 0
+                    self._num_characters = self._num_delimiters = 0
                     line = parser.line_num + 1
                     if num_characters > _CHARACTERS_AT_ONCE:
                         break
@@ -245,6 +254,9 @@ class CsvSource:
         except _EndlessRowError:
             what = f"the row in line {line} is longer than {MAX_ROW_CHARACTERS} characters, which is the limit"
             return rows, self._wrong(what + self._advice(), None)
+        except _TooManyFieldsError:
+            what = f"the row in line {line} has more than {MAX_COLUMNS} fields, which is the limit"
+            return rows, self._wrong(what + self._advice(), None)
         except csv.Error as error:
             return rows, self._wrong(f"the row in line {line} cannot be read: {error}{self._advice()}", None)
         except Exception as error:
@@ -253,12 +265,35 @@ class CsvSource:
 
     def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
         """Yield lines to the parser, which asks for no more than the row needs that it reads."""
-        self._num_characters = 0
+        self._num_characters = self._num_delimiters = 0
         while line := text.readline(MAX_ROW_CHARACTERS + 1):
+            # A row goes on in another line only within quotes.
+            is_quoted = self._num_characters > 0
             self._num_characters += len(line)
             if self._num_characters > MAX_ROW_CHARACTERS:
                 raise _EndlessRowError
+            if self._num_characters > MAX_COLUMNS:
+                self._num_delimiters += self._delimiters_in(line, is_quoted=is_quoted)
+                if self._num_delimiters >= MAX_COLUMNS:
+                    raise _TooManyFieldsError
             yield line
+
+    def _delimiters_in(self, line: str, *, is_quoted: bool) -> int:
+        """Count those that divide fields, up to the limit, before memory is spent on the fields."""
+        delimiter = self._delimiter
+        if not self._form.quotes or delimiter not in line:
+            return line.count(delimiter)
+        # Doubled quotes stand for one within quotes, and for nothing elsewhere.
+        text, place, count = line.replace('""', ""), 0, 0
+        while count < MAX_COLUMNS:
+            if is_quoted or text.startswith('"', place):
+                place = text.find('"', place if is_quoted else place + 1)
+                is_quoted = False
+            if place < 0 or (place := text.find(delimiter, place)) < 0:
+                break
+            place += 1
+            count += 1
+        return count
 
     def _advice(self) -> str:
         return " (if quotes mean nothing in this file, say so: quotes=False)" if self._form.quotes else ""
@@ -269,6 +304,10 @@ class CsvSource:
 
 class _EndlessRowError(Exception):
     """A row that is longer than the limit."""
+
+
+class _TooManyFieldsError(Exception):
+    """A row with more fields than the limit."""
 
 
 class _BlockFile(io.RawIOBase):

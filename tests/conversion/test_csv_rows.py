@@ -228,6 +228,45 @@ def test_rows_up_to_the_limit_are_read_however_many_there_are(tmp_path: Path, mo
     assert len(list(CsvSource(path))) == 300
 
 
+ROWS_OF_FIELDS = {
+    "empty": ",".join([""] * 7),
+    "plain": "a,bc,d,e,f,g,h",
+    "quoted": '"a","b,b","c""c","",e,"f\n,,,,\n""f","g"',
+    "quotes within": 'a"b,c,"d""",e,"""f,f""",g""g,h',
+}
+
+
+@pytest.mark.parametrize("row", ROWS_OF_FIELDS.values(), ids=ROWS_OF_FIELDS.keys())
+@pytest.mark.parametrize("header", [True, False])
+def test_rows_are_refused_from_the_first_field_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, header: bool
+) -> None:
+    path = write(tmp_path / "a.csv", f"{row}\n{row}\n")
+    monkeypatch.setattr(csv_rows, "MAX_COLUMNS", 7)
+    form = CsvFormat(header=header, column=next(csv.reader([row.split("\n")[0]]))[0] or None if header else "1")
+
+    if row != ROWS_OF_FIELDS["empty"] or not header:
+        assert len(list(CsvSource(path, form))) == 2 - header
+    monkeypatch.setattr(csv_rows, "MAX_COLUMNS", 6)
+    with pytest.raises(SourceError, match="the row in line 1 has more than 6 fields, which is the limit"):
+        list(CsvSource(path, form))
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+def test_delimiters_within_quotes_are_no_fields_beyond_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quotes: bool
+) -> None:
+    monkeypatch.setattr(csv_rows, "MAX_COLUMNS", 5)
+    lists = '"' + "1,2,3," * 10 + '"'
+    path = write(tmp_path / "a.csv", f"a,b\n{lists},2\n" + f"{lists[:-1]}\n,,,\n{lists[1:]},2\n" * 3)
+
+    if quotes:
+        assert len(list(CsvSource(path))) == 4
+        return
+    with pytest.raises(SourceError, match="the row in line 2 has more than 5 fields"):
+        list(CsvSource(path, CsvFormat(quotes=False)))
+
+
 def test_threads_that_read_at_the_same_time_all_get_long_fields(tmp_path: Path) -> None:
     before = csv.field_size_limit()
     path = write(tmp_path / "a.csv", "a\n" + ("x" * 200_000 + "\n") * 200)
