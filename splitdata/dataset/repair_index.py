@@ -27,7 +27,7 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
 from splitdata.format.frames import aligned_start, follow
-from splitdata.format.index import IndexHeader, IndexTables
+from splitdata.format.index import IndexHeader, IndexTables, num_lengths_of
 from splitdata.storage import files
 from splitdata.storage.replace import open_sole, replace_file
 
@@ -84,7 +84,7 @@ class SegmentMender:
         self._search = search
         self._alignment = alignment
         self._bin_headers: dict[int, bytes] = {}
-        self._tables = b""
+        self._tables: IndexTables | None = None
         self._dictionary_frame: tuple[int, bytes] | None = None
         self._zeros: list[tuple[int, int, int]] = []
         self._new_lengths: dict[int, int] = {}
@@ -123,8 +123,11 @@ class SegmentMender:
                 lengths = self._bin_lengths(old)
                 self._plan_lengths(lengths, is_known=old.bin_lengths() is not None)
                 self._tables = IndexTables(
-                    block_sums=self._block_sums(), bin_lengths=lengths, dictionary=dictionary
-                ).pack()
+                    block_sums=self._block_sums(),
+                    bin_lengths=lengths,
+                    num_empty_bins=info.num_bins - len(lengths),
+                    dictionary=dictionary,
+                )
             problem = old.problem or self._difference(old)
         finally:
             old.close()
@@ -416,9 +419,13 @@ class SegmentMender:
             if old.read(offset, len(piece)) != piece:
                 return "its entries are damaged"
             offset += len(piece)
-        if self._info.is_sealed and old.read(offset, len(self._tables) + 1) != self._tables:
-            return "its tables are damaged"
-        return None
+        if self._tables is None:
+            return None
+        for piece in self._tables.pieces():
+            if old.read(offset, len(piece)) != piece:
+                return "its tables are damaged"
+            offset += len(piece)
+        return "its tables are damaged" if old.read(offset, 1) else None
 
     def _accepts(self, header: IndexHeader | None) -> bool:
         """Say whether a header will do: as it must be, or ahead of the manifest as a killed writer leaves it."""
@@ -436,7 +443,8 @@ class SegmentMender:
     def _pieces(self) -> Iterator[bytes]:
         yield self._header.pack()
         yield from self._entry_pieces()
-        yield self._tables
+        if self._tables is not None:
+            yield from self._tables.pieces()
 
     def _entry_pieces(self) -> Iterator[bytes]:
         num_records = self._info.num_records
@@ -449,7 +457,7 @@ class SegmentMender:
     def _bin_lengths(self, old: OldIndex) -> tuple[int, ...]:
         """Return the lengths at sealing: from the last frame, else from the old table, else from the file."""
         info, known = self._info, old.bin_lengths()
-        lengths = list(known) if known is not None else [0] * info.num_bins
+        lengths = list(known) if known is not None else [0] * num_lengths_of(info.num_records, info.num_bins)
         for bin_index in self._search.frames_in:
             if bin_index >= info.num_bin_files:
                 continue

@@ -18,7 +18,7 @@ from splitdata.dataset.dictionary import read_from_index
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.index import ENTRY_DTYPE, IndexHeader, tables_size
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, num_lengths_of, tables_size
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
 
@@ -128,7 +128,7 @@ class OldIndex:
         return None
 
     def bin_lengths(self) -> tuple[int, ...] | None:
-        """Return the table of the bins' lengths, None if it is not intact."""
+        """Return the lengths of the bins that may hold a frame, None if the table of all is not intact."""
         table = self._table(1)
         return None if table is None else tuple(np.frombuffer(table, "<u8").tolist())
 
@@ -153,7 +153,10 @@ class OldIndex:
         data = self.read(place, length)
         expected = self.read(footer + 8 * number, 8)
         is_intact = len(data) == length and len(expected) == 8 and hash64(data) == int.from_bytes(expected, "little")
-        return data if is_intact else None
+        if not is_intact:
+            return None
+        # Of bins without a record there may be millions.
+        return data[: 8 * num_lengths_of(info.num_records, info.num_bins)] if number else data
 
     def _tables_start(self) -> int:
         return self._entry_offset(self._info.num_records)

@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import xxhash
 
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
@@ -30,10 +31,13 @@ from splitdata.format.checksum import hash64
 from splitdata.format.version import check_version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["ENTRY_DTYPE", "IndexHeader", "IndexTables", "make_entries", "tables_size"]
+__all__ = ["ENTRY_DTYPE", "IndexHeader", "IndexTables", "make_entries", "num_lengths_of", "tables_size"]
 
+_ZERO_BYTES: Final = 1 << 20
 _LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBBBxQQQQI20x")
 
 ENTRY_DTYPE: Final = np.dtype([("loc", "<u8"), ("stored", "<u4"), ("raw", "<u4")])
@@ -130,6 +134,11 @@ def make_entries(
     return entries
 
 
+def num_lengths_of(num_records: int, num_bins: int) -> int:
+    """Return how many bins of a segment may hold a frame: the first ones, and bin 0 always."""
+    return max(1, min(num_bins, num_records))
+
+
 def tables_size(num_records: int, num_bins: int, dictionary_bytes: int = 0) -> int:
     """Return the bytes that sealing writes behind the last entry."""
     num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
@@ -138,19 +147,39 @@ def tables_size(num_records: int, num_bins: int, dictionary_bytes: int = 0) -> i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexTables:
-    """What sealing adds: sums over the entries, lengths of the bins, the dictionary."""
+    """What sealing adds: sums over the entries, lengths of the bins, the dictionary.
+
+    Attributes:
+        block_sums: Of the entries.
+        bin_lengths: Of the bins that may hold a frame.
+        num_empty_bins: How many follow these that hold none, and whose length is 0: there may be millions.
+        dictionary: Empty if there is none.
+    """
 
     block_sums: tuple[int, ...]
     bin_lengths: tuple[int, ...]
+    num_empty_bins: int = 0
     dictionary: bytes = b""
 
     def pack(self) -> bytes:
         """Return the tables and their footer."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what `pack` returns in pieces, of which none is long because there are many bins."""
         sums = np.array(self.block_sums, "<u8").tobytes()
         lengths = np.array(self.bin_lengths, "<u8").tobytes()
         dictionary = self.dictionary + bytes(-len(self.dictionary) % 8)
-        footer = b"".join(hash64(table).to_bytes(8, "little") for table in (sums, lengths, dictionary))
-        return sums + lengths + dictionary + footer
+        yield sums
+        yield lengths
+        of_lengths = xxhash.xxh3_64(lengths)
+        for start in range(0, 8 * self.num_empty_bins, _ZERO_BYTES):
+            zeros = bytes(min(_ZERO_BYTES, 8 * self.num_empty_bins - start))
+            of_lengths.update(zeros)
+            yield zeros
+        yield dictionary
+        hashes = hash64(sums), of_lengths.intdigest(), hash64(dictionary)
+        yield b"".join(one.to_bytes(8, "little") for one in hashes)
 
     @classmethod
     def unpack(cls, buffer: bytes, *, num_records: int, num_bins: int, dictionary_bytes: int = 0) -> IndexTables:
@@ -163,13 +192,15 @@ class IndexTables:
             raise FormatError(f"the tables of the index have {len(buffer)} bytes, other than its header implies")
         num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
         borders = [0, 8 * num_sums, 8 * (num_sums + num_bins), len(buffer) - 24]
-        parts = [buffer[start:stop] for start, stop in pairwise(borders)]
+        parts = [memoryview(buffer)[start:stop] for start, stop in pairwise(borders)]
+        num_lengths = num_lengths_of(num_records, num_bins)
         for number, (part, name) in enumerate(zip(parts, ("block sums", "bin table", "dictionary"), strict=True)):
             stored = buffer[len(buffer) - 24 + 8 * number :][:8]
             if hash64(part) != int.from_bytes(stored, "little"):
                 raise FormatError(f"the {name} of the index is damaged")
         return cls(
             block_sums=tuple(np.frombuffer(parts[0], "<u8").tolist()),
-            bin_lengths=tuple(np.frombuffer(parts[1], "<u8").tolist()),
-            dictionary=parts[2][:dictionary_bytes],
+            bin_lengths=tuple(np.frombuffer(parts[1][: 8 * num_lengths], "<u8").tolist()),
+            num_empty_bins=num_bins - num_lengths,
+            dictionary=bytes(parts[2][:dictionary_bytes]),
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["cut_sole", "make_sole", "open_sole", "remove_scratch", "replace_file"]
 
 _COPIED_BYTES: Final = 1 << 20
+_HOLE_BYTES: Final = 64 << 10
 _MAX_TRIES: Final = 100
 
 
@@ -87,11 +88,16 @@ def _content(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _placed(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield pieces that follow each other, and their places."""
-    offset = 0
+    """Yield pieces that follow each other, and their places; but for the last, long ones of zeros become holes."""
+    offset = skipped = 0
     for piece in pieces:
+        if skipped := len(piece) if len(piece) >= _HOLE_BYTES and piece == bytes(len(piece)) else 0:
+            offset += skipped
+            continue
         yield offset, piece
         offset += len(piece)
+    if skipped:
+        yield offset - 1, b"\0"
 
 
 def remove_scratch(folder: Folder, scratch: str) -> None:

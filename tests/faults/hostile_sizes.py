@@ -75,6 +75,16 @@ def millions_of_bins(path: Path) -> None:
     publish(path, {"num_records": spec.MAX_BINS, "num_bins": spec.MAX_BINS})
 
 
+def three_records_in_millions_of_bins(path: Path) -> None:
+    """Bins that hold no record need not be there: so nothing is missing."""
+    publish(path, {"num_records": 3, "num_bins": spec.MAX_BINS})
+    folder = path / "segments" / SEGMENT
+    header = index_header(num_records=3, num_bins=spec.MAX_BINS, is_sealed=True)
+    (folder / "index").write_bytes(header + entries([64] * 3, [0] * 3))
+    for number in range(3):
+        (folder / f"{number:06d}.bin").write_bytes(bin_header(number, num_bins=spec.MAX_BINS))
+
+
 def millions_of_bins_in_each_segment(path: Path) -> None:
     claims = {"num_records": 2**32 - 2, "num_bins": spec.MAX_BINS}
     publish(path, *({"id": f"{number:032x}"} | claims for number in range(500)))
@@ -232,6 +242,7 @@ INPUTS: Final[dict[str, Callable[[Path], None]]] = {
     made.__name__: made
     for made in (
         millions_of_bins,
+        three_records_in_millions_of_bins,
         millions_of_bins_in_each_segment,
         hole_for_an_index,
         hole_for_a_sealed_index,

@@ -11,7 +11,7 @@ from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries, tables_size
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries, num_lengths_of, tables_size
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
@@ -121,9 +121,12 @@ def test_feature_that_must_be_understood_is_refused_and_one_that_need_not_is_ign
 def tables(draw: st.DrawFn) -> tuple[int, IndexTables]:
     num_records = draw(st.integers(0, 5 * spec.ENTRIES_PER_SUM))
     num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
+    num_bins = draw(st.integers(1, 20))
+    num_lengths = num_lengths_of(num_records, num_bins)
     return num_records, IndexTables(
         block_sums=tuple(draw(st.lists(U64, min_size=num_sums, max_size=num_sums))),
-        bin_lengths=tuple(draw(st.lists(U64, min_size=1, max_size=20))),
+        bin_lengths=tuple(draw(st.lists(U64, min_size=num_lengths, max_size=num_lengths))),
+        num_empty_bins=num_bins - num_lengths,
         dictionary=draw(st.binary(max_size=30)),
     )
 
@@ -131,7 +134,7 @@ def tables(draw: st.DrawFn) -> tuple[int, IndexTables]:
 @given(tables())
 def test_tables_survive_bytes(case: tuple[int, IndexTables]) -> None:
     num_records, made = case
-    num_bins, dictionary_bytes = len(made.bin_lengths), len(made.dictionary)
+    num_bins, dictionary_bytes = len(made.bin_lengths) + made.num_empty_bins, len(made.dictionary)
     data = made.pack()
 
     assert len(data) == tables_size(num_records, num_bins, dictionary_bytes)
