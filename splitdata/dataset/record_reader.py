@@ -9,6 +9,7 @@ Slower than segment_reader.py, which comes here for whatever is not the usual.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -67,7 +68,7 @@ class RecordReader:
         place = self.locate(sequence)
         self._check_length(place)
         if place.header.kind == spec.KIND_LARGE:
-            return b"".join(self._large_pieces(place))
+            return _joined(self._large_pieces(place))
         return bytes(self._ordinary(place))
 
     def view(self, sequence: int) -> memoryview:
@@ -78,7 +79,7 @@ class RecordReader:
         if place.header.kind != spec.KIND_LARGE:
             return memoryview(self._ordinary(place)).toreadonly()
         if place.header.codec != spec.CODEC_NONE:
-            return memoryview(b"".join(self._large_pieces(place)))
+            return memoryview(_joined(self._large_pieces(place)))
         if self._verify:
             for _ in self._stored_blocks(place, 0, num_blocks(place.header.stored_length)):
                 pass
@@ -102,9 +103,9 @@ class RecordReader:
             return bytes(self._ordinary(place)[start:stop])
         if place.header.codec == spec.CODEC_NONE:
             first = start // spec.BLOCK_BYTES
-            blocks = b"".join(self._stored_blocks(place, first, num_blocks(stop)))
-            return blocks[start - first * spec.BLOCK_BYTES : stop - first * spec.BLOCK_BYTES]
-        return b"".join(_cut(self._large_pieces(place), start, stop))
+            blocks = self._stored_blocks(place, first, num_blocks(stop))
+            return _joined(_cut(blocks, start - first * spec.BLOCK_BYTES, stop - first * spec.BLOCK_BYTES))
+        return _joined(_cut(self._large_pieces(place), start, stop))
 
     def key(self, sequence: int) -> bytes:
         """Return the key of a record as it is stored; empty if it has none, which is proven too.
@@ -317,6 +318,14 @@ class RecordReader:
             ends = (entries["loc"] & np.uint64(spec.PLACE_MASK)) * np.uint64(spec.FRAME_UNIT) + entries["stored"]
             count += int(np.count_nonzero(ends + np.uint64(spec.FRAME_HEADER_BYTES) > size))
         return count
+
+
+def _joined(pieces: Iterator[bytes]) -> bytes:
+    """Return pieces as one, without holding all of them beside it as `join` does; nor does `getvalue` copy."""
+    whole = io.BytesIO()
+    for piece in pieces:
+        whole.write(piece)
+    return whole.getvalue()
 
 
 def _cut(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
