@@ -23,7 +23,7 @@ from splitdata.format.codec import decompress, decompress_stream
 from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from splitdata.dataset.segment_files import SegmentFiles
     from splitdata.storage.source import MappedSource, PreadSource
@@ -54,8 +54,17 @@ class Located:
 class RecordReader:
     """Reads single records of one segment; safe to share between threads."""
 
-    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+    def __init__(
+        self,
+        files: SegmentFiles,
+        *,
+        verify: bool,
+        max_record_bytes: int,
+        on_block: Callable[[int], None] | None = None,
+    ) -> None:
+        """Take the files; `on_block` is told up to which byte of its bin a large record has been read."""
         self._files = files
+        self._on_block = on_block
         self._verify = verify
         self._max_record_bytes = max_record_bytes
         # Counting what a truncation costs walks the index: once for each bin is enough.
@@ -248,6 +257,8 @@ class RecordReader:
             if self._verify and hash64(data) != int.from_bytes(table[8 * block : 8 * block + 8], "little"):
                 text = f"is damaged in block {block}, its bytes {start} to {start + length}"
                 self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
+            if self._on_block is not None:
+                self._on_block(place.payload_offset + start + length)
             yield data
 
     def _table(self, place: Located) -> bytes:

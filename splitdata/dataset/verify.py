@@ -30,6 +30,7 @@ from splitdata.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
@@ -43,6 +44,7 @@ _MOST_WORKERS: Final = 4
 # Of all bins together; each reads its part at once.
 _STRIPE_BYTES: Final = 32 << 20
 _STRIPE_RECORDS: Final = 1 << 18
+_REPORT_SECONDS: Final = 0.5
 # Up to here each bin that is missing is reported by itself.
 _FEW_BINS: Final = 1 << 10
 
@@ -102,7 +104,8 @@ def verify(
         generation: Which manifest; None is the newest.
         num_workers: Threads that read bins at the same time, None for up to 4. They overlap waiting
             for the disk, hashing of large records and decompression.
-        progress: Called in this thread with bytes of bins done and in all, every 32 MiB or so.
+        progress: Called in this thread with bytes of bins done and in all, every 32 MiB or so, and within a
+            record that takes longer every half a second.
 
     Raises:
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
@@ -205,12 +208,9 @@ class _Verification:
                     # A task gets the entries of its own bin: the index is read once, not once for each bin.
                     places = [(check.bin_index - first) % num_bins for check in checks]
                     shares = [entries[place::num_bins] for place in places]
-                    list(
-                        pool.map(BinCheck.check_run, checks, [(first + place) // num_bins for place in places], shares)
-                    )
+                    runs = zip(checks, [(first + place) // num_bins for place in places], shares, strict=True)
+                    self._wait_for([pool.submit(BinCheck.check_run, *run) for run in runs], before, checks)
                     num_entries += len(entries)
-                    self.bytes_done = before + sum(check.bytes_done for check in checks)
-                    self._report()
                 self._report_holes(files, _num_entries(files) - num_entries)
                 list(pool.map(BinCheck.finish, checks))
                 self.findings.extend(findings)
@@ -223,6 +223,18 @@ class _Verification:
                 self._check_digest(files, checks)
                 self.findings.extend(check_keys(files, KeySum.of([check.keys for check in checks])))
         self._report()
+
+    def _wait_for(self, runs: list[Future[None]], before: int, checks: list[BinCheck]) -> None:
+        """Wait until some bins are done so far, and report meanwhile: one record may take minutes."""
+        from concurrent.futures import wait
+
+        pending = set(runs)
+        while pending:
+            _, pending = wait(pending, timeout=_REPORT_SECONDS)
+            self.bytes_done = before + sum(check.bytes_done for check in checks)
+            self._report()
+        for run in runs:
+            run.result()
 
     def _report_holes(self, files: SegmentFiles, num_entries: int) -> None:
         """Report entries that were not looked at, as they are in holes of the index."""

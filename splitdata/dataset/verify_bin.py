@@ -69,7 +69,9 @@ class BinCheck:
         self.bin_index = self._bin = bin_index
         self._table_length = table_length
         self._salt = files.salt(bin_index)
-        self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        self._records = RecordReader(
+            files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES, on_block=self._note_done
+        )
         # Whether there is any point in going on. The file itself is asked for each time, so that of
         # thousands of bins only a few are open.
         self._is_readable = False
@@ -311,6 +313,10 @@ class BinCheck:
         if place.header.kind == spec.KIND_LARGE:
             start = aligned_start(start, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
         return place.offset == start
+
+    def _note_done(self, offset: int) -> None:
+        """Count the blocks of a record that may have a hundred gigabytes."""
+        self.bytes_done = max(self.bytes_done, offset)
 
     # -- keeping the result --------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""A record that is copied is held once while it is read, not once in blocks and once whole."""
+"""A large record is held once while it is copied, not in blocks and whole; verify says how far it is within one."""
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Literal
 
 import pytest
 
-from splitdata import SplitDataLoader, SplitWriter
+from splitdata import SplitDataLoader, SplitWriter, verify
+from splitdata.dataset import verify as verify_module
+from splitdata.dataset import verify_bin
 
 LENGTH = 48 << 20
 READS: dict[str, Callable[[SplitDataLoader], object]] = {
@@ -38,3 +41,32 @@ def test_copy_of_a_large_record_is_held_once_while_it_is_made(
                 tracemalloc.stop()
             assert found == (record[100:-100] if name == "range" else record)
             assert peak < 1.5 * LENGTH, name
+
+
+def test_verify_reports_progress_within_a_large_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SplitWriter(tmp_path / "d", bins=1, durability="none") as writer:
+        writer.write(bytes(LENGTH))
+    half, was_shown = LENGTH // 2, threading.Event()
+    shown: list[int] = []
+    note_done = verify_bin.BinCheck._note_done
+
+    def stop_half_way(check: verify_bin.BinCheck, offset: int) -> None:
+        note_done(check, offset)
+        if offset >= half:
+            assert was_shown.wait(30)
+
+    def show(done: int, total: int) -> None:
+        shown.append(done)
+        assert done <= total
+        if done >= half:
+            was_shown.set()
+
+    monkeypatch.setattr(verify_bin.BinCheck, "_note_done", stop_half_way)
+    monkeypatch.setattr(verify_module, "_REPORT_SECONDS", 0.01)
+
+    report = verify(tmp_path / "d", progress=show)
+
+    assert report.is_intact
+    assert any(half <= done < LENGTH for done in shown)
+    assert shown[-1] == report.num_bytes >= LENGTH
+    assert shown == sorted(shown)
