@@ -199,6 +199,7 @@ def is_link(path: str, *, at: int | None = None) -> bool:
     return stat.S_ISLNK(status.st_mode) or _is_junction(status)
 
 
+@explains("look at")
 def _status(path: str, at: int | None) -> os.stat_result:
     """Look at what has a name, not at what a link leads to."""
     return os.stat(_name(path, at), dir_fd=at, follow_symlinks=False)

@@ -181,3 +181,12 @@ def test_link_in_place_of_a_file_gives_no_name_to_what_it_leads_to(
             folder.link("late", "second")
     assert precious.stat().st_nlink == 1
     assert not (inside / "second").exists() or (inside / "second").is_symlink()
+
+
+@pytest.mark.parametrize("look", ["has", "has_folder", "size_of", "is_one_file"])
+def test_look_at_a_name_that_fails_names_the_whole_path(tmp_path: Path, look: str) -> None:
+    # Any other refusal of the system would do, as that of a folder that this user may not search.
+    name = "n" * 300
+    with Folder.open(str(tmp_path)) as folder, pytest.raises(OSError, match="cannot look at") as raised:
+        getattr(folder, look)(name, *([name] if look == "is_one_file" else []))
+    assert raised.value.filename == str(tmp_path / name)
