@@ -63,14 +63,19 @@ def raise_explained(error: OSError, operation: str, subject: str | int) -> NoRet
 
     To be called where the error is handled: one that says all already is raised as it is.
     """
-    if isinstance(error, _PLAIN):
-        if isinstance(subject, str):
-            # In an open folder the system was told the name alone.
-            error.filename = subject
-        raise error
-    if error.errno is None or _CANNOT in str(error.strerror):
-        raise error
-    raise _explained(error.errno, f"{error.strerror}{_CANNOT}{operation}", subject) from error
+    try:
+        if isinstance(error, _PLAIN):
+            if isinstance(subject, str):
+                # In an open folder the system was told the name alone.
+                error.filename = subject
+            raise error
+        if error.errno is None or _CANNOT in str(error.strerror):
+            raise error
+        raise _explained(error.errno, f"{error.strerror}{_CANNOT}{operation}", subject) from error
+    finally:
+        # Its traceback leads here: what the caller's frames hold, a pinned manifest for one, would live until the
+        # garbage collector comes by.
+        del error
 
 
 def _explained(code: int, text: str, subject: str | int) -> OSError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import logging
 import os
 import pickle
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -134,3 +137,29 @@ def test_append_to_a_folder_that_takes_no_files_fails_when_it_is_opened(
             patch.setattr(files, "create_unnamed", fail(code))
             with pytest.raises(OSError, match=os.strerror(code)):
                 SplitWriter(path, mode="append")
+
+
+class Held:
+    """Stands for what a caller holds: a pinned manifest, a lock."""
+
+
+@pytest.mark.parametrize(
+    "operation", [files.open_existing, files.size_of_name, files.link], ids=lambda one: one.__name__
+)
+@pytest.mark.parametrize("name", ["missing", "n" * 300], ids=["missing", "refused"])
+def test_failed_call_keeps_nothing_of_its_caller_alive(
+    tmp_path: Path, name: str, operation: Callable[..., object]
+) -> None:
+    path = str(tmp_path / name)
+
+    def call() -> weakref.ref[Held]:
+        held = Held()
+        with contextlib.suppress(OSError):
+            operation(path, *([path] if operation is files.link else []))
+        return weakref.ref(held)
+
+    gc.disable()
+    try:
+        assert call()() is None
+    finally:
+        gc.enable()
