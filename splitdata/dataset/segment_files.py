@@ -57,7 +57,11 @@ _MAX_READ_STRIDE: Final = 16
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
-class _OfMany(dict[int, "tuple[memoryview, Any] | None"]):
+# Payload hashes, sequence numbers and lengths, each by place; and the mmap.
+_MappedBin = tuple[memoryview, memoryview, memoryview, Any]
+
+
+class _OfMany(dict[int, "_MappedBin | None"]):
     """What is mapped of thousands of bins: only those that are open take memory."""
 
     def __missing__(self, bin_index: int) -> None:
@@ -71,8 +75,10 @@ class SegmentFiles:
         info: As the manifest lists it.
         first_position: Position of the segment's first record in its dataset.
         paths: Of the files.
-        mapped: For each bin its u64 words, and its mmap, slices of which are bytes.
+        mapped: For each bin the words from which on, at a frame's place, the payload hash, the sequence number and
+            the lengths of each frame stand; and its mmap, slices of which are bytes.
         entry_words: Of the index, two for each record.
+        entry_places, entry_lengths: The first of them, and the second, by sequence number.
     """
 
     def __init__(
@@ -98,10 +104,12 @@ class SegmentFiles:
         self.info = info
         self.first_position = first_position
         # A manifest may claim millions of bins, in each of thousands of segments.
-        self.mapped: list[tuple[memoryview, Any] | None] | _OfMany = (
+        self.mapped: list[_MappedBin | None] | _OfMany = (
             [None] * info.num_bin_files if info.num_bin_files <= _MANY_BINS else _OfMany()
         )
         self.entry_words: memoryview | None = None
+        self.entry_places: memoryview | None = None
+        self.entry_lengths: memoryview | None = None
         self._pool = pool
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
@@ -170,10 +178,14 @@ class SegmentFiles:
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
             end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
-            self.entry_words = source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None
+            self._take_entries(source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None)
         self._index = source
         self._pool.keep(self, None)
         return source
+
+    def _take_entries(self, words: memoryview | None) -> None:
+        self.entry_words = words
+        self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::2], words[1::2])
 
     def num_entries_in(self, index: MappedSource | PreadSource) -> int:
         """Return how many of the segment's entries an index file really has."""
@@ -220,7 +232,7 @@ class SegmentFiles:
             and isinstance(self.mapped, list)
             and len(self.mapped) <= self._pool.limit
         ):
-            mapped = self._mapped_bins = MappedBins([pair[1] if pair else None for pair in self.mapped])
+            mapped = self._mapped_bins = MappedBins([one[-1] if one else None for one in self.mapped])
         return mapped
 
     def dictionary(self) -> bytes:
@@ -263,7 +275,8 @@ class SegmentFiles:
                 path=path,
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
-            self.mapped[bin_index] = source.words, source.map
+            words = source.words
+            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -303,7 +316,7 @@ class SegmentFiles:
             self._keys = None
             return
         if bin_index is None:
-            self.entry_words = None
+            self._take_entries(None)
             self._index = None
             return
         self.mapped[bin_index] = None

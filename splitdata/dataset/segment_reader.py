@@ -37,6 +37,8 @@ __all__ = ["SegmentReader"]
 _SHIFT: Final = spec.BIN_SHIFT
 _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
+# A length times this is the second word of the entry of a record that is stored as it is.
+_BOTH_LENGTHS: Final = (1 << 32) + 1
 # Word 2 without the length of the key: kind and codec must be 0.
 _KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
 _KEY_SHIFT: Final = 48
@@ -110,26 +112,26 @@ class SegmentReader:
         """
         files = self.files
         try:
-            entries = files.entry_words
-            at = sequence + sequence
-            place = entries[at]  # type: ignore[index]  # None is met by the TypeError below
-            lengths = entries[at + 1]  # type: ignore[index]
-            words, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            place = files.entry_places[sequence]  # type: ignore[index]  # None is met by the TypeError below
+            lengths = files.entry_lengths[sequence]  # type: ignore[index]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if words[word + 3] == lengths < self._limit:
-                second = words[word + 2]
+            if there[word] == lengths < self._limit:
+                second = numbers[word]
                 start = word * 8 + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
                 stop = start + (lengths >> 32)
                 if second == sequence:
                     payload: bytes = data[start:stop]
-                    if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:
+                    # Both lengths are that of what was found, as a slice ends with the file.
+                    if len(payload) * _BOTH_LENGTHS == lengths and (
+                        not self._verify or hash64(payload) == hashes[word]
+                    ):
                         return payload
-                elif second & _KEYED_MASK == sequence:
+                elif second & _KEYED_MASK == sequence and (stop - start) * _BOTH_LENGTHS == lengths:
                     end = stop + (second >> _KEY_SHIFT)
                     body: bytes = data[start:end]
-                    # A slice ends with the file: what is cut off there would go unnoticed.
-                    if len(body) == end - start and hash64(body) == words[word + 1]:
+                    if len(body) == end - start and hash64(body) == hashes[word]:
                         return body[: stop - start]
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
@@ -257,12 +259,12 @@ class SegmentReader:
             pair = self.files.mapped[bin_index]
             if pair is None:
                 return self._one_by_one(sequences, as_views=as_views)
-            words, data = pair
+            data = pair[-1]
             entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, self.files.info.num_bins)
             if not as_views:
                 pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
                 return self._read_warm(sequences, pairs, as_views=False)
-            frames = np.frombuffer(words, "<u8")
+            frames = np.frombuffer(data, "<u8", len(data) // 8)
             place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
             hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
         except (FormatError, IndexError):
@@ -309,13 +311,14 @@ class SegmentReader:
         """Return one record as a read-only view, of the map itself if it is not compressed."""
         files = self.files
         try:
-            entries = files.entry_words
-            place, lengths = entries[2 * sequence], entries[2 * sequence + 1]  # type: ignore[index]  # as in `get`
-            words, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            place = files.entry_places[sequence]  # type: ignore[index]  # as in `get`
+            lengths = files.entry_lengths[sequence]  # type: ignore[index]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if words[word + 3] == lengths < _VIEW_LIMIT and words[word + 2] == sequence:
-                payload = memoryview(data)[word * 8 + 32 : word * 8 + 32 + (lengths >> 32)]
-                if hash64(payload) == words[word + 1] if self._verify else len(payload) == lengths & _LENGTH_MASK:
+            if there[word] == lengths < _VIEW_LIMIT and numbers[word] == sequence:
+                start = word * 8 + 32
+                payload = memoryview(data)[start : start + (lengths >> 32)]
+                if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
                     return payload
         except (IndexError, TypeError):
             pass
