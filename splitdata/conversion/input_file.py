@@ -67,9 +67,12 @@ class InputFile:
         self._named = path
         self.bytes_read = 0
         self._was_read = False
+        self._is_regular = False
         if self.is_standard_input:
             return
-        if stat.S_ISDIR(Path(self.path).stat().st_mode):
+        mode = Path(self.path).stat().st_mode
+        self._is_regular = stat.S_ISREG(mode)
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(21, "this is a folder, not a file of records", self.path)
         suffix = Path(path).suffix.lower()
         if suffix in _OTHER_COMPRESSIONS:
@@ -115,7 +118,7 @@ class InputFile:
                 f"a conversion of {self.shown} cannot be resumed, as it cannot be read again; write it to a file first"
             )
         ends = xxhash.xxh3_64()
-        with Path(self.path).open("rb") as file:
+        with self._open() as file:
             ends.update(self._read(file, _SAMPLE_BYTES))
             file.seek(max(0, status.st_size - _SAMPLE_BYTES))
             ends.update(self._read(file, _SAMPLE_BYTES))
@@ -141,13 +144,26 @@ class InputFile:
         return _without_first(decompress(self._stored(0), self._named), start)
 
     def _stored(self, start: int) -> Iterator[bytes]:
-        with Path(self.path).open("rb", buffering=0) as file:
+        with self._open() as file:
             size = _size_of(file)
             if size is not None and start > size:
                 raise SourceError(f"{self.shown} has {size} bytes, and none at {start}", path=self.path)
             if start:
                 self.bytes_read = file.seek(start)
             yield from self._counted(file, size)
+
+    def _open(self) -> IO[bytes]:
+        """Open the file; a pipe is waited for only where it was there from the start."""
+        # Unbuffered: it is read in large pieces.
+        file = open(self.path, "rb", buffering=0, opener=_open_at_once if self._is_regular else None)  # noqa: SIM115
+        if self._is_regular and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise SourceError(
+                f"{self.shown} was replaced by something that is no file while it was read: leave it alone and run "
+                "this again",
+                path=self.path,
+            )
+        return file
 
     def _standard_input(self) -> Iterator[bytes]:
         if self._was_read:
@@ -186,6 +202,10 @@ class InputFile:
         if data is None:
             raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
         return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _size_of(file: IO[bytes]) -> int | None:

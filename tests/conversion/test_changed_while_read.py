@@ -137,3 +137,17 @@ def test_file_that_the_system_makes_up_is_read_to_its_end(tmp_path: Path) -> Non
     assert lines[0].startswith(b"Name:")
     assert whole[0].startswith(lines[0])
     assert len(whole[0]) > 100
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+@pytest.mark.parametrize("name", FILES)
+def test_pipe_in_place_of_a_file_that_was_found_is_an_error_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    file_name, content, _, kind = FILES[name]
+    path = tmp_path / file_name
+    path.write_bytes(content)
+    source = open_source(path, kind=kind)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SourceError, match="no file"):
+        convert(source, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
