@@ -54,17 +54,8 @@ class Located:
 class RecordReader:
     """Reads single records of one segment; safe to share between threads."""
 
-    def __init__(
-        self,
-        files: SegmentFiles,
-        *,
-        verify: bool,
-        max_record_bytes: int,
-        on_block: Callable[[int], None] | None = None,
-    ) -> None:
-        """Take the files; `on_block` is told up to which byte of its bin a large record has been read."""
+    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
         self._files = files
-        self._on_block = on_block
         self._verify = verify
         self._max_record_bytes = max_record_bytes
         # Counting what a truncation costs walks the index: once for each bin is enough.
@@ -144,15 +135,20 @@ class RecordReader:
         place = self.locate(sequence)
         self._raise_corrupt(sequence, "has a damaged key", place.bin_index, place.offset)
 
-    def check(self, sequence: int, *, with_header_check: bool = True) -> int:
-        """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes."""
+    def check(
+        self, sequence: int, *, with_header_check: bool = True, on_block: Callable[[int], None] | None = None
+    ) -> int:
+        """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes.
+
+        Of a large one `on_block` is told up to which byte of its bin it has been read.
+        """
         place = self.locate(sequence)
         if with_header_check:
             self._prove_header(place)
         if place.header.kind != spec.KIND_LARGE:
             return hash64(self._ordinary(place))
         state = xxhash.xxh3_64()
-        for piece in self._large_pieces(place):
+        for piece in self._large_pieces(place, on_block):
             state.update(piece)
         return state.intdigest()
 
@@ -230,10 +226,10 @@ class RecordReader:
 
     # -- large records -----------------------------------------------------------------------
 
-    def _large_pieces(self, place: Located) -> Iterator[bytes]:
+    def _large_pieces(self, place: Located, on_block: Callable[[int], None] | None = None) -> Iterator[bytes]:
         """Yield the raw record in blocks."""
         header = place.header
-        stored = self._stored_blocks(place, 0, num_blocks(header.stored_length))
+        stored = self._stored_blocks(place, 0, num_blocks(header.stored_length), on_block)
         if header.codec == spec.CODEC_NONE:
             yield from stored
             return
@@ -246,7 +242,9 @@ class RecordReader:
         except FormatError as error:
             self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
 
-    def _stored_blocks(self, place: Located, first: int, stop: int) -> Iterator[bytes]:
+    def _stored_blocks(
+        self, place: Located, first: int, stop: int, on_block: Callable[[int], None] | None = None
+    ) -> Iterator[bytes]:
         """Yield stored blocks, each held against the table, which is held against the header."""
         header = place.header
         table = self._table(place)
@@ -257,8 +255,8 @@ class RecordReader:
             if self._verify and hash64(data) != int.from_bytes(table[8 * block : 8 * block + 8], "little"):
                 text = f"is damaged in block {block}, its bytes {start} to {start + length}"
                 self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
-            if self._on_block is not None:
-                self._on_block(place.payload_offset + start + length)
+            if on_block is not None:
+                on_block(place.payload_offset + start + length)
             yield data
 
     def _table(self, place: Located) -> bytes:

@@ -69,9 +69,7 @@ class BinCheck:
         self.bin_index = self._bin = bin_index
         self._table_length = table_length
         self._salt = files.salt(bin_index)
-        self._records = RecordReader(
-            files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES, on_block=self._note_done
-        )
+        self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
         # Whether there is any point in going on. The file itself is asked for each time, so that of
         # thousands of bins only a few are open.
         self._is_readable = False
@@ -264,7 +262,7 @@ class BinCheck:
                 self._refuse_flood(place)
                 self._check_gap(place)
                 self._end = place.offset + footprint(place.header)
-                self._join(np.array([self._records.check(sequence)], _U64))
+                self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
                 if place.header.key_length:
                     hashes = np.array([key_hash(self._records.key(sequence))], _U64)
                     self.keys.add(hashes, np.array([sequence], _U64))
