@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.order.bin_layout import BinLayout, BinTable
-from splitdata.order.bins import BinShuffle
+from splitdata.order.bin_shuffle import BinShuffle
 from splitdata.order.epoch_order import epoch_order
 from splitdata.order.window import Window
 

@@ -17,17 +17,17 @@ imported from deeper down may change without notice.
 """
 
 from splitdata._version import __version__
-from splitdata.conversion.choose import open_source
 from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
 from splitdata.conversion.dry_run import FirstRecord
-from splitdata.conversion.source import RecordSource
+from splitdata.conversion.sources.choose import open_source
+from splitdata.conversion.sources.source import RecordSource
 from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
-from splitdata.dataset.finding import Finding
 from splitdata.dataset.reader import SplitDataLoader
-from splitdata.dataset.repair import RepairReport, repair
+from splitdata.dataset.repair.repair import RepairReport, repair
 from splitdata.dataset.sample_dataset import SampleDataset
+from splitdata.dataset.segments.finding import Finding
 from splitdata.dataset.split_data import write_split_data
-from splitdata.dataset.verify import VerifyReport, verify
+from splitdata.dataset.verify.verify import VerifyReport, verify
 from splitdata.dataset.writer import SplitWriter
 from splitdata.errors import (
     BadMagicError,
@@ -53,11 +53,11 @@ from splitdata.errors import (
 )
 from splitdata.format.spec import FORMAT_VERSION
 from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
-from splitdata.loader.cache import Cache
-from splitdata.loader.cache_describe import CacheDescription, GenerationDescription, describe_cache
+from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
+from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.rotation import Rotation
-from splitdata.loader.stats import CacheStats, LoaderStats, RotationStats, WorkerStats
+from splitdata.loader.rotation.rotation_options import Rotation
+from splitdata.loader.stats.stats import CacheStats, LoaderStats, RotationStats, WorkerStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr

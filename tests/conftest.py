@@ -17,7 +17,7 @@ from tests.holdings import collect_and_freeze
 from tests.watchdog import end_processes, limit_of, processes_left, running_ids, time_limit
 
 if TYPE_CHECKING:
-    from splitdata.process.forkserver import ForkServer
+    from splitdata.process.consumer.forkserver import ForkServer
 
 # The same examples in every run: a failure is found by the change that causes it. The machines
 # that run the tests are shared, so how long an example takes says nothing.
@@ -92,9 +92,9 @@ def report() -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def fork_server() -> ForkServer:
     """One fork server for all tests that need one: starting it is what takes long."""
-    from splitdata.process.forkserver import ForkServer
-    from splitdata.process.options import ChannelOptions
-    from splitdata.process.start import prepare_server
+    from splitdata.process.consumer.forkserver import ForkServer
+    from splitdata.process.consumer.start import prepare_server
+    from splitdata.process.wire.channel_options import ChannelOptions
 
     server = prepare_server(ChannelOptions(start_method="forkserver"))
     assert isinstance(server, ForkServer)

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import splitdata
-from splitdata.dataset.cache_generation import Claim, Generation
-from splitdata.dataset.retention import Pin
+from splitdata.dataset.cache.cache_generation import Claim, Generation
+from splitdata.dataset.manifests.retention import Pin
+from splitdata.storage.file_source import MappedSource, PreadSource
 from splitdata.storage.folder import Folder
 from splitdata.storage.locked_file import LockedFile
-from splitdata.storage.source import MappedSource, PreadSource
 from tests.holdings import collect_and_freeze
 
 PUBLIC = {

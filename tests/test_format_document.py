@@ -18,7 +18,7 @@ import xxhash
 
 import splitdata
 from splitdata import CorruptRecordError, SplitDataLoader
-from splitdata.dataset.verify import verify
+from splitdata.dataset.verify.verify import verify
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader, candidate_frames
 from splitdata.format.checksum import bin_salt, frame_check, frame_checks, hash64, sync_word

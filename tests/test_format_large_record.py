@@ -18,7 +18,7 @@ import pytest
 from xxhash import xxh3_64_intdigest
 
 from splitdata import CorruptRecordError, SplitDataLoader, SplitWriter
-from splitdata.dataset.verify import verify
+from splitdata.dataset.verify.verify import verify
 from tests.command import ROOT, run_python
 
 MEBIBYTE: Final = 1 << 20

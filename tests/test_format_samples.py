@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 
 from splitdata import SampleDataset, SplitDataLoader, encode_sample, verify
-from splitdata.samples import record_codecs, spec
+from splitdata.samples import record_codecs, sample_spec
 from splitdata.samples.schema import parse_schema
 from tests.format_tables import code_words, constant_of, fields_of, section, table
 from tests.golden import make_golden
@@ -30,7 +30,9 @@ torch: Any = pytest.importorskip("torch")
 
 def test_every_constant_of_the_codec_is_stated_in_the_document() -> None:
     stated = {code_words(name)[0]: constant_of(value) for name, value, _ in table("17.2", "name")}
-    of_code = {name: value for name, value in vars(spec).items() if name.isupper() and not name.startswith("KIND_")}
+    of_code = {
+        name: value for name, value in vars(sample_spec).items() if name.isupper() and not name.startswith("KIND_")
+    }
     # Those are listed in the text.
     names = of_code.pop("TENSOR_DTYPES"), of_code.pop("TENSOR_BITS")
     assert stated == of_code
@@ -41,7 +43,7 @@ def test_every_constant_of_the_codec_is_stated_in_the_document() -> None:
 
 def test_every_kind_of_the_codec_is_stated_in_the_document() -> None:
     stated = dict(re.findall(r"^\| `(KIND_\w+)` = (\d+) \|", section("17.3"), re.M))
-    of_code = {name: str(value) for name, value in vars(spec).items() if name.startswith("KIND_")}
+    of_code = {name: str(value) for name, value in vars(sample_spec).items() if name.startswith("KIND_")}
     assert stated == of_code
 
 
@@ -52,8 +54,8 @@ def test_every_codec_of_records_is_stated_in_the_document() -> None:
 def test_table_of_the_header_describes_what_the_code_packs() -> None:
     data = encode_sample({"a": 1})
     assert fields_of(table("17.2", "offset"), data[:8]) == {
-        "magic": spec.SAMPLE_MAGIC,
-        "version": spec.SAMPLE_VERSION,
+        "magic": sample_spec.SAMPLE_MAGIC,
+        "version": sample_spec.SAMPLE_VERSION,
         "schema_bytes": 12,
     }
 
@@ -91,7 +93,12 @@ def plain(value: Sample) -> Sample:
     if isinstance(value, torch.Tensor):
         name = str(value.dtype).removeprefix("torch.")
         memory = value.reshape(-1).view(torch.uint8).numpy().tobytes()
-        return ("array", name if name in spec.TENSOR_BITS else value.numpy().dtype.str, tuple(value.shape), memory)
+        return (
+            "array",
+            name if name in sample_spec.TENSOR_BITS else value.numpy().dtype.str,
+            tuple(value.shape),
+            memory,
+        )
     if isinstance(value, dict):
         return {key: plain(child) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
@@ -136,7 +143,7 @@ def test_golden_samples_have_one_of_each_kind() -> None:
             node = nodes.pop()
             seen.add(node.kind)
             nodes += node.children
-    assert seen == {value for name, value in vars(spec).items() if name.startswith("KIND_")}
+    assert seen == {value for name, value in vars(sample_spec).items() if name.startswith("KIND_")}
 
 
 @given(samples())

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # Torch takes seconds to load and is optional.
 TORCH_AT_ONCE = "splitdata.interop"
 # Where tensors are made: on a device, and from a record. Who asks for one loads torch for it, and nobody else does.
-TORCH_IN_FUNCTIONS = frozenset({"splitdata.loader.device", "splitdata.samples.tensors"})
+TORCH_IN_FUNCTIONS = frozenset({"splitdata.loader.device.device", "splitdata.samples.tensors"})
 
 NOT_A_ROOM = frozenset({"util", "utils", "helpers"})
 
@@ -221,7 +221,7 @@ def test_both_packages_are_walked() -> None:
         ("splitdata/format/bins.py", "from . import spec\nfrom .spec import MAGIC\nfrom ..errors import FormatError"),
         ("splitdata/storage/mapped.py", "import numpy\nfrom splitdata.format import spec"),
         ("splitdata/dataset/reader.py", "from splitdata.order import bins\nimport splitdata.samples.codec"),
-        ("splitdata/loader/device.py", "def f() -> None:\n    import torch.cuda"),
+        ("splitdata/loader/device/device.py", "def f() -> None:\n    import torch.cuda"),
         ("splitdata/samples/tensors.py", "def f() -> None:\n    import torch"),
         ("splitdata/interop/torch.py", "import torch\nfrom splitdata.loader import config"),
         ("cli/splitdata_cli/info.py", "import splitdata\nfrom splitdata import open_it\nsplitdata.open_it()"),
@@ -256,7 +256,7 @@ def test_import_of_a_room_below_is_accepted(tmp_path: Path, path: str, code: str
         ("splitdata/extra/a.py", "", "the room extra is not in the drawing"),
         ("splitdata/extra.py", "", "the room extra is not in the drawing"),
         ("splitdata/loader/a.py", "def f() -> None:\n    import torch", "torch belongs into"),
-        ("splitdata/loader/device.py", "import torch.cuda", "torch belongs into"),
+        ("splitdata/loader/device/device.py", "import torch.cuda", "torch belongs into"),
         ("splitdata/samples/tensors.py", "import torch", "torch belongs into"),
         ("splitdata/samples/build.py", "def f() -> None:\n    import torch", "torch belongs into"),
         ("cli/splitdata_cli/a.py", "from splitdata.dataset import reader", "splitdata.dataset.reader is not in"),

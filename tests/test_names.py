@@ -26,7 +26,7 @@ def test_every_module_is_reached_from_the_package_by_its_own_name() -> None:
 
 
 def test_room_of_conversions_is_imported_whole_and_under_another_name() -> None:
-    import splitdata.conversion.choose as chosen
+    import splitdata.conversion.sources.choose as chosen
 
     assert chosen.open_source is splitdata.open_source
     assert splitdata.convert.__module__ == "splitdata.conversion.convert"

@@ -32,7 +32,7 @@ from splitdata import (
     verify,
     write_split_data,
 )
-from splitdata.loader.source import RecordSource
+from splitdata.loader.samples.record_source import RecordFetcher
 
 COUNT = 12
 
@@ -111,7 +111,7 @@ TAKERS = {
     "SplitDataLoader.refresh": Taker(lambda path: SplitDataLoader(path).refresh),
     "SplitDataLoader unpickled": Taker(unpickled),
     "SampleDataset": Taker(lambda path: SampleDataset(path).__iter__),
-    "RecordSource": Taker(lambda path: RecordSource(path).dataset.__len__),
+    "RecordFetcher": Taker(lambda path: RecordFetcher(path).dataset.__len__),
     "DistributedLoader": Taker(loaded),
     "DistributedLoader with threads": Taker(lambda path: loaded(path, num_workers=1, worker_kind="thread")),
     "describe": Taker(at_once(describe)),

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from splitdata._shown import cut, shown
-from splitdata.conversion.seek import is_count
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.conversion.sources.seek import is_count
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Generator, Iterable
 
-    from splitdata.conversion.seek import Position
-    from splitdata.conversion.source import Record
+    from splitdata.conversion.sources.seek import Position
+    from splitdata.conversion.sources.source import Record
 
 __all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of"]
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from splitdata._local_path import local_path
 from splitdata._payload import is_file, payload
-from splitdata.conversion.choose import open_source
 from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of
 from splitdata.conversion.dry_run import DryRun, FirstRecord
-from splitdata.conversion.feed import RecordFeed, storable
+from splitdata.conversion.record_feed import RecordFeed, storable
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
-from splitdata.conversion.seek import state_of
 from splitdata.conversion.shuffle import shuffled
+from splitdata.conversion.sources.choose import open_source
+from splitdata.conversion.sources.seek import state_of
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from splitdata._types import BytesLike, ReadableFile
-    from splitdata.conversion.choose import Named
     from splitdata.conversion.resumable import ResumedRun
-    from splitdata.conversion.source import Record, RecordSource
+    from splitdata.conversion.sources.choose import Named
+    from splitdata.conversion.sources.source import Record, RecordSource
 
 __all__ = ["ConversionProgress", "ConversionReport", "convert"]
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
-from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.target import BinChoice, check_target
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.writing.destination import BinChoice, check_target
 from splitdata.errors import DatasetExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from splitdata._types import ReadableFile
-    from splitdata.conversion.source import Record
+    from splitdata.conversion.sources.source import Record
 
 __all__ = ["DryRun", "FirstRecord"]
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from splitdata.conversion.conversion_log import CommitPace, ConversionLog, metadata_of
-from splitdata.conversion.input_file import is_compressed
 from splitdata.conversion.resume_proof import proven_feed
-from splitdata.conversion.seek import position_of
-from splitdata.dataset.target import bins_for
+from splitdata.conversion.sources.input_file import is_compressed
+from splitdata.conversion.sources.seek import position_of
+from splitdata.dataset.writing.destination import bins_for
 from splitdata.errors import StateMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from splitdata.conversion.feed import RecordFeed
-    from splitdata.conversion.source import Record, RecordSource
+    from splitdata.conversion.record_feed import RecordFeed
+    from splitdata.conversion.sources.source import Record, RecordSource
     from splitdata.dataset.writer import SplitWriter
 
 __all__ = ["ResumableConversion", "ResumedRun", "bins_of_source"]

@@ -18,8 +18,8 @@ import numpy as np
 import xxhash
 
 from splitdata._payload import is_file, payload, read_piece
-from splitdata.conversion.feed import RecordFeed
-from splitdata.conversion.seek import num_records_at, position_of
+from splitdata.conversion.record_feed import RecordFeed
+from splitdata.conversion.sources.seek import num_records_at, position_of
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import RecordTooLargeError, SourceError, StateMismatchError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from splitdata._types import ReadableFile
     from splitdata.conversion.conversion_log import ConversionLog
-    from splitdata.conversion.source import Record, RecordSource
+    from splitdata.conversion.sources.source import Record, RecordSource
 
 __all__ = ["proven_feed"]
 

@@ -15,17 +15,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
-from splitdata.conversion.sized_file import READ_WHOLE_BYTES, SizedFile
-from splitdata.conversion.source import KeyedSource
-from splitdata.conversion.spill import Buckets, Place, SpillFile
+from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.sources.source import KeyedSource
+from splitdata.conversion.spill import Buckets, SpillFile, SpillPlace
 from splitdata.order.permutation import derive_key, random_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from splitdata._types import ReadableFile
-    from splitdata.conversion.seek import Position
-    from splitdata.conversion.source import Record, RecordSource
+    from splitdata.conversion.sources.seek import Position
+    from splitdata.conversion.sources.source import Record, RecordSource
 
 __all__ = ["SHUFFLE_MEMORY_BYTES", "KeyedShuffledSource", "ShuffledSource", "shuffled"]
 
@@ -114,7 +114,7 @@ class ShuffledSource:
         yield from self._shuffled(self._taken)
 
     def _shuffled(
-        self, take: Callable[[SpillFile], Generator[bytes | Place, None, None]]
+        self, take: Callable[[SpillFile], Generator[bytes | SpillPlace, None, None]]
     ) -> Generator[Record, None, None]:
         """Yield what is taken of the source, in random order."""
         self._share_given = 0.0
@@ -136,15 +136,15 @@ class ShuffledSource:
                     num_given += 1
                 self._share_given = num_given / num_records
 
-    def _taken(self, large: SpillFile) -> Generator[bytes | Place, None, None]:
+    def _taken(self, large: SpillFile) -> Generator[bytes | SpillPlace, None, None]:
         with closing(iter(self._source)) as records:
             for record in records:
                 yield _held(record, large)
 
-    def _given(self, large: SpillFile, record: bytes | Place, position: int) -> Record:
-        return self._opened(large, record, position) if isinstance(record, Place) else record
+    def _given(self, large: SpillFile, record: bytes | SpillPlace, position: int) -> Record:
+        return self._opened(large, record, position) if isinstance(record, SpillPlace) else record
 
-    def _opened(self, large: SpillFile, place: Place, position: int) -> SizedFile:
+    def _opened(self, large: SpillFile, place: SpillPlace, position: int) -> SizedFile:
         offset = place.offset
 
         def read(size: int) -> bytes:
@@ -174,17 +174,17 @@ class KeyedShuffledSource(ShuffledSource):
             raise ValueError("a shuffle is done from its beginning only")
         yield from self._shuffled(self._taken_pairs)  # type: ignore[misc]  # `_given` makes pairs
 
-    def _taken_pairs(self, large: SpillFile) -> Generator[bytes | Place, None, None]:
+    def _taken_pairs(self, large: SpillFile) -> Generator[bytes | SpillPlace, None, None]:
         with closing(cast("KeyedSource", self._source).keyed_records()) as pairs:
             for key, record in pairs:
                 name, held = os.fsencode(key), _held(record, large)
-                if isinstance(held, Place):
-                    yield Place(held.offset, held.length, name)
+                if isinstance(held, SpillPlace):
+                    yield SpillPlace(held.offset, held.length, name)
                 else:
                     yield b"".join((len(name).to_bytes(_NAME_LENGTH_BYTES, "little"), name, held))
 
-    def _given(self, large: SpillFile, record: bytes | Place, position: int) -> Any:  # noqa: ANN401  # a pair
-        if isinstance(record, Place):
+    def _given(self, large: SpillFile, record: bytes | SpillPlace, position: int) -> Any:  # noqa: ANN401  # a pair
+        if isinstance(record, SpillPlace):
             return os.fsdecode(record.key), self._opened(large, record, position)
         stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")
         return os.fsdecode(record[_NAME_LENGTH_BYTES:stop]), record[stop:]
@@ -203,13 +203,13 @@ def shuffled(
     return kind(source, seed, folder=folder, limit=limit, tick=tick)
 
 
-def _batches(records: Iterator[bytes | Place]) -> Iterator[list[bytes | Place]]:
+def _batches(records: Iterator[bytes | SpillPlace]) -> Iterator[list[bytes | SpillPlace]]:
     """Yield records in lists of bounded size."""
-    batch: list[bytes | Place] = []
+    batch: list[bytes | SpillPlace] = []
     num_bytes = 0
     for record in records:
         batch.append(record)
-        num_bytes += 0 if isinstance(record, Place) else len(record)
+        num_bytes += 0 if isinstance(record, SpillPlace) else len(record)
         if len(batch) == _BATCH_RECORDS or num_bytes > _BATCH_BYTES:
             yield batch
             batch, num_bytes = [], 0
@@ -217,13 +217,13 @@ def _batches(records: Iterator[bytes | Place]) -> Iterator[list[bytes | Place]]:
         yield batch
 
 
-def _held(record: Record, large: SpillFile) -> bytes | Place:
+def _held(record: Record, large: SpillFile) -> bytes | SpillPlace:
     """Return a record as bytes, or write it away if it is large; a file is read to its end."""
     if type(record) is bytes and len(record) < READ_WHOLE_BYTES:
         return record
     if not is_file(record):
         data = payload(record)
-        return bytes(data) if len(data) < READ_WHOLE_BYTES else Place(large.append(data), len(data))
+        return bytes(data) if len(data) < READ_WHOLE_BYTES else SpillPlace(large.append(data), len(data))
     file = cast("ReadableFile", record)
     pieces, size = [], 0
     while size < READ_WHOLE_BYTES and (piece := read_piece(file, _PIECE_BYTES)):
@@ -238,4 +238,4 @@ def _held(record: Record, large: SpillFile) -> bytes | Place:
     while piece := read_piece(file, _PIECE_BYTES):
         large.append(piece)
         size += len(piece)
-    return Place(offset, size)
+    return SpillPlace(offset, size)

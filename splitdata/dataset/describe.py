@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from splitdata._local_path import local_path
-from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.seed_files import bins_in
-from splitdata.dataset.seed_survey import survey
-from splitdata.dataset.snapshot import open_seed, open_state
-from splitdata.dataset.typed import stated_codec
+from splitdata.dataset.legacy.legacy_files import bins_in
+from splitdata.dataset.legacy.legacy_survey import survey
+from splitdata.dataset.manifests.declared_codec import stated_codec
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.reading.snapshot import open_legacy, open_state
 from splitdata.format import spec
-from splitdata.format.seed import ENTRY_BYTES
+from splitdata.format.legacy import ENTRY_BYTES
 
 if TYPE_CHECKING:
-    from splitdata.dataset.seed_directory import SeedDirectory
+    from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
     from splitdata.format.manifest import SegmentInfo
 
 __all__ = ["DatasetDescription", "SegmentDescription", "describe"]
@@ -102,7 +102,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         FormatError: If the folder of a segment is a link.
     """
     path = local_path(path)
-    seed = open_seed(path, generation, None)
+    seed = open_legacy(path, generation, None)
     if seed is not None:
         return _describe_seed(seed)
     directory = DatasetDirectory(path)
@@ -130,7 +130,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
     )
 
 
-def _describe_seed(directory: SeedDirectory) -> DatasetDescription:
+def _describe_seed(directory: LegacyDirectory) -> DatasetDescription:
     """Describe a directory of splitdataloader from its index and the sizes of its bins, which tell if they agree."""
     lengths = directory.files().entries(0, directory.num_records)["length"]
     sizes = bins_in(directory.path)

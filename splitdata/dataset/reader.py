@@ -1,8 +1,8 @@
 """SplitDataLoader: a dataset, or several end to end, as a sequence of bytes.
 
 loader[i] ──> Snapshot.find ──> SegmentReader.get ──> bytes, verified
-for record in loader            write order           walk.py
-loader.iterate_binwise()        sequential I/O        walk.py, order/bins.py
+for record in loader            write order           iteration.py
+loader.iterate_binwise()        sequential I/O        iteration.py, order/bins.py
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 
 from splitdata._local_path import local_path
-from splitdata.dataset.record_key import encode_key
-from splitdata.dataset.sizes import RecordSizes
-from splitdata.dataset.snapshot import DatasetState, Snapshot, open_pinned
-from splitdata.dataset.typed import stated_codec
-from splitdata.dataset.walk import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
+from splitdata.dataset.keys.record_key import encode_key
+from splitdata.dataset.manifests.declared_codec import stated_codec
+from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
+from splitdata.dataset.reading.record_sizes import RecordSizes
+from splitdata.dataset.reading.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from splitdata.dataset.retention import Pin
-    from splitdata.dataset.segment import Segment
-    from splitdata.dataset.snapshot import Listing
-    from splitdata.dataset.walk import Chunk
+    from splitdata.dataset.manifests.retention import Pin
+    from splitdata.dataset.reading.iteration import Chunk
+    from splitdata.dataset.reading.snapshot import Listing
+    from splitdata.dataset.segments.segment import Segment
     from splitdata.order.bin_layout import BinLayout
 
 __all__ = ["SplitDataLoader"]

@@ -1,6 +1,6 @@
 """SplitWriter: records come in one by one, commits make them part of the dataset.
 
-write, write_many ──> pending list ──a chunk is full──> WriteRun ──commit──> manifest
+write, write_many ──> pending list ──a chunk is full──> WriteSession ──commit──> manifest
 `─ up to 64 MiB wait here while the number of bins is open
 """
 
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 from splitdata._local_path import local_path
 from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
-from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.forgotten import end_with_program
-from splitdata.dataset.large_record import LargeSource
-from splitdata.dataset.record_key import encode_key, encode_keys
-from splitdata.dataset.run import RunOptions, WriteRun
-from splitdata.dataset.target import ONE_BIN_BYTES
-from splitdata.dataset.typed import RECORD_CODEC, chosen_codec, default_alignment
+from splitdata.dataset.keys.record_key import encode_key, encode_keys
+from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_codec, default_alignment
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.segments.large_record import LargeSource
+from splitdata.dataset.writing.destination import ONE_BIN_BYTES
+from splitdata.dataset.writing.unclosed import end_with_program
+from splitdata.dataset.writing.write_session import SessionOptions, WriteSession
 from splitdata.errors import ClosedError, DuplicateKeyError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
@@ -141,7 +141,7 @@ class SplitWriter:
             aligned = alignment or default_alignment(codec_name)
             made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
             identity = repr((*made_by, "dictionary") if dictionary else made_by)
-        options = RunOptions(
+        options = SessionOptions(
             mode=mode,
             bins=bins,
             alignment=alignment,
@@ -159,7 +159,7 @@ class SplitWriter:
         self._failure: BaseException | None = None
         self._codec: RecordCodec | None = None
         compressor = Compressor(compression_level) if compression else None
-        self._run = WriteRun(self._directory(), options, compressor)
+        self._run = WriteSession(self._directory(), options, compressor)
         self._chunk_bytes = _chunk_bytes(bins)
         self._is_closed = False
         renew_after_fork(self)

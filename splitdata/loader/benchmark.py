@@ -23,26 +23,26 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 
 from splitdata._local_path import local_path
-from splitdata.dataset.page_cache import drop_dataset
 from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.reading.cold_start import drop_dataset
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.meter import num_cores
-from splitdata.loader.stats import LoaderStats
+from splitdata.loader.stats.meter import num_cores
+from splitdata.loader.stats.stats import LoaderStats
 from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import epoch_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from splitdata.loader.sample_maker import Transform
+    from splitdata.loader.samples.sample_maker import Transform
     from splitdata.order.epoch_order import Shuffle
 
 __all__ = ["DatasetBenchmark", "Measurement", "measure_dataset"]
 
 Task: TypeAlias = Literal["in order", "at random", "loader"]
 # Measurements done, how many there are, and the one that comes now.
-Progress: TypeAlias = Callable[[int, int, str], None]
+EpochProgress: TypeAlias = Callable[[int, int, str], None]
 
 # More might not stay in memory, and a warm measurement would not be warm.
 _MOST_BYTES: Final = 1 << 30
@@ -133,7 +133,7 @@ def measure_dataset(
     shuffle: Shuffle = "global",
     transform: Transform | None = None,
     seconds: float = 0.5,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
 ) -> DatasetBenchmark:
     """Measure how fast a dataset is read, and how fast a loader hands out batches of it.
 
@@ -179,7 +179,7 @@ class _Bench:
     num_measured: int = 0
     damaged: set[int] = field(default_factory=set)
 
-    def run(self, progress: Progress) -> DatasetBenchmark:
+    def run(self, progress: EpochProgress) -> DatasetBenchmark:
         with SplitDataLoader(self.path) as reader:
             num_records = len(reader)
         if not num_records:

@@ -16,36 +16,36 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from splitdata.errors import ClosedError
-from splitdata.loader.cache import Cache
-from splitdata.loader.cache_job import LoaderCache
+from splitdata.loader.cache.cache_job import LoaderCache
+from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
-from splitdata.loader.meter import StatsMeter
-from splitdata.loader.options import Device, LoaderOptions, WorkerKind
-from splitdata.loader.plan import PartitionKind, Plan
-from splitdata.loader.progress import Progress
-from splitdata.loader.recipe import Recipe
-from splitdata.loader.rotation import Rotation
-from splitdata.loader.runs import Position
+from splitdata.loader.loader_options import Device, LoaderOptions, WorkerKind
+from splitdata.loader.plan.epoch_steps import Position
+from splitdata.loader.plan.loader_state import StateDict
+from splitdata.loader.plan.plan import PartitionKind, Plan
+from splitdata.loader.plan.progress import EpochProgress
+from splitdata.loader.plan.selection import Subset
+from splitdata.loader.plan.user_samplers import BatchSampler, Sampler
+from splitdata.loader.rank_state import RankState
+from splitdata.loader.resolved_options import ResolvedOptions
+from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.loader.runtime import Runtime
-from splitdata.loader.sampling import BatchSampler, Sampler
-from splitdata.loader.selection import Subset
-from splitdata.loader.skips import SkipLog
-from splitdata.loader.source import DatasetLike
-from splitdata.loader.standing import Standing
-from splitdata.loader.state import StateDict
-from splitdata.loader.stats import LoaderStats
-from splitdata.loader.torch_words import answers_torch_words
+from splitdata.loader.samples.record_source import DatasetLike
+from splitdata.loader.samples.skips import SkipLog
+from splitdata.loader.stats.meter import StatsMeter
+from splitdata.loader.stats.stats import LoaderStats
+from splitdata.loader.torch_names import answers_torch_words
 from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from splitdata.loader.sample_maker import ErrorPolicy, Transform
-    from splitdata.loader.step import SkippedRecord
+    from splitdata.loader.plan.steps import SkippedRecord
+    from splitdata.loader.samples.sample_maker import ErrorPolicy, Transform
     from splitdata.order.epoch_order import Shuffle
     from splitdata.order.partition import Tail
-    from splitdata.process.options import StartMethod
+    from splitdata.process.wire.channel_options import StartMethod
 
 __all__ = ["DistributedLoader"]
 
@@ -237,13 +237,13 @@ class DistributedLoader:
             worker_threads=worker_threads,
             cache=cache,
         )
-        self._recipe = Recipe(dataset, self._options)
+        self._recipe = ResolvedOptions(dataset, self._options)
         self._device = device
-        self._set_up(Progress())
+        self._set_up(EpochProgress())
 
-    def _set_up(self, progress: Progress) -> None:
+    def _set_up(self, progress: EpochProgress) -> None:
         """Make what does not travel with a pickle."""
-        self._standing = Standing(self._recipe, progress)
+        self._standing = RankState(self._recipe, progress)
         self._runtime: Runtime | None = None
         # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None

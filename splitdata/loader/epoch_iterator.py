@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from splitdata._ownership import OwnerProcess
 from splitdata.errors import ClosedError
-from splitdata.loader.runs import Position
-from splitdata.process.own_frames import fold_traceback
-from splitdata.process.remote import WorkerTraceback
+from splitdata.loader.plan.epoch_steps import Position
+from splitdata.process.wire.own_frames import fold_traceback
+from splitdata.process.wire.remote_error import WorkerTraceback
 
 if TYPE_CHECKING:
-    from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.progress import Progress
-    from splitdata.loader.runtime import Behind, Runtime
-    from splitdata.loader.step import SkippedRecord
+    from splitdata.loader.plan.progress import EpochProgress
+    from splitdata.loader.plan.steps import SkippedRecord
+    from splitdata.loader.runtime import BatchInfo, Runtime
+    from splitdata.loader.stats.meter import StatsMeter
 
 __all__ = ["EpochIterator"]
 
@@ -40,7 +40,7 @@ class EpochIterator(Iterator[Batch]):
     def __init__(
         self,
         runtime: Runtime,
-        progress: Progress,
+        progress: EpochProgress,
         meter: StatsMeter,
         start: Position,
         note_skipped: Callable[[Sequence[SkippedRecord]], None],
@@ -61,7 +61,7 @@ class EpochIterator(Iterator[Batch]):
         self._over: str | None = None
         self._num_handed_out = 0
         meter.begin(start.epoch)
-        self._items: Iterator[tuple[Behind, Batch]] = runtime.run(start)
+        self._items: Iterator[tuple[BatchInfo, Batch]] = runtime.run(start)
 
     def __iter__(self) -> Self:
         return self

@@ -1,6 +1,6 @@
 """The running part of a loader: workers, stream and device feed, made at the first iterator and kept over epochs.
 
-    options, source, facts, world, lanes ──> Plan ──> StepStream ──> DeviceFeed ──> (position behind, batch)
+    options, source, facts, world, lanes ──> Plan ──> StepStream ──> DevicePrefetcher ──> (position behind, batch)
                                                         |
                                                       Workers     none, threads or processes
 
@@ -17,36 +17,36 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitdata._ownership import OwnerProcess
-from splitdata.loader.device import open_engine
-from splitdata.loader.feed import DeviceFeed
-from splitdata.loader.job import Job, StepMaker, environment_of, make_batch, serve
-from splitdata.loader.notes import add_note
-from splitdata.loader.packing import PackedSamples, unpack_all
-from splitdata.loader.plan import Plan
-from splitdata.loader.rotation_stream import RotationStream
-from splitdata.loader.runs import Position
-from splitdata.loader.sample_feed import Pace
-from splitdata.loader.sample_store import StoreMaker
-from splitdata.loader.step import StepReply, StepRequest
-from splitdata.loader.stream import StepStream, Stream
-from splitdata.loader.transfer import DeviceTransfer
-from splitdata.loader.workers import AnyOrder, InOrder, InProcess, Workers
+from splitdata.loader.device.device import open_engine
+from splitdata.loader.device.device_prefetcher import DevicePrefetcher
+from splitdata.loader.device.transfer import DeviceTransfer
+from splitdata.loader.pipeline.executors import AnyOrder, Executor, InOrder, InProcess
+from splitdata.loader.pipeline.step_stream import StepStream, Stream
+from splitdata.loader.pipeline.worker_job import Job, StepMaker, environment_of, make_batch, serve
+from splitdata.loader.plan.epoch_steps import Position
+from splitdata.loader.plan.plan import Plan
+from splitdata.loader.plan.steps import StepReply, StepRequest
+from splitdata.loader.rotation.rotation_stream import RotationStream
+from splitdata.loader.rotation.sample_prefetcher import PrefetchLimits
+from splitdata.loader.rotation.sample_store import StoreMaker
+from splitdata.loader.samples.error_notes import add_note
+from splitdata.loader.samples.packing import PackedSamples, unpack_all
 from splitdata.samples.collate import with_tensors
 
 if TYPE_CHECKING:
-    from splitdata.loader.cache_job import CacheJob, LoaderCache
-    from splitdata.loader.meter import StatsMeter
-    from splitdata.loader.options import Device, LoaderOptions
-    from splitdata.loader.runs import Run
-    from splitdata.loader.source import RecordSource
+    from splitdata.loader.cache.cache_job import CacheJob, LoaderCache
+    from splitdata.loader.loader_options import Device, LoaderOptions
+    from splitdata.loader.plan.epoch_steps import Run
+    from splitdata.loader.samples.record_source import RecordFetcher
+    from splitdata.loader.stats.meter import StatsMeter
 
-__all__ = ["Behind", "Runtime"]
+__all__ = ["BatchInfo", "Runtime"]
 
 # Samples that a worker makes for rotation at once: at least, at most.
 _CHUNK = (8, 64)
 
 
-class Behind(NamedTuple):
+class BatchInfo(NamedTuple):
     """What goes with a batch through the feed: where training stands behind it, and what it was."""
 
     position: Position
@@ -63,7 +63,7 @@ class Runtime:
     def __init__(
         self,
         options: LoaderOptions,
-        source: RecordSource,
+        source: RecordFetcher,
         plan: Plan,
         device: Device,
         meter: StatsMeter,
@@ -77,7 +77,7 @@ class Runtime:
         self._has_ended = False
         self._source = source
         self._cache = cache
-        self._workers: Workers | None = None
+        self._workers: Executor | None = None
         self._stream: Stream | None = None
         self._job: Job | None = None
         self._stores: StoreMaker | None = None
@@ -122,7 +122,7 @@ class Runtime:
         if stream is not None:
             stream.close()
 
-    def _make_stream(self, workers: Workers, job: Job) -> Stream:
+    def _make_stream(self, workers: Executor, job: Job) -> Stream:
         options = self._options
         num_workers = max(1, options.num_workers)
         ahead = num_workers * (options.prefetch + options.read_ahead)
@@ -139,7 +139,7 @@ class Runtime:
                 crosses_epochs=crosses_epochs,
                 cache=options.cache,
             )
-        pace = Pace(
+        pace = PrefetchLimits(
             ahead=ahead,
             at_once=at_once,
             # All workers take part in one batch, and a message is worth what it carries.
@@ -148,14 +148,14 @@ class Runtime:
         )
         return RotationStream(self.plan, workers, job, self._stores, self._meter, pace, cache=options.cache)
 
-    def _start_workers(self, job: Job) -> Workers:
+    def _start_workers(self, job: Job) -> Executor:
         options = self._options
         if options.validate:
             self._validate(job)
         if not options.num_workers:
             return InProcess(job)
         # Not before there are workers: importing the library starts none.
-        from splitdata.process.pool import WorkerPool
+        from splitdata.process.pool.pool import WorkerPool
 
         if options.worker_kind == "process":
             # Tensors are made of their arrays here: importing torch would be most of what starting them takes.
@@ -241,9 +241,9 @@ class Runtime:
             raise ValueError(f"epoch {position.epoch} has no batch to look at behind sample {position.samples}")
         batch = _first_batch(self._make_job(keeps=False), run)
         transfer = self._open_transfer()
-        return batch if transfer is None else next(DeviceFeed(iter([(None, batch)]), transfer))[1]
+        return batch if transfer is None else next(DevicePrefetcher(iter([(None, batch)]), transfer))[1]
 
-    def run(self, position: Position) -> Iterator[tuple[Behind, Any]]:
+    def run(self, position: Position) -> Iterator[tuple[BatchInfo, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""
         self.start()
         if self._stream is None or self._workers is None:
@@ -253,7 +253,7 @@ class Runtime:
         transfer = self._open_transfer()
         if transfer is None:
             return batches
-        return DeviceFeed(batches, transfer, is_ready=self._stream.next_is_ready)
+        return DevicePrefetcher(batches, transfer, is_ready=self._stream.next_is_ready)
 
     def _open_transfer(self) -> DeviceTransfer | None:
         """Return what moves batches to the device, kept over epochs; None where they stay."""
@@ -317,15 +317,15 @@ def _first_batch(job: Job, run: Run) -> Any:  # noqa: ANN401 - a batch is of the
         maker.close()
 
 
-class _Batches(Iterator[tuple[Behind, Any]]):
+class _Batches(Iterator[tuple[BatchInfo, Any]]):
     """The stream without its bookkeeping. No generator: one that Ctrl-C has passed through would be over."""
 
     def __init__(self, stream: Stream, *, makes_tensors: bool) -> None:
         self._stream = stream
         self._makes_tensors = makes_tensors
 
-    def __next__(self) -> tuple[Behind, Any]:
+    def __next__(self) -> tuple[BatchInfo, Any]:
         reply, position = self._stream.next()
         batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
         # The reply goes on without its batch, so that nothing here keeps the batch's memory.
-        return Behind(position, reply._replace(batch=None)), batch
+        return BatchInfo(position, reply._replace(batch=None)), batch

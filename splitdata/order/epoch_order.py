@@ -3,7 +3,7 @@
     shuffle=False        position p ──────────────────────────────> record p
     shuffle="global"     position p ── permutation.py ────────────> any record
     shuffle=Window(w)    position p ── window.py ─────────────────> a record within w of p
-    shuffle="bins"       position p ── lane, place ── bins.py ────> a record of one of the bins that are open
+    shuffle="bins"       position p ── lane, place ── bin_shuffle.py ────> a record of one of the bins that are open
 
 All are pure functions of (seed, epoch, position): nothing that is shuffled is ever stored.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from splitdata.order.bins import BinShuffle
+from splitdata.order.bin_shuffle import BinShuffle
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import Permutation, derive_key
 from splitdata.order.window import Window, WindowOrder

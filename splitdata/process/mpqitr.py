@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, Type
 
 from splitdata._ownership import renew_after_fork
 from splitdata.errors import ClosedError
-from splitdata.process.options import ChannelOptions, StartMethod
+from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
 
 if TYPE_CHECKING:
-    from splitdata.process.channel import Channel
+    from splitdata.process.consumer.channel import Channel
 
 __all__ = ["MpQItr"]
 
@@ -141,7 +141,7 @@ class MpQItr(Generic[BatchType]):
             TypeError: Part of the call cannot be sent to a process.
             OSError: The system gives no more processes or descriptors.
         """
-        from splitdata.process.start import prepare_server, start_worker
+        from splitdata.process.consumer.start import prepare_server, start_worker
 
         if self._is_closed:
             raise ClosedError("this MpQItr was closed: make another one")

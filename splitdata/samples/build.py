@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from splitdata.errors import FormatError
-from splitdata.samples import spec, tensors
+from splitdata.samples import sample_spec, tensors
 from splitdata.samples.alignment import placer
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.moments import moment, offset_zone, zone
@@ -22,12 +22,12 @@ from splitdata.samples.moments import moment, offset_zone, zone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from splitdata.samples.plan import Place
+    from splitdata.samples.decode_plan import PayloadPlace
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
-    Builder: TypeAlias = Callable[[tuple[Any, ...], tuple[Place, ...], Buffer], Any]
+    Builder: TypeAlias = Callable[[tuple[Any, ...], tuple[PayloadPlace, ...], Buffer], Any]
 
 __all__ = ["Buffer", "Builder", "build_node"]
 
@@ -35,7 +35,7 @@ _MICROSECONDS_OF_DAY: Final = 86_400_000_000
 # Looked up for each array of each sample.
 _ndarray: Final = np.ndarray
 _BOOLS: Final = (False, True)
-_NUMBERS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
+_NUMBERS: Final = {sample_spec.KIND_INT_LIST: np.dtype("<i8"), sample_spec.KIND_FLOAT_LIST: np.dtype("<f8")}
 
 
 def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
@@ -57,7 +57,7 @@ def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
 def _dict(node: Node, num_extents: int, known: KnownTypes) -> Builder:
     pairs = [(key, build_node(child, num_extents, known)) for key, child in zip(node.keys, node.children, strict=True)]
 
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> dict[Any, Any]:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> dict[Any, Any]:
         # A loop: up to Python 3.11 a comprehension is a function that is made and called.
         found = {}
         for key, child in pairs:
@@ -70,7 +70,7 @@ def _dict(node: Node, num_extents: int, known: KnownTypes) -> Builder:
 def _list(node: Node, num_extents: int, known: KnownTypes) -> Builder:
     children = [build_node(child, num_extents, known) for child in node.children]
 
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> list[Any]:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> list[Any]:
         return [child(values, places, buffer) for child in children]
 
     return build
@@ -93,7 +93,7 @@ def _none(number: int) -> Builder:
     return _build_none
 
 
-def _build_none(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> None:
+def _build_none(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> None:
     return None
 
 
@@ -111,7 +111,7 @@ def _date(number: int) -> Builder:
 
 
 def _timedelta(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> datetime.timedelta:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> datetime.timedelta:
         if not 0 <= values[number + 1] < _MICROSECONDS_OF_DAY:
             raise FormatError(f"a sample has a timedelta of {values[number + 1]} microseconds beside its days")
         return datetime.timedelta(values[number], 0, values[number + 1])
@@ -124,10 +124,10 @@ def _datetime(number: int) -> Builder:
 
 
 def _zoned(node: Node, number: int) -> Builder:
-    make: Callable[[int, str], datetime.tzinfo] = zone if node.kind == spec.KIND_DATETIME_ZONE else offset_zone
+    make: Callable[[int, str], datetime.tzinfo] = zone if node.kind == sample_spec.KIND_DATETIME_ZONE else offset_zone
     payload = node.payload
 
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> datetime.datetime:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> datetime.datetime:
         start, stop, _ = places[payload]
         text = str(buffer[start:stop], "utf-8", "surrogatepass")
         return moment(values[number], values[number + 1], make(values[number + 2], text))
@@ -136,7 +136,7 @@ def _zoned(node: Node, number: int) -> Builder:
 
 
 def _text(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> str:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> str:
         start, stop, _ = places[number]
         return str(buffer[start:stop], "utf-8", "surrogatepass")
 
@@ -144,7 +144,7 @@ def _text(number: int) -> Builder:
 
 
 def _bytes(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> bytes:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> bytes:
         start, stop, _ = places[number]
         return bytes(buffer[start:stop])
 
@@ -152,7 +152,7 @@ def _bytes(number: int) -> Builder:
 
 
 def _big_int(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> int:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> int:
         start, stop, _ = places[number]
         return int.from_bytes(buffer[start:stop], "little", signed=True)
 
@@ -167,15 +167,17 @@ def _array(node: Node) -> Builder:
     if dtype is None:
         return _number_list(number, _NUMBERS[node.kind])
 
-    def build_anywhere(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
+    def build_anywhere(
+        values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer
+    ) -> np.ndarray[Any, Any]:
         start, _, shape = places[number]
         return _ndarray(shape, dtype, buffer, start)
 
     build = _placed(build_anywhere, dtype)
     checked = _checked(build) if has_kind(dtype, "U") else build
-    if node.kind == spec.KIND_SCALAR:
+    if node.kind == sample_spec.KIND_SCALAR:
         return lambda values, places, buffer: checked(values, places, buffer)[()]
-    return _tensor(node, checked) if node.kind == spec.KIND_TENSOR else checked
+    return _tensor(node, checked) if node.kind == sample_spec.KIND_TENSOR else checked
 
 
 def _placed(build: Builder, dtype: np.dtype[Any]) -> Builder:
@@ -187,7 +189,9 @@ def _placed(build: Builder, dtype: np.dtype[Any]) -> Builder:
 def _checked(build: Builder) -> Builder:
     """Return what makes an array of text and looks at every code point of it."""
 
-    def build_checked(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> np.ndarray[Any, Any]:
+    def build_checked(
+        values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer
+    ) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = build(values, places, buffer)
         check_text(array)
         return array
@@ -205,7 +209,7 @@ def _tensor(node: Node, build: Builder) -> Builder:
 
 
 def _number_list(number: int, dtype: np.dtype[Any]) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[Place, ...], buffer: Buffer) -> list[Any]:
+    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> list[Any]:
         start, _, shape = places[number]
         numbers: list[Any] = np.ndarray(shape, dtype, buffer, start).tolist()
         return numbers
@@ -214,20 +218,20 @@ def _number_list(number: int, dtype: np.dtype[Any]) -> Builder:
 
 
 _CONTAINERS: Final = {
-    spec.KIND_LIST: _list,
-    spec.KIND_TUPLE: _tuple,
-    spec.KIND_DICT: _dict,
-    spec.KIND_NAMEDTUPLE: _fields,
-    spec.KIND_DATACLASS: _fields,
+    sample_spec.KIND_LIST: _list,
+    sample_spec.KIND_TUPLE: _tuple,
+    sample_spec.KIND_DICT: _dict,
+    sample_spec.KIND_NAMEDTUPLE: _fields,
+    sample_spec.KIND_DATACLASS: _fields,
 }
 _SCALARS: Final = {
-    spec.KIND_NONE: _none,
-    spec.KIND_BOOL: _bool,
-    spec.KIND_INT: _number,
-    spec.KIND_FLOAT: _number,
-    spec.KIND_DATE: _date,
-    spec.KIND_TIMEDELTA: _timedelta,
-    spec.KIND_DATETIME: _datetime,
+    sample_spec.KIND_NONE: _none,
+    sample_spec.KIND_BOOL: _bool,
+    sample_spec.KIND_INT: _number,
+    sample_spec.KIND_FLOAT: _number,
+    sample_spec.KIND_DATE: _date,
+    sample_spec.KIND_TIMEDELTA: _timedelta,
+    sample_spec.KIND_DATETIME: _datetime,
 }
-_TEXTS: Final = {spec.KIND_TEXT: _text, spec.KIND_BYTES: _bytes, spec.KIND_BIG_INT: _big_int}
-_MOMENTS: Final = (spec.KIND_DATETIME_OFFSET, spec.KIND_DATETIME_ZONE)
+_TEXTS: Final = {sample_spec.KIND_TEXT: _text, sample_spec.KIND_BYTES: _bytes, sample_spec.KIND_BIG_INT: _big_int}
+_MOMENTS: Final = (sample_spec.KIND_DATETIME_OFFSET, sample_spec.KIND_DATETIME_ZONE)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.errors import FormatError
-from splitdata.samples import spec, tensors
+from splitdata.samples import sample_spec, tensors
 from splitdata.samples.alignment import place_rightly
 from splitdata.samples.build import build_node
 from splitdata.samples.dtypes import check_text, has_kind
@@ -27,20 +27,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.samples.build import Buffer
-    from splitdata.samples.plan import Layout, Plan
+    from splitdata.samples.decode_plan import DecodePlan, PayloadLayout
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
 __all__ = ["Columns", "NoColumnsError"]
 
-_CONTAINERS: Final = (spec.KIND_LIST, spec.KIND_TUPLE, spec.KIND_DICT, spec.KIND_NAMEDTUPLE, spec.KIND_DATACLASS)
+_CONTAINERS: Final = (
+    sample_spec.KIND_LIST,
+    sample_spec.KIND_TUPLE,
+    sample_spec.KIND_DICT,
+    sample_spec.KIND_NAMEDTUPLE,
+    sample_spec.KIND_DATACLASS,
+)
 # As they stand in a slot, and as they are returned.
 _NUMBERS: Final = {
-    spec.KIND_INT: ("<i8", np.int64),
-    spec.KIND_FLOAT: ("<f8", np.float64),
-    spec.KIND_BOOL: ("<u8", np.bool_),
+    sample_spec.KIND_INT: ("<i8", np.int64),
+    sample_spec.KIND_FLOAT: ("<f8", np.float64),
+    sample_spec.KIND_BOOL: ("<u8", np.bool_),
 }
-_NUMBER_LISTS: Final = {spec.KIND_INT_LIST: np.dtype("<i8"), spec.KIND_FLOAT_LIST: np.dtype("<f8")}
+_NUMBER_LISTS: Final = {sample_spec.KIND_INT_LIST: np.dtype("<i8"), sample_spec.KIND_FLOAT_LIST: np.dtype("<f8")}
 
 
 class NoColumnsError(ValueError):
@@ -50,7 +56,7 @@ class NoColumnsError(ValueError):
 class Columns:
     """The samples of one batch, and what takes columns out of them."""
 
-    def __init__(self, plan: Plan, known: KnownTypes, rows: NDArray[np.uint8] | list[Buffer]) -> None:
+    def __init__(self, plan: DecodePlan, known: KnownTypes, rows: NDArray[np.uint8] | list[Buffer]) -> None:
         """Work out where everything lies.
 
         Args:
@@ -66,7 +72,7 @@ class Columns:
         self._rows = rows
         self._table: Any = _cut(rows, plan.table_start, plan.table_start + plan.table_bytes)
         # Of whatever type a slot is: its columns are seen as that.
-        self._slots = np.ndarray((len(rows), plan.table_bytes // spec.SLOT_BYTES), "<u8", self._table)
+        self._slots = np.ndarray((len(rows), plan.table_bytes // sample_spec.SLOT_BYTES), "<u8", self._table)
         extents = self._slots[:, : plan.num_extents]
         is_even = bool((extents == extents[0]).all())
         # One for all, or one for each.
@@ -88,7 +94,7 @@ class Columns:
         """
         return self._column(self._plan.schema.root, "sample")
 
-    def _layout(self, extents: list[int]) -> Layout:
+    def _layout(self, extents: list[int]) -> PayloadLayout:
         key = tuple(extents)
         return self._plan.layouts.get(key) or self._plan.lay_out(key)
 
@@ -101,14 +107,14 @@ class Columns:
             # One array of each place, as of a list of anything.
             numbers = self._arrays(node, _NUMBER_LISTS[node.kind], name)
             return list(np.ascontiguousarray(numbers.T.astype(numbers.dtype.newbyteorder("="))))
-        if node.kind == spec.KIND_BIG_INT:
+        if node.kind == sample_spec.KIND_BIG_INT:
             raise NoColumnsError(f"{name}: an int of more than 64 bits")
         if node.dtype is not None:
-            if node.kind == spec.KIND_SCALAR and node.dtype.kind in "SU":
+            if node.kind == sample_spec.KIND_SCALAR and node.dtype.kind in "SU":
                 # Texts and bytes, as those of Python are.
                 return self._each(node)
             batch = self._arrays(node, node.dtype, name)
-            return self._tensors(node, batch) if node.kind == spec.KIND_TENSOR else batch
+            return self._tensors(node, batch) if node.kind == sample_spec.KIND_TENSOR else batch
         return self._each(node)
 
     @cached_property
@@ -120,13 +126,13 @@ class Columns:
     def _container(self, node: Node, name: str) -> Any:  # noqa: ANN401
         columns = []
         for number, child in enumerate(node.children):
-            step = f"[{shown_key(node.keys[number])}]" if node.kind == spec.KIND_DICT else f"[{number}]"
+            step = f"[{shown_key(node.keys[number])}]" if node.kind == sample_spec.KIND_DICT else f"[{number}]"
             columns.append(self._column(child, name + (f".{node.keys[number]}" if node.name else step)))
         return self._known.maker(node)(columns)
 
     def _scalars(self, node: Node) -> NDArray[Any]:
         column = self._slots[:, self._plan.num_extents + node.scalar]
-        if node.kind == spec.KIND_BOOL and column.max() > 1:
+        if node.kind == sample_spec.KIND_BOOL and column.max() > 1:
             raise FormatError(f"a sample has a bool of {column.max()}")
         stored, returned = _NUMBERS[node.kind]
         return column.copy().view(stored).astype(returned)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 from splitdata.samples.build import build_node
 from splitdata.samples.collate import collate
 from splitdata.samples.columns import Columns, NoColumnsError
-from splitdata.samples.plan import HEADER, PREFIX, Plan, PlanCache
+from splitdata.samples.decode_plan import HEADER, PREFIX, DecodePlan, DecodePlanCache
 from splitdata.samples.restore import KnownTypes
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["SampleDecoder", "as_bytes_view", "decode_sample"]
 
 # Bound here, as they are looked up for each sample.
-_SCHEMA_START: Final = spec.SAMPLE_HEADER_BYTES
-_MAX_SCHEMA_BYTES: Final = spec.MAX_SCHEMA_BYTES
+_SCHEMA_START: Final = sample_spec.SAMPLE_HEADER_BYTES
+_MAX_SCHEMA_BYTES: Final = sample_spec.MAX_SCHEMA_BYTES
 _read_header: Final = HEADER.unpack_from
 
 # Decoders for the types that callers of `decode_sample` gave lately.
@@ -86,7 +86,7 @@ class SampleDecoder:
             ValueError: If two have one name.
         """
         self.known = KnownTypes(types)
-        self._builders: PlanCache[tuple[Plan, Builder]] = PlanCache()
+        self._builders: DecodePlanCache[tuple[DecodePlan, Builder]] = DecodePlanCache()
         self._get_made = self._builders.get
 
     def decode(self, buffer: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401  # any sample
@@ -161,9 +161,9 @@ class SampleDecoder:
         """Pickle as the types."""
         return SampleDecoder, (self.known.types,)
 
-    def _make(self, schema: bytes, num_bytes: int) -> tuple[Plan, Builder]:
+    def _make(self, schema: bytes, num_bytes: int) -> tuple[DecodePlan, Builder]:
         """Return plan and builder of a new schema, in a sample of so many bytes."""
-        plan = Plan(schema, (num_bytes - _SCHEMA_START - len(schema)) // spec.SLOT_BYTES)
+        plan = DecodePlan(schema, (num_bytes - _SCHEMA_START - len(schema)) // sample_spec.SLOT_BYTES)
         made = plan, build_node(plan.schema.root, plan.num_extents, self.known)
         self._builders.keep(schema, made)
         return made
@@ -200,13 +200,13 @@ def _have_head(rows: NDArray[np.uint8] | list[Buffer], head: bytes) -> bool:
 
 def _header_error(data: Buffer, size: int) -> FormatError:
     begin = bytes(data[:4])
-    if begin[:3] != spec.SAMPLE_MAGIC:
+    if begin[:3] != sample_spec.SAMPLE_MAGIC:
         return BadMagicError(f"these {len(data)} bytes are no sample: they begin with {begin.hex(' ')}")
-    if begin[3] != spec.SAMPLE_VERSION:
+    if begin[3] != sample_spec.SAMPLE_VERSION:
         return UnsupportedVersionError(
-            f"a sample of version {begin[3]}; this splitdata reads {spec.SAMPLE_VERSION}: install a newer one"
+            f"a sample of version {begin[3]}; this splitdata reads {sample_spec.SAMPLE_VERSION}: install a newer one"
         )
-    return FormatError(f"a sample has a schema of {size} bytes, the limit is {spec.MAX_SCHEMA_BYTES}")
+    return FormatError(f"a sample has a schema of {size} bytes, the limit is {sample_spec.MAX_SCHEMA_BYTES}")
 
 
 @functools.lru_cache(maxsize=_MAX_DECODERS)

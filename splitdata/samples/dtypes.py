@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.errors import FormatError
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 from splitdata.samples.extents import check_fields
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_dtype(cursor: Cursor, depth: int = 0) -> np.dtype[Any]:
         FormatError: If it is none, or has elements of no bytes.
     """
     length = cursor.byte()
-    if length != spec.DTYPE_STRUCT:
+    if length != sample_spec.DTYPE_STRUCT:
         name = cursor.take(length).decode("ascii", "replace")
         if not _PLAIN.fullmatch(name):
             raise FormatError(f"a sample has the data type {name!r}, which is unknown here")
@@ -90,10 +90,10 @@ def read_dtype(cursor: Cursor, depth: int = 0) -> np.dtype[Any]:
 def read_tensor_dtype(cursor: Cursor) -> tuple[np.dtype[Any], str]:
     """Read the data type of a tensor; returns it, or that of its bits with the name of what numpy does not have."""
     name = cursor.take(cursor.byte()).decode("ascii", "replace")
-    if name in spec.TENSOR_DTYPES:
+    if name in sample_spec.TENSOR_DTYPES:
         return np.dtype(name), ""
-    if name in spec.TENSOR_BITS:
-        return np.dtype(spec.TENSOR_BITS[name]), name
+    if name in sample_spec.TENSOR_BITS:
+        return np.dtype(sample_spec.TENSOR_BITS[name]), name
     raise FormatError(f"a sample has a tensor of the data type {name!r}, which is unknown here")
 
 
@@ -133,7 +133,7 @@ def _packed(dtype: np.dtype[Any], depth: int = 0) -> bytes:
             raise _UnfitError
         return bytes([len(dtype.str)]) + dtype.str.encode("ascii")
     fields = dtype.fields
-    parts = [struct.pack("<BII", spec.DTYPE_STRUCT, dtype.itemsize, len(dtype.names))]
+    parts = [struct.pack("<BII", sample_spec.DTYPE_STRUCT, dtype.itemsize, len(dtype.names))]
     for name in dtype.names:
         field, offset, *titles = fields[name]  # type: ignore[index]  # there are fields where there are names
         if titles:

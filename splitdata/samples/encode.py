@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 from splitdata.samples.conversions import conversion_of
+from splitdata.samples.decode_plan import DecodePlan, DecodePlanCache
 from splitdata.samples.dtypes import text_bytes
 from splitdata.samples.leaves import (
     ARRAY_PIECES,
@@ -28,7 +29,6 @@ from splitdata.samples.leaves import (
     memory_of,
 )
 from splitdata.samples.output import UnfitError, remember, shown_key, type_name
-from splitdata.samples.plan import Plan, PlanCache
 from splitdata.samples.restore import fields_of, kind_of
 from splitdata.samples.tensors import is_tensor_type
 
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
 __all__ = ["encode_sample", "encode_sample_parts"]
 
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
-_NONE, _BOOL, _INT = bytes([spec.KIND_NONE]), bytes([spec.KIND_BOOL]), bytes([spec.KIND_INT])
-_FLOAT, _TEXT = bytes([spec.KIND_FLOAT]), bytes([spec.KIND_TEXT])
+_NONE, _BOOL, _INT = bytes([sample_spec.KIND_NONE]), bytes([sample_spec.KIND_BOOL]), bytes([sample_spec.KIND_INT])
+_FLOAT, _TEXT = bytes([sample_spec.KIND_FLOAT]), bytes([sample_spec.KIND_TEXT])
 _ndarray: Final = np.ndarray
-_INT_LIST, _FLOAT_LIST = bytes([spec.KIND_INT_LIST]), bytes([spec.KIND_FLOAT_LIST])
-_MAX_DEPTH: Final = spec.MAX_DEPTH
+_INT_LIST, _FLOAT_LIST = bytes([sample_spec.KIND_INT_LIST]), bytes([sample_spec.KIND_FLOAT_LIST])
+_MAX_DEPTH: Final = sample_spec.MAX_DEPTH
 _NUM_DICTS: Final = 64
-_DICTS: Final = [struct.pack("<BI", spec.KIND_DICT, count) for count in range(_NUM_DICTS)]
+_DICTS: Final = [struct.pack("<BI", sample_spec.KIND_DICT, count) for count in range(_NUM_DICTS)]
 
-_plans: Final[PlanCache[Plan]] = PlanCache()
+_plans: Final[DecodePlanCache[DecodePlan]] = DecodePlanCache()
 # What is written of a key is worked out once.
 _keys: Final[dict[Any, bytes]] = {}
 _encoders: Final[dict[type, Encoder]] = {}
@@ -101,13 +101,13 @@ def encode_sample_parts(sample: object) -> list[BytesLike]:
     return parts
 
 
-def _plan_of(schema: bytes) -> Plan:
-    if len(schema) > spec.MAX_SCHEMA_BYTES:
+def _plan_of(schema: bytes) -> DecodePlan:
+    if len(schema) > sample_spec.MAX_SCHEMA_BYTES:
         raise ValueError(
             f"the sample has so many parts that {len(schema)} bytes describe them, the limit is "
-            f"{spec.MAX_SCHEMA_BYTES}: put what is alike into arrays"
+            f"{sample_spec.MAX_SCHEMA_BYTES}: put what is alike into arrays"
         )
-    plan = Plan(schema, sys.maxsize)
+    plan = DecodePlan(schema, sys.maxsize)
     _plans.keep(schema, plan)
     return plan
 
@@ -153,12 +153,12 @@ def _add_dict(mapping: dict[Any, Any], output: Output, depth: int) -> None:
 
 
 def _dict_bytes(count: int) -> bytes:
-    return struct.pack("<BI", spec.KIND_DICT, count)
+    return struct.pack("<BI", sample_spec.KIND_DICT, count)
 
 
 def _key_bytes(key: object) -> bytes:
     if isinstance(key, str):
-        data = bytes([spec.KEY_TEXT]) + text_bytes(key)
+        data = bytes([sample_spec.KEY_TEXT]) + text_bytes(key)
         # As plain text, which is found by whatever equals it.
         remember(_keys, str.__str__(key), data)
         return data
@@ -166,7 +166,7 @@ def _key_bytes(key: object) -> bytes:
         raise UnfitError(f"has a key of type {type_name(key)}; keys are str or int")
     if not _LOWEST <= key <= _HIGHEST:
         raise UnfitError("has a key that is an int of more than 64 bits", ValueError)
-    return struct.pack("<Bq", spec.KEY_INT, key)
+    return struct.pack("<Bq", sample_spec.KEY_INT, key)
 
 
 def _add_list(values: list[Any], output: Output, depth: int) -> None:
@@ -183,11 +183,11 @@ def _add_list(values: list[Any], output: Output, depth: int) -> None:
             output[1].append(len(values))
             output[3].append(numbers)
             return
-    _add_sequence(spec.KIND_LIST, values, output, depth)
+    _add_sequence(sample_spec.KIND_LIST, values, output, depth)
 
 
 def _add_tuple(value: tuple[Any, ...], output: Output, depth: int) -> None:
-    _add_sequence(spec.KIND_TUPLE, value, output, depth)
+    _add_sequence(sample_spec.KIND_TUPLE, value, output, depth)
 
 
 def _add_sequence(kind: int, values: list[Any] | tuple[Any, ...], output: Output, depth: int) -> None:

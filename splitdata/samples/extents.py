@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from splitdata.errors import FormatError
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +32,9 @@ def check_extents(shape: tuple[int, ...], itemsize: int) -> None:
         number = prod(shape)
     else:
         return
-    if number > spec.MAX_EMPTY_ELEMENTS:
+    if number > sample_spec.MAX_EMPTY_ELEMENTS:
         raise FormatError(
-            f"an array of shape {shape} has {number} parts without bytes, the limit is {spec.MAX_EMPTY_ELEMENTS}"
+            f"an array of shape {shape} has {number} parts without bytes, the limit is {sample_spec.MAX_EMPTY_ELEMENTS}"
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from splitdata.samples import spec, tensors
+from splitdata.samples import sample_spec, tensors
 from splitdata.samples.conversions import conversion_of_dtype
 from splitdata.samples.dtypes import dtype_bytes
 from splitdata.samples.output import UnfitError, remember, type_name
@@ -52,47 +52,47 @@ def _add_scalars(kind: int, output: Output, *scalars: float) -> None:
 
 
 def _add_none(value: None, output: Output, depth: int) -> None:
-    _add_scalars(spec.KIND_NONE, output)
+    _add_scalars(sample_spec.KIND_NONE, output)
 
 
 def _add_bool(value: bool, output: Output, depth: int) -> None:
-    _add_scalars(spec.KIND_BOOL, output, value)
+    _add_scalars(sample_spec.KIND_BOOL, output, value)
 
 
 def _add_int(value: int, output: Output, depth: int) -> None:
     if -(1 << 63) <= value < 1 << 63:
-        _add_scalars(spec.KIND_INT, output, value)
+        _add_scalars(sample_spec.KIND_INT, output, value)
         return
     data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-    add_payload(spec.KIND_BIG_INT, len(data), data, output)
+    add_payload(sample_spec.KIND_BIG_INT, len(data), data, output)
 
 
 def _add_float(value: float, output: Output, depth: int) -> None:
-    _add_scalars(spec.KIND_FLOAT, output, value)
+    _add_scalars(sample_spec.KIND_FLOAT, output, value)
 
 
 def _add_text(value: str, output: Output, depth: int) -> None:
     data = value.encode("utf-8", "surrogatepass")
-    add_payload(spec.KIND_TEXT, len(data), data, output)
+    add_payload(sample_spec.KIND_TEXT, len(data), data, output)
 
 
 def _add_bytes(value: bytes, output: Output, depth: int) -> None:
-    add_payload(spec.KIND_BYTES, len(value), value, output)
+    add_payload(sample_spec.KIND_BYTES, len(value), value, output)
 
 
 def _add_date(value: datetime.date, output: Output, depth: int) -> None:
-    _add_scalars(spec.KIND_DATE, output, value.toordinal())
+    _add_scalars(sample_spec.KIND_DATE, output, value.toordinal())
 
 
 def _add_timedelta(value: datetime.timedelta, output: Output, depth: int) -> None:
-    _add_scalars(spec.KIND_TIMEDELTA, output, value.days, value.seconds * 1_000_000 + value.microseconds)
+    _add_scalars(sample_spec.KIND_TIMEDELTA, output, value.days, value.seconds * 1_000_000 + value.microseconds)
 
 
 def _add_datetime(value: datetime.datetime, output: Output, depth: int) -> None:
     wall = (value.replace(tzinfo=None) - datetime.datetime.min) // _MICROSECOND
     zone: Any = value.tzinfo
     if zone is None:
-        _add_scalars(spec.KIND_DATETIME, output, wall, value.fold)
+        _add_scalars(sample_spec.KIND_DATETIME, output, wall, value.fold)
         return
     offset = value.utcoffset()
     zoneinfo = sys.modules.get("zoneinfo")
@@ -106,7 +106,9 @@ def _add_datetime(value: datetime.datetime, output: Output, depth: int) -> None:
         name = ""
     data = (key or name).encode("utf-8", "surrogatepass")
     output[2].extend((wall, value.fold, offset // _MICROSECOND))
-    add_payload(spec.KIND_DATETIME_OFFSET if key is None else spec.KIND_DATETIME_ZONE, len(data), data, output)
+    add_payload(
+        sample_spec.KIND_DATETIME_OFFSET if key is None else sample_spec.KIND_DATETIME_ZONE, len(data), data, output
+    )
 
 
 # -- arrays --------------------------------------------------------------------------------------
@@ -132,7 +134,7 @@ def add_scalar(value: np.generic, output: Output, depth: int) -> None:
         )
     pieces = ARRAY_PIECES.get(array.dtype) or _array_pieces(array.dtype)
     # As of an array, but for the first two bytes.
-    output[0].append(_BYTE[spec.KIND_SCALAR] + pieces[0][2:])
+    output[0].append(_BYTE[sample_spec.KIND_SCALAR] + pieces[0][2:])
     output[3].append(memory_of(array))
 
 
@@ -145,7 +147,7 @@ def add_tensor(value: tensors.Tensor, output: Output, depth: int) -> None:
     except (TypeError, RuntimeError) as error:
         raise UnfitError(f"is a tensor that cannot be stored: {error}") from None
     text = name or array.dtype.str
-    output[0].append(bytes([spec.KIND_TENSOR, array.ndim, len(text)]) + text.encode("ascii"))
+    output[0].append(bytes([sample_spec.KIND_TENSOR, array.ndim, len(text)]) + text.encode("ascii"))
     output[1].extend(array.shape)
     output[3].append(memory_of(array))
 
@@ -174,7 +176,7 @@ def _array_pieces(dtype: np.dtype[Any]) -> list[bytes]:
     data = dtype_bytes(dtype)
     if data is None:
         raise UnfitError(f"is of the data type {dtype!r}, which is not stored{conversion_of_dtype(dtype)}")
-    pieces = [bytes([spec.KIND_ARRAY, ndim]) + data for ndim in range(spec.MAX_NDIM + 1)]
+    pieces = [bytes([sample_spec.KIND_ARRAY, ndim]) + data for ndim in range(sample_spec.MAX_NDIM + 1)]
     # Of two that numpy calls equal, as seconds and a thousand milliseconds, each is to be written as it is.
     if dtype.names is None and dtype.kind not in "mM":
         remember(ARRAY_PIECES, dtype, pieces)

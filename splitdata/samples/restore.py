@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,17 +51,17 @@ class KnownTypes:
         """
         cls = self._named.get((node.kind, node.name))
         if cls is None:
-            if node.kind in (spec.KIND_DICT, spec.KIND_DATACLASS):
+            if node.kind in (sample_spec.KIND_DICT, sample_spec.KIND_DATACLASS):
                 return lambda values: dict(zip(node.keys, values, strict=True))
-            return list if node.kind == spec.KIND_LIST else tuple
+            return list if node.kind == sample_spec.KIND_LIST else tuple
         fields = fields_of(cls)
         if set(fields) != set(node.keys):
             raise TypeError(
                 f"a sample has {node.name} with the fields {', '.join(map(str, node.keys))}, and the class that was "
                 f"given has {', '.join(fields)}: give none, and it comes as a "
-                + ("tuple" if node.kind == spec.KIND_NAMEDTUPLE else "dict")
+                + ("tuple" if node.kind == sample_spec.KIND_NAMEDTUPLE else "dict")
             )
-        if node.kind == spec.KIND_NAMEDTUPLE:
+        if node.kind == sample_spec.KIND_NAMEDTUPLE:
             order = [node.keys.index(field) for field in fields]
             return lambda values: tuple.__new__(cls, [values[place] for place in order])
         return lambda values: _filled(cls, node.keys, values)
@@ -75,9 +75,9 @@ def kind_of(cls: Any) -> int | None:  # noqa: ANN401  # whatever the caller gave
     if not isinstance(cls, type):
         return None
     if issubclass(cls, tuple):
-        return spec.KIND_NAMEDTUPLE if isinstance(getattr(cls, "_fields", None), tuple) else None
+        return sample_spec.KIND_NAMEDTUPLE if isinstance(getattr(cls, "_fields", None), tuple) else None
     is_plain = all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__)
-    return spec.KIND_DATACLASS if is_plain and dataclasses.is_dataclass(cls) else None
+    return sample_spec.KIND_DATACLASS if is_plain and dataclasses.is_dataclass(cls) else None
 
 
 def fields_of(cls: Any) -> list[str]:  # noqa: ANN401  # a class of either kind

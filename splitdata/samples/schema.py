@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from splitdata.errors import FormatError
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 from splitdata.samples.cursor import Cursor
 from splitdata.samples.dtypes import read_dtype, read_tensor_dtype
 
@@ -25,21 +25,27 @@ __all__ = ["Node", "Payload", "Schema", "parse_schema"]
 
 # Of each kind without parts of its own: the scalars in the table, and whether text or bytes follow.
 _LEAVES: Final = {
-    spec.KIND_NONE: ("", False),
-    spec.KIND_BOOL: ("Q", False),
-    spec.KIND_INT: ("q", False),
-    spec.KIND_BIG_INT: ("", True),
-    spec.KIND_FLOAT: ("d", False),
-    spec.KIND_TEXT: ("", True),
-    spec.KIND_BYTES: ("", True),
-    spec.KIND_DATE: ("q", False),
-    spec.KIND_TIMEDELTA: ("qq", False),
-    spec.KIND_DATETIME: ("qQ", False),
-    spec.KIND_DATETIME_OFFSET: ("qQq", True),
-    spec.KIND_DATETIME_ZONE: ("qQq", True),
+    sample_spec.KIND_NONE: ("", False),
+    sample_spec.KIND_BOOL: ("Q", False),
+    sample_spec.KIND_INT: ("q", False),
+    sample_spec.KIND_BIG_INT: ("", True),
+    sample_spec.KIND_FLOAT: ("d", False),
+    sample_spec.KIND_TEXT: ("", True),
+    sample_spec.KIND_BYTES: ("", True),
+    sample_spec.KIND_DATE: ("q", False),
+    sample_spec.KIND_TIMEDELTA: ("qq", False),
+    sample_spec.KIND_DATETIME: ("qQ", False),
+    sample_spec.KIND_DATETIME_OFFSET: ("qQq", True),
+    sample_spec.KIND_DATETIME_ZONE: ("qQq", True),
 }
-_CONTAINERS: Final = (spec.KIND_LIST, spec.KIND_TUPLE, spec.KIND_DICT, spec.KIND_NAMEDTUPLE, spec.KIND_DATACLASS)
-_NUMBER_LISTS: Final = (spec.KIND_INT_LIST, spec.KIND_FLOAT_LIST)
+_CONTAINERS: Final = (
+    sample_spec.KIND_LIST,
+    sample_spec.KIND_TUPLE,
+    sample_spec.KIND_DICT,
+    sample_spec.KIND_NAMEDTUPLE,
+    sample_spec.KIND_DATACLASS,
+)
+_NUMBER_LISTS: Final = (sample_spec.KIND_INT_LIST, sample_spec.KIND_FLOAT_LIST)
 
 
 class Node(NamedTuple):
@@ -115,7 +121,7 @@ def parse_schema(data: bytes, max_slots: int) -> Schema:
     return Schema(root, parser.num_extents, "".join(parser.scalars), tuple(parser.payloads))
 
 
-_NONE: Final = Node(spec.KIND_NONE)
+_NONE: Final = Node(sample_spec.KIND_NONE)
 
 
 class _Parser:
@@ -129,7 +135,7 @@ class _Parser:
 
     def node(self, depth: int) -> Node:
         kind = self.cursor.byte()
-        if kind == spec.KIND_NONE:
+        if kind == sample_spec.KIND_NONE:
             return _NONE
         if kind in _LEAVES:
             letters, has_bytes = _LEAVES[kind]
@@ -138,16 +144,16 @@ class _Parser:
         if kind in _CONTAINERS:
             return self._container(kind, depth)
         if kind in _NUMBER_LISTS:
-            return Node(kind, payload=self._payload(1, spec.SLOT_BYTES, is_array=True))
-        if kind in (spec.KIND_ARRAY, spec.KIND_SCALAR, spec.KIND_TENSOR):
+            return Node(kind, payload=self._payload(1, sample_spec.SLOT_BYTES, is_array=True))
+        if kind in (sample_spec.KIND_ARRAY, sample_spec.KIND_SCALAR, sample_spec.KIND_TENSOR):
             return self._array(kind)
         raise FormatError(f"a sample has a part of kind {kind}, which is unknown here")
 
     def _container(self, kind: int, depth: int) -> Node:
-        if depth == spec.MAX_DEPTH:
-            raise FormatError(f"a sample is nested more than {spec.MAX_DEPTH} levels deep")
+        if depth == sample_spec.MAX_DEPTH:
+            raise FormatError(f"a sample is nested more than {sample_spec.MAX_DEPTH} levels deep")
         cursor = self.cursor
-        has_fields = kind in (spec.KIND_NAMEDTUPLE, spec.KIND_DATACLASS)
+        has_fields = kind in (sample_spec.KIND_NAMEDTUPLE, sample_spec.KIND_DATACLASS)
         name = cursor.text() if has_fields else ""
         count = cursor.u32()
         if count > cursor.num_left:
@@ -157,7 +163,7 @@ class _Parser:
         for _ in range(count):
             if has_fields:
                 keys.append(cursor.text())
-            elif kind == spec.KIND_DICT:
+            elif kind == sample_spec.KIND_DICT:
                 keys.append(self._key())
             children.append(self.node(depth + 1))
         if len(set(keys)) != len(keys):
@@ -166,17 +172,19 @@ class _Parser:
 
     def _key(self) -> str | int:
         kind = self.cursor.byte()
-        if kind == spec.KEY_TEXT:
+        if kind == sample_spec.KEY_TEXT:
             return self.cursor.text()
-        if kind == spec.KEY_INT:
+        if kind == sample_spec.KEY_INT:
             return self.cursor.i64()
         raise FormatError(f"a sample has a key of kind {kind}, which is unknown here")
 
     def _array(self, kind: int) -> Node:
-        ndim = 0 if kind == spec.KIND_SCALAR else self.cursor.byte()
-        if ndim > spec.MAX_NDIM:
+        ndim = 0 if kind == sample_spec.KIND_SCALAR else self.cursor.byte()
+        if ndim > sample_spec.MAX_NDIM:
             raise FormatError(f"a sample has an array of {ndim} dimensions")
-        dtype, name = read_tensor_dtype(self.cursor) if kind == spec.KIND_TENSOR else (read_dtype(self.cursor), "")
+        dtype, name = (
+            read_tensor_dtype(self.cursor) if kind == sample_spec.KIND_TENSOR else (read_dtype(self.cursor), "")
+        )
         return Node(kind, payload=self._payload(ndim, dtype.itemsize, is_array=True), dtype=dtype, ndim=ndim, name=name)
 
     def _payload(self, ndim: int, itemsize: int, *, is_array: bool) -> int:

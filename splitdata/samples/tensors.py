@@ -13,7 +13,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,13 +53,13 @@ def array_of(tensor: Tensor) -> tuple[NDArray[Any], str]:
     """
     name = str(tensor.dtype).removeprefix("torch.")
     tensor = tensor.resolve_conj().resolve_neg()
-    if name in spec.TENSOR_BITS:
+    if name in sample_spec.TENSOR_BITS:
         torch = sys.modules["torch"]
         # Of a tensor with no dimensions the bits can be seen too.
         bits = tensor.view(torch.uint8 if tensor.element_size() == 1 else torch.int16)
-        return bits.numpy().view(spec.TENSOR_BITS[name]), name
+        return bits.numpy().view(sample_spec.TENSOR_BITS[name]), name
     array: NDArray[Any] = tensor.numpy()
-    if array.dtype.str not in spec.TENSOR_DTYPES:
+    if array.dtype.str not in sample_spec.TENSOR_DTYPES:
         raise TypeError(f"numpy shows {tensor.dtype} as {array.dtype}")
     return array, ""
 

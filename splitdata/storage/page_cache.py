@@ -13,7 +13,7 @@ import os
 from typing import Final
 
 from splitdata.storage import files
-from splitdata.storage.source import PreadSource
+from splitdata.storage.file_source import PreadSource
 
 __all__ = ["drop_file"]
 

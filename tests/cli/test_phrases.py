@@ -24,19 +24,19 @@ PYTHON = re.compile(r"(?<![\w/])[a-z_]+=(?:'[^']*'|True|False|None|[\s,);.]|$)|(
 NOT_REACHED = frozenset({"interop", "compat"})
 NOT_REACHED_MODULES = frozenset(
     {
-        "cache.py",
+        "cache_options.py",
         "device.py",
         "distributed_loader.py",
         "epoch_order.py",
         "launch.py",
         "pool.py",
-        "recipe.py",
-        "rotation.py",
+        "resolved_options.py",
+        "rotation_options.py",
         "runtime.py",
         "skips.py",
         "split_data.py",
         "stats.py",
-        "torch_words.py",
+        "torch_names.py",
         # Advice to one who writes the loop, which `bench` reports and does not fail with.
         "verdict.py",
         "world.py",

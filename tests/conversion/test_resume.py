@@ -38,9 +38,10 @@ from splitdata import (
     open_source,
     verify,
 )
-from splitdata.conversion import conversion_log, input_file
-from splitdata.conversion.lines import JsonLineSource, LineSource
-from splitdata.conversion.seek import SeekableSource
+from splitdata.conversion import conversion_log
+from splitdata.conversion.sources import input_file
+from splitdata.conversion.sources.lines import JsonLineSource, LineSource
+from splitdata.conversion.sources.seek import SeekableSource
 from tests.cli.processes import command_line, environment
 from tests.dataset.disk import files_of, read
 from tests.faults.file_faults import fast_folder

@@ -32,8 +32,9 @@ from splitdata import (
     convert,
     open_source,
 )
-from splitdata.conversion import conversion_log, input_file
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.conversion import conversion_log
+from splitdata.conversion.sources import input_file
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from tests.dataset.disk import read
 
 RECORDS = [b"%d %s" % (at, b"x" * (at * 7 % 30)) for at in range(60)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from splitdata import FormatError, SplitDataLoader, SplitWriter
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage.paths import SegmentPaths

@@ -11,8 +11,8 @@ from typing import Literal
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, verify
-from splitdata.dataset import verify as verify_module
-from splitdata.dataset import verify_bin
+from splitdata.dataset.verify import bin_check
+from splitdata.dataset.verify import verify as verify_module
 
 LENGTH = 48 << 20
 READS: dict[str, Callable[[SplitDataLoader], object]] = {
@@ -48,9 +48,9 @@ def test_verify_reports_progress_within_a_large_record(tmp_path: Path, monkeypat
         writer.write(bytes(LENGTH))
     half, was_shown = LENGTH // 2, threading.Event()
     shown: list[int] = []
-    note_done = verify_bin.BinCheck._note_done
+    note_done = bin_check.BinCheck._note_done
 
-    def stop_half_way(check: verify_bin.BinCheck, offset: int) -> None:
+    def stop_half_way(check: bin_check.BinCheck, offset: int) -> None:
         note_done(check, offset)
         if offset >= half:
             assert was_shown.wait(30)
@@ -61,7 +61,7 @@ def test_verify_reports_progress_within_a_large_record(tmp_path: Path, monkeypat
         if done >= half:
             was_shown.set()
 
-    monkeypatch.setattr(verify_bin.BinCheck, "_note_done", stop_half_way)
+    monkeypatch.setattr(bin_check.BinCheck, "_note_done", stop_half_way)
     monkeypatch.setattr(verify_module, "_REPORT_SECONDS", 0.01)
 
     report = verify(tmp_path / "d", progress=show)

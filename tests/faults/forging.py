@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from splitdata import SplitWriter
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.frames import FrameHeader, lengths_word

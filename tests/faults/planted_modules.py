@@ -117,13 +117,15 @@ def samples(zones: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     import numpy as np
 
     import splitdata
-    from splitdata.samples import spec
+    from splitdata.samples import sample_spec
 
     moment = datetime(2026, 1, 1)
     yield {"array": np.zeros(3), "moment": moment}
     wall = (moment - datetime.min).days * 86_400_000_000
     for key in zones:
-        head = bytes([*spec.SAMPLE_MAGIC, spec.SAMPLE_VERSION, 1, 0, 0, 0, spec.KIND_DATETIME_ZONE]).ljust(16, b"\0")
+        head = bytes(
+            [*sample_spec.SAMPLE_MAGIC, sample_spec.SAMPLE_VERSION, 1, 0, 0, 0, sample_spec.KIND_DATETIME_ZONE]
+        ).ljust(16, b"\0")
         numbers = b"".join(number.to_bytes(8, "little") for number in (len(key), wall, 0, 0))
         assert splitdata.decode_sample(head + numbers + key.encode()).utcoffset() is not None
         yield {"zone": key}

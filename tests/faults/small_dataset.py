@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from splitdata import SplitDataError, SplitDataLoader, SplitWriter
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.manifests.directory import DatasetDirectory
 
 RECORDS = [
     b"first",

@@ -24,11 +24,11 @@ from typing import Any
 import pytest
 
 from splitdata import Cache, DistributedLoader, SplitWriter, describe_cache, verify
-from splitdata.dataset.cache_folder import CacheFolder
-from splitdata.dataset.cache_generation import Generation, read_key
-from splitdata.loader import cache_writer
-from splitdata.loader.cache_entry import EntryCodec
-from splitdata.loader.cache_reader import CacheReader
+from splitdata.dataset.cache.cache_folder import CacheFolder
+from splitdata.dataset.cache.cache_generation import Generation, read_key
+from splitdata.loader.cache import cache_writer
+from splitdata.loader.cache.cache_entry import EntryCodec
+from splitdata.loader.cache.cache_reader import CacheReader
 from splitdata.storage import files
 from tests.faults.file_faults import Budget, fast_folder, intercepted
 from tests.faults.test_io_errors import NAMES, Failing
@@ -360,7 +360,7 @@ def test_entry_of_another_record_is_never_taken(folder: Path) -> None:
     (path,) = (folder / "cache").glob("generation.*/writer.0000")
     import numpy as np
 
-    from splitdata.loader.cache_entry import EntryIndex, encode_index
+    from splitdata.loader.cache.cache_entry import EntryIndex, encode_index
 
     codec = EntryCodec((), copy=False)
     with SplitWriter(path, mode="append", durability="none") as writer:
@@ -378,7 +378,7 @@ def test_index_that_is_missing_or_forged_costs_time_only(folder: Path) -> None:
     """Records behind the last index, and an index that claims more than there is before it."""
     import numpy as np
 
-    from splitdata.loader.cache_entry import EntryIndex, encode_index
+    from splitdata.loader.cache.cache_entry import EntryIndex, encode_index
 
     run_epochs(folder, 1)
     (path,) = (folder / "cache").glob("generation.*/writer.0000")
@@ -428,7 +428,7 @@ def test_generation_that_cannot_be_had_is_one_warning(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program is removing it, and is stopped in the midst of that; and a stranger's file comes later."""
-    monkeypatch.setattr("splitdata.dataset.cache_generation._MAX_TRIES", 3)
+    monkeypatch.setattr("splitdata.dataset.cache.cache_generation._MAX_TRIES", 3)
     with loader_of(folder, refresh_every=1) as loader:
         samples_of(loader)
         key = next((folder / "cache").glob("generation.*/key.json")).read_text().replace('"epoch": 0', '"epoch": 1')

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from splitdata import FormatError, RecordTooLargeError, SplitDataLoader, SplitWriter, repair, verify
-from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.walk import walk_bins_shuffled
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.reading.iteration import walk_bins_shuffled
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.frames import FrameHeader
@@ -72,7 +72,7 @@ def test_long_batch_of_what_is_there_is_read_whatever_it_has(tmp_path: Path) -> 
 def test_derived_id_that_somebody_has_taken_again_and_again_is_drawn_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splitdata.dataset.run._MOST_DERIVED", 3)
+    monkeypatch.setattr("splitdata.dataset.writing.write_session._MOST_DERIVED", 3)
     taken: list[str] = []
     for number in range(6):
         path = tmp_path / str(number)
@@ -190,7 +190,7 @@ def test_repair_reads_no_byte_more_than_a_few_times_where_entries_lead_into_each
         hashed.append(len(data))
         return hash64(data)
 
-    monkeypatch.setattr("splitdata.dataset.record_reader.hash64", counted)
+    monkeypatch.setattr("splitdata.dataset.segments.record_reader.hash64", counted)
     report = repair(path, dry_run=True)
 
     assert sum(hashed) <= 5 * length

@@ -23,14 +23,14 @@ from typing import Any, TypeAlias
 import pytest
 
 from splitdata import SplitDataError, SplitDataLoader, SplitWriter
-from splitdata.dataset import fold
-from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.retention import remove_superseded
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.retention import remove_superseded
+from splitdata.dataset.writing import fold
 from splitdata.storage.folder import Folder
 from splitdata.storage.publish import publish
 from tests.command import ROOT
 from tests.faults.file_faults import CHANGING, READING, fast_folder, intercepted
-from tests.loader.test_interrupts import can_be_struck, is_held_back
+from tests.loader.pipeline.test_interrupts import can_be_struck, is_held_back
 
 LIBRARY = str(ROOT / "splitdata")
 # So many segments are folded here, rather than 32.
@@ -188,7 +188,7 @@ def strike(run: Run, path: Path, way: str, number: int) -> tuple[Armed, list[byt
         return publish(folder, generation, data, durable=durable)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("splitdata.dataset.commit.publish", publish_and_arm)
+        patch.setattr("splitdata.dataset.writing.commit.publish", publish_and_arm)
         with WAYS[way](armed):
             try:
                 for records in run(path):

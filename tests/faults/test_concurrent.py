@@ -246,7 +246,7 @@ def test_pickled_reader_shows_its_snapshot_in_another_process(folder: Path, meth
 
 @pytest.mark.parametrize("io", ["mmap", "pread"])
 def test_threads_read_one_loader_with_few_descriptors(folder: Path, io: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("splitdata.dataset.file_pool.descriptor_limit", lambda: 4)
+    monkeypatch.setattr("splitdata.dataset.segments.open_files.descriptor_limit", lambda: 4)
     records = write_numbers(folder / "data")
     with SplitDataLoader(folder / "data", io=io) as loader:  # type: ignore[arg-type]
         right: list[bool] = []
@@ -397,7 +397,7 @@ def test_reader_of_an_overwritten_dataset_reads_all_of_it_to_the_end(folder: Pat
 def test_views_stay_valid_after_close_and_after_their_file_was_dropped(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splitdata.dataset.file_pool.descriptor_limit", lambda: 4)
+    monkeypatch.setattr("splitdata.dataset.segments.open_files.descriptor_limit", lambda: 4)
     records = write_numbers(folder / "data")
     loader = SplitDataLoader(folder / "data", io="mmap")
     views = [loader.view(position) for position in range(len(loader))]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import ManifestError, SplitDataLoader, TruncatedFileError, verify
-from splitdata.dataset.segment_reader import SegmentReader
+from splitdata.dataset.segments.segment_reader import SegmentReader
 from splitdata.format import spec
 from splitdata.format.frames import footprint
 from tests.faults.file_faults import fast_folder

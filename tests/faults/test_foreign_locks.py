@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, describe, repair, verify
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.storage import files
 from tests.dataset.disk import read
 from tests.dataset.record_kinds import kill

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, repair
-from splitdata.dataset.dictionary import control_frame
+from splitdata.dataset.segments.dictionary import control_frame
 from splitdata.format import spec
 from tests.dataset.record_kinds import RecordKind, kill, overwrite, place_of, segments_of, tree_of
 from tests.faults.file_faults import fast_folder

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from splitdata import SampleDataset, SplitDataLoader, SplitWriter
-from splitdata.dataset.directory import DatasetDirectory
-from splitdata.dataset.retention import Pin
-from splitdata.loader.source import RecordSource
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.retention import Pin
+from splitdata.loader.samples.record_source import RecordFetcher
 from tests.command import run_python
 from tests.forked import answer_of_child
 
@@ -43,13 +43,13 @@ Io = Literal["mmap", "pread"]
 READERS: dict[str, Callable[[Path, Io], Any]] = {
     "SplitDataLoader": lambda path, io: SplitDataLoader(path, io=io),
     "SampleDataset": lambda path, io: SampleDataset(path, io=io),
-    "RecordSource": lambda path, io: RecordSource(SplitDataLoader(path, io=io)),
+    "RecordFetcher": lambda path, io: RecordFetcher(SplitDataLoader(path, io=io)),
 }
 
 
 def everything(reader: Any) -> list[bytes]:  # noqa: ANN401  # any of the readers
     """Return what a reader gives by position, comparable."""
-    if isinstance(reader, RecordSource):
+    if isinstance(reader, RecordFetcher):
         return [bytes(one) for one in reader.dataset[list(range(COUNT))]]
     if isinstance(reader, SampleDataset):
         return [reader[n]["x"].tobytes() + reader[n]["name"].encode() for n in range(COUNT)]

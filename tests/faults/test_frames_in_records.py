@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from splitdata import FormatError, RepairReport, SplitDataLoader, SplitWriter, repair, verify
-from splitdata.dataset.dictionary import control_frame
+from splitdata.dataset.segments.dictionary import control_frame
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt, hash64

@@ -30,8 +30,8 @@ from splitdata import (
     encode_sample,
 )
 from splitdata.conversion.conversion_log import ConversionLog
-from splitdata.dataset.cache_key import CacheKey
-from splitdata.loader.cache_entry import EntryCodec, EntryIndex, encode_index
+from splitdata.dataset.cache.cache_key import CacheKey
+from splitdata.loader.cache.cache_entry import EntryCodec, EntryIndex, encode_index
 from splitdata.samples.preview import preview
 from splitdata.samples.record_codecs import record_codec
 from tests.faults.hostile_values import Mutations

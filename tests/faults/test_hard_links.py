@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import SplitDataError, SplitDataLoader, SplitWriter, repair, verify
-from splitdata.dataset import fold
+from splitdata.dataset.writing import fold
 from splitdata.storage import files
 from tests.dataset.disk import files_of, read
 from tests.dataset.record_kinds import kill, overwrite
@@ -150,7 +150,7 @@ def test_resumed_original_leaves_its_linked_copy_as_it_is(tmp_path: Path) -> Non
 def test_copy_made_of_links_while_a_writer_is_at_work_keeps_its_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splitdata.dataset.bin_files.descriptor_limit", lambda: 4)
+    monkeypatch.setattr("splitdata.dataset.segments.bin_writer.descriptor_limit", lambda: 4)
     path = tmp_path / "data"
     with SplitWriter(path, bins=9, durability="none") as writer:
         writer.write_many(BEFORE)

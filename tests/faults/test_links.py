@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from splitdata import FormatError, SplitDataError, SplitDataLoader, SplitWriter, describe, repair, verify
-from splitdata.dataset import fold
-from splitdata.dataset.cache_folder import CacheFolder
-from splitdata.dataset.cache_key import CacheKey
+from splitdata.dataset.cache.cache_folder import CacheFolder
+from splitdata.dataset.cache.cache_key import CacheKey
+from splitdata.dataset.writing import fold
 from splitdata.storage import files
 from tests.dataset.disk import files_of
 from tests.dataset.record_kinds import kill, overwrite

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, repair, verify
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.storage.paths import SegmentPaths
 from tests.dataset.disk import files_of
 from tests.dataset.record_kinds import kill

@@ -20,9 +20,9 @@ import sys; sys.path[:0] = [{str(ROOT)!r}]
 import os
 import numpy as np
 from splitdata import *
-from splitdata.process.options import ChannelOptions
-from splitdata.process.pool import WorkerPool
-from splitdata.process.record_memory import RecordMemory
+from splitdata.process.wire.channel_options import ChannelOptions
+from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.shared.record_memory import RecordMemory
 
 with SplitWriter("data") as writer:
     writer.write_many(b"%d" % number for number in range(100))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import DatasetNotFoundError, ManifestError, SplitDataLoader, SplitWriter, repair, verify
-from splitdata.dataset.repair_segment import SegmentOnDisk
+from splitdata.dataset.repair.segment_on_disk import SegmentOnDisk
 
 
 @pytest.mark.parametrize("adopt", [False, True])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, TruncatedFileError
-from splitdata.dataset import segment_reader
-from splitdata.storage.source import MappedSource
+from splitdata.dataset.segments import segment_reader
+from splitdata.storage.file_source import MappedSource
 from tests.command import run_python
 
 COUNT = 4000

@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from splitdata import FormatError, RecordTooLargeError
-from splitdata.dataset.dictionary import control_frame, head_frames, read_from_bin, read_from_index
+from splitdata.dataset.segments.dictionary import control_frame, head_frames, read_from_bin, read_from_index
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader, candidate_frames
 from splitdata.format.checksum import bin_salt, hash64

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from splitdata import SplitWriter, encode_sample
-from splitdata.dataset.directory import DatasetDirectory
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt, hash64

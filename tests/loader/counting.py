@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from splitdata import SplitWriter
-from splitdata.loader.sample_random import sample_generator
+from splitdata.loader.samples.sample_rng import sample_generator
 
 __all__ = ["Counting", "calls", "expected_sample", "samples_of", "write_numbers"]
 

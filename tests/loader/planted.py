@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from splitdata.loader.meter import StatsMeter
-from splitdata.loader.options import WorkerKind
-from splitdata.loader.stats import LoaderStats, StepTimings
-from splitdata.loader.step import CacheCounts
+from splitdata.loader.loader_options import WorkerKind
+from splitdata.loader.plan.steps import CacheCounts
+from splitdata.loader.stats.meter import StatsMeter
+from splitdata.loader.stats.stats import LoaderStats, StepTimings
 
 __all__ = ["Clock", "Plant"]
 

@@ -13,7 +13,7 @@ import pytest
 from splitdata import DatasetNotFoundError, DistributedLoader, SplitWriter, Window, measure_dataset
 from splitdata.loader import benchmark
 from splitdata.loader.benchmark import DatasetBenchmark, Measurement
-from splitdata.loader.meter import num_cores
+from splitdata.loader.stats.meter import num_cores
 
 RECORDS = [b"%06d" % number * 20 for number in range(500)]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from splitdata.errors import ClosedError
-from splitdata.loader.cache import Cache, Medium
+from splitdata.loader.cache.cache_options import Cache, Medium
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.rotation import Rotation
+from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.window import Window
 from tests.loader.counting import Counting, calls, write_numbers
 from tests.loader.resume_harness import noisy

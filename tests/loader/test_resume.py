@@ -9,7 +9,7 @@ import pytest
 
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.rotation import Rotation
+from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from tests.loader.resume_harness import Contiguous, Course, Endless, LoaderMaker, examine, noisy

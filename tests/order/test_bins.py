@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.order.bins import BinShuffle
+from splitdata.order.bin_shuffle import BinShuffle
 
 COUNTS = st.lists(st.integers(0, 60), max_size=20)
 LANES = st.integers(1, 9)

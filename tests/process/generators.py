@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from splitdata.process import wires
-from splitdata.process.signals import STOP_SIGNAL
+from splitdata.process.wire import pipes
+from splitdata.process.wire.signals import STOP_SIGNAL
 
 # What a module gives for a name.
 Anything: TypeAlias = Any
@@ -122,7 +122,7 @@ class Guillotine:
 
 def killed_at_byte(limit: int, n: int, size: int) -> Iterator[dict[str, Any]]:
     """Yield like `mixed`, with a pipe that kills the worker once `limit` bytes went into it."""
-    vars(wires)["os"] = Guillotine(limit)
+    vars(pipes)["os"] = Guillotine(limit)
     yield from mixed(n, size)
 
 

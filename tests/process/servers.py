@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from splitdata.process import wires
-from splitdata.process.options import ChannelOptions, StartMethod
-from splitdata.process.pool import WorkerPool
-from splitdata.process.requests import Requests
+from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.wire import pipes
+from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
+from splitdata.process.worker.requests import Requests
 from tests.process import hostile
 from tests.process.generators import Guillotine
 
@@ -84,7 +84,7 @@ def blobs(worker_id: int, requests: Requests[int], path: str) -> Iterator[Any]:
 def killed_at_byte(worker_id: int, requests: Requests[int], limit: int, size: int) -> Iterator[dict[str, Any]]:
     """Serve like `arrays`; worker 1 with a pipe that kills it once `limit` bytes went into it."""
     if worker_id == 1:
-        vars(wires)["os"] = Guillotine(limit)
+        vars(pipes)["os"] = Guillotine(limit)
     yield from arrays(worker_id, requests, size)
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.options import StartMethod
-from splitdata.process.remote import WorkerTraceback
+from splitdata.process.wire.channel_options import StartMethod
+from splitdata.process.wire.remote_error import WorkerTraceback
 from tests.process import hostile
 from tests.process.generators import then_exit, then_raise
 

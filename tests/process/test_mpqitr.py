@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pytest
 
 from splitdata.errors import ClosedError
-from splitdata.process.forkserver import ForkServer
+from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.options import StartMethod
+from splitdata.process.wire.channel_options import StartMethod
 from tests.process.generators import arrays, count, forever, is_mixed, mixed, slowly
 
 METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.options import StartMethod
+from splitdata.process.wire.channel_options import StartMethod
 from tests.command import ROOT, run_python
 
 METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from splitdata.process.batches import BatchPickler
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.options import StartMethod
+from splitdata.process.wire.batch_pickle import BatchPickler
+from splitdata.process.wire.channel_options import StartMethod
 from tests.command import ROOT, run_python
-from tests.process.test_batches import round_trip
 from tests.process.test_memory import is_shared
+from tests.process.wire.test_batch_pickle import round_trip
 
 torch = pytest.importorskip("torch")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 
 __all__ = ["NUMPY_DTYPES", "TORCH_DTYPES", "arrays_of", "is_placed", "tensors_of"]
 
@@ -20,7 +20,7 @@ NUMPY_DTYPES = [
 ]
 TORCH_DTYPES = [
     *("bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64", "complex64", "complex128", *spec.TENSOR_BITS),
+    *("float16", "float32", "float64", "complex64", "complex128", *sample_spec.TENSOR_BITS),
 ]
 
 

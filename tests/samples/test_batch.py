@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hn
 from splitdata import FormatError, SampleDecoder, decode_sample, encode_sample
 from splitdata.samples.collate import collate
 from splitdata.samples.columns import Columns
-from splitdata.samples.plan import HEADER, Plan
+from splitdata.samples.decode_plan import HEADER, DecodePlan
 from splitdata.samples.restore import KnownTypes
 from tests.samples.drawn import DTYPES, Sample, same
 
@@ -179,7 +179,7 @@ def test_damaged_records_give_an_error_or_a_batch(draw: st.DataObject) -> None:
 
 def test_numbers_of_a_sample_are_read_once_however_many_texts_it_has() -> None:
     rows = [encode_sample([text] * 100) for text in ("a", "bc")]
-    plan = Plan(rows[0][HEADER.size : HEADER.size + HEADER.unpack_from(rows[0])[1]], len(rows[0]))
+    plan = DecodePlan(rows[0][HEADER.size : HEADER.size + HEADER.unpack_from(rows[0])[1]], len(rows[0]))
     places: list[int] = []
     unpack = plan.unpack
 

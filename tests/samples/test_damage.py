@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitdata import BadMagicError, FormatError, UnsupportedVersionError, decode_sample, encode_sample
-from splitdata.samples import spec
-from splitdata.samples.plan import PlanCache
+from splitdata.samples import sample_spec
+from splitdata.samples.decode_plan import DecodePlanCache
 from tests.command import run_python
 from tests.samples.drawn import Sample, same, samples
 
-BEGIN: Final = spec.SAMPLE_MAGIC + bytes([spec.SAMPLE_VERSION])
+BEGIN: Final = sample_spec.SAMPLE_MAGIC + bytes([sample_spec.SAMPLE_VERSION])
 RICH: Final = {
     "image": np.arange(75, dtype=np.uint8).reshape(5, 5, 3),
     "label": 7,
@@ -136,7 +136,7 @@ def test_newer_version_is_named() -> None:
 
 
 HUGE: Final = 2**63
-ARRAY: Final = bytes([spec.KIND_ARRAY])
+ARRAY: Final = bytes([sample_spec.KIND_ARRAY])
 U1: Final = b"\x03|u1"
 
 
@@ -144,22 +144,31 @@ U1: Final = b"\x03|u1"
     ("data", "message"),
     [
         (BEGIN + b"\xff\xff\xff\xff", "has a schema of 4294967295 bytes, the limit"),
-        (sample_bytes(b"\0" * (1 + spec.MAX_SCHEMA_BYTES)), "the limit is 1048576"),
-        (sample_bytes(bytes([spec.KIND_LIST]) + b"\xff\xff\xff\xff"), "holds 4294967295 parts in 0 bytes"),
-        (sample_bytes(bytes([spec.KIND_DICT]) + b"\1\0\0\0\0\xff\xff\xff\xff"), "in the middle of a part"),
-        (sample_bytes(bytes([spec.KIND_TUPLE, 1, 0, 0, 0]) * 66), "nested more than 64 levels"),
+        (sample_bytes(b"\0" * (1 + sample_spec.MAX_SCHEMA_BYTES)), "the limit is 1048576"),
+        (sample_bytes(bytes([sample_spec.KIND_LIST]) + b"\xff\xff\xff\xff"), "holds 4294967295 parts in 0 bytes"),
+        (sample_bytes(bytes([sample_spec.KIND_DICT]) + b"\1\0\0\0\0\xff\xff\xff\xff"), "in the middle of a part"),
+        (sample_bytes(bytes([sample_spec.KIND_TUPLE, 1, 0, 0, 0]) * 66), "nested more than 64 levels"),
         (sample_bytes(b"\0\0"), "has 1 bytes behind its end"),
         (sample_bytes(b"\x0f"), "a part of kind 15, which is unknown"),
-        (sample_bytes(bytes([spec.KIND_LIST, 4, 0, 0, 0]) + bytes([spec.KIND_INT]) * 4, 1), "more than the 1 slots"),
-        (sample_bytes(bytes([spec.KIND_BOOL]), 2), "are no sample"),
-        (sample_bytes(bytes([spec.KIND_TEXT]), 1, payload=b"\xff"), "are no sample"),
-        (sample_bytes(bytes([spec.KIND_TEXT]), HUGE), f"a sample of {HUGE + 24} bytes has 24 here"),
-        (sample_bytes(bytes([spec.KIND_DATE]), 0), "are no sample"),
-        (sample_bytes(bytes([spec.KIND_DATETIME]), 1 << 62, 0), "are no sample"),
-        (sample_bytes(bytes([spec.KIND_DATETIME]), 0, 2), "fold 2"),
-        (sample_bytes(bytes([spec.KIND_DATETIME_OFFSET]), 0, 0, 0, 1 << 60), "are no sample"),
-        (sample_bytes(bytes([spec.KIND_DATETIME_ZONE]), 3, 0, 0, 0, payload=b"../"), "time zone whose key is none"),
-        (sample_bytes(bytes([spec.KIND_DATETIME_ZONE]), 4, 0, 0, 0, payload=b"/etc"), "time zone whose key is none"),
+        (
+            sample_bytes(bytes([sample_spec.KIND_LIST, 4, 0, 0, 0]) + bytes([sample_spec.KIND_INT]) * 4, 1),
+            "more than the 1 slots",
+        ),
+        (sample_bytes(bytes([sample_spec.KIND_BOOL]), 2), "are no sample"),
+        (sample_bytes(bytes([sample_spec.KIND_TEXT]), 1, payload=b"\xff"), "are no sample"),
+        (sample_bytes(bytes([sample_spec.KIND_TEXT]), HUGE), f"a sample of {HUGE + 24} bytes has 24 here"),
+        (sample_bytes(bytes([sample_spec.KIND_DATE]), 0), "are no sample"),
+        (sample_bytes(bytes([sample_spec.KIND_DATETIME]), 1 << 62, 0), "are no sample"),
+        (sample_bytes(bytes([sample_spec.KIND_DATETIME]), 0, 2), "fold 2"),
+        (sample_bytes(bytes([sample_spec.KIND_DATETIME_OFFSET]), 0, 0, 0, 1 << 60), "are no sample"),
+        (
+            sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 3, 0, 0, 0, payload=b"../"),
+            "time zone whose key is none",
+        ),
+        (
+            sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 4, 0, 0, 0, payload=b"/etc"),
+            "time zone whose key is none",
+        ),
         (sample_bytes(ARRAY + b"\x02" + U1, HUGE, 0), "larger than there can be one"),
         (sample_bytes(ARRAY + b"\x02" + U1, 2**32, 2**32), "larger than there can be one"),
         (sample_bytes(ARRAY + b"\x01" + b"\x03<i8", 2**60), "larger than there can be one"),
@@ -171,13 +180,13 @@ U1: Final = b"\x03|u1"
         (sample_bytes(ARRAY + b"\x00" + b"\x0c|V9999999999"), r"data type '\|V9999999999': "),
         (sample_bytes(ARRAY + b"\0\3<U1", payload=b"\0\0\x11\0"), "the code point 0x110000"),
         (sample_bytes(ARRAY + b"\0\3>U1", payload=b"\0\x11\0\0"), "the code point 0x110000"),
-        (sample_bytes(bytes([spec.KIND_SCALAR]) + b"\3<U1", payload=b"\xff" * 4), "the code point 0xffffffff"),
+        (sample_bytes(bytes([sample_spec.KIND_SCALAR]) + b"\3<U1", payload=b"\xff" * 4), "the code point 0xffffffff"),
         (sample_bytes(ARRAY + b"\x00" + b"\x04f8,i"), "which is unknown"),
         (sample_bytes(ARRAY + b"\x00\0\0" + bytes(8)), "a data type of 0 bytes"),
         (sample_bytes(ARRAY + b"\x00" + (b"\0\4\0\0\0\1\0\0\0" + bytes(9)) * 9), "more than 8 levels"),
-        (sample_bytes(bytes([spec.KIND_TENSOR, 0]) + b"\x03<U1"), "a tensor of the data type '<U1'"),
-        (sample_bytes(bytes([spec.KIND_DICT]) + b"\2\0\0\0" + b"\0\1\0\0\0a\0" * 2), "one key twice"),
-        (sample_bytes(bytes([spec.KIND_DICT]) + b"\1\0\0\0\x07\0"), "a key of kind 7"),
+        (sample_bytes(bytes([sample_spec.KIND_TENSOR, 0]) + b"\x03<U1"), "a tensor of the data type '<U1'"),
+        (sample_bytes(bytes([sample_spec.KIND_DICT]) + b"\2\0\0\0" + b"\0\1\0\0\0a\0" * 2), "one key twice"),
+        (sample_bytes(bytes([sample_spec.KIND_DICT]) + b"\1\0\0\0\x07\0"), "a key of kind 7"),
     ],
 )
 def test_forged_sample_is_refused_for_the_reason(data: bytes, message: str) -> None:
@@ -197,7 +206,7 @@ def test_structure_with_fields_outside_of_its_element_is_refused() -> None:
 
 
 def test_schema_of_many_parts_costs_no_more_than_the_slots_that_follow_it() -> None:
-    schema = bytes([spec.KIND_LIST]) + struct.pack("<I", 900_000) + bytes([spec.KIND_BOOL]) * 900_000
+    schema = bytes([sample_spec.KIND_LIST]) + struct.pack("<I", 900_000) + bytes([sample_spec.KIND_BOOL]) * 900_000
     tracemalloc.start()
     with pytest.raises(FormatError, match="more than the 10 slots"):
         decode_sample(sample_bytes(schema, *range(10)))
@@ -206,7 +215,7 @@ def test_schema_of_many_parts_costs_no_more_than_the_slots_that_follow_it() -> N
 
 
 def test_ever_new_schemas_do_not_fill_the_memory() -> None:
-    cache: PlanCache[int] = PlanCache()
+    cache: DecodePlanCache[int] = DecodePlanCache()
     schemas = [f"{number:0100}".encode() for number in range(10_000)]
     for number, schema in enumerate(schemas):
         cache.keep(schema, number)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from splitdata import decode_sample, encode_sample
-from splitdata.samples import spec, tensors
+from splitdata.samples import sample_spec, tensors
 from splitdata.samples.decode import SampleDecoder
 from tests.command import run_python
 from tests.samples.drawn import Sample
@@ -21,7 +21,7 @@ torch: Any = pytest.importorskip("torch")
 
 DTYPES = [
     *("bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64", "complex64", "complex128", *spec.TENSOR_BITS),
+    *("float16", "float32", "float64", "complex64", "complex128", *sample_spec.TENSOR_BITS),
 ]
 
 

@@ -15,14 +15,18 @@ from pathlib import Path
 import pytest
 
 from splitdata import FormatError, decode_sample, encode_sample
-from splitdata.samples import spec
+from splitdata.samples import sample_spec
 
 BERLIN = datetime(2026, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))
 
 
 def sample_in(key: str) -> bytes:
     """Return a sample that is a datetime in a zone, two hours east of UTC."""
-    head = spec.SAMPLE_MAGIC + bytes([spec.SAMPLE_VERSION]) + struct.pack("<IB", 1, spec.KIND_DATETIME_ZONE)
+    head = (
+        sample_spec.SAMPLE_MAGIC
+        + bytes([sample_spec.SAMPLE_VERSION])
+        + struct.pack("<IB", 1, sample_spec.KIND_DATETIME_ZONE)
+    )
     wall = (datetime(2026, 7, 1, 12) - datetime.min) // timedelta(microseconds=1)
     data = key.encode()
     return head.ljust(16, b"\0") + struct.pack("<QqQq", len(data), wall, 0, 7_200_000_000) + data

@@ -9,7 +9,7 @@ import pytest
 
 from splitdata.errors import FormatError
 from splitdata.storage import page_cache
-from splitdata.storage.source import PreadSource
+from splitdata.storage.file_source import PreadSource
 
 
 def test_dropped_file_still_holds_the_same_bytes(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Literal
 import pytest
 
 from splitdata.errors import FormatError
-from splitdata.storage import source as source_module
-from splitdata.storage.source import MappedSource, choose_io, descriptor_limit, open_files_limit, open_source
+from splitdata.storage import file_source as source_module
+from splitdata.storage.file_source import MappedSource, choose_io, descriptor_limit, open_files_limit, open_source
 
 BOTH = pytest.mark.parametrize("io", ["mmap", "pread"])
 Io = Literal["mmap", "pread"]

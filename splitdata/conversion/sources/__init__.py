@@ -1,0 +1,1 @@
+"""Sources of records in the layouts that people have."""

@@ -1,0 +1,159 @@
+"""A folder of files: each regular file below it is a record, in the order of their relative paths.
+
+    root/b.jpg  root/a/2.jpg  root/a/1.jpg  ──>  a/1.jpg  a/2.jpg  b.jpg
+
+Paths are compared as bytes, with "/" between their parts, so the order is the same on every file
+system. They are the keys of the records in a dataset, on request with the path of the folder before them.
+Left out and counted: what is hidden (a name that begins with a dot, and all below it), symbolic links unless
+they are to be followed, and all that is neither file nor folder (pipes, sockets, devices). A link to a
+folder that it lies in leads round in a circle: it is never followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from splitdata._local_path import local_path
+from splitdata.conversion.sources.file_record import open_file_record
+from splitdata.conversion.sources.file_survey import FileSurvey
+from splitdata.conversion.sources.folder_walk import FoundFile, walk
+from splitdata.conversion.sources.seek import count_at
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from splitdata.conversion.sources.seek import Position
+    from splitdata.conversion.sources.sized_file import SizedFile
+
+__all__ = ["FolderSource"]
+
+
+class FolderSource:
+    """The files of a folder and of all folders below it.
+
+    Memory holds the names of the folders on one path, never those of all files.
+    """
+
+    kind = "folder"
+
+    def __init__(self, path: str, *, prefix_keys: bool = False, follow_links: bool = False) -> None:
+        """Take the folder; it may be a link itself.
+
+        Args:
+            path: Of the folder.
+            prefix_keys: Put the path, as it is here, before the relative path of each file in its key.
+            follow_links: Take what symbolic links lead to, by the path of the link.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: If there is none.
+        """
+        self.path = local_path(path, "the source")
+        self.shown = path
+        if not stat.S_ISDIR(Path(self.path).stat().st_mode):
+            raise NotADirectoryError(20, "this is not a folder", self.path)
+        self.prefix = f"{path.replace(os.sep, '/').rstrip('/')}/" if prefix_keys else ""
+        self.skipped: Counter[str] = Counter()
+        self.bytes_read = 0
+        self._follow_links = follow_links
+        self._surveyed: FileSurvey | None = None
+        self._num_entries = 0
+        self._num_given = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return Path(self.path).resolve().name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The path of the folder, and of each that links in it lead to, if they are followed."""
+        links: list[str] = []
+        if self._follow_links:
+            for _ in walk(self.path, Counter(), follow_links=True, links=links):
+                pass
+        return [self.path, *dict.fromkeys(str(Path(path).resolve()) for path in links)]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files together; the first time this walks over all of them."""
+        return self._survey().num_bytes
+
+    def identity(self) -> str:
+        """Return kind and a hash of all keys, for which it walks over the files."""
+        return f"{self.kind} {self._survey().names_hash()}"
+
+    def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the content of each file; of 1 MiB and more as an open file.
+
+        Raises:
+            SourceError: If there is no file at all, or one shrinks while it is read.
+            OSError: If a folder or a file cannot be read: nothing is left out silently.
+        """
+        for _, record in self.keyed_records():
+            yield record
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return number, size, and a hash of the keys and sizes of all files; with times of these too.
+
+        Takes a walk over all files, which opens none.
+        """
+        return self._survey().state(with_times=with_times)
+
+    def position(self) -> Position:
+        """Return how many files are done."""
+        return {"file": self._num_entries, "record": self._num_given, "bytes": self.bytes_read}
+
+    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the content of the files behind a position; those before it are not opened."""
+        for _, record in self.keyed_records(position):
+            yield record
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+        """Yield the key of each file behind a position, and its content."""
+        position = position or {}
+        self.skipped.clear()
+        self.bytes_read = count_at(position, "bytes")
+        self._num_entries, self._num_given = count_at(position, "file"), count_at(position, "record")
+        for found in islice(self._walk(self.skipped), self._num_entries, None):
+            self._num_entries += 1
+            with open_file_record(
+                found.path,
+                position=self._num_given,
+                count=self._count,
+                follow_links=self._follow_links,
+                folder=found.folder,
+            ) as record:
+                if record is None:
+                    self.skipped["special file"] += 1
+                    continue
+                self._num_given += 1
+                yield self.prefix + found.relative, record
+        if not self._num_given:
+            left_out = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
+            text = f" (left out: {left_out})" if left_out else ""
+            raise SourceError(f"{self.shown} holds no file to convert{text}", path=self.path)
+
+    def keys(self) -> Iterator[str]:
+        """Walk over the files and yield their keys in order, by their bytes; opens none."""
+        for found in self._walk(Counter()):
+            yield self.prefix + found.relative
+
+    def _count(self, num_bytes: int) -> None:
+        self.bytes_read += num_bytes
+
+    def _survey(self) -> FileSurvey:
+        if self._surveyed is None:
+            survey = FileSurvey()
+            for found in self._walk(Counter()):
+                survey.add(self.prefix + found.relative, found.stat(follow_links=self._follow_links))
+            self._surveyed = survey
+        return self._surveyed
+
+    def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
+        return walk(self.path, skipped, follow_links=self._follow_links)

@@ -1,0 +1,227 @@
+"""One file, or standard input, as blocks of bytes; what it is called says how it is compressed.
+
+A file counts as it was when it was opened: what is added meanwhile is left out, what is missing is an error.
+
+name.gz   ──> gunzip ───┐
+name.zst  ──> unzstd ───┤
+name.bz2  ──> bunzip2 ──┼──> blocks
+name.xz   ──> unxz ─────┤
+name, -   ──────────────┘
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import xxhash
+
+from splitdata._local_path import local_path
+from splitdata.conversion.sources.decompress import bunzip2, gunzip, unxz, unzstd
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["STANDARD_INPUT", "InputFile", "is_compressed", "plain_suffix"]
+
+STANDARD_INPUT: Final = "-"
+
+_BLOCK_BYTES: Final = 256 << 10
+# Of the beginning and of the end of a file: what tells it cheaply from another.
+_SAMPLE_BYTES: Final = 64 << 10
+_DECOMPRESSORS: Final = {".bz2": bunzip2, ".gz": gunzip, ".xz": unxz, ".zst": unzstd}
+_OTHER_COMPRESSIONS: Final = (".lzma", ".zip", ".z", ".lz4", ".7z")
+
+
+def plain_suffix(path: str) -> str:
+    """Return the ending of a name in small letters, without that of a compression."""
+    file = Path(path)
+    return Path(file.stem if file.suffix.lower() in _DECOMPRESSORS else file.name).suffix.lower()
+
+
+def is_compressed(path: str) -> bool:
+    """Say whether the name of a file says that it is compressed in a way that is read here."""
+    return Path(path).suffix.lower() in _DECOMPRESSORS
+
+
+class InputFile:
+    """A file to read once or several times, or standard input, to read once.
+
+    Attributes:
+        path: Of the file; "-" for standard input.
+        bytes_read: Bytes of the file, as it is stored, that the newest reading took so far.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Take a path without opening it.
+
+        Raises:
+            FileNotFoundError, IsADirectoryError: If there is no file.
+            SourceError: If its name says a compression that is not read here.
+        """
+        self.path = path if path == STANDARD_INPUT else local_path(path, "the source")
+        self._named = path
+        self.bytes_read = 0
+        self._was_read = False
+        self._is_regular = False
+        if self.is_standard_input:
+            return
+        mode = Path(self.path).stat().st_mode
+        self._is_regular = stat.S_ISREG(mode)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(21, "this is a folder, not a file of records", self.path)
+        suffix = Path(path).suffix.lower()
+        if suffix in _OTHER_COMPRESSIONS:
+            raise SourceError(
+                f"{path} is compressed in a way that is not read here ({', '.join(_DECOMPRESSORS)} are); "
+                "decompress it and pass it on standard input, as `-`",
+                path=path,
+            )
+
+    @property
+    def is_standard_input(self) -> bool:
+        """Whether this is standard input."""
+        return self.path == STANDARD_INPUT
+
+    @property
+    def shown(self) -> str:
+        """What to call it in a message."""
+        return "standard input" if self.is_standard_input else self._named
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether its name says that it is."""
+        return is_compressed(self.path)
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Its size as it is stored; None for pipes and devices."""
+        if self.is_standard_input:
+            return None
+        status = Path(self.path).stat()
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return its size, a hash of its beginning and end, and with times when it was changed.
+
+        Raises:
+            ValueError: If it is standard input, a pipe or a device, which cannot be read again.
+            OSError: If it cannot be read.
+        """
+        status = None if self.is_standard_input else Path(self.path).stat()
+        if status is None or not stat.S_ISREG(status.st_mode):
+            raise ValueError(
+                f"a conversion of {self.shown} cannot be resumed, as it cannot be read again; write it to a file first"
+            )
+        ends = xxhash.xxh3_64()
+        with self._open() as file:
+            ends.update(self._read(file, _SAMPLE_BYTES))
+            file.seek(max(0, status.st_size - _SAMPLE_BYTES))
+            ends.update(self._read(file, _SAMPLE_BYTES))
+        times = {"changed_ns": status.st_mtime_ns} if with_times else {}
+        return {"bytes": status.st_size, "hash of both ends": ends.hexdigest()} | times
+
+    def blocks(self, start: int = 0) -> Iterator[bytes]:
+        """Yield its content, decompressed, in pieces of any size but none.
+
+        Args:
+            start: Byte of the content to begin with. A file that is not compressed is read from there;
+                a compressed one is decompressed from its beginning, and what comes before is dropped.
+
+        Raises:
+            SourceError: If it is compressed and damaged or truncated, becomes shorter while it is read, has no such
+                byte, or standard input was read before.
+            OSError: If it cannot be read.
+        """
+        self.bytes_read = 0
+        decompress = _DECOMPRESSORS.get(Path(self.path).suffix.lower())
+        if decompress is None:
+            return self._standard_input() if self.is_standard_input else self._stored(start)
+        return _without_first(decompress(self._stored(0), self._named), start)
+
+    def _stored(self, start: int) -> Iterator[bytes]:
+        with self._open() as file:
+            size = _size_of(file)
+            if size is not None and start > size:
+                raise SourceError(f"{self.shown} has {size} bytes, and none at {start}", path=self.path)
+            if start:
+                self.bytes_read = file.seek(start)
+            yield from self._counted(file, size)
+
+    def _open(self) -> IO[bytes]:
+        """Open the file; a pipe is waited for only where it was there from the start."""
+        # Unbuffered: it is read in large pieces.
+        file = open(self.path, "rb", buffering=0, opener=_open_at_once if self._is_regular else None)  # noqa: SIM115
+        if self._is_regular and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise SourceError(
+                f"{self.shown} was replaced by something that is no file while it was read: leave it alone and run "
+                "this again",
+                path=self.path,
+            )
+        return file
+
+    def _standard_input(self) -> Iterator[bytes]:
+        if self._was_read:
+            raise SourceError("standard input can be read only once", path=self.path)
+        self._was_read = True
+        # Python runs without one where the descriptor was closed.
+        if sys.stdin is None:
+            raise SourceError("there is no standard input to read", path=self.path)
+        file = sys.stdin.buffer
+        yield from self._counted(file, _size_of(file))
+
+    def _counted(self, file: IO[bytes], size: int | None) -> Iterator[bytes]:
+        """Yield what is left of a file, up to the size that it has now; None where that is not known."""
+        left = None if size is None else max(0, size - file.tell())
+        while left != 0:
+            data = self._read(file, _BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left))
+            if not data:
+                break
+            self.bytes_read += len(data)
+            left = None if left is None else left - len(data)
+            yield data
+        if left:
+            raise SourceError(
+                f"{self.shown} ends {left} bytes too early: it had {size} bytes when it was opened, and was truncated "
+                "since; convert it again when nothing writes to it any more",
+                path=self.path,
+            )
+
+    def _read(self, file: IO[bytes], size: int) -> bytes:
+        try:
+            data: bytes | None = file.read(size)
+        except OSError as error:
+            error.filename = self.shown
+            raise
+        # The descriptor is in non-blocking mode and has nothing yet, which must not pass for the end.
+        if data is None:
+            raise SourceError(f"{self.shown} is in non-blocking mode; pass it through `cat`", path=self.path)
+        return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _size_of(file: IO[bytes]) -> int | None:
+    """Return the size of an open file; None for pipes, devices, and what the system makes up when it is read."""
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:
+        # Not a file of the system's: standard input that was replaced.
+        return None
+    return status.st_size or None if stat.S_ISREG(status.st_mode) else None
+
+
+def _without_first(blocks: Iterator[bytes], num_bytes: int) -> Iterator[bytes]:
+    for block in blocks:
+        if num_bytes < len(block):
+            yield block[num_bytes:]
+            break
+        num_bytes -= len(block)
+    yield from blocks

@@ -1,0 +1,141 @@
+"""Length-prefixed records: what a program writes to a pipe when its records are not lines.
+
+| u32 length, little-endian | payload | u32 | payload | ...      until the input ends, between two
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from splitdata.conversion.sources.input_file import InputFile
+from splitdata.conversion.sources.seek import count_at
+from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from splitdata.conversion.sources.seek import Position
+
+__all__ = ["PrefixedSource"]
+
+_PREFIX_BYTES: Final = 4
+
+
+class PrefixedSource:
+    """The length-prefixed records of a file, plain or compressed, or of standard input.
+
+    Nothing is allocated for a length before the bytes are there; records above 1 MiB are streamed.
+    """
+
+    kind = "prefixed"
+
+    def __init__(self, path: str) -> None:
+        """Take a path, "-" for standard input; raises as `InputFile` does."""
+        self._input = InputFile(path)
+        self.skipped: Mapping[str, int] = {}
+        self._reader = _PrefixReader(iter(()), 0)
+        self._num_given = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self._input.path if self._input.is_standard_input else Path(self._input.path).name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The path of the file."""
+        return [] if self._input.is_standard_input else [self._input.path]
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Size of the file as it is stored."""
+        return self._input.num_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file read so far."""
+        return self._input.bytes_read
+
+    def identity(self) -> str:
+        """Return kind and name: the records themselves are in the dataset."""
+        return f"{self.kind} {self.name}"
+
+    def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the records.
+
+        Raises:
+            SourceError: If the input ends within a record, naming it.
+        """
+        return self.records_from({})
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one; raises as `InputFile.state` does."""
+        return self._input.state(with_times=with_times)
+
+    def position(self) -> Position:
+        """Return where the next record begins, and its number."""
+        return {"byte": self._reader.num_bytes, "record": self._num_given}
+
+    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+        """Yield the records behind a position."""
+        first, start = count_at(position, "record"), count_at(position, "byte")
+        self._reader = reader = _PrefixReader(self._input.blocks(start), start)
+        for number in count(first):
+            self._num_given = number
+            prefix = reader.read_full(_PREFIX_BYTES)
+            if not prefix:
+                return
+            if len(prefix) < _PREFIX_BYTES:
+                raise self._cut_off(number, f"within its length, after {len(prefix)} of 4 bytes")
+            size = int.from_bytes(prefix, "little")
+            if size > READ_WHOLE_BYTES:
+                record = SizedFile(reader.read, size, path=self._input.shown, position=number)
+                self._num_given = number + 1
+                yield record
+                record.drain()
+                continue
+            payload = reader.read_full(size)
+            if len(payload) < size:
+                raise self._cut_off(number, f"after {len(payload)} of the {size} bytes that it announces")
+            self._num_given = number + 1
+            yield payload
+
+    def _cut_off(self, position: int, where: str) -> SourceError:
+        return SourceError(
+            f"{self._input.shown} ends in record {position}, {where}: it was truncated, or is not length-prefixed",
+            path=self._input.path,
+            position=position,
+        )
+
+
+class _PrefixReader:
+    """Reads any number of bytes out of blocks of any size."""
+
+    def __init__(self, blocks: Iterator[bytes], num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self._blocks = blocks
+        self._block = b""
+        self._start = 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        if self._start == len(self._block):
+            self._block, self._start = next(self._blocks, b""), 0
+        piece = self._block[self._start : self._start + size]
+        self._start += len(piece)
+        self.num_bytes += len(piece)
+        return piece
+
+    def read_full(self, size: int) -> bytes:
+        """Return `size` bytes, fewer only at the end."""
+        piece = self.read(size)
+        if len(piece) == size:
+            return piece
+        pieces, missing = [piece], size - len(piece)
+        while missing and (piece := self.read(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)

@@ -1,0 +1,70 @@
+"""What every source of records is to a conversion.
+
+source ──for record in source──> bytes, or an open file for a big one ──> SplitWriter
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from splitdata._types import BytesLike, ReadableFile
+    from splitdata.conversion.sources.seek import Position
+
+    Record: TypeAlias = BytesLike | ReadableFile
+    """An open file is valid until the next record is asked for, and read once, to its end."""
+
+__all__ = ["KeyedSource", "Record", "RecordSource"]
+
+
+class RecordSource(Protocol):
+    """Records to be converted, in an order that depends on what is read alone.
+
+    Iterating opens what is read and closes it at the end. It may be done again, from the beginning,
+    except on standard input. A source either gives every record or raises: it never ends early.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The word for this layout, such as "folder"."""
+
+    @property
+    def name(self) -> str:
+        """What is read, without the folders above it; stored with the dataset."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Paths of the files and folders that are read."""
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Bytes that will be read, compressed where the input is; None where unknown. May cost a walk."""
+
+    @property
+    def bytes_read(self) -> int:
+        """How many of them were read so far by the newest iteration."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """What the newest iteration left out so far: what each thing is, and how many there were."""
+
+    def identity(self) -> str:
+        """Return a text that is equal for equal sources on every machine. May cost a walk."""
+
+    def __iter__(self) -> Generator[Record, None, None]:
+        """Yield the records.
+
+        Raises:
+            SourceError: If the input is damaged, truncated or of another kind.
+            OSError: If it cannot be read.
+        """
+
+
+@runtime_checkable
+class KeyedSource(Protocol):
+    """What a source of records has, beside `RecordSource`, whose records have keys."""
+
+    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+        """Yield the key of each record behind a position, None for all, and the record."""

@@ -1,0 +1,1 @@
+"""The keys of one segment: collected, sorted, looked up."""

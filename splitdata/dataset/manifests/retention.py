@@ -1,0 +1,132 @@
+"""Retention: which old manifests, and segments that only they list, may go.
+
+    reader ── shared lock ──> manifest.0000000040.json       for as long as it has that snapshot open
+    writer, after a commit ─> each manifest behind the newest 8 ── exclusive lock? ── no ──> stays, and
+                                    | yes                                        so do its segments
+                                removed, and the segments in it that no other manifest lists
+
+So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and
+no clock decides when it ends. Folders of writers at work, or killed, are in no manifest and are
+not touched. Where the file system knows no locks, the 8 newest manifests are all that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from splitdata.errors import FormatError
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+
+__all__ = ["KEPT_MANIFESTS", "Pin", "remove_superseded", "remove_unlisted"]
+
+# Manifests that stay for readers which have listed them and are about to open them.
+KEPT_MANIFESTS: Final = 8
+
+
+class Pin:
+    """Keeps one manifest and its segments from being removed, until it is dropped or the process ends."""
+
+    # Of one whose construction has failed.
+    _descriptor = -1
+
+    def __init__(self, descriptor: int) -> None:
+        """Take the descriptor of a manifest on which the shared lock is held."""
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, directory: DatasetDirectory, generation: int) -> Self | None:
+        """Pin a generation; None if its manifest is gone, or is being removed."""
+        name = directory.paths.manifest_name(generation)
+        try:
+            with directory.opened() as root:
+                descriptor = root.open_file(name)
+                if files.lock(descriptor, shared=True) and root.is_named(descriptor, name):
+                    return cls(descriptor)
+        except FileNotFoundError:
+            return None
+        files.close(descriptor)
+        return None
+
+    def __del__(self, close: Callable[[int], None] = files.close) -> None:
+        """Let it go; what that takes is bound here, as at exit the names of this module may be gone already."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close(descriptor)
+
+
+def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = KEPT_MANIFESTS) -> None:
+    """Remove what no reader needs any more, after a commit.
+
+    Args:
+        directory: Of the dataset.
+        current: The newest generation.
+        keep: How many of the newest manifests stay in any case.
+    """
+    with directory.held() as held:
+        for generation in held.generations():
+            if generation <= current - keep:
+                _remove_generation(held, generation)
+
+
+def remove_unlisted(directory: DatasetDirectory) -> None:
+    """Remove the segments of killed writers, which no manifest lists, when the dataset that they were for was replaced.
+
+    They would be taken for the new one's: `repair --adopt` would bring records of the old one back.
+
+    Raises:
+        FormatError: If a manifest is damaged; nothing was removed then.
+    """
+    listed: set[str] = set()
+    with directory.held() as held:
+        for generation in held.generations():
+            with suppress(FileNotFoundError):
+                listed |= {segment.id for segment in held.read(generation).segments}
+        for segment_id in held.segment_ids():
+            # Without a header it may be that of a writer which has not taken its lock yet.
+            if segment_id not in listed and held.index_header(segment_id) is not None:
+                held.remove_segment(segment_id)
+
+
+def _remove_generation(directory: DatasetDirectory, generation: int) -> None:
+    """Remove one manifest, and before it the segments that only it lists, unless a reader has pinned it.
+
+    In this order: a kill in between leaves an old manifest, with which the next commit goes on, and
+    no segment that nothing speaks of any more.
+    """
+    try:
+        with directory.opened() as root:
+            lock = root.open_locked(directory.paths.manifest_name(generation))
+    except FileNotFoundError:
+        return
+    if lock is None:
+        return
+    with lock:
+        superseded = _listed_nowhere_else(directory, generation)
+        if superseded is None:
+            return
+        # A list, so that the others go where one cannot; then the manifest stays, as it speaks of that one.
+        if all([directory.remove_segment(segment_id) for segment_id in superseded]):
+            directory.remove_manifest(generation)
+
+
+def _listed_nowhere_else(directory: DatasetDirectory, generation: int) -> set[str] | None:
+    """Return the segments of one manifest that no other one lists, None if one of them cannot be read."""
+    try:
+        listed = {segment.id for segment in directory.read(generation).segments}
+        # The newest one lists most of them still; the older ones are read only where it does not.
+        for other in reversed(directory.generations()):
+            if not listed:
+                break
+            if other != generation:
+                # One that has gone meanwhile, by another writer's hand, lists nothing any more.
+                with suppress(FileNotFoundError):
+                    listed -= {segment.id for segment in directory.read(other).segments}
+    except FormatError:
+        # What a damaged manifest lists is for repair to find out.
+        return None
+    return listed

@@ -1,0 +1,1 @@
+"""A snapshot of a dataset, and the ways to go through it."""

@@ -1,0 +1,1 @@
+"""repair: what damage has left is found, proven and put together again."""

@@ -1,0 +1,164 @@
+"""Adoption: records that were written whole, by writers that were killed before they could commit them.
+
+    last listed segment      [committed | whole, whole, torn]      extended in its place
+    other listed segments    [committed | whole ]                  copied into a segment of its own at the end
+    unlisted segments        [whole, whole, torn ]                 listed as they are, at the end
+
+Taken is the unbroken run of proven records behind the committed ones, never what lies behind a hole.
+The copy has an id derived from where its records come from: a second run knows it again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import xxhash
+
+from splitdata.dataset.repair.frame_search import PROVEN
+from splitdata.dataset.segments.open_files import OpenFiles
+from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.segments.segment_files import SegmentFiles
+from splitdata.dataset.segments.segment_writer import SegmentWriter, Totals
+from splitdata.errors import FormatError, SplitDataError
+from splitdata.format import spec
+from splitdata.format.frames import FrameHeader, footprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.dataset.repair.frame_search import FrameSearch
+    from splitdata.format.index import IndexHeader
+    from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.file_source import MappedSource, PreadSource
+
+__all__ = [
+    "AdoptableTail",
+    "contradicts_header",
+    "copy_of",
+    "extended",
+    "is_copy",
+    "is_unfinished_fold",
+    "tail_of",
+    "write_copy",
+]
+
+# Fewer segments than this are never folded.
+_MIN_FOLDED: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptableTail:
+    """Whole records of one segment that no manifest lists.
+
+    Attributes:
+        info: The segment as it is listed; no records where it is not.
+        search: Of its bins.
+        tally: Of the tail.
+    """
+
+    info: SegmentInfo
+    search: FrameSearch
+    tally: Totals
+
+
+def tail_of(info: SegmentInfo, search: FrameSearch) -> AdoptableTail:
+    """Return the unbroken run of proven records behind those that are listed."""
+    search.take_tails()
+    count = 0 if info.is_sealed else search.num_proven_from(info.num_records)
+    return AdoptableTail(info, search, search.tally(info.num_records, info.num_records + count))
+
+
+def contradicts_header(header: IndexHeader | None, search: FrameSearch) -> bool:
+    """Say whether all records that an index header counts were found, some by searching alone, and are other ones."""
+    count = header.num_records if header else 0
+    if header is None or not 0 < count <= len(search.state) or search.is_listed[:count].all():
+        return False
+    return bool((search.state[:count] == PROVEN).all()) and search.digest(count) != header.digest
+
+
+def extended(info: SegmentInfo, tally: Totals) -> SegmentInfo:
+    """Return a segment with a run of records added to it."""
+    whole = Totals(info.num_records, info.digest, info.stored_bytes, info.raw_bytes).joined(tally)
+    return replace(
+        info,
+        num_records=whole.num_records,
+        is_sealed=info.is_sealed and not tally.num_records,
+        digest=whole.digest,
+        stored_bytes=whole.stored_bytes,
+        raw_bytes=whole.raw_bytes,
+    )
+
+
+def is_copy(records: Totals, tail: AdoptableTail) -> bool:
+    """Say whether a run of records is what a tail begins with: a writer was killed while it moved them."""
+    count = records.num_records
+    if not 0 < count <= tail.tally.num_records:
+        return False
+    start = tail.info.num_records
+    return tail.search.tally(start, start + count).digest == records.digest
+
+
+def is_unfinished_fold(directory: DatasetDirectory, search: FrameSearch, count: int, listed: list[SegmentInfo]) -> bool:
+    """Say whether the first `count` records of a segment are those of listed segments: a fold was killed.
+
+    Only where there are enough listed segments to be folded. Reads one record of each, as a rule.
+    """
+    pool = OpenFiles("pread")
+    for start in range(len(listed) - _MIN_FOLDED + 1):
+        there = _raw_hashes(directory, listed[start:], pool)
+        if all(next(there, None) == search.raw_hash(sequence) for sequence in range(count)):
+            return True
+    return False
+
+
+def _raw_hashes(directory: DatasetDirectory, listed: list[SegmentInfo], pool: OpenFiles) -> Iterator[int | None]:
+    """Yield the hash of each raw record of some segments, None for one that cannot be read."""
+    for info in listed:
+        files = SegmentFiles(directory.paths.segment(info.id), info, 0, pool)
+        reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        for sequence in range(info.num_records):
+            try:
+                yield reader.check(sequence, with_header_check=False)
+            except SplitDataError:
+                yield None
+
+
+def copy_of(info: SegmentInfo) -> str:
+    """Return the id of the segment into which the tail of another is copied."""
+    return xxhash.xxh3_128_hexdigest(f"adopted behind record {info.num_records} of {info.id}".encode())
+
+
+def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int, first_position: int) -> SegmentWriter:
+    """Write the records of a tail into a segment of their own, as they are stored; nothing lists it yet.
+
+    Sealed, and returned with its lock, which is to be kept until a manifest lists it.
+    """
+    search, start = tail.search, tail.info.num_records
+    dictionary = b""
+    with suppress(FormatError):
+        dictionary = search.files.dictionary()
+    writer = SegmentWriter(
+        directory, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment, dictionary=dictionary
+    )
+    try:
+        for sequence in range(start, start + tail.tally.num_records):
+            loc = int(search.entries[sequence]["loc"])
+            bin_index, offset = loc >> spec.BIN_SHIFT, (loc & spec.PLACE_MASK) * spec.FRAME_UNIT
+            source = search.files.bin(bin_index)
+            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+            body = _pieces(source, offset + header.size, offset + footprint(header))
+            writer.append_stored(header, body, search.raw_hash(sequence))
+        writer.seal()
+        writer.sync(first_position=first_position, durable=True, is_first_commit=False)
+    except BaseException:
+        writer.close()
+        raise
+    return writer
+
+
+def _pieces(source: MappedSource | PreadSource, start: int, stop: int) -> Iterator[bytes]:
+    for offset in range(start, stop, spec.BLOCK_BYTES):
+        yield source.read(offset, min(spec.BLOCK_BYTES, stop - offset))

@@ -1,0 +1,166 @@
+"""The index that is there, perhaps damaged: which parts of it are proven by its own checksums.
+
+    header        its hash               block sums ── hash in the footer ── hash of 4,096 entries
+    bin table     hash in the footer
+
+Nothing here raises for damage; what is not proven is left to the bins to say.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.segments.dictionary import read_from_index
+from splitdata.errors import FormatError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, num_lengths_of, tables_size
+from splitdata.format.manifest import SegmentInfo
+from splitdata.storage import files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.storage.folder import Folder
+
+__all__ = ["EntryBlock", "OldIndex"]
+
+_BLOCK_BYTES: Final = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class EntryBlock:
+    """Some entries as they stand in the old index, and whether their sum proves them."""
+
+    data: bytes
+    is_proven: bool
+
+    def entry(self, number: int) -> tuple[int, int, int] | None:
+        """Return place, stored and raw length; None where the index has ended."""
+        data = self.data[number * spec.INDEX_ENTRY_BYTES : (number + 1) * spec.INDEX_ENTRY_BYTES]
+        if len(data) < spec.INDEX_ENTRY_BYTES:
+            return None
+        loc, stored, raw = np.frombuffer(data, ENTRY_DTYPE)[0].tolist()
+        return loc, stored, raw
+
+
+class OldIndex:
+    """Reads one index file, by position.
+
+    Attributes:
+        header: Its header, None if that is damaged or another segment's.
+        problem: Why the file as a whole is of no use; None if it is.
+    """
+
+    def __init__(self, folder: Folder, info: SegmentInfo) -> None:
+        """Open it, if there is one in the folder of the segment.
+
+        Raises:
+            UnsupportedVersionError: If the header is intact and of another version.
+            FormatError: If something else than a file has its name.
+        """
+        self.header: IndexHeader | None = None
+        self.problem: str | None = None
+        self._descriptor = -1
+        self._info = info
+        self._tables: dict[int, bytes | None] = {}
+        try:
+            self._descriptor = folder.open_file(spec.INDEX_NAME)
+        except FileNotFoundError:
+            self.problem = "it was missing"
+            return
+        try:
+            header = IndexHeader.unpack(files.read_at(self._descriptor, spec.INDEX_HEADER_BYTES, 0))
+        except UnsupportedVersionError as error:
+            self.close()
+            path = folder.path_of(spec.INDEX_NAME)
+            raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
+        except FormatError:
+            return
+        if header.segment_id != info.id:
+            self.problem = f"it was that of segment {header.segment_id}"
+            self.close()
+            return
+        self.header = header
+
+    def close(self) -> None:
+        """Close the file; safe to call again."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            files.close(descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return some bytes, fewer where the file ends, none where there is no file."""
+        return files.read_at(self._descriptor, length, offset) if self._descriptor >= 0 else b""
+
+    def block(self, start: int) -> EntryBlock:
+        """Return up to 4,096 entries from a multiple of that on."""
+        length = min(_BLOCK_BYTES, self._tables_start() - self._entry_offset(start))
+        data = self.read(self._entry_offset(start), length)
+        sums = self._table(0)
+        number = start // spec.ENTRIES_PER_SUM
+        is_proven = sums is not None and hash64(data) == int.from_bytes(sums[8 * number : 8 * number + 8], "little")
+        return EntryBlock(data, is_proven)
+
+    def entries(self) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+        """Return the entries that are there, and of each 4,096 of them whether their sum proves them."""
+        num_blocks = -(-self._num_there() // spec.ENTRIES_PER_SUM)
+        blocks = [self.block(number * spec.ENTRIES_PER_SUM) for number in range(num_blocks)]
+        data = b"".join(block.data for block in blocks)
+        whole = len(data) // spec.INDEX_ENTRY_BYTES
+        return np.frombuffer(data, ENTRY_DTYPE, whole), np.array([block.is_proven for block in blocks], np.bool_)
+
+    def _num_there(self) -> int:
+        """Return how many of the segment's entries the file has."""
+        size = files.size_of(self._descriptor) if self._descriptor >= 0 else 0
+        return max(0, min(self._info.num_records, (size - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES))
+
+    def dictionary(self) -> bytes | None:
+        """Return the zstd dictionary, empty if the segment has none, None if this index cannot say."""
+        if self.header is None or not self.header.dictionary_bytes:
+            return None if self.header is None else b""
+        with suppress(FormatError):
+            return read_from_index(self.read, self._info)
+        return None
+
+    def bin_lengths(self) -> tuple[int, ...] | None:
+        """Return the lengths of the bins that may hold a frame, None if the table of all is not intact."""
+        table = self._table(1)
+        return None if table is None else tuple(np.frombuffer(table, "<u8").tolist())
+
+    def _table(self, number: int) -> bytes | None:
+        """Return the block sums (0) or the bin table (1) of a sealed index, None if not proven."""
+        if number not in self._tables:
+            self._tables[number] = self._proven_table(number) if self._info.is_sealed else None
+        return self._tables[number]
+
+    def _proven_table(self, number: int) -> bytes | None:
+        info = self._info
+        sums = 8 * -(-info.num_records // spec.ENTRIES_PER_SUM)
+        start = self._tables_start()
+        # Where the header is damaged, the length of the dictionary is not known.
+        end = files.size_of(self._descriptor) if self._descriptor >= 0 else 0
+        if self.header is not None:
+            end = start + tables_size(info.num_records, info.num_bins, self.header.dictionary_bytes)
+        footer = end - 24
+        if footer < start:
+            return None
+        place, length = ((start, sums), (start + sums, 8 * info.num_bins))[number]
+        data = self.read(place, length)
+        expected = self.read(footer + 8 * number, 8)
+        is_intact = len(data) == length and len(expected) == 8 and hash64(data) == int.from_bytes(expected, "little")
+        if not is_intact:
+            return None
+        # Of bins without a record there may be millions.
+        return data[: 8 * num_lengths_of(info.num_records, info.num_bins)] if number else data
+
+    def _tables_start(self) -> int:
+        return self._entry_offset(self._info.num_records)
+
+    @staticmethod
+    def _entry_offset(sequence: int) -> int:
+        return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES

@@ -1,0 +1,73 @@
+"""What lies between the frames of a bin, and must be zeros: where it is not, nothing else is damaged by it.
+
+frame | 0 0 0 | frame | 0 7 0 | frame          both whole, one behind the other: the gap is padding
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.repair.frame_search import PROVEN
+from splitdata.format import spec
+from splitdata.format.frames import nonzero_gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.repair.frame_search import FrameSearch
+    from splitdata.format.manifest import SegmentInfo
+
+__all__ = ["MAX_GAP", "dirty_gaps"]
+
+# Padding to the next frame, and once more if that is a large one, whose header is longer.
+MAX_GAP: Final = 2 * max(spec.ALIGNMENTS)
+# Frames that are farther apart are not read for what lies between them.
+_FAR_APART_BYTES: Final = 4096
+_READ_BYTES: Final = 8 << 20
+
+
+def dirty_gaps(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of each gap in a bin that is padding, and not all zeros."""
+    starts, ends, is_padding = _frames_of(search, info, bin_index)
+    if not len(starts):
+        return
+    stops, gaps = ends[:-1], starts - ends[:-1]
+    gaps[~(is_padding & search.stand_in_place(bin_index, info.num_records))] = 0
+    source = search.files.bin(bin_index)
+    numbers = np.flatnonzero(gaps)
+    if (np.diff(stops[numbers]) < 0).any():
+        # No writer lays frames out like this: it is not known what lies between them.
+        return
+    if len(numbers) and int(stops[-1] - stops[0]) // len(stops) > _FAR_APART_BYTES:
+        for number in numbers.tolist():
+            if any(source.read(int(stops[number]), int(gaps[number]))):
+                yield int(stops[number]), int(gaps[number])
+        return
+    first = 0
+    while first < len(numbers):
+        base = int(stops[numbers[first]])
+        last = max(first + 1, int(np.searchsorted(stops[numbers], base + _READ_BYTES)))
+        chosen = numbers[first:last]
+        data = source.read(base, int(stops[chosen[-1]] + gaps[chosen[-1]]) - base)
+        for number in chosen[nonzero_gaps(data, stops[chosen] - base, gaps[chosen])].tolist():
+            yield int(stops[number]), int(gaps[number])
+        first = last
+
+
+def _frames_of(
+    search: FrameSearch, info: SegmentInfo, bin_index: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return begins, ends and more of the listed frames of a bin.
+
+    The ends have one more in front, that of what stands before the first frame. The last array says
+    whether the bytes between a frame and the one before are known to be padding.
+    """
+    mine = slice(bin_index, info.num_records, info.num_bins)
+    are_proven = search.state[mine] == PROVEN
+    starts = search.starts_in(bin_index, info.num_records)
+    ends = np.concatenate([[search.start_of_bin(bin_index)], search.ends_in(bin_index, info.num_records)])
+    return starts, ends, are_proven & np.concatenate([[True], are_proven[:-1]])

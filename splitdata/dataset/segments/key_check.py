@@ -1,0 +1,109 @@
+"""Verifying the keys of a segment: every part against its checksum, and all of it against the frames.
+
+    frames ── (hash of the key, sequence) of each ──> count and sum ─┐
+    runs   ── the same of each ─────────────────────> count and sum ─┴─ equal?
+
+A sum does not depend on the order, so nothing is held but two numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.segments.finding import Finding
+from splitdata.errors import FormatError
+from splitdata.format.keys import KeysHeader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.keys.key_lookup import KeyTable
+    from splitdata.dataset.segments.segment_files import SegmentFiles
+
+__all__ = ["KeySum", "check_keys"]
+
+_BATCH_BLOCKS: Final = 256
+_U64: Final = np.uint64
+# Odd numbers with well spread bits, as in format/checksum.py.
+_FACTORS: Final = (0x9E3779B97F4A7C15, 0xC90FDAA22168C235)
+_MASK: Final = 0xFFFFFFFFFFFFFFFF
+
+
+class KeySum:
+    """Count and sum of keys, the same in whatever order they come.
+
+    Attributes:
+        num_keys: Keys added.
+        total: Sum over a mix of hash and sequence number of each.
+    """
+
+    def __init__(self, num_keys: int = 0, total: int = 0) -> None:
+        self.num_keys = num_keys
+        self.total = total
+
+    @classmethod
+    def of(cls, parts: Iterable[KeySum]) -> KeySum:
+        """Return the sum of several."""
+        parts = list(parts)
+        return cls(sum(part.num_keys for part in parts), sum(part.total for part in parts) & _MASK)
+
+    def add(self, hashes: NDArray[np.uint64], sequences: NDArray[np.unsignedinteger]) -> None:
+        """Add keys by their hashes and the sequence numbers of their records."""
+        mixed = hashes ^ (sequences.astype(_U64) * _U64(_FACTORS[0]))
+        mixed = (mixed ^ (mixed >> _U64(32))) * _U64(_FACTORS[1])
+        mixed ^= mixed >> _U64(29)
+        self.num_keys += len(hashes)
+        self.total = (self.total + int(mixed.sum(dtype=_U64))) & _MASK
+
+
+def check_keys(files: SegmentFiles, of_frames: KeySum | None) -> list[Finding]:
+    """Return what is wrong with the keys of a segment; none of it costs a record.
+
+    Args:
+        files: Of the segment.
+        of_frames: What the frames say, None where some could not be read.
+    """
+    info = files.info
+    if of_frames is not None and of_frames.num_keys != info.num_keys:
+        problem = f"{of_frames.num_keys} records have keys, the manifest says {info.num_keys}"
+        return [_finding(files.paths.folder, problem)]
+    if not info.num_keys:
+        return []
+    try:
+        table = files.keys()
+        listed = _sum_of(files, table)
+    except (FormatError, OSError) as error:
+        text = str(error)
+        return [_finding(files.paths.keys, text)]
+    if of_frames is not None and listed != (of_frames.num_keys, of_frames.total):
+        problem = f"the table lists {listed[0]} keys, other ones than the {info.num_keys} of the records"
+        return [_finding(table.path, problem)]
+    return []
+
+
+def _sum_of(files: SegmentFiles, table: KeyTable) -> tuple[int, int]:
+    """Read a whole table; raises `FormatError` with what is wrong first."""
+    info = files.info
+    KeysHeader.unpack(table.source.read(0, 64))
+    if info.is_sealed and (len(table.runs) != 1 or table.runs[0].end != table.directory_offset):
+        raise FormatError("the keys of a sealed segment are one run, with the directory behind it")
+    if info.is_sealed and table.source.size != info.keys_bytes:
+        raise FormatError(f"the file has {table.source.size} bytes, the manifest says {info.keys_bytes}")
+    found = KeySum()
+    for run in table.readers():
+        last = _U64(0)
+        for hashes, sequences in run.batches(_BATCH_BLOCKS):
+            if (hashes[1:] < hashes[:-1]).any() or hashes[0] < last:
+                raise FormatError("the keys are not sorted")
+            last = hashes[-1]
+            shown = sequences < info.num_records
+            found.add(hashes[shown], sequences[shown])
+    return found.num_keys, found.total
+
+
+def _finding(path: str, problem: str) -> Finding:
+    return Finding(path=path, problem=problem, position=None, num_records=0)

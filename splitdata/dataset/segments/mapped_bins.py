@@ -1,0 +1,194 @@
+"""The mapped bins of a segment as one array: the frames of a batch, in many bins, by one call of numpy.
+
+    memory     | bin 2 |      not ours      | bin 0 |   | bin 1 |
+    array      0 ..........................  ^ (address of bin 0 - lowest address) / 8
+
+    index entries ─> bin, place ─> held against the length of the bin ─> headers ─> usual? ─> payloads, hashed
+
+The array spans all maps and what lies between them, which must never be touched: no place is used
+before it was found to be inside of its bin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from mmap import mmap
+
+    from numpy.typing import NDArray
+
+__all__ = ["MappedBins", "UsualFrames"]
+
+# Up to here records of one size are copied twice, by numpy, which is faster than a slice for each.
+_SMALL_RECORD_BYTES: Final = 2048
+_KEY_SHIFT: Final = 48
+
+
+class MappedBins:
+    """The bins of one segment that are mapped at the moment; safe to share between threads.
+
+    It holds the maps, so its memory stays valid for as long as it is held itself.
+    """
+
+    def __init__(self, maps: Sequence[Any]) -> None:
+        """Take the map of each bin; None, or empty bytes, where there is none."""
+        self.maps = list(maps)
+        self.views = [memoryview(one) if one else b"" for one in self.maps]
+        addresses = [_address(one) if one else 0 for one in self.maps]
+        lengths = [len(one) if one else 0 for one in self.maps]
+        lowest = min(filter(None, addresses), default=0)
+        self._lengths = np.array(lengths, np.int64)
+        # Maps begin with a page, so their distance is a multiple of 8.
+        self._first_words = np.array([max(0, address - lowest) // 8 for address in addresses], np.int64)
+        highest = max(address + length for address, length in zip(addresses, lengths, strict=True))
+        self._memory = np.asarray(_AddressedMemory(lowest, highest - lowest)) if highest else np.empty(0, np.uint8)
+
+    def find(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], limit: int) -> UsualFrames | None:
+        """Return the frames to which index entries lead; None unless all are within their bins and usual.
+
+        Args:
+            sequences: Sequence number of each record, at least one.
+            pairs: Its index entry, as place and lengths.
+            limit: Records are shorter than this.
+        """
+        quarters = pairs.view(np.uint32).reshape(-1, 4)
+        locs = pairs.view(np.int64)[:, 0]
+        bins, places = locs >> spec.BIN_SHIFT, locs & spec.PLACE_MASK
+        if (bins != sequences % len(self.maps)).any():
+            return None
+        starts = places * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES
+        stops = starts + quarters[:, 3]
+        if (stops > self._lengths[bins]).any():
+            return None
+        words = self._first_words[bins] + places
+        size = _only_value(quarters[:, 3])
+        # A forged entry may say 4 GiB, and so may the frame.
+        if (int(quarters[:, 3].max()) if size is None else size) >= limit:
+            return None
+        small = size if size is not None and 0 < size <= _SMALL_RECORD_BYTES else 0
+        # Header and small payload in one go: what such a copy waits for is memory, not bytes.
+        frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
+        headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
+        # Neither kind nor codec beside the number, the lengths of the entry, and only one length.
+        difference = headers[:, 2] ^ sequences.view(np.uint64)
+        key_lengths = (difference >> np.uint64(_KEY_SHIFT)).astype(np.int64) if difference.any() else None
+        if key_lengths is not None and (stops + key_lengths > self._lengths[bins]).any():
+            return None
+        if not (
+            (key_lengths is None or not (difference << np.uint64(64 - _KEY_SHIFT)).any())
+            and (headers[:, 3] == pairs[:, 1]).all()
+            and (quarters[:, 2] == quarters[:, 3]).all()
+        ):
+            return None
+        cells = _as_cells(frames[:, spec.FRAME_HEADER_BYTES :]) if small else None
+        return UsualFrames(self, bins, starts, stops, words, headers[:, 1], size, cells, key_lengths)
+
+    def rows_at(self, words: NDArray[np.int64], length: int) -> NDArray[np.void]:
+        """Return copies of `length` bytes from each place on; whether they are ours is for the caller to know."""
+        count = (len(self._memory) - length) // 8 + 1
+        overlapping: NDArray[np.void] = np.ndarray((count,), f"V{length}", self._memory.data, strides=(8,))
+        return overlapping[words]
+
+
+# Not frozen: one is made for each batch, and freezing triples what that costs.
+@dataclass(slots=True)
+class UsualFrames:
+    """Frames of uncompressed records, whose headers were found to be right.
+
+    Attributes:
+        bins, starts, stops: Bin of each, and where in its map the payload begins and ends.
+        words: Where the frame begins in the array of all bins, in words.
+        hashes: Of the payloads, as the headers say.
+        size: The length of each record, None if they differ.
+        cells: The payloads, where they are of one size and small.
+        key_lengths: Of the key behind each payload, None where no record has one.
+    """
+
+    mapped: MappedBins
+    bins: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    words: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    size: int | None
+    cells: NDArray[np.void] | None
+    key_lengths: NDArray[np.int64] | None
+
+    def rows(self, *, verify: bool) -> NDArray[np.uint8] | None:
+        """Return the records as rows, uint8[records, size]; None if they differ in size, or one is damaged."""
+        cells = self.cells
+        if cells is None:
+            if not self.size:
+                return None
+            cells = self.mapped.rows_at(self.words + spec.FRAME_HEADER_BYTES // spec.FRAME_UNIT, self.size)
+        if verify and not self._are_intact(cells.tolist() if self.key_lengths is None else self._bodies()):
+            return None
+        return cells.view(np.uint8).reshape(len(cells), -1)
+
+    def payloads(self, *, verify: bool) -> list[bytes] | None:
+        """Return the records; None if one is damaged."""
+        if self.cells is not None and (self.key_lengths is None or not verify):
+            payloads: list[bytes] = self.cells.tolist()
+            return payloads if not verify or self._are_intact(payloads) else None
+        return self._slices(self.mapped.maps, verify=verify)
+
+    def views(self, *, verify: bool) -> list[memoryview] | None:
+        """Return the records as views of the maps; None if one is damaged."""
+        return self._slices(self.mapped.views, verify=verify)
+
+    def _slices(self, maps: Sequence[Any], *, verify: bool) -> list[Any] | None:
+        if not verify:
+            places = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
+            return [maps[number][start:stop] for number, start, stop in places]
+        ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
+        frames = zip(self.bins.tolist(), self.starts.tolist(), ends.tolist(), self.hashes.tolist(), strict=True)
+        # Each is hashed as soon as it was touched, while it is in the caches.
+        bodies = [
+            body for number, start, end, expected in frames if hash64(body := maps[number][start:end]) == expected
+        ]
+        if len(bodies) < len(self.starts):
+            return None
+        if self.key_lengths is None:
+            return bodies
+        return [body[:size] for body, size in zip(bodies, (self.stops - self.starts).tolist(), strict=True)]
+
+    def _bodies(self) -> list[bytes]:
+        """Return each payload with the key behind it, which are hashed together."""
+        ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
+        maps = self.mapped.maps
+        places = zip(self.bins.tolist(), self.starts.tolist(), ends.tolist(), strict=True)
+        return [maps[number][start:end] for number, start, end in places]
+
+    def _are_intact(self, payloads: list[bytes]) -> bool:
+        found = np.fromiter(map(hash64, payloads), np.uint64, len(payloads))
+        return bool((found == self.hashes).all())
+
+
+def _only_value(values: NDArray[np.uint32]) -> int | None:
+    first = values[0]
+    return int(first) if (values == first).all() else None
+
+
+def _as_cells(rows: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Return each row as one item, in memory of its own."""
+    return np.ascontiguousarray(rows).view(f"V{rows.shape[1]}").reshape(-1)
+
+
+class _AddressedMemory:
+    """Addresses as something that numpy takes for an array, by its array interface."""
+
+    def __init__(self, address: int, length: int) -> None:
+        self.__array_interface__ = {"data": (address, True), "shape": (length,), "typestr": "|u1", "version": 3}
+
+
+def _address(buffer: mmap) -> int:
+    address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
+    return address

@@ -1,0 +1,144 @@
+"""The files that all readers of this process hold open, together: bounded by what the process may.
+
+    pool of reader a   index, bin 0, bin 3 ...      first opened, first dropped
+    pool of reader b   index, bin 7 ...             ┐
+    ...                                             ┴─ one limit for all: the one with most gives up its oldest
+
+What somebody still holds, a view of a map, stays valid; a file that is used again is opened again.
+"""
+
+from __future__ import annotations
+
+import errno
+import weakref
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+
+from splitdata.storage.file_source import descriptor_limit, open_files_limit, open_source
+
+if TYPE_CHECKING:
+    from splitdata.storage.file_source import IoMode, MappedSource, PreadSource
+    from splitdata.storage.folder import Folder
+
+__all__ = ["FileOwner", "OpenFiles"]
+
+_LEAST: Final = 4
+
+
+class FileOwner(Protocol):
+    """Whose files a pool opens."""
+
+    def drop(self, bin_index: int | None, /) -> None:
+        """Let go of a bin, of the index (None), or of another file."""
+
+
+class OpenFiles:
+    """Opens the files of one reader, within what all readers of this process may hold.
+
+    Attributes:
+        io: How files are read.
+    """
+
+    def __init__(self, io: IoMode, folder: Folder | None = None) -> None:
+        """Say how files are read, and, if all of them lie in one that is open, in which folder."""
+        self.io = io
+        self._folder = folder
+        # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
+        # next garbage collection: a reader that refreshes often would run out of descriptors.
+        self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
+        # The table is an argument: what is global may be gone when the process ends.
+        _pools[id(self)] = weakref.ref(self, partial(_forget, _pools, id(self)))
+
+    @property
+    def limit(self) -> int:
+        """So many files all pools of this process hold open at most, together."""
+        return max(_LEAST, descriptor_limit())
+
+    @property
+    def is_of_folder(self) -> bool:
+        """Whether all files are opened in one folder that is open, so that no path is followed."""
+        return self._folder is not None
+
+    def __len__(self) -> int:
+        """Return how many files this pool holds open."""
+        return len(self._open)
+
+    def open(self, path: str) -> MappedSource | PreadSource:
+        """Open a bin, the index or the keys; other files are closed where that takes room.
+
+        Who stores it says so with `keep`.
+
+        Raises:
+            OSError: If the process has no descriptor left, and pools hold none that would help.
+        """
+        _make_room(self.limit - 1)
+        at = None if self._folder is None else self._folder.anchor()
+        try:
+            source = open_source(path, self.io, at=at)
+        except OSError as error:
+            # Other parts of the process have used up the descriptors: make do with fewer.
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            _make_room(_num_open() // 2)
+            try:
+                source = open_source(path, self.io, at=at)
+            except OSError as second:
+                _raise_used_up(second, path)
+        return source
+
+    def keep(self, owner: FileOwner, bin_index: int | None) -> None:
+        """Note that `owner` has stored a file that this pool has opened: it is told when it is to let go of it.
+
+        Only now: another thread that takes room meanwhile would have it let go of what it has not got yet, and the
+        file would stay open, uncounted.
+        """
+        self._open.append((weakref.ref(owner), bin_index))
+
+    def drop_all(self) -> None:
+        """Let go of every file of this pool."""
+        while self._open:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        try:
+            reference, bin_index = self._open.popleft()
+        except IndexError:  # another thread was faster
+            return
+        owner = reference()
+        if owner is not None:
+            owner.drop(bin_index)
+
+
+# By identity. A dict, as its values are taken at once: other threads make and drop pools.
+_pools: dict[int, weakref.ref[OpenFiles]] = {}
+
+
+def _forget(pools: dict[int, weakref.ref[OpenFiles]], key: int, _: weakref.ref[OpenFiles]) -> None:
+    pools.pop(key, None)
+
+
+def _living() -> list[OpenFiles]:
+    return [pool for reference in list(_pools.values()) if (pool := reference()) is not None]
+
+
+def _num_open() -> int:
+    return sum(map(len, _living()))
+
+
+def _make_room(most: int) -> None:
+    """Have pools let go of files until they hold `most` or fewer."""
+    while (pools := _living()) and sum(map(len, pools)) > most:
+        max(pools, key=len)._drop_oldest()
+
+
+def _raise_used_up(error: OSError, path: str) -> NoReturn:
+    """Say how many descriptors there are, and who has them."""
+    if error.errno not in (errno.EMFILE, errno.ENFILE):
+        raise error
+    raise OSError(
+        error.errno,
+        f"{error.strerror}: this process may have {open_files_limit()} descriptors, and all are in use, {_num_open()} "
+        f"of them by open datasets, which need {_LEAST} to be read; close files, or raise the limit (`ulimit -n`)",
+        path,
+    ) from None

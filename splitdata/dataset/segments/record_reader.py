@@ -1,0 +1,348 @@
+"""The careful read of one record: every check, every kind, and the exact word for what is wrong.
+
+    entry ─ lost? other bin? ─> bin ─ there? long enough? ─> header ─ same sequence, same lengths? ─>
+      ordinary   payload | key            hash over both, then the codec
+      large      blocks | table | key     hash over table and key, then block by block
+
+Slower than segment_reader.py, which comes here for whatever is not the usual.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import xxhash
+
+from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.codec import decompress, decompress_stream
+from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from splitdata.dataset.segments.segment_files import SegmentFiles
+    from splitdata.storage.file_source import MappedSource, PreadSource
+
+__all__ = ["Located", "RecordReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A frame that agrees with its index entry and lies within its bin."""
+
+    sequence: int
+    bin_index: int
+    offset: int
+    header: FrameHeader
+    source: MappedSource | PreadSource
+
+    @property
+    def payload_offset(self) -> int:
+        """Where the stored payload begins in the bin."""
+        return self.offset + self.header.size
+
+    def stored_word(self) -> int:
+        """Return word 0 of the frame, sync word and header check, as it stands in the file."""
+        return int.from_bytes(self.source.read(self.offset, 8), "little")
+
+
+class RecordReader:
+    """Reads single records of one segment; safe to share between threads."""
+
+    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+        self._files = files
+        self._verify = verify
+        self._max_record_bytes = max_record_bytes
+        # Counting what a truncation costs walks the index: once for each bin is enough.
+        self._cut_off: dict[tuple[int, int], int] = {}
+
+    # -- whole records -----------------------------------------------------------------------
+
+    def read(self, sequence: int) -> bytes:
+        """Return one record as bytes."""
+        place = self.locate(sequence)
+        self._check_length(place)
+        if place.header.kind == spec.KIND_LARGE:
+            return _joined(self._large_pieces(place))
+        return bytes(self._ordinary(place))
+
+    def view(self, sequence: int) -> memoryview:
+        """Return one record as a read-only view; of the map itself if it is not compressed."""
+        place = self.locate(sequence)
+        if not self._files.is_mapped:
+            self._check_length(place)
+        if place.header.kind != spec.KIND_LARGE:
+            return memoryview(self._ordinary(place)).toreadonly()
+        if place.header.codec != spec.CODEC_NONE:
+            return memoryview(_joined(self._large_pieces(place)))
+        if self._verify:
+            for _ in self._stored_blocks(place, 0, num_blocks(place.header.stored_length)):
+                pass
+        return place.source.view(place.payload_offset, place.header.stored_length)
+
+    def length(self, sequence: int) -> int:
+        """Return the raw length of a record from the index, from its frame where the index cannot say."""
+        length = self._files.entry(sequence)[1] >> 32
+        return self.locate(sequence).header.raw_length if length == spec.LENGTH_ESCAPE else length
+
+    def read_range(self, sequence: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, verified; of a large one only those blocks are read."""
+        place = self.locate(sequence)
+        stop = min(stop, place.header.raw_length)
+        if not place.header.raw_length:
+            # It has no part, but is proven all the same.
+            return self.read(sequence)
+        if start >= stop:
+            return b""
+        if place.header.kind != spec.KIND_LARGE:
+            return bytes(self._ordinary(place)[start:stop])
+        if place.header.codec == spec.CODEC_NONE:
+            first = start // spec.BLOCK_BYTES
+            blocks = self._stored_blocks(place, first, num_blocks(stop))
+            return _joined(_cut(blocks, start - first * spec.BLOCK_BYTES, stop - first * spec.BLOCK_BYTES))
+        return _joined(_cut(self._large_pieces(place), start, stop))
+
+    def key(self, sequence: int) -> bytes:
+        """Return the key of a record as it is stored; empty if it has none, which is proven too.
+
+        By the hash over record and key, or, where that is not to be computed, by the check of the header, in
+        which the length of the key stands: one flipped bit of that must not hide a key.
+        """
+        place = self.locate(sequence)
+        header = place.header
+        if not self._verify:
+            self._prove_header(place)
+        if header.kind == spec.KIND_LARGE:
+            return self._table(place)[8 * num_blocks(header.stored_length) :]
+        stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
+        if self._verify and hash64(stored) != header.payload_hash:
+            self._raise_checksum(place)
+        return bytes(stored[header.stored_length :])
+
+    def unproven_key(self, sequence: int) -> bytes:
+        """Return the key of a record as it stands in its frame, whether or not that is damaged; reads no payload."""
+        place = self.locate(sequence)
+        header = place.header
+        return place.source.read(place.offset + footprint(header) - header.key_length, header.key_length)
+
+    def raise_damaged_key(self, sequence: int) -> NoReturn:
+        """Raise for a record whose key is not the one that the table of keys lists."""
+        place = self.locate(sequence)
+        self._raise_corrupt(sequence, "has a damaged key", place.bin_index, place.offset)
+
+    def check(
+        self, sequence: int, *, with_header_check: bool = True, on_block: Callable[[int], None] | None = None
+    ) -> int:
+        """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes.
+
+        Of a large one `on_block` is told up to which byte of its bin it has been read.
+        """
+        place = self.locate(sequence)
+        if with_header_check:
+            self._prove_header(place)
+        if place.header.kind != spec.KIND_LARGE:
+            return hash64(self._ordinary(place))
+        state = xxhash.xxh3_64()
+        for piece in self._large_pieces(place, on_block):
+            state.update(piece)
+        return state.intdigest()
+
+    # -- finding the frame -------------------------------------------------------------------
+
+    def locate(self, sequence: int) -> Located:
+        """Find the frame of a record and hold it against the index.
+
+        Raises:
+            CorruptRecordError: If the record is lost, or entry and frame do not agree.
+            TruncatedFileError: If the bin, or the index, ends before it.
+            MissingBinError: If the bin is not there.
+        """
+        place, lengths = self._files.entry(sequence)
+        if place == spec.TOMBSTONE:
+            self._raise_corrupt(sequence, "is lost; its position is kept")
+        bin_index, offset = place >> spec.BIN_SHIFT, (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        if bin_index != sequence % self._files.info.num_bins:
+            self._raise_corrupt(sequence, f"has an index entry that leads to bin {bin_index}", in_index=True)
+        source = self._files.bin(bin_index)
+        if offset + spec.FRAME_HEADER_BYTES > source.size:
+            self._raise_cut_off(sequence, bin_index, offset + spec.FRAME_HEADER_BYTES, source.size)
+        try:
+            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+        except FormatError as error:
+            self._raise_corrupt(sequence, f"has a damaged frame: {error}", bin_index, offset)
+        if header.sequence != sequence or lengths != lengths_word(header.stored_length, header.raw_length):
+            self._raise_corrupt(sequence, "and its index entry do not agree", bin_index, offset)
+        if not header.is_record:
+            text = f"has kind {header.kind} and codec {header.codec}, unknown here"
+            self._raise_corrupt(sequence, text, bin_index, offset)
+        end = offset + footprint(header)
+        if end > source.size:
+            self._raise_cut_off(sequence, bin_index, end, source.size)
+        return Located(sequence, bin_index, offset, header, source)
+
+    def _check_length(self, place: Located) -> None:
+        """Raise for an uncompressed record that is to be copied and is longer than the limit.
+
+        The file may be sparse: then there is next to nothing where terabytes seem to be. Of a compressed record the
+        limit is asked for before it is decompressed.
+        """
+        length = place.header.raw_length
+        if length > self._max_record_bytes and place.header.codec == spec.CODEC_NONE:
+            text = (
+                f"it has {length} bytes, the limit is {self._max_record_bytes}; raise max_record_bytes if you trust "
+                "this dataset, or read it in parts (read_range)"
+            )
+            self._raise_too_large(place, RecordTooLargeError(text))
+
+    def _prove_header(self, place: Located) -> None:
+        if place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word():
+            text = "has a frame whose header check is wrong"
+            self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
+
+    # -- ordinary records --------------------------------------------------------------------
+
+    def _ordinary(self, place: Located) -> bytes | memoryview:
+        """Return the raw record: a view of the stored bytes, or the decompressed ones."""
+        header = place.header
+        stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
+        if self._verify and hash64(stored) != header.payload_hash:
+            self._raise_checksum(place)
+        stored = stored[: header.stored_length]
+        if header.codec == spec.CODEC_NONE:
+            return stored
+        try:
+            if header.codec == spec.CODEC_ZSTD_DICTIONARY:
+                return self._files.decompressor().decompress(stored, header.raw_length, self._max_record_bytes)
+            return decompress(stored, header.raw_length, self._max_record_bytes)
+        except RecordTooLargeError as error:
+            self._raise_too_large(place, error)
+        except FormatError as error:
+            self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
+
+    # -- large records -----------------------------------------------------------------------
+
+    def _large_pieces(self, place: Located, on_block: Callable[[int], None] | None = None) -> Iterator[bytes]:
+        """Yield the raw record in blocks."""
+        header = place.header
+        stored = self._stored_blocks(place, 0, num_blocks(header.stored_length), on_block)
+        if header.codec == spec.CODEC_NONE:
+            yield from stored
+            return
+        try:
+            yield from decompress_stream(stored, header.raw_length, self._max_record_bytes)
+        except RecordTooLargeError as error:
+            self._raise_too_large(place, error)
+        except CorruptRecordError:
+            raise
+        except FormatError as error:
+            self._raise_corrupt(place.sequence, f"does not decompress: {error}", place.bin_index, place.offset)
+
+    def _stored_blocks(
+        self, place: Located, first: int, stop: int, on_block: Callable[[int], None] | None = None
+    ) -> Iterator[bytes]:
+        """Yield stored blocks, each held against the table, which is held against the header."""
+        header = place.header
+        table = self._table(place)
+        for block in range(first, stop):
+            start = block * spec.BLOCK_BYTES
+            length = min(spec.BLOCK_BYTES, header.stored_length - start)
+            data = place.source.read(place.payload_offset + start, length)
+            if self._verify and hash64(data) != int.from_bytes(table[8 * block : 8 * block + 8], "little"):
+                text = f"is damaged in block {block}, its bytes {start} to {start + length}"
+                self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
+            if on_block is not None:
+                on_block(place.payload_offset + start + length)
+            yield data
+
+    def _table(self, place: Located) -> bytes:
+        """Return the block hashes of a large record and its key behind them, held against the header."""
+        header = place.header
+        length = 8 * num_blocks(header.stored_length) + header.key_length
+        table = place.source.read(place.offset + header.table_offset, length)
+        if self._verify and hash64(table) != header.payload_hash:
+            self._raise_corrupt(place.sequence, "has a damaged table of block hashes", place.bin_index, place.offset)
+        return table
+
+    # -- saying what is wrong ----------------------------------------------------------------
+
+    def _raise_checksum(self, place: Located) -> NoReturn:
+        self._raise_corrupt(
+            place.sequence, "does not match its checksum", place.bin_index, place.offset + place.header.size
+        )
+
+    def _raise_too_large(self, place: Located, error: RecordTooLargeError) -> NoReturn:
+        position = self._files.first_position + place.sequence
+        path = self._files.paths.bin(place.bin_index)
+        raise RecordTooLargeError(f"record {position} is refused: {error} [{path} @ {place.offset}]") from None
+
+    def _raise_corrupt(
+        self,
+        sequence: int,
+        what: str,
+        bin_index: int | None = None,
+        offset: int | None = None,
+        *,
+        in_index: bool = False,
+    ) -> NoReturn:
+        files = self._files
+        files.check_dataset()
+        position = files.first_position + sequence
+        path = files.paths.index if bin_index is None else files.paths.bin(bin_index)
+        where = path if offset is None else f"{path} @ {offset}"
+        next_step = "repair" if in_index else "verify"
+        raise CorruptRecordError(
+            f"record {position} {what} [{where}]; no other record is affected by this, "
+            f"`splitdata {next_step} {files.dataset_folder}` looks at all of them",
+            path=path,
+            offset=offset,
+            position=position,
+            bin_index=bin_index,
+        )
+
+    def _raise_cut_off(self, sequence: int, bin_index: int, end: int, size: int) -> NoReturn:
+        files = self._files
+        files.check_dataset()
+        path = files.paths.bin(bin_index)
+        if (bin_index, size) not in self._cut_off:
+            self._cut_off[bin_index, size] = self._count_cut_off(bin_index, size)
+        raise TruncatedFileError(
+            f"record {files.first_position + sequence} ends at byte {end} of {path}, which has {size} bytes: "
+            f"{self._cut_off[bin_index, size]} of {files.info.num_records} records of the segment are cut off; "
+            f"restore the file, or see `splitdata verify {files.dataset_folder}`; all others stay readable",
+            path=path,
+            offset=size,
+        )
+
+    def _count_cut_off(self, bin_index: int, size: int) -> int:
+        """Count the records of a bin that lie behind its end."""
+        info, count = self._files.info, 0
+        step = info.num_bins * spec.ENTRIES_PER_SUM
+        for start in range(bin_index, info.num_records, step):
+            entries = self._files.entries(start, min(start + step, info.num_records), info.num_bins)
+            ends = (entries["loc"] & np.uint64(spec.PLACE_MASK)) * np.uint64(spec.FRAME_UNIT) + entries["stored"]
+            count += int(np.count_nonzero(ends + np.uint64(spec.FRAME_HEADER_BYTES) > size))
+        return count
+
+
+def _joined(pieces: Iterator[bytes]) -> bytes:
+    """Return pieces as one, without holding all of them beside it as `join` does; nor does `getvalue` copy."""
+    whole = io.BytesIO()
+    for piece in pieces:
+        whole.write(piece)
+    return whole.getvalue()
+
+
+def _cut(pieces: Iterator[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Yield the part of a stream of pieces that lies between two bytes, and read no further."""
+    place = 0
+    for piece in pieces:
+        if place + len(piece) > start:
+            yield piece[max(0, start - place) : stop - place]
+        place += len(piece)
+        if place >= stop:
+            return

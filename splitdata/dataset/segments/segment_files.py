@@ -1,0 +1,386 @@
+"""The files of a committed segment, opened where they are first used.
+
+    OpenFiles      opens them, and tells to let go of them: open_files.py
+      ├─ SegmentFiles of segment 0     index, bins 0..N-1
+      └─ SegmentFiles of segment 1     ...
+
+`mapped` and `entry_words` are what the fast reads index directly: an item is there while
+the file is open and mapped, None otherwise. `mapped_bins` is all of them as one array.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from splitdata.dataset.keys.key_lookup import open_key_table
+from splitdata.dataset.segments.dictionary import read_from_bin, read_from_index
+from splitdata.dataset.segments.mapped_bins import MappedBins
+from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import bin_salt
+from splitdata.format.codec import Decompressor
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader
+from splitdata.storage.file_source import MappedSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.keys.key_lookup import KeyTable
+    from splitdata.dataset.segments.open_files import OpenFiles
+    from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.file_source import PreadSource
+    from splitdata.storage.paths import SegmentPaths
+
+__all__ = ["SegmentFiles"]
+
+# Words of a map are read in the machine's byte order; the files are little-endian.
+_IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+# Instead of the number of a bin.
+_KEYS: Final = -1
+
+# From here on only those that are open have a place.
+_MANY_BINS: Final = 1 << 12
+# Up to here nobody asks whether they are there before one is read.
+_FEW_BINS: Final = 64
+
+# Up to this many entries are read to get at one: 256 bytes.
+_MAX_READ_STRIDE: Final = 16
+
+_Header = TypeVar("_Header", BinHeader, IndexHeader)
+
+
+# Payload hashes, sequence numbers and lengths, each by place; and the mmap.
+_MappedBin = tuple[memoryview, memoryview, memoryview, Any]
+
+
+class _OfMany(dict[int, "_MappedBin | None"]):
+    """What is mapped of thousands of bins: only those that are open take memory."""
+
+    def __missing__(self, bin_index: int) -> None:
+        """Say that a bin is not open."""
+
+
+class SegmentFiles:
+    """Index and bins of one segment; safe to share between threads.
+
+    Attributes:
+        info: As the manifest lists it.
+        first_position: Position of the segment's first record in its dataset.
+        paths: Of the files.
+        mapped: For each bin the words from which on, at a frame's place, the payload hash, the sequence number and
+            the lengths of each frame stand; and its mmap, slices of which are bytes.
+        entry_words: Of the index, two for each record.
+        entry_places, entry_lengths: The first of them, and the second, by sequence number.
+    """
+
+    def __init__(
+        self,
+        paths: SegmentPaths,
+        info: SegmentInfo,
+        first_position: int,
+        pool: OpenFiles,
+        check_dataset: Callable[[], None] | None = None,
+    ) -> None:
+        """Name the files; none is opened before it is used.
+
+        Args:
+            paths: Of the files.
+            info: As the manifest lists the segment.
+            first_position: Of it in the dataset.
+            pool: Opens files, and lets go of them.
+            check_dataset: Raises if the whole dataset was moved, deleted or replaced: asked before
+                anything that is missing or wrong is called damage.
+        """
+        self.paths = paths
+        self._check_dataset = check_dataset
+        self.info = info
+        self.first_position = first_position
+        # A manifest may claim millions of bins, in each of thousands of segments.
+        self.mapped: list[_MappedBin | None] | _OfMany = (
+            [None] * info.num_bin_files if info.num_bin_files <= _MANY_BINS else _OfMany()
+        )
+        self.entry_words: memoryview | None = None
+        self.entry_places: memoryview | None = None
+        self.entry_lengths: memoryview | None = None
+        self._pool = pool
+        self._bins: dict[int, MappedSource | PreadSource] = {}
+        self._index: MappedSource | PreadSource | None = None
+        self._keys: KeyTable | None = None
+        self._decompressor: Decompressor | None = None
+        self._has_real_folders = False
+        self._mapped_bins: MappedBins | None = None
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether files are read by mmap."""
+        return self._pool.io == "mmap"
+
+    def index(self) -> MappedSource | PreadSource:
+        """Return the open index.
+
+        Raises:
+            TruncatedFileError: If there is none.
+        """
+        source = self._index
+        if source is None:
+            source = self._open_index()
+        return source
+
+    def check_dataset(self) -> None:
+        """Raise if the folder is not this dataset any more; called where something is missing or wrong."""
+        if self._check_dataset is not None:
+            self._check_dataset()
+
+    def _open(self, path: str) -> MappedSource | PreadSource:
+        """Open a file of the segment.
+
+        Raises:
+            FormatError: If a folder on the way is a link, or has become one meanwhile.
+        """
+        if not self._has_real_folders:
+            self.paths.refuse_links()
+            self._has_real_folders = True
+        source = self._pool.open(path)
+        if not self._pool.is_of_folder:
+            self.paths.refuse_links()
+        return source
+
+    def _open_index(self) -> MappedSource | PreadSource:
+        path = self.paths.index
+        try:
+            source = self._open(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self.check_dataset()
+            raise TruncatedFileError(
+                f"{path} does not exist: {self.info.num_records} records cannot be found without it; "
+                f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+                path=path,
+            ) from None
+        if isinstance(source, MappedSource):
+            source.expect_random()
+        header = _intact(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        # A dataset that was made again with the same ids, as `reproducible` gives them.
+        if header is not None and self.info.is_sealed and header.digest != self.info.digest:
+            self.check_dataset()
+        if header is not None and header.segment_id != self.info.id:
+            raise FormatError(
+                f"{path} is the index of another segment, {header.segment_id}; put the right file there, or "
+                f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+                path=path,
+            )
+        if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
+            end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
+            self._take_entries(source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None)
+        self._index = source
+        self._pool.keep(self, None)
+        return source
+
+    def _take_entries(self, words: memoryview | None) -> None:
+        self.entry_words = words
+        self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::2], words[1::2])
+
+    def num_entries_in(self, index: MappedSource | PreadSource) -> int:
+        """Return how many of the segment's entries an index file really has."""
+        return max(0, min(self.info.num_records, (index.size - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES))
+
+    def bin(self, bin_index: int) -> MappedSource | PreadSource:
+        """Return an open bin.
+
+        Raises:
+            MissingBinError: If there is none.
+            FormatError: If something else has its name, another bin too.
+        """
+        source = self._bins.get(bin_index)
+        if source is None:
+            source = self._open_bin(bin_index)
+        return source
+
+    def keys(self) -> KeyTable:
+        """Return the open table of keys; the segment has some.
+
+        Raises:
+            FormatError: If it is missing or damaged; no record is affected.
+        """
+        table = self._keys
+        if table is None:
+            try:
+                table = open_key_table(self.paths, self.info, self._open)
+            except FormatError:
+                self.check_dataset()
+                raise
+            if self.info.is_sealed and table.source.size != self.info.keys_bytes:
+                self.check_dataset()
+            self._keys = table
+            self._pool.keep(self, _KEYS)
+        return table
+
+    def mapped_bins(self) -> MappedBins | None:
+        """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""
+        mapped = self._mapped_bins
+        if (
+            mapped is None
+            and self.is_mapped
+            and _IS_LITTLE_ENDIAN
+            and isinstance(self.mapped, list)
+            and len(self.mapped) <= self._pool.limit
+        ):
+            mapped = self._mapped_bins = MappedBins([one[-1] if one else None for one in self.mapped])
+        return mapped
+
+    def dictionary(self) -> bytes:
+        """Return the segment's zstd dictionary, from the index if it is there and intact, else from bin 0.
+
+        Raises:
+            FormatError: If neither has it, or both are damaged.
+        """
+        if self.info.is_sealed:
+            with suppress(FormatError):
+                found = read_from_index(self.index().read, self.info)
+                if found:
+                    return found
+        return read_from_bin(self.bin(0).read)
+
+    def decompressor(self) -> Decompressor:
+        """Return what decompresses records with the segment's dictionary; raises as `dictionary` does."""
+        made = self._decompressor
+        if made is None:
+            made = self._decompressor = Decompressor(self.dictionary())
+        return made
+
+    def salt(self, bin_index: int) -> int:
+        """Return the salt of a bin."""
+        return bin_salt(self.info.id, bin_index)
+
+    def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
+        path = self.paths.bin(bin_index)
+        try:
+            source = self._open(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self.check_dataset()
+            raise MissingBinError(self._missing_text(path), path=path) from None
+        header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        # Its frames may agree with the index all the same, where records have one size.
+        if header is not None and (header.segment_id, header.bin_index) != (self.info.id, bin_index):
+            raise FormatError(
+                f"{path} is another file: bin {header.bin_index} of segment {header.segment_id}; put the right "
+                f"file there, see `splitdata verify {self.dataset_folder}`; all other bins stay readable",
+                path=path,
+            )
+        if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
+            words = source.words
+            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map
+            # Made again with the new one where it is used next.
+            self._mapped_bins = None
+        self._bins[bin_index] = source
+        self._pool.keep(self, bin_index)
+        return source
+
+    def refuse_missing(self) -> None:
+        """Raise if most of many bins are not there: before anything is made for each of them.
+
+        Raises:
+            MissingBinError: If so.
+        """
+        info = self.info
+        if info.num_bin_files <= _FEW_BINS:
+            return
+        there = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
+        if 2 * len(there) < info.num_bin_files:
+            self.check_dataset()
+            path = self.paths.folder
+            raise MissingBinError(f"{path} is to have {info.num_bin_files} bins, and {len(there)} are there", path=path)
+
+    def _missing_text(self, path: str) -> str:
+        info = self.info
+        present: list[int] = []
+        with suppress(OSError):
+            present = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
+        lost = info.num_records - sum(-(-(info.num_records - number) // info.num_bins) for number in present)
+        return (
+            f"{path} does not exist: {info.num_bin_files - len(present)} of {info.num_bin_files} bins are missing, "
+            f"with {lost} of "
+            f"{info.num_records} records of the segment; restore the files, the other records stay readable"
+        )
+
+    def drop(self, bin_index: int | None) -> None:
+        """Let go of a bin, the index or the keys; what is used again is opened again."""
+        if bin_index == _KEYS:
+            self._keys = None
+            return
+        if bin_index is None:
+            self._take_entries(None)
+            self._index = None
+            return
+        self.mapped[bin_index] = None
+        self._mapped_bins = None
+        self._bins.pop(bin_index, None)
+
+    def drop_shrunk(self) -> None:
+        """Let go of maps of files that are shorter by now; opened again, they tell which records are cut off."""
+        held: list[tuple[int | None, MappedSource | PreadSource | None]] = [*self._bins.items(), (None, self._index)]
+        for bin_index, source in held:
+            if isinstance(source, MappedSource) and source.has_shrunk():
+                self.drop(bin_index)
+
+    def entry(self, sequence: int) -> tuple[int, int]:
+        """Return place and lengths of a record as they stand in the index.
+
+        Raises:
+            TruncatedFileError: If the index ends before it.
+        """
+        index = self.index()
+        offset = spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
+        data = index.read(offset, spec.INDEX_ENTRY_BYTES)
+        if len(data) < spec.INDEX_ENTRY_BYTES:
+            self._raise_short_index(index)
+        return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+
+    def entries(self, start: int, stop: int, stride: int = 1) -> NDArray[np.void]:
+        """Return the entries of every `stride`-th record of a range; a view of the map where there is one."""
+        index = self.index()
+        if stride > _MAX_READ_STRIDE and not isinstance(index, MappedSource):
+            # Between those of one bin of thousands lies more than may be held.
+            return np.array([self.entry(sequence) for sequence in range(start, stop, stride)], "<u8").view(ENTRY_DTYPE)[
+                :, 0
+            ]
+        offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
+        length = (stop - start) * spec.INDEX_ENTRY_BYTES
+        # To ask for megabytes that are there takes longer than to look for the last of them.
+        if isinstance(index, MappedSource) and (stride == 1 or not index.is_resident(offset + length - 1)):
+            index.prefetch(offset, length)
+        data = index.view(offset, length)
+        if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
+            self._raise_short_index(index)
+        return np.frombuffer(data, ENTRY_DTYPE)[::stride]
+
+    def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
+        self.check_dataset()
+        have = self.num_entries_in(index)
+        raise TruncatedFileError(
+            f"{self.paths.index} has {index.size} bytes, entries of {have} of {self.info.num_records} records; "
+            f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
+            path=self.paths.index,
+        )
+
+    @property
+    def dataset_folder(self) -> str:
+        """The dataset's directory, for messages."""
+        return self.paths.dataset_folder
+
+
+def _intact(path: str, unpack: Callable[[], _Header]) -> _Header | None:
+    """Return a header, None if it is damaged, which costs nothing; raise if it asks for a newer splitdata."""
+    try:
+        return unpack()
+    except UnsupportedVersionError as error:
+        raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
+    except FormatError:
+        return None

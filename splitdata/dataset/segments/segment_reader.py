@@ -1,0 +1,454 @@
+"""Fast reads of one committed segment; whatever is not the usual goes to record_reader.py.
+
+    one      entry words ─> frame words ─> slice ─> hash                     `get`
+    many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
+    a run    one bin, ascending: as many, or views of the map                `get_run`
+
+The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
+sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
+careful reader, one record at a time, where it fails: so speed never decides what is an error.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from splitdata.dataset.keys.key_lookup import raise_keys_error
+from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.errors import FormatError, RecordTooLargeError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.keys import key_hash
+from splitdata.order.bin_layout import BinTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.segments.mapped_bins import UsualFrames
+    from splitdata.dataset.segments.segment_files import SegmentFiles
+
+__all__ = ["SegmentReader"]
+
+_SHIFT: Final = spec.BIN_SHIFT
+_MASK: Final = spec.PLACE_MASK
+_LENGTH_MASK: Final = 0xFFFFFFFF
+# A length times this is the second word of the entry of a record that is stored as it is.
+_BOTH_LENGTHS: Final = (1 << 32) + 1
+# Word 2 without the length of the key: kind and codec must be 0.
+_KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
+_KEY_SHIFT: Final = 48
+# Of a batch this many records are asked after; each question opens the file for a moment.
+_RESIDENCE_SAMPLES: Final = 4
+# A record that takes longer than this, in seconds, and for each byte of it, was perhaps not in memory.
+_SLOW_SECONDS: Final = 4e-6
+_SLOW_SECONDS_PER_BYTE: Final = 1e-9
+# How often open files are asked for their size, and how much longer that pause is than asking takes.
+_LOOK_SECONDS: Final = 0.05
+_LOOK_SHARE: Final = 200
+# Fewer are read faster one by one.
+_FEW_RECORDS: Final = 16
+# With fewer records of each bin in a range the work per bin would dominate.
+_STRETCH_OF_BIN: Final = 256
+# A run costs some 20 us before its first record.
+_WORTHWHILE_RUN: Final = 32
+# A batch may have as many bytes as so many of the longest records, or so many times what lies in the files.
+_BATCH_RECORDS: Final = 4
+_MOST_EXPANSION: Final = 64
+_VIEW_LIMIT: Final = spec.LARGE_RECORD_BYTES << 32
+
+
+class SegmentReader:
+    """Reads records of one segment by sequence number; safe to share between threads.
+
+    Attributes:
+        files: The open files.
+        records: The careful reader.
+    """
+
+    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+        self.files = files
+        self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
+        self._verify = verify
+        # Both lengths of an index entry as one number: below it the raw length is one of an ordinary record that
+        # may be copied. A forged entry says 4 GiB.
+        self._limit = min(max_record_bytes + 1, spec.LARGE_RECORD_BYTES) << 32
+        self._batch_bytes = _BATCH_RECORDS * max_record_bytes
+        self._few_enough = self._batch_bytes // spec.LARGE_RECORD_BYTES
+        self._asks = True
+        self._next_look = 0.0
+        mean_bytes = files.info.raw_bytes / max(1, files.info.num_records)
+        self._slow_seconds = _SLOW_SECONDS + _SLOW_SECONDS_PER_BYTE * mean_bytes
+
+    @property
+    def num_records(self) -> int:
+        """Committed records of the segment."""
+        return self.files.info.num_records
+
+    @property
+    def num_keys(self) -> int:
+        """Records that have a key."""
+        return self.files.info.num_keys
+
+    @property
+    def mean_bytes(self) -> int:
+        """Mean raw length of a record."""
+        return self.files.info.raw_bytes // max(1, self.files.info.num_records)
+
+    @property
+    def stretch(self) -> int:
+        """From how many records in write order on each bin has a worthwhile share of them."""
+        return _STRETCH_OF_BIN * min(self.files.info.num_bins, _STRETCH_OF_BIN)
+
+    def get(self, sequence: int) -> bytes:
+        """Return one record; `sequence` must lie within the segment.
+
+        Raises:
+            FormatError: If the record cannot be proven to be what was written.
+        """
+        files = self.files
+        try:
+            place = files.entry_places[sequence]  # type: ignore[index]  # None is met by the TypeError below
+            lengths = files.entry_lengths[sequence]  # type: ignore[index]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            word = place & _MASK
+            if there[word] == lengths < self._limit:
+                second = numbers[word]
+                start = word * 8 + 32
+                # The raw length: of a compressed record it is not the stored one, and nothing below will match.
+                stop = start + (lengths >> 32)
+                if second == sequence:
+                    payload: bytes = data[start:stop]
+                    # Both lengths are that of what was found, as a slice ends with the file.
+                    if len(payload) * _BOTH_LENGTHS == lengths and (
+                        not self._verify or hash64(payload) == hashes[word]
+                    ):
+                        return payload
+                elif second & _KEYED_MASK == sequence and (stop - start) * _BOTH_LENGTHS == lengths:
+                    end = stop + (second >> _KEY_SHIFT)
+                    body: bytes = data[start:end]
+                    if len(body) == end - start and hash64(body) == hashes[word]:
+                        return body[: stop - start]
+        except (IndexError, TypeError):
+            # A file that is not open yet, or a place outside of it: the careful reader's to handle.
+            pass
+        return self.records.read(sequence)
+
+    def find_key(self, key: bytes) -> int | None:
+        """Return the sequence number of the newest record that has a key, None if none has.
+
+        Raises:
+            FormatError: If the table of keys is damaged: then nothing can be said.
+            CorruptRecordError: If the record that seems to have the key is damaged.
+        """
+        files = self.files
+        if not files.info.num_keys:
+            return None
+        table = files.keys()
+        try:
+            candidates = table.find(key_hash(key))
+        except FormatError as error:
+            raise_keys_error(files.paths, table.path, str(error))
+        for sequence in sorted(candidates, reverse=True):
+            # A table that was sealed later has keys that this snapshot does not show.
+            if sequence >= files.info.num_records:
+                continue
+            # Two keys may have one hash, and any number of them if somebody wants so: then the record is not hashed.
+            other = self.records.unproven_key(sequence)
+            if other != key and key_hash(other) == key_hash(key):
+                continue
+            # Otherwise this is the one that is looked for, or was.
+            if self.records.key(sequence) == key:
+                return sequence
+            self.records.raise_damaged_key(sequence)
+        return None
+
+    def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
+        return self._read_many(sequences, as_views=False)
+
+    def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
+        """Return records as read-only views, of the map itself where they are not compressed; else as `get_many`."""
+        return self._read_many(sequences, as_views=True)
+
+    def _read_many(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[Any]:
+        self._look_for_shrunk()
+        pairs = self._entry_pairs(sequences)
+        if pairs is None or not self._is_cold(pairs):
+            start = perf_counter()
+            records = self._read_warm(sequences, pairs, as_views=as_views)
+            self._asks = perf_counter() - start > self._slow_seconds * len(records)
+            return records
+        self._prefetch(pairs)
+        order = np.argsort(pairs[:, 0], kind="stable")
+        ordered = self._read_warm(sequences[order], pairs[order], as_views=as_views)
+        records = [b""] * len(ordered)
+        for place, record in zip(order.tolist(), ordered, strict=True):
+            records[place] = record
+        return records
+
+    def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
+        self._look_for_shrunk()
+        pairs = self._entry_pairs(sequences)
+        if pairs is None or self._is_cold(pairs):
+            return None
+        start = perf_counter()
+        frames = self._usual_frames(sequences, pairs)
+        rows = frames.rows(verify=self._verify) if frames else None
+        self._asks = perf_counter() - start > self._slow_seconds * len(pairs)
+        return rows
+
+    def _read_warm(
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None, *, as_views: bool
+    ) -> list[Any]:
+        """Return records, together if all are usual, one by one otherwise."""
+        frames = None if pairs is None else self._usual_frames(sequences, pairs, as_views=as_views)
+        records: list[Any] | None = None
+        if frames is not None:
+            records = frames.views(verify=self._verify) if as_views else frames.payloads(verify=self._verify)
+        return self._one_by_one(sequences, as_views=as_views) if records is None else records
+
+    def _usual_frames(
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], *, as_views: bool = False
+    ) -> UsualFrames | None:
+        mapped = self.files.mapped_bins() if len(sequences) >= _FEW_RECORDS else None
+        if mapped is None:
+            return None
+        # Only so many can be more than a batch may have together.
+        if len(pairs) > self._few_enough and not as_views:
+            self._refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
+        return mapped.find(sequences, pairs, self._limit >> 32)
+
+    def _refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
+        """Raise for a batch that is larger than what the files of its segment can hold.
+
+        Frames that lie inside of each other, or compress to next to nothing, make terabytes of a forged megabyte.
+
+        Raises:
+            RecordTooLargeError: If so.
+        """
+        if num_bytes <= self._batch_bytes:
+            return
+        there = sum(self.files.paths.sizes_of_bins().values())
+        # A record that is asked for twice is there once.
+        times = len(sequences) / max(1, len(np.unique(sequences)))
+        if num_bytes > _MOST_EXPANSION * there * times:
+            raise RecordTooLargeError(
+                f"{len(sequences)} records of {self.files.paths.folder} are to have {num_bytes} bytes together, and "
+                f"its bins have {there}; read fewer at a time, or raise max_record_bytes if you trust this dataset"
+            )
+
+    def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
+        """Return the records with ordinals `first` to `stop` of one bin.
+
+        Args:
+            bin_index: Of the bin in the segment.
+            first: Ordinal of the first record: its sequence number is `bin_index + first * num_bins`.
+            stop: Ordinal behind the last.
+            as_views: Return memoryviews of the map instead of copies, where there is a map.
+        """
+        sequences = self.run_sequences(bin_index, first, stop)
+        self._look_for_shrunk()
+        try:
+            self.files.bin(bin_index)
+            pair = self.files.mapped[bin_index]
+            if pair is None:
+                return self._one_by_one(sequences, as_views=as_views)
+            data = pair[-1]
+            entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, self.files.info.num_bins)
+            if not as_views:
+                pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
+                return self._read_warm(sequences, pairs, as_views=False)
+            frames = np.frombuffer(data, "<u8", len(data) // 8)
+            place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
+            hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
+        except (FormatError, IndexError):
+            # Some record of the run is out of reach: find out which, and return the others.
+            return self._one_by_one(sequences, as_views=as_views)
+        starts = place * 8 + spec.FRAME_HEADER_BYTES
+        # A forged entry says 4 GiB: of what cannot be an ordinary record nothing is hashed here.
+        stops = starts + np.where(entries["raw"] < spec.LARGE_RECORD_BYTES, entries["raw"], 0)
+        views = memoryview(data)
+        payloads = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
+        bodies = payloads
+        key_lengths = (frame_sequences >> np.uint64(_KEY_SHIFT)).astype(np.int64)
+        if key_lengths.any():
+            frame_sequences &= np.uint64(_KEYED_MASK)
+            stops += key_lengths
+            bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
+        usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
+        usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
+        usual &= entries["raw"] < spec.LARGE_RECORD_BYTES
+        # A slice ends with the file: what is cut off there would go unnoticed.
+        usual &= stops <= len(data)
+        usual &= entries["stored"] == entries["raw"]
+        if self._verify:
+            usual &= np.fromiter(map(hash64, bodies), np.uint64, len(bodies)) == hashes
+        for number in np.flatnonzero(~usual).tolist():
+            sequence = int(sequences[number])
+            payloads[number] = self.records.view(sequence)
+        return payloads
+
+    def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
+        """Return records `first` to `stop` in write order, read as a run of each bin."""
+        num_bins = self.files.info.num_bins
+        if stop - first < _WORTHWHILE_RUN * num_bins and not as_views:
+            return self.get_many(np.arange(first, stop, dtype=np.int64))
+        records: list[bytes | memoryview] = [b""] * (stop - first)
+        for column in range(min(num_bins, stop - first)):
+            bin_index = (first + column) % num_bins
+            ordinal = (first + column) // num_bins
+            count = len(range(column, stop - first, num_bins))
+            records[column::num_bins] = self.get_run(bin_index, ordinal, ordinal + count, as_views=as_views)
+        return records
+
+    def view(self, sequence: int) -> memoryview:
+        """Return one record as a read-only view, of the map itself if it is not compressed."""
+        files = self.files
+        try:
+            place = files.entry_places[sequence]  # type: ignore[index]  # as in `get`
+            lengths = files.entry_lengths[sequence]  # type: ignore[index]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            word = place & _MASK
+            if there[word] == lengths < _VIEW_LIMIT and numbers[word] == sequence:
+                start = word * 8 + 32
+                payload = memoryview(data)[start : start + (lengths >> 32)]
+                if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
+                    return payload
+        except (IndexError, TypeError):
+            pass
+        return self.records.view(sequence)
+
+    def read_range(self, sequence: int, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of one record, cut at its end."""
+        return self.records.read_range(sequence, start, stop)
+
+    def key(self, sequence: int) -> bytes:
+        """Return the key of one record, empty if it has none."""
+        return self.records.key(sequence)
+
+    def length(self, sequence: int) -> int:
+        """Return the raw length of one record."""
+        return self.records.length(sequence)
+
+    @property
+    def num_bins(self) -> int:
+        """Bins that hold records."""
+        return self.files.info.num_bin_files
+
+    def bin_count(self, bin_index: int) -> int:
+        """Return how many records a bin holds."""
+        return len(range(bin_index, self.files.info.num_records, self.files.info.num_bins))
+
+    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
+        num_bins = self.files.info.num_bins
+        return np.arange(bin_index + first * num_bins, bin_index + stop * num_bins, num_bins, dtype=np.int64)
+
+    def bin_table(self) -> BinTable:
+        """Return which records lie in which bin; opens no file."""
+        self.files.refuse_missing()
+        info = self.files.info
+        bins = np.arange(info.num_bin_files, dtype=np.int64)
+        strides = np.full(len(bins), info.num_bins, np.int64)
+        return BinTable(bins, strides, (info.num_records - bins + info.num_bins - 1) // info.num_bins)
+
+    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the raw lengths of the records with ordinals `first` to `stop` of one bin, int64."""
+        num_bins = self.files.info.num_bins
+        return self.raw_lengths(bin_index + first * num_bins, bin_index + (stop - 1) * num_bins + 1, num_bins)
+
+    def _one_by_one(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes] | list[memoryview]:
+        if as_views:
+            return [self.records.view(sequence) for sequence in sequences.tolist()]
+        records: list[bytes] = []
+        num_bytes = 0
+        for sequence in sequences.tolist():
+            records.append(self.get(sequence))
+            num_bytes += len(records[-1])
+            if num_bytes > self._batch_bytes:
+                self._refuse_flood(num_bytes, sequences)
+        return records
+
+    def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
+        """Return the raw lengths of every `stride`-th record of a range, int64."""
+        self._look_for_shrunk()
+        entries = self.files.entries(start, stop, stride)
+        lengths = entries["raw"].astype(np.int64)
+        for number in np.flatnonzero(lengths == spec.LENGTH_ESCAPE).tolist():
+            lengths[number] = self.records.length(start + number * stride)
+        return lengths
+
+    def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the raw lengths of any records, int64; of one of 4 GiB and more that it has at least as much."""
+        self._look_for_shrunk()
+        pairs = self._entry_pairs(sequences)
+        if pairs is None:
+            return np.array([self.length(sequence) for sequence in sequences.tolist()], np.int64)
+        return (pairs[:, 1] >> np.uint64(32)).astype(np.int64)
+
+    def _look_for_shrunk(self) -> None:
+        """Before a batch, but not before each: let go of files that were cut while they were mapped."""
+        now = perf_counter()
+        if now >= self._next_look and self.files.is_mapped:
+            self.files.drop_shrunk()
+            done = perf_counter()
+            self._next_look = done + max(_LOOK_SECONDS, _LOOK_SHARE * (done - now))
+
+    # -- cold data ---------------------------------------------------------------------------
+
+    def is_warm(self, sequences: NDArray[np.int64]) -> bool:
+        """Say whether the first bytes of each record are in memory; True where the system cannot tell."""
+        pairs = self._entry_pairs(sequences)
+        return pairs is None or all(map(self._is_resident, pairs[:, 0].tolist()))
+
+    def prefetch(self, sequences: NDArray[np.int64]) -> None:
+        """Ask the kernel for records; returns without waiting for them."""
+        pairs = self._entry_pairs(sequences)
+        if pairs is not None:
+            self._prefetch(pairs)
+
+    def _entry_pairs(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64] | None:
+        """Return place and lengths of each record, None where the index cannot be taken as one array."""
+        try:
+            if not self.files.is_mapped:
+                pairs = [self.files.entry(sequence) for sequence in sequences.tolist()]
+                return np.array(pairs, np.uint64).reshape(-1, 2)
+            self.files.index()
+            words = self.files.entry_words
+            return None if words is None else np.frombuffer(words, "<u8").reshape(-1, 2)[sequences]
+        except (FormatError, IndexError):
+            return None
+
+    def _is_cold(self, pairs: NDArray[np.uint64]) -> bool:
+        """Say whether a batch should be asked for before it is read.
+
+        A few of its records are looked up in the page cache: of the first batch, of every batch
+        behind a cold one, and behind one that took long. The usual batch is not asked after, nor one
+        record: to read it is to ask for it.
+        """
+        if not self._asks or len(pairs) < 2:
+            return False
+        samples = pairs[:: max(1, len(pairs) // _RESIDENCE_SAMPLES), 0].tolist()
+        return any(not self._is_resident(place) for place in samples)
+
+    def _is_resident(self, place: int) -> bool:
+        try:
+            return self.files.bin(place >> _SHIFT).is_resident((place & _MASK) * spec.FRAME_UNIT)
+        except (FormatError, OSError, IndexError):
+            return True
+
+    def _prefetch(self, pairs: NDArray[np.uint64]) -> None:
+        for place, lengths in pairs.tolist():
+            bin_index, offset = place >> _SHIFT, (place & _MASK) * spec.FRAME_UNIT
+            try:
+                source = self.files.bin(bin_index)
+                source.prefetch(offset, spec.FRAME_HEADER_BYTES + (lengths & _LENGTH_MASK))
+            except (FormatError, OSError, IndexError, ValueError):
+                # It will be met, and named, when the record is read.
+                continue

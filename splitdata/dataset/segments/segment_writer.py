@@ -1,0 +1,522 @@
+"""One segment under construction: frames into its bins, entries into its index.
+
+    append(records) ──> framing.py ──> bins        entries ──> index, behind the last one
+    sync()          bins, then index header and index, then the folders
+    seal()          tables behind the entries, header "sealed"
+    keys            key_builder.py, in step with these
+
+What was appended counts only once a manifest lists it: the numbers up to there are `committed`. All that
+depends on where that is, is one object, replaced in one step: an interrupt finds the segment before a commit
+or after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.keys.key_builder import KeyBuilder, KeyMark
+from splitdata.dataset.segments.bin_writer import BinWriter
+from splitdata.dataset.segments.dictionary import control_frame, read_from_bin
+from splitdata.dataset.segments.framing import frame_chunk
+from splitdata.dataset.segments.large_record import write_large
+from splitdata.dataset.segments.totals import Totals
+from splitdata.dataset.segments.unfinished import cut_off
+from splitdata.errors import FormatError, ManifestError, RecordTooLargeError
+from splitdata.format import spec
+from splitdata.format.checksum import bin_salt, hash64
+from splitdata.format.digest import digest_of_hashes
+from splitdata.format.frames import FrameHeader, aligned_start, footprint, padding_of
+from splitdata.format.index import IndexHeader, IndexTables, make_entries
+from splitdata.format.keys import key_hash
+from splitdata.format.manifest import SegmentInfo
+from splitdata.storage import files
+from splitdata.storage.paths import SegmentPaths
+from splitdata.storage.replace import cut_sole, make_sole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.dataset.segments.large_record import LargeSource
+    from splitdata.dataset.segments.unfinished import ResumedSegment
+    from splitdata.format.codec import Compressor
+    from splitdata.storage.folder import Folder
+
+__all__ = ["SegmentWriter", "Totals"]
+
+_U64: Final = np.uint64
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How far a segment is.
+
+    Attributes:
+        committed: What a manifest lists.
+        pending: What was appended since.
+        ends: Where each bin ended at the last commit.
+        keys: Where the keys stood then.
+    """
+
+    committed: Totals
+    pending: Totals
+    ends: NDArray[np.uint64]
+    keys: KeyMark
+
+
+class SegmentWriter:
+    """Appends records to one segment of its own; for one thread at a time.
+
+    Attributes:
+        id: 32 hex digits.
+        dictionary: With which records may be compressed, empty if there is none.
+    """
+
+    def __init__(
+        self,
+        directory: DatasetDirectory,
+        segment_id: str,
+        *,
+        num_bins: int,
+        alignment: int = spec.FRAME_UNIT,
+        metadata: bytes = b"",
+        resumed: ResumedSegment | None = None,
+        first_number: int = 0,
+        has_unique_keys: bool = True,
+        dictionary: bytes = b"",
+    ) -> None:
+        """Make the segment's folder and index, and take its lock; or go on with one that a dead run has left.
+
+        Args:
+            directory: Of the dataset.
+            segment_id: 32 hex digits.
+            num_bins: Of the segment.
+            alignment: Of payloads.
+            metadata: Copied into bin 0.
+            resumed: The segment as it was last committed, which has this id, these bins and this
+                alignment. What lies behind that is cut off. Its folder and index are closed with this.
+            first_number: Number of its first record in the writing run.
+            has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
+                newest record of a key is found.
+            dictionary: That records were or will be compressed with; one that is taken over has its own.
+        """
+        self.id = segment_id
+        self.num_bins = num_bins
+        self.dictionary = dictionary
+        self._directory = directory
+        self._alignment = alignment
+        self._is_sealed = False
+        self._awaits_first_commit = False
+        self._first_position = 0
+        self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
+        start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
+        self._ends = np.full(num_bins, start, _U64)
+        self._at = _Standing(Totals(), Totals(), self._ends.copy(), KeyMark())
+        self._index = -1
+        self._folder = self._made_folder() if resumed is None else resumed.folder
+        self._keys = KeyBuilder(
+            self._folder,
+            spec.OPEN_KEYS_NAME,
+            spec.KEYS_NAME,
+            segment_id,
+            self.read_key if has_unique_keys else None,
+            first_number=first_number,
+        )
+        self._bins = BinWriter(self._folder, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
+        if resumed is None:
+            self._make(metadata)
+        else:
+            self._take_over(resumed, metadata)
+
+    @property
+    def committed(self) -> Totals:
+        """What a manifest lists."""
+        return self._at.committed
+
+    @property
+    def pending(self) -> Totals:
+        """What was appended since."""
+        return self._at.pending
+
+    @property
+    def tally(self) -> Totals:
+        """Numbers of all that was appended."""
+        return self.committed.joined(self.pending)
+
+    @property
+    def num_records(self) -> int:
+        """Records appended so far: the sequence number of the next one."""
+        at = self._at
+        return at.committed.num_records + at.pending.num_records
+
+    def info(self) -> SegmentInfo:
+        """Return the entry that lists all that was appended."""
+        tally = self.tally
+        return SegmentInfo(
+            id=self.id,
+            num_records=tally.num_records,
+            num_bins=self.num_bins,
+            is_sealed=self._is_sealed,
+            digest=tally.digest,
+            raw_bytes=tally.raw_bytes,
+            stored_bytes=tally.stored_bytes,
+            num_keys=self._keys.num_keys,
+            keys_bytes=self._keys.keys_bytes,
+        )
+
+    def append(self, records: list[bytes], compressor: Compressor | None, keys: list[bytes] | None = None) -> None:
+        """Append ordinary records, each below 16 MiB, with the key of each, empty for none, if any has one."""
+        self._check_room(len(records))
+        chunk = frame_chunk(
+            records,
+            first_sequence=self.num_records,
+            salts=self._salts,
+            ends=self._ends,
+            alignment=self._alignment,
+            compressor=compressor,
+            keys=keys,
+        )
+        self._check_bin_length(int(chunk.ends.max()))
+        for bin_index, offset, pieces in chunk.writes:
+            self._bins.write(bin_index, pieces, offset)
+        self._append_entries(chunk.entries)
+        self._ends = chunk.ends
+        if keys is not None and chunk.key_lengths is not None:
+            self._add_keys(keys, chunk.key_lengths)
+        self._count(
+            Totals(
+                len(records),
+                digest_of_hashes(chunk.raw_hashes),
+                chunk.stored_bytes,
+                chunk.raw_bytes,
+                chunk.max_raw_bytes,
+            )
+        )
+
+    def append_large(self, source: LargeSource, compressor: Compressor | None, key: bytes = b"") -> None:
+        """Append one record of 16 MiB or more."""
+        self._check_room(1)
+        sequence = self.num_records
+        bin_index = sequence % self.num_bins
+        offset = aligned_start(int(self._ends[bin_index]), spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+        written = write_large(
+            self._bins,
+            bin_index,
+            offset,
+            source,
+            sequence=sequence,
+            salt=int(self._salts[bin_index]),
+            compressor=compressor,
+            key=key,
+        )
+        self._finish_frame(bin_index, offset, written.header, written.end, written.raw_hash)
+        if key:
+            self._add_key(key, sequence)
+
+    def append_stored(self, header: FrameHeader, body: Iterable[bytes], raw_hash: int) -> None:
+        """Append a record as another segment stores it.
+
+        Args:
+            header: Of the frame there; sequence and place are replaced.
+            body: Yields all that follows the header in that frame, in pieces.
+            raw_hash: xxh3-64 of the raw record.
+        """
+        self._check_room(1)
+        own = replace(header, sequence=self.num_records)
+        bin_index = own.sequence % self.num_bins
+        offset = aligned_start(int(self._ends[bin_index]), own.size, self._alignment)
+        self._bins.write(bin_index, [own.pack(int(self._salts[bin_index]), offset)], offset)
+        end = offset + own.size
+        for piece in body:
+            self._bins.write(bin_index, [piece], end)
+            end += len(piece)
+        self._finish_frame(bin_index, offset, own, end, raw_hash)
+        if own.key_length:
+            self._add_key(self.read_back(bin_index, own.key_length, end - own.key_length), own.sequence)
+
+    def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
+        """Bring all that was appended to the files, and to the medium if `durable`.
+
+        The caller then publishes a manifest with `info()` and calls `mark_committed`.
+
+        Args:
+            first_position: Of the segment in the dataset.
+            durable: Whether to wait for the medium.
+            is_first_commit: Whether the dataset has no manifest yet.
+
+        Raises:
+            DuplicateKeyError: If two records have one key.
+        """
+        self._awaits_first_commit = is_first_commit
+        if durable:
+            self._bins.sync()
+        self._keys.sync(durable=durable)
+        self._first_position = first_position
+        files.write_at(self._index, self._header(self.tally).pack(), 0)
+        if durable:
+            files.sync_data(self._index)
+            self._folder.sync()
+            with self._directory.opened() as root:
+                with root.sub(spec.SEGMENTS_FOLDER) as segments:
+                    segments.sync()
+                root.sync()
+
+    def check_in_place(self, directory: DatasetDirectory) -> None:
+        """Raise if another segment, or none, lies where a manifest in this directory would list this one.
+
+        Raises:
+            ManifestError, FormatError: If so.
+        """
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), directory.open_segment(self.id) as folder:
+            if folder.is_named(self._index, spec.INDEX_NAME):
+                return
+        path = directory.paths.segment(self.id).folder
+        raise ManifestError(
+            f"{path} was moved, removed or replaced while it was written: what was not committed yet is not committed "
+            "now; write it again",
+            path=path,
+        )
+
+    def mark_committed(self) -> None:
+        """Count everything appended as committed: a manifest lists it now."""
+        self._at = _Standing(self.tally, Totals(), self._ends.copy(), self._keys.mark())
+        if self._is_sealed:
+            self._keys.drop_runs()
+        if self._awaits_first_commit:
+            self._awaits_first_commit = False
+            # The manifest says it already: this only helps where it is deleted some day.
+            with contextlib.suppress(OSError):
+                files.write_at(self._index, self._header(self.committed).pack(), 0)
+
+    def seal(self) -> None:
+        """Write the tables; nothing can be appended afterwards."""
+        self._is_sealed = True
+        self._keys.seal()
+        entries_end = self._entry_offset(self.num_records)
+        tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths(), dictionary=self.dictionary)
+        files.write_at(self._index, tables.pack(), entries_end)
+
+    def unseal(self) -> None:
+        """Take back a seal that no manifest lists yet; what `seal` wrote is cut off by `drop_pending`."""
+        self._is_sealed = False
+        self._keys.unseal()
+
+    def drop_pending(self) -> None:
+        """Cut what was appended since the last commit, but in no file with a second name; nothing is appended then."""
+        at = self._at
+        # Also those that were written when something failed, before that was counted.
+        changed = {*np.flatnonzero(self._ends != at.ends).tolist(), *self._bins.unsynced}
+        for bin_index in sorted(changed):
+            self._bins.cut(bin_index, int(at.ends[bin_index]))
+        cut_sole(self._index, self._entry_offset(at.committed.num_records))
+        self._keys.drop_pending(at.keys)
+        self._is_sealed = False
+        self._ends = at.ends.copy()
+        self._at = replace(at, pending=Totals())
+
+    def read_back(self, bin_index: int, length: int, offset: int) -> bytes:
+        """Read bytes of a bin as they were written."""
+        return self._bins.read(bin_index, length, offset)
+
+    def entries_from(self, sequence: int) -> NDArray[np.uint64]:
+        """Return the index entries from a sequence number on, as u64 pairs: place, lengths."""
+        count = self.num_records - sequence
+        data = files.read_at(self._index, count * spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
+        return np.frombuffer(data, "<u8").reshape(count, 2)
+
+    def read_key(self, sequence: int) -> bytes:
+        """Read the key of an appended record back; empty if it has none."""
+        entry = files.read_at(self._index, spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
+        place = int.from_bytes(entry[:8], "little")
+        bin_index, offset = place >> spec.BIN_SHIFT, (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        header = FrameHeader.unpack(self.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
+        return self.read_back(bin_index, header.key_length, offset + footprint(header) - header.key_length)
+
+    def close(self) -> None:
+        """Close all files; safe to call again."""
+        self._close_files()
+        self._folder.close()
+
+    def _close_files(self) -> None:
+        self._bins.close()
+        self._keys.close()
+        descriptor, self._index = self._index, -1
+        if descriptor >= 0:
+            files.close(descriptor)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _made_folder(self) -> Folder:
+        with self._directory.open_segments() as segments:
+            segments.make(self.id)
+            return segments.sub(self.id)
+
+    def _make(self, metadata: bytes) -> None:
+        try:
+            self._index = self._folder.create(spec.INDEX_NAME)
+        except BaseException:
+            self._folder.close()
+            raise
+        try:
+            # One who clears away what dead runs have left may have taken this for such.
+            if not files.lock(self._index) or not self._folder.is_named(self._index, spec.INDEX_NAME):
+                raise BlockingIOError(
+                    errno.EAGAIN, "another program has removed this new segment; try again", self._folder.path
+                )
+            files.write_at(self._index, self._header(Totals()).pack(), 0)
+            if self.dictionary:
+                self._write_control(spec.KIND_DICTIONARY, self.dictionary)
+            if metadata:
+                self._write_control(spec.KIND_METADATA, metadata)
+        except BaseException:
+            with contextlib.suppress(OSError, FormatError):
+                self._unmake()
+            self.close()
+            raise
+
+    def _unmake(self) -> None:
+        """Remove the segment that has just been made: nobody else knows of it, and no manifest lists it."""
+        self._close_files()
+        for name in self._folder.names():
+            if SegmentPaths.is_own_name(name):
+                self._folder.remove(name)
+        with self._directory.open_segments() as segments:
+            segments.remove_directory(self.id)
+
+    def _take_over(self, resumed: ResumedSegment, metadata: bytes) -> None:
+        """Cut off all that was not committed, and stand where the last commit stood."""
+        self._index = resumed.index.detach()
+        info = resumed.info
+        self._first_position = resumed.first_position
+        num_existing = len(resumed.ends)
+        self._ends[:num_existing] = resumed.ends
+        committed = Totals(info.num_records, info.digest, info.stored_bytes, info.raw_bytes, resumed.max_raw_bytes)
+        try:
+            self.dictionary = self._taken_dictionary() if num_existing else b""
+            self._keys.take_over(info.num_keys, info.keys_bytes)
+            self._at = _Standing(committed, Totals(), self._ends.copy(), self._keys.mark())
+            self._make_index_sole()
+            self._bins.take_over(num_existing, changed=cut_off(resumed, self._index))
+            if metadata and not num_existing:
+                self._write_control(spec.KIND_METADATA, metadata)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_index_sole(self) -> None:
+        """Go on with a copy of the index if it has other names, which keep what they have; locked as it was."""
+        index = make_sole(self._folder, spec.INDEX_NAME, self._index, spec.INDEX_SCRATCH_NAME)
+        if index != self._index:
+            files.close(self._index)
+            self._index = index
+
+    def _check_room(self, count: int) -> None:
+        if self.num_records + count > spec.MAX_SEGMENT_RECORDS:
+            raise RecordTooLargeError(
+                f"one run may write {spec.MAX_SEGMENT_RECORDS} records; close this writer and append with a new one"
+            )
+
+    @staticmethod
+    def _check_bin_length(length: int) -> None:
+        if length > spec.MAX_BIN_BYTES:
+            raise RecordTooLargeError(f"a bin would have {length} bytes, the limit is {spec.MAX_BIN_BYTES}: more bins")
+
+    def _finish_frame(self, bin_index: int, offset: int, header: FrameHeader, end: int, raw_hash: int) -> None:
+        aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
+        if aligned != end:
+            self._bins.write(bin_index, [bytes(aligned - end)], end)
+        self._check_bin_length(aligned)
+        self._ends[bin_index] = aligned
+        loc = bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
+        lengths = (np.array([length], _U64) for length in (header.stored_length, header.raw_length))
+        self._append_entries(make_entries(np.array([loc], _U64), *lengths))
+        digest = digest_of_hashes(np.array([raw_hash], _U64))
+        self._count(Totals(1, digest, header.stored_length, header.raw_length, header.raw_length))
+
+    def _count(self, appended: Totals) -> None:
+        self._at = replace(self._at, pending=self._at.pending.joined(appended))
+
+    def _add_keys(self, keys: list[bytes], lengths: NDArray[np.uint64]) -> None:
+        """Tell the ledger of a chunk that is about to be counted."""
+        numbers = np.flatnonzero(lengths)
+        present = keys if len(numbers) == len(keys) else filter(None, keys)
+        hashes = np.fromiter(map(key_hash, present), _U64, len(numbers))
+        self._keys.add(hashes, (numbers + self.num_records).astype(np.uint32))
+
+    def _add_key(self, key: bytes, sequence: int) -> None:
+        self._keys.add(np.array([key_hash(key)], _U64), np.array([sequence], np.uint32))
+
+    def _append_entries(self, entries: NDArray[np.void]) -> None:
+        # `num_records` counts these only afterwards, so it tells where they belong.
+        files.write_at(self._index, entries.tobytes(), self._entry_offset(self.num_records))
+
+    @staticmethod
+    def _entry_offset(sequence: int) -> int:
+        return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
+
+    def _taken_dictionary(self) -> bytes:
+        """Return the dictionary of a segment that was begun before; raises `FormatError` where it is damaged."""
+        descriptor = self._folder.open_file(SegmentPaths.bin_name(0))
+        try:
+            expected: int | None = None
+            # A writer that was killed may have left half of a new header.
+            with contextlib.suppress(FormatError):
+                head = files.read_at(self._index, spec.INDEX_HEADER_BYTES, 0)
+                expected = IndexHeader.unpack(head).dictionary_bytes
+            if expected == 0:
+                return b""
+            try:
+                return read_from_bin(lambda offset, length: files.read_at(descriptor, length, offset))
+            except FormatError:
+                if expected is None:
+                    return b""
+                raise
+        finally:
+            files.close(descriptor)
+
+    def _write_control(self, kind: int, payload: bytes) -> None:
+        """Put a dictionary, or a copy of the user's metadata for a repair without a manifest, at the head of bin 0."""
+        offset = int(self._ends[0])
+        frame = control_frame(kind, payload, int(self._salts[0]), offset)
+        end = offset + len(frame)
+        aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
+        self._bins.write(0, [frame + bytes(aligned - end)], offset)
+        self._ends[0] = aligned
+        # It is there before any record, and stays.
+        self._at = replace(self._at, ends=self._ends.copy())
+
+    def _header(self, tally: Totals) -> IndexHeader:
+        return IndexHeader(
+            segment_id=self.id,
+            num_bins=self.num_bins,
+            alignment=self._alignment,
+            is_sealed=self._is_sealed,
+            awaits_first_commit=self._awaits_first_commit,
+            num_records=tally.num_records,
+            first_position=self._first_position,
+            digest=tally.digest,
+            stored_bytes=tally.stored_bytes,
+            raw_bytes=tally.raw_bytes,
+            max_raw_bytes=tally.max_raw_bytes,
+            dictionary_bytes=len(self.dictionary),
+        )
+
+    def _block_sums(self) -> tuple[int, ...]:
+        block = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
+        end = self._entry_offset(self.num_records)
+        return tuple(
+            hash64(files.read_at(self._index, min(block, end - start), start))
+            for start in range(spec.INDEX_HEADER_BYTES, end, block)
+        )
+
+    def _bin_lengths(self) -> tuple[int, ...]:
+        # A bin without a record has no file, unless it carries the metadata.
+        start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
+        return tuple(0 if end == start else end for end in self._ends.tolist())

@@ -1,0 +1,33 @@
+"""Numbers of a run of records: what a commit adds to the manifest, and what it had before.
+
+committed | pending  ──joined──>  both, as if there had been one run
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splitdata.format.digest import EMPTY_DIGEST, join_digests
+
+__all__ = ["Totals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Numbers of a run of records; they add up when runs are joined."""
+
+    num_records: int = 0
+    digest: int = EMPTY_DIGEST
+    stored_bytes: int = 0
+    raw_bytes: int = 0
+    max_raw_bytes: int = 0
+
+    def joined(self, other: Totals) -> Totals:
+        """Return the numbers of this run and another behind it."""
+        return Totals(
+            self.num_records + other.num_records,
+            join_digests(self.digest, other.digest, other.num_records),
+            self.stored_bytes + other.stored_bytes,
+            self.raw_bytes + other.raw_bytes,
+            max(self.max_raw_bytes, other.max_raw_bytes),
+        )

@@ -1,0 +1,344 @@
+"""What a killed run has left: the open segment to go on with, and folders that no manifest lists.
+
+    manifest ── last segment, not sealed ──> lock of its index ──> still the last one? ──> ResumedSegment
+    entry of the last committed record of each bin ──> header of its frame ──> where the bin goes on
+        index  [header | entries ... n | never committed]        the rest is cut off by the one who goes on
+        bin    [header | frames  ...   | never committed]
+
+Nothing is changed before all of this is proven.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.errors import CorruptRecordError, FormatError, MissingBinError, TruncatedFileError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import bin_salt
+from splitdata.format.frames import FrameHeader, aligned_start, footprint, lengths_word, padding_of
+from splitdata.format.index import IndexHeader
+from splitdata.storage import files
+from splitdata.storage.paths import SegmentPaths
+from splitdata.storage.replace import open_sole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.format.manifest import Manifest, SegmentInfo
+    from splitdata.storage.folder import Folder
+    from splitdata.storage.locked_file import LockedFile
+
+__all__ = ["ResumedSegment", "cut_off", "find_open_segment", "remove_uncommitted"]
+
+_ENTRIES_PER_READ: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumedSegment:
+    """An open segment whose lock is ours, as it was last committed.
+
+    Attributes:
+        manifest: The newest one; the segment is its last.
+        info: The segment's entry in it.
+        first_position: Of the segment in the dataset.
+        folder: Of the segment; whoever has this object closes it.
+        index: Its index, with the lock, to be closed likewise.
+        alignment: Of its payloads.
+        ends: Where the next frame of each bin begins, uint64[bins with records].
+        max_raw_bytes: Its longest record.
+    """
+
+    manifest: Manifest
+    info: SegmentInfo
+    first_position: int
+    folder: Folder
+    index: LockedFile
+    alignment: int
+    ends: NDArray[np.uint64]
+    max_raw_bytes: int
+
+
+def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignment: int) -> ResumedSegment | None:
+    """Return the last segment of a dataset if it can be gone on with, None where a new one must begin.
+
+    Args:
+        directory: Of the dataset, which need not exist.
+        bins: The number it must have; None takes any.
+        alignment: The one it must have.
+
+    Raises:
+        BlockingIOError: If another writer is at work in it.
+        FormatError: If it is damaged; nothing was changed.
+    """
+    while True:
+        manifest = directory.newest_or_none()
+        if manifest is None or not manifest.segments:
+            return None
+        info = manifest.segments[-1]
+        if info.is_sealed or bins not in (None, info.num_bins):
+            return None
+        folder, index = _opened(directory, info)
+        resumed: ResumedSegment | None = None
+        try:
+            # Whoever had the lock before may have committed, sealed or removed it meanwhile.
+            if directory.newest() == manifest:
+                resumed = _resumed(folder, index, manifest, alignment)
+                return resumed
+        finally:
+            if resumed is None:
+                index.close()
+                folder.close()
+
+
+def remove_uncommitted(directory: DatasetDirectory) -> bool:
+    """Remove what a run has left that was killed before its first commit; for a directory without manifest.
+
+    Returns:
+        False if it was not dead, and has made its first commit meanwhile.
+
+    Raises:
+        BlockingIOError: If it is not dead, and has committed nothing yet.
+    """
+    for segment_id in directory.segment_ids():
+        header = directory.index_header(segment_id)
+        # A header that is not intact, with entries behind it, may be all that is left of something else.
+        if header is None and _has_entries(directory, segment_id):
+            continue
+        if header is not None and header.num_records and not header.awaits_first_commit:
+            continue
+        if not directory.remove_segment(segment_id):
+            if directory.generations():
+                return False
+            raise _busy(
+                directory,
+                "another program has begun to write here, and has not committed yet (it holds the lock of "
+                f"{directory.paths.segment(segment_id).index}: `lsof` names it)",
+            )
+    return True
+
+
+def cut_off(resumed: ResumedSegment, index: int) -> list[int]:
+    """Cut off and remove all that was not committed, and put lost padding back; returns the bins that have changed.
+
+    Bins that have other names, as in a copy made of hard links, are copied first: the others keep what they have.
+
+    Args:
+        resumed: Where the last commit stood.
+        index: Descriptor of the index, which has no other name.
+    """
+    files.truncate(index, spec.INDEX_HEADER_BYTES + resumed.info.num_records * spec.INDEX_ENTRY_BYTES)
+    changed = []
+    for name in resumed.folder.names():
+        bin_index = SegmentPaths.bin_of_name(name)
+        if bin_index is None:
+            continue
+        if bin_index >= len(resumed.ends):
+            resumed.folder.remove(name)
+            continue
+        descriptor = open_sole(resumed.folder, name, spec.INDEX_SCRATCH_NAME)
+        try:
+            if files.size_of(descriptor) != int(resumed.ends[bin_index]):
+                files.truncate(descriptor, int(resumed.ends[bin_index]))
+                changed.append(bin_index)
+        finally:
+            files.close(descriptor)
+    return changed
+
+
+def _busy(directory: DatasetDirectory, reason: str) -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, reason, directory.folder)
+
+
+def _opened(directory: DatasetDirectory, info: SegmentInfo) -> tuple[Folder, LockedFile]:
+    """Return the open folder of a segment, and its index with the lock."""
+    path = directory.paths.segment(info.id).index
+    missing = TruncatedFileError(f"{path} is missing; nothing was changed, verify the dataset", path=path)
+    try:
+        folder = directory.open_segment(info.id)
+    except FileNotFoundError:
+        raise missing from None
+    index: LockedFile | None = None
+    try:
+        index = folder.open_locked(spec.INDEX_NAME)
+    except FileNotFoundError:
+        raise missing from None
+    finally:
+        if index is None:
+            folder.close()
+    if index is None:
+        raise _busy(
+            directory,
+            "another program is writing to this dataset; resume once that has ended (it holds the lock of "
+            f"{path}: `lsof` names it)",
+        )
+    return folder, index
+
+
+def _has_entries(directory: DatasetDirectory, segment_id: str) -> bool:
+    try:
+        with directory.open_segment(segment_id) as folder:
+            descriptor = folder.open_file(spec.INDEX_NAME)
+    except FileNotFoundError:
+        return False
+    try:
+        return files.size_of(descriptor) > spec.INDEX_HEADER_BYTES
+    finally:
+        files.close(descriptor)
+
+
+def _resumed(folder: Folder, lock: LockedFile, manifest: Manifest, alignment: int) -> ResumedSegment | None:
+    info, index = manifest.segments[-1], lock.descriptor
+    size = files.size_of(index)
+    needed = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
+    if size < needed:
+        path = folder.path_of(spec.INDEX_NAME)
+        raise TruncatedFileError(
+            f"{path} has {size} bytes, and {needed} were committed; nothing was changed, verify the dataset", path=path
+        )
+    header = _index_header(index, info)
+    last = _entries(index, max(0, info.num_records - info.num_bins), info.num_records)
+    # A repair may have given a record up: where its bin ends is then not known from the index.
+    if (last[:, 0] == spec.TOMBSTONE).any():
+        return None
+    found, ends = _bins(folder, info, last)
+    # Of a segment without any record the alignment is free, and its header says it where that is intact.
+    if alignment != (found or (header.alignment if header else alignment)):
+        return None
+    return ResumedSegment(
+        manifest=manifest,
+        info=info,
+        first_position=manifest.num_records - info.num_records,
+        folder=folder,
+        index=lock,
+        alignment=alignment,
+        ends=ends,
+        max_raw_bytes=_max_raw_bytes(folder, index, info, header),
+    )
+
+
+def _index_header(index: int, info: SegmentInfo) -> IndexHeader | None:
+    """Return the header, None if a kill has torn it: nothing in it is needed, and the next commit writes it anew."""
+    try:
+        header = IndexHeader.unpack(files.read_at(index, spec.INDEX_HEADER_BYTES, 0))
+    except FormatError as error:
+        if type(error) is not FormatError:
+            raise
+        return None
+    if (header.segment_id, header.num_bins) != (info.id, info.num_bins):
+        raise FormatError(f"the index of segment {info.id} is that of segment {header.segment_id}")
+    return header
+
+
+def _entries(index: int, start: int, stop: int) -> NDArray[np.uint64]:
+    """Return entries as u64 pairs: place, lengths."""
+    length = (stop - start) * spec.INDEX_ENTRY_BYTES
+    data = files.read_at(index, length, spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES)
+    return np.frombuffer(data, "<u8").reshape(-1, 2)
+
+
+def _bins(folder: Folder, info: SegmentInfo, last: NDArray[np.uint64]) -> tuple[int, NDArray[np.uint64]]:
+    """Return the alignment, 0 without any bin, and where each bin that holds records goes on."""
+    ends = np.zeros(len(last), np.uint64)
+    alignments = set()
+    first = info.num_records - len(last)
+    # Before any is opened: a manifest may claim millions.
+    there = set(map(SegmentPaths.bin_of_name, folder.names())) - {None}
+    if len(there) < len(last):
+        missing = next((number for number in range(len(last)) if number not in there), 0)
+        path = folder.path_of(SegmentPaths.bin_name(missing))
+        raise MissingBinError(f"{path} is missing, which holds committed records; nothing was changed", path=path)
+    for row, (place, lengths) in enumerate(last.tolist()):
+        sequence = first + row
+        bin_index = sequence % info.num_bins
+        name = SegmentPaths.bin_name(bin_index)
+        path = folder.path_of(name)
+        try:
+            descriptor = folder.open_file(name)
+        except FileNotFoundError:
+            raise MissingBinError(
+                f"{path} is missing, which holds committed records; nothing was changed", path=path
+            ) from None
+        try:
+            header = _bin_header(descriptor, path, info, bin_index)
+            alignments.add(header.alignment)
+            offset = (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+            if place >> spec.BIN_SHIFT != bin_index:
+                raise _damaged(path, offset, f"record {sequence} of its segment is listed in another bin")
+            end = _end_of_frame(descriptor, path, bin_salt(info.id, bin_index), offset, sequence, lengths)
+            ends[bin_index] = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, header.alignment)
+            size = files.size_of(descriptor)
+        finally:
+            files.close(descriptor)
+        # Padding behind it is nothing that a record needs.
+        if size < end:
+            raise TruncatedFileError(
+                f"{path} has {size} bytes, and {end} were committed; nothing was changed, verify the dataset",
+                path=path,
+            )
+    if len(alignments) > 1:
+        raise FormatError(f"the bins in {folder.path} have different alignments", path=folder.path)
+    return (alignments.pop() if alignments else 0), ends
+
+
+def _bin_header(descriptor: int, path: str, info: SegmentInfo, bin_index: int) -> BinHeader:
+    try:
+        header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
+    except FormatError as error:
+        raise type(error)(f"{path}: {error}; nothing was changed, verify the dataset", path=path) from None
+    if (header.segment_id, header.bin_index, header.num_bins) != (info.id, bin_index, info.num_bins):
+        raise FormatError(f"{path} is bin {header.bin_index} of segment {header.segment_id}", path=path)
+    return header
+
+
+def _end_of_frame(descriptor: int, path: str, salt: int, offset: int, sequence: int, lengths: int) -> int:
+    """Return where a frame ends, its header proven by its check and by the index entry."""
+    data = files.read_at(descriptor, spec.LARGE_FRAME_HEADER_BYTES, offset)
+    try:
+        header = FrameHeader.unpack(data)
+    except FormatError as error:
+        raise _damaged(path, offset, str(error)) from None
+    if (
+        header.sequence != sequence
+        or lengths_word(header.stored_length, header.raw_length) != lengths
+        or int.from_bytes(data[:8], "little") != header.first_word(salt, offset)
+    ):
+        raise _damaged(path, offset, f"the frame of record {sequence} of its segment is not the one in the index")
+    return offset + footprint(header)
+
+
+def _damaged(path: str, offset: int, reason: str) -> CorruptRecordError:
+    return CorruptRecordError(
+        f"{path}, byte {offset}: {reason}; nothing was changed, verify the dataset", path=path, offset=offset
+    )
+
+
+def _max_raw_bytes(folder: Folder, index: int, info: SegmentInfo, header: IndexHeader | None) -> int:
+    """Return the longest committed raw length: from the header, or from all entries where that counts others."""
+    if header is not None and header.num_records == info.num_records:
+        return header.max_raw_bytes
+    longest = 0
+    for start in range(0, info.num_records, _ENTRIES_PER_READ):
+        entries = _entries(index, start, min(start + _ENTRIES_PER_READ, info.num_records))
+        entries = entries[entries[:, 0] != spec.TOMBSTONE]
+        lengths = entries[:, 1] >> np.uint64(32)
+        if len(lengths) and int(lengths.max()) < spec.LENGTH_ESCAPE:
+            longest = max(longest, int(lengths.max()))
+        for place in entries[lengths == spec.LENGTH_ESCAPE, 0].tolist():
+            longest = max(longest, _raw_length(folder, place))
+    return longest
+
+
+def _raw_length(folder: Folder, place: int) -> int:
+    """Return a raw length that the index has no room for, from the frame."""
+    descriptor = folder.open_file(SegmentPaths.bin_name(place >> spec.BIN_SHIFT))
+    try:
+        offset = (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        return FrameHeader.unpack(files.read_at(descriptor, spec.LARGE_FRAME_HEADER_BYTES, offset)).raw_length
+    finally:
+        files.close(descriptor)

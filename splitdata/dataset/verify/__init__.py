@@ -1,0 +1,1 @@
+"""verify: everything that can be wrong is looked at."""

@@ -1,0 +1,337 @@
+"""Verifying one bin: its frames must stand end to end, each proven, with zeros between them.
+
+header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
+└ padding up to the alignment      a run that fails is looked at record by record
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.segments.dictionary import head_frames
+from splitdata.dataset.segments.finding import Finding, FindingList
+from splitdata.dataset.segments.key_check import KeySum
+from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileError
+from splitdata.format import spec
+from splitdata.format.bins import BinHeader
+from splitdata.format.checksum import frame_checks, hash64, sync_word
+from splitdata.format.codec import Decompressor
+from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
+from splitdata.format.frames import aligned_start, aligned_starts, are_ordinary, footprint, nonzero_gaps
+from splitdata.format.keys import key_hash
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.segments.record_reader import Located
+    from splitdata.dataset.segments.segment_files import SegmentFiles
+    from splitdata.storage.file_source import MappedSource, PreadSource
+
+__all__ = ["BinCheck"]
+
+# What is held of a bin at a time, beside one record.
+_RUN_BYTES: Final = 16 << 20
+_MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
+# Padding to the next frame, and once more if that is a large one, whose header is longer.
+_MAX_GAP: Final = 2 * _MAX_ALIGNMENT
+_OVERLAPPING_BYTES: Final = 64 << 20
+_KEY_SHIFT: Final = 48
+_CODEC_SHIFT: Final = 40
+_PLAIN: Final = Decompressor()
+_U64: Final = np.uint64
+
+
+class BinCheck:
+    """The verification of one bin: `begin`, then `check_run` over all of its records in order, then `finish`.
+
+    For one thread at a time.
+
+    Attributes:
+        findings: What is wrong.
+        digest: Of the raw records of this bin, as a share of the segment's (digest.py).
+        keys: Of the records of this bin that have one: how many, and a sum that ties each to its record.
+        bytes_done: How far into the file everything was looked at.
+    """
+
+    def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None) -> None:
+        """Take the length that the index's bin table gives for a sealed bin, where it is known."""
+        info = files.info
+        self.findings = FindingList()
+        self.digest = EMPTY_DIGEST
+        self.keys = KeySum()
+        self.bytes_done = 0
+        self.num_records = len(range(bin_index, info.num_records, info.num_bins))
+        self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
+        self._files = files
+        self.bin_index = self._bin = bin_index
+        self._table_length = table_length
+        self._salt = files.salt(bin_index)
+        self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        # Whether there is any point in going on. The file itself is asked for each time, so that of
+        # thousands of bins only a few are open.
+        self._is_readable = False
+        # Of payloads, None where the header does not say it.
+        self._alignment: int | None = None
+        # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
+        self._end: int | None = spec.BIN_HEADER_BYTES
+        self._next_ordinal = 0
+        # Of frames that were looked at one by one: the farthest end, and bytes of those that begin before it.
+        self._farthest = 0
+        self._overlapping = 0
+
+    def begin(self) -> None:
+        """Open the bin and look at its header."""
+        try:
+            source = self._files.bin(self._bin)
+            self._is_readable = True
+            self._check_header(source.read(0, spec.BIN_HEADER_BYTES))
+            if self._bin == 0:
+                self._skip_control_frames(source)
+        except (FormatError, OSError) as error:
+            self._give_up(str(error))
+
+    def check_run(self, first: int, entries: NDArray[np.void]) -> None:
+        """Look at the next records, from the ordinal `first` on; `entries` are theirs from the index, in order."""
+        # Without an entry where the index is cut off.
+        if not self._is_readable or not len(entries):
+            return
+        if first != self._next_ordinal:
+            # Those before have no entries that anybody could look at.
+            self._end = None
+        self._next_ordinal = first + len(entries)
+        try:
+            if not self._check_together(self._files.bin(self._bin), first, entries):
+                self._check_singly(first, len(entries))
+        except (FormatError, OSError) as error:
+            self._give_up(str(error), self._position(first))
+        self.bytes_done = max(self.bytes_done, self._end or 0)
+
+    def finish(self) -> None:
+        """Look at what lies behind the last record."""
+        if not self._is_readable or not self._files.info.is_sealed:
+            # Behind the last committed record of an open segment a writer may be at work, or have been killed.
+            return
+        try:
+            self._check_end(self._files.bin(self._bin))
+        except (FormatError, OSError) as error:
+            self._give_up(str(error), self._position(0))
+
+    def _check_end(self, source: MappedSource | PreadSource) -> None:
+        if self._table_length is not None and source.size != self._table_length:
+            self._add(f"the bin has {source.size} bytes, it was sealed with {self._table_length}")
+        if self._end is not None and source.size > self._end:
+            rest = source.read(self._end, _MAX_ALIGNMENT)
+            if source.size - self._end >= _MAX_ALIGNMENT or any(rest):
+                self._add(f"{source.size - self._end} bytes lie behind the last record")
+
+    # -- header and metadata -------------------------------------------------------------------
+
+    def _check_header(self, data: bytes) -> None:
+        info = self._files.info
+        try:
+            header = BinHeader.unpack(data)
+        except FormatError as error:
+            self._add(str(error))
+            return
+        self._alignment = header.alignment
+        if (header.segment_id, header.bin_index, header.num_bins) != (info.id, self._bin, info.num_bins):
+            self._add(
+                f"the header says bin {header.bin_index} of {header.num_bins} in segment {header.segment_id}: "
+                "this is another bin's file"
+            )
+
+    def _skip_control_frames(self, source: MappedSource | PreadSource) -> None:
+        """Prove what stands before the records: the dictionary, then the copy of the user's metadata."""
+        for frame in head_frames(source.read):
+            word = frame.header.first_word(self._salt, frame.offset)
+            if not frame.is_intact or int.from_bytes(source.read(frame.offset, 8), "little") != word:
+                return
+            self._end = frame.end
+
+    # -- records -------------------------------------------------------------------------------
+
+    def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
+        """Prove a run of ordinary frames with numpy; False if any is another kind, or wrong."""
+        offsets = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
+        if self._end is None or not (entries["loc"] >> _U64(spec.BIN_SHIFT) == self._bin).all():
+            return False
+        # Words are read at multiples of 8, and the last frame may end at none.
+        base = self._end // 8 * 8
+        data = self._read_run(source, base, offsets, entries)
+        if data is None:
+            return False
+        words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
+        sequences = (self._bin + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
+        place = (offsets - base) // 8
+        header = [words[place + number] for number in range(4)]
+        key_lengths = (header[2] >> _U64(_KEY_SHIFT)).astype(np.int64)
+        starts_of_keys = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
+        stops = starts_of_keys + key_lengths
+        ends = np.concatenate([[self._end], stops[:-1]])
+        gaps = offsets - ends
+        if not self._follow(ends, offsets) or int(stops[-1]) > base + len(data):
+            return False
+        checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
+        lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
+        codecs = header[2] >> _U64(_CODEC_SHIFT) & _U64(0xFF)
+        proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
+        proven &= are_ordinary(header[2], header[3]) & (header[2] & _U64(0xFFFFFFFF) == sequences)
+        if (
+            not proven.all()
+            or nonzero_gaps(data, stops[:-1] - base, gaps[1:]).any()
+            or any(data[self._end - base : int(offsets[0]) - base])
+        ):
+            return False
+        frames = offsets - base, stops - base, header[1], key_lengths
+        hashes = self._payload_hashes(data, frames, entries, codecs)
+        if hashes is None:
+            return False
+        keyed = np.flatnonzero(key_lengths)
+        begins, ends = (starts_of_keys[keyed] - base).tolist(), (stops[keyed] - base).tolist()
+        keys = [data[start:stop] for start, stop in zip(begins, ends, strict=True)]
+        self.keys.add(np.fromiter(map(key_hash, keys), _U64, len(keys)), sequences[keyed])
+        self._join(hashes)
+        self._end = int(stops[-1])
+        return True
+
+    def _follow(self, ends: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
+        """Say whether ordinary frames begin where they must behind the end of the one before."""
+        if self._alignment is not None:
+            return bool((offsets == aligned_starts(ends, spec.FRAME_HEADER_BYTES, self._alignment)).all())
+        gaps = offsets - ends
+        return bool(((gaps >= 0) & (gaps < _MAX_ALIGNMENT)).all())
+
+    def _read_run(
+        self, source: MappedSource | PreadSource, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
+    ) -> bytes | None:
+        """Return the bytes that hold a run of frames, None where they are not together, or cut off."""
+        stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])
+        # The last key, whose length only its frame tells; what follows is read in vain.
+        longest = spec.MAX_KEY_BYTES if self._files.info.num_keys else 0
+        is_inside = (base <= offsets) & (offsets + spec.FRAME_HEADER_BYTES <= stop)
+        if not is_inside.all() or stop > base + _RUN_BYTES:
+            return None
+        data = source.read(base, stop - base + longest)
+        return data if len(data) >= stop - base else None
+
+    def _payload_hashes(
+        self,
+        data: bytes,
+        frames: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]],
+        entries: NDArray[np.void],
+        codecs: NDArray[np.uint64],
+    ) -> NDArray[np.uint64] | None:
+        """Return the hashes of the raw records, None if a payload is not what its hash says.
+
+        Args:
+            data: The bytes in which they are.
+            frames: Offsets and ends in these, payload hashes, lengths of keys.
+            entries: Of the index.
+            codecs: How each is stored.
+        """
+        offsets, stops, expected, key_lengths = frames
+        starts = (offsets + spec.FRAME_HEADER_BYTES).tolist()
+        bodies = [data[start:stop] for start, stop in zip(starts, stops.tolist(), strict=True)]
+        hashes = np.fromiter(map(hash64, bodies), _U64, len(bodies))
+        if (hashes != expected).any():
+            return None
+        payloads = bodies
+        if key_lengths.any():
+            payloads = [body[:length] for body, length in zip(bodies, entries["stored"].tolist(), strict=True)]
+            hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
+        for number in np.flatnonzero(codecs != spec.CODEC_NONE).tolist():
+            try:
+                with_dictionary = codecs[number] == spec.CODEC_ZSTD_DICTIONARY
+                decompressor = self._files.decompressor() if with_dictionary else _PLAIN
+                raw = decompressor.decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
+            except (FormatError, RecordTooLargeError):
+                return None
+            hashes[number] = hash64(raw)
+        return hashes
+
+    def _check_singly(self, first: int, count: int) -> None:
+        """Look at each record of a run by itself, and say what is wrong with it."""
+        cut_off: list[str] = []
+        for ordinal in range(first, first + count):
+            sequence = self._bin + ordinal * self._files.info.num_bins
+            try:
+                place = self._records.locate(sequence)
+                self._refuse_flood(place)
+                self._check_gap(place)
+                self._end = place.offset + footprint(place.header)
+                self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
+                if place.header.key_length:
+                    hashes = np.array([key_hash(self._records.key(sequence))], _U64)
+                    self.keys.add(hashes, np.array([sequence], _U64))
+            except TruncatedFileError as error:
+                cut_off.append(str(error))
+            except (FormatError, RecordTooLargeError) as error:
+                self._end = None
+                self._add(str(error), self._position(ordinal), 1)
+        if cut_off:
+            self._end = None
+            self._add(cut_off[0], self._position(first + count - len(cut_off)), len(cut_off))
+
+    def _refuse_flood(self, place: Located) -> None:
+        """Raise for a record inside of others, once these would have to be hashed many times over.
+
+        No writer lays out frames like this. A forged bin of a megabyte can hold ten thousand that end together.
+        """
+        end = place.offset + footprint(place.header)
+        is_inside = place.offset < self._farthest
+        self._farthest = max(self._farthest, end)
+        self._overlapping += end - place.offset if is_inside else 0
+        if is_inside and self._overlapping > _OVERLAPPING_BYTES + place.source.size:
+            raise FormatError(
+                f"record {self._files.first_position + place.sequence} lies inside of others, as many before it do: "
+                "not looked at"
+            )
+
+    def _check_gap(self, place: Located) -> None:
+        """The frame must begin where the one before leads, with zeros before it."""
+        end, offset = self._end, place.offset
+        if end is None:
+            return
+        if self._is_in_place(end, place):
+            if any(place.source.read(end, offset - end)):
+                self._add(f"bytes {end} to {offset} belong to no record and are not the zeros they should be")
+            return
+        problem = f"bytes {end} to {offset} are no frame that is whole, and more or less than padding"
+        if self._bin == 0 and place.sequence == 0:
+            problem += ": the dictionary or the copy of the metadata, which stand there, may be damaged"
+        self._add(problem)
+
+    def _is_in_place(self, end: int, place: Located) -> bool:
+        if self._alignment is None:
+            return 0 <= place.offset - end < _MAX_GAP
+        start = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+        if place.header.kind == spec.KIND_LARGE:
+            start = aligned_start(start, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+        return place.offset == start
+
+    def _note_done(self, offset: int) -> None:
+        """Count the blocks of a record that may have a hundred gigabytes."""
+        self.bytes_done = max(self.bytes_done, offset)
+
+    # -- keeping the result --------------------------------------------------------------------
+
+    def _join(self, hashes: NDArray[np.uint64]) -> None:
+        stride = self._files.info.num_bins
+        share = digest_of_hashes(hashes, stride)
+        self.digest = join_digests(self.digest, share, len(hashes) * stride)
+
+    def _give_up(self, problem: str, position: int | None = None) -> None:
+        """Report the file as a whole; nothing more of it is looked at."""
+        lost = self.num_records - self._next_ordinal if position is None else self.num_records
+        self._is_readable = False
+        self._add(problem, self._position(0) if position is None else position, lost)
+
+    def _position(self, ordinal: int) -> int:
+        return self._files.first_position + self._bin + ordinal * self._files.info.num_bins
+
+    def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
+        path = self._files.paths.bin(self._bin)
+        self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))

@@ -1,0 +1,107 @@
+"""Verifying an index: header against manifest, tables against their checksums, entries against the sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splitdata.dataset.segments.finding import Finding, FindingList
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.index import IndexHeader, IndexTables, tables_size
+
+if TYPE_CHECKING:
+    from splitdata.dataset.segments.segment_files import SegmentFiles
+    from splitdata.storage.file_source import MappedSource, PreadSource
+
+__all__ = ["check_index"]
+
+
+def check_index(files: SegmentFiles) -> tuple[FindingList, dict[int, int]]:
+    """Return what is wrong with an index, and the lengths of the bins if its table is intact."""
+    check = _IndexCheck(files)
+    check.run()
+    return check.findings, check.bin_lengths
+
+
+class _IndexCheck:
+    def __init__(self, files: SegmentFiles) -> None:
+        self.findings = FindingList()
+        self.bin_lengths: dict[int, int] = {}
+        self._files = files
+        self._info = files.info
+
+    def run(self) -> None:
+        try:
+            index = self._files.index()
+        except (FormatError, OSError) as error:
+            self._add(str(error), self._info.num_records)
+            return
+        header = self._header(index)
+        missing = self._info.num_records - self._files.num_entries_in(index)
+        if missing:
+            self._add(f"the entries of {missing} records are cut off", missing)
+        elif self._info.is_sealed:
+            self._tables(index, header.dictionary_bytes if header else 0)
+
+    def _header(self, index: MappedSource | PreadSource) -> IndexHeader | None:
+        try:
+            header = IndexHeader.unpack(index.read(0, spec.INDEX_HEADER_BYTES))
+        except FormatError as error:
+            self._add(str(error), 0)
+            return None
+        info = self._info
+        expected = (info.id, info.num_bins, info.num_records, info.digest, info.raw_bytes, info.stored_bytes)
+        found = (
+            header.segment_id,
+            header.num_bins,
+            header.num_records,
+            header.digest,
+            header.raw_bytes,
+            header.stored_bytes,
+        )
+        # A writer that was killed between two steps of a commit leaves a header that is ahead.
+        if found != expected and (info.is_sealed or header.num_records <= info.num_records):
+            self._add(f"the header of the index says {found}, the manifest {expected}", 0)
+        return header
+
+    def _tables(self, index: MappedSource | PreadSource, dictionary_bytes: int) -> None:
+        info = self._info
+        if dictionary_bytes > spec.MAX_DICTIONARY_BYTES:
+            self._add(f"the header of the index says that the dictionary has {dictionary_bytes} bytes, too many", 0)
+            return
+        try:
+            self._files.refuse_missing()
+        except FormatError:
+            # Which is reported as such; the table has 8 bytes for each that is claimed.
+            return
+        end = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
+        size = tables_size(info.num_records, info.num_bins, dictionary_bytes)
+        if index.size != end + size:
+            self._add(f"the index has {index.size} bytes instead of {end + size}", 0)
+        try:
+            tables = IndexTables.unpack(
+                index.read(end, size),
+                num_records=info.num_records,
+                num_bins=info.num_bins,
+                dictionary_bytes=dictionary_bytes,
+            )
+        except FormatError as error:
+            self._add(str(error), 0)
+            return
+        self.bin_lengths = dict(enumerate(tables.bin_lengths))
+        block = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
+        for number, expected in enumerate(tables.block_sums):
+            start = spec.INDEX_HEADER_BYTES + number * block
+            if index.data_from(start)[0] >= start + block:
+                # A hole, perhaps of terabytes, is reported as one.
+                continue
+            if hash64(index.read(start, min(block, end - start))) != expected:
+                # Which entry it is shows where its record is looked up.
+                self._add(f"entries from record {number * spec.ENTRIES_PER_SUM} on do not match their checksum", 0)
+
+    def _add(self, problem: str, num_records: int) -> None:
+        position = self._files.first_position if num_records else None
+        self.findings.add(
+            Finding(path=self._files.paths.index, problem=problem, position=position, num_records=num_records)
+        )

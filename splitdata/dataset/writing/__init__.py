@@ -1,0 +1,1 @@
+"""A write session: chunks go into a segment, commits put the segment into the manifest."""

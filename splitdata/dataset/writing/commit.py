@@ -1,0 +1,197 @@
+"""The commit: a segment enters the manifest, against any number of rivals.
+
+    newest manifest g ──> + own segment ──> publish as g+1 ── taken? ──> begin again
+                                                 |
+                              newest manifest has own segment? ── no ──> remove own g+1, begin again
+                                                 | yes
+                                              committed
+
+The look back is needed because old manifests are removed: a slow writer can find number g+1
+free only since its rivals have gone far beyond it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
+from splitdata.dataset.manifests.retention import remove_superseded, remove_unlisted
+from splitdata.errors import DatasetExistsError, FormatError, ManifestError
+from splitdata.format import spec
+from splitdata.format.manifest import Manifest, encode_metadata
+from splitdata.storage.publish import publish
+
+if TYPE_CHECKING:
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.dataset.segments.segment_writer import SegmentWriter
+    from splitdata.format.manifest import SegmentInfo
+
+__all__ = ["Committer", "MovedError", "replace_segments"]
+
+_logger = logging.getLogger(__name__)
+
+
+class MovedError(Exception):
+    """Another writer's segment lies behind ours, so what is pending must go into a new one."""
+
+
+class Committer:
+    """Puts the segments of one writer into the manifest of one dataset.
+
+    Attributes:
+        directory: Of the dataset.
+        manifest: The newest one in which this writer's records are, None before.
+    """
+
+    def __init__(
+        self,
+        directory: DatasetDirectory,
+        *,
+        dataset_id: str,
+        replaces: bool,
+        creates: bool,
+        durable: bool,
+        resumes: Manifest | None = None,
+    ) -> None:
+        """Say what the first commit does.
+
+        Args:
+            directory: Of the dataset.
+            dataset_id: For a dataset that does not exist yet.
+            replaces: The first commit leaves out all that was there before.
+            creates: The first commit must find nothing.
+            durable: Whether commits wait for the medium.
+            resumes: The newest manifest, if its last segment is gone on with: then no commit is the first.
+        """
+        self.manifest = resumes
+        self.directory = directory
+        self._dataset_id = dataset_id
+        self._replaces = replaces
+        self._creates = creates
+        self._durable = durable
+
+    def commit(
+        self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None, *, adds: dict[str, Any]
+    ) -> int:
+        """List all that was appended to a segment; returns the position of its first record.
+
+        Args:
+            segment: None only makes the dataset itself, and its metadata.
+            metadata: Replace those of the dataset, key by key.
+            adds: Metadata that the first commit of this writer adds.
+
+        Raises:
+            MovedError: If the segment is listed already and no longer the last one.
+            ManifestError: If the dataset, or the segment in it, was replaced meanwhile.
+            ValueError: If the metadata become too large, or the dataset has records of another codec.
+        """
+        while True:
+            current = self.directory.newest_or_none()
+            base = self._base(current, adds)
+            if metadata:
+                base = replace(base, metadata=base.metadata | metadata)
+                encode_metadata(base.metadata)
+            first = base.num_records
+            if segment is not None:
+                listed = base.position_of(segment.id)
+                if listed is not None and segment.pending.num_records and base.segments[-1].id != segment.id:
+                    raise MovedError
+                if listed is None and len(base.segments) >= spec.MAX_SEGMENTS:
+                    raise ManifestError(
+                        f"{self.directory.folder} has {len(base.segments)} segments, the limit; "
+                        "read it and write its records into a new dataset"
+                    )
+                first = first if listed is None else listed
+                segment.sync(first_position=first, durable=self._durable, is_first_commit=current is None)
+                base = base.with_segment(segment.info())
+            if self._publish(base, segment):
+                self._finish(base)
+                return first
+
+    def _base(self, current: Manifest | None, adds: dict[str, Any]) -> Manifest:
+        """Return the manifest to build upon, with the number that the new one is to have."""
+        if current is None:
+            if self.manifest is not None:
+                raise ManifestError(f"{self.directory.folder}: its manifests were removed while this writer worked")
+            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=adds)
+        generation = current.generation + 1
+        if generation > spec.MAX_GENERATION:
+            raise ManifestError(
+                f"{self.directory.folder} is at generation {current.generation}, the last there is; copy its records"
+            )
+        if self.manifest is None:
+            if self._creates:
+                raise DatasetExistsError(
+                    f"{self.directory.folder}: another program has written a dataset here meanwhile",
+                    path=self.directory.folder,
+                )
+            if self._replaces:
+                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds)
+            check_codec(current, adds.get(RECORD_CODEC))
+            return replace(current, generation=generation, metadata=current.metadata | adds)
+        if current.dataset_id != self.manifest.dataset_id:
+            raise ManifestError(f"{self.directory.folder}: the dataset was replaced while this writer was at work")
+        return replace(current, generation=generation)
+
+    def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
+        with self.directory.held() as held, held.opened() as root:
+            if segment is not None:
+                segment.check_in_place(held)
+            if not publish(root, manifest.generation, manifest.encode(), durable=self._durable):
+                return False
+        newest = self.directory.newest()
+        if newest.generation == manifest.generation:
+            return True
+        listed = None if segment is None else newest.find(segment.id)
+        if newest.dataset_id == manifest.dataset_id and (
+            segment is None or (listed is not None and listed.num_records >= segment.num_records)
+        ):
+            return True
+        self.directory.remove_manifest(manifest.generation)
+        return False
+
+    def _finish(self, manifest: Manifest) -> None:
+        is_first = self.manifest is None
+        self.manifest = manifest
+        try:
+            if is_first and self._replaces:
+                remove_superseded(self.directory, manifest.generation, keep=1)
+                remove_unlisted(self.directory)
+            remove_superseded(self.directory, manifest.generation)
+        except (OSError, FormatError) as error:
+            # The commit stands. What should be gone only takes up room.
+            _logger.warning("%s: cannot remove what is no longer needed: %s", self.directory.folder, error)
+
+
+def replace_segments(
+    directory: DatasetDirectory, replaced: tuple[SegmentInfo, ...], segment: SegmentWriter, *, durable: bool
+) -> bool:
+    """Put one sealed segment in the place of several that hold the same records; False if they are no longer there.
+
+    Positions stay as they are, so readers and writers of the dataset notice nothing.
+    """
+    while True:
+        current = directory.newest()
+        ids = [info.id for info in current.segments]
+        start = ids.index(replaced[0].id) if replaced[0].id in ids else 0
+        if current.segments[start : start + len(replaced)] != replaced:
+            return False
+        first_position = sum(info.num_records for info in current.segments[:start])
+        segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
+        segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
+        manifest = replace(current, generation=current.generation + 1, segments=segments)
+        with directory.held() as held, held.opened() as root:
+            segment.check_in_place(held)
+            if not publish(root, manifest.generation, manifest.encode(), durable=durable):
+                continue
+        newest = directory.newest()
+        if newest.find(segment.id) is not None:
+            segment.mark_committed()
+            try:
+                remove_superseded(directory, newest.generation)
+            except (OSError, FormatError) as error:
+                _logger.warning("%s: cannot remove what is no longer needed: %s", directory.folder, error)
+            return True
+        directory.remove_manifest(manifest.generation)

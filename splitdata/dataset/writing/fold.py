@@ -1,0 +1,189 @@
+"""Folding: many small segments, one behind the other, become one; positions stay as they are.
+
+    s0 s1 s2 ... s31 | big | s33 s34        32 or more adjacent, sealed, all of one tier
+    └──── folded ───┘
+
+Tiers grow by a factor of 32, so a record is copied once a tier, and a dataset of n appends has
+about 32 segments a tier instead of n. Frames are copied as they are stored; a run in which
+anything is damaged is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from splitdata.dataset.segments.open_files import OpenFiles
+from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.segments.segment_files import SegmentFiles
+from splitdata.dataset.segments.segment_writer import SegmentWriter
+from splitdata.dataset.writing.commit import replace_segments
+from splitdata.errors import FormatError
+from splitdata.format import spec
+from splitdata.format.codec import Compressor
+from splitdata.format.frames import footprint
+from splitdata.format.manifest import encode_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.dataset.segments.record_reader import Located
+    from splitdata.format.manifest import Manifest, SegmentInfo
+    from splitdata.storage.locked_file import LockedFile
+
+__all__ = ["fold_small_segments", "foldable_run"]
+
+_logger = logging.getLogger(__name__)
+
+_FANOUT: Final = 32
+# So many times what it had a folded segment may take for the alignment of its payloads.
+_MOST_GROWTH: Final = 2
+# Of the largest segment in a run, with what its records cost beside their payload. Folding the
+# last tier makes segments of up to 128 MiB or so, which are no longer small.
+_TIER_BYTES: Final = (4 << 10, 128 << 10, 4 << 20)
+
+
+def foldable_run(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]:
+    """Return the first run of segments that is worth folding, of the lowest tier; empty if there is none.
+
+    Smaller segments between those of the tier go along, but do not count: else a few large ones
+    would be copied again for every few small ones that come behind them.
+    """
+    for above, most_bytes in pairwise((0, *_TIER_BYTES)):
+        run: list[SegmentInfo] = []
+        for info in (*segments, None):
+            if info is not None and info.is_sealed and _disk_bytes(info) <= most_bytes:
+                run.append(info)
+            elif _count_above(run, above) >= _FANOUT:
+                break
+            else:
+                run = []
+        if _count_above(run, above) >= _FANOUT:
+            return tuple(run)
+    return ()
+
+
+def _count_above(run: list[SegmentInfo], num_bytes: int) -> int:
+    return sum(_disk_bytes(info) > num_bytes for info in run)
+
+
+def _disk_bytes(info: SegmentInfo) -> int:
+    return info.stored_bytes + info.num_records * (spec.FRAME_HEADER_BYTES + spec.INDEX_ENTRY_BYTES)
+
+
+def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], *, durable: bool) -> None:
+    """Fold runs of small segments until none is left; gives up quietly where another program is faster.
+
+    Args:
+        directory: Of the dataset.
+        new_id: Makes the id of a new segment.
+        durable: Whether to wait for the medium.
+    """
+    while run := foldable_run((manifest := directory.newest()).segments):
+        if not _fold(directory, manifest, run, new_id(), durable=durable):
+            return
+
+
+def _fold(
+    directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+) -> bool:
+    locks: list[LockedFile] = []
+    try:
+        if not _take_locks(directory, run, locks):
+            return False
+        # Another program may have folded them before they were ours: then they are on their way out.
+        if not set(run) <= set(directory.newest().segments):
+            return False
+        return _fold_locked(directory, manifest, run, segment_id, durable=durable)
+    finally:
+        for lock in locks:
+            lock.close()
+
+
+def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
+    """Add the lock of each segment to `locks`; False if a writer still has one.
+
+    A writer holds its own until it has seen its last commit in the newest manifest: were its
+    segment folded before, it would find it nowhere, and commit it again.
+    """
+    for info in run:
+        try:
+            with directory.open_segment(info.id) as folder:
+                lock = folder.open_locked(spec.INDEX_NAME)
+        except FileNotFoundError:
+            return False
+        if lock is None:
+            return False
+        locks.append(lock)
+    return True
+
+
+def _fold_locked(
+    directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+) -> bool:
+    target = SegmentWriter(
+        directory,
+        segment_id,
+        num_bins=1,
+        alignment=_alignment_for(directory, run),
+        metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
+        has_unique_keys=False,
+    )
+    is_done = False
+    try:
+        for info in run:
+            _copy(directory, info, manifest.position_of(info.id) or 0, target)
+        if target.tally.digest == replace(manifest, segments=run).digest:
+            target.seal()
+            is_done = replace_segments(directory, run, target, durable=durable)
+    except FormatError as error:
+        _logger.warning("%s: small segments are not folded, as one is damaged: %s", directory.folder, error)
+    finally:
+        target.close()
+        if not is_done:
+            # It may be listed all the same, by a step that failed or was interrupted afterwards: then it stays.
+            with suppress(OSError, FormatError):
+                directory.remove_segment(segment_id)
+    return is_done
+
+
+def _alignment_for(directory: DatasetDirectory, run: tuple[SegmentInfo, ...]) -> int:
+    """Return the alignment of payloads for a run: the greatest of any that does not make it several times larger.
+
+    One segment of a few records with 4096 would make each of a million small records take a page.
+    """
+    headers = [header for info in run if (header := directory.index_header(info.id)) is not None]
+    num_bytes = sum(sum(directory.paths.segment(info.id).sizes_of_bins().values()) for info in run)
+    num_records = sum(info.num_records for info in run)
+    possible = {header.alignment for header in headers if num_records * header.alignment <= _MOST_GROWTH * num_bytes}
+    return max(possible, default=spec.FRAME_UNIT)
+
+
+def _copy(directory: DatasetDirectory, info: SegmentInfo, first_position: int, target: SegmentWriter) -> None:
+    """Append every record of a segment to another as it is stored, each verified."""
+    source = SegmentFiles(directory.paths.segment(info.id), info, first_position, OpenFiles("pread"))
+    reader = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    num_bytes = 0
+    for sequence in range(info.num_records):
+        place = reader.locate(sequence)
+        num_bytes += place.header.raw_length
+        # Frames of a forged bin may lie inside of each other, and make gigabytes of a megabyte.
+        if num_bytes > info.raw_bytes:
+            raise FormatError(f"the records of segment {info.id} are longer than the manifest says")
+        if place.header.codec == spec.CODEC_ZSTD_DICTIONARY:
+            # The dictionary stays behind.
+            key = reader.key(sequence)
+            target.append([reader.read(sequence)], Compressor(), [key] if key else None)
+            continue
+        target.append_stored(place.header, _body(place), reader.check(sequence))
+
+
+def _body(place: Located) -> Iterator[bytes]:
+    """Yield what follows the header in a frame."""
+    length = footprint(place.header) - place.header.size
+    for start in range(0, length, spec.BLOCK_BYTES):
+        yield place.source.read(place.payload_offset + start, min(spec.BLOCK_BYTES, length - start))

@@ -1,0 +1,405 @@
+"""One writing run: chunks go into a segment of its own, commits put it into the manifest.
+
+append(records) ──> segment (made when the number of bins is known, or that of a dead run)
+commit          ──> manifest, positions          a rival's segment lies behind ours?
+seal ours, move what is pending into a new one
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import xxhash
+
+from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec, default_alignment, stated_codec
+from splitdata.dataset.segments.dictionary import train
+from splitdata.dataset.segments.segment_writer import SegmentWriter
+from splitdata.dataset.segments.unfinished import ResumedSegment, find_open_segment, remove_uncommitted
+from splitdata.dataset.writing.claimed_folder import MAX_TRIES, ClaimedFolder
+from splitdata.dataset.writing.commit import Committer, MovedError
+from splitdata.dataset.writing.destination import bins_for
+from splitdata.dataset.writing.fold import fold_small_segments
+from splitdata.dataset.writing.move_pending import move_pending
+from splitdata.errors import DatasetNotFoundError, SplitDataError
+from splitdata.format import spec
+from splitdata.format.codec import Compressor
+from splitdata.format.manifest import encode_metadata
+
+if TYPE_CHECKING:
+    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.dataset.segments.large_record import LargeSource
+
+__all__ = ["SessionOptions", "WriteSession"]
+
+_logger = logging.getLogger(__name__)
+
+# Ids that are derived one after the other until one is free.
+_MOST_DERIVED: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a run writes; see `SplitWriter`.
+
+    Attributes:
+        identity: From what ids are derived, None for random ones.
+        has_dictionary: Compress with a dictionary, if one pays.
+        alignment: None for what suits the codec.
+        metadata: What the first commit adds to the dataset's; they name the codec of the records, if they have one.
+    """
+
+    mode: str
+    bins: int | None
+    alignment: int | None
+    is_durable: bool
+    metadata: dict[str, Any]
+    identity: str | None
+    has_dictionary: bool = False
+
+
+class WriteSession:
+    """The segments of one run and their way into the manifest.
+
+    Attributes:
+        num_records: Records appended in this run.
+        num_committed: Those of them that are in the manifest.
+    """
+
+    def __init__(self, directory: DatasetDirectory, options: SessionOptions, compressor: Compressor | None) -> None:
+        """Open or make the directory; raises as `SplitWriter` says."""
+        self._options = options
+        self._compressor = compressor
+        # The records of this run in segments before the present one, and that: changed in one step.
+        self._present: tuple[int, SegmentWriter | None] = (0, None)
+        self._num_segments = 0
+        self._claimed = ClaimedFolder(directory, options.mode, durable=options.is_durable)
+        try:
+            self._begin_run()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_run(self) -> None:
+        options, found = self._options, self._claimed.found
+        self._metadata = options.metadata
+        self._found_codec: str | None = None
+        if found:
+            check_codec(found, self.codec)
+            self._found_codec = stated_codec(found.metadata)
+        resumed = self._find_open() if options.mode == "resume" else None
+        begins = options.mode == "create" or (options.mode == "resume" and not self._generations())
+        if found and self._metadata:
+            # Found out now rather than at the commit, when all is written: together they may be too large.
+            encode_metadata(found.metadata | self._metadata)
+        self._committer = Committer(
+            self._directory,
+            dataset_id=self._new_id("dataset"),
+            replaces=options.mode == "overwrite",
+            creates=begins,
+            durable=options.is_durable,
+            resumes=resumed.manifest if resumed else None,
+        )
+        if resumed:
+            self._begin(self._new_segment(resumed.info.num_bins, resumed))
+
+    @property
+    def _directory(self) -> DatasetDirectory:
+        return self._claimed.directory
+
+    @property
+    def _segment(self) -> SegmentWriter | None:
+        return self._present[1]
+
+    @property
+    def _num_before(self) -> int:
+        return self._present[0]
+
+    def _begin(self, segment: SegmentWriter) -> SegmentWriter:
+        self._present = (0, segment)
+        return segment
+
+    @property
+    def num_records(self) -> int:
+        """Records appended in this run."""
+        before, segment = self._present
+        return before + (segment.num_records if segment else 0)
+
+    @property
+    def num_committed(self) -> int:
+        """Records of this run that are in the manifest."""
+        return self._num_before + (self._segment.committed.num_records if self._segment else 0)
+
+    @property
+    def num_bins(self) -> int | None:
+        """Bins of the segment, None while that is open."""
+        return self._segment.num_bins if self._segment else self._options.bins
+
+    @property
+    def codec(self) -> str | None:
+        """Name of the codec of the records, None where they have none."""
+        return stated_codec(self._metadata) or self._found_codec
+
+    @property
+    def _alignment(self) -> int:
+        return self._options.alignment or default_alignment(self.codec)
+
+    def take_codec(self, codec: str, *, has_records: bool) -> None:
+        """Give the records a codec that the run was not given, before the first of them.
+
+        Raises:
+            ValueError: If there are records of no codec already, in the run or the dataset.
+        """
+        if has_records or self._segment:
+            raise ValueError(f"records were written that are of no codec; open the writer with codec={codec!r}")
+        if self._options.mode in ("append", "resume") and (found := self._directory.newest_or_none()):
+            check_codec(found, codec)
+        metadata = self._metadata | {RECORD_CODEC: codec}
+        encode_metadata(metadata)
+        self._metadata = metadata
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The dataset's metadata as of this run's last commit, or before it as they were found."""
+        manifest = self._committer.manifest
+        if manifest is None and self._options.mode in ("append", "resume"):
+            manifest = self._claimed.readable().newest_or_none()
+        return dict(manifest.metadata) if manifest else {}
+
+    def append(self, records: list[bytes], keys: list[bytes] | None = None) -> None:
+        """Append ordinary records, with the key of each, empty for none, if any has one."""
+        if records:
+            # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
+            size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
+            self._open_segment(size, records).append(records, self._compressor, keys)
+
+    def append_large(self, source: LargeSource, key: bytes) -> None:
+        """Append one record of 16 MiB or more."""
+        self._open_segment(source.length).append_large(source, self._compressor, key)
+
+    def commit(self, *, seal: bool, metadata: dict[str, Any] | None = None) -> range:
+        """Put all that was appended into the manifest; returns its positions.
+
+        Args:
+            seal: Nothing follows in this run.
+            metadata: Replace those of the dataset, key by key, with this commit.
+        """
+        if self._segment is None and metadata and not seal and self._options.mode == "resume" and self._options.bins:
+            # Listed while it is empty, the segment is what the next run, or a second one now, finds and locks.
+            self._begin(self._new_segment(self._options.bins))
+        while True:
+            segment = self._segment
+            if segment is None:
+                return self._commit_nothing(metadata, seal=seal)
+            count = segment.pending.num_records
+            if not count and not metadata and not seal:
+                start = segment.committed.num_records
+                return range(start, start)
+            if seal:
+                segment.seal()
+            self._claimed.check_in_place()
+            try:
+                first = self._committer.commit(segment, metadata, adds=self._metadata)
+            except MovedError:
+                self._move()
+                continue
+            start = first + segment.committed.num_records
+            segment.mark_committed()
+            return range(start, start + count)
+
+    def _commit_nothing(self, metadata: dict[str, Any] | None, *, seal: bool) -> range:
+        """Commit without a record: what it makes, if anything, is the dataset, or its metadata."""
+        if not metadata and not self._has_news(seal=seal):
+            return range(0)
+        tries = MAX_TRIES if self._claimed.found is None else 1
+        while True:
+            tries -= 1
+            try:
+                self._claimed.check_in_place()
+                first = self._committer.commit(None, metadata, adds=self._metadata)
+            except FileNotFoundError:
+                if not tries:
+                    raise
+                self._make_folders()
+            else:
+                return range(first, first)
+
+    def fold(self) -> None:
+        """Fold small segments, of this run and others; what fails here has changed nothing."""
+        # Its lock is let go: nothing more is written to it.
+        self._close_segment()
+        try:
+            fold_small_segments(
+                self._directory,
+                lambda: self._new_id(f"segment {self._next_segment()}"),
+                durable=self._options.is_durable,
+            )
+        except (OSError, SplitDataError) as error:
+            _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
+
+    def undo(self) -> None:
+        """Drop what was not committed; where nothing was, also what this run has made."""
+        if self._segment:
+            self._undo_segment(self._segment)
+        if self._committer.manifest is None and not self._generations():
+            self._claimed.remove_made()
+
+    def _undo_segment(self, segment: SegmentWriter) -> None:
+        """Remove a segment that no manifest lists, or cut what none lists of it; in doubt leave it as it is."""
+        manifest = self._committer.manifest
+        if manifest is None or manifest.find(segment.id) is None:
+            segment.close()
+            if self._directory.remove_segment(segment.id):
+                self._present = (self._num_before, None)
+            return
+        try:
+            listed = self._directory.listing(segment.id)
+        except (OSError, SplitDataError):
+            return
+        # If it lists more, the last commit was made and could not be seen; if none, others have replaced the dataset.
+        if listed and not listed.is_sealed and listed.num_records == segment.committed.num_records:
+            segment.drop_pending()
+
+    def close(self) -> None:
+        """Release all files."""
+        self._close_segment()
+        self._claimed.close()
+
+    def _close_segment(self) -> None:
+        if self._segment:
+            self._segment.close()
+
+    def _has_news(self, *, seal: bool) -> bool:
+        """Say whether a commit without records changes the dataset: it is new, or its metadata are."""
+        if self._num_segments or self._committer.manifest is not None:
+            return False
+        if self._options.mode not in ("append", "resume") or not self._generations():
+            return True
+        return seal and self.metadata | self._metadata != self.metadata
+
+    def _open_segment(self, first_bytes: int | None, records: list[bytes] | None = None) -> SegmentWriter:
+        """Return the segment, made if this is its first record; by then so much data is known of."""
+        if self._segment is None:
+            dictionary = b""
+            if self._options.has_dictionary and self._compressor and records:
+                dictionary = train(records, self._compressor.level)
+            return self._begin(self._new_segment(self._options.bins or bins_for(first_bytes), dictionary=dictionary))
+        return self._segment
+
+    def _find_open(self) -> ResumedSegment | None:
+        """Return the segment that a dead run has left open; clear away what one has left that committed nothing."""
+        if not self._generations() and remove_uncommitted(self._directory):
+            return None
+        return find_open_segment(self._directory, bins=self._options.bins, alignment=self._alignment)
+
+    def _generations(self) -> list[int]:
+        """Return the numbers of all manifests; none where the folder has just been taken away."""
+        try:
+            return self._directory.generations()
+        except DatasetNotFoundError:
+            return []
+
+    def _make_folders(self) -> None:
+        self._claimed.make_again()
+        self._committer.directory = self._directory
+
+    def _new_segment(
+        self,
+        num_bins: int,
+        resumed: ResumedSegment | None = None,
+        *,
+        first_number: int = 0,
+        dictionary: bytes = b"",
+    ) -> SegmentWriter:
+        number = self._next_segment()
+        tries = MAX_TRIES
+        while True:
+            tries -= 1
+            try:
+                return self._try_new_segment(
+                    number, num_bins, resumed, first_number=first_number, dictionary=dictionary
+                )
+            except (BlockingIOError, FileExistsError, FileNotFoundError):
+                # Another run that derives its ids from the same options was faster; or one that clears away took
+                # the folder for what a dead run has left; or the folders went with a writer that gave up.
+                if resumed or not tries:
+                    raise
+                self._make_folders()
+
+    def _try_new_segment(
+        self,
+        number: int,
+        num_bins: int,
+        resumed: ResumedSegment | None,
+        *,
+        first_number: int,
+        dictionary: bytes,
+    ) -> SegmentWriter:
+        segment = SegmentWriter(
+            self._directory,
+            resumed.info.id if resumed else self._new_id(f"segment {number}"),
+            num_bins=num_bins,
+            alignment=self._alignment,
+            metadata=encode_metadata(self._metadata) if self._metadata else b"",
+            resumed=resumed,
+            first_number=first_number,
+            dictionary=dictionary,
+        )
+        if self._compressor and segment.dictionary:
+            self._compressor = Compressor(self._compressor.level, segment.dictionary)
+        return segment
+
+    def _next_segment(self) -> int:
+        """Return the number of the next segment of this run, from 0."""
+        self._num_segments += 1
+        return self._num_segments - 1
+
+    def _move(self) -> None:
+        """Begin a new segment with what is pending in the present one, and seal that one."""
+        old = self._segment
+        if old is None:  # pragma: no cover - a commit without a segment moves nothing
+            return
+        num_before = self._num_before + old.committed.num_records
+        new = self._new_segment(old.num_bins, first_number=num_before, dictionary=old.dictionary)
+        try:
+            move_pending(old, new)
+            old.unseal()
+            old.seal()
+            self._committer.commit(old, adds=self._metadata)
+            old.mark_committed()
+            self._present = (num_before, new)
+        finally:
+            if self._segment is new:
+                old.close()
+            else:
+                new.close()
+                with suppress(OSError, SplitDataError):
+                    self._directory.remove_segment(new.id)
+
+    def _new_id(self, what: str) -> str:
+        """Return 32 hex digits: random, or derived from the run's identity and its place in the dataset."""
+        if self._options.identity is None:
+            return os.urandom(16).hex()
+        # The newest generation keeps equal runs apart, of which one adds to the other or replaces it.
+        generation = max(self._generations(), default=0)
+        derived = f"{generation} {what} {self._options.identity}"
+        # A run that was killed before its first commit has left its folder.
+        taken = set(self._directory.segment_ids())
+        tries = 0
+        while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
+            if self._options.mode == "resume" and self._was_never_listed(identifier):
+                break
+            tries += 1
+            # Somebody who foretold them has taken these: then they cannot be what they were to be.
+            if tries > _MOST_DERIVED:
+                return os.urandom(16).hex()
+            derived += " again"
+        return identifier
+
+    def _was_never_listed(self, segment_id: str) -> bool:
+        """Remove a segment that no manifest lists and no writer is at work in; True if it is gone."""
+        newest = self._directory.newest_or_none()
+        return (newest is None or newest.find(segment_id) is None) and self._directory.remove_segment(segment_id)

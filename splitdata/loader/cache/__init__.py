@@ -1,0 +1,1 @@
+"""Transformed samples that are kept and read again."""

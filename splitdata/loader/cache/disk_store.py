@@ -1,0 +1,203 @@
+"""Cached samples on disk: the generation of the present epoch, its reader and its writer.
+
+    begin(epoch) ──> generation opened, the one before closed ──> others looked at ──> complete? older ones go
+    read         ──> table ── not there ──> pending ──> what this worker, and then others, have committed meanwhile
+    add          ──> writer
+
+A disk that fails costs time, never a sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from splitdata._ownership import OwnerProcess
+from splitdata.dataset.cache.cache_folder import CacheFolder
+from splitdata.errors import SplitDataError
+from splitdata.loader.cache.cache_reader import CacheReader
+from splitdata.loader.cache.cache_writer import CacheWriter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.cache.cache_generation import Generation
+    from splitdata.dataset.cache.cache_key import CacheKey
+    from splitdata.loader.cache.cache_entry import EntryCodec
+    from splitdata.loader.cache.cache_options import Cache
+
+__all__ = ["DiskStore"]
+
+# After a miss others are looked at again this late, in seconds, and in multiples of what that took.
+_REFRESH_SECONDS: Final = 1.0
+_REFRESH_SHARE: Final = 50.0
+
+
+class _Opened:
+    """A generation that is in use."""
+
+    def __init__(self, folder: CacheFolder, generation: Generation, options: Cache, codec: EntryCodec) -> None:
+        self.generation = generation
+        self.reader = CacheReader(generation, codec, generation.key.num_records)
+        self.writer = CacheWriter(folder, generation, options)
+        self.num_commits = 0
+
+    def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
+        self.generation.close()
+
+
+class DiskStore:
+    """Entries in a folder. Belongs to one thread; several in one process or many share a folder.
+
+    Args:
+        options: What the user chose.
+        key: Of the first generation.
+        num_needed: So many records make a generation complete.
+        codec: Reads the indexes of entries.
+    """
+
+    def __init__(self, options: Cache, key: CacheKey, num_needed: int, codec: EntryCodec) -> None:
+        self._options = options
+        self._key = key
+        self._num_needed = num_needed
+        self._codec = codec
+        self._folder = CacheFolder(os.fspath(options.path or ""))
+        self._epoch = -1
+        self._opened: _Opened | None = None
+        self._problem: str | None = None
+        self._num_damaged = 0
+        self._num_bytes_kept = 0
+        self._owner = OwnerProcess()
+        self._next_refresh = 0.0
+        self._finalizer: weakref.finalize[..., Any] | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why entries are not kept."""
+        return self._problem if self._opened is None else self._opened.writer.problem
+
+    @property
+    def num_damaged(self) -> int:
+        """Entries that could not be read."""
+        return self._num_damaged + (0 if self._opened is None else self._opened.reader.num_damaged)
+
+    @property
+    def num_bytes_kept(self) -> int:
+        """Bytes of entries that were committed."""
+        return self._num_bytes_kept + (0 if self._opened is None else self._opened.writer.num_bytes_kept)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the generation of an epoch.
+
+        Raises:
+            ClosedError: This process was forked from the one that uses the cache here.
+        """
+        self._owner.check("the cache in %s", self._folder.paths.folder)
+        if epoch == self._epoch:
+            return
+        self._epoch = epoch
+        key = self._key.at(self._options.first_epoch(epoch))
+        if self._opened is None or self._opened.generation.key != key:
+            self._open(key)
+        opened = self._opened
+        if opened is None:
+            return
+        opened.writer.retry()
+        if opened.reader.num_known < self._num_needed:
+            self._refresh(opened)
+        with contextlib.suppress(OSError, SplitDataError):
+            self._folder.tidy(key, is_complete=opened.reader.num_known >= self._num_needed)
+
+    def _open(self, key: CacheKey) -> None:
+        self._close()
+        try:
+            generation = self._folder.open(key)
+        except (OSError, SplitDataError) as error:
+            self._problem = f"the cache in {self._folder.paths.folder} cannot be used: {error}"
+            return
+        self._opened = opened = _Opened(self._folder, generation, self._options, self._codec)
+        # At exit, or if all this is dropped without `close`.
+        self._finalizer = weakref.finalize(self, opened.writer.close)
+
+    def _refresh(self, opened: _Opened) -> None:
+        begin = time.monotonic()
+        with contextlib.suppress(OSError, SplitDataError):
+            opened.reader.refresh()
+        end = time.monotonic()
+        self._next_refresh = end + max(_REFRESH_SECONDS, _REFRESH_SHARE * (end - begin))
+
+    def read(self, records: NDArray[np.int64]) -> list[bytes | memoryview | None]:
+        """Return the entry of each record."""
+        opened = self._opened
+        if opened is None:
+            return [None] * len(records)
+        found = opened.reader.read(records)
+        if None in found:
+            self._read_again(opened, records, found)
+        return found
+
+    def _read_again(self, opened: _Opened, records: NDArray[np.int64], found: list[bytes | memoryview | None]) -> None:
+        """Look for what was not found in what is not committed yet, and in what was since."""
+        missing = [place for place, data in enumerate(found) if data is None]
+        for place in missing:
+            found[place] = opened.writer.pending(int(records[place]))
+        # In this order: what was pending a moment ago may have been committed since.
+        own = opened.writer
+        if time.monotonic() > self._next_refresh:
+            self._refresh(opened)
+        elif own.num_commits != opened.num_commits and own.number is not None:
+            opened.reader.refresh_writer(own.number)
+        else:
+            return
+        opened.num_commits = own.num_commits
+        missing = [place for place in missing if found[place] is None]
+        for place, data in zip(missing, opened.reader.read(records[missing]), strict=True):
+            found[place] = data
+
+    def discard(self, record: int) -> None:
+        """Forget the entry of a record."""
+        if self._opened is not None:
+            self._opened.reader.discard(record)
+
+    def add(self, record: int, data: bytes) -> None:
+        """Take the entry of a record."""
+        if self._opened is not None:
+            self._opened.writer.add(record, data, self._opened.reader.take_replaced())
+
+    def commit(self) -> None:
+        """Let others see what was added."""
+        if self._opened is not None:
+            self._opened.writer.commit()
+
+    def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some records that have no entry."""
+        return records if self._opened is None else self._opened.reader.unknown(records)
+
+    def prefetch(self, records: NDArray[np.int64]) -> None:
+        """Ask the kernel for entries."""
+        if self._opened is not None:
+            self._opened.reader.prefetch(records)
+
+    def is_warm(self, records: NDArray[np.int64]) -> bool:
+        """Tell whether entries seem to be in memory."""
+        return self._opened is None or self._opened.reader.is_warm(records)
+
+    def close(self) -> None:
+        """Commit, and let go of everything."""
+        self._close()
+        self._epoch = -1
+
+    def _close(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            self._num_damaged += opened.reader.num_damaged
+            opened.close()
+            self._num_bytes_kept += opened.writer.num_bytes_kept

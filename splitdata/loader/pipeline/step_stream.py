@@ -1,0 +1,214 @@
+"""The stream of steps: asks workers ahead of time, and hands their batches on with the position behind each.
+
+    follow(position) ──> Run ──> requests, `ahead` of them on their way ──> workers
+                                                                              |
+    next() <── (batch, position behind it) <──────────────────────────────────┘
+
+With `crosses_epochs` requests of the next epoch follow those of this one, and `follow` finds them on their way.
+A fence may hold them back until nothing of this one is on its way any more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
+from splitdata.loader.plan.steps import StepReply, StepRequest
+
+if TYPE_CHECKING:
+    from splitdata.loader.cache.cache_options import Cache
+    from splitdata.loader.pipeline.executors import Executor
+    from splitdata.loader.plan.epoch_steps import Position, Run
+    from splitdata.loader.plan.plan import Plan
+    from splitdata.loader.stats.meter import StatsMeter
+
+__all__ = ["ActiveRun", "StepStream", "Stream"]
+
+RunType = TypeVar("RunType", bound="Run")
+
+
+class Stream(Protocol):
+    """Hands on the batches of run after run. Belongs to one thread at a time."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it met an error that `next` has not raised yet: no further run can be followed."""
+
+    def follow(self, position: Position) -> None:
+        """Go on from a position."""
+
+    def next(self) -> tuple[StepReply, Position]:
+        """Return the next batch of the run, and where training stands behind it.
+
+        Raises:
+            StopIteration: The run is over.
+        """
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting or working."""
+
+    def num_ready(self) -> int:
+        """Return how many batches are ready, as far as that is known."""
+
+    def end_of_run(self) -> Position:
+        """Return where training stands behind the present run."""
+
+    def close(self) -> None:
+        """Let go of what it keeps."""
+
+
+class ActiveRun(Generic[RunType]):
+    """One run that is being followed.
+
+    Attributes:
+        start: Where it began.
+        num_asked, num_received: Steps of it; asked for, or planned to be.
+    """
+
+    def __init__(self, run: RunType, start: Position) -> None:
+        self.run = run
+        self.start = start
+        self.num_steps = run.num_steps
+        self.num_asked = 0
+        self.num_received = 0
+
+    def stands_at(self, position: Position) -> bool:
+        """Whether a position is that of its next step."""
+        if not self.num_received:
+            return self.start == position
+        return self.num_received < self.num_steps and self.run.position_after(self.num_received) == position
+
+
+class StepStream:
+    """Follows a plan. Belongs to one thread at a time."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        workers: Executor,
+        meter: StatsMeter,
+        *,
+        ahead: int,
+        at_once: int,
+        crosses_epochs: bool,
+        cache: Cache | None = None,
+    ) -> None:
+        self._plan = plan
+        self._workers = workers
+        self._meter = meter
+        self._ahead = ahead
+        self._at_once = at_once
+        self._crosses_epochs = crosses_epochs
+        self._fence = None if cache is None else EpochBarrier(cache)
+        self._legs: deque[ActiveRun[Run]] = deque()
+        # Planned, and not asked for yet: behind the fence.
+        self._planned: deque[StepRequest] = deque()
+        self._next_ticket = 0
+        self._num_waiting = 0
+        # False where an interrupt would leave things half done.
+        self._is_whole = True
+
+    @property
+    def has_failed(self) -> bool:
+        """Never: an error is met where it is raised."""
+        return False
+
+    def follow(self, position: Position) -> None:
+        """Go on from a position; what was asked for on the way to another one is dropped."""
+        leg = self._legs[0] if self._legs else None
+        if self._is_whole and leg is not None and leg.stands_at(position):
+            return
+        is_idle = self._is_whole and not self._num_waiting
+        self._is_whole = False
+        if not is_idle:
+            self._workers.forget()
+        self._num_waiting = 0
+        self._planned.clear()
+        self._legs.clear()
+        self._legs.append(ActiveRun(self._plan.run(position), position))
+        # As many as are made at once; the others are asked for while those are being made.
+        if self._plan_ahead(self._at_once):
+            self._ask_planned()
+        self._is_whole = True
+
+    def next(self) -> tuple[StepReply, Position]:
+        """Return the next batch of the run, and where training stands behind it.
+
+        Raises:
+            StopIteration: The run is over.
+        """
+        leg = self._legs[0]
+        if leg.num_received >= leg.num_steps:
+            if len(self._legs) > 1:
+                self._is_whole = False
+                self._legs.popleft()
+                self._ask_ahead()
+                self._is_whole = True
+            raise StopIteration
+        self._is_whole = False
+        self._ask_ahead()
+        worker_id, reply = self._workers.receive()
+        self._num_waiting -= 1
+        leg.num_received += 1
+        self._is_whole = True
+        self._meter.worker_reply(worker_id, reply.timings)
+        if reply.cache is not None:
+            self._meter.cached(reply.cache)
+        if self._fence is not None:
+            self._fence.note_reply(reply)
+        return reply, leg.run.position_after(leg.num_received)
+
+    def next_is_ready(self) -> bool:
+        """Tell whether `next` would return without waiting or working."""
+        return self._workers.next_is_ready()
+
+    def num_ready(self) -> int:
+        """Return how many workers have a batch ready."""
+        return self._workers.num_ready()
+
+    def end_of_run(self) -> Position:
+        """Return where training stands behind the present run."""
+        leg = self._legs[0]
+        return leg.run.position_after(leg.num_steps)
+
+    def close(self) -> None:
+        """Nothing is kept here."""
+
+    def _ask_ahead(self) -> None:
+        """Keep `ahead` requests on their way, in blocks: half of them at a time."""
+        while self._num_waiting <= self._ahead // 2 and (self._planned or self._plan_ahead(self._ahead)):
+            self._ask_planned()
+            if self._planned:
+                return
+
+    def _ask_planned(self) -> None:
+        """Ask for what is planned, all together, up to where the fence holds back."""
+        fence, count = self._fence, 0
+        for request in self._planned:
+            if fence is not None:
+                if (self._num_waiting or count) and fence.holds_back(request.parts):
+                    break
+                fence.note_asked(request.parts)
+            count += 1
+        self._workers.ask(*islice(self._planned, count))
+        for _ in range(count):
+            self._planned.popleft()
+        self._num_waiting += count
+
+    def _plan_ahead(self, limit: int) -> bool:
+        """Plan requests until `limit` of them would wait; False if there is nothing left to ask for."""
+        leg = self._legs[-1]
+        count = min(leg.num_steps - leg.num_asked, limit - self._num_waiting)
+        if not count:
+            if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
+                return False
+            after = leg.run.position_after(leg.num_steps)
+            self._legs.append(ActiveRun(self._plan.run(after), after))
+            return self._plan_ahead(limit)
+        for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
+            self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
+            self._next_ticket += 1
+            leg.num_asked += 1
+        return True

@@ -1,0 +1,1 @@
+"""Which records make which step of which rank, from options alone."""

@@ -1,0 +1,101 @@
+"""Where one loader stands: who it is among its ranks, how far it has come, and the plan that follows from both.
+
+recipe ─┐                 held at first use, compared at every iter()
+ranks ──┼──> plan() ──> steps of this rank
+lanes ──┘                 asked for, else those of the first use, which a state keeps
+progress ──> state()      as it was reached: the ranks of now are asked for only at the very beginning
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from splitdata.loader.plan.epoch_steps import Position, StepShape
+from splitdata.loader.plan.loader_state import LoaderState
+from splitdata.loader.plan.world import Ranks
+
+if TYPE_CHECKING:
+    from splitdata.loader.plan.plan import Plan
+    from splitdata.loader.plan.progress import EpochProgress
+    from splitdata.loader.plan.world import World
+    from splitdata.loader.resolved_options import ResolvedOptions
+
+__all__ = ["RankState"]
+
+_log = logging.getLogger("splitdata")
+
+
+class RankState:
+    """Ranks, progress and plan of one loader.
+
+    Attributes:
+        progress: How far training has come.
+        ranks: Who this process is.
+    """
+
+    def __init__(self, recipe: ResolvedOptions, progress: EpochProgress) -> None:
+        self.progress = progress
+        self.ranks = Ranks(recipe.options.rank, recipe.options.world_size)
+        self._recipe = recipe
+        self._plan: Plan | None = None
+
+    def plan(self) -> Plan:
+        """Return the plan; from now on rank and world size are these."""
+        world = self.ranks.held()
+        shape = self._shape_in(world)
+        plan = self._plan
+        if plan is None or (plan.rank, plan.shape) != (world.rank, shape):
+            plan = self._plan = self._recipe.plan(world, shape.lanes)
+            reason = self._recipe.why_no_steps(plan)
+            if reason is not None:
+                _log.warning("the loader of %s has %s: its epochs have no batches", self._recipe.source.name, reason)
+        return plan
+
+    def plan_of_a_look(self) -> Plan:
+        """Return what the plan would be now; holds nothing."""
+        world = self.ranks.now()
+        return self._recipe.plan(world, self._shape_in(world).lanes)
+
+    def state(self) -> LoaderState:
+        """Return where training stands; holds nothing."""
+        progress = self.progress
+        return self._recipe.state(progress.position, progress.shape or self._shape_in(self.ranks.now()))
+
+    def check(self, state: Mapping[str, Any]) -> LoaderState:
+        """Read a state back, and refuse one that is not of this loader; see DistributedLoader.load_state_dict.
+
+        Raises:
+            StateMismatchError: Nothing has changed.
+        """
+        recipe = self._recipe
+        loaded = LoaderState.from_dict(state)
+        own = recipe.state(loaded.position, loaded.shape)
+        # The data first: a share by hash or a slice differs too where records were appended.
+        loaded.check_data(own, recipe.fingerprint_of)
+        loaded.check_order(own, own_lanes=recipe.options.lanes)
+        recipe.check_position(loaded)
+        if self.ranks.is_given:
+            recipe.plan(self.ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
+        return loaded
+
+    def load(self, state: LoaderState) -> None:
+        """Stand where a checked state does, as it was saved; ranks that were found are found anew."""
+        self.ranks.release()
+        self.progress.give(state.position, state.shape)
+
+    def give_epoch(self, epoch: int) -> bool:
+        """Stand at the beginning of an epoch, or stay where a position in it was set; return whether that changed."""
+        progress = self.progress
+        if self._recipe.options.num_steps is None:
+            # The same for all ranks, who may come later.
+            return progress.give_epoch(Position(epoch), progress.shape)
+        plan = self.plan()
+        return progress.give_epoch(plan.start_of(epoch), plan.shape)
+
+    def _shape_in(self, world: World) -> StepShape:
+        """Return the steps of such ranks: in the lanes that were asked for, else in those that were used first."""
+        used, options = self.progress.shape, self._recipe.options
+        lanes = options.lanes or (world.world_size if used is None else used.lanes)
+        return StepShape(options.batch_size, world.world_size, lanes)

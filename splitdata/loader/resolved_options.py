@@ -1,0 +1,183 @@
+"""The recipe: options resolved against a dataset. All that decides which samples come, before the ranks are known.
+
+    options + dataset ──> RecordSource, SourceFacts, Selection, samplers
+                             | world, lanes
+                             v
+                            Plan        and the LoaderState of a position in it
+
+It never changes and pickles, so that a loader can be made before its ranks are spawned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splitdata.dataset.reader import SplitDataLoader
+from splitdata.dataset.sample_dataset import SampleDataset
+from splitdata.errors import SplitDataError, StateMismatchError
+from splitdata.loader.cache.cache_job import check_cache, identity_of
+from splitdata.loader.plan.loader_state import LoaderState
+from splitdata.loader.plan.plan import Plan
+from splitdata.loader.plan.selection import Selection
+from splitdata.loader.plan.user_samplers import BatchSampling, Sampling
+from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
+from splitdata.order.window import Window
+
+if TYPE_CHECKING:
+    from splitdata.loader.loader_options import LoaderOptions
+    from splitdata.loader.plan.epoch_steps import Position, StepShape
+    from splitdata.loader.plan.world import World
+
+__all__ = ["ResolvedOptions"]
+
+
+class ResolvedOptions:
+    """What a loader is made of.
+
+    Attributes:
+        options: As given.
+        source: Fetches records.
+        facts: What is known of the dataset.
+        selection: The records that take part.
+        transform_identity: What tells cached samples from those of another transform; travels with a pickle.
+    """
+
+    def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
+        self.options = options
+        self.source = RecordFetcher(
+            dataset,
+            as_views=options.as_views,
+            with_keys=options.with_keys,
+            with_positions=options.with_positions,
+        )
+        self.facts = self.source.facts()
+        self.transform_identity = ""
+        if options.cache is not None:
+            check_cache(options.cache, self.facts)
+            self.transform_identity = identity_of(options.cache, options.transform)
+            if not options.seed_globals:
+                # Not even this loader would make them again: they are no samples of one that sets the generators.
+                self.transform_identity += " with global generators as they are"
+        num_records = self.facts.num_records
+        self.selection = Selection(options.subset, num_records)
+        self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
+        self._batches = None if options.batch_sampler is None else BatchSampling(options.batch_sampler, num_records)
+        if options.shuffle == "bins":
+            # An error belongs here, not in the first epoch.
+            self.source.bins()
+
+    def plan(self, world: World, lanes: int) -> Plan:
+        """Return the plan of one rank."""
+        options = self.options
+        bins = None
+        if options.shuffle == "bins":
+            bins = self.source.bins()
+            if self.selection.digest is not None:
+                bins = bins.restricted_to(self.selection.all_records())
+        return Plan(
+            selection=self.selection,
+            shuffle=options.shuffle,
+            seed=options.seed,
+            lanes=lanes,
+            interleave=options.interleave,
+            bins=bins,
+            batch_size=options.batch_size,
+            rank=world.rank,
+            world_size=world.world_size,
+            tail=options.tail,
+            partition=options.partition,
+            num_steps=options.num_steps,
+            sampling=self._sampling,
+            batches=self._batches,
+            rotation=None if options.rotation is None else (options.rotation.times, options.rotation.size),
+        )
+
+    def why_no_steps(self, plan: Plan) -> str | None:
+        """Return why epochs have no batches, None if they have some; samplers are not asked for it.
+
+        Raises:
+            ValueError: Endless steps are wanted of no records.
+        """
+        num_records = len(self.selection)
+        if self._sampling is not None or self._batches is not None:
+            return None
+        if not num_records:
+            if self.options.num_steps is not None:
+                raise ValueError(f"num_steps={self.options.num_steps} goes on without end, but there are no records")
+            return "no records"
+        step = plan.batch_size * plan.world_size
+        times = 1 if plan.rotation is None else plan.rotation[0]
+        if self.options.num_steps is None and self.options.tail == "drop" and times * num_records < step:
+            return f"fewer samples than one step of {plan.world_size} x {plan.batch_size}, and tail='drop'"
+        return None
+
+    def check_position(self, state: LoaderState) -> None:
+        """Refuse a state that stands where its epoch has no samples.
+
+        Raises:
+            StateMismatchError: Naming both numbers.
+        """
+        if self.options.num_steps is not None:
+            length = self.options.num_steps * state.shape.samples
+            if state.origin + state.samples < 0:
+                raise StateMismatchError(
+                    f"the state is damaged: it stands {-state.origin - state.samples} samples before the first"
+                )
+        elif self._batches is not None:
+            length = len(self._batches.batches(state.epoch)) if state.samples else 0
+        else:
+            times = 1 if self.options.rotation is None else self.options.rotation.times
+            sampling = self._sampling
+            num_records = len(self.selection)
+            if sampling is not None:
+                num_records = len(sampling.records(state.epoch)) if state.samples else 0
+            length = num_records * times
+        if state.samples and state.samples >= length:
+            raise StateMismatchError(
+                f"the state is damaged: it stands behind {state.samples} {state.unit} of epoch {state.epoch}, which "
+                f"has {length} (behind its last it would be at the beginning of epoch {state.epoch + 1})"
+            )
+
+    def state(self, position: Position, shape: StepShape) -> LoaderState:
+        """Return the state of a position; O(1) but for the digest of a sampler's epoch."""
+        options = self.options
+        shuffle = options.shuffle
+        return LoaderState(
+            epoch=position.epoch,
+            samples=position.samples,
+            origin=position.origin,
+            seed=int(options.seed),
+            shuffle=["window", shuffle.size] if isinstance(shuffle, Window) else shuffle,
+            interleave=options.interleave if shuffle == "bins" else None,
+            lanes=shape.lanes,
+            partition=options.partition,
+            subset=self.selection.digest,
+            # An epoch that has not begun: its sampler shall not be asked yet, and nothing depends on it.
+            sampler=self._digest(position.epoch) if position.samples else None,
+            num_steps=options.num_steps,
+            unit="samples" if self._batches is None else "batches",
+            rotation=None if options.rotation is None else [options.rotation.times, options.rotation.size],
+            num_records=self.facts.num_records,
+            fingerprint=self.facts.fingerprint,
+            generation=self.facts.generation,
+            batch_size=shape.batch_size,
+            world_size=shape.world_size,
+        )
+
+    def _digest(self, epoch: int) -> str | None:
+        """Return text that names what the user's own sampler gave for an epoch; None without one."""
+        asked = self._sampling or self._batches
+        return None if asked is None else asked.digest(epoch)
+
+    def fingerprint_of(self, generation: int) -> str | None:
+        """Return the fingerprint that our dataset had at an earlier commit; None where that cannot be known."""
+        dataset = self.source.dataset
+        if isinstance(dataset, SampleDataset):
+            dataset = dataset.records
+        if not isinstance(dataset, SplitDataLoader) or len(dataset.paths) != 1:
+            return None
+        try:
+            with SplitDataLoader(dataset.paths[0], generation=generation) as earlier:
+                return earlier.fingerprint
+        except (SplitDataError, OSError):
+            return None

@@ -1,0 +1,1 @@
+"""Each sample used several times soon after it was made."""

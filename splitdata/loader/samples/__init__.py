@@ -1,0 +1,1 @@
+"""From record numbers to samples."""

@@ -1,0 +1,1 @@
+"""What a loader counts and measures, and what follows from it."""

@@ -1,0 +1,1 @@
+"""What the consumer has of each worker: start, wait, receive, end."""

@@ -1,0 +1,104 @@
+"""The consumer's reading end: bytes of the wire -> frames, and parcels -> memory.
+
+wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
+                       ^begin               ^end
+
+`frame()` cuts whole frames; `body()` reads what follows a PARCEL or FAILURE frame straight into
+memory of its own. Neither waits: who receives does, between calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splitdata.errors import WorkerError
+from splitdata.process.wire import messages
+
+if TYPE_CHECKING:
+    from splitdata.process.wire.pipes import ConsumerPipe
+
+__all__ = ["FrameReader"]
+
+_BUFFER_BYTES = 256 * 1024
+_HEADER_SIZE = messages.HEADER.size
+_unpack_header = messages.HEADER.unpack_from
+
+
+class FrameReader:
+    """Cuts the stream of one worker into frames. Belongs to one thread at a time."""
+
+    def __init__(self, wire: ConsumerPipe) -> None:
+        self._wire = wire
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._begin = 0
+        self._end = 0
+
+    def frame(self) -> tuple[int, memoryview] | None:
+        """Return kind and body of the next frame, or None until more bytes are filled in.
+
+        The body is valid until the next `fill`.
+
+        Raises:
+            WorkerError: These are no frames: something else wrote into the pipe.
+        """
+        begin = self._begin + _HEADER_SIZE
+        if begin > self._end:
+            return None
+        length, kind = _unpack_header(self._buffer, self._begin)
+        if length > messages.MAX_ITEM_BYTES:
+            raise WorkerError(f"the worker's pipe carries something else: a frame of {length} bytes, kind {kind}")
+        end = begin + length
+        if end > self._end:
+            return None
+        self._begin = end
+        return kind, self._view[begin:end]
+
+    def fill(self) -> int | None:
+        """Read what has arrived: number of bytes, 0 at the end of the stream, None if there is nothing."""
+        if self._begin:
+            left = self._end - self._begin
+            self._buffer[:left] = self._buffer[self._begin : self._end]
+            self._begin, self._end = 0, left
+        count = self._wire.read_into(self._view[self._end :])
+        if count:
+            self._end += count
+        return count
+
+    def body(self, target: memoryview) -> int | None:
+        """Move bytes that follow the last frame to the head of `target`; results as of `fill`."""
+        ready = min(self._end - self._begin, len(target))
+        if ready:
+            target[:ready] = self._view[self._begin : self._begin + ready]
+            self._begin += ready
+            return ready
+        return self._wire.read_into(target)
+
+    def drain(self) -> int:
+        """Read all that is there, into a larger buffer if need be, and return how much that makes."""
+        while True:
+            if self._end == len(self._buffer):
+                # The old one stays as it is: the body of a frame may still be looked at.
+                larger = bytearray(2 * self._end)
+                larger[: self._end] = self._buffer
+                self._buffer, self._view = larger, memoryview(larger)
+            count = self._wire.read_into(self._view[self._end :])
+            if not count:
+                return self._end - self._begin
+            self._end += count
+
+    def leads_to_failure(self, rest: int) -> bool:
+        """Whether a whole FAILURE is among all that is there, behind `rest` bytes of a body."""
+        end = self._begin + self.drain()
+        place = self._begin + rest
+        while place + _HEADER_SIZE <= end:
+            length, kind = _unpack_header(self._buffer, place)
+            body = place + _HEADER_SIZE
+            place = body + length
+            if place > end:
+                return False
+            if kind == messages.PARCEL:
+                place += messages.TWO.unpack_from(self._buffer, body)[0]
+            elif kind == messages.FAILURE:
+                return bool(place + messages.TWO.unpack_from(self._buffer, body)[1] <= end)
+        return False

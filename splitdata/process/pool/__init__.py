@@ -1,0 +1,1 @@
+"""Workers that serve requests: processes or threads."""

@@ -1,0 +1,151 @@
+"""A worker thread's end of a pool: requests come in as notes, replies go out when there is room for them.
+
+    notes (queue)  --->  read_notes: room, requests, cancel, stop
+    replies (deque) <--  reply: at most `max_batches`, in about `max_bytes`, before the consumer takes one
+    bell            <--  ring
+
+The counterpart of sender.py, without copies and frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from splitdata.process.wire import messages
+from splitdata.process.wire.object_sizes import estimate_bytes
+from splitdata.process.wire.pipes import Hangup
+from splitdata.process.worker.requests import Requests, refuse_early_end, send_all
+
+__all__ = ["STOP", "Bell", "Reply", "ThreadWorker"]
+
+# Requests and replies: their types are the user's.
+Anything: TypeAlias = Any
+
+# A kind of note, beside those of messages.py: the consumer has closed.
+STOP = 0
+
+# Waiting for a lock cannot be interrupted on Windows: there it is done in steps.
+_LONGEST_WAIT = 0.5 if sys.platform == "win32" else threading.TIMEOUT_MAX
+
+
+class Bell:
+    """Wakes the consumer. Rung twice before it is heard, it is heard once."""
+
+    def __init__(self) -> None:
+        # Locked while it is silent; any thread may release a lock.
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def ring(self) -> None:
+        """Wake the consumer now, or when it waits next."""
+        with contextlib.suppress(RuntimeError):
+            self._silence.release()
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until it rings, or for some time that is not longer than `timeout`."""
+        longest = _LONGEST_WAIT if timeout is None else min(max(0.0, timeout), _LONGEST_WAIT)
+        self._silence.acquire(timeout=longest)
+
+
+class Reply(NamedTuple):
+    """What a thread hands over: `kind` is ITEM or FAILURE."""
+
+    generation: int
+    kind: int
+    content: Anything
+
+
+class ThreadWorker:
+    """A worker thread's end; it knows nothing of the pool, which may so be collected.
+
+    Attributes:
+        notes: What the consumer tells it.
+        replies: What it has made and the consumer has not taken.
+        requests: What it was asked.
+        has_ended: Nothing more will come.
+    """
+
+    def __init__(self, bell: Bell, max_batches: int, max_bytes: int) -> None:
+        self.notes: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self.replies: deque[Reply] = deque()
+        self.requests: Requests[Any] = Requests(self.read_notes, _as_it_is)
+        self.has_ended = False
+        self._bell = bell
+        self._max_batches = max_batches
+        self._max_bytes = max_bytes
+        self._sizes: deque[int] = deque()
+        self._bytes_ahead = 0
+        self._is_stopped = False
+
+    def run(self, serve: Callable[..., Iterator[Any]], worker_id: int, args: tuple[Any, ...]) -> None:
+        """Serve until the consumer closes: what the thread does."""
+        replies: Any = None
+        try:
+            replies = iter(serve(worker_id, self.requests, *args))
+            send_all(replies, self.await_room, self.reply)
+            refuse_early_end(self.read_notes)
+        except Hangup:
+            pass
+        except BaseException as error:
+            self._hand_over(Reply(self.requests.generation, messages.FAILURE, error))
+        finally:
+            self.has_ended = True
+            self._bell.ring()
+            # The generator's own `finally` blocks; what they raise has nobody left to hear it.
+            with contextlib.suppress(BaseException):
+                replies.close()
+
+    def await_room(self) -> None:
+        """Wait until another reply may be made."""
+        self.read_notes(block=False)
+        while len(self._sizes) >= self._max_batches:
+            self.read_notes(block=True)
+
+    def reply(self, reply: Anything) -> None:
+        """Hand over a reply once there is room for its bytes, unless its request was cancelled."""
+        self.read_notes(block=False)
+        if not self.requests.settle():
+            return
+        generation = self.requests.generation
+        size = estimate_bytes(reply)
+        while self._sizes and self._bytes_ahead + size > self._max_bytes:
+            self.read_notes(block=True)
+        self._sizes.append(size)
+        self._bytes_ahead += size
+        self._hand_over(Reply(generation, messages.ITEM, reply))
+
+    def _hand_over(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        self._bell.ring()
+
+    def read_notes(self, *, block: bool) -> None:
+        """Take in the notes that have arrived.
+
+        Raises:
+            Hangup: The consumer has closed.
+        """
+        while not self._is_stopped:
+            try:
+                kind, content = self.notes.get(block)
+            except queue.Empty:
+                return
+            block = False
+            if kind == messages.TAKEN:
+                self._bytes_ahead -= self._sizes.popleft()
+            elif kind == messages.REQUEST:
+                self.requests.add(content)
+            elif kind == messages.CANCEL:
+                self.requests.cancel()
+            elif kind == STOP:
+                self._is_stopped = True
+        raise Hangup
+
+
+def _as_it_is(request: Anything) -> Anything:
+    return request

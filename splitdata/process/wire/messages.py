@@ -1,0 +1,131 @@
+"""The bytes that a worker and its consumer say to each other, and nothing about how they travel.
+
+    frame, worker -> consumer                         note, consumer -> worker
+
+    0  4  u32 length of the body                      the same: length, kind, body
+    4  4  u32 kind
+    8  .  body
+
+    kind        body                                  after the body
+    HELLO       u64 pid, u64 version of these frames
+    ITEM        one pickle
+    SLOT        u64 offset, u64 size                  (the parcel lies in the arena)
+    PARCEL      u64 size, u64 why not in a slot       the parcel, size bytes
+    END         u64 number of items
+    FAILURE     u64 number of items, u64 size         a report of remote_error.py, size bytes
+    GENERATION  u64 number of cancels                 what follows answers requests made after so many
+
+    TAKEN       u64 items taken since the last such note, u64 offset of each slot that is free again
+    REQUEST     one pickle
+    CANCEL      nothing: no request from before it counts
+
+    parcel = a pickle and the buffers that it left out, each part at a multiple of 64
+
+    0   8    u64 n, number of parts, the pickle counted
+    8  8n    u64 length of each part
+    .   .    zeros to a multiple of 64, part 0: the pickle, zeros, part 1: the first buffer, ...
+
+The first thing a consumer sends is the job: u64 size, then that many bytes. Every number is
+little-endian. Bodies of ITEM stay below 64 KiB; whatever is larger is a parcel. Only a worker that
+serves requests (pool.py) is sent REQUEST and CANCEL.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+__all__ = [
+    "ALIGNMENT",
+    "CANCEL",
+    "COUNT",
+    "END",
+    "FAILURE",
+    "GENERATION",
+    "HEADER",
+    "HELLO",
+    "ITEM",
+    "MAX_ITEM_BYTES",
+    "PARCEL",
+    "REQUEST",
+    "SLOT",
+    "TAKEN",
+    "TWO",
+    "VERSION",
+    "offsets_of",
+    "parcel_places",
+    "parcel_table",
+    "read_table",
+    "taken",
+]
+
+VERSION = 2
+
+HELLO = 1
+ITEM = 2
+SLOT = 3
+PARCEL = 4
+END = 5
+FAILURE = 6
+GENERATION = 7
+
+TAKEN = 1
+REQUEST = 2
+CANCEL = 3
+
+HEADER = struct.Struct("<II")
+COUNT = struct.Struct("<Q")
+TWO = struct.Struct("<QQ")
+
+# A cache line; also what aligned loads of every dtype and of vector units need.
+ALIGNMENT = 64
+
+# One item of this size still fits into an empty pipe of the default size on every system.
+MAX_ITEM_BYTES = 48 * 1024
+
+
+def taken(num_items: int, returned: Sequence[int]) -> bytes:
+    """Encode the note of items taken and of the offsets of slots that are free again."""
+    count = 1 + len(returned)
+    return HEADER.pack(COUNT.size * count, TAKEN) + struct.pack(f"<{count}Q", num_items, *returned)
+
+
+def offsets_of(body: bytes | bytearray | memoryview) -> tuple[int, ...]:
+    """Decode the body of such a note: the number of items first, then the offsets."""
+    return struct.unpack(f"<{len(body) // COUNT.size}Q", body)
+
+
+def _aligned(offset: int) -> int:
+    return (offset + ALIGNMENT - 1) & -ALIGNMENT
+
+
+def parcel_places(lengths: Sequence[int]) -> tuple[list[int], int]:
+    """Return where each part of a parcel begins, and the size of the parcel."""
+    places = []
+    offset = COUNT.size * (1 + len(lengths))
+    for length in lengths:
+        offset = _aligned(offset)
+        places.append(offset)
+        offset += length
+    return places, _aligned(offset)
+
+
+def parcel_table(lengths: Sequence[int]) -> bytes:
+    """Encode the table at the head of a parcel."""
+    return struct.pack(f"<{1 + len(lengths)}Q", len(lengths), *lengths)
+
+
+def read_table(parcel: memoryview) -> list[tuple[int, int]]:
+    """Return begin and end of every part of a parcel, the pickle first.
+
+    Raises:
+        ValueError: The table does not fit the parcel.
+    """
+    (num_parts,) = COUNT.unpack_from(parcel)
+    if not 1 <= num_parts < len(parcel) // COUNT.size:
+        raise ValueError(f"a parcel of {len(parcel)} bytes claims {num_parts} parts")
+    lengths = struct.unpack_from(f"<{num_parts}Q", parcel, COUNT.size)
+    places, size = parcel_places(lengths)
+    if size != len(parcel):
+        raise ValueError(f"a parcel of {len(parcel)} bytes has parts for {size}")
+    return [(begin, begin + length) for begin, length in zip(places, lengths, strict=True)]
