@@ -57,7 +57,8 @@ from splitdata.loader.cache.cache_description import CacheDescription, Generatio
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
-from splitdata.loader.stats.stats import CacheStats, LoaderStats, RotationStats, WorkerStats
+from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+from splitdata.loader.stats.stats import LoaderStats
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
 from splitdata.process.mpqitr import MpQItr

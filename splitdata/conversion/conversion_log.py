@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Generator, Iterable
 
-    from splitdata.conversion.sources.seek import Position
-    from splitdata.conversion.sources.source import Record
+    from splitdata.conversion.sources.source import Record, SourcePosition
 
 __all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of"]
 
@@ -64,13 +63,13 @@ class ConversionLog:
 
     source: dict[str, Any]
     options: dict[str, Any]
-    position: Position | None = None
+    position: SourcePosition | None = None
     num_records: int = 0
     is_finished: bool = False
-    commit_position: Position | None = None
+    commit_position: SourcePosition | None = None
     commit_records: int = 0
 
-    def at(self, position: Position, num_records: int) -> ConversionLog:
+    def at(self, position: SourcePosition, num_records: int) -> ConversionLog:
         """Return this, moved on."""
         moved = replace(self, position=position, num_records=num_records)
         if num_records == self.num_records:

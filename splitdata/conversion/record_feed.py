@@ -17,8 +17,7 @@ from splitdata.conversion.sources.source import KeyedSource
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.conversion.sources.seek import Position
-    from splitdata.conversion.sources.source import Record, RecordSource
+    from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.dataset.writer import SplitWriter
 
 __all__ = ["RecordFeed", "storable"]
@@ -36,7 +35,9 @@ class RecordFeed:
         records: The records, to be passed on to `write` one by one.
     """
 
-    def __init__(self, source: RecordSource, position: Position | None = None, *, limit: int | None = None) -> None:
+    def __init__(
+        self, source: RecordSource, position: SourcePosition | None = None, *, limit: int | None = None
+    ) -> None:
         """Begin behind a position, and end after so many records."""
         self._paths: deque[str] | None = None
         if isinstance(source, KeyedSource):

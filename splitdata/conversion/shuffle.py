@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from splitdata._types import ReadableFile
-    from splitdata.conversion.sources.seek import Position
-    from splitdata.conversion.sources.source import Record, RecordSource
+    from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
 
 __all__ = ["SHUFFLE_MEMORY_BYTES", "KeyedShuffledSource", "ShuffledSource", "shuffled"]
 
@@ -164,7 +163,7 @@ class KeyedShuffledSource(ShuffledSource):
         for _, record in self.keyed_records():
             yield record
 
-    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str, Record], None, None]:
         """Yield key and record; only from the beginning.
 
         Raises:

@@ -20,11 +20,12 @@ from splitdata.loader.cache.cache_job import LoaderCache
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.loader_options import Device, LoaderOptions, WorkerKind
-from splitdata.loader.plan.epoch_steps import Position
+from splitdata.loader.plan.epoch_steps import num_records_in, records_of, seek, skip, whole_epoch
 from splitdata.loader.plan.loader_state import StateDict
 from splitdata.loader.plan.plan import PartitionKind, Plan
 from splitdata.loader.plan.progress import EpochProgress
 from splitdata.loader.plan.selection import Subset
+from splitdata.loader.plan.steps import Position
 from splitdata.loader.plan.user_samplers import BatchSampler, Sampler
 from splitdata.loader.rank_state import RankState
 from splitdata.loader.resolved_options import ResolvedOptions
@@ -264,7 +265,7 @@ class DistributedLoader:
     def __len__(self) -> int:
         """Return the batches of this rank in a whole epoch; fixes rank and world size."""
         plan = self._standing.plan()
-        return plan.whole_epoch(self._standing.progress.position_in(plan)).num_steps
+        return whole_epoch(plan, self._standing.progress.position_in(plan)).num_steps
 
     @property
     def position(self) -> tuple[int, int]:
@@ -303,7 +304,7 @@ class DistributedLoader:
         Raises:
             IndexError: There is no such step or rank.
         """
-        return self._standing.plan().records(epoch, operator.index(step), rank)
+        return records_of(self._standing.plan(), epoch, operator.index(step), rank)
 
     def peek(self) -> Any:  # noqa: ANN401 - a batch is of the user's type
         """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
@@ -386,7 +387,7 @@ class DistributedLoader:
         runtime = self._running()
         plan = runtime.plan
         start = begin(plan)
-        self._skips.begin(start.epoch, plan.rank, lambda: plan.num_records_in(start))
+        self._skips.begin(start.epoch, plan.rank, lambda: num_records_in(plan, start))
         iterator = EpochIterator(
             runtime,
             self._standing.progress,
@@ -409,7 +410,7 @@ class DistributedLoader:
         """
         plan, iterator = self._standing.plan(), self._live_iterator()
         beginning = None if iterator is None else iterator.beginning
-        self._jump(plan.seek(beginning or self._standing.progress.position_in(plan), operator.index(step)))
+        self._jump(seek(plan, beginning or self._standing.progress.position_in(plan), operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
@@ -417,7 +418,7 @@ class DistributedLoader:
         A running loop goes on behind them, or ends if the epoch does; else the next `iter()` begins there.
         """
         plan = self._standing.plan()
-        self._jump(plan.skip(self._standing.progress.position_in(plan), checked_count("num_steps", num_steps, 0)))
+        self._jump(skip(plan, self._standing.progress.position_in(plan), checked_count("num_steps", num_steps, 0)))
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin this epoch. Not needed: epochs advance by themselves.

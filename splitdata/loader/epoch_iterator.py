@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from splitdata._ownership import OwnerProcess
 from splitdata.errors import ClosedError
-from splitdata.loader.plan.epoch_steps import Position
+from splitdata.loader.plan.steps import Position
 from splitdata.process.wire.own_frames import fold_traceback
 from splitdata.process.wire.remote_error import WorkerTraceback
 

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from splitdata.loader.plan.epoch_steps import Position, StepShape
 from splitdata.loader.plan.loader_state import LoaderState
+from splitdata.loader.plan.steps import Position, StepShape
 from splitdata.loader.plan.world import Ranks
 
 if TYPE_CHECKING:

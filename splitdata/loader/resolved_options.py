@@ -25,7 +25,7 @@ from splitdata.order.window import Window
 
 if TYPE_CHECKING:
     from splitdata.loader.loader_options import LoaderOptions
-    from splitdata.loader.plan.epoch_steps import Position, StepShape
+    from splitdata.loader.plan.steps import Position, StepShape
     from splitdata.loader.plan.world import World
 
 __all__ = ["ResolvedOptions"]

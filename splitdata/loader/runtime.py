@@ -23,9 +23,9 @@ from splitdata.loader.device.transfer import DeviceTransfer
 from splitdata.loader.pipeline.executors import AnyOrder, Executor, InOrder, InProcess
 from splitdata.loader.pipeline.step_stream import StepStream, Stream
 from splitdata.loader.pipeline.worker_job import Job, StepMaker, environment_of, make_batch, serve
-from splitdata.loader.plan.epoch_steps import Position
+from splitdata.loader.plan.epoch_steps import open_run
 from splitdata.loader.plan.plan import Plan
-from splitdata.loader.plan.steps import StepReply, StepRequest
+from splitdata.loader.plan.steps import Position, StepReply, StepRequest
 from splitdata.loader.rotation.rotation_stream import RotationStream
 from splitdata.loader.rotation.sample_prefetcher import PrefetchLimits
 from splitdata.loader.rotation.sample_store import StoreMaker
@@ -218,7 +218,7 @@ class Runtime:
     def _validate(self, job: Job) -> None:
         """Make the first batch here, where an error is easy to see, and check that it can be sent."""
         options = self._options
-        run = self.plan.run(Position())
+        run = open_run(self.plan, Position())
         if not run.num_steps:
             return
         try:
@@ -236,7 +236,7 @@ class Runtime:
             ValueError: There is no batch.
             Exception: What the dataset, the transform, the collate function or `to_device` raised.
         """
-        run = self.plan.run(position)
+        run = open_run(self.plan, position)
         if not run.num_steps:
             raise ValueError(f"epoch {position.epoch} has no batch to look at behind sample {position.samples}")
         batch = _first_batch(self._make_job(keeps=False), run)

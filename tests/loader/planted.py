@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from splitdata.loader.loader_options import WorkerKind
-from splitdata.loader.plan.steps import CacheCounts
+from splitdata.loader.plan.steps import CacheCounts, StepTimings
 from splitdata.loader.stats.meter import StatsMeter
-from splitdata.loader.stats.stats import LoaderStats, StepTimings
+from splitdata.loader.stats.stats import LoaderStats
 
 __all__ = ["Clock", "Plant"]
 

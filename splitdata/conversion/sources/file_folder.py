@@ -28,8 +28,8 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from splitdata.conversion.sources.seek import Position
     from splitdata.conversion.sources.sized_file import SizedFile
+    from splitdata.conversion.sources.source import SourcePosition
 
 __all__ = ["FolderSource"]
 
@@ -105,16 +105,18 @@ class FolderSource:
         """
         return self._survey().state(with_times=with_times)
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return how many files are done."""
         return {"file": self._num_entries, "record": self._num_given, "bytes": self.bytes_read}
 
-    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[bytes | SizedFile, None, None]:
         """Yield the content of the files behind a position; those before it are not opened."""
         for _, record in self.keyed_records(position):
             yield record
 
-    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+    def keyed_records(
+        self, position: SourcePosition | None = None
+    ) -> Generator[tuple[str, bytes | SizedFile], None, None]:
         """Yield the key of each file behind a position, and its content."""
         position = position or {}
         self.skipped.clear()

@@ -28,8 +28,8 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.conversion.sources.seek import Position
     from splitdata.conversion.sources.sized_file import SizedFile
+    from splitdata.conversion.sources.source import SourcePosition
 
 __all__ = ["FileListSource", "ListedPaths", "NamedPaths", "matching_files", "naming_line"]
 
@@ -154,16 +154,18 @@ class FileListSource:
         """Return number, size, and a hash of the paths and sizes of all files; with times of these too."""
         return self._survey().state(with_times=with_times)
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return how many files are done."""
         return {"record": self._num_given, "bytes": self.bytes_read}
 
-    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[bytes | SizedFile, None, None]:
         """Yield the content of the files behind a position; those before it are not opened."""
         for _, record in self.keyed_records(position):
             yield record
 
-    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, bytes | SizedFile], None, None]:
+    def keyed_records(
+        self, position: SourcePosition | None = None
+    ) -> Generator[tuple[str, bytes | SizedFile], None, None]:
         """Yield each path behind a position as it is named, its parts separated by "/", and the file's content."""
         position = position or {}
         self.bytes_read = count_at(position, "bytes")

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from splitdata._types import ReadableFile
-    from splitdata.conversion.sources.seek import Position
-    from splitdata.conversion.sources.source import Record
+    from splitdata.conversion.sources.source import Record, SourcePosition
 
 __all__ = ["FunctionSource"]
 
@@ -92,11 +91,11 @@ class FunctionSource:
             ) from None
         return {"function": self.name, "code": code}
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return how many records it has given."""
         return {"record": self._num_given}
 
-    def records_from(self, position: Position) -> Generator[Record, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Call the function and yield its records behind a position.
 
         One with a parameter named `start` is called with the number of records to leave out; of

@@ -22,7 +22,7 @@ from splitdata.errors import RecordTooLargeError, SourceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.conversion.sources.seek import Position
+    from splitdata.conversion.sources.source import SourcePosition
 
 __all__ = ["JsonLineSource", "LineSource", "split_lines"]
 
@@ -166,15 +166,15 @@ class LineSource:
         """Return what tells the file from a changed one; raises as `InputFile.state` does."""
         return self._input.state(with_times=with_times)
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return where the next line begins, and what was counted up to there."""
         return {"byte": self._place.byte, "line": self._place.line, "skipped": dict(self.skipped)}
 
-    def records_from(self, position: Position) -> Generator[bytes, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
         """Yield the lines behind a position."""
         return self._lines_from(position)
 
-    def _lines_from(self, position: Position) -> Generator[bytes, None, None]:
+    def _lines_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
         self.skipped.clear()
         self.skipped.update(counts_at(position, "skipped"))
         start, first_line = count_at(position, "byte"), count_at(position, "line")
@@ -263,7 +263,7 @@ class JsonLineSource(LineSource):
         """Return what tells the file from a changed one, and whether lines are validated."""
         return super().state(with_times=with_times) | {"validate": self._validate}
 
-    def records_from(self, position: Position) -> Generator[bytes, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
         """Yield the lines behind a position that are not blank."""
         first_line = count_at(position, "line")
         number_of_record = first_line - sum(counts_at(position, "skipped").values())

@@ -17,7 +17,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from splitdata.conversion.sources.seek import Position
+    from splitdata.conversion.sources.source import SourcePosition
 
 __all__ = ["PrefixedSource"]
 
@@ -75,11 +75,11 @@ class PrefixedSource:
         """Return what tells the file from a changed one; raises as `InputFile.state` does."""
         return self._input.state(with_times=with_times)
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return where the next record begins, and its number."""
         return {"byte": self._reader.num_bytes, "record": self._num_given}
 
-    def records_from(self, position: Position) -> Generator[bytes | SizedFile, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[bytes | SizedFile, None, None]:
         """Yield the records behind a position."""
         first, start = count_at(position, "record"), count_at(position, "byte")
         self._reader = reader = _PrefixReader(self._input.blocks(start), start)

@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from splitdata.errors import StateMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from splitdata.conversion.sources.source import Record, RecordSource
-
-    Position: TypeAlias = dict[str, Any]
-    """What a source needs to read on: plain JSON, equal for equal places whatever was read at a time."""
+    from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
 
 __all__ = [
     "DescribedSource",
-    "Position",
     "SeekableSource",
     "count_at",
     "counts_at",
@@ -59,10 +55,10 @@ class DescribedSource(Protocol):
 class SeekableSource(Protocol):
     """What a source of records has, beside `RecordSource`, that need not be read again from its beginning."""
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return where the newest iteration stands, which is behind the record that it gave last."""
 
-    def records_from(self, position: Position) -> Generator[Record, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Iterate over the records behind a position; `skipped` and `bytes_read` count what is before it too."""
 
 
@@ -73,12 +69,12 @@ def state_of(source: RecordSource, *, with_times: bool) -> dict[str, Any]:
     return {"identity": source.identity()}
 
 
-def position_of(source: RecordSource, num_records: int) -> Position:
+def position_of(source: RecordSource, num_records: int) -> SourcePosition:
     """Return where the newest iteration stands, after so many records since the beginning of the source."""
     return source.position() if isinstance(source, SeekableSource) else {"record": num_records}
 
 
-def records_from(source: RecordSource, position: Position | None) -> Generator[Record, None, None]:
+def records_from(source: RecordSource, position: SourcePosition | None) -> Generator[Record, None, None]:
     """Iterate over the records behind a position, None for all; what cannot seek reads and drops those before it."""
     if not position:
         return iter(source)
@@ -97,7 +93,7 @@ def is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
-def count_at(position: Position, name: str) -> int:
+def count_at(position: SourcePosition, name: str) -> int:
     """Return a number that a position holds, 0 where it is left out.
 
     Raises:
@@ -110,7 +106,7 @@ def count_at(position: Position, name: str) -> int:
     return count
 
 
-def counts_at(position: Position, name: str) -> dict[str, int]:
+def counts_at(position: SourcePosition, name: str) -> dict[str, int]:
     """Return the numbers by name that a position holds; raises as `count_at` does."""
     values = position.get(name, {})
     if not isinstance(values, dict) or not all(map(is_count, values.values())):
@@ -118,7 +114,7 @@ def counts_at(position: Position, name: str) -> dict[str, int]:
     return values
 
 
-def position_at(position: Position, name: str) -> Position:
+def position_at(position: SourcePosition, name: str) -> SourcePosition:
     """Return the position that another one holds; raises as `count_at` does."""
     value = position.get(name, {})
     if not isinstance(value, dict):
@@ -126,7 +122,7 @@ def position_at(position: Position, name: str) -> Position:
     return value
 
 
-def num_records_at(position: Position | None) -> int:
+def num_records_at(position: SourcePosition | None) -> int:
     """Return how many records a position says are before it, None being the beginning; raises as `count_at` does."""
     if not position:
         return 0

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from splitdata.conversion.sources.file_folder import FolderSource
-    from splitdata.conversion.sources.seek import Position
-    from splitdata.conversion.sources.source import Record, RecordSource
+    from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
 
 __all__ = ["SeveralFolders", "SeveralSources"]
 
@@ -89,9 +88,9 @@ class SeveralSources:
             states.update(json.dumps(state, sort_keys=True).encode() + b"\0")
         return {"sources": len(self._parts), "bytes": self.num_bytes, "hash of their states": states.hexdigest()}
 
-    def position(self) -> Position:
+    def position(self) -> SourcePosition:
         """Return which source is being read, how much came before it, and the position in it."""
-        position: Position = {
+        position: SourcePosition = {
             "source": self._num_finished,
             "bytes": self._finished_bytes,
             "skipped": dict(self._finished_skipped),
@@ -102,12 +101,12 @@ class SeveralSources:
             position["in source"] = position_of(self._current, self._num_given - self._num_before)
         return position
 
-    def records_from(self, position: Position) -> Generator[Record, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Yield the records behind a position; sources that are done are not opened."""
         return self._given_by(records_from, position)
 
     def _given_by(
-        self, read: Callable[[Any, Position], Iterable[_Given]], position: Position
+        self, read: Callable[[Any, SourcePosition], Iterable[_Given]], position: SourcePosition
     ) -> Generator[_Given, None, None]:
         """Yield what `read` gives of each source behind a position."""
         self._num_finished = count_at(position, "source")
@@ -144,12 +143,12 @@ class SeveralFolders(SeveralSources):
         super().__init__(parts, name=name)
         self._folders = parts
 
-    def records_from(self, position: Position) -> Generator[Record, None, None]:
+    def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Yield the records behind a position; raises as `keyed_records` does."""
         for _, record in self.keyed_records(position):
             yield record
 
-    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str, Record], None, None]:
         """Yield the key of each file behind a position, and its content.
 
         Raises:
@@ -172,5 +171,5 @@ class SeveralFolders(SeveralSources):
             before, holder = key, path
 
 
-def _keyed_records(folder: FolderSource, position: Position) -> Iterable[tuple[str, Record]]:
+def _keyed_records(folder: FolderSource, position: SourcePosition) -> Iterable[tuple[str, Record]]:
     return folder.keyed_records(position)

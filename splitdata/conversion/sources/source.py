@@ -5,18 +5,19 @@ source ──for record in source──> bytes, or an open file for a big one �
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from splitdata._types import BytesLike, ReadableFile
-    from splitdata.conversion.sources.seek import Position
 
+    SourcePosition: TypeAlias = dict[str, Any]
+    """What a source needs to read on: plain JSON, equal for equal places whatever was read at a time."""
     Record: TypeAlias = BytesLike | ReadableFile
     """An open file is valid until the next record is asked for, and read once, to its end."""
 
-__all__ = ["KeyedSource", "Record", "RecordSource"]
+__all__ = ["KeyedSource", "Record", "RecordSource", "SourcePosition"]
 
 
 class RecordSource(Protocol):
@@ -66,5 +67,5 @@ class RecordSource(Protocol):
 class KeyedSource(Protocol):
     """What a source of records has, beside `RecordSource`, whose records have keys."""
 
-    def keyed_records(self, position: Position | None = None) -> Generator[tuple[str, Record], None, None]:
+    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str, Record], None, None]:
         """Yield the key of each record behind a position, None for all, and the record."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.keys.key_builder import KeyBuilder
-from splitdata.dataset.segments.key_check import KeySum, check_keys
+from splitdata.dataset.keys.key_sum import KeySum
+from splitdata.dataset.segments.key_check import check_keys
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError
 from splitdata.format import spec

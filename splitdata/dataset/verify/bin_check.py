@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.segments.dictionary import head_frames
 from splitdata.dataset.segments.finding import Finding, FindingList
-from splitdata.dataset.segments.key_check import KeySum
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
 from splitdata.dataset.cache.cache_folder import CacheFolder
+from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_survey import survey
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.dataset.segments.finding import Finding, FindingList
-from splitdata.dataset.segments.key_check import KeySum, check_keys
+from splitdata.dataset.segments.key_check import check_keys
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.verify.bin_check import BinCheck

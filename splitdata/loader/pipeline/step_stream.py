@@ -15,13 +15,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
+from splitdata.loader.plan.epoch_steps import open_run
 from splitdata.loader.plan.steps import StepReply, StepRequest
 
 if TYPE_CHECKING:
     from splitdata.loader.cache.cache_options import Cache
     from splitdata.loader.pipeline.executors import Executor
-    from splitdata.loader.plan.epoch_steps import Position, Run
+    from splitdata.loader.plan.epoch_steps import Run
     from splitdata.loader.plan.plan import Plan
+    from splitdata.loader.plan.steps import Position
     from splitdata.loader.stats.meter import StatsMeter
 
 __all__ = ["ActiveRun", "StepStream", "Stream"]
@@ -127,7 +129,7 @@ class StepStream:
         self._num_waiting = 0
         self._planned.clear()
         self._legs.clear()
-        self._legs.append(ActiveRun(self._plan.run(position), position))
+        self._legs.append(ActiveRun(open_run(self._plan, position), position))
         # As many as are made at once; the others are asked for while those are being made.
         if self._plan_ahead(self._at_once):
             self._ask_planned()
@@ -205,7 +207,7 @@ class StepStream:
             if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
                 return False
             after = leg.run.position_after(leg.num_steps)
-            self._legs.append(ActiveRun(self._plan.run(after), after))
+            self._legs.append(ActiveRun(open_run(self._plan, after), after))
             return self._plan_ahead(limit)
         for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
             self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))

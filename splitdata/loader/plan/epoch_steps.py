@@ -10,13 +10,12 @@ BatchRun     the user's own batches, dealt out
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from splitdata.loader.plan.steps import Part
+from splitdata.loader.plan.steps import Part, Position
 from splitdata.order.partition import EndlessPartition, Partition
 
 if TYPE_CHECKING:
@@ -25,38 +24,20 @@ if TYPE_CHECKING:
     from splitdata.loader.plan.plan import Plan
     from splitdata.order.epoch_order import Order
 
-__all__ = ["BatchRun", "EndlessRun", "PassRun", "Position", "PositionRun", "Run", "StepPositions", "StepShape"]
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where training stands, the same on every rank.
-
-    Attributes:
-        epoch: 0-based.
-        samples: Samples of this epoch that all ranks together have been handed; batches with a batch sampler.
-        origin: Samples of earlier epochs, where epochs of `num_steps` cut an endless stream; else 0.
-    """
-
-    epoch: int = 0
-    samples: int = 0
-    origin: int = 0
-
-
-class StepShape(NamedTuple):
-    """In what steps a position was reached; another loader may go on from it in others.
-
-    `lanes` are those of the order, which stay as they were at first.
-    """
-
-    batch_size: int
-    world_size: int
-    lanes: int
-
-    @property
-    def samples(self) -> int:
-        """Samples of one step, on all ranks together."""
-        return self.batch_size * self.world_size
+__all__ = [
+    "BatchRun",
+    "EndlessRun",
+    "PassRun",
+    "PositionRun",
+    "Run",
+    "StepPositions",
+    "num_records_in",
+    "open_run",
+    "records_of",
+    "seek",
+    "skip",
+    "whole_epoch",
+]
 
 
 class Run(Protocol):
@@ -298,3 +279,76 @@ class BatchRun:
         if num_steps >= self.num_steps:
             return Position(self._epoch + 1)
         return Position(self._epoch, self._partition.consumed(num_steps))
+
+
+def open_run(plan: Plan, position: Position, rank: int | None = None) -> Run:
+    """Return the rest of the epoch from a position on; of another rank, if one is given."""
+    rank = plan.rank if rank is None else rank
+    if plan.batches is not None:
+        return BatchRun(plan, plan.batches.batches(position.epoch), position, rank)
+    if plan.num_steps is not None:
+        return EndlessRun(plan, plan.num_steps, position, rank)
+    return PassRun(plan, position, rank)
+
+
+def whole_epoch(plan: Plan, position: Position) -> Run:
+    """Return all of the epoch that a position lies in."""
+    return open_run(plan, Position(position.epoch, 0, max(0, position.origin)))
+
+
+def num_records_in(plan: Plan, position: Position) -> int:
+    """Return how many records this rank has in the whole epoch that a position lies in; with rotation makes."""
+    return whole_epoch(plan, position).num_samples // (1 if plan.rotation is None else plan.rotation[0])
+
+
+def records_of(plan: Plan, epoch: int, step: int, rank: int | None) -> NDArray[np.int64]:
+    """Return the records of a batch, int64[n], in its order; of this rank, if none is given.
+
+    Raises:
+        IndexError: There is no such step or rank.
+    """
+    rank = plan.rank if rank is None else rank
+    if not 0 <= rank < plan.world_size:
+        raise IndexError(f"there is no rank {rank} in a world of {plan.world_size}")
+    run = open_run(plan, plan.start_of(epoch), rank)
+    if not 0 <= step < run.num_steps:
+        raise IndexError(f"epoch {epoch} has {run.num_steps} steps on rank {rank}, there is no step {step}")
+    return np.concatenate([part.records for part in run.parts(step, step + 1)[0]])
+
+
+def skip(plan: Plan, position: Position, num_steps: int) -> Position:
+    """Return the position so many steps further on, across epochs.
+
+    Raises:
+        ValueError: No epoch has any steps.
+    """
+    while True:
+        run = open_run(plan, position)
+        if num_steps < run.num_steps:
+            return run.position_after(num_steps)
+        if not run.num_steps and not position.samples:
+            raise ValueError("there is nothing to skip: the epochs of this loader have no steps")
+        epochs = 1
+        if not position.samples and plan.sampling is None and plan.batches is None:
+            # Whole epochs are all alike.
+            epochs = num_steps // run.num_steps
+        num_steps -= epochs * run.num_steps
+        after = run.position_after(run.num_steps)
+        position = Position(position.epoch + epochs, 0, position.origin + epochs * (after.origin - position.origin))
+
+
+def seek(plan: Plan, position: Position, step: int) -> Position:
+    """Return the beginning of a step of the epoch that a position lies in.
+
+    Raises:
+        IndexError: The epoch has fewer steps, or was begun in smaller ones before the first sample.
+    """
+    if position.origin < 0:
+        raise IndexError(
+            f"epoch {position.epoch} was begun in smaller steps: counted in the present ones its first lie before "
+            "the first sample; skip() goes forward, set_epoch() to another epoch"
+        )
+    run = open_run(plan, Position(position.epoch, 0, position.origin))
+    if not 0 <= step < run.num_steps:
+        raise IndexError(f"epoch {position.epoch} has {run.num_steps} steps, there is no step {step}")
+    return run.position_after(step) if step else Position(position.epoch, 0, position.origin)

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from splitdata._shown import cut, shown
 from splitdata.errors import StateMismatchError
-from splitdata.loader.plan.epoch_steps import Position, StepShape
+from splitdata.loader.plan.steps import Position, StepShape
 from splitdata.order.counts import MAX_LANES
 
 __all__ = ["STATE_VERSION", "LoaderState", "StateDict"]

@@ -13,8 +13,8 @@ known only later, or be others when it is unpickled.
 
 from __future__ import annotations
 
-from splitdata.loader.plan.epoch_steps import Position, StepShape
 from splitdata.loader.plan.plan import Plan
+from splitdata.loader.plan.steps import Position, StepShape
 
 __all__ = ["EpochProgress"]
 

@@ -7,18 +7,48 @@ StepReply     ticket, batch, sizes, timings, skipped, cache
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-from splitdata.loader.stats.stats import StepTimings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CacheCounts", "Part", "SkippedRecord", "StepReply", "StepRequest"]
+__all__ = ["CacheCounts", "Part", "Position", "SkippedRecord", "StepReply", "StepRequest", "StepShape", "StepTimings"]
 
 # What the collate function returns: its type is the user's.
 Batch: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where training stands, the same on every rank.
+
+    Attributes:
+        epoch: 0-based.
+        samples: Samples of this epoch that all ranks together have been handed; batches with a batch sampler.
+        origin: Samples of earlier epochs, where epochs of `num_steps` cut an endless stream; else 0.
+    """
+
+    epoch: int = 0
+    samples: int = 0
+    origin: int = 0
+
+
+class StepShape(NamedTuple):
+    """In what steps a position was reached; another loader may go on from it in others.
+
+    `lanes` are those of the order, which stay as they were at first.
+    """
+
+    batch_size: int
+    world_size: int
+    lanes: int
+
+    @property
+    def samples(self) -> int:
+        """Samples of one step, on all ranks together."""
+        return self.batch_size * self.world_size
 
 
 class Part(NamedTuple):
@@ -55,6 +85,21 @@ class StepRequest(NamedTuple):
         more = self.num_samples - len(records[:4])
         noun = "record" if self.num_samples == 1 else "records"
         return f"step {self.step} of epoch {epoch}, {noun} {shown}" + (f" and {more} more" if more else "")
+
+
+class StepTimings(NamedTuple):
+    """Where a worker's time went for one batch, in seconds; waiting for work or for room is in none of them."""
+
+    read: float = 0.0
+    transform: float = 0.0
+    cache: float = 0.0
+    collate: float = 0.0
+    send: float = 0.0
+    read_processor: float = 0.0
+    transform_processor: float = 0.0
+    cache_processor: float = 0.0
+    collate_processor: float = 0.0
+    starved: float = 0.0
 
 
 class SkippedRecord(NamedTuple):

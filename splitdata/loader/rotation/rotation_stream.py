@@ -21,12 +21,11 @@ import numpy as np
 
 from splitdata._ownership import OwnerProcess
 from splitdata.loader.pipeline.step_stream import ActiveRun
-from splitdata.loader.plan.epoch_steps import PositionRun
-from splitdata.loader.plan.steps import Part, StepReply, StepRequest
+from splitdata.loader.plan.epoch_steps import PositionRun, open_run
+from splitdata.loader.plan.steps import Part, StepReply, StepRequest, StepTimings
 from splitdata.loader.rotation.groups import GroupHolder, Share, Uses, locate, rotation_order
 from splitdata.loader.rotation.rotated_batch import RotatedBatches
 from splitdata.loader.rotation.sample_prefetcher import SamplePrefetcher
-from splitdata.loader.stats.stats import StepTimings
 from splitdata.samples.collate import nbytes
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from splitdata.loader.cache.cache_options import Cache
     from splitdata.loader.pipeline.executors import Executor
     from splitdata.loader.pipeline.worker_job import Job
-    from splitdata.loader.plan.epoch_steps import Position
     from splitdata.loader.plan.plan import Plan
+    from splitdata.loader.plan.steps import Position
     from splitdata.loader.rotation.sample_prefetcher import PrefetchLimits
     from splitdata.loader.rotation.sample_store import StoreMaker
     from splitdata.loader.stats.meter import StatsMeter
@@ -210,7 +209,7 @@ class RotationStream:
             self._groups.close()
         self._is_whole = False
         self._feed.forget()
-        run = self._plan.run(position)
+        run = open_run(self._plan, position)
         if not isinstance(run, PositionRun):
             raise TypeError("rotation goes through positions, not through the user's batches")
         self._legs = deque([ActiveRun(run, position)])
@@ -236,7 +235,7 @@ class RotationStream:
             if not self._crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
                 return False
             after = leg.run.position_after(leg.num_steps)
-            run: Any = self._plan.run(after)
+            run: Any = open_run(self._plan, after)
             self._legs.append(ActiveRun(run, after))
             return True
         is_needed = leg is self._legs[0] and leg.num_asked <= leg.num_received

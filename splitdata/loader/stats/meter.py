@@ -15,12 +15,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from splitdata.loader.stats.stats import CacheStats, LoaderStats, RotationStats, StepTimings, WorkerStats
+from splitdata.loader.plan.steps import StepTimings
+from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+from splitdata.loader.stats.stats import LoaderStats
 
 if TYPE_CHECKING:
-    from splitdata.loader.loader_options import WorkerKind
     from splitdata.loader.plan.steps import CacheCounts
 
 __all__ = ["StatsMeter", "num_cores"]
@@ -67,7 +68,7 @@ class StatsMeter:
     def __init__(
         self,
         num_workers: int,
-        worker_kind: WorkerKind = "process",
+        worker_kind: Literal["process", "thread"] = "process",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock

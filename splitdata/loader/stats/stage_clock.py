@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from splitdata.loader.stats.stats import StepTimings
+from splitdata.loader.plan.steps import StepTimings
 
 __all__ = ["StageClock"]
 

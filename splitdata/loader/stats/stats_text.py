@@ -9,33 +9,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from splitdata.loader.stats.stats import STAGES
+from splitdata.loader.stats.figures import STAGES, percent
+from splitdata.loader.stats.verdict import verdict_of
 
 if TYPE_CHECKING:
-    from splitdata.loader.stats.stats import LoaderStats, WorkerStats
+    from splitdata.loader.stats.figures import LoaderFigures, WorkerStats
 
-__all__ = ["html_of", "percent", "text_of"]
+__all__ = ["html_of", "text_of"]
 
 _WIDTHS: Final = {"read": 10, "transform": 13, "cache": 9, "collate": 11, "send": 9}
 
 
-def text_of(stats: LoaderStats) -> str:
+def text_of(stats: LoaderFigures) -> str:
     """Return the verdict and a table."""
     head, *rows = _table(stats)
     stages = _stages(stats)
-    lines = [stats.verdict, *(f"  {line}" for line in _figures(stats))]
+    lines = [verdict_of(stats), *(f"  {line}" for line in _figures(stats))]
     for name, num_batches, *cells in ([*head], *rows):
         columns = "".join(f"{cell:>{_WIDTHS[stage]}}" for stage, cell in zip(stages, cells, strict=True))
         lines.append(f"  {name:11}{num_batches:>8}{columns}".rstrip())
     return "\n".join(lines)
 
 
-def html_of(stats: LoaderStats) -> str:
+def html_of(stats: LoaderFigures) -> str:
     """Return the same as HTML; nothing in it is taken for markup."""
     from html import escape
 
     head, *rows = _table(stats)
-    parts = [f"<p><b>{escape(stats.verdict)}</b></p>", "<table><thead><tr>"]
+    parts = [f"<p><b>{escape(verdict_of(stats))}</b></p>", "<table><thead><tr>"]
     parts += [f"<th>{escape(cell)}</th>" for cell in head]
     parts.append("</tr></thead><tbody>")
     for name, *cells in rows:
@@ -47,7 +48,7 @@ def html_of(stats: LoaderStats) -> str:
     return "".join(parts)
 
 
-def _figures(stats: LoaderStats) -> list[str]:
+def _figures(stats: LoaderFigures) -> list[str]:
     begun = f"({stats.num_epochs} begun)" if stats.epoch is None else f"(epoch {stats.epoch})"
     lines = [
         f"{stats.num_batches} batches, {stats.num_samples} samples, {_size(stats.num_bytes)} in "
@@ -77,11 +78,11 @@ def _figures(stats: LoaderStats) -> list[str]:
     return lines
 
 
-def _stages(stats: LoaderStats) -> list[str]:
+def _stages(stats: LoaderFigures) -> list[str]:
     return [stage for stage in STAGES if stage != "cache" or stats.cache is not None]
 
 
-def _table(stats: LoaderStats) -> list[list[str]]:
+def _table(stats: LoaderFigures) -> list[list[str]]:
     """Return rows of cells, the head first."""
     stages = _stages(stats)
     rows = [["", "batches", *(f"{stage} s" for stage in stages)]]
@@ -98,11 +99,6 @@ def _table(stats: LoaderStats) -> list[list[str]]:
 
 def _sum(workers: tuple[WorkerStats, ...], name: str) -> float:
     return float(sum(getattr(worker, name) for worker in workers))
-
-
-def percent(part: float) -> str:
-    """Return a share in percent, with a decimal where it is small."""
-    return f"{100 * part:.1f} %" if part < 0.0995 else f"{100 * part:.0f} %"
 
 
 def _size(num_bytes: float) -> str:

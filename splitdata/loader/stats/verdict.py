@@ -22,11 +22,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from splitdata.loader.stats.stats import STAGES, share
-from splitdata.loader.stats.stats_text import percent
+from splitdata.loader.stats.figures import STAGES, percent, share
 
 if TYPE_CHECKING:
-    from splitdata.loader.stats.stats import LoaderStats
+    from splitdata.loader.stats.figures import LoaderFigures
 
 __all__ = ["verdict_of"]
 
@@ -56,7 +55,7 @@ _WAITS_FOR: Final = {
 }
 
 
-def verdict_of(stats: LoaderStats) -> str:
+def verdict_of(stats: LoaderFigures) -> str:
     """Return the verdict on one epoch, or on all since the start."""
     if stats.num_batches < _FEWEST_BATCHES:
         return f"Too early to tell: {stats.num_batches} batches, {_FEWEST_BATCHES} are needed."
@@ -79,7 +78,7 @@ class _Causes:
         stage: That workers spend most time in; the sums are those of all workers, in seconds.
     """
 
-    def __init__(self, stats: LoaderStats) -> None:
+    def __init__(self, stats: LoaderFigures) -> None:
         self._stats = stats
         workers = stats.workers
         walls: dict[str, float] = {name: sum(getattr(worker, name) for worker in workers) for name in STAGES}

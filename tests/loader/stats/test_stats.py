@@ -19,11 +19,12 @@ from splitdata.loader.cache.cache_job import LoaderCache
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.pipeline.worker_job import Job, StepMaker
 from splitdata.loader.plan.selection import Selection
-from splitdata.loader.plan.steps import CacheCounts, Part, StepRequest
+from splitdata.loader.plan.steps import CacheCounts, Part, StepRequest, StepTimings
 from splitdata.loader.samples.record_source import RecordFetcher
+from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
 from splitdata.loader.stats.meter import StatsMeter
 from splitdata.loader.stats.stage_clock import StageClock
-from splitdata.loader.stats.stats import CacheStats, LoaderStats, RotationStats, StepTimings, WorkerStats
+from splitdata.loader.stats.stats import LoaderStats
 from tests.loader.planted import Clock
 
 

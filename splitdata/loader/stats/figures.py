@@ -1,0 +1,178 @@
+"""What a loader did and where the time went, in numbers.
+
+time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch,
+                                                                                launch: for the very first
+                                          `--- transfer is a part of this
+time of each worker         | read | transform | cache | collate | send | idle |
+
+verdict.py says what that means, stats_text.py how it looks; stats.py is what a user gets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["STAGES", "CacheStats", "LoaderFigures", "RotationStats", "WorkerStats", "percent", "share"]
+
+STAGES: Final = ("read", "transform", "cache", "collate", "send")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """What one worker did; times are sums over its batches, in seconds.
+
+    Beside the time that a stage took stands how much of it the worker has computed (of sending it is not measured). The
+    rest it has waited: for a disk, a network, another thread, or a free core.
+    """
+
+    num_batches: int = 0
+    read: float = 0.0
+    """Reading records of the dataset."""
+    transform: float = 0.0
+    cache: float = 0.0
+    """Reading samples of a cache, and putting them there."""
+    collate: float = 0.0
+    send: float = 0.0
+    read_processor: float = 0.0
+    transform_processor: float = 0.0
+    cache_processor: float = 0.0
+    collate_processor: float = 0.0
+    starved: float = 0.0
+    """Ready to compute, in whichever stage, while no core was free; 0 where the system does not say."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long it worked."""
+        return self.read + self.transform + self.cache + self.collate + self.send
+
+    @property
+    def processor_seconds(self) -> float:
+        """How much of that it computed; sending counts as computing."""
+        measured = self.read_processor + self.transform_processor + self.cache_processor + self.collate_processor
+        return measured + self.send
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the cache gave and took, of the samples that were handed out."""
+
+    num_hits: int = 0
+    """Samples that were read."""
+    num_misses: int = 0
+    """Samples that were computed."""
+    num_damaged: int = 0
+    """Entries that could not be read, and were computed again."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    """Of samples that were kept. What waits to be committed is counted with a later batch."""
+    problem: str | None = None
+    """Why samples are not kept any more, None while all is well."""
+
+    @property
+    def hit_share(self) -> float:
+        """The part of the samples that was read: 0 to 1."""
+        return share(self.num_hits, self.num_hits + self.num_misses)
+
+
+@dataclass(frozen=True, slots=True)
+class RotationStats:
+    """What rotation keeps: sizes in bytes, of samples as they are kept."""
+
+    num_made: int
+    """Samples that were made; each is handed out several times."""
+    memory_bytes: int
+    """At the time of the call."""
+    disk_bytes: int
+    """At the time of the call."""
+    peak_bytes: int
+    """The most of both together, since the start."""
+    collate_seconds: float
+    """Of this process, spent on decoding and collating kept samples; training waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderFigures:
+    """What a loader did, since its start or in one epoch. Times are in seconds, sizes in bytes.
+
+    Counted is what was handed to the training loop; workers are ahead of that. Time passes only while an iterator
+    of the loader is in use, not between epochs.
+    """
+
+    num_batches: int
+    num_samples: int
+    num_bytes: int
+    """Of arrays, tensors and strings in the batches."""
+    seconds: float
+    num_epochs: int
+    """How many iterators were begun."""
+    launch_seconds: float
+    """Waiting for the very first batch, while the workers start; also where they had to be started anew."""
+    starting_seconds: float
+    """Waiting for the first batch of each other iterator."""
+    waiting_seconds: float
+    """Waiting for all other batches, their transfer included."""
+    transfer_seconds: float
+    """Of this process, spent on moving batches to the device; copies that run meanwhile cost nothing here."""
+    num_workers: int
+    """0: this process does the work, while training waits."""
+    workers: tuple[WorkerStats, ...]
+    """One for each worker, or one for this process."""
+    num_ready: int
+    """Batches that were ready and not handed out, at the time of the call."""
+    mean_ready: float
+    """The mean of that number over the moments at which a batch was asked for."""
+    memory_bytes: int
+    """Shared memory that batches lie in, at the time of the call."""
+    num_skipped: int
+    """Records that were replaced because of an error."""
+    num_cores: int
+    """Cores that this process may use."""
+    cache: CacheStats | None = None
+    """None without a cache."""
+    rotation: RotationStats | None = None
+    """What rotation does; None before it has made a sample, and without it."""
+    epoch: int | None = None
+    """The epoch that is counted, None for all since the start."""
+    last_epoch: int | None = None
+    """The epoch of the newest iterator, None before the first."""
+    waiting_processor: float = 0.0
+    """How much of `waiting_seconds` this thread computed: transfer, collating for rotation, work without workers."""
+    transfer_processor: float = 0.0
+    """How much of `transfer_seconds` this thread computed."""
+    worker_kind: Literal["process", "thread"] = "process"
+
+    @property
+    def batches_per_second(self) -> float:
+        """The mean over the time that is counted."""
+        return share(self.num_batches, self.seconds)
+
+    @property
+    def samples_per_second(self) -> float:
+        """The mean over the time that is counted."""
+        return share(self.num_samples, self.seconds)
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The mean over the time that is counted."""
+        return share(self.num_bytes, self.seconds)
+
+    @property
+    def running_seconds(self) -> float:
+        """The time without the first batches of iterators."""
+        return self.seconds - self.launch_seconds - self.starting_seconds
+
+    @property
+    def waiting_share(self) -> float:
+        """The part of its time that training waited, the starts of epochs left out: 0 to 1."""
+        return share(self.waiting_seconds, self.running_seconds)
+
+
+def share(part: float, whole: float) -> float:
+    """Return which part of a whole something is; 0 of nothing."""
+    return part / whole if whole > 0 else 0.0
+
+
+def percent(part: float) -> str:
+    """Return a share in percent, with a decimal where it is small."""
+    return f"{100 * part:.1f} %" if part < 0.0995 else f"{100 * part:.0f} %"
