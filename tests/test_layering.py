@@ -10,6 +10,10 @@
 
 A room is a folder or a module directly below `splitdata`. Everything may import layer 0. Imports
 inside functions count like the others.
+
+Large rooms have inner walls: folders on levels (INNER_LEVELS). A module in one imports from its own folder and from
+folders of lower levels; modules that lie directly in the room are its faces, which import all and which no folder
+imports. Nowhere do modules import each other in a circle, not even for types.
 """
 
 from __future__ import annotations
@@ -46,6 +50,23 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "interop": GROUND | BELOW_ADAPTERS,
 }
 
+INNER_LEVELS: dict[str, dict[str, int]] = {
+    "dataset": {
+        "manifests": 1,
+        "keys": 1,
+        "segments": 2,
+        "legacy": 3,
+        "repair": 3,
+        "writing": 4,
+        "reading": 4,
+        "cache": 5,
+        "verify": 6,
+    },
+    "loader": {"plan": 1, "device": 1, "stats": 2, "samples": 3, "cache": 4, "pipeline": 5, "rotation": 6},
+    "process": {"wire": 1, "identity": 1, "shared": 1, "worker": 2, "consumer": 3, "pool": 4},
+    "conversion": {"sources": 1},
+}
+
 # Torch takes seconds to load and is optional.
 TORCH_AT_ONCE = "splitdata.interop"
 # Where tensors are made: on a device, and from a record. Who asks for one loads torch for it, and nobody else does.
@@ -66,6 +87,13 @@ class Module:
     def room(self) -> str:
         """The part of the name directly below `splitdata`; empty for `splitdata` itself."""
         return (self.name + ".").split(".")[1]
+
+    @property
+    def folder(self) -> str:
+        """The folder of the room that the module lies in; empty for a face of the room."""
+        parts = self.name.split(".")
+        is_package = self.path.name == "__init__.py"
+        return parts[2] if len(parts) > 3 or (len(parts) == 3 and is_package) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +166,52 @@ def violations_in(root: Path) -> list[str]:
                 found.append(f"{where}:{imported.line}: {reason}")
         if is_cli:
             found += [f"{where}:{line}: {name} is not public" for name, line in _private_attributes(module, public)]
+    return found + _inner_violations(modules, root) + [f"a circle: {circle}" for circle in _circles(modules)]
+
+
+def _inner_violations(modules: list[Module], root: Path) -> list[str]:
+    """Return what breaks the levels inside a room."""
+    by_name = {module.name: module for module in modules}
+    found = []
+    for module in modules:
+        levels = INNER_LEVELS.get(module.room)
+        if levels is None or not module.folder:
+            continue
+        where = module.path.relative_to(root).as_posix()
+        if module.folder not in levels:
+            found.append(f"{where}: the folder {module.folder} is not among the levels of {module.room}")
+            continue
+        for imported in imports_of(module):
+            target = by_name.get(imported.target) or by_name.get(imported.target.rpartition(".")[0])
+            if target is None or target.room != module.room or target.folder == module.folder:
+                continue
+            if levels.get(target.folder, 99) >= levels[module.folder]:
+                name = target.folder or f"the face {target.name.rpartition('.')[2]}"
+                found.append(f"{where}:{imported.line}: {module.folder} must not import {name}")
     return found
+
+
+def _circles(modules: list[Module]) -> list[str]:
+    """Return the modules that import each other in a circle, by taking away those that import nobody who is left."""
+    names = {module.name for module in modules if module.path.name != "__init__.py"}
+    left = {
+        module.name: {
+            target
+            for imported in imports_of(module)
+            for target in (imported.target, imported.target.rpartition(".")[0])
+            if target in names and target != module.name
+        }
+        for module in modules
+        if module.name in names
+    }
+    while free := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in free:
+            del left[name]
+    # Those that only lead to a circle are no part of it.
+    while free := [name for name in left if not any(name in targets for targets in left.values())]:
+        for name in free:
+            del left[name]
+    return [" <-> ".join(sorted(left))] if left else []
 
 
 def _misnamed(root: Path) -> list[str]:
@@ -224,6 +297,9 @@ def test_both_packages_are_walked() -> None:
         ("splitdata/loader/device/device.py", "def f() -> None:\n    import torch.cuda"),
         ("splitdata/samples/tensors.py", "def f() -> None:\n    import torch"),
         ("splitdata/interop/torch.py", "import torch\nfrom splitdata.loader import config"),
+        ("splitdata/dataset/segments/a.py", "from splitdata.dataset.segments.b import x"),
+        ("splitdata/dataset/segments/a.py", "def f() -> None:\n    from splitdata.dataset.keys import lookup"),
+        ("splitdata/dataset/writer.py", "from splitdata.dataset.verify.verify import verify"),
         ("cli/splitdata_cli/info.py", "import splitdata\nfrom splitdata import open_it\nsplitdata.open_it()"),
         ("cli/splitdata_cli/info.py", "from splitdata_cli.main import group\nfrom ._render import table"),
     ],
@@ -265,7 +341,8 @@ def test_import_of_a_room_below_is_accepted(tmp_path: Path, path: str, code: str
         ("cli/splitdata_cli/a.py", "import splitdata\nsplitdata.dataset.reader", "splitdata.dataset is not public"),
         ("cli/__init__.py", "", "cli is a source root"),
         ("splitdata/dataset/utils.py", "", "a module is named for what it does"),
-        ("splitdata/dataset/utils/a.py", "", "a module is named for what it does"),
+        ("splitdata/dataset/odd/a.py", "", "the folder odd is not among the levels of dataset"),
+        ("splitdata/samples/utils/a.py", "", "a module is named for what it does"),
     ],
 )
 def test_import_that_breaks_the_layers_is_found(tmp_path: Path, path: str, code: str, finding: str) -> None:
@@ -273,3 +350,56 @@ def test_import_that_breaks_the_layers_is_found(tmp_path: Path, path: str, code:
 
     assert len(found) == 1
     assert finding in found[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "finding"),
+    [
+        (
+            {"dataset/keys/a.py": "from splitdata.dataset.segments.b import x", "dataset/segments/b.py": "x = 1"},
+            "keys must not import segments",
+        ),
+        (
+            {"dataset/keys/a.py": "from splitdata.dataset.manifests import b", "dataset/manifests/b.py": ""},
+            "keys must not import manifests",
+        ),
+        (
+            {"dataset/verify/a.py": "from splitdata.dataset.writer import x", "dataset/writer.py": "x = 1"},
+            "verify must not import the face writer",
+        ),
+        (
+            {
+                "loader/plan/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+                "    from splitdata.loader.plan.b import x",
+                "loader/plan/b.py": "from splitdata.loader.plan import a\nx = 1",
+                "loader/plan/c.py": "from splitdata.loader.plan.b import x",
+            },
+            "a circle: splitdata.loader.plan.a <-> splitdata.loader.plan.b",
+        ),
+    ],
+)
+def test_import_that_breaks_the_inner_walls_is_found(tmp_path: Path, files: dict[str, str], finding: str) -> None:
+    tree = {f"splitdata/{path}": code for path, code in files.items()}
+    found = violations_in(make_tree(tmp_path, tree))
+
+    assert len(found) == 1
+    assert finding in found[0]
+
+
+def test_module_names_have_one_meaning() -> None:
+    named: dict[str, list[str]] = {}
+    for module in modules_of(ROOT):
+        if module.name.startswith("splitdata.") and module.path.name != "__init__.py":
+            named.setdefault(module.path.stem, []).append(module.name)
+
+    assert {stem: names for stem, names in named.items() if len(names) > 1} == {}
+
+
+def test_class_names_have_one_meaning() -> None:
+    named: dict[str, list[str]] = {}
+    for module in modules_of(ROOT):
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef):
+                named.setdefault(node.name, []).append(module.name)
+
+    assert {name: where for name, where in named.items() if len(where) > 1} == {}
