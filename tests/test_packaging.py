@@ -98,3 +98,27 @@ def test_installed_packages_are_found_and_cli_is_not(programs: Path, tmp_path: P
     code = "import importlib.util as u; print([bool(u.find_spec(n)) for n in ('splitdata', 'splitdata_cli', 'cli')])"
 
     assert run(programs / "python", "-c", code, cwd=tmp_path) == "[True, True, False]\n"
+
+
+_JOB = """
+import json, pathlib, subprocess, sys
+from splitdata import DistributedLoader, MpQItr, SplitDataLoader, repair, verify
+
+def batches():
+    yield from ([number] for number in range(5))
+
+path = sys.argv[1]
+assert len(SplitDataLoader(path)) == 300 and verify(path).is_intact and not repair(path).actions
+assert list(MpQItr(batches)) == [[number] for number in range(5)]
+with DistributedLoader(path, batch_size=32, shuffle=True, num_workers=1, transform=json.loads) as loader:
+    print(sorted(number for batch in loader for number in batch["number"].tolist()) == list(range(300)))
+"""
+
+
+def test_installed_wheel_converts_reads_and_trains(programs: Path, tmp_path: Path) -> None:
+    """With worker processes, which import what is installed: no module is missing that only a job needs."""
+    lines = "".join(f'{{"number": {number}}}\n' for number in range(300))
+    (tmp_path / "lines.jsonl").write_text(lines, encoding="utf-8")
+    run(programs / "splitdata", "write", "lines.jsonl", "data", cwd=tmp_path)
+
+    assert run(programs / "python", "-W", "error", "-c", _JOB, "data", cwd=tmp_path) == "True\n"
