@@ -227,7 +227,11 @@ class CsvSource:
                     else:
                         self.skipped["blank line"] += 1
                 if failure is not None:
-                    raise failure
+                    try:
+                        raise failure
+                    finally:
+                        # It knows this frame, and the frame would know it.
+                        del failure
                 if not rows:
                     return
 

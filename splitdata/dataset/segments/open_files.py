@@ -135,7 +135,11 @@ def _make_room(most: int) -> None:
 def _raise_used_up(error: OSError, path: str) -> NoReturn:
     """Say how many descriptors there are, and who has them."""
     if error.errno not in (errno.EMFILE, errno.ENFILE):
-        raise error
+        try:
+            raise error
+        finally:
+            # It knows this frame, and the frame would know it.
+            del error
     raise OSError(
         error.errno,
         f"{error.strerror}: this process may have {open_files_limit()} descriptors, and all are in use, {_num_open()} "

@@ -155,19 +155,22 @@ def _busy(directory: DatasetDirectory, reason: str) -> BlockingIOError:
     return BlockingIOError(errno.EAGAIN, reason, directory.folder)
 
 
+def _missing(path: str) -> TruncatedFileError:
+    return TruncatedFileError(f"{path} is missing; nothing was changed, verify the dataset", path=path)
+
+
 def _opened(directory: DatasetDirectory, info: SegmentInfo) -> tuple[Folder, LockedFile]:
     """Return the open folder of a segment, and its index with the lock."""
     path = directory.paths.segment(info.id).index
-    missing = TruncatedFileError(f"{path} is missing; nothing was changed, verify the dataset", path=path)
     try:
         folder = directory.open_segment(info.id)
     except FileNotFoundError:
-        raise missing from None
+        raise _missing(path) from None
     index: LockedFile | None = None
     try:
         index = folder.open_locked(spec.INDEX_NAME)
     except FileNotFoundError:
-        raise missing from None
+        raise _missing(path) from None
     finally:
         if index is None:
             folder.close()

@@ -250,7 +250,7 @@ class CacheWriter:
                 self._write_what_fits(taken)
         except (OSError, SplitDataError) as error:
             self._abort()
-            reason = error.strerror if isinstance(error, OSError) and error.filename is None else error
+            reason = error.strerror if isinstance(error, OSError) and error.filename is None else str(error)
             self.problem = (
                 f"the cache in {self._folder.paths.folder} takes no more samples: {reason}. What it has is read, all "
                 "else is computed each time"
@@ -261,7 +261,7 @@ class CacheWriter:
         with self._locked():
             room, reason = self._room()
             if taken.num_bytes > room:
-                raise reason
+                raise OSError(*reason)
             self._write_and_commit(taken)
 
     def _write_what_fits(self, taken: _Pending) -> None:
@@ -272,7 +272,7 @@ class CacheWriter:
                 room, reason = self._room()
                 fitting, taken = taken.cut(room)
                 if not fitting.entries:
-                    raise reason
+                    raise OSError(*reason)
                 self._write_and_commit(fitting)
 
     def _write_and_commit(self, taken: _Pending) -> None:
@@ -287,16 +287,16 @@ class CacheWriter:
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._options.max_bytes is None else self._folder.locked()
 
-    def _room(self) -> tuple[int, OSError]:
-        """Return how many bytes of entries one more commit may have, and why it may not have more."""
+    def _room(self) -> tuple[int, tuple[int, str]]:
+        """Return how many bytes of entries one more commit may have, and why it may not have more: errno, and text."""
         free, total = self._folder.free_bytes()
         room = free - total // _SPARED_SHARE
-        reason = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes are free")
+        reason = errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes are free"
         limit = self._options.max_bytes
         if limit is not None and (left := limit - (taken := self._folder.num_bytes())) < room:
             room, reason = (
                 left,
-                OSError(errno.EDQUOT, f"{taken} of max_bytes={limit} bytes are taken, and what is left holds no more"),
+                (errno.EDQUOT, f"{taken} of max_bytes={limit} bytes are taken, and what is left holds no more"),
             )
         return room - _COMMIT_OVERHEAD, reason
 

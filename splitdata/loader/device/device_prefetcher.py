@@ -103,6 +103,8 @@ class DevicePrefetcher(Generic[Token]):
             failure = RuntimeError("to_device raised StopIteration")
             failure.__cause__ = error
             self._fail(failure)
+            # Its cause knows this frame, and the frame would know it.
+            del failure
         except Exception as error:
             self._fail(error)
 

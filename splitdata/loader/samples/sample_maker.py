@@ -222,27 +222,29 @@ class SampleMaker:
     def _make_or_replace(
         self, epoch: int, position: int, record: int, value: Anything, random_epoch: int
     ) -> tuple[Anything, int]:
-        bad, last_error = record, None
-        for attempt in range(_MAX_ATTEMPTS):
+        bad, num_tried = record, 0
+        while True:
             try:
                 if value is _UNREAD:
                     value = self._fetch_one(random_epoch, record)
                 sample = self._transform_one(random_epoch, record, value)
             except Exception as error:
-                if last_error is None:
+                # It is not kept: it knows this frame, and the frame would know it.
+                if num_tried == 0:
                     self.skipped.append(SkippedRecord(bad, epoch, position, -1, f"{type(error).__name__}: {error}"))
-                last_error = error
-                record = self._replacement(epoch, position, attempt)
+                num_tried += 1
+                if num_tried == _MAX_ATTEMPTS:
+                    raise TooManySkippedError(
+                        f"position {position} of epoch {epoch}: record {bad} and {_MAX_ATTEMPTS - 1} others tried in "
+                        "its place all failed. This is no single bad record: look at the error above.",
+                        num_skipped=len(self.skipped),
+                    ) from error
+                record = self._replacement(epoch, position, num_tried - 1)
                 value = _UNREAD
             else:
-                if last_error is not None:
+                if num_tried:
                     self.skipped[-1] = self.skipped[-1]._replace(replacement=record)
                 return sample, record
-        raise TooManySkippedError(
-            f"position {position} of epoch {epoch}: record {bad} and {_MAX_ATTEMPTS - 1} others tried in its place all "
-            "failed. This is no single bad record: look at the error above.",
-            num_skipped=len(self.skipped),
-        ) from last_error
 
     def _transform_note(self, record: int, epoch: int) -> str:
         return f"raised by the transform of record {self._named(record)} in epoch {epoch}"

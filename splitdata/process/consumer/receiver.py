@@ -307,7 +307,11 @@ class Receiver:
         num_arrived = self.num_received + self._num_discarded
         if body.num_items != num_arrived:
             error.add_note(f"before it, {body.num_items} batches were sent and only {num_arrived} arrived")
-        raise error
+        try:
+            raise error
+        finally:
+            # It knows this frame, and the frame would know it.
+            del error
 
     def has_told_why(self) -> bool:
         """Whether a worker whose process has ended sent a failure first; it stays for its place in the order."""

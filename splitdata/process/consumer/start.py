@@ -110,7 +110,11 @@ def start_servers(
 def _raise_told(error: OSError, num_started: int, num_workers: int) -> NoReturn:
     """Raise it again; where descriptors have run out, say how many are needed and how many there are."""
     if error.errno != errno.EMFILE or sys.platform == "win32":
-        raise error
+        try:
+            raise error
+        finally:
+            # It knows this frame, and the frame would know it.
+            del error
     import resource
 
     which = f"worker {num_started + 1} of {num_workers}" if num_workers > 1 else "the worker process"

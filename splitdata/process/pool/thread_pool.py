@@ -91,19 +91,26 @@ class _ServingThread:
         """Return the reply that is there."""
         reply = self._desk.replies.popleft()
         if reply.kind == messages.FAILURE:
-            self._fail(reply.content)
+            try:
+                self._fail(reply.content)
+            finally:
+                # The error knows this frame, and the frame would know it.
+                del reply
         self.send(messages.TAKEN)
         self.num_received += 1
         return reply.content
 
     def _fail(self, error: BaseException) -> NoReturn:
         # `type` and not `isinstance`: an object may lie about its class.
-        if issubclass(type(error), SystemExit):
-            raise self.crash("called sys.exit") from error
-        if issubclass(type(error), StopIteration):
-            # From a receive within a generator it would look like the end of that (PEP 479 has the same rule).
-            raise RuntimeError(f"worker {self.name} raised StopIteration") from error
-        raise error
+        try:
+            if issubclass(type(error), SystemExit):
+                raise self.crash("called sys.exit") from error
+            if issubclass(type(error), StopIteration):
+                # From a receive within a generator it would look like the end of that (PEP 479 has the same rule).
+                raise RuntimeError(f"worker {self.name} raised StopIteration") from error
+            raise error
+        finally:
+            del error
 
     def has_told_why(self) -> bool:
         """Whether a thread that has ended left a failure; it stays for its place in the order."""
