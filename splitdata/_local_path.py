@@ -1,9 +1,11 @@
-"""What a path may be: text that names a place on this machine, made absolute once, at construction.
+"""Checks paths: a path is text that names a place on this machine, made absolute once, at construction.
 
-"data/train"   -> "/home/me/data/train"     so that a later os.chdir changes nothing
-"~/train"      -> "/home/me/train"
-"s3://b/x"     -> ValueError                 a URL never becomes a folder called "s3:"
-b"data"        -> TypeError
+A later `os.chdir` then changes nothing, and a URL never becomes a folder called "s3:".
+
+    "data/train"   -> "/home/me/data/train"
+    "~/train"      -> "/home/me/train"
+    "s3://b/x"     -> ValueError
+    b"data"        -> TypeError
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What counts as bytes: decided by what the elements are, not by whether there is a buffer.
+"""Decides what counts as bytes: by the type of the elements, not by whether there is a buffer.
 
-b"ab", bytearray, mmap, array of numbers     -> their bytes, without a copy where they lie in one piece
-array of objects, ctypes pointer             -> TypeError: its buffer holds addresses
-str, numpy.str_, array of text               -> TypeError: encode it
-open binary file                             -> no payload, `is_file`: its rest is read in pieces
+A buffer may hold addresses instead of data: to store those would lose the record without an error.
+
+    b"ab", bytearray, mmap, array of numbers     -> their bytes, without a copy where they lie in one piece
+    array of objects, ctypes pointer             -> TypeError: its buffer holds addresses
+    str, numpy.str_, array of text               -> TypeError: encode it
+    open binary file                             -> no payload, `is_file`: its rest is read in pieces
 """
 
 from __future__ import annotations

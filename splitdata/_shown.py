@@ -1,7 +1,9 @@
-"""How a message shows what others have written: on one line, and no longer than one reads.
+"""Shows foreign text in a message: on one line, and shortened.
 
-"a" * 1000           -> aaaa...              200 characters
-[[[... ]]]           -> a list too large to show
+Names and values in messages may come from a damaged file or from somebody else, and may be of any length.
+
+    "a" * 1000           -> aaaa...              200 characters
+    [[[... ]]]           -> a list too large to show
 """
 
 from __future__ import annotations

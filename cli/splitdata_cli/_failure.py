@@ -1,9 +1,11 @@
-"""Errors as one line on stderr and an exit code: no traceback unless it is asked for. Warnings are one line, too.
+"""Errors as one line on stderr and an exit code; warnings as one line, too.
 
-wrong input, damage, a full disk      splitdata: error: ...        2
-what the library warns of             splitdata: warning: ...      goes on
-Ctrl-C                                splitdata: interrupted       130
-the reader of a pipe has left         nothing                      141
+A person at a terminal needs the message, not our stack: tracebacks are shown only with `--traceback`.
+
+    wrong input, damage, a full disk      splitdata: error: ...        2
+    what the library warns of             splitdata: warning: ...      goes on
+    Ctrl-C                                splitdata: interrupted       130
+    the reader of a pipe has left         nothing                      141
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""What the library advises, in the options of the command line; what only Python can do is left out.
+"""Translates the library's advice into options of the command line; advice that only Python can follow is left out.
 
-"mode='append' adds to it"                        ->   "--append adds to it"
-"say which kind it is: kind='lines', 'jsonl'"     ->   "say which kind it is: --from lines, jsonl"
-"is damaged; on_error='skip' leaves it out"       ->   "is damaged"
+Errors name arguments, as a caller from Python needs them. A person at a terminal types options instead.
+
+    "mode='append' adds to it"                        ->   "--append adds to it"
+    "say which kind it is: kind='lines', 'jsonl'"     ->   "say which kind it is: --from lines, jsonl"
+    "is damaged; on_error='skip' leaves it out"       ->   "is damaged"
 """
 
 from __future__ import annotations

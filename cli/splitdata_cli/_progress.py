@@ -1,6 +1,8 @@
 """Progress bars: on stderr, and only if a person is looking at it.
 
-writing  42%|████████▍           | 420 MB/1.00 GB, 310,000 records, 155,000 records/s, 210 MB/s [00:02<00:03]
+A log file or a pipe gets no bar, so scripts see only the result.
+
+    writing  42%|████████▍           | 420 MB/1.00 GB, 310,000 records, 155,000 records/s, 210 MB/s [00:02<00:03]
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-r"""Records as lines for a person: position, size in bytes, key where there is one, and how it begins.
+r"""Records as lines for a person: position, size in bytes, key if there is one, and the first bytes.
 
-0  56  cat/1.jpg  \xff\xd8\xff\xe0...
+Bytes that could move the cursor or change the terminal are shown escaped.
+
+    0  56  cat/1.jpg  \xff\xd8\xff\xe0...
 """
 
 from __future__ import annotations

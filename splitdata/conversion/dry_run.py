@@ -1,7 +1,9 @@
-"""A conversion that writes nothing: the source is read to its end, and what would come of it is counted.
+"""A conversion that writes nothing: it reads the source to its end and counts what a conversion would write.
 
-source ──every byte, every check──> records, bytes, left out        DEST: may it be written to?
-                                `─> how the first records begin
+It also asks whether DEST may be written to, so that a long conversion does not fail at once when it is run for real.
+
+    source ──every byte, every check──> records, bytes, left out        DEST: may it be written to?
+                                    `─> how the first records begin
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""The records of a source on their way to a writer, whole files with their paths as keys.
+"""Passes the records of a source to a writer, whole files with their paths as keys.
 
-source ──from a position, up to a limit──> records ──(counted, paced)──> write ──> SplitWriter
-   `─ paths of the files, one step ahead ────────────────────────────────^ keys
+Plain and resumable conversions share it: it goes on from any position, up to any number of records.
+
+    source ──from a position, up to a limit──> records ──(counted, paced)──> write ──> SplitWriter
+       `─ paths of the files, one step ahead ────────────────────────────────^ keys
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""A conversion that commits as it goes, and goes on behind its last commit when it is run again.
+"""A conversion that commits as it goes, and continues behind its last commit when it is run again.
 
-log in DEST ── same source, same options? ── finished? ──> nothing to do
-`─ position, once it is proven ──> records behind it ──64 MiB or a second──> commit records, position ──> ... ──> seal
+Each commit stores the position in the source beside its records, so both always agree, whenever the run was killed.
+
+    log in DEST ── same source, same options? ── finished? ──> nothing to do
+     `─ position, once it is proven ──> records behind it ──64 MiB or 1 s──> commit records, position ──> ... ──> seal
 """
 
 from __future__ import annotations

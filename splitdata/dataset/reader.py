@@ -1,8 +1,10 @@
 """SplitDataLoader: a dataset, or several end to end, as a sequence of bytes.
 
-loader[i] ──> Snapshot.find ──> SegmentReader.get ──> bytes, verified
-for record in loader            write order           iteration.py
-loader.iterate_binwise()        sequential I/O        iteration.py, order/bins.py
+It reads the snapshot that was current when it was opened; every record is proven by its checksum.
+
+    loader[i] ──> Snapshot.find ──> SegmentReader.get ──> bytes, verified
+    for record in loader            write order           iteration.py
+    loader.iterate_binwise()        sequential I/O        iteration.py, bin_shuffle.py
 """
 
 from __future__ import annotations

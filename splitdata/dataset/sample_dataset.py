@@ -1,8 +1,10 @@
 """SampleDataset: a dataset as a sequence of decoded samples.
 
-dataset[i]               record ──codec of the dataset──> sample, its arrays views of the record
-dataset[[4, 1, 7]]       list of samples
-dataset.gather([4, 1])   rows ──a column at a time──> one batch
+Arrays are views of the record where its codec allows it: docs/samples.md says for how long they stay valid.
+
+    dataset[i]               record ──codec of the dataset──> sample, its arrays views of the record
+    dataset[[4, 1, 7]]       list of samples
+    dataset.gather([4, 1])   rows ──a column at a time──> one batch
 """
 
 from __future__ import annotations

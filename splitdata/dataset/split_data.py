@@ -1,6 +1,8 @@
-"""write_split_data: an iterable of records becomes a dataset, in one call.
+"""write_split_data: writes an iterable of records as a dataset, in one call.
 
-records r0 r1 r2 ... ──round robin──> bins 0 1 2 ... splits-1
+For records that Python already holds or yields; SplitWriter is for all that needs more than one commit.
+
+    records r0 r1 r2 ... ──round robin──> bins 0 1 2 ... splits-1
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""SplitWriter: records come in one by one, commits make them part of the dataset.
+"""SplitWriter: takes records one by one; commits make them part of the dataset.
 
-write, write_many ──> pending list ──a chunk is full──> WriteSession ──commit──> manifest
-`─ up to 64 MiB wait here while the number of bins is open
+Records wait in memory until a chunk is full, since a chunk is framed and written by few calls.
+
+    write, write_many ──> pending list ──a chunk is full──> WriteSession ──commit──> manifest
+                             `─ up to 64 MiB wait here while the number of bins is open
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The numbers of FORMAT.md, each with its section: what every other module of the format is built on.
+"""The numbers of FORMAT.md, each with its section: all other modules of the format are built on them.
 
-DIR/manifest.0000000042.json        section 7
-segments/<32 hex>/index         section 6
-000000.bin    section 5
+    DIR/manifest.0000000042.json        section 7
+        segments/<32 hex>/index         section 6
+                          000000.bin    section 5
+
+What is written with other numbers is another format.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""How fast a dataset can feed training on this machine: what reading allows, then what the loader makes of it.
-
-                  cold                       warm
-in order          records one by one         the same again      what the medium gives at best
-at random         batches of random records  the same again      what a random order costs
-loader, n workers one epoch                  without end         with workers, transform and collate
+"""Measures how fast a dataset can feed training on this machine: first by reading alone, then through the loader.
 
 Before each cold measurement the page cache of the dataset is dropped. All are made on the records that the first
 walk in order reaches in its time, so that a warm one finds them in memory, however large the dataset is. Records that
 are damaged are left out, and counted.
+
+                      cold                       warm
+    in order          records one by one         the same again      what the medium gives at best
+    at random         batches of random records  the same again      what a random order costs
+    loader, n workers one epoch                  without end         with workers, transform and collate
 """
 
 from __future__ import annotations

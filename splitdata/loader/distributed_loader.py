@@ -1,8 +1,10 @@
 """DistributedLoader: batches of a dataset for this rank, from workers, in an order that can be resumed anywhere.
 
-loader = DistributedLoader(dataset, batch_size=64, shuffle="global", num_workers=4, transform=decode)
-for batch in loader: ...          iter() ──> Runtime (workers) ──> EpochIterator ──> batches
-loader.state_dict()               Progress: the position behind the last batch that was handed out
+It is the face of the loader: options are checked in loader_options.py, the work is done by the parts below.
+
+    loader = DistributedLoader(dataset, batch_size=64, shuffle="global", num_workers=4, transform=decode)
+    for batch in loader: ...          iter() ──> Runtime (workers) ──> EpochIterator ──> batches
+    loader.state_dict()               Progress: the position behind the last batch that was handed out
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """One pass over the batches of an epoch, as the user's `for` sees it.
 
-next() ──> runtime's run ──> note the position behind the batch ──> batch
-Ctrl-C, wherever it strikes        the next one goes on behind the last batch that was noted
-a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
-seek, skip inside the loop            it goes on from there; skip beyond the epoch ends it
+It notes the position behind each batch before it hands the batch out, so that a checkpoint is exact at any moment.
+
+    next() ──> runtime's run ──> note the position behind the batch ──> batch
+    Ctrl-C at any place                   the next iterator goes on behind the last batch that was noted
+    a newer iterator, load, set_epoch     this one is over: ClosedError, never a quiet short epoch
+    seek, skip inside the loop            it goes on from there; skip beyond the epoch ends it
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be chosen about a loader, checked once, when it is made."""
+"""The options of a loader, checked once, when it is made."""
 
 from __future__ import annotations
 

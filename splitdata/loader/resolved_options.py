@@ -1,4 +1,4 @@
-"""The recipe: options resolved against a dataset. All that decides which samples come, before the ranks are known.
+"""Options resolved against a dataset: all that decides which samples come, before the ranks are known.
 
     options + dataset ──> RecordSource, SourceFacts, Selection, samplers
                              | world, lanes

@@ -1,8 +1,8 @@
-"""The running part of a loader: workers, stream and device feed, made at the first iterator and kept over epochs.
+"""The running part of a loader: executor, stream and device prefetcher, made once and kept over epochs.
 
     options, source, facts, world, lanes ──> Plan ──> StepStream ──> DevicePrefetcher ──> (position behind, batch)
                                                         |
-                                                      Workers     none, threads or processes
+                                                      Executor    this process, threads or processes
 
 With rotation a RotationStream takes the StepStream's place: workers make samples, it keeps and collates them.
 

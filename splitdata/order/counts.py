@@ -1,6 +1,8 @@
-"""Counts as arguments: ints that are large enough, and nothing that only looks like one.
+"""Checks counts that are given as arguments: ints that are large enough, and nothing that only looks like an int.
 
-3, numpy.int64(3) ──> 3        True, 3.0, "3", None ──> TypeError        0 where 1 is the least ──> ValueError
+True or 3.0 in the place of a count is a mistake of the caller's, found here and not many steps later.
+
+    3, numpy.int64(3) ──> 3        True, 3.0, "3", None ──> TypeError        0 where 1 is the least ──> ValueError
 """
 
 from __future__ import annotations

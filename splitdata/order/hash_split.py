@@ -1,9 +1,11 @@
 """HashSplit: a share of the records that stays the same when records are appended.
 
-record i ──> 64 random bits of (seed, i) ──> in [start, stop) of all that 64 bits can be? then i belongs
+Each record is drawn by its own number, so train and validation never exchange records as a dataset grows.
 
-HashSplit(0, 0.9)  ████████████████████████████░░░   every record is in one of the two,
-HashSplit(0.9, 1)  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░███   and stays there
+    record i ──> 64 random bits of (seed, i) ──> in [start, stop) of all that 64 bits can be? then i belongs
+
+    HashSplit(0, 0.9)  ████████████████████████████░░░   every record is in one of the two,
+    HashSplit(0.9, 1)  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░███   and stays there
 """
 
 from __future__ import annotations

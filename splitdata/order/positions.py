@@ -1,11 +1,11 @@
-"""What counts as positions, wherever a user may give some: one, or a row of them.
+"""Decides what counts as positions, wherever a user may give some: one, or a row of them.
 
--1, numpy.int64(3), torch.tensor(3)                 one position
-slice(2, 9, 3), range(4)                            a range of them
-[4, -1, 4], (0, 2), array or tensor of ints         an int64 array, in that order
-[True, False, ...], array or tensor of bools        a mask: where it is true
+It asks for `__index__`, `ndim` and `__array__`, and so needs no torch.
 
-Asks `__index__`, `ndim` and `__array__`, and so needs no torch.
+    -1, numpy.int64(3), torch.tensor(3)                 one position
+    slice(2, 9, 3), range(4)                            a range of them
+    [4, -1, 4], (0, 2), array or tensor of ints         an int64 array, in that order
+    [True, False, ...], array or tensor of bools        a mask: where it is true
 """
 
 from __future__ import annotations

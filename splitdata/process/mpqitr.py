@@ -1,8 +1,10 @@
 """MpQItr: any generator of batches, running in another process while this one uses the batches.
 
-MpQItr(generator_function, *args, **kwargs)
-    iter()  -->  a fresh worker process runs generator_function(*args, **kwargs)    start.py
-    next()  <--  its batches, in order, through shared memory                       channel.py
+The generator needs no change: its batches arrive in order, its errors as themselves.
+
+    MpQItr(generator_function, *args, **kwargs)
+        iter()  -->  a fresh worker process runs generator_function(*args, **kwargs)    start.py
+        next()  <--  its batches, in order, through shared memory                       channel.py
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Arrays where their elements may lie: what is elsewhere in a buffer is copied.
-
-buffer at any byte ──> array ── address a multiple of what its type needs? ── yes: the view itself
-                                                                       `- no: a copy
+"""Makes arrays whose elements lie at addresses that their type allows; others are copied.
 
 numpy reads elements at any address. torch and other libraries, to which arrays are handed on, load
 complex128 with instructions that end the process where it does not lie at a multiple of 16.
+
+    buffer at any byte ──> array ── address a multiple of what its type needs? ── yes: the view itself
+                                                                           `- no: a copy
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What makes a sample of one schema: a function for each node, put together once.
+"""Makes the function that builds samples of one schema: one function for each node, put together once.
 
-Node tree ──build_node──> builder(values, places, buffer) -> value
-                                  |       |       `- the whole sample
-                                  |       `- where payloads lie
-                                  `- the table: extents, then scalars
+Many samples share a schema, so the schema is walked once and not for each sample.
+
+    Node tree ──build_node──> builder(values, places, buffer) -> value
+                                      |       |       `- the whole sample
+                                      |       `- where payloads lie
+                                      `- the table: extents, then scalars
 """
 
 from __future__ import annotations

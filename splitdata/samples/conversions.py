@@ -1,9 +1,9 @@
-"""What to make of a value that a sample cannot hold, so that it can: the end of an error's message.
+"""Advice at the end of an error's message: into what to convert a value that a sample cannot hold.
 
-OrderedDict     "; store dict(x)"     pandas.Timestamp      "; store x.to_datetime64()"
-bytearray       "; store bytes(x)"    array of a JAX type   "; store x.astype('float32')"
+    OrderedDict     "; store dict(x)"     pandas.Timestamp      "; store x.to_datetime64()"
+    bytearray       "; store bytes(x)"    array of a JAX type   "; store x.astype('float32')"
 
-Each was tried: what it makes is stored. Classes of other packages are known by what they offer.
+Each was tried: the result of each is stored. Classes of other packages are recognised by what they offer.
 """
 
 from __future__ import annotations

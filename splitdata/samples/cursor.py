@@ -1,6 +1,8 @@
-"""A reader of the small fields of a schema, each bounded by what is left.
+"""A reader of the small fields of a schema, each bounded by the bytes that are left.
 
-| byte | u32 | text: u32, UTF-8 | ...      a step beyond the end is FormatError
+A schema may be damaged or forged: no length in it is believed before it is compared.
+
+    | byte | u32 | text: u32, UTF-8 | ...      a step beyond the end is FormatError
 """
 
 from __future__ import annotations

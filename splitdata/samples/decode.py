@@ -1,8 +1,10 @@
-"""Bytes to a sample: the schema's bytes lead to a plan and a builder that were made once.
+"""Decodes bytes to a sample: the schema's bytes lead to a plan and a builder that were made once.
 
-header ─> schema ── in the cache? ──> plan ── table ─> extents ── known? ──> layout
-             `- no: parse, bounded by the bytes there are          `- its end must be the end of the bytes
-builder(table, layout, buffer) ─> sample, its arrays views of the buffer
+Arrays of the sample are views of the bytes; nothing of their payload is copied.
+
+    header ─> schema ── in the cache? ──> plan ── table ─> extents ── known? ──> layout
+                 `- no: parse, bounded by the bytes there are          `- its end must be the end of the bytes
+    builder(table, layout, buffer) ─> sample, its arrays views of the buffer
 """
 
 from __future__ import annotations

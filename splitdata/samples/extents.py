@@ -1,4 +1,4 @@
-"""Elements without bytes: a shape claims any number of them, and nothing that is there bounds it.
+"""Bounds the elements that have no bytes: a shape may claim any number of them, and no length in the data bounds it.
 
     (0, 224, 224)      fine: no rows                    (2^40, 0)  2^40 rows of nothing: a list of them has no end
     "S0", "V0"         elements of no bytes themselves, of which copying 2^40 takes hours

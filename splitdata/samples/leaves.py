@@ -1,8 +1,10 @@
 """Encoders of the values that hold no others: what each adds to schema, extents, scalars and payloads.
 
-7                        INT                  scalar 7
-"cat"                    TEXT                 extent 3            payload "cat"
-uint8[32, 32, 3]         ARRAY 3 "|u1"        extents 32, 32, 3   payload, 3072 bytes
+Containers are in encode.py, which calls these for what they hold.
+
+    7                        INT                  scalar 7
+    "cat"                    TEXT                 extent 3            payload "cat"
+    uint8[32, 32, 3]         ARRAY 3 "|u1"        extents 32, 32, 3   payload, 3072 bytes
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What a walk over a sample collects, and how it says that a part does not fit.
+"""Collects the parts of a sample while it is encoded, and words the errors for values that do not fit.
 
-Output    schema     pieces of bytes, joined at the end
-extents    lengths and dimensions of the payloads
-scalars    all numbers that are no extents
-payloads   texts, bytes, memory of arrays
+One walk over the sample fills all four lists; they are joined at the end.
+
+    Output    schema     pieces of bytes, joined at the end
+              extents    lengths and dimensions of the payloads
+              scalars    all numbers that are no extents
+              payloads   texts, bytes, memory of arrays
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A sample as a line of text: {'image': uint8[32, 32, 3], 'label': 7, 'caption': 'a cat on a mat'}.
 
-sample ──pieces, as many as are wanted──> text ... cut
+It costs as much as it shows, however large the sample is.
+
+    sample ──pieces, as many as are wanted──> text ... cut
 """
 
 from __future__ import annotations

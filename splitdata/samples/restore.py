@@ -1,4 +1,4 @@
-"""Which classes a reader knows: namedtuples and dataclasses by the name that a sample has for them.
+"""The classes that a reader knows: namedtuples and dataclasses by the name that a sample has for them.
 
     NAMEDTUPLE "Point" (x, y)     Point is given ──> Point(x, y)     else ──> (x, y)
     DATACLASS  "Box" (x, y)       Box is given   ──> Box, fields set  else ──> {"x": x, "y": y}

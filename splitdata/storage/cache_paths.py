@@ -1,10 +1,12 @@
 """Names in the folder of a cache of samples. They are computed; none is ever read from a file.
 
-DIR/generation.0000000005.0123456789abcdef/key.json            what the samples depend on
-                                           writer.0003/        a dataset
-                                           writer.0003.lock    held by who writes it
-    removed.<32 hex>/                                          a generation on its way out
-    lock                                                       held by who writes, where there is a limit
+So nothing that others have put into the folder can lead out of it.
+
+    DIR/generation.0000000005.0123456789abcdef/key.json            what the samples depend on
+                                               writer.0003/        a dataset
+                                               writer.0003.lock    held by who writes it
+        removed.<32 hex>/                                          a generation on its way out
+        lock                                                       held by who writes, where there is a limit
 """
 
 from __future__ import annotations

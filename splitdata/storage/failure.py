@@ -1,7 +1,9 @@
-"""What a failed operation on a file says: which file, what was to be done with it, and what to do next.
+"""Words the error of a failed operation on a file: which file, which operation, and what to do next.
 
-OSError(ENOSPC, "No space left on device")
-  ──> OSError(ENOSPC, "No space left on device: cannot write; the disk is full, ...", "/data/d/segments/.../000000.bin")
+The system says "No space left on device" and no more. Error number and type stay as the system gave them.
+
+    OSError(ENOSPC, "No space left on device")
+      ──> OSError(ENOSPC, "No space left on device: cannot write; the disk is full, ...", "/data/.../000000.bin")
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ them to fail, to tear a write or to kill the process at an exact byte. Interrupt
 operations are finished here; nothing is retried after an error, least of all fsync: a kernel
 may have forgotten the page that it could not write.
 
-`at` is the descriptor of an open folder: the one that holds the file, or the one that is meant. Of a path only
-the last part counts then, the rest is for messages: see file_folder.py, through which all that is changed is reached.
+`at` is the descriptor of an open folder: the one that holds the file, or the one that is meant. Then only the last
+part of a path counts, the rest is for messages: see folder.py, through which all that is changed is reached.
 """
 
 from __future__ import annotations

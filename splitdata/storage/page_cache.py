@@ -1,9 +1,11 @@
-"""The page cache of a file: asking the system to drop it, so that the next read comes from the medium.
+"""Drops a file from the page cache, so that the next read comes from the medium.
 
-path ──> fsync                only clean pages can be dropped
-         fadvise DONTNEED     a request: what another process has mapped stays
-         look at some places  is it gone?
-         fadvise DONTNEED     a look may have made the kernel read what it found missing
+The system takes it for advice, so the result is looked at.
+
+    path ──> fsync                only clean pages can be dropped
+             fadvise DONTNEED     a request: what another process has mapped stays
+             look at some places  is it gone?
+             fadvise DONTNEED     a look may have made the kernel read what it found missing
 """
 
 from __future__ import annotations

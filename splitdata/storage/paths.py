@@ -1,9 +1,11 @@
 """Names: where the parts of a dataset lie. They are computed; none is ever read from a file.
 
-DIR/manifest.0000000042.json
-    segments/<32 hex>/index
-                      keys, keys.open
-                      000000.bin
+So nothing that a file says can lead a reader or a writer out of the dataset's folder.
+
+    DIR/manifest.0000000042.json
+        segments/<32 hex>/index
+                          keys, keys.open
+                          000000.bin
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""Blocks of a compressed file -> blocks of what was compressed, in bounded memory, all or an error.
+"""Decompresses the blocks of a file in bounded memory: all of it, or an error.
 
-member | member | zero bytes      gzip: members end to end, padding behind the last
-frame  | frame  | skippable       zstd: frames end to end
-stream | stream                   bzip2: streams end to end
-stream | zero bytes | stream      xz: the same, with padding
-     ^ an input that ends here, inside a member, a frame or a stream, is an error
+A compressed file may hold several streams one behind the other, and padding. Input that ends inside one is an error.
+
+    member | member | zero bytes      gzip: members end to end, padding behind the last
+    frame  | frame  | skippable       zstd: frames end to end
+    stream | stream                   bzip2: streams end to end
+    stream | zero bytes | stream      xz: the same, with padding
+         ^ an input that ends here, inside a member, a frame or a stream, is an error
 """
 
 from __future__ import annotations

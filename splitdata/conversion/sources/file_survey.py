@@ -1,6 +1,8 @@
-"""What one look at many files finds, without opening any: how many, how large, and hashes that tell of changes.
+"""Describes many files by one look at each, without opening any: how many, how large, and hashes that show changes.
 
-path, stat ──add──> number, bytes, hash of paths | of paths and sizes | of paths, sizes and times
+A conversion that is resumed compares it with that of the earlier run.
+
+    path, stat ──add──> number, bytes, hash of paths | of paths and sizes | of paths, sizes and times
 """
 
 from __future__ import annotations

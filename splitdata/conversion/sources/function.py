@@ -1,6 +1,8 @@
-"""A function of the user's that yields records: given itself, or named by where it is.
+"""A source made of a function of the user's that yields records: given itself, or named by where it is.
 
-"package.module:function" ──import──> function() ──> iterable of bytes-like objects or binary files
+Any layout that no other source knows can be converted this way.
+
+    "package.module:function" ──import──> function() ──> iterable of bytes-like objects or binary files
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""One file, or standard input, as blocks of bytes; what it is called says how it is compressed.
+"""Reads one file, or standard input, as blocks of bytes; the ending of its name says how it is compressed.
 
 A file counts as it was when it was opened: what is added meanwhile is left out, what is missing is an error.
 
-name.gz   ──> gunzip ───┐
-name.zst  ──> unzstd ───┤
-name.bz2  ──> bunzip2 ──┼──> blocks
-name.xz   ──> unxz ─────┤
-name, -   ──────────────┘
+    name.gz   ──> gunzip ───┐
+    name.zst  ──> unzstd ───┤
+    name.bz2  ──> bunzip2 ──┼──> blocks
+    name.xz   ──> unxz ─────┤
+    name, -   ──────────────┘
 """
 
 from __future__ import annotations

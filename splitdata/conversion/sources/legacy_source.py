@@ -1,7 +1,9 @@
 """A directory of splitdataloader 0.0.1 as a source: its records in the order of its index.
 
-index in order ──> records                       what only the bins know is counted as left out
-from_bins: the same, without what is damaged ──> then the records that the index does not list
+The directory stays as it is; its records move into a dataset that has checksums.
+
+    index in order ──> records                       what only the bins know is counted as left out
+    from_bins: the same, without what is damaged ──> then the records that the index does not list
 """
 
 from __future__ import annotations

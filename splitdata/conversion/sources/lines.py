@@ -1,8 +1,10 @@
-r"""Lines of text, and JSONL: each line is a record, without its line ending.
+r"""Text and JSONL as records: each line is a record, without its line ending.
 
-block   b"...a\nb\r\nc"   -> b"a", b"b"   and b"c" waits for the next block
-start   a UTF-8 byte order mark is dropped; UTF-16 and compressed data are refused
-blank   a record of its own in text, left out in JSONL
+A file is read in blocks, so a line may be of any length and a file of any size.
+
+    block   b"...a\nb\r\nc"   -> b"a", b"b"   and b"c" waits for the next block
+    start   a UTF-8 byte order mark is dropped; UTF-16 and compressed data are refused
+    blank   a record of its own in text, left out in JSONL
 """
 
 from __future__ import annotations

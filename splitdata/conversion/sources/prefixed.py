@@ -1,6 +1,8 @@
-"""Length-prefixed records: what a program writes to a pipe when its records are not lines.
+"""Length-prefixed records: for a program that writes records to a pipe which are not lines.
 
-| u32 length, little-endian | payload | u32 | payload | ...      until the input ends, between two
+Such records may hold any bytes, line endings too.
+
+    | u32 length, little-endian | payload | u32 | payload | ...      until the input ends, between two
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Several sources read one after another as one.
 
-a.jsonl  b.jsonl.gz  c.jsonl     ──>   records of a, records of b, records of c
-^ an error in here names this file; its position counts from the first record of all
+Keys must differ over all of them; that is checked before the first record is read.
 
-part1/cat/1.jpg  part2/cat/2.jpg ──>   keys cat/1.jpg, cat/2.jpg: as of each folder alone
-part1/cat/1.jpg  part2/cat/1.jpg ──>   an error that names both, before the first record is read
+    a.jsonl  b.jsonl.gz  c.jsonl     ──>   records of a, records of b, records of c
+             ^ an error in here names this file; its position counts from the first record of all
+
+    part1/cat/1.jpg  part2/cat/2.jpg ──>   keys cat/1.jpg, cat/2.jpg: as of each folder alone
+    part1/cat/1.jpg  part2/cat/1.jpg ──>   an error that names both, before the first record is read
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """A record of known size that is read piece by piece from something larger, or something slow.
 
-|<----------- size ------------>|
-read  read  read ...            b""
-          ^ the input ends here: SourceError, never a shorter record
+A writer takes it like an open file. If its input is shorter than announced, it raises instead of ending early.
+
+    |<----------- size ------------>|
+    read  read  read ...            b""
+              ^ the input ends here: SourceError, never a shorter record
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What every source of records is to a conversion.
+"""The protocol that every source of records implements.
 
-source ──for record in source──> bytes, or an open file for a big one ──> SplitWriter
+The conversion knows nothing else of a source: a new layout is one more class.
+
+    source ──for record in source──> bytes, or an open file for a big one ──> SplitWriter
 """
 
 from __future__ import annotations

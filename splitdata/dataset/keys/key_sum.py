@@ -1,6 +1,6 @@
-"""A sum over keys that does not depend on their order: two tables hold the same keys if it is equal.
+"""A sum over keys that does not depend on their order: if two sums are equal, the tables hold the same keys.
 
-Nothing is held but two numbers, however many keys there are.
+It needs two numbers, however many keys there are.
 """
 
 from __future__ import annotations

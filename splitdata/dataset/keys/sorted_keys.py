@@ -1,8 +1,10 @@
 """Sorted runs of keys: read in proven parts, merged in bounded memory, written block by block.
 
-run  ─ batches ─┐
-run  ─ batches ─┼─> merge: all up to the least last hash of any batch ─> SortedKeysWriter ─> run
-arrays ─────────┘                              `─> equal neighbours: is it one key? (Uniqueness)
+A merge meets equal keys side by side, so it is also where a key that comes twice is found.
+
+    run  ─ batches ─┐
+    run  ─ batches ─┼─> merge: all up to the least last hash of any batch ─> SortedKeysWriter ─> run
+    arrays ─────────┘                              `─> equal neighbours: is it one key? (Uniqueness)
 """
 
 from __future__ import annotations

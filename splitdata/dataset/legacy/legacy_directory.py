@@ -1,9 +1,9 @@
-"""A directory that the package splitdataloader 0.0.1 wrote, as a dataset: what of it is there, read-only.
+"""A directory that the package splitdataloader 0.0.1 wrote, as a dataset: its files as they are, read-only.
 
-index.dat                    how many records: its size / 12; fewer than 12 bytes at its end are no entry
-bin00000000.dat ...          anything else, sub-directories too, is not looked at
+It has no generations. Its package may go on appending: a reader shows the records that were there at opening.
 
-It has no generations. Its package may go on appending: what was there at opening is what is shown.
+    index.dat                    how many records: its size / 12; fewer than 12 bytes at its end are no entry
+    bin00000000.dat ...          anything else, sub-directories too, is ignored
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The files of a directory of splitdataloader 0.0.1, opened where they are first used.
 
-index.dat ──> entries of some sequences, uint32 columns bin, position, length
-bin%08d.dat ──> sources of bytes, bounded over the whole reader by its OpenFiles
+They share the limit of open files with all other readers of the process.
+
+    index.dat ──> entries of some sequences, uint32 columns bin, position, length
+    bin%08d.dat ──> sources of bytes, bounded over the whole reader by its OpenFiles
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Which codec the records of a dataset have: said once, in its metadata, for all of them. FORMAT.md section 17.1.
+"""Which codec the records of a dataset have: stored once, in its metadata, for all of them. FORMAT.md section 17.1.
 
-SplitWriter(codec="sample") ──┐
-metadata {"record_codec": ..} ┼─> one name ─ the dataset has records of another? ──> ValueError
-the dataset that is added to ─┘
+A dataset with records of two codecs could not be decoded, so a writer with another codec is refused.
+
+    SplitWriter(codec="sample") ──┐
+    metadata {"record_codec": ..} ┼─> one name ─ the dataset has records of another? ──> ValueError
+    the dataset that is added to ─┘
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The page cache of a dataset: dropped before its speed is measured as it is without.
+"""Drops the page cache of a dataset, so that a measurement shows the speed of a cold start.
 
-dataset ──> its index, keys and bins ──> storage/page_cache.py
+Only its own files are dropped: the rest of the machine's cache stays.
+
+    dataset ──> its index, keys and bins ──> storage/page_cache.py
 """
 
 from __future__ import annotations

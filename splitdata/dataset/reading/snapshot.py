@@ -1,8 +1,8 @@
 """A snapshot: the segments of one or several datasets at one generation each, end to end.
 
-    dataset a, generation 7     segments a0 a1        positions 0 ..
-    dataset b, generation 2     segment  b0
-    a seed directory            one segment           .. num_records - 1
+    dataset a, generation 7             segments a0 a1     positions 0 ..
+    dataset b, generation 2             segment  b0
+    a directory of splitdataloader      one segment        .. num_records - 1
 
 A position leads to (segment, sequence) by one bisection. Segments are opened where they are used.
 """

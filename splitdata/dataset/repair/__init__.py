@@ -1,1 +1,1 @@
-"""repair: what damage has left is found, proven and put together again."""
+"""repair: finds what damage has left, proves it, and puts it together again."""

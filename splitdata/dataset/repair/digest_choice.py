@@ -1,9 +1,9 @@
-"""What the digest of a segment decides, where frames can be laid out in several ways.
+"""Chooses between frames that can be laid out in several ways, by the digest of the segment.
 
     layout A   [0][1][  ?  ][3][4]      one record missing: which hash it must have follows from the digest
     layout B   [0][1][     ?     ][3'][4']       the bytes in its place have that hash in one layout alone
 
-So it is known which frames are records, also where the header of one is lost. It is not where two are.
+So it is known which frames are records, also where the header of one is lost. It is not known where two are.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Which of the frames that were found in a bin are its records: those that cannot be anything else.
+"""Chooses among the frames that were found in a bin: those that cannot be anything else are its records.
 
     head | 1 | 3 | 5 | . 7' . 9' . | 9 | 11 |      frames of one bin of two; the header of 7 is damaged, it holds 7', 9'
-    `---- known -----'             `- hole --'     7 begins where 5 ends, and nowhere else: 7' is none
+    `---- known -----'             `- hole --'     7 begins where 5 ends, and nowhere else: 7' is no record
 
 A frame is known if the old index leads to it, or if it stands in its place behind a known one or at the bin's begin.
 Between known frames lies a hole, which begins with a record that is missing: its length is not known, so anything
 behind may lie in it. Frames that fit together are taken. Where others dispute them, and leave not many more records
-missing, neither is: they stay in the file, and the digest of the segment may say later which of them are true
+missing, neither is taken: they stay in the file, and the digest of the segment may say later which of them are true
 (digest_choice.py). What was never committed supports nothing.
 """
 

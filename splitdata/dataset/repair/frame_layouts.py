@@ -1,4 +1,4 @@
-"""Which frames of a hole nothing disputes: rows of them ascend in place and number, and none overlaps the one before.
+"""Finds the frames of a hole that nothing disputes: rows of them ascend in place and number, and none overlaps another.
 
     ....[5 ]..[6 ][7 ]....[8 ]     5 6 7 8 and 5 6' 8 are nearly as long, so either may be true: of 6, 6' and 7
     ..........[6'    ]........     nothing is known

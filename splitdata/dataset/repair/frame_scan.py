@@ -1,4 +1,4 @@
-"""The scan of one bin: what looks like a frame of it, and which of these are whole; frame_choice.py takes from them.
+"""Scans one bin: finds what looks like a frame of it, and which of these are whole; frame_choice.py chooses among them.
 
     stretches with data ── windows ── headers whose check is right ── of this bin? ── payload hash ──> frames
                                                   `─ inside of a frame that is known: not looked at

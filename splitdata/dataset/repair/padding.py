@@ -1,6 +1,8 @@
-"""What lies between the frames of a bin, and must be zeros: where it is not, nothing else is damaged by it.
+"""The bytes between the frames of a bin: they must be zeros. If they are not, no record is damaged by it.
 
-frame | 0 0 0 | frame | 0 7 0 | frame          both whole, one behind the other: the gap is padding
+verify reports such bytes, repair writes zeros over them.
+
+    frame | 0 0 0 | frame | 0 7 0 | frame          both whole, one behind the other: the gap is padding
 """
 
 from __future__ import annotations

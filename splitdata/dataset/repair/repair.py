@@ -1,9 +1,9 @@
-"""repair: what can be known again is made again, and nothing else is changed.
+"""repair: makes again what can be known again, and changes nothing else.
 
     manifests ─┐                             nothing is changed before it is clear what the dataset is
     headers  ──┴─> segments, in order ──> each: search its bins, mend index and headers
-                                     ──> unlisted ones: adopt, keep or remove
-                                     ──> a new manifest, where the list has changed ──> remove the damaged one
+                                      ──> unlisted ones: adopt, keep or remove
+                                      ──> a new manifest, where the list has changed ──> remove the damaged one
 
 Every step leaves a dataset that is no worse than before, and a second run does what is left.
 """

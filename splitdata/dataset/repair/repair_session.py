@@ -1,7 +1,9 @@
-"""One run of repair, step by step; what each step knows is kept here, its work is done in other rooms.
+"""One run of repair, step by step: it keeps what each step has learnt; the work is done in the other modules here.
 
-look ── order ── listed segments ── their tails ── unlisted segments ── manifest ── clean up
-manifest_repair.py  segment_repair.py    adoption.py                   publish
+Every step leaves a dataset that is no worse than before, so a run that is killed loses nothing.
+
+    look ── order ── listed segments ── their tails ── unlisted segments ── manifest ── clean up
+    manifest_repair  segment_repair     adoption       adoption             publish
 """
 
 from __future__ import annotations

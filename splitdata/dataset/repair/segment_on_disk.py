@@ -1,7 +1,9 @@
-"""One segment as it is found on disk, with nothing taken from a manifest.
+"""One segment as it is found on disk; nothing is taken from a manifest.
 
-segments/<32 hex>/  index ── its header, if that is intact; its lock: is a writer at work?
-000000.bin ... ── which are there, how long; what their headers say
+Repair needs it where manifests are lost: only the headers say then which files belong together.
+
+    segments/<32 hex>/  index ── its header, if that is intact; its lock: is a writer at work?
+                        000000.bin ... ── which are there, how long; what their headers say
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Which segments were committed, and in which order: what manifest_repair.py decides on is gathered here.
+"""Which segments were committed, and in which order: collects the claims on which manifest_repair.py decides.
 
-segments on disk ── intact header? ── yes ──> what it counts, and from which position on
-                         `─ no ──> what its bins hold, searched for once more than usual
+Where the manifests are lost, the segments themselves say how many records they hold and where these begin.
+
+    segments on disk ── intact header? ── yes ──> what it counts, and from which position on
+                             `─ no ──> what its bins hold, searched for once more than usual
 """
 
 from __future__ import annotations

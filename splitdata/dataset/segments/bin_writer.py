@@ -1,7 +1,9 @@
 """The bins that a writer has open: any number of bins over a bounded number of descriptors.
 
-write(bin, pieces, offset) ──> descriptor of the bin, opened again if it was closed
-made with its header where the bin is new
+A dataset may have more bins than a process may have files open.
+
+    write(bin, pieces, offset) ──> descriptor of the bin, opened again if it was closed
+                                   `─ made with its header where the bin is new
 """
 
 from __future__ import annotations

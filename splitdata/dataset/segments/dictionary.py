@@ -1,8 +1,10 @@
 """The zstd dictionary of a segment: trained on its first records, kept twice, used where it pays.
 
-first chunk ── a sample ── train on three quarters ── measure on the rest ── worth two copies of it? ──> bytes
-bin 0     header | frame of KIND_DICTIONARY | frame of KIND_METADATA | records      the copy of an open segment
-index     entries | sums | bin table | dictionary | footer                          the one of a sealed segment
+Small records compress badly one by one, since each begins without knowing the others. A dictionary is what they share.
+
+    first chunk ── a sample ── train on three quarters ── measure on the rest ── worth two copies of it? ──> bytes
+    bin 0     header | frame of KIND_DICTIONARY | frame of KIND_METADATA | records      the copy of an open segment
+    index     entries | sums | bin table | dictionary | footer                          the one of a sealed segment
 """
 
 from __future__ import annotations

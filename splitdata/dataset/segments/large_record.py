@@ -1,8 +1,10 @@
 """Records of 16 MiB and more: written in blocks, never held whole.
 
-buffer or file ──1 MiB blocks──> (zstd) ──> bin, one write a block
-`─> hash of each stored block ─> table behind the payload
-header last, over its place: lengths and hashes are known only then
+Each block has a hash of its own, so a part of the record can be read and proven without the rest.
+
+    buffer or file ──1 MiB blocks──> (zstd) ──> bin, one write a block
+                                       `─> hash of each stored block ─> table behind the payload
+                   header last, over its place: lengths and hashes are known only then
 """
 
 from __future__ import annotations

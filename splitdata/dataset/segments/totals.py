@@ -1,6 +1,8 @@
-"""Numbers of a run of records: what a commit adds to the manifest, and what it had before.
+"""Numbers of a row of records: those that a commit adds to the manifest, and those that stood there before.
 
-committed | pending  ──joined──>  both, as if there had been one run
+Two rows joined have the numbers of one row written at once, so a segment knows its own without reading it again.
+
+    committed | pending  ──joined──>  both, as if there had been one run
 """
 
 from __future__ import annotations

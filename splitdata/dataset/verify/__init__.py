@@ -1,1 +1,1 @@
-"""verify: everything that can be wrong is looked at."""
+"""verify: checks everything in a dataset that can be wrong."""

@@ -1,7 +1,9 @@
-"""Verifying one bin: its frames must stand end to end, each proven, with zeros between them.
+"""Verifies one bin: its frames must stand end to end, each proven, with zeros between them.
 
-header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
-└ padding up to the alignment      a run that fails is looked at record by record
+All frames of a stretch are checked together by numpy; record by record only where something is wrong.
+
+    header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
+                      └ padding up to the alignment      a run that fails is looked at record by record
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""verify: every byte of a dataset that can be wrong is looked at, and what is wrong is listed.
+"""verify: checks every byte of a dataset that can be wrong, and lists what is wrong.
 
-manifest ─> segments ─> index     header, tables, sums over the entries      index_check.py
-bins      header; frames end to end, in parallel     bin_check.py
-keys      every part against its checksum, and against the keys in the frames     key_check.py
-digest    of all raw records, against the manifest
+It changes nothing, and goes on behind each damage, so one call finds all of them.
+
+    manifest ─> segments ─> index     header, tables, sums over the entries               index_check.py
+                            bins      header; frames end to end, in parallel              bin_check.py
+                            keys      every part against its checksum, and against        key_check.py
+                                      the keys in the frames
+                            digest    of all raw records, against the manifest
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""What a writing run meets where it is to write, and how many bins it begins; nothing is changed here.
+"""Checks the destination of a write and chooses the number of bins; it changes nothing.
 
-nothing, an empty directory     any mode
-a dataset                       append, resume, overwrite; not create
-anything else                   never
+A writer asks before its first record, so that a wrong mode costs no work and no data.
+
+    nothing, an empty directory     any mode
+    a dataset                       append, resume, overwrite; not create
+    anything else                   never
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Moving what is pending from one segment into a new one, as it is stored.
+"""Moves the pending records of one segment into a new one, as they are stored.
 
-segment A   [committed | pending]        a rival's segment now lies behind A
-└──────────> segment B [pending]      payloads are neither
-decompressed nor hashed again
+Only the last segment of a dataset may grow. Where a rival has committed meanwhile, ours is no longer the last.
+
+    segment A   [committed | pending]        a rival's segment now lies behind A
+                               └──────────> segment B [pending]      payloads are neither
+                                                                     decompressed nor hashed again
 """
 
 from __future__ import annotations

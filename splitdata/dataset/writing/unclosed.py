@@ -1,7 +1,9 @@
-"""What is still open when the program ends: told so while that can still be done.
+"""Tells objects that are still open of the end of the program, while they can still say something about it.
 
-object made ── end_with_program ──> known as long as it lives
-atexit      ── object._end_with_program()          before modules are taken apart, as finalizers may run after
+A writer that was never closed holds records that are not committed; its user should learn of that.
+
+    object made ── end_with_program ──> known as long as it lives
+    atexit      ── object._end_with_program()          before modules are taken apart, as finalizers may run after
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""One writing run: chunks go into a segment of its own, commits put it into the manifest.
+"""One write session: it puts chunks into a segment of its own; commits enter the segment into the manifest.
 
-append(records) ──> segment (made when the number of bins is known, or that of a dead run)
-commit          ──> manifest, positions          a rival's segment lies behind ours?
-seal ours, move what is pending into a new one
+    append(records) ──> segment (made when the number of bins is known, or that of a dead run)
+    commit          ──> manifest, positions          a rival's segment lies behind ours?
+                                                       └─> seal ours, move what is pending into a new one
+
+Several sessions may write to one dataset at once, since none writes into a segment of another.
 """
 
 from __future__ import annotations

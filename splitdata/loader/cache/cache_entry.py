@@ -1,4 +1,4 @@
-"""What is written of a sample, and what is written of many: both by the sample codec.
+"""Encodes entries of a cache and their indexes: both by the sample codec.
 
     entry    (17, {"image": ..., "label": 3})                    record 17 and its sample
     index    {"records": int64[n], "replaced": int64[k]}         the n entries before it, in their order, and

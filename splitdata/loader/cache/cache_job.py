@@ -1,6 +1,6 @@
 """The cache of one loader, as its workers get it: what samples depend on, and how a worker opens its part.
 
-    consumer    LoaderCache.job ──> CacheJob, pickled with the job; what is stale in the folder goes now
+    consumer    LoaderCache.job ──> CacheJob, pickled with the job; samples of other keys in the folder go now
     worker      open_cache ──> store ──> CachedSampleMaker
 
 Stale samples are discarded by the consumer, once, so that its log says so.

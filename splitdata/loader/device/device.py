@@ -1,8 +1,10 @@
-"""Which device batches go to, and what moves them there: the one place that imports torch.
+"""Which device batches go to, and the engine that moves them there: the one module of the loader that imports torch.
 
-device=None              None            batches stay as they are; torch is not needed
-device="cpu", "mps" ...  HostEngine      .to(device), and pinned if asked for
-device="cuda"            CudaEngine      pinned staging buffers and a stream of its own
+torch is imported only where a device is asked for, since it takes seconds to load.
+
+    device=None              None            batches stay as they are; torch is not needed
+    device="cpu", "mps" ...  HostEngine      .to(device), and pinned if asked for
+    device="cuda"            CudaEngine      pinned staging buffers and a stream of its own
 """
 
 from __future__ import annotations

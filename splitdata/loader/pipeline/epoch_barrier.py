@@ -1,9 +1,9 @@
-"""The fence between passes through the data, for a loader with a cache: no sample is made by two workers at once.
+"""The barrier between passes through the data, for a loader with a cache: no sample is made by two workers at once.
 
     pass 0   | 7 | 8 | 9 |           while samples are being made, and where a generation ends, the steps of the
     pass 1               # 0 | 1     next pass wait until all steps of this one have come back
 
-Within a pass no two steps have a record in common. Where all samples come from the cache there is no fence.
+Within a pass no two steps have a record in common. Where all samples come from the cache there is no barrier.
 """
 
 from __future__ import annotations

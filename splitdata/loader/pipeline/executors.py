@@ -1,10 +1,12 @@
-"""Who computes the steps: this process, or a pool; in order, or as they become ready.
+"""Who computes the steps: this process or a pool, in order or as they become ready.
 
-ask(request), ask(request), ...  ──>  InProcess   makes each when it is taken
-InOrder     request k to worker k mod n, replies in the order asked
-AnyOrder    to whoever has least to do, replies as they come
-receive() ──> (worker_id, reply)
-forget()      everything asked for and not received
+The stream of steps asks an Executor and need not know which it is.
+
+    ask(request), ask(request), ...  ──>  InProcess   makes each when it is taken
+                                          InOrder     request k to worker k mod n, replies in the order asked
+                                          AnyOrder    to whoever has least to do, replies as they come
+    receive() ──> (worker_id, reply)
+    forget()      everything asked for and not received
 """
 
 from __future__ import annotations

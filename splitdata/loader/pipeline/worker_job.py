@@ -1,10 +1,12 @@
-"""What a worker does, wherever it runs: one batch for each step that it is given.
+"""The work of a worker, wherever it runs: one batch for each step that it is asked for.
 
-requests ──upcoming──> ask the kernel for their records
-| next
-v
-SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
-                              `> pack, where the loader keeps samples and collates them itself
+It sees the requests that wait behind the present one, and lets the kernel read their records ahead.
+
+    requests ──upcoming──> ask the kernel for their records
+       | next
+       v
+    SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
+                                  `> pack, where the loader keeps samples and collates them itself
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""Runs: what is left of one epoch from a position on, as the steps of one rank.
+"""The steps of one rank: what is left of one epoch from a position on.
 
-step of the run ──partition──> positions of passes through the data ──order──> samples ──selection──> records
+It is computed from the plan alone, so that any rank can begin at any step without those before it.
 
-PassRun      one pass, cut into steps; the tail as chosen
-EndlessRun   a fixed number of steps, cut from pass after pass
-BatchRun     the user's own batches, dealt out
+    step of the run ──partition──> positions of passes through the data ──order──> samples ──selection──> records
+
+    PassRun      one pass, cut into steps; the tail as chosen
+    EndlessRun   a fixed number of steps, cut from pass after pass
+    BatchRun     the user's own batches, dealt out
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """A checkpoint of the loader: a few JSON values, the same on every rank, and the check of one that is loaded.
 
-{"splitdata_loader": 1,                    version of this layout
-"epoch": 3, "samples": 512, "origin": 0,  where training stands: nothing else moves
-"seed": 0, "shuffle": "global", ...       what the order depends on: must agree, or it is StateMismatchError
-"num_records": 10000, "fingerprint": "…", "generation": 4,     the data
-"batch_size": 64, "world_size": 8}        how it was reached; may differ (see Plan.adopt)
+A state that was made with other data or another order is refused: training would go on with wrong samples.
+
+    {"splitdata_loader": 1,                    version of this layout
+     "epoch": 3, "samples": 512, "origin": 0,  where training stands: nothing else moves
+     "seed": 0, "shuffle": "global", ...       what the order depends on: must agree, or it is StateMismatchError
+     "num_records": 10000, "fingerprint": "…", "generation": 4,     the data
+     "batch_size": 64, "world_size": 8}        how it was reached; may differ (see Plan.adopt)
 """
 
 from __future__ import annotations

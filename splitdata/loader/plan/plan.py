@@ -1,10 +1,10 @@
-"""The plan: which records make a step of a rank, from options alone, without running anything.
-
-shuffle, seed, lanes, bins      epoch ──> order       position  ──> place in the selection
-subset                          selection             place     ──> record
-batch_size, world, tail         partition             step, rank ──> positions
+"""The plan: which records make a step of a rank, computed from options alone, without running anything.
 
 A plan is data and the order that follows from it; epoch_steps.py cuts the order into steps.
+
+    shuffle, seed, lanes, bins      epoch ──> order       position  ──> place in the selection
+    subset                          selection             place     ──> record
+    batch_size, world, tail         partition             step, rank ──> positions
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Samplers of the user's own, asked once an epoch and then known by heart.
+"""Samplers of the user's own: asked once an epoch, their answer is kept for it.
 
     sampler         epoch ──> the records of the whole epoch, all ranks together     int64[n]
     batch_sampler   epoch ──> batches of records                                     a list of int64 arrays

@@ -1,4 +1,4 @@
-"""Rotation: what can be chosen about using each sample several times."""
+"""Rotation: the options for using each sample several times."""
 
 from __future__ import annotations
 

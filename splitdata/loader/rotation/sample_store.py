@@ -1,7 +1,9 @@
 """Where the bytes of made samples are kept: added in blocks, read one by one, dropped all together.
 
-MemoryStore    slabs of up to 64 MiB     address -> a view in place
-FileStore      a file without a name     address -> read; what the disk has no room for goes into memory
+Samples of one row of groups live and end together, so nothing has to be freed one by one.
+
+    MemoryStore    slabs of up to 64 MiB     address -> a view in place
+    FileStore      a file without a name     address -> read; what the disk has no room for goes into memory
 
     address    0 ... 2^62: an offset         from 2^62 on: in the memory beside the file
 """

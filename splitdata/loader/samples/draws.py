@@ -1,8 +1,10 @@
-"""Whether code may draw from a global generator: what certainly does not need not have them set for each sample.
+"""Decides whether code may draw from a global generator: only then are these set for each sample.
 
-does not:  no code of the user's; functions and containers of the interpreter; a plain function over our records
-           that reaches nothing but numbers, numpy, and methods of plain data
-may:       all else: classes, instances, libraries, what imports
+Setting them costs time for each sample. Code that is not understood may draw.
+
+    does not:  no code of the user's; functions and containers of the interpreter; a plain function over our records
+               that reaches nothing but numbers, numpy, and methods of plain data
+    may:       all else: classes, instances, libraries, what imports
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Notes on errors of the user's: which record, which step, on whatever kind of exception.
+"""Notes on exceptions of the user's code: which record, which step, on any kind of exception.
 
-error ──> error.__notes__ grows ──> printed behind the traceback, here and where the error arrives from a worker
+The exception keeps its type, so the user's own `except` still catches it.
+
+    error ──> error.__notes__ grows ──> printed behind the traceback, here and where the error arrives from a worker
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""From record numbers to samples: fetch, transform, and what happens when one of them fails.
+"""Makes samples from record numbers: fetches records, transforms them, and replaces those that fail if asked to.
 
-Part(epoch, positions, records)
-fetch   all at once ──────── failed? with on_error="skip": one by one
-transform each, with its own generator, and the global ones set for it
-failed?  "raise": the error, with a note that names the record
-"skip":  another record takes this place, computed from (seed, epoch, position, attempt);
-nothing else shifts
+A replacement is computed from numbers alone, so that it is the same whichever worker meets the bad record.
+
+    Part(epoch, positions, records)
+       fetch   all at once ──────── failed? with on_error="skip": one by one
+       transform each, with its own generator, and the global ones set for it
+          failed?  "raise": the error, with a note that names the record
+                   "skip":  another record takes this place, computed from (seed, epoch, position, attempt);
+                            nothing else shifts
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The random generator of one sample: keyed by (seed, epoch, record), so that nothing else can change its draws.
 
-transform(record, rng=...)   rng = Generator(Philox) whose key is derived from (seed, epoch, record)
-
 Which worker makes a sample, when, and what it made before has no influence.
+
+    transform(record, rng=...)   rng = Generator(Philox) whose key is derived from (seed, epoch, record)
 """
 
 from __future__ import annotations

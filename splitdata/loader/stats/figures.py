@@ -1,11 +1,10 @@
-"""What a loader did and where the time went, in numbers.
+"""The figures of a loader: what it did and where the time went, in numbers.
 
-time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch,
-                                                                                launch: for the very first
-                                          `--- transfer is a part of this
-time of each worker         | read | transform | cache | collate | send | idle |
+verdict.py says what they mean, stats_text.py how they look; stats.py is what a user gets.
 
-verdict.py says what that means, stats_text.py how it looks; stats.py is what a user gets.
+    time of the training loop   |start| use | wait | use | wait | use |      start: for the first batch of an epoch,
+                                              `--- transfer is a part        launch: for the very first
+    time of each worker         | read | transform | cache | collate | send | idle |
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Counts what a loader does while it does it; LoaderStats is what comes out, of one epoch or of all.
-
-launch     workers are started
-begin      an iterator is made            ---- time passes ----->   end    it is over or closed
-handed_out     for each batch             worker_reply   for each batch that a worker has made
-transferred    for each move to the device          skipped        for each record that was replaced
-cached         for each batch, with a cache
+"""Counts what a loader does while it does it; makes the LoaderStats of one epoch or of all.
 
 Each iterator counts into the sums of its epoch; those of all epochs are added up when they are asked for.
+
+    launch         workers are started
+    begin          an iterator is made     ---- time passes ----->   end    it is over or closed
+    handed_out     for each batch             worker_reply   for each batch that a worker has made
+    transferred    for each move to the device          skipped        for each record that was replaced
+    cached         for each batch, with a cache
 """
 
 from __future__ import annotations

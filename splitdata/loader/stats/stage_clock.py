@@ -1,10 +1,10 @@
-"""How long each stage of a worker takes, and how much of that it computed.
-
-    begin, mark ──> lap("read") ──> lap("transform") ──> lap("cache") ...    wall, and processor time of this thread
-    timings() ──> StepTimings
+"""Measures how long each stage of a worker takes, and how much of that it computed.
 
 A stage that took long and used little processor time has waited: for a disk, a network, or a free core. The kernel says
 how long a thread was ready and no core was free; the rest of what it waited, it waited for something else.
+
+    begin, mark ──> lap("read") ──> lap("transform") ──> lap("cache") ...    wall, and processor time of this thread
+    timings() ──> StepTimings
 """
 
 from __future__ import annotations

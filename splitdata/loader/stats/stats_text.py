@@ -1,8 +1,10 @@
-"""How the figures of a loader look: lines of text for a terminal, a table for a notebook.
+"""The figures of a loader as text for a terminal, and as a table for a notebook.
 
-verdict
-  figures of the loop, of the cache, of the rotation
-  a row for each worker, all together, and how much of that was computed
+The verdict comes first: most readers need no more.
+
+    verdict
+      figures of the loop, of the cache, of the rotation
+      a row for each worker, all together, and how much of that was computed
 """
 
 from __future__ import annotations

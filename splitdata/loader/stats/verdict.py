@@ -1,20 +1,20 @@
-"""One sentence or two about a loader: whether training is held back, by what, what would help, and by how much.
-
-waits little                                -> the loader is ahead
-waits for first batches above all           -> longer epochs, prefetch_epochs
-waits, and most of it is the transfer       -> smaller batches
-               ... collating for rotation   -> smaller samples
-no workers                                  -> num_workers, as many as hide the work behind training
-half of the workers have time               -> more ahead: batches come late one by one
-else the stage that takes workers longest
-    it waits       (wall, no processor time)      -> more workers, as many as are missing
-    it is starved  (ready, and no core is free)   -> cheaper, or more cores; more workers take from each other
-    it computes    cores are free                 -> more workers, as far as cores go; or cheaper
-                   threads, about one core busy   -> processes
-                   no core is free                -> cheaper: never more workers
-a cache that is being filled is named, and so is what it costs to read it; where none is, what one would save
+"""One or two sentences about a loader: whether training is held back, by what, what would help, and by how much.
 
 How much is an upper bound: training may be as fast as if nothing had to be waited for, and no faster.
+
+    waits little                                -> the loader is ahead
+    waits for first batches above all           -> longer epochs, prefetch_epochs
+    waits, and most of it is the transfer       -> smaller batches
+                   ... collating for rotation   -> smaller samples
+    no workers                                  -> num_workers, as many as hide the work behind training
+    half of the workers have time               -> more ahead: batches come late one by one
+    else the stage that takes workers longest
+        it waits       (wall, no processor time)      -> more workers, as many as are missing
+        it is starved  (ready, and no core is free)   -> cheaper, or more cores; more workers take from each other
+        it computes    cores are free                 -> more workers, as far as cores go; or cheaper
+                       threads, about one core busy   -> processes
+                       no core is free                -> cheaper: never more workers
+    a cache that is being filled is named, and so is what it costs to read it; where none is, what one would save
 """
 
 from __future__ import annotations

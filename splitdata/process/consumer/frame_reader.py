@@ -1,10 +1,10 @@
-"""The consumer's reading end: bytes of the wire -> frames, and parcels -> memory.
+"""The consumer's reading end: cuts frames out of the bytes that arrive, and reads parcels into memory of their own.
 
-wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
-                       ^begin               ^end
+Neither `frame()` nor `body()` waits: whoever receives does, between calls. `body()` reads what follows a PARCEL or
+FAILURE frame.
 
-`frame()` cuts whole frames; `body()` reads what follows a PARCEL or FAILURE frame straight into
-memory of its own. Neither waits: who receives does, between calls.
+    wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
+                           ^begin               ^end
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The consumer's grip on what one worker sends: frames -> batches, and the notes that go back. It never waits.
+"""The consumer's end of one worker's channel: makes batches from frames and sends acknowledgements. It never waits.
 
     frame       poll                                             then
     ITEM        unpickled                                        note: taken
@@ -9,7 +9,7 @@
     FAILURE     -                                                the worker's own exception
     not whole   NOTHING; what there is of it is kept
 
-Who waits in between is the business of channel.py, for one worker, and of process_pool.py, for many.
+Who waits in between: channel.py for one worker, process_pool.py for many.
 """
 
 from __future__ import annotations

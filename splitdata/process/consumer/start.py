@@ -1,9 +1,11 @@
-"""Puts workers together: shared memory, pipes, process, job, receiver. All of it or nothing.
+"""Starts a worker: shared memory, pipes, process, job, receiver. All of it or nothing.
 
-call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
-                 |          `---------+-----------+-----------+----------'
-                 |                        launch (spawn, forkserver, fork)
-                 `--job--> note pipe      the worker's ends are closed here
+Whatever fails on the way, all that was made before it is taken back.
+
+    call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
+                     |          `---------+-----------+-----------+----------'
+                     |                        launch (spawn, forkserver, fork)
+                     `--job--> note pipe      the worker's ends are closed here
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""How long a consumer waits for a worker, and what it says meanwhile.
+"""How long a consumer waits for a worker, and what it logs meanwhile.
 
-begin --- stall_warning --- 2 x --- 3 x ----------- timeout
-             log: where        again                WorkerTimeoutError: where
-             the worker stands                      the worker stands
+A worker that takes long is not an error by itself, so its user is told first where it stands.
+
+    begin --- stall_warning --- 2 x --- 3 x ----------- timeout
+                 log: where        again                WorkerTimeoutError: where
+                 the worker stands                      the worker stands
 """
 
 from __future__ import annotations

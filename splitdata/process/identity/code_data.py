@@ -1,8 +1,10 @@
-"""What plain data are made of, and how parts become a digest: one step of `code_identity`.
+"""Takes plain data apart, and makes one digest of parts: one step of `code_identity`.
 
-list, dict, set      their items; a set in no order, a dict in its own
-array, tensor        type, shape, bytes
-text, numbers, ...   leaves: nothing in them to take apart
+Data that a function reaches decide what it does, as its code does.
+
+    list, dict, set      their items; a set in no order, a dict in its own
+    array, tensor        type, shape, bytes
+    text, numbers, ...   leaves: nothing in them to take apart
 """
 
 from __future__ import annotations

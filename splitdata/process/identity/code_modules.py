@@ -1,10 +1,12 @@
-"""Which module code comes from, and which names it uses there: what is installed counts by its version.
+"""Finds the module that code comes from, and the names that it uses there.
 
-global_names, attribute_names     names in code, that of functions inside of it included
-escaping_names                    those of them that are used as a whole, not only by an attribute
-release_of                        "numpy.random" -> "2.3.1"; None for a module of the user's
-name_installed                    the name by which a package has an object
-imported_modules                  what a function imports while it runs, found without importing it
+What is installed counts by its version; modules of the user's are looked into.
+
+    global_names, attribute_names     names in code, that of functions inside of it included
+    escaping_names                    those of them that are used as a whole, not only by an attribute
+    release_of                        "numpy.random" -> "2.3.1"; None for a module of the user's
+    name_installed                    the name by which a package has an object
+    imported_modules                  what a function imports while it runs, found without importing it
 """
 
 from __future__ import annotations

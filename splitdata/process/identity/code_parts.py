@@ -1,4 +1,4 @@
-"""What an object is made of, as far as that decides what it does: one step of `code_identity`.
+"""Takes an object apart, as far as its parts decide what it does: one step of `code_identity`.
 
     function        its code, defaults, closure, and what its global names stand for now
     code            bytecode, constants, names; no file, no line

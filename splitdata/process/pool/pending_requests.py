@@ -1,9 +1,11 @@
-"""What a consumer still expects of one worker: the requests without reply, and those that it has taken back.
+"""The requests that a consumer has given to one worker: those without a reply, and those that it has taken back.
 
-submit --> [ pending ... ] --reply arrives--> gone
-                | cancel
-                v
-           [ cancelled ... ]  until the worker has confirmed; the first of them may still keep it busy
+Replies come in the order of the requests, so the oldest request belongs to the next reply.
+
+    submit --> [ pending ... ] --reply arrives--> gone
+                    | cancel
+                    v
+               [ cancelled ... ]  until the worker has confirmed; the first of them may still keep it busy
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one writer sees of bytes by number: entries in memory files, or in a dict of its process.
+"""Access of one writer to the shared record store: entries in memory files, or in a dict of its process.
 
     table file    generation | bytes used by each writer | gap to a page | a place for each record     8 bytes each
     data file     stretch of writer 0 | stretch of writer 1 | ...

@@ -1,4 +1,4 @@
-"""What can be chosen about a channel, checked once.
+"""The options of a channel, checked once.
 
 Importing this module loads nothing that a program does not have already, so `import splitdata` may.
 """

@@ -1,7 +1,9 @@
 """The memory that this machine can spare: for this process, and for one channel.
 
-budget = min(1 GiB, 10 % of free / processes of this job on this machine)
-free   = the least of: memory available to the machine, room below the limits of our cgroup (v2 or v1)
+A container may be allowed less than the machine has, and several ranks may share the machine.
+
+    budget = min(1 GiB, 10 % of free / processes of this job on this machine)
+    free   = the least of: memory available to the machine, room below the limits of our cgroup (v2 or v1)
 """
 
 from __future__ import annotations

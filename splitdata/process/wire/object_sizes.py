@@ -1,9 +1,11 @@
-"""How much memory an object takes, roughly: what bounds the replies of threads.
+"""Estimates how much memory an object takes: it bounds the replies of threads.
 
-arrays, tensors, memoryviews     nbytes
-dicts, lists, tuples, sets       their parts; of a long one 100, evenly spread
-objects with attributes          the attributes
-everything else                  sys.getsizeof
+Threads hand over objects as they are, so nothing has counted their bytes on the way.
+
+    arrays, tensors, memoryviews     nbytes
+    dicts, lists, tuples, sets       their parts; of a long one 100, evenly spread
+    objects with attributes          the attributes
+    everything else                  sys.getsizeof
 """
 
 from __future__ import annotations

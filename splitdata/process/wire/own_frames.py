@@ -1,4 +1,4 @@
-"""Tracebacks in which the user's own frames come first: those of this library are left out where they tell nothing.
+"""Shortens tracebacks to the user's own frames: those of this library are left out where they tell nothing.
 
     script ── ours ── ours ── transform ── helper ── error       shown: script, transform, helper
     script ── ours ── ours ── ours ── SplitDataError             shown: script; the message says what is wrong

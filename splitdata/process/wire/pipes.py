@@ -1,8 +1,8 @@
-"""How frames and notes travel: two pipes on POSIX, one message connection elsewhere.
+"""The pipes that carry frames and notes: two pipes on POSIX, one message connection elsewhere.
 
     consumer                               worker
     ConsumerPipes     read  <--- data pipe ---- write    WorkerPipes
-                 write ---- note pipe ---> read
+                      write ---- note pipe ---> read
     ConsumerConnection  <==== one Connection ===> WorkerConnection      (Windows; forced in tests)
 
 The consumer's end blocks neither on writing nor on reading: wait.py waits, for several workers at once.

@@ -1,4 +1,4 @@
-"""Finds the part of an object that cannot be pickled, and says how a person would write it.
+"""Finds the part of an object that cannot be pickled, and names it as a person would write it.
 
     {"model": Net(lock=<lock>)}  -->  "args[0]['model'].lock", <lock>
 

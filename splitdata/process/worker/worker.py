@@ -1,4 +1,4 @@
-"""What runs in the worker process, from its first instruction of ours to its last.
+"""The entry point of a worker process: set up, run the job, report, exit.
 
     A  guard: lifeline, death signal, stop, stacks             worker_setup.py
     B  hello: the consumer may now ask for our stack           sender.py
@@ -8,8 +8,8 @@
     E  end with the count, or a failure                        remote_error.py
     F  leave: close the generator, exit handlers, flush, exit
 
-The process ends in os._exit after the handlers that a multiprocessing child would run as well: there is
-nothing in tearing down an interpreter that anybody waits for.
+The process ends in os._exit after the handlers that a multiprocessing child would run as well: nobody waits for
+the interpreter to be taken apart.
 """
 
 from __future__ import annotations
