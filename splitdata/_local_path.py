@@ -28,7 +28,7 @@ def local_path(path: str | os.PathLike[str], what: str = "path") -> str:
         what: How messages call the argument.
 
     Raises:
-        TypeError: If it is no text: bytes, a number, an open file.
+        TypeError: If it is not text: bytes, a number, an open file.
         ValueError: If it is empty, a URL, holds a null character, or names the home of an unknown user.
         FileNotFoundError: If it is relative, and the working folder was deleted.
     """

@@ -38,7 +38,7 @@ def payload(value: object) -> bytes | memoryview:
     A copy is made only of what does not lie in one piece; its order is that of C.
 
     Raises:
-        TypeError: If its elements are no plain bytes or numbers; the message says what to do instead.
+        TypeError: If its elements are not plain bytes or numbers; the message says what to do instead.
     """
     if type(value) is bytes:
         return value

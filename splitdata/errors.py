@@ -13,7 +13,7 @@
     |- RecordTooLargeError (ValueError)
     |- DuplicateKeyError (ValueError)
     |- ClosedError (ValueError)
-    |- SourceError (ValueError)               what is to be converted is damaged, or of another kind
+    |- SourceError (ValueError)               the input of a conversion is damaged, or of another kind
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
     |- TooManySkippedError (RuntimeError)     on_error="skip" has replaced more than max_skipped allows
     |- CacheError
@@ -199,7 +199,7 @@ class ClosedError(SplitDataError, ValueError):
 
 
 class SourceError(SplitDataError, ValueError):
-    """What is to be converted is damaged, ends too early, or is not of the kind that it was said to be.
+    """The input of a conversion is damaged, ends too early, or is not of the kind that it was said to be.
 
     Attributes:
         path: The file, folder or function that is read, where one is known.

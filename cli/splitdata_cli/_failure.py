@@ -130,7 +130,7 @@ def message_of(error: Exception) -> str:
     if isinstance(error, OSError) or not frames or _is_own(frames[-1].filename):
         return escape(in_options(str(error))) or type(error).__name__
     where = f"{frames[-1].filename}, line {frames[-1].lineno}"
-    # Where the library has met it: which record it was, for instance.
+    # The library's notes: which record it was, for instance.
     notes = "".join(in_options(f"; {note}") for note in getattr(error, "__notes__", []))
     return f"{type(error).__name__}: {error}{notes} ({where}; `splitdata --traceback ...` shows how it came to this)"
 

@@ -39,7 +39,7 @@ def working_folder_on_path() -> Iterator[None]:
     try:
         yield
     finally:
-        # What is imported may have added folders of its own, or have removed this one.
+        # The imported module may have added folders of its own, or have removed this one.
         with contextlib.suppress(ValueError):
             sys.path.reverse()
             sys.path.remove(here)
@@ -51,7 +51,7 @@ def _load_own_modules() -> None:
     library = importlib.import_module("splitdata")
     names = [found.name for found in pkgutil.walk_packages(library.__path__, "splitdata.")]
     for name in (*names, *_LOADED_LATER):
-        # Of another system, or optional and not installed.
+        # A module of another system, or an optional one that is not installed.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -60,7 +60,7 @@ def function_named(name: str, option: str) -> Callable[..., Any]:
     """Import the function that an option names as "module:function"; both parts may have dots.
 
     Raises:
-        click.BadParameter: There is no such module or function, or it cannot be called.
+        click.BadParameter: If the module or function does not exist, or cannot be called.
         Exception: What the module raises when it is imported.
     """
     module_name, _, path = name.partition(":")

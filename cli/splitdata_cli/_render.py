@@ -82,7 +82,7 @@ def size_text(num_bytes: float) -> str:
         return f"{num_bytes:.0f} bytes"
     for unit in ("kB", "MB", "GB"):
         num_bytes /= 1000
-        # What would be rounded up to 1000.0 belongs to the next unit.
+        # A number that would be rounded up to 1000.0 belongs to the next unit.
         if num_bytes < 999.95:
             return f"{num_bytes:.1f} {unit}"
     return f"{num_bytes / 1000:,.1f} TB"

@@ -89,7 +89,7 @@ def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
         return "global"
     if name == "bins":
         return "bins"
-    raise click.BadParameter(f"{name!r} is none of none, global, bins and window:SIZE", param_hint="--shuffle")
+    raise click.BadParameter(f"{name!r} is not one of none, global, bins and window:SIZE", param_hint="--shuffle")
 
 
 def _show(report: DatasetBenchmark, path: str) -> None:

@@ -20,7 +20,7 @@ __all__ = ["cat"]
 
 _Part = TypeVar("_Part")
 
-# Compressed records are no larger, and reading a range of one decompresses all that is before it.
+# Compressed records are smaller, and reading a range of one decompresses all that is before it.
 # Larger ones are read in pieces, each verified before it is written.
 _WHOLE_BYTES: Final = 1 << 30
 _PIECE_BYTES: Final = 16 << 20
@@ -30,7 +30,7 @@ _SHOWN_AS_VALUES: Final = ("sample", "npy")
 _SHOWN_CHARS: Final = 1 << 16
 
 
-# An unknown option may be a negative position, which then fails as a number if it is none.
+# An unknown option may be a negative position; if it is not a number, it fails as one.
 @click.command(context_settings={"ignore_unknown_options": True}, short_help="Write records by position or key.")
 @click.argument("path", metavar="DIR")
 @click.argument("positions", metavar="I...", type=int, nargs=-1)
@@ -104,7 +104,7 @@ def _show(pieces: Iterator[bytes | memoryview]) -> None:
         for start in range(0, len(piece), _SHOWN_PIECE_BYTES):
             part = bytes(piece[start : start + _SHOWN_PIECE_BYTES])
             print_line(escaper.escape(part, is_last=False), newline=False)
-    # Of a record that cannot be read there is no line.
+    # A record that cannot be read has no line.
     if not is_empty:
         print_line(escaper.escape(b"", is_last=True))
 

@@ -149,14 +149,14 @@ def write(
     if dry_run and verify:
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
-    # Only who says so runs code: a name that a folder or a pattern brings along never does.
+    # Code runs only on request: a name that comes from a folder or a pattern never runs any.
     with working_folder_on_path() if kind == "callable" else contextlib.nullcontext():
         opened = open_source(
             sources[0] if len(sources) == 1 else sources,
             kind=kind,
             validate=validate,
             column=column,
-            # What a shell cannot type easily.
+            # A character that a shell cannot type easily.
             delimiter="\t" if delimiter == r"\t" else delimiter,
             header=not no_header,
             quotes=not no_quotes,

@@ -156,7 +156,7 @@ def _is_log(stored: Any) -> bool:  # noqa: ANN401  # any JSON
     done, before = stored["records"], stored["commit_records"]
     if not is_count(done) or not is_count(before) or (done <= before if done else before):
         return False
-    # What is finished may have found no records, and stands somewhere nevertheless.
+    # A finished conversion may have found no records, and has a position nevertheless.
     return bool(done) == (stored["position"] is not None) or (stored["finished"] and not done)
 
 

@@ -62,7 +62,7 @@ class ConversionProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionReport:
-    """What a conversion did.
+    """The report of a conversion.
 
     Attributes:
         path: The dataset, as an absolute path.
@@ -153,7 +153,7 @@ def convert(
         BlockingIOError: If a conversion to resume is still running.
         SourceError: If the source is damaged, truncated or of another kind.
         DatasetExistsError: If the mode does not allow what is there.
-        ValueError, TypeError: If an argument is invalid: a URL, for instance, is no path.
+        ValueError, TypeError: If an argument is invalid: a URL, for instance, is not a path.
         OSError: If reading or writing fails.
     """
     if limit is not None and limit < 1:
@@ -328,7 +328,7 @@ class _WatchedFile:
 
 
 def _is_opened(source: object) -> bool:
-    """Say whether this is a source already; a class, of which it could be made, is none."""
+    """Say whether this is a source already; a class of sources is not a source."""
     return hasattr(source, "identity") and not isinstance(source, type)
 
 
@@ -345,4 +345,4 @@ def _check_codec(source: RecordSource, dest: str) -> None:
     metadata, _ = metadata_of(dest) or ({}, 0)
     # A function may well encode its samples by itself.
     if metadata.get("record_codec") == "sample" and source.kind != "callable":
-        raise ValueError(f"{dest} holds samples, and the records of {source.name} are none; choose another place")
+        raise ValueError(f"{dest} holds samples, and the records of {source.name} are not; choose another place")

@@ -33,7 +33,7 @@ _NO_POSITIONS: Final = range(0)
 
 def bins_of_source(source: RecordSource) -> int:
     """Return how many bins to begin with, which a commit after a second would not know."""
-    # Of what is compressed, or cannot tell, the records may be much larger.
+    # Records of a compressed source, or of one that cannot tell its size, may be much larger.
     is_open = any(is_compressed(path) for path in source.inputs)
     return bins_for(None if is_open else source.num_bytes)
 

@@ -66,7 +66,7 @@ class ShuffledSource:
             tick: Called now and then while the source is read.
 
         Raises:
-            TypeError, ValueError: If the seed is no int of 0 or more.
+            TypeError, ValueError: If the seed is not an int of 0 or more.
         """
         self.kind = source.kind
         self.name = source.name

@@ -42,7 +42,7 @@ class SegmentDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetDescription:
-    """What a dataset is.
+    """The figures of a dataset, as `describe` returns them.
 
     Attributes:
         path: The directory.
@@ -85,7 +85,7 @@ class DatasetDescription:
 
     @property
     def record_codec(self) -> str | None:
-        """What the records hold, as `SampleDataset` reads them; None where the dataset does not say."""
+        """The name of the records' codec, with which `SampleDataset` reads them; None if the dataset names none."""
         return stated_codec(self.metadata)
 
     @property

@@ -85,7 +85,7 @@ class SplitDataLoader:
             DatasetNotFoundError: If there is no dataset.
             ManifestError: If its manifest is damaged, or the generation is gone.
             UnsupportedVersionError: If it was written by a newer splitdata.
-            ValueError, TypeError: If a path is no local path: a URL, or bytes.
+            ValueError, TypeError: If a path is not a local path: a URL, or bytes.
         """
         if io not in ("auto", "mmap", "pread"):
             raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
@@ -137,7 +137,7 @@ class SplitDataLoader:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the writers stored with the dataset; of several datasets the union, later ones first."""
+        """The metadata that the writers stored with the dataset; of several datasets the union, later ones first."""
         merged: dict[str, Any] = {}
         for manifest in self._snapshot.manifests:
             merged |= manifest.metadata
@@ -145,7 +145,7 @@ class SplitDataLoader:
 
     @property
     def record_codec(self) -> str | None:
-        """What the records hold, by name, as `SampleDataset` reads them; None where the dataset does not say.
+        """The name of the records' codec, with which `SampleDataset` reads them; None if the dataset names none.
 
         Raises:
             ValueError: If there are several datasets, and they do not say the same.
@@ -195,7 +195,7 @@ class SplitDataLoader:
 
         Raises:
             IndexError: If a position is out of range.
-            TypeError: If it is no integer.
+            TypeError: If it is not an integer.
             FormatError: If a record is damaged; the others stay readable.
         """
         if type(index) is int and 0 <= index < self._num_records and (get := self._get) is not None:
@@ -374,7 +374,7 @@ class SplitDataLoader:
         A record that cannot be read raises its error in its place, as when all are walked in write order.
 
         Raises:
-            ValueError, TypeError: If an argument is none. At the call, not at the first record.
+            ValueError, TypeError: If an argument is invalid. At the call, not at the first record.
         """
         self._check_open()
         if as_views and shuffle:

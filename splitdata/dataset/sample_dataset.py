@@ -124,7 +124,7 @@ class SampleDataset:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the writers stored with the dataset."""
+        """The metadata that the writers stored with the dataset."""
         return self.records.metadata
 
     def __repr__(self) -> str:
@@ -142,8 +142,8 @@ class SampleDataset:
 
         Raises:
             IndexError: If a position is out of range.
-            TypeError: If it is no integer.
-            FormatError: If a record is damaged, or is none of the codec; the others stay readable.
+            TypeError: If it is not an integer.
+            FormatError: If a record is damaged, or was not written by the codec; the others stay readable.
         """
         if are_several(index):
             return self.__getitems__(index)
@@ -166,7 +166,7 @@ class SampleDataset:
 
         Raises:
             ValueError: If the samples differ in structure or shape, or are of a codec without arrays.
-            FormatError: If a record is damaged, or is none of the codec.
+            FormatError: If a record is damaged, or was not written by the codec.
         """
         positions = checked_positions(indices, len(self))
         records = self._rows(positions)
@@ -255,7 +255,7 @@ class SampleDataset:
             except FormatError:
                 raise
             except ValueError:
-                # Of a dataset with texts, say: it will not be tried again.
+                # A dataset with texts, say: it will not be tried again.
                 self._has_one_size = False
         return self._read(positions)
 

@@ -66,7 +66,7 @@ class SplitWriter:
         path: The directory, absolute.
     """
 
-    # Of one whose construction has failed.
+    # For an object whose construction has failed.
     _is_closed = True
 
     def __init__(
@@ -119,7 +119,7 @@ class SplitWriter:
             FormatError: If the segment to resume is damaged; nothing was changed.
             BlockingIOError: If another writer is at work in the segment to resume.
             OSError: If no file can be made there: it is read-only, or belongs to another user.
-            ValueError, TypeError: If an option is none, or the codec not that of the records that are there.
+            ValueError, TypeError: If an option is invalid, or the codec differs from that of the existing records.
             ValueError: If the path is a URL.
         """
         self.path = local_path(path)
@@ -370,7 +370,7 @@ class SplitWriter:
             DuplicateKeyError: If two records of this run have one key: nothing of this commit counts
                 then, and the writer is done.
             OSError: If the disk fails: nothing of this commit counts then, and the writer is done.
-            ValueError, TypeError: If the metadata are no JSON, or more than 1 MiB of it.
+            ValueError, TypeError: If the metadata cannot be stored as JSON, or take more than 1 MiB.
         """
         self._check_usable()
         if metadata:

@@ -68,11 +68,11 @@ class Compressor:
             stored = self._zstd_dictionary.compress(raw)
             if len(stored) < len(raw):
                 best, codec = stored, spec.CODEC_ZSTD_DICTIONARY
-            # Where it saves this much, without it nothing is smaller: not worth a second try.
+            # If it saves this much, a try without it would not be smaller.
             if len(stored) < _CLEAR_SAVING * len(raw):
                 return best, codec
         stored = self._zstd.compress(raw)
-        # With as many bytes, what needs no dictionary is better.
+        # At equal size, the form that needs no dictionary is better.
         return (stored, spec.CODEC_ZSTD) if len(stored) < len(raw) and len(stored) <= len(best) else (best, codec)
 
     def pays_for(self, first_block: bytes | memoryview) -> bool:
@@ -111,7 +111,7 @@ class Decompressor:
         """Take the segment's dictionary, empty if there is none.
 
         Raises:
-            FormatError: If it begins as one of zstd does, and is none.
+            FormatError: If it begins like a zstd dictionary, and is not a valid one.
         """
         self._shared = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
         try:

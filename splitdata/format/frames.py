@@ -47,7 +47,7 @@ _LARGE_WORDS: Final = struct.Struct("<6Q")
 _MASK32: Final = 0xFFFFFFFF
 _U64: Final = np.uint64
 
-# Which frames are records, and how each kind may be stored. Whoever reads, verifies, repairs or adopts
+# Which frames are records, and how each kind may be stored. All that reads, verifies, repairs or adopts
 # asks here, by `is_record` or `are_ordinary`: two lists of this once cost thousands of records.
 _CODECS: Final = {
     spec.KIND_RECORD: (spec.CODEC_NONE, spec.CODEC_ZSTD, spec.CODEC_ZSTD_DICTIONARY),

@@ -72,7 +72,7 @@ class KeysHeader:
         """Read and prove a header.
 
         Raises:
-            BadMagicError: If this is no file of keys.
+            BadMagicError: If this is not a file of keys.
             UnsupportedVersionError: If it is intact and needs a newer splitdata.
             FormatError: If it is damaged.
         """

@@ -38,6 +38,6 @@ def bin_name(number: int) -> str:
 
 
 def bin_number(name: str) -> int | None:
-    """Return the number of the bin whose file has this name, None if it is no such name."""
+    """Return the number of the bin whose file has this name, None if it is not such a name."""
     match = _BIN_NAME.fullmatch(name)
     return int(match[1]) if match and match[1].isascii() else None

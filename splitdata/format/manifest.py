@@ -193,7 +193,7 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
     """Return user metadata as JSON bytes, as they are copied into a bin.
 
     Raises:
-        TypeError, ValueError: If it is no JSON, larger than 1 MiB, or nested more than 100 deep.
+        TypeError, ValueError: If it cannot be stored as JSON, is larger than 1 MiB, or nested more than 100 deep.
     """
     given: object = metadata
     if not isinstance(given, dict) or any(not isinstance(key, str) for key in given):

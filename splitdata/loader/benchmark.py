@@ -215,7 +215,7 @@ class _Bench:
         )
 
     def _drop(self) -> bool:
-        # What this process still has mapped cannot be dropped.
+        # Pages that this process still has mapped cannot be dropped.
         gc.collect()
         return drop_dataset(self.path)
 

@@ -248,7 +248,7 @@ class DistributedLoader:
         """Make what does not travel with a pickle."""
         self._standing = RankState(self._recipe, progress)
         self._runtime: Runtime | None = None
-        # Weak: the iterator holds this loader, and both shall go as soon as nobody uses them.
+        # Weak: the iterator holds this loader, and both must be freed as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers, self._options.worker_kind)
         self._skips = SkipLog(self._options.max_skipped)
@@ -322,7 +322,7 @@ class DistributedLoader:
         """
         self._check_open()
         plan = self._standing.plan_of_a_look()
-        # Of its own: it shares neither workers nor figures with what runs.
+        # A runtime of its own: it shares neither workers nor figures with the running one.
         meter = StatsMeter(self._options.num_workers)
         look = Runtime(self._options, self._recipe.source, plan, self._device, meter, self._cache)
         return look.peek(self._standing.progress.start_of_next(plan))
@@ -354,7 +354,7 @@ class DistributedLoader:
 
         Raises:
             ValueError: The rank was fixed before, as another one.
-            StateMismatchError: What was loaded cannot be gone on with by so many ranks.
+            StateMismatchError: If the state that was loaded does not fit this number of ranks.
             TypeError: Part of the dataset, transform or collate function cannot be sent to a process.
         """
         if rank is not None or world_size is not None:
@@ -364,7 +364,7 @@ class DistributedLoader:
             self._end_iterator("was ended by start")
             self._close_runtime()
         runtime = self._running()
-        # What so many ranks cannot go on with fails before workers run.
+        # A state that does not fit the number of ranks fails before workers run.
         self._standing.progress.start_of_next(runtime.plan)
         runtime.start()
         return self
@@ -376,7 +376,7 @@ class DistributedLoader:
             ClosedError: The loader was closed.
             TypeError, OSError: As `start`.
             ValueError: Rank or world size are not what they were when the loader was first used.
-            StateMismatchError: What was loaded cannot be gone on with by so many ranks.
+            StateMismatchError: If the state that was loaded does not fit this number of ranks.
         """
         return self._iterate(self._standing.progress.start_of_next)
 
@@ -493,7 +493,7 @@ class DistributedLoader:
             "options": self._options,
             "recipe": self._recipe,
             "device": self._device,
-            # Of its own also where nothing is pickled: copy.copy asks for this too.
+            # A copy even if nothing is pickled: copy.copy asks for this too.
             "progress": copy.copy(self._standing.progress),
         }
 

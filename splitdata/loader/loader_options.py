@@ -122,7 +122,7 @@ class LoaderOptions:
                 raise TypeError(f"{name} must be a function, got {value!r}")
         if self.cache is not None and not isinstance(self.cache, Cache):
             raise TypeError(f"cache must be a Cache, as in cache=Cache({self.cache!r}), got {self.cache!r}")
-        # Refuses what is no seed.
+        # Validates the seed.
         derive_key(self.seed)
         self._check_shuffle()
         self._check_samplers()
@@ -131,7 +131,7 @@ class LoaderOptions:
         self._check_workers()
 
     def _check_shuffle(self) -> None:
-        # What callers without a type checker pass.
+        # Values that callers without a type checker may pass.
         shuffle: object = self.shuffle
         if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
             raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}')
@@ -203,7 +203,7 @@ class LoaderOptions:
             )
         for index in () if gpus is None else gpus:
             checked_count("each of gpu_indices", index, 0)
-        # Refuses what is no channel's.
+        # Validates the options of the workers.
         self.channel_options()
         if self.timeout is not None and not self.num_workers:
             _log.warning(

@@ -32,7 +32,7 @@ __all__ = ["ResolvedOptions"]
 
 
 class ResolvedOptions:
-    """What a loader is made of.
+    """The parts that a loader is made of.
 
     Attributes:
         options: As given.
@@ -56,7 +56,7 @@ class ResolvedOptions:
             check_cache(options.cache, self.facts)
             self.transform_identity = identity_of(options.cache, options.transform)
             if not options.seed_globals:
-                # Not even this loader would make them again: they are no samples of one that sets the generators.
+                # Not even this loader would make them again: they differ from those of one that sets the generators.
                 self.transform_identity += " with global generators as they are"
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
@@ -152,7 +152,7 @@ class ResolvedOptions:
             lanes=shape.lanes,
             partition=options.partition,
             subset=self.selection.digest,
-            # An epoch that has not begun: its sampler shall not be asked yet, and nothing depends on it.
+            # An epoch that has not begun: its sampler must not be asked yet, and nothing depends on it.
             sampler=self._digest(position.epoch) if position.samples else None,
             num_steps=options.num_steps,
             unit="samples" if self._batches is None else "batches",

@@ -6,7 +6,7 @@
 
 With rotation a RotationStream takes the StepStream's place: workers make samples, it keeps and collates them.
 
-It belongs to the process that made it: a copy in a forked child is let go of, not closed.
+It belongs to the process that made it: a copy in a forked child is dropped, not closed.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _CHUNK = (8, 64)
 
 
 class BatchInfo(NamedTuple):
-    """What goes with a batch through the feed: where training stands behind it, and what it was."""
+    """The facts that go with a batch through the prefetcher: where training stands behind it, and what it was."""
 
     position: Position
     reply: StepReply
 
 
 class Runtime:
-    """What a loader needs while it runs. Belongs to one thread at a time.
+    """All that a loader needs while it runs. Belongs to one thread at a time.
 
     Attributes:
         plan: Where the steps come from.
@@ -233,7 +233,7 @@ class Runtime:
         """Return the batch at a position, made here and moved to the device; starts and changes nothing.
 
         Raises:
-            ValueError: There is no batch.
+            ValueError: If there is no batch.
             Exception: What the dataset, the transform, the collate function or `to_device` raised.
         """
         run = open_run(self.plan, position)

@@ -91,7 +91,7 @@ class BinLayout:
         """Return the bin of each record, int64.
 
         Raises:
-            IndexError: If there is no such record.
+            IndexError: If the record does not exist.
         """
         if len(records) and (records.min() < 0 or records.max() >= self.num_records):
             outside = records[(records < 0) | (records >= self.num_records)]
@@ -109,7 +109,7 @@ class BinLayout:
         Takes 4 bytes a record, 8 above 2^32 of them. A bin may be left with none; it keeps its number.
 
         Raises:
-            IndexError: If there is no such record.
+            IndexError: If the record does not exist.
         """
         bins = self.bins_of(records)
         counts = np.bincount(bins, minlength=len(self.counts)).astype(np.int64)

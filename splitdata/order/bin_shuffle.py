@@ -53,7 +53,7 @@ class BinShuffle:
             lanes: How many parts there are.
 
         Raises:
-            TypeError, ValueError: If an argument is none.
+            TypeError, ValueError: If an argument is invalid.
         """
         # More than there are bins is all of them; an int64 holds that.
         interleave = min(checked_count("interleave", interleave, 1), len(counts) + 1)
@@ -118,7 +118,7 @@ def _by_group(groups: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64
     if not len(groups):
         return
     if groups.min() == groups.max():
-        # As in most calls: nothing to sort, and no copies to pick from.
+        # The usual call: nothing to sort, and no copies to pick from.
         yield int(groups[0]), slice(None)
         return
     numbers = groups - groups.min()

@@ -26,7 +26,7 @@ def checked_count(name: str, value: object, least: int) -> int:
         least: The smallest that is allowed.
 
     Raises:
-        TypeError: If it is no int (a bool is none).
+        TypeError: If it is not an int (a bool does not count as one).
         ValueError: If it is less than `least`.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):

@@ -75,11 +75,11 @@ def epoch_order(
         bins: With "bins": where their records are.
 
     Raises:
-        TypeError, ValueError: If an argument is none.
+        TypeError, ValueError: If an argument is invalid.
     """
     num_records = checked_count("num_records", num_records, 0)
     epoch = checked_count("epoch", epoch, 0)
-    # Also where nothing depends on the seed: what is wrong with it is wrong at once.
+    # Validate the seed even if it is not used, so that a bad one fails early.
     derive_key(seed)
     if shuffle is False:
         return _CheckedOrder(num_records, np.ndarray.copy)

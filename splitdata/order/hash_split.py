@@ -39,7 +39,7 @@ class HashSplit:
         seed: Another seed divides otherwise.
 
     Raises:
-        TypeError, ValueError: If the range or the seed is none.
+        TypeError, ValueError: If the range or the seed is invalid.
     """
 
     start: float
@@ -47,7 +47,7 @@ class HashSplit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no range."""
+        """Validate the range and the seed."""
         for name, value in (("start", self.start), ("stop", self.stop)):
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
                 raise TypeError(f"{name} must be a number from 0 to 1, got {value!r}")

@@ -70,7 +70,7 @@ class Partition:
             contiguous: Give each rank one stretch of the epoch.
 
         Raises:
-            TypeError, ValueError: If an argument is none.
+            TypeError, ValueError: If an argument is invalid.
         """
         self.num_positions = checked_count("num_positions", num_positions, 0)
         self.batch_size = checked_count("batch_size", batch_size, 1)
@@ -190,7 +190,7 @@ class EndlessPartition:
             start: What `consumed` of an earlier partition said, counted from the beginning of epoch 0.
 
         Raises:
-            TypeError, ValueError: If an argument is none; an epoch has one position or more.
+            TypeError, ValueError: If an argument is invalid; an epoch has one position or more.
         """
         self.num_positions = checked_count("num_positions", num_positions, 1)
         self.batch_size = checked_count("batch_size", batch_size, 1)

@@ -36,7 +36,7 @@ def derive_key(seed: int, *context: int | str) -> int:
     """Return 64 bits that depend on the seed and on every part of the context, and on their order.
 
     Raises:
-        TypeError, ValueError: If the seed is no int of 0 or more.
+        TypeError, ValueError: If the seed is not an int of 0 or more.
     """
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"seed must be an int of 0 or more, got {seed!r}")

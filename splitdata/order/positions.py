@@ -20,7 +20,7 @@ __all__ = ["are_several", "checked_position", "checked_positions"]
 
 
 def are_several(index: object) -> bool:
-    """Say whether this is a row of positions, whatever they are; what is none of either is taken for one."""
+    """Say whether this is a row of positions, valid or not; everything else is taken for a single position."""
     if isinstance(index, (slice, list, tuple, range)):
         return True
     if isinstance(index, (str, bytes, bytearray)):
@@ -32,7 +32,7 @@ def checked_position(index: object, num_records: int) -> int:
     """Return a position in range for an index that may count from the end.
 
     Raises:
-        TypeError: If it is no integer (a bool is none).
+        TypeError: If it is not an integer (a bool does not count as one).
         IndexError: If it is out of range.
     """
     if isinstance(index, bool) or str(getattr(index, "dtype", "")).endswith("bool") or _num_dimensions(index):
@@ -58,7 +58,7 @@ def checked_positions(
         from_end: Whether negative ones count from the end, and bools are a mask; else they are refused.
 
     Raises:
-        TypeError: If they are no integers or bools in one dimension.
+        TypeError: If they are not integers or bools in one dimension.
         IndexError: If one is out of range, or a mask has another length than the dataset.
     """
     if isinstance(indices, slice):

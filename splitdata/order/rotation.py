@@ -61,7 +61,7 @@ class RotationOrder:
             lanes: Position p is in lane p mod lanes.
 
         Raises:
-            TypeError, ValueError: If an argument is none.
+            TypeError, ValueError: If an argument is invalid.
         """
         times, size = checked_count("times", times, 1), checked_count("size", size, 1)
         lanes, epoch = checked_count("lanes", lanes, 1), checked_count("epoch", epoch, 0)

@@ -40,13 +40,13 @@ class Window:
         size: The most that a record moves, in positions, 1 or more.
 
     Raises:
-        TypeError, ValueError: If the size is none.
+        TypeError, ValueError: If the size is invalid.
     """
 
     size: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no size."""
+        """Validate the size."""
         # An int of numpy becomes a plain one: the size goes into states, which are JSON.
         object.__setattr__(self, "size", checked_count("the size of a window", self.size, 1))
 

@@ -71,14 +71,14 @@ class Columns:
         self._known = known
         self._rows = rows
         self._table: Any = _cut(rows, plan.table_start, plan.table_start + plan.table_bytes)
-        # Of whatever type a slot is: its columns are seen as that.
+        # The columns of a slot are viewed as its type.
         self._slots = np.ndarray((len(rows), plan.table_bytes // sample_spec.SLOT_BYTES), "<u8", self._table)
         extents = self._slots[:, : plan.num_extents]
         is_even = bool((extents == extents[0]).all())
         # One for all, or one for each.
         self._layouts = [self._layout(row) for row in (extents[:1] if is_even else extents).tolist()]
         lengths = [rows.shape[1]] if isinstance(rows, np.ndarray) else list(map(len, rows))
-        # Of both there is one, or one for each row.
+        # There is one of both for all rows, or one for each row.
         count = max(len(lengths), len(self._layouts))
         pairs = zip(self._layouts * (count // len(self._layouts)), lengths * (count // len(lengths)), strict=True)
         for layout, length in pairs:
@@ -89,7 +89,7 @@ class Columns:
         """Return the batch.
 
         Raises:
-            FormatError: If a value is none.
+            FormatError: If a value is invalid.
             NoColumnsError: If arrays differ in shape, or an int has more than 64 bits.
         """
         return self._column(self._plan.schema.root, "sample")

@@ -30,7 +30,7 @@ _BY_CLASS: Final[tuple[tuple[type, str], ...]] = (
     (np.bool_, "bool(x)"),
     (np.floating, "float(x)"),
     (np.integer, "int(x)"),
-    # Of a package whose scalars are of no class above.
+    # A package whose scalars have no class above.
     (np.generic, "float(x)"),
     (Mapping, "dict(x)"),
     (array.array, "numpy.array(x)"),

@@ -40,7 +40,7 @@ _read_header: Final = HEADER.unpack_from
 
 # Decoders for the types that callers of `decode_sample` gave lately.
 _MAX_DECODERS: Final = 16
-# What the parts of a schema that was taken for right raise where values are none.
+# The errors of a schema's parts, which was found right, for values that are not.
 _VALUE_ERRORS: Final = (struct.error, ValueError, OverflowError, IndexError)
 
 
@@ -62,7 +62,7 @@ def decode_sample(buffer: BytesLike | NDArray[Any], *, copy: bool = False, types
             and dicts. Their `__init__` is not run.
 
     Raises:
-        FormatError: If the bytes are no sample, or not a whole one.
+        FormatError: If the bytes are not a sample, or not a whole one.
         UnsupportedVersionError: If they were written by a newer splitdata.
         TypeError: If a type that was given has other fields than its sample.
     """
@@ -126,8 +126,8 @@ class SampleDecoder:
             records: One sample each: uint8[n, size], or any bytes-like objects.
 
         Raises:
-            FormatError: If one is no sample.
-            ValueError, TypeError: If there are none, or they make no batch.
+            FormatError: If one is not a sample.
+            ValueError, TypeError: If there are no records, or they do not fit together into a batch.
         """
         rows = _rows(records)
         try:
@@ -139,7 +139,7 @@ class SampleDecoder:
         """Return what `decode_batch` does, for samples of one structure only.
 
         Raises:
-            FormatError: If one is no sample.
+            FormatError: If one is not a sample.
             ValueError: If they differ in structure or shapes, so that another way may still make a batch of them.
         """
         return self._columns(_rows(records))

@@ -5,7 +5,7 @@
                of each: offset u32 | length u32, name | dimensions u8, u32 each | data type
 
 Names are held against a pattern before numpy sees them. Types of objects, of other packages and
-of C that differ between machines are none of these.
+of C that differ between machines are refused.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def dtype_bytes(dtype: np.dtype[Any]) -> bytes | None:
 
 def text_bytes(text: str) -> bytes:
     """Return a text as UTF-8 behind its length, lone surrogates encoded as they are."""
-    # Of the text itself, whatever a class that is derived from str makes of it.
+    # The text itself, whatever a class that is derived from str makes of it.
     data = str.encode(text, "utf-8", "surrogatepass")
     return struct.pack("<I", len(data)) + data
 
@@ -54,7 +54,7 @@ def read_dtype(cursor: Cursor, depth: int = 0) -> np.dtype[Any]:
     """Read a data type from a schema.
 
     Raises:
-        FormatError: If it is none, or has elements of no bytes.
+        FormatError: If it is not a data type, or its elements have no bytes.
     """
     length = cursor.byte()
     if length != sample_spec.DTYPE_STRUCT:

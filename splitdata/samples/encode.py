@@ -159,7 +159,7 @@ def _dict_bytes(count: int) -> bytes:
 def _key_bytes(key: object) -> bytes:
     if isinstance(key, str):
         data = bytes([sample_spec.KEY_TEXT]) + text_bytes(key)
-        # As plain text, which is found by whatever equals it.
+        # As plain text, so that any equal key finds it.
         remember(_keys, str.__str__(key), data)
         return data
     if type(key) is not int:

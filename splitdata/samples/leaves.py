@@ -34,7 +34,7 @@ _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 _BYTE: Final = [bytes([kind]) for kind in range(256)]
 
 # What is written of an array, by its data type and number of dimensions; of data types without fields, whose
-# bytes are what is to be stored.
+# bytes are stored.
 ARRAY_PIECES: Final[dict[np.dtype[Any], list[bytes]]] = {}
 
 
@@ -135,7 +135,7 @@ def add_scalar(value: np.generic, output: Output, depth: int) -> None:
             f"is a {type_name(value)} that ends with zeros, which numpy drops; use bytes or str", ValueError
         )
     pieces = ARRAY_PIECES.get(array.dtype) or _array_pieces(array.dtype)
-    # As of an array, but for the first two bytes.
+    # Like that of an array, but for the first two bytes.
     output[0].append(_BYTE[sample_spec.KIND_SCALAR] + pieces[0][2:])
     output[3].append(memory_of(array))
 
@@ -160,7 +160,7 @@ def memory_of(array: np.ndarray[Any, Any]) -> BytesLike:
         return _without_padding(array).tobytes()
     if array.nbytes < LARGE_BYTES:
         return array.tobytes()
-    # As plain bytes: the types of dates, for one, are no buffers by themselves.
+    # As plain bytes: arrays of dates, for one, do not offer a buffer.
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
@@ -179,7 +179,7 @@ def _array_pieces(dtype: np.dtype[Any]) -> list[bytes]:
     if data is None:
         raise UnfitError(f"is of the data type {dtype!r}, which is not stored{conversion_of_dtype(dtype)}")
     pieces = [bytes([sample_spec.KIND_ARRAY, ndim]) + data for ndim in range(sample_spec.MAX_NDIM + 1)]
-    # Of two that numpy calls equal, as seconds and a thousand milliseconds, each is to be written as it is.
+    # numpy calls some types equal, as seconds and a thousand milliseconds: each is written as it is.
     if dtype.names is None and dtype.kind not in "mM":
         remember(ARRAY_PIECES, dtype, pieces)
     return pieces

@@ -48,13 +48,13 @@ def offset_zone(offset: int, name: str) -> timezone:
 def zone(offset: int, key: str) -> tzinfo:
     """Return the time zone with a key, or where it is unknown the offset that it had."""
     if len(key) > _MAX_ZONE_KEY or not _ZONE_KEY.fullmatch(key):
-        raise FormatError("a sample has a datetime in a time zone whose key is none")
+        raise FormatError("a sample has a datetime in a time zone whose key is invalid")
     import zoneinfo
 
     folders = zoneinfo.TZPATH
     package = sys.modules.get("tzdata")
     if package is not None and package.__file__:
-        # Whoever has imported it, as is needed on Windows, means it.
+        # A program that has imported it, as is needed on Windows, means it.
         folders += (str(Path(package.__file__).with_name("zoneinfo")),)
     try:
         return zoneinfo.ZoneInfo(key) if _has_zone(folders, key) else offset_zone(offset, key)

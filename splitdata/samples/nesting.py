@@ -99,7 +99,7 @@ def map_leaves(function: Callable[[Any], Any], value: Anything) -> Anything:
     kind = type(value)
     if kind in PLAIN_LEAVES:
         return function(value)
-    # What batches are made of mostly; the rest of this function would do the same, slower.
+    # The usual parts of batches; the rest of this function would do the same, slower.
     if kind is list:
         return [map_leaves(function, each) for each in value]
     if kind is dict:

@@ -4,7 +4,7 @@ One walk over the sample fills all four lists; they are joined at the end.
 
     Output    schema     pieces of bytes, joined at the end
               extents    lengths and dimensions of the payloads
-              scalars    all numbers that are no extents
+              scalars    all other numbers
               payloads   texts, bytes, memory of arrays
 """
 

@@ -45,16 +45,16 @@ class RecordCodec(Protocol):
 
     @property
     def alignment(self) -> int:
-        """What records should begin at multiples of, so that arrays can be read in place; 1 if it does not matter."""
+        """The alignment at which arrays of records can be read in place; 1 if it does not matter."""
 
     def encode(self, value: Any) -> bytes:  # noqa: ANN401  # whatever the codec takes
         """Return the record of a value; TypeError or ValueError if it does not fit."""
 
     def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
-        """Return the value of a record, its arrays as views of it unless `copy`; FormatError if it is none."""
+        """Return the value of a record, its arrays as views of it unless `copy`; FormatError if it is damaged."""
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
-        """Return the values of records as one batch; ValueError if they make none, FormatError if one is none."""
+        """Return the values of records as one batch; ValueError if they do not fit, FormatError if one is damaged."""
 
 
 def record_codec(name: object, types: Iterable[type] = ()) -> RecordCodec:
@@ -65,8 +65,8 @@ def record_codec(name: object, types: Iterable[type] = ()) -> RecordCodec:
         types: Namedtuples and dataclasses to be restored, by "sample".
 
     Raises:
-        UnsupportedVersionError: If there is none of this name here.
-        TypeError, ValueError: If `types` are none, as `SampleDecoder` says.
+        UnsupportedVersionError: If this version has no codec of that name.
+        TypeError, ValueError: If `types` are invalid, as `SampleDecoder` says.
     """
     if name == "sample":
         return _SampleCodec(types)

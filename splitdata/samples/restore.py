@@ -70,7 +70,7 @@ class KnownTypes:
 def kind_of(cls: Any) -> int | None:  # noqa: ANN401  # whatever the caller gave as a class
     """Return the kind of a namedtuple or dataclass, None for any other class.
 
-    A dataclass that is a dict, say, as well is none: its fields are not all that it holds.
+    A dataclass that is also a dict, say, does not count: its fields are not all that it holds.
     """
     if not isinstance(cls, type):
         return None

@@ -112,7 +112,7 @@ def parse_schema(data: bytes, max_slots: int) -> Schema:
         max_slots: The table has no more.
 
     Raises:
-        FormatError: If it is none.
+        FormatError: If it is not a schema.
     """
     parser = _Parser(data, max_slots)
     root = parser.node(0)

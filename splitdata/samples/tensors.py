@@ -49,13 +49,13 @@ def array_of(tensor: Tensor) -> tuple[NDArray[Any], str]:
     """Return the memory of a tensor as an array, with the name of a type that numpy does not have, else empty.
 
     Raises:
-        TypeError: If numpy has no such type, and it is none of those whose bits are stored.
+        TypeError: If numpy has no such type, and its bits are not stored either.
     """
     name = str(tensor.dtype).removeprefix("torch.")
     tensor = tensor.resolve_conj().resolve_neg()
     if name in sample_spec.TENSOR_BITS:
         torch = sys.modules["torch"]
-        # Of a tensor with no dimensions the bits can be seen too.
+        # A tensor with no dimensions shows its bits too.
         bits = tensor.view(torch.uint8 if tensor.element_size() == 1 else torch.int16)
         return bits.numpy().view(sample_spec.TENSOR_BITS[name]), name
     array: NDArray[Any] = tensor.numpy()

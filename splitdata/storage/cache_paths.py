@@ -4,9 +4,9 @@ So nothing that others have put into the folder can lead out of it.
 
     DIR/generation.0000000005.0123456789abcdef/key.json            what the samples depend on
                                                writer.0003/        a dataset
-                                               writer.0003.lock    held by who writes it
+                                               writer.0003.lock    held by its writer
         removed.<32 hex>/                                          a generation on its way out
-        lock                                                       held by who writes, where there is a limit
+        lock                                                       held by writers, where there is a limit
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CachePaths:
 
     @property
     def lock(self) -> str:
-        """What is locked while something is written, where there is a limit."""
+        """The file that is locked while something is written, where there is a limit."""
         return os.path.join(self.folder, LOCK_NAME)
 
     def generation(self, epoch: int, lineage: str) -> GenerationPaths:
@@ -55,7 +55,7 @@ class CachePaths:
 
     @staticmethod
     def generation_of_name(name: str) -> tuple[int, str] | None:
-        """Return epoch and lineage of the generation that has this name, None if it is no generation's."""
+        """Return epoch and lineage of the generation that has this name, None if it is the name of something else."""
         match = _GENERATION.fullmatch(name)
         return (int(match[1]), match[2]) if match else None
 
@@ -78,7 +78,7 @@ class GenerationPaths:
 
     @property
     def key(self) -> str:
-        """What its samples depend on; locked by all that use them."""
+        """The key of its samples; locked by all that use them."""
         return os.path.join(self.folder, KEY_NAME)
 
     @staticmethod
@@ -97,12 +97,12 @@ class GenerationPaths:
 
     @staticmethod
     def writer_lock_name(number: int) -> str:
-        """The name of what is locked by who writes that dataset."""
+        """The name of the file that the writer of that dataset locks."""
         return GenerationPaths.writer_name(number) + _LOCK_SUFFIX
 
     @staticmethod
     def writer_of_name(name: str) -> int | None:
-        """Return the number of the writer whose dataset has this name, None if it is none's."""
+        """Return the number of the writer whose dataset has this name, None if it is the name of something else."""
         match = _WRITER.fullmatch(name)
         return int(match[1]) if match and GenerationPaths.writer_name(int(match[1])) == name else None
 

@@ -94,7 +94,7 @@ def _path_of(descriptor: int) -> str:
 
 
 def _full(path: str) -> str:
-    """Say what there is none of."""
+    """Name the resource that has run out."""
     with suppress(OSError, AttributeError):
         found = os.statvfs(path if os.path.isdir(path) else os.path.dirname(path))
         if found.f_files and not found.f_favail:

@@ -4,7 +4,7 @@
     open_source(path, "pread") ->  PreadSource    a system call a read; a failing medium is an OSError
 
 With mmap a medium error or a truncation while mapped ends the process, so it is chosen by
-itself only on file systems that are known to be local; files that were cut are let go of by those who
+itself only on file systems that are known to be local; files that were cut are closed by those that
 ask `has_shrunk` now and then. Maps are dropped, never closed: a view
 of one stays valid for as long as somebody holds it.
 """
@@ -59,7 +59,7 @@ class MappedSource:
             status = os.fstat(descriptor)
             self._file = status.st_dev, status.st_ino
             if status.st_size:
-                # As long as it is now: a writer may have cut it since. ValueError: to nothing.
+                # The length of now: a writer may have cut it since. ValueError: it was cut to nothing.
                 with contextlib.suppress(ValueError):
                     self.map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
             self.size = len(self.map)
@@ -96,7 +96,7 @@ class MappedSource:
     def has_shrunk(self) -> bool:
         """Say whether the file was cut since it was mapped: to touch what lay behind its end would end the process.
 
-        A file that was replaced by another one, or removed, is still there for those who have it mapped.
+        A file that was replaced by another one, or removed, is still there for all that have it mapped.
         """
         try:
             status = os.stat(self._path)  # paths are text here
@@ -105,7 +105,7 @@ class MappedSource:
         return status.st_size < self.size and (status.st_dev, status.st_ino) == self._file
 
     def expect_random(self) -> None:
-        """Tell the kernel to read what is touched and nothing around it; what is wanted more of is prefetched.
+        """Tell the kernel to read only the pages that are touched; `prefetch` asks for more.
 
         It may read 8 MiB around each page otherwise, which makes random places of a large file
         hundreds of times slower.
@@ -143,7 +143,7 @@ class PreadSource:
         return memoryview(self.read(offset, length))
 
     def data_from(self, offset: int) -> tuple[int, int]:
-        """Return where the next bytes that are no hole begin and end; both the size where there are none."""
+        """Return where the next bytes outside of holes begin and end; both are the size if only a hole follows."""
         return files.data_from(self._descriptor, offset, self.size)
 
     def is_resident(self, offset: int) -> bool:
@@ -172,7 +172,7 @@ def _file_system_of(folder: str) -> str:
     best, kind = "", ""
     for mount_point, candidate in _mounts():
         inside = folder == mount_point or folder.startswith(mount_point.rstrip("/") + "/")
-        # Of two mounts on one place the later one is seen.
+        # If two file systems are mounted on one place, the later one is seen.
         if inside and len(mount_point) >= len(best):
             best, kind = mount_point, candidate
     return kind

@@ -239,7 +239,7 @@ def _read_rest(descriptor: int, length: int, offset: int, data: bytes) -> bytes:
 
 
 def data_from(descriptor: int, offset: int, size: int) -> tuple[int, int]:
-    """Return where the next bytes behind `offset` that are no hole begin and end; both `size` where there are none.
+    """Return where the next bytes outside of holes begin and end, behind `offset`; both are `size` if there are none.
 
     Where the system does not know of holes all is taken for data.
     """
@@ -364,7 +364,7 @@ def link(source: str, target: str, *, at: int | None = None) -> None:
     """Give a file a second name in its folder; FileExistsError if it is taken.
 
     Raises:
-        FormatError: If it is no regular file. What a link leads to gets no name.
+        FormatError: If it is not a regular file. What a link leads to gets no name.
     """
     meant = _status(source, at)
     if not stat.S_ISREG(meant.st_mode):
@@ -396,7 +396,7 @@ def create_unnamed(folder: str, *, at: int | None = None) -> int:
     flag = getattr(os, "O_TMPFILE", None)
     if flag is None or at is None:
         raise OSError(errno.EOPNOTSUPP, "no unnamed files on this system", folder)
-    # What O_EXCL means elsewhere it does not mean here; without it the file may be linked later.
+    # O_EXCL has another meaning here: with it the file could not be linked later.
     return os.open(".", os.O_RDWR | flag | _BINARY, 0o666, dir_fd=at)
 
 
@@ -428,7 +428,7 @@ def rename_exclusive(source: str, target: str, *, at: int | None = None) -> None
 
 @explains("rename")
 def rename_over(source: str, target: str, *, at: int | None = None) -> None:
-    """Rename a file in one step, in the place of another that may have the name; who has that one open keeps it."""
+    """Rename a file in one step, over another that may have the name; processes that have that one open keep it."""
     os.replace(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at)
 
 

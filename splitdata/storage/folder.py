@@ -36,7 +36,7 @@ class Folder:
         path: By which it was opened, for messages.
     """
 
-    # Of one whose construction has failed.
+    # For an object whose construction has failed.
     _descriptor: int | None = None
 
     def __init__(self, path: str, descriptor: int | None) -> None:
@@ -130,11 +130,11 @@ class Folder:
         """Open a file and take its lock without waiting; None where that is not to be had.
 
         The file is the one that has the name while the lock is held: one that was replaced or removed between the
-        two steps is let go of.
+        two steps is closed again.
 
         Args:
             name: Of the file.
-            is_read_only_enough: Take what may not be written, too: whoever wants to change something is told then.
+            is_read_only_enough: Take what may not be written, too: a later attempt to change something fails then.
 
         Raises:
             FileNotFoundError: If there is none (any more).
@@ -236,7 +236,7 @@ class Folder:
         files.sync_directory(self.path, at=self.anchor())
 
     def lock(self) -> bool:
-        """Try to take the lock of this folder until it is closed; True if it is ours, or there are no such locks."""
+        """Try to take the lock of this folder until it is closed; True if it is ours, or no locks exist here."""
         anchor = self.anchor()
         return anchor is None or files.lock(anchor)
 

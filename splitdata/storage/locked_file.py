@@ -1,4 +1,4 @@
-"""A file whose lock is held: for as long as the object lives, whatever interrupts the one who took it."""
+"""A file whose lock is held for as long as the object lives, even if an interrupt strikes while it is taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LockedFile"]
 class LockedFile:
     """An open file with its lock, until it is closed or dropped; a context manager."""
 
-    # Of one whose construction has failed.
+    # For an object whose construction has failed.
     _descriptor = -1
 
     def __init__(self, descriptor: int) -> None:
@@ -26,7 +26,7 @@ class LockedFile:
         return self._descriptor
 
     def detach(self) -> int:
-        """Return the descriptor to one who closes it from now on."""
+        """Return the descriptor; from now on the caller closes it."""
         descriptor, self._descriptor = self._descriptor, -1
         return descriptor
 

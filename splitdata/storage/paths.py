@@ -110,7 +110,7 @@ class SegmentPaths:
 
     @staticmethod
     def bin_of_name(name: str) -> int | None:
-        """Return the number of the bin that has this name, None if it is no bin's."""
+        """Return the number of the bin that has this name, None if it is not the name of a bin."""
         match = _BIN.fullmatch(name)
         return int(match[1]) if match and SegmentPaths.bin_name(int(match[1])) == name else None
 
@@ -151,7 +151,7 @@ class DatasetPaths:
 
     @staticmethod
     def generation_of_name(name: str) -> int | None:
-        """Return the number of the manifest that has this name, None if it is no manifest's."""
+        """Return the number of the manifest that has this name, None if it is not the name of a manifest."""
         match = _MANIFEST.fullmatch(name)
         return int(match[1]) if match else None
 

@@ -3,7 +3,7 @@
     scratch, a new file ── lock, write, sync ── rename over the target ── sync the folder
 
 Readers that have the old file open keep it. A scratch file that a killed process left is removed, never written to:
-it may have a second name, and be somebody's else under that. So it is with any file that is to be written in its
+it may have a second name, and belong to somebody else under that. So it is with any file that is to be written in its
 place: `open_sole` copies one that has more names than its own first, as `cp -al` gives them.
 """
 
@@ -79,7 +79,7 @@ def cut_sole(descriptor: int, length: int) -> None:
 
 
 def _content(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield all that is no hole, and its places: the length of a file says nothing of what is in it."""
+    """Yield all data outside of holes, with its places: the length of a file does not tell how much data it has."""
     stop = 0
     while stop < size:
         start, stop = files.data_from(descriptor, stop, size)
@@ -142,7 +142,7 @@ def _new_scratch(folder: Folder, scratch: str) -> int:
             descriptor = folder.create(scratch)
         except FileExistsError:
             continue
-        # One who has opened it meanwhile may have taken it for a leftover, locked and removed it.
+        # Another process may have opened it meanwhile, taken it for a leftover, locked and removed it.
         if files.lock(descriptor) and folder.is_named(descriptor, scratch):
             return descriptor
         files.close(descriptor)
@@ -156,7 +156,7 @@ def _clear(folder: Folder, scratch: str) -> bool:
     except FileNotFoundError:
         return True
     try:
-        # Ours has one name: what has more is another's, or a copy's too, and whoever locks that is not at work here.
+        # Ours has one name. One with more names belongs to somebody else, or to a copy too: its lock says nothing.
         is_free = files.num_links(descriptor) > 1 or files.lock(descriptor)
         if is_free and os.name != "nt":
             # Under the lock, and looked at once more: it may have its last name by now.

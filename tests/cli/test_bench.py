@@ -93,8 +93,8 @@ def test_transform_is_found_in_the_working_folder_and_its_error_names_the_record
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shuffle", "window:0"], "'window:0' is none of none, global, bins and window:SIZE"),
-        (["--shuffle", "Global"], "'Global' is none of none"),
+        (["--shuffle", "window:0"], "'window:0' is not one of none, global, bins and window:SIZE"),
+        (["--shuffle", "Global"], "'Global' is not one of none"),
         (["--transform", "json"], "a function is given as module:function, not 'json'"),
         (["--transform", "no_such_module:f"], "there is no module no_such_module to import for no_such_module:f"),
         (["--transform", "json:load_s"], "json:load_s: there is no load_s in json"),

@@ -94,6 +94,6 @@ def test_lines_are_not_added_to_samples_and_encoded_ones_are(
     added = run_cli("write", "encodes:samples", "data", "--from", "callable", "--append", *options, cwd=tmp_path)
 
     assert refused.returncode == 2
-    assert "data holds samples, and the records of a.txt are none" in refused.stderr
+    assert "data holds samples, and the records of a.txt are not" in refused.stderr
     assert added.returncode == 0, added.stderr
     assert list(SampleDataset("data")) == ([0] if options else [0, 1])

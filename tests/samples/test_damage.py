@@ -163,11 +163,11 @@ U1: Final = b"\x03|u1"
         (sample_bytes(bytes([sample_spec.KIND_DATETIME_OFFSET]), 0, 0, 0, 1 << 60), "are no sample"),
         (
             sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 3, 0, 0, 0, payload=b"../"),
-            "time zone whose key is none",
+            "time zone whose key is invalid",
         ),
         (
             sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 4, 0, 0, 0, payload=b"/etc"),
-            "time zone whose key is none",
+            "time zone whose key is invalid",
         ),
         (sample_bytes(ARRAY + b"\x02" + U1, HUGE, 0), "larger than there can be one"),
         (sample_bytes(ARRAY + b"\x02" + U1, 2**32, 2**32), "larger than there can be one"),

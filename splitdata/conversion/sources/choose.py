@@ -209,7 +209,7 @@ def _text_of(source: Any) -> str:  # noqa: ANN401  # what callers without a type
         return text
     mark = _LIST_MARK if text.startswith(f"{_LIST_MARK}~") else ""
     place = local_path(text[len(mark) :], "the source")
-    # What is relative stays so: paths as they are named are keys.
+    # Relative paths stay relative: paths as they are named are keys.
     return mark + place if text.startswith("~", len(mark)) else text
 
 
@@ -326,7 +326,7 @@ def _kind_of_file(text: str) -> SourceKind:
 
 
 def _kind_of_folder(folder: Path) -> SourceKind:
-    """Return the kind of a folder; raise for one whose bins and manifests are hardly the records meant."""
+    """Return the kind of a folder; raise for a dataset, whose bins and manifests are hardly meant as records."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
         raise SourceError(
             f"{folder} is a splitdata dataset already; kind='folder' stores its files as records",

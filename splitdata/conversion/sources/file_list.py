@@ -3,7 +3,7 @@
     a/2.jpg⏎a/1.jpg⏎        @list.txt: a path a line        a/2.jpg  a/1.jpg
     "a/*.jpg"               a pattern: paths sorted          a/1.jpg  a/2.jpg
 
-Links are followed: whoever names a file means it. The paths, as they are named, are the keys of the
+Links are followed: a file that is named is meant. The paths, as they are named, are the keys of the
 records in a dataset, where no key may come twice.
 """
 
@@ -144,7 +144,7 @@ class FileListSource:
         """Yield the content of each file; of 1 MiB and more as an open file.
 
         Raises:
-            SourceError: If there is no file at all, one of them is none, or shrinks while it is read.
+            SourceError: If no file is named, or one of them is not a file or shrinks while it is read.
             OSError: If a file does not exist or cannot be read: nothing is left out silently.
         """
         for _, record in self.keyed_records():

@@ -26,7 +26,7 @@ _OPEN_FLAGS: Final = (
     os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 )
 
-# Refuses a symbolic link, which may have been put in place of a file meanwhile; 0 where there is no such flag.
+# Refuses a symbolic link, which may have been put in place of a file meanwhile; 0 where the system has no such flag.
 _NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -39,7 +39,7 @@ def open_file_record(
     follow_links: bool = True,
     folder: int | None = None,
 ) -> Iterator[bytes | SizedFile | None]:
-    """Give the content of a file while the block runs, None for what is no regular file.
+    """Give the content of a file while the block runs, None if it is not a regular file.
 
     Args:
         path: Of the file.
@@ -81,7 +81,7 @@ def open_file_record(
             return data
 
         if not status.st_size:
-            # What the system makes up when it is read says 0 too.
+            # A file that the system makes up when it is read has length 0 too.
             yield read_and_count(-1)
             return
         sized = SizedFile(read_and_count, status.st_size, path=path, position=position)

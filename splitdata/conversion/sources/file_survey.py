@@ -32,7 +32,7 @@ class FileSurvey:
         self._times = xxhash.xxh3_128()
 
     def add(self, name: str, status: os.stat_result) -> None:
-        """Count one file; what is no regular file has no size."""
+        """Count one file; only regular files have a size."""
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         self.num_files += 1
         self.num_bytes += size

@@ -116,7 +116,7 @@ class _WalkedFolder:
         if not follow_links and _has_folder_descriptors:
             self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
         self._num_followed: Counter[_Identity] = Counter()
-        # Of this folder and those that it lies in.
+        # The identities of this folder and those that it lies in.
         self._above = [self._identity()]
 
     @property
@@ -243,7 +243,7 @@ def _is_link_at(path: str) -> bool:
 
 def _status_behind(link: os.DirEntry[str]) -> os.stat_result:
     try:
-        # Of an entry itself, Windows gives no identity.
+        # Windows gives no identity of an entry itself.
         return Path(link.path).stat()
     except FileNotFoundError:
         where = Path(link.path).readlink()

@@ -66,7 +66,7 @@ class FunctionSource:
         """Call the function and yield its records.
 
         Raises:
-            SourceError: If it returns no iterable, or something in it is no record.
+            SourceError: If it does not return an iterable, or yields something that is not a record.
         """
         return self._records(self._function(), 0)
 

@@ -50,7 +50,7 @@ class LegacySource:
                 that are in the bins, but not in the index. There need not be an index at all.
 
         Raises:
-            FileNotFoundError: If there is no index, and none is needed to be.
+            FileNotFoundError: If the index is missing and needed.
             SourceError: If there are no bins either.
         """
         self.path = local_path(path, "the source")

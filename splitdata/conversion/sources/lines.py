@@ -159,7 +159,7 @@ class LineSource:
         """Yield the lines.
 
         Raises:
-            SourceError: If the file is compressed and damaged, or is no text in bytes.
+            SourceError: If the file is compressed and damaged, or does not hold text as bytes.
             RecordTooLargeError: If a line is longer than the limit, which is 128 MiB if none was given.
         """
         return self._lines_from({})

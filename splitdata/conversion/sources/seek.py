@@ -97,7 +97,7 @@ def count_at(position: SourcePosition, name: str) -> int:
     """Return a number that a position holds, 0 where it is left out.
 
     Raises:
-        StateMismatchError: If it is none.
+        StateMismatchError: If it is invalid.
     """
     value = position.get(name, 0)
     if not is_count(value):
@@ -136,6 +136,6 @@ def num_records_at(position: SourcePosition | None) -> int:
 
 def _no_position(name: str) -> StateMismatchError:
     return StateMismatchError(
-        f"the position of a conversion to resume is not as this splitdata writes it: {name!r} is none; nothing was "
+        f"the position of a conversion to resume is not as this splitdata writes it: {name!r} is invalid; nothing was "
         "changed, convert anew with mode='overwrite'"
     )

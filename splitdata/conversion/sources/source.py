@@ -35,7 +35,7 @@ class RecordSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What is read, without the folders above it; stored with the dataset."""
+        """The name of what is read, without the folders above it; stored with the dataset."""
 
     @property
     def inputs(self) -> Sequence[str]:

@@ -5,7 +5,7 @@
         generations         for a run that goes back to a checkpoint
     anything else           is foreign: then nothing is written or removed here
 
-Whoever enters a generation tidies up; a generation that someone uses stays. The folder is one user's alone: what
+Each loader that enters a generation tidies up; a generation in use stays. The folder is one user's alone: what
 others could have put there is never taken for a sample.
 """
 
@@ -92,7 +92,7 @@ class CacheFolder:
         found = []
         for epoch, lineage in self.generations():
             paths = self.paths.generation(epoch, lineage)
-            # What goes meanwhile is not there.
+            # A generation that is removed meanwhile does not count.
             with contextlib.suppress(FileNotFoundError):
                 folders = map(paths.writer, writers_in(paths))
                 found += [folder for folder in folders if DatasetDirectory(folder).generations()]
@@ -179,7 +179,7 @@ class CacheFolder:
 
 def _bytes_below(folder: str) -> int:
     total = 0
-    # What goes meanwhile takes no room.
+    # A file that is removed meanwhile takes no room.
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):

@@ -60,7 +60,7 @@ class Claim:
         folder: Of the dataset, open: what has its path later is not asked for. Closed with this.
     """
 
-    # Of one whose construction has failed.
+    # For an object whose construction has failed.
     _descriptor = -1
 
     def __init__(self, number: int, folder: Folder, descriptor: int) -> None:
@@ -97,7 +97,7 @@ class Generation:
         paths: Where it is.
     """
 
-    # Of one whose construction has failed.
+    # For an object whose construction has failed.
     _descriptor = -1
 
     def __init__(self, paths: GenerationPaths, key: CacheKey, descriptor: int) -> None:
@@ -200,7 +200,7 @@ def writers_in(paths: GenerationPaths) -> list[int]:
     """Return the numbers of all writers whose datasets are in the folder of a generation, ascending."""
     with _opened(paths) as folder:
         found = [(paths.writer_of_name(name), name) for name in folder.names()]
-        # What a link leads to is not this cache's.
+        # The target of a link does not belong to this cache.
         return sorted(number for number, name in found if number is not None and folder.has_folder(name))
 
 
@@ -257,7 +257,7 @@ def clear_generation(cache: Folder, name: str, *, has_key: bool = True) -> bool:
     Args:
         cache: The folder of the cache.
         name: Of the folder in it.
-        has_key: False: nothing is removed if it has got one meanwhile, which whoever made that uses.
+        has_key: False: nothing is removed if it has got a key meanwhile, since the loader that wrote the key uses it.
     """
     # A link, and what it leads to is not ours; or gone.
     if not cache.has_folder(name):

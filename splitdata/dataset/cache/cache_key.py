@@ -68,7 +68,7 @@ class CacheKey:
         """Read a key.
 
         Raises:
-            FormatError: It is none of this version, or damaged.
+            FormatError: If it is damaged, or of another version.
         """
         try:
             content = json.loads(data)

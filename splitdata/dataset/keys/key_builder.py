@@ -73,7 +73,7 @@ class KeyBuilder:
         """Take the names of the files; none is made before there is a key.
 
         Args:
-            folder: That they are in, whose lock is held; whoever opened it closes it.
+            folder: The folder of the segment, whose lock is held; the caller closes it.
             open_name: Of the file that grows with each commit.
             sealed_name: Of the file that sealing makes.
             segment_id: For their headers.
@@ -101,7 +101,7 @@ class KeyBuilder:
 
     @property
     def keys_bytes(self) -> int:
-        """Where the newest directory ends in its file, 0 where there is no key."""
+        """Where the newest directory ends in its file, 0 if there is no key."""
         return self._sealed_bytes or self._keys_end
 
     def add(self, hashes: NDArray[np.uint64], sequences: NDArray[np.uint32]) -> None:
@@ -142,7 +142,7 @@ class KeyBuilder:
         except BaseException:
             files.close(descriptor)
             raise
-        # What it had sealed and not committed.
+        # The keys that it had sealed and not committed.
         self._folder.remove(self._sealed_name)
         self._descriptor = descriptor
         self.num_keys = num_keys
@@ -297,7 +297,7 @@ class KeyBuilder:
             return
         older = self._readers(self._runs)
         for hashes, sequences in SortedKeysReader(self._read, new).batches(256):
-            # Of all runs together, as too many keys of one hash are refused.
+            # Over all runs together, since too many keys of one hash are refused.
             matches = [pairs for run in older for pairs in run.matches(hashes)]
             if not matches:
                 continue

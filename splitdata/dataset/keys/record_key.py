@@ -16,7 +16,7 @@ def encode_key(key: str) -> bytes:
     """Return a key as it is stored.
 
     Raises:
-        TypeError: If it is no text.
+        TypeError: If it is not text.
         ValueError: If it is empty, too long, or holds half of a surrogate pair.
     """
     if not isinstance(key, str):

@@ -51,7 +51,7 @@ class SortedKeysReader:
             raise FormatError("the fences of the keys are damaged")
         fences = np.frombuffer(data, "<u8").reshape(-1, 2)
         self._sums = fences[:, 1]
-        # Of their own, side by side: a search jumps through them.
+        # In an array of their own, side by side: a search jumps through them.
         self._firsts = np.ascontiguousarray(fences[:, 0])
 
     def find(self, key_hash: np.uint64) -> list[int]:
@@ -184,7 +184,7 @@ class Uniqueness:
         self._read_key = read_key
         self._first_number = first_number
         self._last: tuple[int, int] | None = None
-        # Of one hash: two keys that differ can have the same.
+        # Keys of one hash: two keys that differ can have the same.
         self._hash = -1
         self._keys: dict[bytes, int] = {}
 

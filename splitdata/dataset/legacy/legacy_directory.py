@@ -2,7 +2,7 @@
 
 It has no generations. Its package may go on appending: a reader shows the records that were there at opening.
 
-    index.dat                    how many records: its size / 12; fewer than 12 bytes at its end are no entry
+    index.dat                    how many records: its size / 12; fewer than 12 bytes at its end are ignored
     bin00000000.dat ...          anything else, sub-directories too, is ignored
 """
 
@@ -38,7 +38,7 @@ def is_legacy_directory(folder: str) -> bool:
     """Say whether a directory looks like one of splitdataloader: an index beside bins, or empty.
 
     Raises:
-        FormatError: If there are index and bins by name, and the index, or every bin, is no regular file.
+        FormatError: If there are index and bins by name, and the index, or every bin, is not a regular file.
     """
     index = os.path.join(folder, legacy.INDEX_NAME)
     try:
@@ -78,7 +78,7 @@ class LegacyDirectory:
 
         Raises:
             ManifestError: If there are not so many records.
-            FormatError: If the index is no regular file.
+            FormatError: If the index is not a regular file.
             OSError: If it cannot be looked at.
         """
         self.path = path

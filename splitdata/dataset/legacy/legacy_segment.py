@@ -139,7 +139,7 @@ class LegacySegment:
         if last > source.size or last - first > _SPARSE * in_use or int(ends.max()) > last:
             return None
         is_mapped = isinstance(source, MappedSource)
-        # Of a map nothing is copied but the records; else the stretch is read by one call.
+        # From a map only the records are copied; else the stretch is read by one call.
         data = source.map if isinstance(source, MappedSource) else source.read(first, last - first)
         base = 0 if is_mapped else first
         if len(data) < last - base:
@@ -253,6 +253,6 @@ class LegacySegment:
         """Ask the kernel for records; returns without waiting for them."""
         with suppress(FormatError):
             for bin_number, position, length in self.files.entries_of(sequences).tolist():
-                # What is wrong will be met, and named, when the record is read.
+                # The damage will be found, and named, when the record is read.
                 with suppress(FormatError, OSError, ValueError):
                     self.files.bin(bin_number).prefetch(position, legacy.PREFIX_BYTES + length)

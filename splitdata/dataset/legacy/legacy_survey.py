@@ -114,7 +114,7 @@ class _Survey:
         self._files = files
         self._findings: list[Finding] = []
         self._damaged: list[NDArray[np.int64]] = []
-        # Of orphans: ordinal in its bin, number of the bin, offset of the payload, length.
+        # For each orphan: ordinal in its bin, number of the bin, offset of the payload, length.
         self._orphans: list[NDArray[np.int64]] = []
 
     def find(self, path: str, problem: str, sequences: NDArray[np.int64] | None = None) -> None:

@@ -33,7 +33,7 @@ def chosen_codec(codec: str | None, metadata: dict[str, Any]) -> str | None:
     """Return the codec that a writer was asked for, by itself or in its metadata.
 
     Raises:
-        ValueError: If there is none of this name, or there are two.
+        ValueError: If no codec has this name, or two names are given.
     """
     stated = metadata.get(RECORD_CODEC)
     if codec is None:
@@ -46,7 +46,7 @@ def chosen_codec(codec: str | None, metadata: dict[str, Any]) -> str | None:
 
 
 def default_alignment(codec: str | None) -> int:
-    """Return what payloads begin at multiples of, for want of a choice."""
+    """Return the default payload alignment."""
     # A name that is unknown here was found in a dataset that a newer splitdata wrote.
     wanted = record_codec(codec).alignment if codec in CODEC_NAMES else spec.FRAME_UNIT
     return max(wanted, spec.FRAME_UNIT)

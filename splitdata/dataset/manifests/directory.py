@@ -41,7 +41,7 @@ class DatasetDirectory:
     """Looks at one directory; keeps no state, and holds nothing open but for what `held` gives."""
 
     def __init__(self, folder: str | os.PathLike[str], root: Folder | None = None) -> None:
-        """Take the path, and the folder itself where that is open already; whoever opened it closes it."""
+        """Take the path, and the folder itself if it is open already; the caller closes that."""
         self.paths = DatasetPaths(local_path(folder))
         self._root = root
 
@@ -82,7 +82,7 @@ class DatasetDirectory:
 
     @contextmanager
     def _told_of_none(self) -> Iterator[None]:
-        """Let the error of one who finds no directory say so."""
+        """Turn the error for a missing directory into one that says so."""
         try:
             yield
         except FileNotFoundError:
@@ -93,7 +93,7 @@ class DatasetDirectory:
             ) from None
 
     def open_segments(self) -> Folder:
-        """Open the folder of all segments; whoever asks closes it.
+        """Open the folder of all segments; the caller closes it.
 
         Raises:
             FormatError: If it is a link.
@@ -103,7 +103,7 @@ class DatasetDirectory:
             return root.sub(spec.SEGMENTS_FOLDER)
 
     def open_segment(self, segment_id: str) -> Folder:
-        """Open the folder of a segment; whoever asks closes it. Raises as `open_segments`."""
+        """Open the folder of a segment; the caller closes it. Raises as `open_segments`."""
         with self.open_segments() as segments:
             return segments.sub(segment_id)
 
@@ -296,7 +296,7 @@ class DatasetDirectory:
             if lock is None:
                 return False
         try:
-            # Asked under the lock: whoever had it may have committed just before letting it go.
+            # Asked under the lock: its last holder may have committed just before it released the lock.
             if self._is_kept(segment_id, if_damaged=if_damaged):
                 return False
             is_own = self.paths.segment(segment_id).is_own_name

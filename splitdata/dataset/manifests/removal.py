@@ -28,7 +28,7 @@ def remove_dataset(parent: Folder, name: str) -> None:
         return
     with parent.sub(name) as root:
         directory = DatasetDirectory(root.path, root)
-        # The manifests first: what is left half way is no dataset.
+        # The manifests first: half a removal leaves no dataset.
         for entry in root.names():
             if directory.paths.generation_of_name(entry) is not None or directory.paths.is_scratch(entry):
                 root.remove(entry)

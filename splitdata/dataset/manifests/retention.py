@@ -31,7 +31,7 @@ KEPT_MANIFESTS: Final = 8
 class Pin:
     """Keeps one manifest and its segments from being removed, until it is dropped or the process ends."""
 
-    # Of one whose construction has failed.
+    # For an object whose construction has failed.
     _descriptor = -1
 
     def __init__(self, descriptor: int) -> None:
@@ -127,6 +127,6 @@ def _listed_nowhere_else(directory: DatasetDirectory, generation: int) -> set[st
                 with suppress(FileNotFoundError):
                     listed -= {segment.id for segment in directory.read(other).segments}
     except FormatError:
-        # What a damaged manifest lists is for repair to find out.
+        # Only repair can find out what a damaged manifest lists.
         return None
     return listed

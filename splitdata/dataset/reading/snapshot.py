@@ -52,7 +52,7 @@ _MAX_TRIES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class DatasetState:
-    """Which state of which dataset a reader has open; small enough to be pickled to a worker."""
+    """The generation of each dataset that a reader has open; small enough to be pickled to a worker."""
 
     path: str
     generation: int
@@ -82,7 +82,7 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
             pin = Pin.take(directory, read_generation)
             newest = max(directory.generations(), default=0)
             if pin is None:
-                # Writers lock what they remove, and never the newest: whoever has its lock is not waited for.
+                # Writers lock what they remove, and never remove the newest: its lock need not be waited for.
                 if newest == read_generation:
                     _warn_of_lock(directory, read_generation)
                     return manifest, None
@@ -217,7 +217,7 @@ def _head(manifest: Manifest, known: DatasetState) -> Manifest:
         if missing:
             count = min(missing, segment.num_records)
             if count < segment.num_records:
-                # What was known of it tells its digest: the sum less the share of the segments before.
+                # Its digest follows from the known sum, less the share of the segments before it.
                 before = replace(manifest, segments=tuple(segments)).digest
                 digest = add_digests((known.digest, -shift_digest(before, count)))
                 segment = replace(segment, num_records=count, is_sealed=False, digest=digest)

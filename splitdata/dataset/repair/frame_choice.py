@@ -82,7 +82,7 @@ class BinPlan:
             offsets.setdefault(aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, alignment), True)
         if len(self.alignments) == 1:
             return offsets
-        # What lies before the place of another alignment is no padding: perhaps a frame with a damaged header.
+        # The bytes before the place of another alignment are not padding: perhaps a frame with a damaged header.
         between = self.read(stop, max(offsets) - stop)
         num_zeros = len(between) - len(between.lstrip(b"\0"))
         return {offset: is_large for offset, is_large in offsets.items() if offset - stop <= num_zeros}
@@ -193,7 +193,7 @@ class _Chooser:
         """Return what is taken, and what may be true instead."""
         self._link()
         self._take_known()
-        # What is taken may settle what was disputed before.
+        # A frame that is taken may settle a dispute.
         for _ in range(_MOST_ROUNDS):
             num_taken = len(self._taken)
             self._fill_holes()
@@ -315,7 +315,7 @@ class _Chooser:
             self._links_among(others),
             plan.num_bins,
         )
-        # What stands in its place behind one of them is as sure.
+        # A frame that stands in its place behind one of them is as sure.
         for place in sorted_out.undisputed:
             self._take_row(others[place])
         if sorted_out.are_disputed or len(others) < len(possible):

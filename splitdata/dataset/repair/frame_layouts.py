@@ -71,7 +71,7 @@ def _undisputed(
     count_of = Counter(sequences[number] for number in numbers)
     leading_to = Counter(following[number] for number in numbers)
     there = set(numbers)
-    # Of all before each one: where they end, and their numbers; and the numbers of all behind it.
+    # For each frame: ends and numbers of all before it, and numbers of all behind it.
     ends = [0, *accumulate((stops[number] for number in numbers), max)]
     highest = [-step, *accumulate((sequences[number] for number in numbers), max)]
     lowest = [*accumulate((sequences[number] for number in reversed(numbers)), min)][::-1]

@@ -136,7 +136,7 @@ class BinScan:
         self._end = start
         self._next = bin_index
         self._hashed = 0
-        # Where the last of the frames ends that the old index leads to.
+        # The end of the last frame that the old index leads to.
         self._listed_to = 0
 
     def run(self, advance: Callable[[int], None]) -> NDArray[np.void]:
@@ -167,7 +167,7 @@ class BinScan:
 
     def _frames_in(self, base: int, length: int, data: bytes) -> NDArray[np.void]:
         places = candidate_frames(np.frombuffer(data, np.uint8), base, self._salt)
-        # What begins in the overlap is whole in the next window.
+        # A frame that begins in the overlap is whole in the next window.
         places = places[(places < base + length) & (places >= self._covered)]
         frames = self._with_listed(self._parsed(places, base, data)) if len(places) else np.zeros(0, FRAME_DTYPE)
         if not len(frames):
@@ -204,7 +204,7 @@ class BinScan:
         return own
 
     def _parse_unusual(self, frames: NDArray[np.void], number: int, head: bytes) -> bool:
-        """Fill in a frame that is large; False if it is no record."""
+        """Fill in a frame that is large; False if it is not a record."""
         try:
             header = FrameHeader.unpack(head)
         except FormatError:
@@ -296,7 +296,7 @@ class BinScan:
             if is_next or is_listed:
                 self._take_for_last(frames[number])
             elif offset > self._end + 2 * max(self._alignments):
-                # The one that was to come has not: it is not known where the next one begins.
+                # The expected frame is missing: it is not known where the next one begins.
                 self._end = -1
         left: NDArray[np.void] = frames[kept]
         return left
@@ -305,7 +305,7 @@ class BinScan:
         """Find out whether the last frame of a window is known, as `_one_after_the_other` does it one by one."""
         breaks = np.flatnonzero(~follows_in(frames[:-1], frames[1:], self._num_bins, self._alignments))
         first = int(breaks[-1]) + 1 if len(breaks) else 0
-        # Where the alignment is not known, what lies between must be looked at.
+        # If the alignment is not known, the bytes between must be searched.
         first = first if len(self._alignments) == 1 else len(frames) - 1
         is_known = frames["is_listed"][first:].any()
         if is_known or (not first and self._is_next(frames[:1])):
@@ -320,7 +320,7 @@ class BinScan:
         is_there = follow(np.array([self._end]), frame["offset"], frame["is_large"], self._alignments)
         if len(self._alignments) == 1 or not is_there[0]:
             return bool(is_there[0])
-        # What lies before the place of another alignment is no padding: perhaps a frame with a damaged header.
+        # The bytes before the place of another alignment are not padding: perhaps a frame with a damaged header.
         return not any(self._source.read(self._end, int(frame["offset"][0]) - self._end))
 
     def _take_for_last(self, frame: np.void) -> None:

@@ -2,7 +2,7 @@
 
     old index ─┐
     bin ───────┴─ frame_scan.py ── frames ── frame_choice.py ── those that are records ──> PROVEN, or DAMAGED
-                                                    `─ frames that may be none: left, and noted
+                                                    `─ frames that may be false: left, and noted
 
 Each record is known with what speaks for it: the old index, its neighbours, or the search alone. Holds 38 bytes a
 record, and the frames of one bin. All is read with pread. FORMAT.md section 10.4.
@@ -149,7 +149,7 @@ class FrameSearch:
         self._is_behind_tombstone = np.zeros(count, np.bool_)
         # Behind the listed records, by bin: those that go on from them without a hole.
         self._tails: dict[int, NDArray[np.void]] = {}
-        # What may be true of a bin instead of what was taken: those of the first bin that has any.
+        # Layouts of a bin that may be true instead of the one taken: those of the first bin that has any.
         self._layouts: tuple[NDArray[np.void], ...] = ()
         self._plan_of_layouts: BinPlan | None = None
         self._frames_without_layout = np.zeros(0, FRAME_DTYPE)
@@ -305,7 +305,7 @@ class FrameSearch:
             return None
         if self._stops[sequence]:
             return int(self._stops[sequence])
-        # As the old index says it, which knows nothing of a key.
+        # From the old index, which knows nothing of a key.
         loc, stored, _ = self.entries[sequence].tolist()
         usual: int = (loc & spec.PLACE_MASK) * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES + stored
         return usual

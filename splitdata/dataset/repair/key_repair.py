@@ -111,7 +111,7 @@ class KeysOnDisk:
         yield from self._of_frames(self._records, range(self._segment.info.num_records))
         if self._is_unread.any():
             yield from self._of_table()
-            # Of a damaged record at least its place is known: who looks for the key is told of the damage.
+            # At least the place of a damaged record is known: a search for its key reports the damage.
             yield from self._of_frames(self._damaged_records, np.flatnonzero(self._is_unread).tolist())
 
     def _of_frames(self, records: RecordReader, sequences: Sequence[int]) -> Iterator[Pairs]:

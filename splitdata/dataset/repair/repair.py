@@ -28,7 +28,7 @@ __all__ = ["RepairReport", "repair"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairReport:
-    """What `repair` has done, or would do, and what it cannot mend.
+    """The report of `repair`: what it has done, or would do, and what it cannot mend.
 
     Attributes:
         path: The dataset.
@@ -103,7 +103,7 @@ def repair(
             each other; if another program commits meanwhile, and repair must run again.
         UnsupportedVersionError: If an intact part needs a newer splitdata.
         BlockingIOError: If there is no manifest, and another program holds the locks of all that could be adopted.
-        ValueError: If both `adopt` and `discard` are asked for, or `path` is no local path.
+        ValueError: If both `adopt` and `discard` are asked for, or `path` is not a local path.
         OSError: If the disk fails, or the dataset needs repair and lies where nothing may be written.
     """
     if adopt and discard:

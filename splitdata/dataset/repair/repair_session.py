@@ -154,7 +154,7 @@ class RepairSession:
         return manifest
 
     def _look_at_folders(self) -> dict[str, SegmentOnDisk]:
-        """Return all segments that are there; what has the name of one and is no folder is left alone, and named."""
+        """Return all segments that are there; a file with the name of a segment is left alone, and reported."""
         found: dict[str, SegmentOnDisk] = {}
         for segment_id in self._directory.segment_ids():
             segment = SegmentOnDisk(self._directory, segment_id)
@@ -236,7 +236,7 @@ class RepairSession:
     def _is_still_listed_as(self, info: SegmentInfo | None, segment_id: str) -> bool:
         """Say, with the lock held, whether what was read of a segment before still holds.
 
-        Whoever had the lock until now may have committed after the manifests were read: its index is of what a newer
+        The last holder of the lock may have committed after the manifests were read: its index is of what a newer
         one says.
         """
         seen = self._manifests
@@ -351,7 +351,7 @@ class RepairSession:
         known = listed | self._manifests.superseded
         unlisted = [segment for one, segment in self._disk.items() if one not in known]
         unlisted.sort(key=lambda one: (one.header.first_position if one.header else 1 << 64, one.id))
-        # Each but the last is sealed: a run that was killed in the last one may be gone on with.
+        # Each but the last is sealed: a run that was killed in the last one may be resumed.
         waiting: AdoptableTail | None = None
         for segment in unlisted:
             tail = self._look_at(segment, position, segments)
@@ -472,7 +472,7 @@ class RepairSession:
                 self._raise_overtaken()
         for generation in self._manifests.far:
             self._directory.remove_manifest(generation)
-        # As every writer does: old manifests are removed, so the number may be free since others have gone beyond it.
+        # As every writer does: old manifests are removed, so the number may be free because others are beyond it.
         if self._directory.newest().generation != manifest.generation:
             self._directory.remove_manifest(manifest.generation)
             self._raise_overtaken()

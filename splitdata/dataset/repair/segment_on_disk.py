@@ -66,7 +66,7 @@ class SegmentOnDisk:
         self.num_bytes = sum(sizes.values())
 
     def take_lock(self) -> bool:
-        """Take the lock that a writer holds while it works, until `release`; True where there is no index to lock."""
+        """Take the lock that a writer holds while it works, until `release`; True if there is no index to lock."""
         if self._lock is not None:
             return True
         try:
@@ -136,7 +136,7 @@ class SegmentOnDisk:
             raise
         last = info.num_bin_files if info.is_sealed else info.num_bins
         old: OldIndex | None = None
-        # Whoever mends the index says what is wrong with it.
+        # The mending of the index reports what is wrong with it.
         with suppress(FormatError):
             old = OldIndex(folder, info)
         try:
@@ -163,7 +163,7 @@ class SegmentOnDisk:
 
     @staticmethod
     def _bytes_in(folder: Folder, name: str) -> int:
-        """Return how many bytes of a file are no hole, about, 0 if it cannot be opened."""
+        """Return about how many bytes of a file lie outside of holes, 0 if it cannot be opened."""
         try:
             descriptor = folder.open_file(name)
         except (FormatError, OSError):

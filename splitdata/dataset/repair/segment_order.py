@@ -67,7 +67,7 @@ def _trusted_headers(
         was_one = manifests.damaged or not all(header.awaits_first_commit for header in headers.values())
         return headers if was_one else {}
     copies = {copy_of(info) for info in manifests.listed}
-    # What a writer at work has not committed yet is its own affair.
+    # Records that a writer at work has not committed yet are its own affair.
     return {one: header for one, header in headers.items() if one not in copies and disk[one].take_lock()}
 
 

@@ -47,9 +47,9 @@ class SegmentRepair:
     """Plans, then does, what makes one segment whole again.
 
     Attributes:
-        actions: What is to be done, in words.
+        actions: The changes to make, in words.
         findings: Records that cannot be read, before as after.
-        notes: What is to be known of what was found.
+        notes: Findings that a person should know.
         num_found_alone: Records that were found by searching the bins, and that nothing else confirms.
     """
 
@@ -106,7 +106,7 @@ class SegmentRepair:
             old.close()
 
     def plan(self, info: SegmentInfo) -> None:
-        """Find out what is to be done, so that the segment is as the manifest is going to list it; changes nothing.
+        """Plan the changes that make the segment as the manifest is going to list it; changes nothing.
 
         Raises:
             UnsupportedVersionError: If a header is intact and of another version.
@@ -146,7 +146,9 @@ class SegmentRepair:
             offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
             frame = control_frame(spec.KIND_DICTIONARY, in_index, self._search.files.salt(0), offset)
             if offset + len(frame) > self._search.first_start_in_bin_0():
-                self.notes.append(f"{self._paths.index}: its dictionary is none of this segment, a record lies there")
+                self.notes.append(
+                    f"{self._paths.index}: its dictionary does not belong to this segment, a record lies there"
+                )
                 return in_bin
             self._dictionary_frame = offset, frame
             self.actions.append(f"{self._paths.bin(0)}: dictionary made again from the index")
@@ -324,7 +326,7 @@ class SegmentRepair:
 
     def _plan_bin_headers(self) -> None:
         for bin_index, num_frames in self._search.frames_in.items():
-            # Where not one frame is this bin's, it may be another file altogether: that one is left alone.
+            # Without a single frame of this bin, it may be another file altogether: it is left alone.
             if not num_frames or bin_index >= self._info.num_bins:
                 continue
             data = self._search.files.bin(bin_index).read(0, spec.BIN_HEADER_BYTES)
@@ -363,7 +365,7 @@ class SegmentRepair:
         there = entries["raw"][(state != LOST) & (entries["raw"] != spec.LENGTH_ESCAPE)]
         long = [raw for sequence, raw in self._search.long_raw.items() if sequence < num_records]
         longest = max([int(there.max()) if len(there) else 0, *long])
-        # Of records that were not found only the old header knows.
+        # Only the old header knows of records that were not found.
         if old.header is not None and old.header.num_records == num_records and (state != PROVEN).any():
             longest = max(longest, old.header.max_raw_bytes)
         return longest
@@ -386,7 +388,7 @@ class SegmentRepair:
         """
         info = self._info
         for bin_index, num_frames in self._search.frames_in.items():
-            # Where not one frame is this bin's, it may be another file altogether: that one is left alone.
+            # Without a single frame of this bin, it may be another file altogether: it is left alone.
             if not num_frames or bin_index >= info.num_bin_files:
                 continue
             source = self._search.files.bin(bin_index)

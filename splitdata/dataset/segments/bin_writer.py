@@ -33,7 +33,7 @@ class BinWriter:
     """Bins of one segment under construction; for one thread at a time."""
 
     def __init__(self, folder: Folder, *, segment_id: str, num_bins: int, alignment: int) -> None:
-        """Take the open folder of the segment, whose lock is held; whoever opened it closes it."""
+        """Take the open folder of the segment, whose lock is held; the caller closes it."""
         self._folder = folder
         self._segment_id = segment_id
         self._num_bins = num_bins

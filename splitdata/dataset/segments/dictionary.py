@@ -92,7 +92,7 @@ def read_from_index(read: _Read, info: SegmentInfo) -> bytes:
 
 
 def control_frame(kind: int, payload: bytes, salt: int, offset: int) -> bytes:
-    """Return a frame that is no record, at a place in a bin, without padding behind it."""
+    """Return a frame that does not hold a record, for a place in a bin, without padding behind it."""
     header = FrameHeader(
         sequence=spec.CONTROL_SEQUENCE,
         stored_length=len(payload),
@@ -141,7 +141,7 @@ def head_frames(read: _Read, alignments: tuple[int, ...] | None = None) -> Itera
     ):
         offsets = list(dict.fromkeys(aligned_start(end, spec.FRAME_HEADER_BYTES, one) for one in alignments))
         if len(offsets) > 1:
-            # What lies before the place of another alignment is no padding, but a record: this lies inside of it.
+            # The bytes before the place of another alignment are not padding but a record: this lies inside of it.
             between = read(end, max(offsets) - end)
             zeros = len(between) - len(between.lstrip(b"\0"))
             offsets = [offset for offset in offsets if offset - end <= zeros]

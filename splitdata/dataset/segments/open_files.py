@@ -133,7 +133,7 @@ def _make_room(most: int) -> None:
 
 
 def _raise_used_up(error: OSError, path: str) -> NoReturn:
-    """Say how many descriptors there are, and who has them."""
+    """Say how many descriptors the process has, and which objects hold them."""
     if error.errno not in (errno.EMFILE, errno.ENFILE):
         try:
             raise error

@@ -161,7 +161,7 @@ class SegmentReader:
             other = self.records.unproven_key(sequence)
             if other != key and key_hash(other) == key_hash(key):
                 continue
-            # Otherwise this is the one that is looked for, or was.
+            # Otherwise this is the bin that is sought, or was.
             if self.records.key(sequence) == key:
                 return sequence
             self.records.raise_damaged_key(sequence)

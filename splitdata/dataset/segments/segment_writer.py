@@ -76,7 +76,7 @@ class SegmentWriter:
 
     Attributes:
         id: 32 hex digits.
-        dictionary: With which records may be compressed, empty if there is none.
+        dictionary: The zstd dictionary for the records, empty if there is none.
     """
 
     def __init__(
@@ -365,7 +365,7 @@ class SegmentWriter:
             self._folder.close()
             raise
         try:
-            # One who clears away what dead runs have left may have taken this for such.
+            # A concurrent cleanup may have mistaken this new segment for an orphan.
             if not files.lock(self._index) or not self._folder.is_named(self._index, spec.INDEX_NAME):
                 raise BlockingIOError(
                     errno.EAGAIN, "another program has removed this new segment; try again", self._folder.path

@@ -47,7 +47,7 @@ class ResumedSegment:
         manifest: The newest one; the segment is its last.
         info: The segment's entry in it.
         first_position: Of the segment in the dataset.
-        folder: Of the segment; whoever has this object closes it.
+        folder: Of the segment; the owner of this object closes it.
         index: Its index, with the lock, to be closed likewise.
         alignment: Of its payloads.
         ends: Where the next frame of each bin begins, uint64[bins with records].
@@ -65,7 +65,7 @@ class ResumedSegment:
 
 
 def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignment: int) -> ResumedSegment | None:
-    """Return the last segment of a dataset if it can be gone on with, None where a new one must begin.
+    """Return the last segment of a dataset if it can be resumed, else None.
 
     Args:
         directory: Of the dataset, which need not exist.
@@ -86,7 +86,7 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
         folder, index = _opened(directory, info)
         resumed: ResumedSegment | None = None
         try:
-            # Whoever had the lock before may have committed, sealed or removed it meanwhile.
+            # The last holder of the lock may have committed, sealed or removed it meanwhile.
             if directory.newest() == manifest:
                 resumed = _resumed(folder, index, manifest, alignment)
                 return resumed
@@ -210,7 +210,7 @@ def _resumed(folder: Folder, lock: LockedFile, manifest: Manifest, alignment: in
     if (last[:, 0] == spec.TOMBSTONE).any():
         return None
     found, ends = _bins(folder, info, last)
-    # Of a segment without any record the alignment is free, and its header says it where that is intact.
+    # Without any record the alignment is free, and an intact header says it.
     if alignment != (found or (header.alignment if header else alignment)):
         return None
     return ResumedSegment(

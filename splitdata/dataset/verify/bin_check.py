@@ -80,7 +80,7 @@ class BinCheck:
         # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
         self._end: int | None = spec.BIN_HEADER_BYTES
         self._next_ordinal = 0
-        # Of frames that were looked at one by one: the farthest end, and bytes of those that begin before it.
+        # For frames that were checked one by one: the farthest end, and bytes of those that begin before it.
         self._farthest = 0
         self._overlapping = 0
 

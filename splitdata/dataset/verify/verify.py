@@ -55,7 +55,7 @@ _FEW_BINS: Final = 1 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What `verify` looked at, and what it found.
+    """The report of `verify`: what it looked at, and what it found.
 
     Attributes:
         path: The dataset.

@@ -34,14 +34,14 @@ class ClaimedFolder:
 
     Attributes:
         directory: The dataset, reached through the open folder.
-        found: The manifest of what is to be added to, None where a dataset begins.
+        found: The manifest of the dataset to extend, None where a dataset begins.
     """
 
     def __init__(self, directory: DatasetDirectory, mode: str, *, durable: bool) -> None:
         """Make the directory, or check that the mode allows what is there, and that files can be made in it.
 
         Args:
-            directory: Where to write; where its folder is open already, whoever opened that closes it.
+            directory: Where to write; if its folder is open already, the caller closes it.
             mode: Of the writer.
             durable: Whether names that are made must survive a loss of power.
 
@@ -172,7 +172,7 @@ class ClaimedFolder:
         self._hold(root)
 
     def remove_made(self) -> None:
-        """Remove the folders that were made, if they are empty; one who has begun to write there makes them again.
+        """Remove the folders that were made, if they are empty; a writer that has begun there makes them again.
 
         Raises:
             OSError: If they are not empty.

@@ -63,7 +63,7 @@ class Committer:
             replaces: The first commit leaves out all that was there before.
             creates: The first commit must find nothing.
             durable: Whether commits wait for the medium.
-            resumes: The newest manifest, if its last segment is gone on with: then no commit is the first.
+            resumes: The newest manifest, if its last segment is resumed: then no commit is the first.
         """
         self.manifest = resumes
         self.directory = directory

@@ -48,7 +48,7 @@ class GenerationDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheDescription:
-    """What the folder of a cache holds.
+    """The content of a cache's folder.
 
     Attributes:
         path: The folder.
@@ -62,7 +62,7 @@ class CacheDescription:
 
 
 def describe_cache(path: str | os.PathLike[str]) -> CacheDescription | None:
-    """Describe the folder of a cache, None if it is none; reads the indexes of its entries, changes nothing."""
+    """Describe the folder of a cache, None if it is another folder; reads the indexes of entries, changes nothing."""
     folder = CacheFolder(path)
     if not folder.is_cache():
         return None

@@ -64,7 +64,7 @@ class EntryCodec:
     def __init__(self, types: Sequence[type], *, copy: bool) -> None:
         self._decoder = SampleDecoder(types)
         self._copy = copy
-        # Of those that were found to come back as they went in.
+        # The types that were found to come back as they went in.
         self._schemas: set[bytes] = set()
 
     def encode(self, record: int, sample: Anything) -> bytes:
@@ -103,10 +103,10 @@ class EntryCodec:
         """Return the sample of an entry.
 
         Raises:
-            FormatError: It is none, or that of another record.
+            FormatError: If it is not an entry, or that of another record.
         """
         entry = self._decoder.decode(data, copy=self._copy)
-        # Of no other type: an array, for one, is compared with a number element by element.
+        # Other types are not compared: an array, for one, is compared with a number element by element.
         if not isinstance(entry, tuple) or len(entry) != 2 or type(entry[0]) is not int or entry[0] != record:
             raise FormatError(f"this is no entry of record {record}")
         return entry[1]

@@ -167,7 +167,7 @@ def open_cache(job: CacheJob, maker: SampleMaker, source: RecordFetcher, worker_
         store = MemoryEntryStore(job.options, job.memory, worker_id)
     else:
         store = DiskStore(job.options, job.key, job.num_needed, codec)
-    # What a dataset of the user's own does for a record may take long: each is kept as soon as it is there.
+    # A dataset of the user's own may take long for a record: each is kept as soon as it is there.
     return CachedSampleMaker(maker, store, codec, job.options, one_by_one=not source.fetches_together)
 
 

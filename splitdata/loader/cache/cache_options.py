@@ -84,7 +84,7 @@ class Cache:
         if self.version is not None and not 0 < len(self.version) <= _MAX_VERSION:
             raise ValueError(f"version must have 1 to {_MAX_VERSION} characters, got {len(self.version)}")
         object.__setattr__(self, "types", tuple(self.types))
-        # Refuses what is no such class, or two by one name.
+        # Validates the classes; two of one name are refused.
         SampleDecoder(self.types)
 
     def _check_path(self) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CacheReader"]
 
-# An address: number of the writer, position of the entry plus one; 0 is none.
+# An address: number of the writer, position of the entry plus one; 0 means no entry.
 _WRITER_SHIFT: Final = 40
 _POSITION_MASK: Final = (1 << _WRITER_SHIFT) - 1
 _LARGE_BYTES: Final = 32 << 10
@@ -80,7 +80,7 @@ class CacheReader:
         # Addresses of entries that are damaged, by our own reading or by what writers say.
         self._dead: set[int] = set()
         self._unreplaced: list[int] = []
-        # Of the entry that was read last: others are hardly ever of quite another size.
+        # The size of the entry that was read last: others are hardly ever of quite another size.
         self._num_bytes = 0
 
     # -- what there is -----------------------------------------------------------------------
@@ -115,7 +115,7 @@ class CacheReader:
             try:
                 value = self._codec.scan(loader[position])
             except _UNREADABLE:
-                # Of a damaged index the entries are found one by one: each says whose it is.
+                # The entries of a damaged index are found one by one: each says which record it has.
                 self.num_damaged += 1
                 continue
             if isinstance(value, int):

@@ -125,7 +125,7 @@ class CacheWriter:
         self._changed = threading.Condition()
         self._writing = threading.Lock()
         self._pending = _Pending()
-        # What is being written.
+        # The entries that are being written.
         self._taken = _Pending()
         self._claim: Claim | None = None
         self._writer: SplitWriter | None = None
@@ -141,7 +141,7 @@ class CacheWriter:
             replaced: Addresses of damaged entries that are not to be read again.
 
         Raises:
-            ClosedError: This process was forked from the one that writes.
+            ClosedError: If this process was forked from the one that writes.
         """
         self.check_owner()
         with self._changed:
@@ -164,7 +164,7 @@ class CacheWriter:
         """Commit all that waits.
 
         Raises:
-            ClosedError: This process was forked from the one that writes.
+            ClosedError: If this process was forked from the one that writes.
         """
         self.check_owner()
         with self._writing:

@@ -96,7 +96,7 @@ class DiskStore:
         """Go to the generation of an epoch.
 
         Raises:
-            ClosedError: This process was forked from the one that uses the cache here.
+            ClosedError: If this process was forked from the one that uses the cache here.
         """
         self._owner.check("the cache in %s", self._folder.paths.folder)
         if epoch == self._epoch:

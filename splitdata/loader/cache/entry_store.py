@@ -38,7 +38,7 @@ class EntryStore(Protocol):
 
     @property
     def num_bytes_kept(self) -> int:
-        """Bytes of entries that others can read now, since the beginning; what waits to be committed is none yet."""
+        """Bytes of entries that others can read now, since the beginning; what is not committed does not count."""
 
     def begin(self, epoch: int) -> None:
         """Go to the generation of an epoch, and look at what others have added; cheap if nothing has changed."""

@@ -45,7 +45,7 @@ class MemoryEntryStore:
         """Go to the generation of an epoch.
 
         Raises:
-            ClosedError: This process was forked from the one that has this desk.
+            ClosedError: If this process was forked from the one that has this store.
         """
         self._owner.check("a cache in memory")
         if epoch != self._epoch:

@@ -4,7 +4,7 @@ The stream of steps asks an Executor and need not know which it is.
 
     ask(request), ask(request), ...  ──>  InProcess   makes each when it is taken
                                           InOrder     request k to worker k mod n, replies in the order asked
-                                          AnyOrder    to whoever has least to do, replies as they come
+                                          AnyOrder    to the worker with least to do, replies as they come
     receive() ──> (worker_id, reply)
     forget()      everything asked for and not received
 """
@@ -36,7 +36,7 @@ class Executor(Protocol):
         """Whether a failure, or an interrupt in an unlucky moment, has ended them: others are needed."""
 
     def receive(self) -> tuple[int, StepReply]:
-        """Return the next reply and who made it.
+        """Return the next reply and the number of its worker.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised; errors of the pool.
@@ -167,7 +167,7 @@ class AnyOrder(InOrder):
         self._waiting = [0] * pool.num_workers
 
     def ask(self, *requests: StepRequest) -> None:
-        """Give each to whoever has least to do."""
+        """Give each to the worker with least to do."""
         shares: dict[int, list[StepRequest]] = {}
         for request in requests:
             worker_id = min(range(len(self._waiting)), key=self._waiting.__getitem__)

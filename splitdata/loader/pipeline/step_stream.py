@@ -130,7 +130,7 @@ class StepStream:
         self._planned.clear()
         self._legs.clear()
         self._legs.append(ActiveRun(open_run(self._plan, position), position))
-        # As many as are made at once; the others are asked for while those are being made.
+        # The number that is made at once; the others are asked for while those are being made.
         if self._plan_ahead(self._at_once):
             self._ask_planned()
         self._is_whole = True

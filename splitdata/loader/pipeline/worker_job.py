@@ -88,7 +88,7 @@ class Job:
     seeds_globals: bool = False
 
     def global_random(self, *, puts_back: bool) -> GlobalRandom | None:
-        """Return what sets the global generators for each sample; None where nothing draws from them, or shall."""
+        """Return what sets the global generators for each sample; None if nothing draws, or should draw, from them."""
         of_parts = may_draw(self.source.given) or may_draw(self.collate_fn)
         draws = of_parts or transform_may_draw(self.transform, self.source.given)
         return GlobalRandom(self.seed, puts_back=puts_back) if self.seeds_globals and draws else None
@@ -116,7 +116,7 @@ class StepMaker:
     """Makes the batch of a step. Belongs to one thread.
 
     Args:
-        job: What is to be done.
+        job: The work.
         worker_id: Of this worker.
         memory: Where the arrays of batches are made; None for memory as usual, in the user's process.
         clock: Of this thread.
@@ -153,7 +153,7 @@ class StepMaker:
         Args:
             request: The step.
             is_last: Nothing else is asked for yet: what was put into the cache is committed before the reply, so
-                that whoever goes on from there finds it.
+                that the next iterator from there finds it.
 
         Raises:
             Exception: What the dataset, the transform or the collate function raised.
@@ -252,7 +252,7 @@ def serve(worker_id: int, requests: StepRequests, job: Job) -> Iterator[StepRepl
         for request in requests:
             upcoming = requests.upcoming()
             maker.read_ahead(upcoming)
-            # What this one will cost to send is known with the next.
+            # The cost of sending this one is known with the next.
             yield maker.make(request, is_last=not upcoming, send_seconds=requests.send_seconds)
     finally:
         maker.close()

@@ -105,7 +105,7 @@ class LoaderState:
         """Read a state back.
 
         Raises:
-            StateMismatchError: It is no state of this loader, or one of a newer version.
+            StateMismatchError: If it is not a state of this loader, or one of a newer version.
         """
         if not isinstance(state, Mapping) or _VERSION_KEY not in state:
             raise StateMismatchError(f"this is no state of a DistributedLoader: {_described(state)}")

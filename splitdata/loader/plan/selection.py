@@ -36,7 +36,7 @@ class Selection:
 
         Raises:
             IndexError: A record is out of range.
-            TypeError: It is none of the kinds above.
+            TypeError: If it is of another kind than those above.
         """
         self.array: NDArray[np.int64] | None = None
         self._range = range(num_records)

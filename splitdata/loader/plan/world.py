@@ -32,7 +32,7 @@ _LAUNCHERS: Final = (
     ("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),
     ("FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
 )
-# A batch script and a shell of salloc have SLURM_NTASKS, some even SLURM_PROCID, but are no task of a step.
+# A batch script and a shell of salloc have SLURM_NTASKS, some even SLURM_PROCID, but are not a task of a step.
 _SLURM_STEP: Final = "SLURM_STEP_ID"
 _SLURM_SIZES: Final = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
 _NOBODY: Final = "nobody"
@@ -108,7 +108,7 @@ class Ranks:
     """The world that one loader belongs to: given, or found when it is first needed and then held.
 
     Args:
-        rank, world_size: Arguments of the loader, None for what is to be found.
+        rank, world_size: Arguments of the loader, None for those that the environment tells.
     """
 
     def __init__(self, rank: int | None, world_size: int | None) -> None:

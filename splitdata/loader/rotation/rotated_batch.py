@@ -62,7 +62,7 @@ class RotatedBatches:
             try:
                 return self.unpacker.unpack_batch(views)
             except ValueError:
-                # Of several kinds, or of shapes that differ: collate takes them, or says what is wrong.
+                # Several kinds, or shapes that differ: collate takes them, or says what is wrong.
                 if len(self._one_by_one) >= _MAX_KINDS:
                     self._one_by_one.clear()
                 self._one_by_one.add(kind)

@@ -109,7 +109,7 @@ class RotationStream:
         Raises:
             StopIteration: The run is over.
             Exception: What the dataset, the transform or the collate function raised; errors of workers and disk.
-            ClosedError: This process was forked from the one that keeps the samples.
+            ClosedError: If this process was forked from the one that keeps the samples.
         """
         self._owner.check("a rotation")
         leg = self._legs[0]

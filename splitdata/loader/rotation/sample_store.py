@@ -96,7 +96,7 @@ class MemoryStore:
         if fitting:
             slab = self._spare.pop(fitting[-1])
         else:
-            # As much again as there is: a small group needs little, a large one has few slabs.
+            # Doubled each time: a small group needs little, a large one has few slabs.
             size = max(least, min(max(self.memory_bytes, _SLAB_BYTES[0]), _SLAB_BYTES[1]))
             memory = np.empty(size + 2 * _ALIGNMENT, np.uint8)
             skipped = -memory.ctypes.data % _ALIGNMENT
@@ -153,7 +153,7 @@ class FileStore:
 
         Raises:
             OSError: The disk failed otherwise than by being full.
-            ClosedError: This process was forked from the one that keeps samples here.
+            ClosedError: If this process was forked from the one that keeps samples here.
         """
         self._check_owner()
         if not self._is_full:
@@ -185,7 +185,7 @@ class FileStore:
 
         Raises:
             OSError: The disk failed, or lost them.
-            ClosedError: This process was forked from the one that keeps samples here.
+            ClosedError: If this process was forked from the one that keeps samples here.
         """
         self._check_owner()
         if address >= _IN_MEMORY:
@@ -249,7 +249,7 @@ class StoreMaker:
         return FileStore(self._folder, self) if self._is_on_disk else MemoryStore(self.spare)
 
     def warn_of_full_disk(self, folder: str | None, error: OSError) -> None:
-        """Say once that samples are kept in memory for want of room."""
+        """Warn once that samples are kept in memory because the disk is full."""
         if self._has_warned:
             return
         self._has_warned = True

@@ -131,6 +131,6 @@ def _is_harmless_value(value: Anything, seen: set[int]) -> bool:
 
 @functools.cache
 def _methods() -> frozenset[str]:
-    """Return what code may ask plain data for, and `rng`; numpy loads its generators only for those who want them."""
+    """Return what code may ask plain data for, and `rng`; numpy loads its generators only on use."""
     names = {name for one in (*_PLAIN_TYPES, np.random.Generator) for name in dir(one)}
     return frozenset(name for name in names if not name.startswith("_")) - {"multinomial"}

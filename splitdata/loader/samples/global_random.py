@@ -5,7 +5,7 @@
     this process       the same, and behind each batch what the user had is put back
     worker threads     left alone: they share the generators with the whole program
 
-So a transform that draws from them, as those of torchvision do, gives the same sample whoever makes it, and when.
+So a transform that draws from them, as those of torchvision do, gives the same sample in any worker at any time.
 """
 
 from __future__ import annotations

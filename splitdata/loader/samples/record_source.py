@@ -244,7 +244,7 @@ class RecordFetcher:
         """Return the key of a record, for a message; None where it has none, or nobody can tell."""
         keys = self._keys()
         if keys is not None:
-            # What is damaged has an error of its own already.
+            # A damaged dataset has an error of its own already.
             with contextlib.suppress(Exception):
                 return keys(record)  # type: ignore[no-any-return]  # of a dataset of the user's it may be anything
         return None

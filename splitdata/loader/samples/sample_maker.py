@@ -38,10 +38,10 @@ Anything: TypeAlias = Any
 Transform: TypeAlias = Callable[..., Any]
 ErrorPolicy = Literal["raise", "skip"]
 
-# So many bad records in a row are no accident.
+# So many bad records in a row are not an accident.
 _MAX_ATTEMPTS: Final = 100
 
-# What the global generators are set for; rng has a purpose of its own, so that its draws are no others'.
+# What the global generators are set for; rng has a purpose of its own, so that its draws are its own.
 _READING: Final = "global generators, reading"
 _TRANSFORM: Final = "global generators, transform"
 
@@ -149,7 +149,7 @@ class SampleMaker:
                 for record, value in zip(numbers, fetched, strict=True):
                     samples.append(self._apply(transform, part.epoch, record, value))
         except Exception as error:
-            # What is there tells which one failed.
+            # The number of results tells which record failed.
             self._add_transform_notes(error, numbers[len(samples)], part.epoch)
             raise
         return samples

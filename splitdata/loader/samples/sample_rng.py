@@ -33,7 +33,7 @@ class _Key:
 
 @functools.cache
 def _philox() -> Callable[..., np.random.Philox]:
-    # At the first call: numpy loads its generators only for those who want one.
+    # At the first call: numpy loads its generators only on use.
     np.random.bit_generator.ISeedSequence.register(_Key)
     return np.random.Philox
 

@@ -5,7 +5,7 @@
         v
     counted, the last thousand listed, the first ten logged
 
-Counted by the loader alone, whichever workers met them, so that the count is exact. It is no part of a state, which is
+Counted by the loader alone, whichever workers met them, so that the count is exact. It is not part of a state, which is
 the same on every rank: after a state was loaded an epoch is counted from there, with the budget of a whole one.
 """
 
@@ -94,7 +94,7 @@ class SkipLog:
             return self._max_skipped
         if self._num_records is None:
             self._num_records = self._ask()
-        # As it is written in decimals: 0.29 of 100 are 29.
+        # Counted in decimals: 0.29 of 100 are 29.
         return int(Fraction(repr(self._max_skipped)) * self._num_records)
 
     def _complaint(self, count: int, allowed: int, first: Sequence[SkippedRecord]) -> str:

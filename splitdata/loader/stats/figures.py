@@ -19,7 +19,7 @@ STAGES: Final = ("read", "transform", "cache", "collate", "send")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStats:
-    """What one worker did; times are sums over its batches, in seconds.
+    """The figures of one worker; times are sums over its batches, in seconds.
 
     Beside the time that a stage took stands how much of it the worker has computed (of sending it is not measured). The
     rest it has waited: for a disk, a network, another thread, or a free core.
@@ -92,7 +92,7 @@ class RotationStats:
 
 @dataclass(frozen=True, slots=True)
 class LoaderFigures:
-    """What a loader did, since its start or in one epoch. Times are in seconds, sizes in bytes.
+    """The figures of a loader, since its start or in one epoch. Times are in seconds, sizes in bytes.
 
     Counted is what was handed to the training loop; workers are ahead of that. Time passes only while an iterator
     of the loader is in use, not between epochs.

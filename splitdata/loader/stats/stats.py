@@ -15,7 +15,7 @@ __all__ = ["LoaderStats"]
 
 @dataclass(frozen=True, slots=True)
 class LoaderStats(LoaderFigures):
-    """What a loader did, since its start or in one epoch. Times are in seconds, sizes in bytes.
+    """The figures of a loader, since its start or in one epoch. Times are in seconds, sizes in bytes.
 
     Counted is what was handed to the training loop; workers are ahead of that. Time passes only while an iterator
     of the loader is in use, not between epochs.

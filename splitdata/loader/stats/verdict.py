@@ -90,7 +90,7 @@ class _Causes:
         # Sending is not measured: it copies.
         name = f"{self.stage}_processor"
         self._computed: float = sum(getattr(worker, name, getattr(worker, self.stage)) for worker in workers)
-        # Whoever computes is starved, so each stage by its part of that.
+        # All that computes is starved, each stage by its part of that.
         self._waited_for_core = self._starved * share(self._computed, self._processor)
 
     def sentence(self) -> str:
@@ -117,7 +117,7 @@ class _Causes:
 
     @property
     def _most(self) -> float:
-        """How many times as fast training would be that never waits."""
+        """How many times as fast training would be without waiting."""
         return 1 / max(1 - self._stats.waiting_share, 1e-9)
 
     def _if_saved(self, seconds: float) -> float:
@@ -189,7 +189,7 @@ class _Causes:
     def _without_workers(self) -> str:
         stats = self._stats
         training = stats.running_seconds - stats.waiting_seconds
-        # As many as do the work in the time that training takes.
+        # The number that does the work in the time that training takes.
         wanted = max(1, min(_MOST_TIMES, math.ceil(share(self._busy, training)) if training else _MOST_TIMES))
         if self._cores_of_a_worker >= 0.5:
             wanted = min(wanted, stats.num_cores)

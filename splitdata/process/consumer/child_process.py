@@ -48,7 +48,7 @@ class Child(Protocol):
 
 
 def open_sentinel(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when this child ends, or None where there is no such thing."""
+    """Return a descriptor that becomes readable when this child ends, or None if the system has no such thing."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

@@ -49,7 +49,7 @@ _INT_BYTES = array.array("i").itemsize
 
 
 class ForkServer:
-    """A running fork server. Held by whoever may want workers from it; closed with its last holder."""
+    """A running fork server. Held by all that may want workers from it; closed with its last holder."""
 
     def __init__(self, worker_threads: int | None) -> None:
         ours, theirs = socket.socketpair()

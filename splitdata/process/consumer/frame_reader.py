@@ -1,6 +1,6 @@
 """The consumer's reading end: cuts frames out of the bytes that arrive, and reads parcels into memory of their own.
 
-Neither `frame()` nor `body()` waits: whoever receives does, between calls. `body()` reads what follows a PARCEL or
+Neither `frame()` nor `body()` waits: their caller does, between calls. `body()` reads what follows a PARCEL or
 FAILURE frame.
 
     wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
@@ -40,7 +40,7 @@ class FrameReader:
         The body is valid until the next `fill`.
 
         Raises:
-            WorkerError: These are no frames: something else wrote into the pipe.
+            WorkerError: If the bytes are not frames: something else wrote into the pipe.
         """
         begin = self._begin + _HEADER_SIZE
         if begin > self._end:

@@ -34,7 +34,7 @@ def _drop_aside(workers: OwnedWorkers) -> None:
 
 
 class OwnedWorkers(Protocol):
-    """What is given back at the end; `splitdata.process.consumer.worker_handle.WorkerHandle` is one."""
+    """A resource that is given back at the end; `splitdata.process.consumer.worker_handle.WorkerHandle` is one."""
 
     @property
     def is_closed(self) -> bool:
@@ -47,7 +47,7 @@ class OwnedWorkers(Protocol):
         """End the workers and give everything back."""
 
     def kill(self) -> None:
-        """Wake whoever waits for a worker, now: `close` will follow."""
+        """Wake all that wait for a worker, now: `close` will follow."""
 
     def drop(self) -> None:
         """Close, in a thread of its own, after a failure or when the holder was collected."""
@@ -66,7 +66,7 @@ class Lifetime:
         self._is_running = False
         self._lock = threading.RLock()
         self._finalizer: weakref.finalize[..., Any] | None = None
-        # Of the workers: before there are any, each process may start its own.
+        # The process that owns the workers: before there are any, each process may start its own.
         self._owner: OwnerProcess | None = None
         renew_after_fork(self)
 
@@ -82,7 +82,7 @@ class Lifetime:
         return self._owner is not None and not self._owner.is_current
 
     def _hold(self, workers: OwnedWorkers) -> None:
-        """Be answerable for these workers from now on."""
+        """Take ownership of these workers."""
         self._owner = OwnerProcess()
         self._workers = workers
         self._finalizer = weakref.finalize(self, _drop_aside, workers)
@@ -145,7 +145,7 @@ class Lifetime:
             self._finalizer.detach()
 
     def _end_soon(self, reason: str) -> None:
-        """End without waiting: whoever closes, or the end of the program, waits for what is left of the workers."""
+        """End without waiting: `close`, or the end of the program, waits for what is left of the workers."""
         if self._ended is None:
             self._ended = reason
         if self._workers is not None:

@@ -93,7 +93,7 @@ class Receiver:
         self._num_taken = 0
         # Half a window at a time: the worker has the other half to go on with.
         self._note_every = max(1, options.max_batches // 2)
-        # What is whole and not handed out yet: its kind, and a frame's body or a _Body.
+        # The frame that has arrived and was not handed out yet: its kind, and its body or a _Body.
         self._next: tuple[int, Any] | None = None
         self._body: _Body | None = None
         self._num_discarded = 0
@@ -162,7 +162,7 @@ class Receiver:
     def _take_next(self) -> Anything:
         kind, content = self._next or _NEVER
         if kind == messages.END:
-            # It stays: who is interrupted while he takes note of the end meets it again.
+            # It stays: a consumer that is interrupted while it notes the end meets it again.
             self._finish(*messages.COUNT.unpack(content))
         self._next = None
         if kind == _ITEM:

@@ -172,7 +172,7 @@ class WorkerHandle:
     def _finish(self) -> None:
         self.is_closed = True
         _live.pop(id(self), None)
-        # Arrays that were handed out keep the memory; who holds the handle does not.
+        # Arrays that were handed out keep the memory alive; the handle does not.
         self.loans = None
         if not self.child.wait(0):
             self.child.kill()

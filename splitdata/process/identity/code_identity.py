@@ -22,7 +22,7 @@ __all__ = ["code_identity"]
 # Functions, arguments and whatever they hold.
 Anything: TypeAlias = Any
 
-# Beyond, it is no transform but a dataset: hashing that takes longer than anyone expects.
+# Anything larger is a dataset and not a transform: hashing it takes longer than anyone expects.
 _MAX_OBJECTS: Final = 1_000_000
 
 

@@ -216,7 +216,7 @@ def _full_names(name: str, level: int, listed: tuple[str, ...], space: Mapping[s
         except ImportError:
             return
     parts = name.split(".")
-    # With a module all packages around it are imported, and what is listed may be a module too.
+    # Importing a module imports all packages around it too, and a listed name may itself be a module.
     yield from (".".join(parts[: place + 1]) for place in range(len(parts)))
     yield from (f"{name}.{one}" for one in listed)
 

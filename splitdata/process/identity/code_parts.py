@@ -68,7 +68,7 @@ _BY_NAME: Final = (
 )
 _HEAP_TYPE: Final = 1 << 9
 _LRU_CACHE: Final = type(functools.lru_cache(lambda: None))
-# Whoever holds them: what comes out does not depend on it.
+# Whichever object holds them, the result does not depend on it.
 _LOCKS: Final = frozenset({("_thread", "lock"), ("_thread", "RLock"), ("_thread", "_local")})
 _WEAK: Final = (weakref.ReferenceType, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 # Hidden generators, and the machine's own: their state is nothing that a function holds.
@@ -160,7 +160,7 @@ def _globals(value: types.FunctionType) -> list[Named]:
         for name in names:
             one = vars(one).get(name) if _is_module(one) else None
         if _is_module(one):
-            # Whoever gets it may use anything in it.
+            # Code that gets it may use anything in it.
             children.append((f" > {one.__name__}", one))
     for module in imported_modules(value.__code__, space):
         children.append((f" > import {module.name}", module))
@@ -179,7 +179,7 @@ def _used_module(value: UsedModule) -> Parts:
         return Parts(digest_of("module", module.__name__, release))
     space = vars(module)
     children: list[Named] = []
-    # What is loaded when it is asked for is found where that says.
+    # An attribute that is loaded on demand is found where its loader says.
     for name in sorted((value.attributes | {"__getattr__"}) & space.keys()):
         one = space[name]
         children += [("", name), (f".{name}", UsedModule(one, value.attributes) if _is_module(one) else one)]

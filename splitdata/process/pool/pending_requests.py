@@ -33,7 +33,7 @@ class PendingRequests(Generic[RequestType]):
 
     def __init__(self, describe: Callable[[RequestType], str] | None) -> None:
         self._describe = describe or repr
-        # With each the number of its submission in the pool, or of the cancel that took it back.
+        # Each with the number of its submission in the pool, or of the cancel that took it back.
         self._pending: deque[tuple[int, RequestType]] = deque()
         self._cancelled: deque[tuple[int, RequestType]] = deque()
         self.num_submitted = 0

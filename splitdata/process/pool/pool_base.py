@@ -1,4 +1,4 @@
-"""What a pool does with its workers, whatever kind they are: who gets what, whose reply is next.
+"""The part of a pool that is the same for threads and processes: which worker gets a request, whose reply is next.
 
     submit(k) --> server k, its backlog grows         pending_requests.py
     receive   <-- of the wanted servers, the first that has a reply; else one that has failed;

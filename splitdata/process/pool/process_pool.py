@@ -93,7 +93,7 @@ class _ServingProcess:
         self._is_skipping = True
         self.backlog.cancel(self._generation)
         self.receiver.send(_CANCEL)
-        # What is there is dropped now: its slots are of use to the next generation.
+        # Replies that are there are dropped now: the next generation can use their slots.
         self._skip()
         self.receiver.send_notes()
 
@@ -116,7 +116,7 @@ class _ServingProcess:
 
     def crash(self) -> WorkerCrashedError:
         """Return the error that says how the process ended and at what."""
-        # What had arrived, and nobody asked for yet, is not what it died of.
+        # Replies that had arrived, and that nobody asked for yet, are not the request that it died of.
         while self.peek() in _REPLIES:
             self.receiver.discard()
             self.backlog.settle()
@@ -189,7 +189,7 @@ class ProcessBackend(PoolBackend[_ServingProcess]):
         close_together(self._handles)
 
     def kill(self) -> None:
-        """Wake whoever waits in `receive`."""
+        """Wake a consumer that waits in `receive`."""
         self._is_killed = True
         for handle in self._handles:
             handle.kill()

@@ -148,7 +148,7 @@ class _ServingThread:
 
 
 class ThreadBackend(PoolBackend[_ServingThread]):
-    """Threads that serve requests. Whoever holds it starts it: from then on nothing can be forgotten."""
+    """Threads that serve requests. Their owner starts them: from then on nothing can be forgotten."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class ThreadBackend(PoolBackend[_ServingThread]):
             )
 
     def kill(self) -> None:
-        """Wake whoever waits in `receive`."""
+        """Wake a consumer that waits in `receive`."""
         self._is_killed = True
         self._bell.ring()
 

@@ -29,7 +29,7 @@ __all__ = ["Layout", "OwnDesk", "OwnEntries", "RecordDesk", "SharedDesk"]
 _HEADER: Final = struct.Struct("<QQQQ")
 _UNIT: Final = 8
 _WORD: Final = 8
-# A place: number of the writer, offset in its stretch in units of 8 bytes, plus one; 0 is none.
+# A place: number of the writer, offset in its stretch in units of 8 bytes, plus one; 0 means no place.
 _WRITER_SHIFT: Final = 48
 _OFFSET_MASK: Final = (1 << _WRITER_SHIFT) - 1
 # Of addresses, for the entries of all writers: a quarter of what a process has.
@@ -131,7 +131,7 @@ class SharedDesk:
         self._generation = generation
         with self._locked():
             if int(self._begun[0]) != generation + 1:
-                # Who is still at work in the generation before finds nothing any more, and what he adds is not found.
+                # A worker that is still in the generation before finds nothing any more, and what it adds is not found.
                 self._clear()
                 self._begun[0] = generation + 1
             self._end = int(self._used[self._writer])

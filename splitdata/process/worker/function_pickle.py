@@ -115,7 +115,7 @@ def unpack_call(packed: bytes | memoryview) -> tuple[Callable[..., Any], tuple[A
         if error.__cause__ is not None:
             # It says so already.
             raise
-        # Of a function that travelled by value: modules that it names are imported by cloudpickle.
+        # For a function that travelled by value, cloudpickle imports the modules that it names.
         raise _not_importable(f"module {error.name!r}", error.name, error) from error
     return call
 

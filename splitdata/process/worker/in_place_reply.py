@@ -4,7 +4,7 @@
     parcel_offset            |    | table | pickle  |  array 1  |  array 2  |
                                   ^ where the parcel has to begin for its arrays to be where they are
 
-The parcel is one like every other (messages.py): whoever receives it cannot tell.
+The parcel is one like every other (messages.py): its receiver cannot tell.
 """
 
 from __future__ import annotations

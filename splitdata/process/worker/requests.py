@@ -80,7 +80,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
     def allocate(self, num_bytes: int) -> memoryview | None:
         """Return writable memory for an array of the next reply, which then travels without being copied.
 
-        None where there is no such memory, or the array is too small to be worth it: make it as usual. The memory
+        None if there is no such memory, or the array is too small to be worth it: make it as usual. The memory
         is good for that reply alone: once it was yielded, nothing of it may be used any more. May wait until the
         consumer gives memory back.
         """

@@ -67,7 +67,7 @@ class Sender:
         self._num_taken = 0
         self._unread = 0
         self._generation = 0
-        # For a free slot, since the last reply.
+        # Seconds spent waiting for a free slot, since the last reply.
         self._waited = 0.0
         self.max_batches = 1
         self.num_sent = 0
@@ -210,7 +210,7 @@ class Sender:
         arena = self._arena
         if arena is None or size > arena.size:
             return None, FULL
-        # What has come back already comes first: its memory is in the caches.
+        # Slots that have come back are used first: their memory is in the caches.
         self.read_notes(block=False)
         while (offset := self._free.take(size)) is None:
             if self.num_sent == self._num_taken:

@@ -138,7 +138,7 @@ class WorkerSetup:
             raise StopWorker
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        # Of the watching thread: an interrupt from elsewhere is the program's.
+        # Raised by the watching thread: an interrupt from elsewhere is the program's.
         if self._is_asked:
             self._on_stop(number, frame)
 
