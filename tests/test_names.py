@@ -1,17 +1,23 @@
-"""Every module is found under its own name: nothing public is called as a package or module beside it.
+"""Every module is found under its own name, and every module that is named somewhere exists.
 
-import splitdata.a.b       then splitdata.a.b is that module, and not a function of the same name
+Nothing public is called as a package or module beside it.
+
+    import splitdata.a.b       then splitdata.a.b is that module, and not a function of the same name
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
 from functools import reduce
+from pathlib import Path
 
 import splitdata
+from tests.command import ROOT
 
+FOLDERS = ("splitdata", "cli", "tests", "examples", "benchmarks")
 MODULES = sorted(found.name for found in pkgutil.walk_packages(splitdata.__path__, "splitdata."))
 
 
@@ -30,3 +36,47 @@ def test_room_of_conversions_is_imported_whole_and_under_another_name() -> None:
 
     assert chosen.open_source is splitdata.open_source
     assert splitdata.convert.__module__ == "splitdata.conversion.convert"
+
+
+# Words of the library's own modules and of the pages about it: `a/b.py`, `splitdata.a.b`.
+FILE = re.compile(r"(?<![\w*])(?:[\w-]+/)*\w+\.py\b")
+MODULE = re.compile(r"(?<![\w/.])splitdata(?:\.[a-z_]\w*)+")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "FORMAT.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_files_that_pages_docstrings_and_comments_name_exist() -> None:
+    there = [f"/{path.relative_to(ROOT).as_posix()}" for path in sources(*FOLDERS)]
+    unknown = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*PAGES, *sources("splitdata", "cli")]
+        for name in FILE.findall(path.read_text(encoding="utf-8"))
+        if not any(one.endswith(f"/{name}") for one in there)
+    ]
+
+    assert unknown == []
+
+
+def test_modules_that_pages_name_by_their_whole_path_exist() -> None:
+    unknown = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in PAGES
+        for name in MODULE.findall(path.read_text(encoding="utf-8"))
+        if not is_found(name)
+    ]
+
+    assert unknown == []
+
+
+def is_found(name: str) -> bool:
+    try:
+        reduce(getattr, name.split(".")[1:], splitdata)
+    except AttributeError:
+        return False
+    return True

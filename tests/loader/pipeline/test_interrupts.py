@@ -133,7 +133,7 @@ def test_loop_goes_on_exactly_after_an_interrupt_in_any_line(kind: str, stride: 
 
 
 # What takes part in receiving, and not in the end of the worker, which closes descriptors one by one.
-RECEIVING = ("process/channel.py", "process/receiver.py", "process/inlet.py", "process/lifetime.py")
+RECEIVING = tuple(f"process/consumer/{name}.py" for name in ("channel", "receiver", "frame_reader", "lifetime"))
 
 
 def test_interrupt_in_any_line_of_the_last_next_of_mpqitr_is_never_a_crash_later() -> None:
