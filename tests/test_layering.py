@@ -19,6 +19,7 @@ imports. Nowhere do modules import each other in a circle, not even for types.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -403,3 +404,14 @@ def test_class_names_have_one_meaning() -> None:
                 named.setdefault(node.name, []).append(module.name)
 
     assert {name: where for name, where in named.items() if len(where) > 1} == {}
+
+
+def test_table_in_contributing_has_the_levels_of_each_folder() -> None:
+    told: dict[str, dict[str, int]] = {}
+    room = ""
+    for line in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines():
+        if row := re.match(r"\| (?:`(\w+)/`)? ?\| (\d) \| `(\w+)/` \|", line):
+            room = row[1] or room
+            told.setdefault(room, {})[row[3]] = int(row[2])
+
+    assert told == INNER_LEVELS
