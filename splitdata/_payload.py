@@ -59,7 +59,7 @@ def payload(value: object) -> bytes | memoryview:
 
 
 def is_file(value: object) -> bool:
-    """Say whether a value is to be read as a file; what is mapped is bytes, though it can be read too."""
+    """Say whether a value is read as a file; a map counts as bytes, though it can be read too."""
     if not hasattr(value, "read"):
         return False
     try:

@@ -49,7 +49,7 @@ _RECORD_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionLog:
-    """How far a conversion has come, and of what with which options.
+    """The log of a conversion: its source, its options, and how far it has come.
 
     Attributes:
         source: What tells the source from a changed one.

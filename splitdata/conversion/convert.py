@@ -46,7 +46,7 @@ _DEFAULT_LEVEL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class ConversionProgress:
-    """How far a conversion has come.
+    """The progress of a conversion.
 
     Attributes:
         num_records: Records taken.

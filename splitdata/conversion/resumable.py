@@ -40,7 +40,7 @@ def bins_of_source(source: RecordSource) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumedRun:
-    """What one run of a resumable conversion has added.
+    """The records that one run of a resumable conversion has added.
 
     Attributes:
         positions: From the first record that it has added to the last.

@@ -41,7 +41,7 @@ _SIZES_AT_ONCE: Final = 1 << 16
 
 
 class _Mark(NamedTuple):
-    """What one record is known by."""
+    """The identity of one record, by which it is recognised."""
 
     num_bytes: int
     digest: bytes

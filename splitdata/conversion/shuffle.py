@@ -97,7 +97,7 @@ class ShuffledSource:
 
     @property
     def skipped(self) -> Mapping[str, int]:
-        """What the source left out."""
+        """The things that the source left out."""
         return self._source.skipped
 
     def identity(self) -> str:

@@ -47,7 +47,7 @@ _OUT_OF_SPACE: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), er
 
 @dataclass(frozen=True, slots=True)
 class SpillPlace:
-    """Where a record lies that is too large to be moved around, and its key."""
+    """The place of a record that is too large to be moved around, and its key."""
 
     offset: int
     length: int

@@ -30,7 +30,7 @@ _LAYOUT: Final = struct.Struct("<8sHHI16sIIIIB7x")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinHeader:
-    """Which bin of which segment this file is."""
+    """The header of a bin file: it says which bin of which segment the file is."""
 
     segment_id: str
     bin_index: int

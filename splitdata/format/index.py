@@ -45,7 +45,7 @@ ENTRY_DTYPE: Final = np.dtype([("loc", "<u8"), ("stored", "<u4"), ("raw", "<u4")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexHeader:
-    """What the index says of its segment as a whole; everything in it can be had elsewhere too.
+    """The header of an index: it describes the segment as a whole; everything in it can be had elsewhere too.
 
     Attributes:
         awaits_first_commit: Set until the first manifest of the dataset exists: without a manifest

@@ -56,7 +56,7 @@ key_hash = hash64
 
 @dataclass(frozen=True, slots=True)
 class KeysHeader:
-    """Whose keys these are."""
+    """The header of a table of keys: it says which segment they belong to."""
 
     segment_id: str
 

@@ -84,7 +84,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetBenchmark:
-    """What `measure_dataset` found.
+    """The report of `measure_dataset`.
 
     Attributes:
         path: The dataset.
@@ -115,7 +115,7 @@ class DatasetBenchmark:
 
     @property
     def verdict(self) -> str:
-        """What holds the fastest loader back, where training itself takes no time; see LoaderStats."""
+        """The bottleneck of the fastest loader, if training itself takes no time; see LoaderStats."""
         fastest = self.fastest
         if not fastest.num_workers and any(one.num_workers for one in self.measurements):
             return (

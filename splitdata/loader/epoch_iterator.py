@@ -107,7 +107,7 @@ class EpochIterator(Iterator[Batch]):
 
     @property
     def beginning(self) -> Position | None:
-        """Where its epoch began; None when the loop is over."""
+        """The position at which its epoch began; None when the loop is over."""
         return self._beginning if self._over is None else None
 
     def _mend(self, position: Position) -> None:

@@ -41,7 +41,7 @@ _MAX_LAYOUTS: Final = 8
 
 
 class PayloadPlace(NamedTuple):
-    """Where a payload lies.
+    """The place of a payload.
 
     Attributes:
         start: Its first byte.
@@ -55,7 +55,7 @@ class PayloadPlace(NamedTuple):
 
 
 class PayloadLayout(NamedTuple):
-    """Where the payloads of a sample lie.
+    """The places of the payloads of a sample.
 
     Attributes:
         places: Of each payload.
@@ -128,7 +128,7 @@ class DecodePlan:
 
 
 class DecodePlanCache(Generic[_Made]):
-    """What was made of schemas met lately, within a bound that no stream of ever new schemas breaks.
+    """The plans of schemas met lately, within a bound that no stream of ever new schemas breaks.
 
     Safe to share between threads: at worst two of them make the same.
     """

@@ -128,7 +128,7 @@ def open_existing(path: str, *, writable: bool = False, at: int | None = None) -
 
 @explains("open the folder")
 def open_directory(path: str, *, follows_link: bool = False, at: int | None = None) -> int | None:
-    """Open a folder and return its descriptor, None on systems where none is to be had.
+    """Open a folder and return its descriptor, None on systems that open no folders.
 
     Raises:
         FormatError: If it is a link, unless links are followed.

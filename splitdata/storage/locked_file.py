@@ -22,7 +22,7 @@ class LockedFile:
 
     @property
     def descriptor(self) -> int:
-        """Of the file; -1 once it is closed."""
+        """The descriptor of the file; -1 once it is closed."""
         return self._descriptor
 
     def detach(self) -> int:

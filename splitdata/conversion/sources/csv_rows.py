@@ -53,7 +53,7 @@ _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).en
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
-    """How a file of rows is written, and what of it becomes a record.
+    """The form of a file of rows, and the part of a row that becomes a record.
 
     Attributes:
         column: Name of the column whose values are the records; without a header its number, from 0.

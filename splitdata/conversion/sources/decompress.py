@@ -34,7 +34,7 @@ _MAX_WINDOW_BYTES: Final = 128 << 20
 
 
 class _StreamDecompressor(Protocol):
-    """What the decompressors of bz2 and lzma have in common."""
+    """The methods that the decompressors of bz2 and lzma have in common."""
 
     @property
     def eof(self) -> bool:
@@ -46,7 +46,7 @@ class _StreamDecompressor(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What was behind the end of the stream."""
+        """The bytes behind the end of the stream."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """Take input and return up to so much output."""

@@ -89,7 +89,7 @@ class InputFile:
 
     @property
     def shown(self) -> str:
-        """What to call it in a message."""
+        """The name for messages."""
         return "standard input" if self.is_standard_input else self._named
 
     @property

@@ -100,7 +100,7 @@ class LegacySource:
         """Yield the records.
 
         Raises:
-            SourceError: If one is damaged, unless that is to be left out.
+            SourceError: If one is damaged, unless damaged records are left out on request.
         """
         self.skipped.clear()
         self.bytes_read = 0

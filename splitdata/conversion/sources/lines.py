@@ -208,7 +208,7 @@ class LineSource:
 
 @dataclass(frozen=True, slots=True)
 class _LineCount:
-    """How far an iteration over lines has come; made once for many lines, asked now and then.
+    """The place of an iteration over lines; made once for many lines, asked now and then.
 
     Attributes:
         end: Byte of the text behind the lines that are being given.

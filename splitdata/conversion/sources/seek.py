@@ -38,7 +38,7 @@ _MAX_COUNT: Final = (1 << 63) - 1
 
 @runtime_checkable
 class DescribedSource(Protocol):
-    """What a source of records has, beside `RecordSource`, that can tell whether it has changed."""
+    """A source of records that can tell whether it has changed."""
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells this source from a changed one, found out without reading all of it.
@@ -53,7 +53,7 @@ class DescribedSource(Protocol):
 
 @runtime_checkable
 class SeekableSource(Protocol):
-    """What a source of records has, beside `RecordSource`, that need not be read again from its beginning."""
+    """A source of records that need not be read again from its beginning."""
 
     def position(self) -> SourcePosition:
         """Return where the newest iteration stands, which is behind the record that it gave last."""

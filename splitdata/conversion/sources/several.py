@@ -68,7 +68,7 @@ class SeveralSources:
 
     @property
     def skipped(self) -> Mapping[str, int]:
-        """What the newest iteration left out so far."""
+        """The things that the newest iteration left out so far."""
         return self._finished_skipped + Counter(self._current.skipped if self._current else {})
 
     def identity(self) -> str:

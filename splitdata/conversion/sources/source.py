@@ -47,11 +47,11 @@ class RecordSource(Protocol):
 
     @property
     def bytes_read(self) -> int:
-        """How many of them were read so far by the newest iteration."""
+        """The number of bytes that the newest iteration has read so far."""
 
     @property
     def skipped(self) -> Mapping[str, int]:
-        """What the newest iteration left out so far: what each thing is, and how many there were."""
+        """The things that the newest iteration left out so far, by kind, with the number of each."""
 
     def identity(self) -> str:
         """Return a text that is equal for equal sources on every machine. May cost a walk."""
@@ -67,7 +67,7 @@ class RecordSource(Protocol):
 
 @runtime_checkable
 class KeyedSource(Protocol):
-    """What a source of records has, beside `RecordSource`, whose records have keys."""
+    """A source of records that have keys."""
 
     def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str, Record], None, None]:
         """Yield the key of each record behind a position, None for all, and the record."""

@@ -162,7 +162,7 @@ class CacheFolder:
         """Hold the lock under which one program at a time writes.
 
         Raises:
-            BlockingIOError: Another program does not let go of it.
+            BlockingIOError: If another program does not release it.
         """
         with Folder.open(self.paths.folder) as root:
             descriptor = root.open_or_create(LOCK_NAME)

@@ -46,7 +46,7 @@ _MERGED_RUNS: Final = 8
 
 
 class KeyMark(NamedTuple):
-    """Where a ledger stands when all its keys are under a directory; nobody changes it."""
+    """The state of a builder when all its keys are under a directory; never changed."""
 
     runs: tuple[KeyRun, ...] = ()
     keys_end: int = 0

@@ -59,7 +59,7 @@ class Orphans:
 
 @dataclass(frozen=True, slots=True)
 class LegacySurvey:
-    """What was found.
+    """The result of the survey.
 
     Attributes:
         findings: What is wrong, by file.
@@ -108,7 +108,7 @@ def survey(directory: LegacyDirectory, *, progress: Callable[[int, int], None] |
 
 
 class _Survey:
-    """What one survey has come to know."""
+    """The knowledge that one survey collects."""
 
     def __init__(self, files: LegacyFiles) -> None:
         self._files = files

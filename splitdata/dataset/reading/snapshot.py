@@ -70,7 +70,8 @@ class DatasetState:
 def open_pinned(path: str, generation: int | None, known: DatasetState | None) -> tuple[Listing, Pin | None]:
     """Return the manifest of a dataset, and what keeps its files from being removed for as long as it is held.
 
-    Takes and raises what `open_state` does. A seed directory stands for its manifest itself, and needs no keeping.
+    Takes and raises what `open_state` does. A directory of splitdataloader stands for its manifest itself, and is not
+    kept.
     Waits for nobody: where another program holds the lock, there is a warning, and nothing that keeps the files.
     """
     if seed := open_legacy(path, generation, known):

@@ -134,7 +134,7 @@ def copy_of(info: SegmentInfo) -> str:
 def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int, first_position: int) -> SegmentWriter:
     """Write the records of a tail into a segment of their own, as they are stored; nothing lists it yet.
 
-    Sealed, and returned with its lock, which is to be kept until a manifest lists it.
+    Sealed, and returned with its lock, which the caller keeps until a manifest lists it.
     """
     search, start = tail.search, tail.info.num_records
     dictionary = b""

@@ -38,7 +38,7 @@ _MOST_ROUNDS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinPlan:
-    """How the records of a bin are laid out.
+    """The layout of the records of a bin.
 
     Attributes:
         bin_index: Its number: the sequence number of its first record.
@@ -94,7 +94,7 @@ class BinPlan:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was taken of the frames of a bin.
+    """The frames of a bin that were taken.
 
     Attributes:
         frames: Those that are taken, by offset.

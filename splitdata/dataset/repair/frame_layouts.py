@@ -23,7 +23,7 @@ _LEAST_SLACK = 3
 
 @dataclass(frozen=True, slots=True)
 class HoleFrames:
-    """What is known of the frames in a hole.
+    """The knowledge about the frames in a hole.
 
     Attributes:
         undisputed: Numbers of those that fit to all rows that may be true.

@@ -37,7 +37,7 @@ _CHUNK_RECORDS: Final = 1 << 14
 
 
 class KeysOnDisk:
-    """What is known of the keys of one segment, of which nobody else writes anything.
+    """The knowledge about the keys of one segment, in which nobody else writes.
 
     Attributes:
         num_keys: Keys that are known.

@@ -366,7 +366,7 @@ class RepairSession:
         return adopted
 
     def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> AdoptableTail | None:
-        """Return all records of a segment that is to be adopted, None for all others."""
+        """Return all records of a segment that will be adopted, None for all others."""
         try:
             is_free = segment.take_lock()
         except FormatError as error:

@@ -91,7 +91,7 @@ class SegmentRepair:
         self._replaces_index = False
 
     def decide(self) -> bool:
-        """Decide what is true of each record, before anything that hangs on it; False if all is to be left as it is.
+        """Decide what is true of each record, before all that depends on it; False if the segment must stay as it is.
 
         Raises:
             UnsupportedVersionError: If a header is intact and of another version.

@@ -36,7 +36,7 @@ _ZEROS: Final = tuple(bytes(length) for length in range(max(spec.ALIGNMENTS)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramedChunk:
-    """What a chunk of records adds to a segment.
+    """The frames, entries and numbers that a chunk of records adds to a segment.
 
     Attributes:
         writes: For each touched bin: its number, the offset, the pieces to write there.

@@ -27,7 +27,7 @@ _LEAST: Final = 4
 
 
 class FileOwner(Protocol):
-    """Whose files a pool opens."""
+    """An owner of files that a pool opens."""
 
     def drop(self, bin_index: int | None, /) -> None:
         """Let go of a bin, of the index (None), or of another file."""
@@ -127,7 +127,7 @@ def _num_open() -> int:
 
 
 def _make_room(most: int) -> None:
-    """Have pools let go of files until they hold `most` or fewer."""
+    """Have pools release files until they hold `most` or fewer."""
     while (pools := _living()) and sum(map(len, pools)) > most:
         max(pools, key=len)._drop_oldest()
 

@@ -186,7 +186,7 @@ class RecordReader:
         return Located(sequence, bin_index, offset, header, source)
 
     def _check_length(self, place: Located) -> None:
-        """Raise for an uncompressed record that is to be copied and is longer than the limit.
+        """Raise for an uncompressed record that would be copied and is longer than the limit.
 
         The file may be sparse: then there is next to nothing where terabytes seem to be. Of a compressed record the
         limit is asked for before it is decompressed.

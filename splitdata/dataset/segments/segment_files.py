@@ -1,6 +1,6 @@
 """The files of a committed segment, opened where they are first used.
 
-    OpenFiles      opens them, and tells to let go of them: open_files.py
+    OpenFiles      opens them, and says when to release them: open_files.py
       ├─ SegmentFiles of segment 0     index, bins 0..N-1
       └─ SegmentFiles of segment 1     ...
 
@@ -95,7 +95,7 @@ class SegmentFiles:
             paths: Of the files.
             info: As the manifest lists the segment.
             first_position: Of it in the dataset.
-            pool: Opens files, and lets go of them.
+            pool: Opens files, and releases them.
             check_dataset: Raises if the whole dataset was moved, deleted or replaced: asked before
                 anything that is missing or wrong is called damage.
         """

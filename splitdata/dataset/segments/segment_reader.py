@@ -393,7 +393,7 @@ class SegmentReader:
         return (pairs[:, 1] >> np.uint64(32)).astype(np.int64)
 
     def _look_for_shrunk(self) -> None:
-        """Before a batch, but not before each: let go of files that were cut while they were mapped."""
+        """Before a batch, but not before each: release files that were cut while they were mapped."""
         now = perf_counter()
         if now >= self._next_look and self.files.is_mapped:
             self.files.drop_shrunk()

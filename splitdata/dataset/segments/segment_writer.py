@@ -56,7 +56,7 @@ _U64: Final = np.uint64
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """How far a segment is.
+    """The state of a segment under construction.
 
     Attributes:
         committed: What a manifest lists.
@@ -137,12 +137,12 @@ class SegmentWriter:
 
     @property
     def committed(self) -> Totals:
-        """What a manifest lists."""
+        """The numbers of the records that a manifest lists."""
         return self._at.committed
 
     @property
     def pending(self) -> Totals:
-        """What was appended since."""
+        """The numbers of the records that were appended since."""
         return self._at.pending
 
     @property

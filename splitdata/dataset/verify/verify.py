@@ -77,7 +77,7 @@ class VerifyReport:
 
     @property
     def num_findings(self) -> int:
-        """How many things are wrong."""
+        """The number of findings."""
         return len(self.findings) + self.num_more_findings
 
     @property

@@ -61,7 +61,7 @@ def check_target(directory: DatasetDirectory, mode: str) -> None:
 
     Raises:
         DatasetExistsError: If there is a dataset that the mode does not add to or replace, or anything else.
-        ManifestError: If it is to be added to a dataset that is damaged.
+        ManifestError: If the dataset to extend is damaged.
     """
     folder = directory.folder
     if is_legacy_directory(folder) and not directory.generations():

@@ -45,7 +45,7 @@ _MOST_DERIVED: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """How a run writes; see `SplitWriter`.
+    """The options of a write session; see `SplitWriter`.
 
     Attributes:
         identity: From what ids are derived, None for random ones.

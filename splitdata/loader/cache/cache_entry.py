@@ -58,7 +58,7 @@ class EntryCodec:
 
     Args:
         types: Namedtuples and dataclasses that samples may have in them.
-        copy: Arrays are to be writable. Else they are views of the bytes, which the default collate copies.
+        copy: Make writable arrays. Else they are views of the bytes, which the default collate copies.
     """
 
     def __init__(self, types: Sequence[type], *, copy: bool) -> None:

@@ -39,7 +39,7 @@ _log = logging.getLogger("splitdata")
 
 @dataclass(frozen=True, kw_only=True)
 class CacheJob:
-    """What a worker needs to know of the cache.
+    """All that a worker needs to know of the cache.
 
     Attributes:
         options: What the user chose.

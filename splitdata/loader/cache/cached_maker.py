@@ -101,7 +101,7 @@ class CachedSampleMaker:
         self.store.commit()
 
     def close(self) -> None:
-        """Commit, and let go of the store."""
+        """Commit, and release the store."""
         self.store.close()
 
     def _read(self, records: NDArray[np.int64]) -> list[Anything]:
@@ -155,7 +155,7 @@ class CachedSampleMaker:
 
 
 class CachedRecords:
-    """What reading ahead asks about: entries where there are any, else records of the dataset."""
+    """The entries that reading ahead asks for, or records of the dataset where entries are missing."""
 
     def __init__(self, source: RecordFetcher, store: EntryStore) -> None:
         self._source = source

@@ -189,7 +189,7 @@ class DiskStore:
         return self._opened is None or self._opened.reader.is_warm(records)
 
     def close(self) -> None:
-        """Commit, and let go of everything."""
+        """Commit, and release everything."""
         self._close()
         self._epoch = -1
 

@@ -65,7 +65,7 @@ class EntryStore(Protocol):
         """Tell whether entries seem to be in memory."""
 
     def close(self) -> None:
-        """Commit, and let go of everything."""
+        """Commit, and release everything."""
 
 
 class NoStore:
@@ -76,7 +76,7 @@ class NoStore:
 
     @property
     def problem(self) -> str | None:
-        """Never one: nothing is to be kept."""
+        """Never one: nothing is kept."""
         return None
 
     def begin(self, epoch: int) -> None:

@@ -114,7 +114,7 @@ class DevicePrefetcher(Generic[Token]):
 
     @property
     def num_ahead(self) -> int:
-        """How many batches have been taken and not handed out."""
+        """The number of batches that were taken and not handed out."""
         return len(self._ahead)
 
     def close(self) -> None:

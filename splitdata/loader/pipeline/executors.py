@@ -102,7 +102,7 @@ class InProcess:
         self._asked.clear()
 
     def close(self) -> None:
-        """Drop all, and let go of the cache."""
+        """Drop all, and release the cache."""
         self._asked.clear()
         self._maker.close()
 

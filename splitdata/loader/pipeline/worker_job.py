@@ -61,7 +61,7 @@ class StepRequests(Protocol):
 
     @property
     def send_seconds(self) -> float:
-        """What sending the last reply has cost."""
+        """The cost of sending the last reply."""
 
 
 @dataclass(frozen=True, kw_only=True)

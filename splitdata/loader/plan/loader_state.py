@@ -88,7 +88,7 @@ class LoaderState:
 
     @property
     def position(self) -> Position:
-        """Where training stood."""
+        """The position at which training stood."""
         return Position(self.epoch, self.samples, self.origin)
 
     @property

@@ -24,7 +24,7 @@ Batch: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where training stands, the same on every rank.
+    """The position of training, the same on every rank.
 
     Attributes:
         epoch: 0-based.
@@ -90,7 +90,7 @@ class StepRequest(NamedTuple):
 
 
 class StepTimings(NamedTuple):
-    """Where a worker's time went for one batch, in seconds; waiting for work or for room is in none of them."""
+    """A worker's time for one batch by stage, in seconds; without the time it waited for work or for room."""
 
     read: float = 0.0
     transform: float = 0.0
@@ -115,7 +115,7 @@ class SkippedRecord(NamedTuple):
 
 
 class CacheCounts(NamedTuple):
-    """What a worker got from the cache for one step, and put there.
+    """The figures of the cache for one step of a worker: samples that it got, and that it put there.
 
     `problem` says why samples are not kept any more, None while all is well.
     """

@@ -45,7 +45,7 @@ Sequences = TypeVar("Sequences")
 
 
 class _RememberedEpochs(Generic[Sequences]):
-    """What a sampler gave for the epochs that were asked for last, with its digests."""
+    """The answers of a sampler for the epochs that were asked for last, with their digests."""
 
     def __init__(self) -> None:
         self._known: dict[int, Sequences] = {}

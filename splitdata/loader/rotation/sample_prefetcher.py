@@ -28,7 +28,7 @@ __all__ = ["PrefetchLimits", "SamplePrefetcher"]
 
 
 class PrefetchLimits(NamedTuple):
-    """How far ahead samples are made.
+    """The limits on how far ahead samples are made.
 
     `ahead` chunks of up to `chunk_size` samples may be on their way, and up to `at_once` of those that are ready are
     taken in at a step. With `crosses_epochs` the next epoch's samples are asked for behind those of this one.

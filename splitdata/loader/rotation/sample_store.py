@@ -44,11 +44,11 @@ class SampleStore(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """What it keeps in memory, without gaps."""
+        """The bytes that it keeps in memory, without gaps."""
 
     @property
     def disk_bytes(self) -> int:
-        """What it keeps on disk, without gaps."""
+        """The bytes that it keeps on disk, without gaps."""
 
     def add(self, data: NDArray[np.uint8]) -> int:
         """Keep a copy of some bytes; return their address, a multiple of 64."""
@@ -262,7 +262,7 @@ class StoreMaker:
 
 
 class _RawFile(Protocol):
-    """What is used of an unbuffered file."""
+    """The methods of an unbuffered file that are used."""
 
     def seek(self, offset: int, /) -> int: ...
 

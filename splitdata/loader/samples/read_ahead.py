@@ -22,7 +22,7 @@ _RAREST: Final = 16
 
 
 class Prefetching(Protocol):
-    """What can be asked for records ahead of time: a RecordSource, or a cache before one."""
+    """Something that can be asked for records ahead of time: a RecordSource, or a cache before one."""
 
     def prefetch(self, records: NDArray[np.int64]) -> None:
         """Ask for records to be brought into memory; returns at once."""

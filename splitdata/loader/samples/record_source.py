@@ -52,7 +52,7 @@ _MAX_HOLDERS: Final = 4
 
 
 class SourceFacts:
-    """What the order and the state need to know about a dataset, without its records.
+    """The facts about a dataset that order and state need, without its records.
 
     Attributes:
         num_records: Its length.
@@ -146,7 +146,7 @@ class RecordFetcher:
 
     @property
     def name(self) -> str:
-        """What was given, in words."""
+        """The description of the dataset that was given."""
         paths = getattr(getattr(self._given, "records", self._given), "paths", None)
         if isinstance(paths, list) and paths:
             return repr(paths[0])

@@ -42,19 +42,19 @@ class WorkerStats:
 
     @property
     def busy_seconds(self) -> float:
-        """How long it worked."""
+        """The time that it worked."""
         return self.read + self.transform + self.cache + self.collate + self.send
 
     @property
     def processor_seconds(self) -> float:
-        """How much of that it computed; sending counts as computing."""
+        """The part of that time in which it computed; sending counts as computing."""
         measured = self.read_processor + self.transform_processor + self.cache_processor + self.collate_processor
         return measured + self.send
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What the cache gave and took, of the samples that were handed out."""
+    """The figures of the cache, for the samples that were handed out."""
 
     num_hits: int = 0
     """Samples that were read."""
@@ -76,7 +76,7 @@ class CacheStats:
 
 @dataclass(frozen=True, slots=True)
 class RotationStats:
-    """What rotation keeps: sizes in bytes, of samples as they are kept."""
+    """The figures of rotation: sizes in bytes, of samples as they are kept."""
 
     num_made: int
     """Samples that were made; each is handed out several times."""

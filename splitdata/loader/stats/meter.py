@@ -34,7 +34,7 @@ _NUM_TIMES: Final = len(StepTimings._fields)
 
 
 class _Sums:
-    """What was counted in one epoch, or in several."""
+    """The counters of one epoch, or of several."""
 
     def __init__(self, num_workers: int) -> None:
         self.num_epochs = self.num_batches = self.num_samples = self.num_bytes = 0

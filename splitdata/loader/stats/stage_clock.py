@@ -90,7 +90,7 @@ class StageClock:
 
 
 class _RunQueue:
-    """How long the thread that makes it has waited for a core. 0 where the kernel does not say."""
+    """The time that the thread has waited for a core. 0 where the kernel does not say."""
 
     def __init__(self) -> None:
         self._descriptor = -1

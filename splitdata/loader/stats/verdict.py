@@ -72,7 +72,7 @@ def verdict_of(stats: LoaderFigures) -> str:
 
 
 class _Causes:
-    """What is behind the waiting.
+    """The cause of the waiting.
 
     Attributes:
         stage: That workers spend most time in; the sums are those of all workers, in seconds.

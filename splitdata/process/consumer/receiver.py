@@ -52,7 +52,7 @@ _CRASH_GRACE = 0.5
 
 
 class _Body(NamedTuple):
-    """What follows a PARCEL or FAILURE frame, on its way into memory of its own.
+    """The bytes behind a PARCEL or FAILURE frame, on their way into memory of their own.
 
     `num_items` is what a FAILURE names.
     """

@@ -131,14 +131,14 @@ def _raise_told(error: OSError, num_started: int, num_workers: int) -> NoReturn:
 
 
 class _Call(NamedTuple):
-    """What a worker runs: as it is for a forked one, packed for the others."""
+    """The call that a worker runs: as it is for a forked one, packed for the others."""
 
     call: Call
     packed: bytes | None
 
 
 class _WorkerPlace(NamedTuple):
-    """What is one worker's own: its number, None for a generator, its memory, its environment."""
+    """The facts of one worker: its number, None for a generator, its memory, its environment."""
 
     worker_id: int | None
     max_bytes: int

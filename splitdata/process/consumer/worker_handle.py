@@ -5,7 +5,7 @@
                         2  after 0.1 s   STOP: unwinds whatever the generator is doing    signals.py
                         3  after 1.0 s   SIGKILL
                         4  end its process group, reap, close the lifeline and the rest
-        in a forked child of the consumer: let go of the descriptors, touch nothing else
+        in a forked child of the consumer: close the descriptors, touch nothing else
 
 `close` is called by the iterator and at exit of the interpreter; an exception in it (a second Ctrl-C)
 turns it into step 3 at once. All live handles are known here, so that at exit all workers are told to end

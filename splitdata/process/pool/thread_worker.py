@@ -54,7 +54,7 @@ class Bell:
 
 
 class Reply(NamedTuple):
-    """What a thread hands over: `kind` is ITEM or FAILURE."""
+    """A reply that a thread hands over: `kind` is ITEM or FAILURE."""
 
     generation: int
     kind: int

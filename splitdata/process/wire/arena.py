@@ -108,7 +108,7 @@ class Arena:
 
     @property
     def handle(self) -> int | str:
-        """What `attach` needs in the worker: a descriptor to pass on, or a name."""
+        """The handle that `attach` needs in the worker: a descriptor to pass on, or a name."""
         return self._name if self._descriptor is None else self._descriptor
 
     def release_descriptor(self) -> None:

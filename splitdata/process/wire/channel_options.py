@@ -17,7 +17,7 @@ ArenaKind = Literal["memfd", "file", "mapping"]
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelOptions:
-    """How a worker is started and how far it may run ahead.
+    """Options: how a worker is started and how far it may run ahead.
 
     Attributes:
         max_batches: Batches that may have left the generator and not reached the consumer.

@@ -48,7 +48,7 @@ class ConsumerPipe(Protocol):
 
     @property
     def incoming(self) -> int | Connection:
-        """What to wait for when bytes are wanted."""
+        """The object to wait for when bytes are wanted."""
 
     @property
     def outgoing(self) -> int | None:
@@ -61,7 +61,7 @@ class ConsumerPipe(Protocol):
         """Write what fits without waiting and return how much that was; writing to the dead succeeds."""
 
     def descriptors(self) -> list[int]:
-        """What a forked worker must close."""
+        """The descriptors that a forked worker must close."""
 
     def close(self) -> None:
         """Close this end: the worker sees a Hangup."""

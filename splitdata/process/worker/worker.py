@@ -38,7 +38,7 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class WorkerEnds(NamedTuple):
-    """What a worker inherits: descriptors (on Windows handles) and a few facts.
+    """The things that a worker inherits: descriptors (on Windows handles) and a few facts.
 
     `notes` is -1 where `data` is a two-way Connection; `arena_size` 0 means no shared memory; `parent`
     is the process to bind to with a death signal, 0 for none; `use_signals` None decides by system.
