@@ -80,3 +80,25 @@ def is_found(name: str) -> bool:
     except AttributeError:
         return False
     return True
+
+
+# `Name.method` (folder/module.py), as docs/dataset.md says where each part is.
+PLACED = re.compile(r"`(\w+)(?:\.(\w+))?`\s+\(((?:[\w-]+/)*\w+\.py)\)")
+
+
+def test_classes_and_functions_that_pages_place_in_a_module_are_there() -> None:
+    there = sources("splitdata")
+    placed = [(page.name, *found) for page in PAGES for found in PLACED.findall(page.read_text(encoding="utf-8"))]
+    wrong = [
+        f"{page}: {name}.{method} ({file})"
+        for page, name, method, file in placed
+        if not any(defines(path, {name, method} - {""}) for path in there if path.as_posix().endswith(f"/{file}"))
+    ]
+
+    assert len(placed) > 30
+    assert wrong == []
+
+
+def defines(path: Path, names: set[str]) -> bool:
+    text = path.read_text(encoding="utf-8")
+    return all(re.search(rf"^\s*(?:class|def) {name}\b", text, re.MULTILINE) for name in names)
