@@ -1,4 +1,4 @@
-"""What a resumable conversion stores with each commit, and how the next run tells that it is the same one.
+"""The log that a resumable conversion stores with each commit, by which the next run knows it again.
 
     metadata {"conversion": {"source": ..., "options": ..., "position": ..., "records": n, "finished": false,
                              "commit_position": ..., "commit_records": m}}

@@ -1,4 +1,4 @@
-"""Whether a conversion to resume stands where its log says: the last commit is read again from the source.
+"""Proves that a conversion to resume stands where its log says: it reads the last commit again from the source.
 
     log         last commit: records 900 to 999        position behind record 999
     source      ── from where that commit began ──> 900 ... 999 ──> stands at that position?  ──> goes on from here

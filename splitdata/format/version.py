@@ -1,4 +1,4 @@
-"""Which versions of the format are read here: one rule for manifest, index and bins. FORMAT.md section 12."""
+"""The versions of the format that are read here: one rule for manifest, index and bins. FORMAT.md section 12."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where one loader stands: who it is among its ranks, how far it has come, and the plan that follows from both.
+"""The state of one loader: its rank among how many, its progress, and the plan that follows from both.
 
 A loader may be made before its ranks are known, and moved to another number of ranks by a state.
 

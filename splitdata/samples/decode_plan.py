@@ -1,4 +1,4 @@
-"""What follows from a schema alone, worked out once: where the table is, how it is read, where payloads lie.
+"""The plan of a schema, worked out once: where the table is, how it is read, where payloads lie.
 
     schema bytes ──once──> Plan ── extents ──once──> Layout: offset, shape and end of each payload
 

@@ -1,4 +1,4 @@
-"""What the records of a dataset hold, by the name that its metadata have for it. FORMAT.md section 17.1.
+"""The codecs of records, by the names that metadata have for them. FORMAT.md section 17.1.
 
     "sample"   any nesting of arrays and values        "json"    one JSON value, UTF-8
     "text"     str, UTF-8                              "npy"     one array, as numpy.save writes it

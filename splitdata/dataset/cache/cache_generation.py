@@ -1,4 +1,4 @@
-"""One generation of a cache: who uses it, who writes in it, and how it goes.
+"""One generation of a cache: its users, its writers, and its removal.
 
     user      shared lock on key.json, for as long as it reads or writes here
     writer    lock on writer.0003.lock ──> the dataset writer.0003 is its own

@@ -1,4 +1,4 @@
-"""What cached samples depend on: the key of one generation, and the file that says so.
+"""The key of cached samples: all that the samples of one generation depend on, and the file that holds it.
 
     dataset, num_records, transform, code, version, seed, codec ──> lineage: 16 hex digits
     epoch: whose randomness the samples have                  one generation of it

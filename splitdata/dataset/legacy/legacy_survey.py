@@ -1,4 +1,4 @@
-"""What the bins of a directory of splitdataloader hold, against what its index says.
+"""Compares the bins of a directory of splitdataloader with its index.
 
     bin    | len | record 0 | len | record 5 | len | record | len | rec
                  ^ listed         ^ listed         ^ orphan: there, but not in the index

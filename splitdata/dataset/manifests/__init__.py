@@ -1,1 +1,1 @@
-"""Which manifest is current, what it lists, and what may be removed; what a dataset says of its records."""
+"""Manifests: which is current, what it lists, what may be removed, and what it says of the records."""

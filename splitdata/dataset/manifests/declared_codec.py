@@ -1,4 +1,4 @@
-"""Which codec the records of a dataset have: stored once, in its metadata, for all of them. FORMAT.md section 17.1.
+"""The codec that a dataset declares for its records: stored once, in its metadata. FORMAT.md section 17.1.
 
 A dataset with records of two codecs could not be decoded, so a writer with another codec is refused.
 

@@ -1,4 +1,4 @@
-"""Which segments were committed, and in which order: collects the claims on which manifest_repair.py decides.
+"""Collects what each segment says of its place: the claims by which manifest_repair.py decides on the order.
 
 Where the manifests are lost, the segments themselves say how many records they hold and where these begin.
 

@@ -1,4 +1,4 @@
-"""A finding: one thing that is not as it was written; and a list of them that stays short."""
+"""A finding: one difference from what was written; and a list of findings that stays short."""
 
 from __future__ import annotations
 

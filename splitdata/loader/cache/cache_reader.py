@@ -1,4 +1,4 @@
-"""Where the entry of each record is, derived from what all writers have committed, and the way to its bytes.
+"""Reads a cache: finds the entry of each record in what all writers have committed.
 
     writer.0000   [entry entry entry index] [entry index] ...
     writer.0001   [entry entry index] ...    `- one commit: read from its end, the index says what the others are

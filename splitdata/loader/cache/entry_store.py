@@ -1,4 +1,4 @@
-"""What a place for cached samples offers to those who make samples, whatever it is made of.
+"""The protocol of a place for cached samples, whatever it is made of.
 
     DiskStore      datasets in a folder, shared by all that use it      disk_store.py
     MemoryStore    memory shared by the workers of one loader           memory_store.py

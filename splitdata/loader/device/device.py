@@ -1,4 +1,4 @@
-"""Which device batches go to, and the engine that moves them there: the one module of the loader that imports torch.
+"""Chooses the engine that moves batches to a device: the one module of the loader that imports torch.
 
 torch is imported only where a device is asked for, since it takes seconds to load.
 

@@ -1,4 +1,4 @@
-"""What moves tensors to a device: one engine for hosts and simple devices, one for CUDA.
+"""Engines that move tensors to a device: one for hosts and simple devices, one for CUDA.
 
     host thread        fill staging | copy, mark | ...            hand over          use the batch
     side stream                     [copy to device] (event)         |

@@ -1,4 +1,4 @@
-"""Who computes the steps: this process or a pool, in order or as they become ready.
+"""Executors compute the steps: in this process or by a pool, in order or as they become ready.
 
 The stream of steps asks an Executor and need not know which it is.
 

@@ -1,4 +1,4 @@
-"""How far training has come, and where the next iterator begins.
+"""The progress of training: how far it has come, and where the next iterator begins.
 
     a batch is handed out        position moves behind it; behind the last one: (epoch + 1, 0)
     iter()                       a position that was set by hand: from there

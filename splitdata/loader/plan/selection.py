@@ -1,4 +1,4 @@
-"""Which records of a dataset take part: all of them, a slice, an array of numbers, or a share by hash.
+"""The records of a dataset that take part: all of them, a slice, an array of numbers, or a share by hash.
 
     place in the selection, 0..len-1  ──>  record of the dataset
 

@@ -1,4 +1,4 @@
-"""Which of how many ranks this process is.
+"""Finds the rank of this process, and how many ranks there are.
 
     arguments given? ─> those
     torch.distributed running? ─> what it says                (only if torch is loaded already)

@@ -1,4 +1,4 @@
-"""From kept samples to a batch: bytes of each use, decoded, collated.
+"""Makes a batch of kept samples: takes the bytes of each use, decodes and collates them.
 
     shares of a step ──> bytes, in place or read into one buffer
                            |

@@ -1,4 +1,4 @@
-"""Where the bytes of made samples are kept: added in blocks, read one by one, dropped all together.
+"""Stores for the bytes of made samples: added in blocks, read one by one, dropped all together.
 
 Samples of one row of groups live and end together, so nothing has to be freed one by one.
 

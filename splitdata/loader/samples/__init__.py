@@ -1,1 +1,1 @@
-"""From record numbers to samples."""
+"""Making samples from record numbers."""

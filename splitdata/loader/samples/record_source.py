@@ -1,4 +1,4 @@
-"""What a dataset is to the loader: a number of records, a way to fetch several, and a name for its content.
+"""A dataset as the loader sees it: a number of records, a way to fetch several, and a name for its content.
 
     path, or a list of paths    SplitDataLoader(path), or SampleDataset(path) where the records have a codec
     object                      its __getitems__, else __getitem__; its `fingerprint`, else type and length

@@ -1,1 +1,1 @@
-"""What a loader counts and measures, and what follows from it."""
+"""Statistics: the figures that a loader counts and measures, and what follows from them."""

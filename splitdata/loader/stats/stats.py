@@ -1,4 +1,4 @@
-"""What a user gets of a loader's figures: the numbers, what they mean, and how they look."""
+"""LoaderStats, as a user gets it: the numbers, what they mean, and how they look."""
 
 from __future__ import annotations
 

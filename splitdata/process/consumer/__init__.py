@@ -1,1 +1,1 @@
-"""What the consumer has of each worker: start, wait, receive, end."""
+"""The consumer's side of each worker: start, wait, receive, end."""

@@ -1,4 +1,4 @@
-"""From the start of workers to their end: one call at a time, an end that is final, close from anywhere.
+"""The lifetime of workers in use: one call at a time, an end that is final, close from anywhere.
 
     held ---- __next__, receive: one at a time, under the lock ----> failure   --.
       |                                                                          |-> every later call: ClosedError

@@ -1,4 +1,4 @@
-"""How long a consumer waits for a worker, and what it logs meanwhile.
+"""Timeouts: how long a consumer waits for a worker, and what it logs meanwhile.
 
 A worker that takes long is not an error by itself, so its user is told first where it stands.
 

@@ -1,1 +1,1 @@
-"""What code does, as a digest."""
+"""The identity of code: what it does, as a digest."""

@@ -1,1 +1,1 @@
-"""What a consumer and its worker say to each other, and how it travels."""
+"""The messages of a consumer and its worker, and how they travel."""

@@ -1,4 +1,4 @@
-"""Which signals are the program's, and the two that a consumer and its workers have for themselves.
+"""Signals: those that are the program's, and the two that a consumer and its workers use.
 
     SIGINT SIGTERM SIGHUP SIGUSR1 SIGUSR2    a scheduler sends them to every process of a job: the program's own
                                              handler may take a checkpoint, so workers and fork server go on

@@ -1,4 +1,4 @@
-"""Which bytes of the arena are whose: the worker's free list, and the consumer's slots on loan.
+"""Divides the arena: the worker's list of free ranges, and the slots that the consumer has on loan.
 
     worker                                        consumer
     FreeRanges.take(size) -> offset               Loans.lend(offset, size) -> array over the slot

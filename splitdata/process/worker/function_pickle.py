@@ -1,4 +1,4 @@
-"""How a function reaches its worker, and how classes of `__main__` find their way back.
+"""Pickles a function for its worker, and brings classes of `__main__` back as themselves.
 
     consumer                                            worker
     pack_call(function, args, kwargs) --> bytes --> unpack_call --> function, args, kwargs

@@ -1,4 +1,4 @@
-"""What a consumer asks of a worker that serves, as the iterator that the worker's function is given.
+"""The requests to a worker that serves, as the iterator that the worker's function is given.
 
     notes ---add---> [ waiting | waiting | waiting ]     `upcoming` looks at them, to read ahead
     CANCEL -cancel-> all of them are dropped                  |

@@ -1,4 +1,4 @@
-"""What a worker sets up against being left behind, stopped half-way or stuck without a trace.
+"""Protects a worker against being left behind, stopped half-way or stuck without a trace.
 
     lifeline   a pipe whose write end only the consumer holds. When that process ends, however it ends,
                the kernel itself signals this worker (SIGKILL) and its process group (SIGTERM): no
