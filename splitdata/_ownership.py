@@ -1,12 +1,12 @@
 """Ownership: which process an object belongs to, and what becomes of it in a forked child.
 
-    parent   writer ── OwnerProcess ── is_current: True
-      │ fork
-      └─ child   the copy of the writer: is_current is False, so it raises, and cleans nothing up
-
 Files, locks and processes have one owner. A copy of their object in a forked child must not write,
 remove, wait or signal: that is its parent's. Locks of threads that stayed behind in the parent are
 made again there, in one hook for all objects.
+
+    parent   writer ── OwnerProcess ── is_current: True
+      │ fork
+      └─ child   the copy of the writer: is_current is False, so it raises, and cleans nothing up
 """
 
 from __future__ import annotations

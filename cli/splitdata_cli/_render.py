@@ -1,9 +1,9 @@
 r"""Everything that is printed: one escaper for data, names and paths, and one form for each kind of output.
 
-    b"\x1b[2J\xff caf\xc3\xa9\n"  ──escape_bytes──>  \x1b[2J\xff café\n      one line, nothing that moves a cursor
-
 A character is shown as it is if it prints by itself: no control, no line ending, no mark that
 changes direction, nothing invisible but the blank.
+
+    b"\x1b[2J\xff caf\xc3\xa9\n"  ──escape_bytes──>  \x1b[2J\xff café\n      one line, nothing that moves a cursor
 """
 
 from __future__ import annotations

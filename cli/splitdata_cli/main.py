@@ -1,5 +1,7 @@
 """The program `splitdata`: its commands, one module each.
 
+The library is loaded by the command that runs, not here: `--help` and `--version` answer at once.
+
     splitdata write SOURCE DEST     files, lines, JSONL, a pipe, a function -> dataset
     splitdata info DIR              what a dataset is
     splitdata head DIR              its first records
@@ -7,8 +9,6 @@
     splitdata verify DIR            every byte of it against its checksums
     splitdata repair DIR            damaged indexes, headers and manifests made again
     splitdata bench DIR             how fast training is fed from it
-
-The library is loaded by the command that runs, not here: `--help` and `--version` answer at once.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Proves that a conversion to resume stands where its log says: it reads the last commit again from the source.
 
+The log lies beside the data, where anyone may have changed it or have mixed up files: a position within a record would
+give half a record, one behind the end of the source a conversion that is finished and has lost the rest.
+
     log         last commit: records 900 to 999        position behind record 999
     source      ── from where that commit began ──> 900 ... 999 ──> stands at that position?  ──> goes on from here
     dataset                                 990 ... 999 are the same records with the same keys?
-
-The log lies beside the data, where anyone may have changed it or have mixed up files: a position within a record would
-give half a record, one behind the end of the source a conversion that is finished and has lost the rest.
 """
 
 from __future__ import annotations

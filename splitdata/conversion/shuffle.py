@@ -1,10 +1,10 @@
 """A source in random order: every record equally likely at every place, the same for a seed and the same records.
 
+The order depends on the seed and the number of records alone: not on memory, disk or sizes.
+
     source ──> record i gets the key random(seed, i) ──> sorted by key (spill.py) ──> records
 
     with names: | u32 length of the name | name | record |      so that each stays with its record
-
-The order depends on the seed and the number of records alone: not on memory, disk or sizes.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Records sorted by random keys in bounded memory: in buckets, on disk as far as they do not fit.
 
+Every byte is written once and read once, front to back by blocks; a record costs no seek. Keys are
+random, so buckets fill evenly. Source: C. R. Rao, 1961, and M. Sandelius, 1962: what is dealt out at
+random and then shuffled in each bucket is shuffled as a whole.
+
     key 0x3fa0...  ──upper 8 bits──> bucket 0x3f ──full──> block, appended to a file without a name
                                           `─ all buckets in turn, each sorted in memory ──> records
     a bucket too large for that           is dealt out once more, by the next 8 bits
     a record of 1 MiB or more             waits in a file of its own kind; its bucket holds its place
 
     block | keys u64[n] | lengths u32[n] | payloads |          top bit of a length: a place, u64 | u64 | key
-
-Every byte is written once and read once, front to back by blocks; a record costs no seek. Keys are
-random, so buckets fill evenly. Source: C. R. Rao, 1961, and M. Sandelius, 1962: what is dealt out at
-random and then shuffled in each bucket is shuffled as a whole.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Checksums: xxh3 for payloads and tables, a multiply-and-mix for frame headers.
 
-    payload hash   xxh3-64, seed 0, of the stored bytes (and the key behind them)
-    header check   32 bits of   words of the header -> mix with salt and place
-
 The header check is not xxh3 because the headers of a whole chunk of frames are made, and
 checked in a scan, as one numpy array; xxh3 would take a Python call for each. It finds
 damage, it does not stop an attacker. FORMAT.md section 5.3.
+
+    payload hash   xxh3-64, seed 0, of the stored bytes (and the key behind them)
+    header check   32 bits of   words of the header -> mix with salt and place
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Codecs of one record: raw bytes to stored bytes and back, within limits.
 
-    raw --zstd--> stored, where that is smaller        else stored = raw, codec 0
-    raw --zstd with the segment's dictionary--> stored, where that is smaller still       codec 2
-    stored --declared size and window checked--> raw
-
 The zstd library grants whatever size a frame declares and ignores what follows the first
 frame. So the header is read and compared before any output is allocated, and a second
 frame is refused. FORMAT.md section 8.
+
+    raw --zstd--> stored, where that is smaller        else stored = raw, codec 0
+    raw --zstd with the segment's dictionary--> stored, where that is smaller still       codec 2
+    stored --declared size and window checked--> raw
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The layout of the package splitdataloader 0.0.1, which is read here and never written.
 
-    index.dat       | u32 bin | u32 position | u32 length | ...       12 bytes a record, in write order
-    bin%08d.dat     | u32 length | payload | u32 length | ...         position is that of the length
-
 All little-endian; no header, no version, no checksum. Its writer flushed bins after each record, but
 the index only now and then: a kill leaves records in bins that the index does not list, or 1 to 11
 bytes of an entry. At 4 GiB of a bin it failed after 4 bytes of the entry.
+
+    index.dat       | u32 bin | u32 position | u32 length | ...       12 bytes a record, in write order
+    bin%08d.dat     | u32 length | payload | u32 length | ...         position is that of the length
 """
 
 from __future__ import annotations

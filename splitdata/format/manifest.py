@@ -1,11 +1,11 @@
 """The manifest: JSON that lists the segments, in the order of their positions.
 
+Nothing in it is a path: file names are computed from ids that must be 32 hex digits.
+FORMAT.md section 7.
+
     line 1   {"format":"splitdata","version":[0,1],"generation":42,"dataset":"<32 hex>",
               "must_understand":[],"metadata":{...},"segments":[{"id":"<32 hex>","records":1000,...}]}
     line 2   {"xxh3":"<16 hex digits: xxh3-64 of line 1 without its newline>"}
-
-Nothing in it is a path: file names are computed from ids that must be 32 hex digits.
-FORMAT.md section 7.
 """
 
 from __future__ import annotations

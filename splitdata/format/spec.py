@@ -1,10 +1,10 @@
 """The numbers of FORMAT.md, each with its section: all other modules of the format are built on them.
 
+What is written with other numbers is another format.
+
     DIR/manifest.0000000042.json        section 7
         segments/<32 hex>/index         section 6
                           000000.bin    section 5
-
-What is written with other numbers is another format.
 """
 
 from __future__ import annotations

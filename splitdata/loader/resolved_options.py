@@ -1,11 +1,11 @@
 """Options resolved against a dataset: all that decides which samples come, before the ranks are known.
 
+It never changes and pickles, so that a loader can be made before its ranks are spawned.
+
     options + dataset ──> RecordSource, SourceFacts, Selection, samplers
                              | world, lanes
                              v
                             Plan        and the LoaderState of a position in it
-
-It never changes and pickles, so that a loader can be made before its ranks are spawned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Words of torch's DataLoader and DistributedSampler, answered with those of ours.
 
-    DistributedLoader(..., drop_last=True)  ──>  TypeError: ... instead of drop_last use tail="drop" ...
-
 The signature stays as it is written; only what Python would refuse anyway gets a better answer.
+
+    DistributedLoader(..., drop_last=True)  ──>  TypeError: ... instead of drop_last use tail="drop" ...
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The order of one epoch: position -> record, for every kind of shuffle.
 
+All are pure functions of (seed, epoch, position): nothing that is shuffled is ever stored.
+
     shuffle=False        position p ──────────────────────────────────> record p
     shuffle="global"     position p ── permutation.py ────────────────> any record
     shuffle=Window(w)    position p ── window.py ─────────────────────> a record within w of p
     shuffle="bins"       position p ── lane, place ── bin_shuffle.py ─> a record of one of the bins that are open
-
-All are pure functions of (seed, epoch, position): nothing that is shuffled is ever stored.
 """
 
 from __future__ import annotations

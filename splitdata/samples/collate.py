@@ -1,11 +1,11 @@
 """Samples -> one batch: each field of n samples becomes one array whose first axis has length n.
 
+A field is followed through all samples at once, so the work in Python is per field, not per value, and
+the bytes are copied once. Output follows input: arrays and Python numbers give numpy, tensors give tensors.
+
     {"image": u8[224, 224, 3], "label": 3, "name": "a"}  \
     {"image": u8[224, 224, 3], "label": 5, "name": "b"}   >  {"image": u8[n, 224, 224, 3],
     ... n samples                                        /    "label": i64[n], "name": ["a", "b", ...]}
-
-A field is followed through all samples at once, so the work in Python is per field, not per value, and
-the bytes are copied once. Output follows input: arrays and Python numbers give numpy, tensors give tensors.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The plan of a schema, worked out once: where the table is, how it is read, where payloads lie.
 
+Both directions use it, so what is written is laid out by the code that reads it.
+
     schema bytes ──once──> Plan ── extents ──once──> Layout: offset, shape and end of each payload
 
     0        8             table                    payloads
     | header | schema |0..| extents | scalars | text | .. array at 8 or 64 | ...
-
-Both directions use it, so what is written is laid out by the code that reads it.
 """
 
 from __future__ import annotations

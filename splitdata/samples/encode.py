@@ -1,11 +1,11 @@
 """A sample to bytes: one walk collects pieces of the schema, extents, scalars and payloads.
 
+Most of the time goes into calling functions, so the usual parts of a dict are handled in its loop itself.
+
     {"image": uint8[32, 32, 3], "label": 7}
 
     schema    DICT 2 | "image" | ARRAY 3 "|u1" | "label" | INT ──joined──> Plan, from the cache
     extents   32, 32, 3     scalars 7     payloads [3072 bytes]      head | table | gap, payload | ...
-
-Most of the time goes into calling functions, so the usual parts of a dict are handled in its loop itself.
 """
 
 from __future__ import annotations

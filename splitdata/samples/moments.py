@@ -1,11 +1,11 @@
 """Dates and times from their numbers in a table.
 
+A key comes from data, so it never decides what is imported, as it would within ZoneInfo: a zone that the machine has
+no file of is looked up in the package tzdata, by the name of a module, wherever a package of that name lies.
+
     wall clock    microseconds since 0001-01-01 00:00 of the clock on the wall, and fold
     offset        microseconds east of UTC
     zone          key in the IANA database of the machine; where it does not know it, the stored offset under its name
-
-A key comes from data, so it never decides what is imported, as it would within ZoneInfo: a zone that the machine has
-no file of is looked up in the package tzdata, by the name of a module, wherever a package of that name lies.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Containers that nest: taken apart into their parts, and made again from other parts.
 
+Containers are mappings, lists, tuples, namedtuples and dataclasses; everything else is a leaf.
+
     {"image": a, "box": Box(x, [y, z])}      keys_of      ["image", "box"]      None for a leaf
                                              part         value, "box"  ->  Box(x, [y, z])
                                              rebuild      like, keys, parts  ->  {"image": ..., "box": ...}
     leaves:  a, x, y, z
     map_leaves(f):  {"image": f(a), "box": Box(f(x), [f(y), f(z)])}
-
-Containers are mappings, lists, tuples, namedtuples and dataclasses; everything else is a leaf.
 """
 
 from __future__ import annotations

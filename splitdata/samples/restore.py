@@ -1,9 +1,9 @@
 """The classes that a reader knows: namedtuples and dataclasses by the name that a sample has for them.
 
+No class is ever looked up or imported by its name.
+
     NAMEDTUPLE "Point" (x, y)     Point is given ──> Point(x, y)     else ──> (x, y)
     DATACLASS  "Box" (x, y)       Box is given   ──> Box, fields set  else ──> {"x": x, "y": y}
-
-No class is ever looked up or imported by its name.
 """
 
 from __future__ import annotations

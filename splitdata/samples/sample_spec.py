@@ -1,9 +1,9 @@
 """The numbers of FORMAT.md section 17, on which all other modules of the codec are built.
 
+What is written with other numbers is another format.
+
     header 8 | schema | zeros | table, 8 bytes a slot | payloads
      `- magic, version, bytes of the schema
-
-What is written with other numbers is another format.
 """
 
 from __future__ import annotations

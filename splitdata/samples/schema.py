@@ -1,12 +1,12 @@
 """The schema of a sample: what is where in it, without its values; bytes to a tree.
 
+Samples of one shape of nesting share one schema, whatever their numbers, lengths and dimensions are:
+extents and scalars stand in the table, payloads behind it.
+
     {"image": uint8[32, 32, 3], "label": 7}
 
     DICT 2 ("image": ARRAY 3 "|u1") ("label": INT)         the tree, each node kind u8 and what it says
              extents 0 1 2, payload 0     scalar 0         numbered in the order of the nodes
-
-Samples of one shape of nesting share one schema, whatever their numbers, lengths and dimensions are:
-extents and scalars stand in the table, payloads behind it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """torch's tensors as arrays and back; the one module of the codec that imports torch, in two functions.
 
+Where torch is not installed a stored tensor comes back as the array.
+
     tensor ──> array of the same memory, and the type's name if numpy has no such type
     array  ──> tensor of the same memory if it may be written to, else of a copy
-
-Where torch is not installed a stored tensor comes back as the array.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Sources: one open file read at random, by mmap where that is safe, by pread elsewhere.
 
-    open_source(path, "mmap")  ->  MappedSource   slices of the page cache, no copy, words as integers
-    open_source(path, "pread") ->  PreadSource    a system call a read; a failing medium is an OSError
-
 With mmap a medium error or a truncation while mapped ends the process, so it is chosen by
 itself only on file systems that are known to be local; files that were cut are closed by those that
 ask `has_shrunk` now and then. Maps are dropped, never closed: a view
 of one stays valid for as long as somebody holds it.
+
+    open_source(path, "mmap")  ->  MappedSource   slices of the page cache, no copy, words as integers
+    open_source(path, "pread") ->  PreadSource    a system call a read; a failing medium is an OSError
 """
 
 from __future__ import annotations

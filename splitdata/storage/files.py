@@ -1,7 +1,5 @@
 """The operations on files: the one module through which the library changes or reads a disk.
 
-    dataset ──> files.write_at(...) ──> pwrite
-
 Callers name them through the module (``files.sync_data(descriptor)``), so a test replaces any of
 them to fail, to tear a write or to kill the process at an exact byte. Interrupted and short
 operations are finished here; nothing is retried after an error, least of all fsync: a kernel
@@ -9,6 +7,8 @@ may have forgotten the page that it could not write.
 
 `at` is the descriptor of an open folder: the one that holds the file, or the one that is meant. Then only the last
 part of a path counts, the rest is for messages: see folder.py, through which all that is changed is reached.
+
+    dataset ──> files.write_at(...) ──> pwrite
 """
 
 from __future__ import annotations

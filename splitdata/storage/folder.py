@@ -1,12 +1,12 @@
 """An open folder: what is in it is reached through its descriptor, whatever takes its name meanwhile.
 
+Where the system opens no folders (Windows), each step goes by path, and looks before and behind whether that is
+still the same folder.
+
     Folder.open("/data/d")      the path that a user gave: it may lead through links
       └─ sub("segments")        below it no link is followed
            └─ sub("<32 hex>")
                 └─ create, open, remove, rename ...     by a name, never by a path
-
-Where the system opens no folders (Windows), each step goes by path, and looks before and behind whether that is
-still the same folder.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Folders of this user alone: made so, and looked at through a descriptor before anything in them is believed.
 
+A group that an access list grants the right to write shows in the mode as well.
+
     made      mode 700
     found     a folder, not a link to one; of this user; not to be written to by its group or by others
     Windows   has no such owners and modes: a folder is what its parents allow
-
-A group that an access list grants the right to write shows in the mode as well.
 """
 
 from __future__ import annotations

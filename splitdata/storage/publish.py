@@ -1,10 +1,10 @@
 """Publishing: a file appears under its name whole and on the medium, or not at all.
 
+The name must not exist: of two writers that publish the same name exactly one succeeds.
+
     unnamed file ── write, sync ── link to the name ── sync the folder
        |  where there is none: a scratch name, removed afterwards
        `  where there are no links: lock, rename, one writer at a time
-
-The name must not exist: of two writers that publish the same name exactly one succeeds.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 r"""CSV and TSV: each row is a record, as a JSON object or as one of its columns.
 
+By RFC 4180: a quoted field may hold delimiters, line endings and doubled quotes. Values stay text:
+nothing is taken for a number. Records are UTF-8 whatever the encoding of the file.
+
     id,text⏎                      the header, where there is one
     1,"two⏎lines, one row"⏎      ──> {"id":"1","text":"two\nlines, one row"}      column=None
                                  ──> two⏎lines, one row                           column="text"
-
-By RFC 4180: a quoted field may hold delimiters, line endings and doubled quotes. Values stay text:
-nothing is taken for a number. Records are UTF-8 whatever the encoding of the file.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A folder of files: each regular file below it is a record, in the order of their relative paths.
 
-    root/b.jpg  root/a/2.jpg  root/a/1.jpg  ──>  a/1.jpg  a/2.jpg  b.jpg
-
 Paths are compared as bytes, with "/" between their parts, so the order is the same on every file
 system. They are the keys of the records in a dataset, on request with the path of the folder before them.
 Left out and counted: what is hidden (a name that begins with a dot, and all below it), symbolic links unless
 they are to be followed, and all that is neither file nor folder (pipes, sockets, devices). A link to a
 folder that it lies in leads round in a circle: it is never followed.
+
+    root/b.jpg  root/a/2.jpg  root/a/1.jpg  ──>  a/1.jpg  a/2.jpg  b.jpg
 """
 
 from __future__ import annotations

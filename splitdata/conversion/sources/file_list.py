@@ -1,10 +1,10 @@
 """Files that are named one by one: each is a record, in the order of their names in the list.
 
-    a/2.jpg⏎a/1.jpg⏎        @list.txt: a path a line        a/2.jpg  a/1.jpg
-    "a/*.jpg"               a pattern: paths sorted          a/1.jpg  a/2.jpg
-
 Links are followed: a file that is named is meant. The paths, as they are named, are the keys of the
 records in a dataset, where no key may come twice.
+
+    a/2.jpg⏎a/1.jpg⏎        @list.txt: a path a line        a/2.jpg  a/1.jpg
+    "a/*.jpg"               a pattern: paths sorted          a/1.jpg  a/2.jpg
 """
 
 from __future__ import annotations

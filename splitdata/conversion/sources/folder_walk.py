@@ -1,11 +1,11 @@
 """The walk over a folder of files: the order of its paths, what is left out, and no way out of it.
 
-    root/ ── open ── names, sorted ── a/ ── open, in the open root/ ── names, sorted ── 1.jpg
-                                       `─ back by "..", if that is still the folder it came from
-
 Each folder is reached through the one that it lies in, which is open, and no link is followed: a folder that is
 replaced by a link between being listed and being entered is an error. Where links are to be followed, and where the
 system opens no folders (Windows), the way is by path; there, without links, each folder is looked at before and behind.
+
+    root/ ── open ── names, sorted ── a/ ── open, in the open root/ ── names, sorted ── 1.jpg
+                                       `─ back by "..", if that is still the folder it came from
 """
 
 from __future__ import annotations

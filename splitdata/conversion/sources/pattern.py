@@ -1,11 +1,11 @@
 """The paths that match a pattern, each folder below `**` visited once.
 
+The way of Python's own `**` through links is as long as there are paths, which links that lead round in circles, or
+twice to one place at each of forty levels, make endless.
+
     data/**/*.jpg     data/  data/a/  data/a/b/      *.jpg in each
                       data/a/link -> /other          *.jpg in /other and below, by the path of the link
                       data/a/link -> data            been there: nothing
-
-The way of Python's own `**` through links is as long as there are paths, which links that lead round in circles, or
-twice to one place at each of forty levels, make endless.
 """
 
 from __future__ import annotations

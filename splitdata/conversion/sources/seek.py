@@ -1,10 +1,10 @@
 """Reading on where an earlier reading stood, and telling whether the source is still the same.
 
-    records ──r0 r1 r2──> position() ──stored as JSON──> records_from(position) ──r3 r4──>
-    state() ──stored as JSON──> compared with state() of the source as it is now
-
 A source that cannot do it is read again from its beginning, and its first records are dropped.
 What was stored comes back from a file that anyone may have changed: it is taken apart here, and proven by resume_proof.
+
+    records ──r0 r1 r2──> position() ──stored as JSON──> records_from(position) ──r3 r4──>
+    state() ──stored as JSON──> compared with state() of the source as it is now
 """
 
 from __future__ import annotations

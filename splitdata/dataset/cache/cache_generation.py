@@ -1,13 +1,13 @@
 """One generation of a cache: its users, its writers, and its removal.
 
+Each writer has a dataset of its own because only the last segment of a dataset can grow: with one dataset
+for all of them, each commit of each writer would begin a segment.
+
     user      shared lock on key.json, for as long as it reads or writes here
     writer    lock on writer.0003.lock ──> the dataset writer.0003 is its own
     remover   lock on key.json? ── no ──> in use, stays
                   | yes
               renamed to removed.<32 hex>, then emptied: what a kill leaves half removed is never read
-
-Each writer has a dataset of its own because only the last segment of a dataset can grow: with one dataset
-for all of them, each commit of each writer would begin a segment.
 """
 
 from __future__ import annotations

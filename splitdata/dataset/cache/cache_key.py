@@ -1,11 +1,11 @@
 """The key of cached samples: all that the samples of one generation depend on, and the file that holds it.
 
+The key is compared as a whole before anything is read under it.
+
     dataset, num_records, transform, code, version, seed, codec ──> lineage: 16 hex digits
     epoch: whose randomness the samples have                  one generation of it
 
     key.json    {"splitdata_cache": 2, "code": "...", "codec": 1, "dataset": "...", "epoch": 5, ...}
-
-The key is compared as a whole before anything is read under it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Looking up a key in one committed segment, without loading its keys.
 
+A key that is not found is not there: damage is an error, never a wrong "no".
+
     keys (sealed), keys.open at the byte that the manifest names, else keys      what there is
     directory ─> fences of each run, proven once ─> one block, proven ─> sequence numbers
-
-A key that is not found is not there: damage is an error, never a wrong "no".
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Records of a directory of splitdataloader 0.0.1.
 
-    entry: bin, position, length ─> within the bin? ─> the length there is the same? ─> payload
-
 There is no checksum: what is proven is that a record of this length begins at this place.
+
+    entry: bin, position, length ─> within the bin? ─> the length there is the same? ─> payload
 """
 
 from __future__ import annotations

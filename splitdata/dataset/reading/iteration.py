@@ -1,11 +1,11 @@
 """Walks over a snapshot: in write order, bin by bin, or bins in random order; always a chunk at a time.
 
+A chunk holds a few MiB, so memory stays bounded whatever the size of a bin. One in which a record cannot be read is
+walked record by record: the good ones come before the error, and a caller that goes on gets those behind it.
+
     write order    chunk of sequences ─> one run of each bin ─> woven together
     bin by bin     runs of one bin, then the next
     shuffled       group of bins, all their records mixed (bin_shuffle.py), the next group asked for ahead
-
-A chunk holds a few MiB, so memory stays bounded whatever the size of a bin. One in which a record cannot be read is
-walked record by record: the good ones come before the error, and a caller that goes on gets those behind it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Scans one bin: finds what looks like a frame of it, and which of these are whole; frame_choice.py chooses among them.
 
-    stretches with data ── windows ── headers whose check is right ── of this bin? ── payload hash ──> frames
-                                                  `─ inside of a frame that is known: not looked at
-
 A record may hold bytes that look like frames, made by whoever wrote it. A frame is known where the old index
 leads to it, or where it stands in its place behind one that is known: its inside is never searched.
 Other frames may overlap, so what is hashed of them is bounded by what was read.
+
+    stretches with data ── windows ── headers whose check is right ── of this bin? ── payload hash ──> frames
+                                                  `─ inside of a frame that is known: not looked at
 """
 
 from __future__ import annotations

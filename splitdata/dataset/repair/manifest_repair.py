@@ -1,10 +1,10 @@
 """The list of segments made again: what the newest intact manifest says, and what index headers say goes on from it.
 
+Each position must have exactly one claim; where two segments claim it, or none does, nothing is decided here.
+
     manifest 41 (intact)   a: 0..9   b: 10..14                 42 is damaged, or was deleted
     index headers          b counts 8 records, from 10         -> b: 10..17
                            c counts 5 records, from 18         -> c: 18..22
-
-Each position must have exactly one claim; where two segments claim it, or none does, nothing is decided here.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The index that is there, perhaps damaged: which parts of it are proven by its own checksums.
 
+Nothing here raises for damage; what is not proven is left to the bins to say.
+
     header        its hash               block sums ── hash in the footer ── hash of 4,096 entries
     bin table     hash in the footer
-
-Nothing here raises for damage; what is not proven is left to the bins to say.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The files that all readers of this process hold open, together: bounded by what the process may.
 
+What somebody still holds, a view of a map, stays valid; a file that is used again is opened again.
+
     pool of reader a   index, bin 0, bin 3 ...      first opened, first dropped
     pool of reader b   index, bin 7 ...             ┐
     ...                                             ┴─ one limit for all: the one with most gives up its oldest
-
-What somebody still holds, a view of a map, stays valid; a file that is used again is opened again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The careful read of one record: every check, every kind, and the exact word for what is wrong.
 
+Slower than segment_reader.py, which comes here for whatever is not the usual.
+
     entry ─ lost? other bin? ─> bin ─ there? long enough? ─> header ─ same sequence, same lengths? ─>
       ordinary   payload | key            hash over both, then the codec
       large      blocks | table | key     hash over table and key, then block by block
-
-Slower than segment_reader.py, which comes here for whatever is not the usual.
 """
 
 from __future__ import annotations

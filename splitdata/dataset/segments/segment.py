@@ -1,10 +1,10 @@
 """The protocol of a segment: what a snapshot asks of each, whatever its layout.
 
-    SegmentReader     the format of this package       bins by arithmetic: sequence % num_bins
-    LegacySegment     splitdataloader 0.0.1            bins by a table, made from its index
-
 Sequence numbers count the records of one segment from 0 in write order. Bins are numbered from 0 too;
 their records have ordinals, in the order of the file.
+
+    SegmentReader     the format of this package       bins by arithmetic: sequence % num_bins
+    LegacySegment     splitdataloader 0.0.1            bins by a table, made from its index
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """One segment under construction: frames into its bins, entries into its index.
 
+What was appended counts only once a manifest lists it: the numbers up to there are `committed`. All that
+depends on where that is, is one object, replaced in one step: an interrupt finds the segment before a commit
+or after it.
+
     append(records) ──> framing.py ──> bins        entries ──> index, behind the last one
     sync()          bins, then index header and index, then the folders
     seal()          tables behind the entries, header "sealed"
     keys            key_builder.py, in step with these
-
-What was appended counts only once a manifest lists it: the numbers up to there are `committed`. All that
-depends on where that is, is one object, replaced in one step: an interrupt finds the segment before a commit
-or after it.
 """
 
 from __future__ import annotations

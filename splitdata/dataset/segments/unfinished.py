@@ -1,11 +1,11 @@
 """Finds what a killed run has left: the open segment to resume, and folders that no manifest lists.
 
+Nothing is changed before all that is drawn here is proven.
+
     manifest ── last segment, not sealed ──> lock of its index ──> still the last one? ──> ResumedSegment
     entry of the last committed record of each bin ──> header of its frame ──> where the bin goes on
         index  [header | entries ... n | never committed]        the rest is cut off when the segment is resumed
         bin    [header | frames  ...   | never committed]
-
-Nothing is changed before all of this is proven.
 """
 
 from __future__ import annotations

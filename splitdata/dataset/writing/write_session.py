@@ -1,10 +1,10 @@
 """One write session: it puts chunks into a segment of its own; commits enter the segment into the manifest.
 
+Several sessions may write to one dataset at once, since none writes into a segment of another.
+
     append(records) ──> segment (made when the number of bins is known, or that of a dead run)
     commit          ──> manifest, positions          a rival's segment lies behind ours?
                                                        └─> seal ours, move what is pending into a new one
-
-Several sessions may write to one dataset at once, since none writes into a segment of another.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The cache of one loader, as its workers get it: what samples depend on, and how a worker opens its part.
 
+Stale samples are discarded by the consumer, once, so that its log says so.
+
     consumer    LoaderCache.job ──> CacheJob, pickled with the job; samples of other keys in the folder go now
     worker      open_cache ──> store ──> CachedSampleMaker
-
-Stale samples are discarded by the consumer, once, so that its log says so.
 """
 
 from __future__ import annotations

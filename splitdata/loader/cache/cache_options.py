@@ -1,10 +1,10 @@
 """Cache: what a person chooses about keeping transformed samples, and which epochs share them.
 
+Only the transform's randomness is shared: each epoch has an order of its own.
+
     refresh_every=5     epochs 0..4 share a generation, whose samples have the randomness of epoch 0,
                         epochs 5..9 the next, with that of epoch 5
     None                all epochs share the one of epoch 0
-
-Only the transform's randomness is shared: each epoch has an order of its own.
 """
 
 from __future__ import annotations

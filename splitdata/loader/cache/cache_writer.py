@@ -1,11 +1,11 @@
 """Entries on their way to the disk: collected, and committed at the latest a second after they were made.
 
+A thread does that, while the worker goes on, is busy with one sample, or has nothing to do. In a forked child there is
+no such thread, and the files are its parent's: nothing is taken there.
+
     add ──> pending ──half a second old, or 8 MiB──> [entries, index] ──commit──> dataset of this writer alone
                                                           |
                        no room? older generations go; then what fits is kept, the rest is not, and training goes on
-
-A thread does that, while the worker goes on, is busy with one sample, or has nothing to do. In a forked child there is
-no such thread, and the files are its parent's: nothing is taken there.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Samples from the cache, or made and put there: in the place of SampleMaker, for a loader that has a cache.
 
+Each sample is kept as soon as it is made, not when its batch is whole.
+
     Part(epoch, positions, records)
     read     all from the store ── decode ──> samples
     missing  SampleMaker, one by one, with the randomness of the generation's first epoch ── encode ──> store
              a replacement of a bad record, and what takes no place in the store, is used and not kept
-
-Each sample is kept as soon as it is made, not when its batch is whole.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Cached samples on disk: the generation of the present epoch, its reader and its writer.
 
+A disk that fails costs time, never a sample.
+
     begin(epoch) ──> generation opened, the one before closed ──> others looked at ──> complete? older ones go
     read         ──> table ── not there ──> pending ──> what this worker, and then others, have committed meanwhile
     add          ──> writer
-
-A disk that fails costs time, never a sample.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Batches sent to the device ahead of the loop that uses them.
 
+The order is kept. An error while a batch is taken or sent is raised in that batch's place, after those before it.
+
     batches   (token, batch), ...      taken while no more than device_batches are ahead and one is ready
        | send
     ahead     [ k | k+1 | ... ]        on their way; discarded by close()
        | hand_over
     loop      (token k, batch k)       only now it counts as seen
-
-The order is kept. An error while a batch is taken or sent is raised in that batch's place, after those before it.
 """
 
 from __future__ import annotations

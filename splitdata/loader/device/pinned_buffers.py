@@ -1,10 +1,10 @@
 """Reused memory that a device copies from: a batch's tensors packed into one of a few buffers.
 
+Pinning memory costs more than filling it, so buffers are kept for as long as the loader.
+
     batch k     buffer k mod n        [ image ......... | label | box ... |          ]   grows to the largest batch
                                         256-byte places                              event behind the copies
     batch k+n   the same one, filled only after the host has waited for that event
-
-Pinning memory costs more than filling it, so buffers are kept for as long as the loader.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The progress of training: how far it has come, and where the next iterator begins.
 
+Only what was handed to the user counts: an iterator from which nothing was taken changes nothing. A position is kept
+with the steps in which it was reached, as it was loaded, and becomes one of a plan when there is one: ranks may be
+known only later, or be others when it is unpickled.
+
     a batch is handed out        position moves behind it; behind the last one: (epoch + 1, 0)
     iter()                       a position that was set by hand: from there
                                  an epoch that was broken off:    the next epoch
     resume()                     the rest of the epoch, wherever it is
     load, seek, skip, set_epoch  set the position by hand
-
-Only what was handed to the user counts: an iterator from which nothing was taken changes nothing. A position is kept
-with the steps in which it was reached, as it was loaded, and becomes one of a plan when there is one: ranks may be
-known only later, or be others when it is unpickled.
 """
 
 from __future__ import annotations

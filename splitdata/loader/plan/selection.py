@@ -1,8 +1,8 @@
 """The records of a dataset that take part: all of them, a slice, an array of numbers, or a share by hash.
 
-    place in the selection, 0..len-1  ──>  record of the dataset
-
 The order is over places. A slice costs no memory at any length; an array is kept as int64.
+
+    place in the selection, 0..len-1  ──>  record of the dataset
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The messages between the loader and its workers: a request holds numbers, a reply holds a batch.
 
+A worker needs nothing else: neither the order nor the partition is known to it.
+
     StepRequest   ticket, step, parts: [(epoch, positions, records), ...]     one part, or more where a step
                                                                               crosses from one epoch into the next
     StepReply     ticket, batch, sizes, timings, skipped, cache
-
-A worker needs nothing else: neither the order nor the partition is known to it.
 """
 
 from __future__ import annotations

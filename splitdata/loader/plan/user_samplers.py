@@ -1,10 +1,10 @@
 """Samplers of the user's own: asked once an epoch, their answer is kept for it.
 
-    sampler         epoch ──> the records of the whole epoch, all ranks together     int64[n]
-    batch_sampler   epoch ──> batches of records                                     a list of int64 arrays
-
 The loader cuts what they give into shares of ranks; so each rank must get the same from them. A sampler is a
 function of the epoch, or an object that is iterated once an epoch, after `set_epoch` where it has one.
+
+    sampler         epoch ──> the records of the whole epoch, all ranks together     int64[n]
+    batch_sampler   epoch ──> batches of records                                     a list of int64 arrays
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Samples as bytes on their way from a worker to the loader, which keeps them for some time.
 
+Bytes name a namedtuple or dataclass, and hold no class. The packer sends each class along, once; so the samples
+that are unpacked are of the types that were packed.
+
     [sample, sample, ...] ──SamplePacker──> data  | sample 0 | gap | sample 1 | ...     each at a multiple of 64
                                             starts, lengths, classes
     one sample's bytes    ──SampleUnpacker──> sample, its arrays views of them
-
-Bytes name a namedtuple or dataclass, and hold no class. The packer sends each class along, once; so the samples
-that are unpacked are of the types that were packed.
 """
 
 from __future__ import annotations

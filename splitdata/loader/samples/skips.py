@@ -1,12 +1,12 @@
 """Records that were replaced with on_error="skip": listed, logged, and held against a budget for each epoch.
 
+Counted by the loader alone, whichever workers met them, so that the count is exact. It is not part of a state, which is
+the same on every rank: after a state was loaded an epoch is counted from there, with the budget of a whole one.
+
     a batch is about to be handed out, with what was replaced in it
         | too many of this epoch, on this rank?       TooManySkippedError: the batch is not handed out
         v
     counted, the last thousand listed, the first ten logged
-
-Counted by the loader alone, whichever workers met them, so that the count is exact. It is not part of a state, which is
-the same on every rank: after a state was loaded an epoch is counted from there, with the budget of a whole one.
 """
 
 from __future__ import annotations

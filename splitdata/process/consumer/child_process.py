@@ -1,12 +1,12 @@
 """A worker process as its consumer sees it: wait for its end, signal it, learn how it ended.
 
+A child is reaped only after its process group was told to end: until then its number cannot be given
+to another group. Where there is no pidfd, the sentinel is None and the end of the data pipe tells.
+
     OwnChild       spawn and fork: a direct child
                    sentinel = pidfd, readable when the process has ended, whoever still holds its pipes
     ServedChild    forkserver: a child of the fork server, which reaps it
                    sentinel = status pipe: pid at the start, exit status at the end
-
-A child is reaped only after its process group was told to end: until then its number cannot be given
-to another group. Where there is no pidfd, the sentinel is None and the end of the data pipe tells.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """A process that does nothing but fork: workers start fast from it, and without the user's threads.
 
+One server serves the whole process, or one for each number of threads that workers are given: numpy, which
+the server imports, takes it once. It lives as long as someone holds it (every MpQItr that uses
+forkserver does), and ends with the process that started it. It imports splitdata, never the user's code.
+
     consumer                        server                          worker
     ForkServer.start  --spawn-->    serve()
     start_worker      --request-->  fork ------------------------>  forked_main
        descriptors by SCM_RIGHTS    status pipe: pid
                                     SIGCHLD: end its group,
                                     status pipe: exit status, reap
-
-One server serves the whole process, or one for each number of threads that workers are given: numpy, which
-the server imports, takes it once. It lives as long as someone holds it (every MpQItr that uses
-forkserver does), and ends with the process that started it. It imports splitdata, never the user's code.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The lifetime of workers in use: one call at a time, an end that is final, close from anywhere.
 
+Channel (one worker) and WorkerPool (many) stand on it.
+
     held ---- __next__, receive: one at a time, under the lock ----> failure   --.
       |                                                                          |-> every later call: ClosedError
       |------ close(): from any thread, signal handler or finalizer -----------'
       |------ collected: a thread closes
       `------ this process was forked: the workers belong to the parent
-
-Channel (one worker) and WorkerPool (many) stand on it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Code is identified by what it does: a digest of a function with everything that it reaches.
 
+Equal for equal code in every process, whatever the hash seed, the file, the line, and whether the function was
+imported or travelled there. Which parts are one object and which are equal ones makes no difference.
+
     code_identity(transform) ──> 32 hex digits
 
     transform ── code, defaults, closure, globals it names ──> objects, as code_parts.py takes them apart
     graph     ── what no cycle is reached from: the hash of an object and of the hashes of its parts
               └─ the rest: hashed again and again with its parts, until no further two can be told apart
-
-Equal for equal code in every process, whatever the hash seed, the file, the line, and whether the function was
-imported or travelled there. Which parts are one object and which are equal ones makes no difference.
 """
 
 from __future__ import annotations

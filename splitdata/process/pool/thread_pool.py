@@ -1,14 +1,14 @@
 """The threads of a pool: the same requests, bounds and ends as for processes, and no copies.
 
-    consumer                                     worker thread
-    submit, taken, cancel, stop --notes------->  desk: room in batches and bytes, requests      thread_worker.py
-                                                 next(serve) --> reply
-    receive <-- its deque of replies <---------- append
-       ^------- bell <-------------------------- ring
-
 Every thread has queues of its own. Nothing here is held while Python code runs: deque, SimpleQueue and the
 bell are C code, so a thread that hangs or dies at any point stops nobody else. A reply is handed over as the
 object that it is; what counts against `max_bytes` is an estimate of its size (object_sizes.py).
+
+    consumer                                     worker thread
+    submit, taken, cancel, stop --notes------->  ThreadWorker: room in batches and bytes, requests      thread_worker.py
+                                                 next(serve) --> reply
+    receive <-- its deque of replies <---------- append
+       ^------- bell <-------------------------- ring
 """
 
 from __future__ import annotations

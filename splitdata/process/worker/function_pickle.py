@@ -1,8 +1,5 @@
 """Pickles a function for its worker, and brings classes of `__main__` back as themselves.
 
-    consumer                                            worker
-    pack_call(function, args, kwargs) --> bytes --> unpack_call --> function, args, kwargs
-
 The worker never imports the user's script. Functions, lambdas, closures and classes of `__main__` travel
 by value (cloudpickle), everything that can be imported by name. A class that travelled by value is put
 back under its name into the worker's own `__main__`: its instances then pickle by name, and in the
@@ -10,6 +7,9 @@ consumer that name is the user's own class, so `isinstance` holds.
 
 In a process that multiprocessing has spawned, as it does for each rank of a job, the script is the module
 `__mp_main__`: that one travels by value too, and stands for `__main__` in the worker.
+
+    consumer                                            worker
+    pack_call(function, args, kwargs) --> bytes --> unpack_call --> function, args, kwargs
 """
 
 from __future__ import annotations
