@@ -44,6 +44,13 @@ def test_quick_start_can_be_run_twice(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_readme_is_read_in_five_minutes_and_leaves_the_rest_to_pages_that_the_index_lists() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 200
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in index] == ["index.md"]
+
+
 def test_readme_uses_only_languages_that_are_run_or_shown() -> None:
     blocks = blocks_of(README.read_text(encoding="utf-8"))
 
