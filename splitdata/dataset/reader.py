@@ -20,6 +20,7 @@ import numpy as np
 from splitdata._local_path import local_path
 from splitdata.dataset.keys.record_key import encode_key
 from splitdata.dataset.manifests.declared_codec import stated_codec
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.dataset.reading.record_sizes import RecordSizes
 from splitdata.dataset.reading.snapshot import DatasetState, Snapshot, open_pinned
@@ -101,12 +102,12 @@ class SplitDataLoader:
         self._verify = verify
         self._io = io
         self._max_record_bytes = max_record_bytes
-        self._open([open_pinned(one, generation, None) for one in self.paths])
+        self._open([open_pinned(self._directory(one), generation, None) for one in self.paths])
 
     def _open(self, states: list[tuple[Listing, Pin | None]]) -> None:
         self._get: Callable[[int], bytes] | None
         self._snapshot = Snapshot(
-            self.paths,
+            list(map(self._directory, self.paths)),
             states,
             io=self._io,
             verify=self._verify,
@@ -409,7 +410,7 @@ class SplitDataLoader:
         """
         self._check_open()
         before = self._snapshot.manifests
-        after = [open_pinned(path, None, None) for path in self.paths]
+        after = [open_pinned(self._directory(path), None, None) for path in self.paths]
         for path, old, (new, _) in zip(self.paths, before, after, strict=True):
             if old.dataset_id != new.dataset_id:
                 raise ManifestError(f"{path} was replaced by another dataset; open it again")
@@ -456,9 +457,13 @@ class SplitDataLoader:
         self._verify = state["verify"]
         self._io = state["io"]
         self._max_record_bytes = state["max_record_bytes"]
-        self._open([open_pinned(one.path, one.generation, one) for one in states])
+        self._open([open_pinned(self._directory(one.path), one.generation, one) for one in states])
 
     # -- parts -------------------------------------------------------------------------------
+
+    def _directory(self, path: str) -> DatasetDirectory:
+        """Return how a dataset is reached."""
+        return DatasetDirectory(path)
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -43,6 +43,7 @@ __all__ = [
     "is_real_directory",
     "is_regular",
     "link",
+    "list_entries",
     "list_names",
     "lock",
     "make_directory",
@@ -359,6 +360,18 @@ def list_names(path: str, *, at: int | None = None) -> list[str]:
     return os.listdir(path if at is None else at)
 
 
+@explains("list the folder")
+def list_entries(path: str, *, at: int | None = None) -> list[tuple[str, int | None]]:
+    """Return the names in a directory with their lengths, None for a directory; what goes meanwhile is left out."""
+    found: list[tuple[str, int | None]] = []
+    with os.scandir(path if at is None else at) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                found.append((entry.name, None if is_folder else entry.stat(follow_symlinks=False).st_size))
+    return found
+
+
 @explains("give a second name")
 def link(source: str, target: str, *, at: int | None = None) -> None:
     """Give a file a second name in its folder; FileExistsError if it is taken.
@@ -473,10 +486,10 @@ def exists(path: str, *, at: int | None = None) -> bool:
     return True
 
 
-def free_bytes(folder: str) -> tuple[int, int]:
+def free_bytes(folder: str, *, at: int | None = None) -> tuple[int, int]:
     """Return what the file system of a folder has left for us, and its size; in bytes."""
     if hasattr(os, "statvfs"):
-        found = os.statvfs(folder)
+        found = os.statvfs(folder if at is None else at)
         return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     # Loads three compressors.
     import shutil  # pragma: no cover - not on the systems that run the tests

@@ -11,6 +11,7 @@ still the same folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -46,13 +47,18 @@ class Folder:
         self._identity = files.identity_of(path) if descriptor is None else None
 
     @classmethod
-    def open(cls, path: str) -> Self:
+    def open(cls, path: str, *, follows_link: bool = True) -> Self:
         """Open a folder by the path that a user gave, which may lead through links.
 
+        Args:
+            path: Of the folder.
+            follows_link: False: the folder itself must be none.
+
         Raises:
+            FormatError: If it is a link that is not followed.
             FileNotFoundError, NotADirectoryError: If there is none.
         """
-        descriptor = files.open_directory(path, follows_link=True)
+        descriptor = files.open_directory(path, follows_link=follows_link)
         # Without a descriptor it is the place that the path leads to now which is looked at again.
         return cls(os.path.realpath(path) if descriptor is None else path, descriptor)
 
@@ -201,6 +207,21 @@ class Folder:
     def names(self) -> list[str]:
         """Return the names in it, in no order."""
         return files.list_names(self.path, at=self.anchor())
+
+    def num_bytes(self) -> int:
+        """Return the bytes of all files below it; costs a look at each. What goes meanwhile takes no room."""
+        total = 0
+        for name, size in files.list_entries(self.path, at=self.anchor()):
+            if size is not None:
+                total += size
+                continue
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, FormatError), self.sub(name) as folder:
+                total += folder.num_bytes()
+        return total
+
+    def free_bytes(self) -> tuple[int, int]:
+        """Return what its file system has left for us, and its size."""
+        return files.free_bytes(self.path, at=self.anchor())
 
     def make(self, name: str, mode: int = 0o777) -> bool:
         """Make a folder in this one with a mode, less what the umask takes away; False if it was there."""

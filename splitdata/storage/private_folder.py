@@ -10,22 +10,20 @@ A group that an access list grants the right to write shows in the mode as well.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from splitdata.storage import files
-from splitdata.storage.failure import explains
+
+if TYPE_CHECKING:
+    from splitdata.storage.folder import Folder
 
 __all__ = ["PRIVATE_MODE", "make_private", "why_shared"]
 
 PRIVATE_MODE: Final = 0o700
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 _ENTERED_BY_OTHERS: Final = stat.S_IXGRP | stat.S_IXOTH
-_FOLDER: Final = (
-    os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-)
 
 
 def make_private(path: str) -> None:
@@ -34,29 +32,17 @@ def make_private(path: str) -> None:
         files.make_directory(path, PRIVATE_MODE)
 
 
-@explains("look at the folder")
-def why_shared(path: str, *, with_inner: bool = False) -> str:
-    """Return why others could have put things into a folder, or could still; empty if they could not.
+def why_shared(folder: Folder, *, with_inner: bool = False) -> str:
+    """Return why others could have put things into an open folder, or could still; empty if they could not.
 
     Args:
-        path: Of the folder.
+        folder: What was opened, not what has its path by now.
         with_inner: Or into any folder below it, whatever its mode: others must not be able to enter this one.
-
-    Raises:
-        FileNotFoundError, NotADirectoryError: If there is none.
     """
-    if not hasattr(os, "geteuid"):
+    descriptor = folder.anchor()
+    if descriptor is None or not hasattr(os, "geteuid"):
         return ""
-    try:
-        descriptor = os.open(path, _FOLDER)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENOTDIR) and os.path.islink(path):
-            return "is a link, behind which may be another folder at any time"
-        raise
-    try:
-        status = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+    status = os.fstat(descriptor)
     if status.st_uid != os.geteuid():
         return f"belongs to the user {status.st_uid}, and this is the user {os.geteuid()}"
     if status.st_mode & _WRITABLE_BY_OTHERS:

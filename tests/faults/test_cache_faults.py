@@ -25,7 +25,6 @@ import pytest
 
 from splitdata import Cache, DistributedLoader, SplitWriter, describe_cache, verify
 from splitdata.dataset.cache.cache_folder import CacheFolder
-from splitdata.dataset.cache.cache_generation import Generation, read_key
 from splitdata.loader.cache import cache_writer
 from splitdata.loader.cache.cache_entry import EntryCodec
 from splitdata.loader.cache.cache_reader import CacheReader
@@ -78,9 +77,8 @@ def committed(folder: Path, count: int = NUM_RECORDS) -> set[int]:
     """Return the records of which the newest generation has an entry."""
     cache = CacheFolder(folder / "cache")
     found: set[int] = set()
-    for epoch, lineage in cache.generations()[-1:]:
-        paths = cache.paths.generation(epoch, lineage)
-        generation = Generation(paths, read_key(paths), -1)
+    # The newest is the last.
+    for generation in cache.looks():
         reader = CacheReader(generation, EntryCodec((), copy=False), count)
         reader.refresh()
         found = set(range(count)) - set(reader.unknown(_every(count)).tolist())
@@ -169,7 +167,7 @@ def test_older_generation_goes_before_nothing_more_is_kept(folder: Path, caplog:
 
 
 def test_disk_is_not_filled_to_the_last_byte(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "free_bytes", lambda path: (10_000_000, 1_000_000_001))
+    monkeypatch.setattr(files, "free_bytes", lambda path, **_: (10_000_000, 1_000_000_001))
 
     run_epochs(folder, 2)
 

@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Final
 from splitdata._local_path import local_path
 from splitdata.dataset.cache.cache_generation import (
     Generation,
-    check_private,
+    WriterDirectory,
     clear_generation,
+    open_private,
     remove_generation,
     writers_in,
 )
-from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.writing.claimed_folder import make_folder
-from splitdata.errors import CacheError
+from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
-from splitdata.storage.cache_paths import LOCK_NAME, CachePaths
+from splitdata.storage.cache_paths import LOCK_NAME, CachePaths, GenerationPaths
 from splitdata.storage.folder import Folder
 from splitdata.storage.paths import is_stray
 from splitdata.storage.private_folder import make_private
@@ -46,10 +46,12 @@ _LOCK_PAUSE: Final = 0.001
 
 
 class CacheFolder:
-    """Looks at one folder; holds nothing open, keeps no state."""
+    """Looks at one folder; keeps no state, and holds nothing open but for what `hold` gives."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], root: Folder | None = None) -> None:
+        """Take the path, and the folder itself where that is open already: then it is closed with this."""
         self.paths = CachePaths(local_path(folder))
+        self._root = root
 
     def check(self) -> None:
         """Refuse a folder that is not, and cannot become, that of a cache of this user; changes nothing.
@@ -57,20 +59,51 @@ class CacheFolder:
         Raises:
             CacheError: Something else lies there, or other users could have written to it.
         """
-        self._check_names()
-        with contextlib.suppress(FileNotFoundError):
-            check_private(self.paths.folder)
+        with contextlib.suppress(FileNotFoundError), self._private():
+            pass
 
-    def _check_names(self) -> None:
+    def hold(self) -> CacheFolder:
+        """Return this cache with its folder open, made where there is none: all steps lead to that one. Close it.
+
+        Raises:
+            CacheError: Something else lies there, or other users could have written to it.
+            OSError: The disk is full, or read-only.
+        """
+        folder = self.paths.folder
+        make_folder(os.path.dirname(folder), durable=False)
+        make_private(folder)
+        return CacheFolder(folder, self._open_private())
+
+    def close(self) -> None:
+        """Close the folder, if it is open."""
+        if self._root is not None:
+            self._root.close()
+
+    def _opened(self) -> Folder:
+        """Open the folder to look at it, be it another user's, or by a link; closed by whoever asks."""
+        # Again, as threads that list one open folder would take names from each other.
+        return Folder.open(self.paths.folder) if self._root is None else self._root.again()
+
+    def _private(self) -> Folder:
+        """Open the folder to change what is in it; raises as `check` does. Closed by whoever asks."""
+        return self._open_private() if self._root is None else self._root.again()
+
+    def _open_private(self) -> Folder:
         folder = self.paths.folder
         try:
-            with Folder.open(folder) as root:
-                names = root.names()
-            foreign = sorted(name for name in names if not self.paths.is_own_name(name) and not is_stray(name))
-        except FileNotFoundError:
-            return
+            root = open_private(folder, lambda: Folder.open(folder, follows_link=False))
         except NotADirectoryError:
             raise CacheError(f"{folder} is a file; a cache is a folder of its own") from None
+        try:
+            self._check_names(root)
+        except BaseException:
+            root.close()
+            raise
+        return root
+
+    def _check_names(self, root: Folder) -> None:
+        folder = self.paths.folder
+        foreign = sorted(name for name in root.names() if not self.paths.is_own_name(name) and not is_stray(name))
         if foreign:
             shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
             raise CacheError(
@@ -82,21 +115,40 @@ class CacheFolder:
     def is_cache(self) -> bool:
         """Say whether this is the folder of a cache, of whatever user: a generation is in it, and nothing foreign."""
         try:
-            self._check_names()
-        except CacheError:
+            with self._opened() as root:
+                self._check_names(root)
+        except (CacheError, FileNotFoundError, NotADirectoryError):
             return False
         return bool(self.generations())
 
     def datasets(self) -> list[str]:
         """Return the paths of all datasets of all generations, as far as anything was committed to them."""
-        found = []
-        for epoch, lineage in self.generations():
-            paths = self.paths.generation(epoch, lineage)
-            # A generation that is removed meanwhile does not count.
-            with contextlib.suppress(FileNotFoundError):
-                folders = map(paths.writer, writers_in(paths))
-                found += [folder for folder in folders if DatasetDirectory(folder).generations()]
+        found: list[str] = []
+        with contextlib.suppress(FileNotFoundError), self._opened() as root:
+            for epoch, lineage in self.generations():
+                # A generation that is removed meanwhile does not count.
+                with (
+                    contextlib.suppress(FileNotFoundError),
+                    root.sub(self.paths.generation_name(epoch, lineage)) as generation,
+                ):
+                    names = map(GenerationPaths.writer_name, writers_in(generation))
+                    writers = [WriterDirectory(generation, name) for name in names]
+                    found += [writer.folder for writer in writers if writer.generations()]
         return found
+
+    def looks(self) -> Iterator[Generation]:
+        """Yield each generation, open, to look at it; it is closed behind that. One that is gone is left out."""
+        with contextlib.suppress(FileNotFoundError), self._opened() as root:
+            for epoch, lineage in self.generations():
+                try:
+                    generation = Generation.look(root, self.paths.generation_name(epoch, lineage))
+                except (OSError, FormatError):
+                    # Removed meanwhile, or its key is damaged: then it is as good as gone.
+                    continue
+                try:
+                    yield generation
+                finally:
+                    generation.close()
 
     def open(self, key: CacheKey) -> Generation:
         """Open a generation, made where there is none, the folder too.
@@ -105,16 +157,15 @@ class CacheFolder:
             CacheError: Something else lies there, or other users could have written to it.
             OSError: The disk is full, or read-only.
         """
-        self._check_names()
-        make_folder(os.path.dirname(self.paths.folder), durable=False)
-        make_private(self.paths.folder)
-        check_private(self.paths.folder)
-        return Generation.open(self.paths, key)
+        if self._root is None:
+            with contextlib.closing(self.hold()) as held:
+                return held.open(key)
+        return Generation.open(self._root, key)
 
     def generations(self) -> list[tuple[int, str]]:
         """Return epoch and lineage of all generations, in the order of epochs."""
         try:
-            with Folder.open(self.paths.folder) as root:
+            with self._opened() as root:
                 names = root.names()
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -123,8 +174,7 @@ class CacheFolder:
 
     def discard_stale(self, key: CacheKey) -> int:
         """Remove generations of other lineages that nobody uses; return how many are gone."""
-        stale = [(epoch, lineage) for epoch, lineage in self.generations() if lineage != key.lineage]
-        return sum(self._remove(epoch, lineage) for epoch, lineage in stale)
+        return self._remove([(epoch, lineage) for epoch, lineage in self.generations() if lineage != key.lineage])
 
     def tidy(self, key: CacheKey, *, is_complete: bool) -> None:
         """Remove older generations of a key's lineage that nobody uses, and what a kill has left half removed.
@@ -133,29 +183,34 @@ class CacheFolder:
             key: Of the present generation.
             is_complete: All older ones may go. Else the newest of the others stays.
         """
-        with Folder.open(self.paths.folder) as root:
+        with self._private() as root:
             for name in filter(self.paths.is_removed, root.names()):
                 clear_generation(root, name)
         others = [epoch for epoch, lineage in self.generations() if lineage == key.lineage and epoch != key.epoch]
         goes = [epoch for epoch in others if epoch < key.epoch] if is_complete else others[:-1]
-        for epoch in goes:
-            self._remove(epoch, key.lineage)
+        self._remove([(epoch, key.lineage) for epoch in goes])
 
     def make_room(self, key: CacheKey) -> bool:
         """Remove all generations but that of a key that nobody uses; True if any is gone."""
-        others = [one for one in self.generations() if one != (key.epoch, key.lineage)]
-        return any([self._remove(epoch, lineage) for epoch, lineage in others])
+        return self._remove([one for one in self.generations() if one != (key.epoch, key.lineage)]) > 0
 
-    def _remove(self, epoch: int, lineage: str) -> bool:
-        return remove_generation(self.paths, self.paths.generation_name(epoch, lineage))
+    def _remove(self, generations: list[tuple[int, str]]) -> int:
+        """Remove those generations that nobody uses; return how many are gone."""
+        if not generations:
+            return 0
+        with self._private() as root:
+            return sum(remove_generation(root, self.paths.generation_name(*one)) for one in generations)
 
     def num_bytes(self) -> int:
         """Return the bytes of all files in the folder; costs a look at each."""
-        return _bytes_below(self.paths.folder)
+        with contextlib.suppress(FileNotFoundError), self._opened() as root:
+            return root.num_bytes()
+        return 0
 
     def free_bytes(self) -> tuple[int, int]:
         """Return what the file system has left for us, and its size."""
-        return files.free_bytes(self.paths.folder)
+        with self._opened() as root:
+            return root.free_bytes()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -164,7 +219,7 @@ class CacheFolder:
         Raises:
             BlockingIOError: If another program does not release it.
         """
-        with Folder.open(self.paths.folder) as root:
+        with self._private() as root:
             descriptor = root.open_or_create(LOCK_NAME)
         try:
             deadline = time.monotonic() + _LOCK_SECONDS
@@ -175,16 +230,3 @@ class CacheFolder:
             yield
         finally:
             files.close(descriptor)
-
-
-def _bytes_below(folder: str) -> int:
-    total = 0
-    # A file that is removed meanwhile takes no room.
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                if entry.is_dir(follow_symlinks=False):
-                    total += _bytes_below(entry.path)
-                else:
-                    total += entry.stat(follow_symlinks=False).st_size
-    return total

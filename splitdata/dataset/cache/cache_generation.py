@@ -18,7 +18,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Self
 
 from splitdata._ownership import renew_after_fork
@@ -35,8 +35,9 @@ from splitdata.storage.private_folder import PRIVATE_MODE, why_shared
 __all__ = [
     "Claim",
     "Generation",
-    "check_private",
+    "WriterDirectory",
     "clear_generation",
+    "open_private",
     "read_key",
     "remove_generation",
     "writers_in",
@@ -89,88 +90,145 @@ class Claim:
             close(self._descriptor)
 
 
+class WriterDirectory(DatasetDirectory):
+    """The dataset of one writer, reached through the folder of its generation, which is open, each time."""
+
+    def __init__(self, generation: Folder, name: str) -> None:
+        """Take the open folder, and the name of the dataset in it."""
+        super().__init__(generation.path_of(name))
+        self._generation = generation
+        self._name = name
+
+    @property
+    def is_held(self) -> bool:
+        """What has its path is not asked for."""
+        return True
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Folder]:
+        """Open the dataset; FormatError if a link has its name."""
+        with self._generation.sub(self._name) as root:
+            yield root
+
+
 class Generation:
     """A generation in use. Safe to share between threads but for `close`.
 
     Attributes:
         key: What its samples depend on.
-        paths: Where it is.
+        folder: Open: all of it is reached through this, whatever takes its path. Closed with this.
+        paths: Where it was when it was opened, for messages.
     """
 
     # For an object whose construction has failed.
     _descriptor = -1
 
-    def __init__(self, paths: GenerationPaths, key: CacheKey, descriptor: int) -> None:
-        """Take the descriptor of its key, on which the shared lock is held."""
-        self.paths = paths
+    def __init__(self, folder: Folder, key: CacheKey, descriptor: int) -> None:
+        """Take its folder, and the descriptor of its key, on which the shared lock is held."""
+        self.folder = folder
+        self.paths = GenerationPaths(folder.path)
         self.key = key
         self._descriptor = descriptor
         renew_after_fork(self)
 
     def _after_fork_in_child(self) -> None:
         # The user is the parent, for as long as any copy of its descriptor is open.
-        self.close()
+        self._unlock()
 
     @classmethod
-    def open(cls, cache: CachePaths, key: CacheKey) -> Self:
+    def look(cls, cache: Folder, name: str) -> Self:
+        """Open a generation to look at it: it may be removed at any time.
+
+        Raises:
+            FileNotFoundError: There is none, or it has no key.
+            FormatError: A link has its name, or its key is damaged.
+        """
+        folder = cache.sub(name)
+        try:
+            return cls(folder, read_key(folder), -1)
+        except BaseException:
+            folder.close()
+            raise
+
+    @classmethod
+    def open(cls, cache: Folder, key: CacheKey) -> Self:
         """Open a generation, made where there is none; what has its name and another key is removed.
+
+        Args:
+            cache: The folder of the cache.
+            key: Of the generation.
 
         Raises:
             CacheError: Other users could have written to it.
             OSError: The disk is full or read-only, or another program does not let go of the generation.
         """
-        paths = cache.generation(key.epoch, key.lineage)
+        name = CachePaths.generation_name(key.epoch, key.lineage)
         for _ in range(_MAX_TRIES):
             try:
-                with Folder.open(cache.folder) as root, contextlib.suppress(FileExistsError):
-                    # A link, or a file, is told of by what looks whose it is.
-                    root.make(os.path.basename(paths.folder), PRIVATE_MODE)
-                check_private(paths.folder, with_inner=True)
-                with _opened(paths) as folder:
-                    descriptor = _open_key(folder, key)
-                    is_ours = files.lock(descriptor, shared=True) and folder.is_named(descriptor, KEY_NAME)
+                opened = cls._try_open(cache, name, key)
             except FileNotFoundError:
                 # Renamed, on its way out, just now.
                 continue
-            if is_ours:
-                if _key_in(descriptor) == key:
-                    return cls(paths, key, descriptor)
-                files.close(descriptor)
-                _logger.info("%s: its key is damaged or another one; what it holds is discarded", paths.folder)
-                remove_generation(cache, os.path.basename(paths.folder))
-            else:
-                files.close(descriptor)
+            if opened is not None:
+                return opened
             time.sleep(_PAUSE)
         raise BlockingIOError(
-            errno.EAGAIN, "other programs hold this generation of the cache, or remove it", paths.folder
+            errno.EAGAIN, "other programs hold this generation of the cache, or remove it", cache.path_of(name)
         )
+
+    @classmethod
+    def _try_open(cls, cache: Folder, name: str, key: CacheKey) -> Self | None:
+        """Open a generation; None if it is on its way out."""
+        with contextlib.suppress(FileExistsError):
+            # A link, or a file, is told of by what opens it.
+            cache.make(name, PRIVATE_MODE)
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(open_private(cache.path_of(name), lambda: cache.sub(name), with_inner=True))
+            lock = stack.enter_context(LockedFile(_open_key(folder, key)))
+            is_locked = files.lock(lock.descriptor, shared=True) and folder.is_named(lock.descriptor, KEY_NAME)
+            anchor = folder.anchor()
+            if not is_locked or not (anchor is None or cache.is_named(anchor, name)):
+                return None
+            if _key_in(lock.descriptor) == key:
+                stack.pop_all()
+                return cls(folder, key, lock.detach())
+        _logger.info("%s: its key is damaged or another one; what it holds is discarded", folder.path)
+        remove_generation(cache, name)
+        return None
 
     def writers(self) -> list[int]:
         """Return the numbers of all writers that have begun a dataset, ascending."""
-        return writers_in(self.paths)
+        return writers_in(self.folder)
+
+    def dataset(self, number: int) -> DatasetDirectory:
+        """Return the dataset of a writer, to be read through the folder that is open here."""
+        return WriterDirectory(self.folder, self.paths.writer_name(number))
 
     def claim(self, first: int = 0) -> Claim:
         """Return the right to write in the first dataset, counted from `first`, in which nobody else writes.
 
         Raises:
-            FormatError: A link has taken the place of the generation, or of the dataset.
+            FormatError: A link has taken the place of the dataset.
             OSError: The disk is full, or read-only.
         """
-        with _opened(self.paths) as folder:
-            for number in range(first, _MAX_WRITERS):
-                name = self.paths.writer_name(number)
-                if folder.has(name) and not folder.has_folder(name):
-                    # A link, or a file: not this cache's.
-                    continue
-                lock = LockedFile(folder.open_or_create(self.paths.writer_lock_name(number)))
-                with lock:
-                    if files.lock(lock.descriptor):
-                        folder.make(name)
-                        return Claim(number, folder.sub(name), lock.detach())
+        folder = self.folder
+        for number in range(first, _MAX_WRITERS):
+            name = self.paths.writer_name(number)
+            if folder.has(name) and not folder.has_folder(name):
+                # A link, or a file: not this cache's.
+                continue
+            with LockedFile(folder.open_or_create(self.paths.writer_lock_name(number))) as lock:
+                if files.lock(lock.descriptor):
+                    folder.make(name)
+                    return Claim(number, folder.sub(name), lock.detach())
         raise OSError(errno.EMFILE, f"more than {_MAX_WRITERS} writers", self.paths.folder)
 
     def close(self) -> None:
         """Let the generation be removed; may be called more than once."""
+        self._unlock()
+        self.folder.close()
+
+    def _unlock(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             files.close(descriptor)
@@ -180,75 +238,89 @@ class Generation:
             close(self._descriptor)
 
 
-def check_private(folder: str, *, with_inner: bool = False) -> None:
-    """Refuse the folder of a cache, or that of a generation with all in it, if others could have put samples there.
+def open_private(path: str, open_folder: Callable[[], Folder], *, with_inner: bool = False) -> Folder:
+    """Open the folder of a cache, or that of a generation with all in it, if only this user could put samples there.
+
+    Args:
+        path: Of the folder, for messages.
+        open_folder: Opens it, unless it is a link.
+        with_inner: What is in the folders below it counts, too.
 
     Raises:
         CacheError: Says whose it is, or what its mode is, and what to do.
-        FileNotFoundError: There is none.
+        FileNotFoundError, NotADirectoryError: There is none.
     """
-    reason = why_shared(folder, with_inner=with_inner)
-    if reason:
-        raise CacheError(
-            f"{folder} {reason}: samples that others may have put there are not read. Give the cache a folder that "
-            "does not exist yet, which it makes for this user alone; or, if this one is yours and so is all in it, "
-            f"make it so: chmod -R go-wx {shlex.quote(folder)}"
-        )
+    try:
+        folder = open_folder()
+    except FormatError:
+        raise _shared(path, "is a link, behind which may be another folder at any time") from None
+    try:
+        reason = why_shared(folder, with_inner=with_inner)
+        if reason:
+            raise _shared(path, reason)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
-def writers_in(paths: GenerationPaths) -> list[int]:
+def _shared(path: str, reason: str) -> CacheError:
+    return CacheError(
+        f"{path} {reason}: samples that others may have put there are not read. Give the cache a folder that "
+        "does not exist yet, which it makes for this user alone; or, if this one is yours and so is all in it, "
+        f"make it so: chmod -R go-wx {shlex.quote(path)}"
+    )
+
+
+def writers_in(generation: Folder) -> list[int]:
     """Return the numbers of all writers whose datasets are in the folder of a generation, ascending."""
-    with _opened(paths) as folder:
-        found = [(paths.writer_of_name(name), name) for name in folder.names()]
+    # Opened again, as threads that list one open folder would take names from each other.
+    with generation.again() as folder:
+        found = [(GenerationPaths.writer_of_name(name), name) for name in folder.names()]
         # The target of a link does not belong to this cache.
         return sorted(number for number, name in found if number is not None and folder.has_folder(name))
 
 
-def read_key(paths: GenerationPaths) -> CacheKey:
+def read_key(generation: Folder) -> CacheKey:
     """Return the key of a generation.
 
     Raises:
         FileNotFoundError: It has none.
         FormatError: It is damaged.
     """
-    with _opened(paths) as folder:
-        descriptor = folder.open_file(KEY_NAME)
+    descriptor = generation.open_file(KEY_NAME)
     try:
         return CacheKey.decode(files.read_at(descriptor, _MAX_KEY_BYTES, 0))
     except FormatError as error:
-        raise FormatError(f"{paths.key}: {error}", path=paths.key) from None
+        path = generation.path_of(KEY_NAME)
+        raise FormatError(f"{path}: {error}", path=path) from None
     finally:
         files.close(descriptor)
 
 
-def remove_generation(cache: CachePaths, name: str) -> bool:
+def remove_generation(cache: Folder, name: str) -> bool:
     """Remove the generation that has a name in the cache's folder, unless someone uses it; True if it is gone."""
     try:
-        root = Folder.open(cache.folder)
-    except OSError:
+        with cache.sub(name) as folder:
+            lock = folder.open_locked(KEY_NAME)
+    except FileNotFoundError:
+        # Someone was killed while making it, or is making it now and tries again.
+        return clear_generation(cache, name, has_key=False)
+    except (OSError, FormatError):
         return False
-    with root:
+    if lock is None:
+        return False
+    with lock:
+        if os.name == "nt":
+            # Windows renames no folder in which a file is open.
+            lock.close()
+        removed = CachePaths.removed_name(os.urandom(16).hex())
         try:
-            with root.sub(name) as folder:
-                lock = folder.open_locked(KEY_NAME)
-        except FileNotFoundError:
-            # Someone was killed while making it, or is making it now and tries again.
-            return clear_generation(root, name, has_key=False)
-        except (OSError, FormatError):
+            cache.rename_over(name, removed)
+        except OSError:
             return False
-        if lock is None:
-            return False
-        with lock:
-            if os.name == "nt":
-                # Windows renames no folder in which a file is open.
-                lock.close()
-            removed = CachePaths.removed_name(os.urandom(16).hex())
-            try:
-                root.rename_over(name, removed)
-            except OSError:
-                return False
-            clear_generation(root, removed)
-            return True
+        clear_generation(cache, removed)
+        return True
 
 
 def clear_generation(cache: Folder, name: str, *, has_key: bool = True) -> bool:
@@ -276,12 +348,6 @@ def clear_generation(cache: Folder, name: str, *, has_key: bool = True) -> bool:
     except (OSError, FormatError):
         return False
     return True
-
-
-def _opened(paths: GenerationPaths) -> Folder:
-    """Open the folder of a generation; FormatError if it is a link."""
-    with Folder.open(os.path.dirname(paths.folder)) as cache:
-        return cache.sub(os.path.basename(paths.folder))
 
 
 def _open_key(folder: Folder, key: CacheKey) -> int:

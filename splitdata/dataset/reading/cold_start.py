@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_files import bins_in
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.format import legacy
 from splitdata.storage import files
@@ -45,7 +46,7 @@ def drop_dataset(path: str) -> bool:
 
 
 def _files_of(path: str) -> Iterator[str]:
-    listing, pin = open_pinned(path, None, None)
+    listing, pin = open_pinned(DatasetDirectory(path), None, None)
     if isinstance(listing, LegacyDirectory):
         yield os.path.join(path, legacy.INDEX_NAME)
         for number in bins_in(path):

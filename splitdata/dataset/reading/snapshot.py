@@ -67,18 +67,21 @@ class DatasetState:
         return cls(path, listing.generation, listing.dataset_id, listing.num_records, digest)
 
 
-def open_pinned(path: str, generation: int | None, known: DatasetState | None) -> tuple[Listing, Pin | None]:
+def open_pinned(
+    found: DatasetDirectory, generation: int | None, known: DatasetState | None
+) -> tuple[Listing, Pin | None]:
     """Return the manifest of a dataset, and what keeps its files from being removed for as long as it is held.
 
     Takes and raises what `open_state` does. A directory of splitdataloader stands for its manifest itself, and is not
     kept.
     Waits for nobody: where another program holds the lock, there is a warning, and nothing that keeps the files.
     """
-    if seed := open_legacy(path, generation, known):
+    path = found.folder
+    if not found.is_held and (seed := open_legacy(path, generation, known)):
         return seed, None
     for _ in range(_MAX_TRIES):
         # Opened once for all that is asked of it, and anew where it may be another one by now.
-        with DatasetDirectory(path).held() as directory:
+        with found.held() as directory:
             manifest, read_generation = open_state(directory, generation, known)
             pin = Pin.take(directory, read_generation)
             newest = max(directory.generations(), default=0)
@@ -95,9 +98,8 @@ def open_pinned(path: str, generation: int | None, known: DatasetState | None) -
             with suppress(FileNotFoundError):
                 if generation is not None and directory.read(read_generation) == manifest:
                     return manifest, pin
-    directory = DatasetDirectory(path)
-    if generation is not None and read_generation in directory.generations():
-        _warn_of_lock(directory, read_generation)
+    if generation is not None and read_generation in found.generations():
+        _warn_of_lock(found, read_generation)
         return manifest, None
     raise ManifestError(f"{path}: the manifests change faster than they can be read", path=path)
 
@@ -163,8 +165,8 @@ def open_state(directory: DatasetDirectory, generation: int | None, known: Datas
 class _SameDataset:
     """Asks whether what a reader has open still lies at its path; once for each file that is the newest manifest."""
 
-    def __init__(self, path: str, listing: Manifest) -> None:
-        self._path = path
+    def __init__(self, directory: DatasetDirectory, listing: Manifest) -> None:
+        self._directory = directory
         self._listing = listing
         self._seen: tuple[int, ...] | None = None
 
@@ -172,12 +174,12 @@ class _SameDataset:
         """Raise as `_check_same_dataset` does."""
         mark = self._mark()
         if mark is None or mark != self._seen:
-            _check_same_dataset(self._path, self._listing)
+            _check_same_dataset(self._directory, self._listing)
             self._seen = mark
 
     def _mark(self) -> tuple[int, ...] | None:
         """Return what tells the newest manifest from every other file, None where there is none."""
-        directory = DatasetDirectory(self._path)
+        directory = self._directory
         try:
             newest = directory.generations()[-1]
             status = os.lstat(directory.paths.manifest(newest))
@@ -186,15 +188,16 @@ class _SameDataset:
         return newest, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _check_same_dataset(path: str, listing: Manifest) -> None:
+def _check_same_dataset(directory: DatasetDirectory, listing: Manifest) -> None:
     """Raise if what a reader has open lies no longer at its path; what is damaged there is not for this to say.
 
     Raises:
         DatasetNotFoundError: If the folder, or all that was in it, is gone.
         ManifestError: If another dataset, or other records, are there now.
     """
+    path = directory.folder
     try:
-        newest = DatasetDirectory(path).newest()
+        newest = directory.newest()
     except DatasetNotFoundError:
         raise DatasetNotFoundError(
             f"{path} was moved or deleted while it was being read; open it again where it is now", path=path
@@ -242,7 +245,7 @@ class Snapshot:
 
     def __init__(
         self,
-        paths: list[str],
+        directories: list[DatasetDirectory],
         states: list[tuple[Listing, Pin | None]],
         *,
         io: str,
@@ -253,23 +256,27 @@ class Snapshot:
         self._pins = [pin for _, pin in states]
         # No method of this object: it would hold itself, and its files stay open until the next garbage collection.
         open_one = partial(_open_segment, verify=verify, max_record_bytes=max_record_bytes)
-        self._pools: dict[IoMode, OpenFiles] = {}
+        self._pools: dict[tuple[IoMode, DatasetDirectory | None], OpenFiles] = {}
         self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
         self.num_records = 0
-        for path, listing in zip(paths, self.manifests, strict=True):
-            mode: IoMode = choose_io(path) if io == "auto" else "mmap" if io == "mmap" else "pread"
-            pool = self._pools.setdefault(mode, OpenFiles(mode))
+        for directory, listing in zip(directories, self.manifests, strict=True):
+            mode: IoMode = choose_io(directory.folder) if io == "auto" else "mmap" if io == "mmap" else "pread"
+            pool = self._pool(mode, directory)
             if isinstance(listing, LegacyDirectory):
                 self._add(listing.num_records, partial(_open_seed_segment, listing, pool))
                 continue
-            directory = DatasetDirectory(path)
-            check = _SameDataset(path, listing)
+            check = _SameDataset(directory, listing)
             first_position = 0
             for info in listing.segments:
                 self._add(info.num_records, partial(open_one, directory, info, first_position, pool, check))
                 first_position += info.num_records
         self._segments: list[Segment | None] = [None] * len(self._makers)
+
+    def _pool(self, mode: IoMode, directory: DatasetDirectory) -> OpenFiles:
+        if directory.is_held:
+            return self._pools.setdefault((mode, directory), OpenFiles(mode, open_folder=directory.open_segment))
+        return self._pools.setdefault((mode, None), OpenFiles(mode))
 
     def _add(self, num_records: int, maker: Callable[[], Segment]) -> None:
         if num_records:

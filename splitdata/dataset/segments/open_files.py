@@ -10,6 +10,7 @@ What somebody still holds, a view of a map, stays valid; a file that is used aga
 from __future__ import annotations
 
 import errno
+import os
 import weakref
 from collections import deque
 from functools import partial
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from splitdata.storage.file_source import descriptor_limit, open_files_limit, open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from splitdata.storage.file_source import IoMode, MappedSource, PreadSource
     from splitdata.storage.folder import Folder
 
@@ -40,10 +43,19 @@ class OpenFiles:
         io: How files are read.
     """
 
-    def __init__(self, io: IoMode, folder: Folder | None = None) -> None:
-        """Say how files are read, and, if all of them lie in one that is open, in which folder."""
+    def __init__(
+        self, io: IoMode, folder: Folder | None = None, open_folder: Callable[[str], Folder] | None = None
+    ) -> None:
+        """Say how files are read.
+
+        Args:
+            io: The way.
+            folder: If all of them lie in one that is open: that.
+            open_folder: If they lie in segments of a dataset that is open: opens the folder of one, by its id.
+        """
         self.io = io
         self._folder = folder
+        self._open_folder = open_folder
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
         # next garbage collection: a reader that refreshes often would run out of descriptors.
         self._open: deque[tuple[weakref.ref[FileOwner], int | None]] = deque()
@@ -57,8 +69,8 @@ class OpenFiles:
 
     @property
     def is_of_folder(self) -> bool:
-        """Whether all files are opened in one folder that is open, so that no path is followed."""
-        return self._folder is not None
+        """Whether all files are opened in a folder that is open, so that no path is followed."""
+        return self._folder is not None or self._open_folder is not None
 
     def __len__(self) -> int:
         """Return how many files this pool holds open."""
@@ -73,19 +85,24 @@ class OpenFiles:
             OSError: If the process has no descriptor left, and pools hold none that would help.
         """
         _make_room(self.limit - 1)
-        at = None if self._folder is None else self._folder.anchor()
         try:
-            source = open_source(path, self.io, at=at)
+            source = self._opened(path)
         except OSError as error:
             # Other parts of the process have used up the descriptors: make do with fewer.
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             _make_room(_num_open() // 2)
             try:
-                source = open_source(path, self.io, at=at)
+                source = self._opened(path)
             except OSError as second:
                 _raise_used_up(second, path)
         return source
+
+    def _opened(self, path: str) -> MappedSource | PreadSource:
+        if self._open_folder is not None:
+            with self._open_folder(os.path.basename(os.path.dirname(path))) as folder:
+                return open_source(path, self.io, at=folder.anchor())
+        return open_source(path, self.io, at=None if self._folder is None else self._folder.anchor())
 
     def keep(self, owner: FileOwner, bin_index: int | None) -> None:
         """Note that `owner` has stored a file that this pool has opened: it is told when it is to let go of it.

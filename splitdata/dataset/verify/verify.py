@@ -20,6 +20,7 @@ from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_survey import survey
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.key_check import check_keys
@@ -120,7 +121,7 @@ def verify(
     if generation is None and (cache := CacheFolder(folder)).is_cache():
         return _verify_cache(cache, num_workers, progress)
     # Held to the end, so that nothing of it is removed meanwhile.
-    manifest, pin = open_pinned(folder, generation, None)
+    manifest, pin = open_pinned(DatasetDirectory(folder), generation, None)
     if isinstance(manifest, LegacyDirectory):
         found = survey(manifest, progress=progress)
         findings = FindingList()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from splitdata.dataset.cache.cache_folder import CacheFolder
-from splitdata.dataset.cache.cache_generation import Generation, read_key
 from splitdata.errors import FormatError
 from splitdata.loader.cache.cache_entry import EntryCodec
 from splitdata.loader.cache.cache_reader import CacheReader
 
 if TYPE_CHECKING:
+    from splitdata.dataset.cache.cache_generation import Generation
     from splitdata.dataset.cache.cache_key import CacheKey
 
 __all__ = ["CacheDescription", "GenerationDescription", "describe_cache"]
@@ -67,13 +67,11 @@ def describe_cache(path: str | os.PathLike[str]) -> CacheDescription | None:
     if not folder.is_cache():
         return None
     described = []
-    for epoch, lineage in folder.generations():
-        paths = folder.paths.generation(epoch, lineage)
+    for generation in folder.looks():
         try:
-            described.append(_describe(Generation(paths, read_key(paths), -1)))
+            described.append(_describe(generation))
         except (OSError, FormatError, MemoryError, ValueError):
-            # Removed meanwhile, or its key is damaged, as one of more records than memory has room to count: then it
-            # is as good as gone.
+            # Removed meanwhile, or of more records than memory has room to count: then it is as good as gone.
             continue
     return CacheDescription(path=folder.paths.folder, disk_bytes=folder.num_bytes(), generations=tuple(described))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.cache.cache_key import CacheKey
+from splitdata.errors import SplitDataError
 from splitdata.loader.cache.cache_entry import EntryCodec
 from splitdata.loader.cache.cached_maker import CachedSampleMaker
 from splitdata.loader.cache.disk_store import DiskStore
@@ -139,8 +140,8 @@ class LoaderCache:
     def _discard_stale(self) -> None:
         folder = CacheFolder(os.fspath(self.options.path or ""))
         num_discarded = 0
-        # A disk that fails is met again by the workers, who go on without it.
-        with contextlib.suppress(OSError):
+        # A disk that fails, or another folder in its place, is met again by the workers, who go on without it.
+        with contextlib.suppress(OSError, SplitDataError):
             num_discarded = folder.discard_stale(self._key)
         if num_discarded:
             _log.info(

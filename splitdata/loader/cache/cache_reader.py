@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import SplitDataError
 from splitdata.loader.cache.cache_entry import EntryIndex
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.cache.cache_generation import Generation
+    from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.loader.cache.cache_entry import EntryCodec
 
 __all__ = ["CacheReader"]
@@ -35,6 +35,17 @@ _LARGE_BYTES: Final = 32 << 10
 _UNREADABLE: Final = (SplitDataError, OSError)
 
 
+class _EntryLoader(SplitDataLoader):
+    """Reads in the folder that is open, whatever takes its path meanwhile."""
+
+    def __init__(self, directory: DatasetDirectory) -> None:
+        self._opened = directory
+        super().__init__(directory.folder)
+
+    def _directory(self, path: str) -> DatasetDirectory:
+        return self._opened
+
+
 class _WriterView:
     """The dataset of one writer, as far as it was looked at.
 
@@ -44,8 +55,8 @@ class _WriterView:
         is_broken: It could not be opened.
     """
 
-    def __init__(self, path: str) -> None:
-        self._directory = DatasetDirectory(path)
+    def __init__(self, directory: DatasetDirectory) -> None:
+        self._directory = directory
         self.loader: SplitDataLoader | None = None
         self.num_scanned = 0
         self.is_broken = False
@@ -56,7 +67,7 @@ class _WriterView:
         if not generations:
             return None
         if self.loader is None:
-            self.loader = SplitDataLoader(self._directory.folder)
+            self.loader = _EntryLoader(self._directory)
         elif self.loader.generation == generations[-1] or not self.loader.refresh():
             return None
         return self.loader
@@ -94,7 +105,7 @@ class CacheReader:
         """Look at what one writer has committed since the last time."""
         shelf = self._writers.get(number)
         if shelf is None:
-            shelf = self._writers[number] = _WriterView(self._generation.paths.writer(number))
+            shelf = self._writers[number] = _WriterView(self._generation.dataset(number))
         try:
             loader = shelf.refresh()
         except _UNREADABLE:

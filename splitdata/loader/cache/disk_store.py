@@ -41,6 +41,7 @@ class _Opened:
     """A generation that is in use."""
 
     def __init__(self, folder: CacheFolder, generation: Generation, options: Cache, codec: EntryCodec) -> None:
+        self.folder = folder
         self.generation = generation
         self.reader = CacheReader(generation, codec, generation.key.num_records)
         self.writer = CacheWriter(folder, generation, options)
@@ -50,6 +51,7 @@ class _Opened:
         self.writer.close()
         self.reader.close()
         self.generation.close()
+        self.folder.close()
 
 
 class DiskStore:
@@ -112,16 +114,19 @@ class DiskStore:
         if opened.reader.num_known < self._num_needed:
             self._refresh(opened)
         with contextlib.suppress(OSError, SplitDataError):
-            self._folder.tidy(key, is_complete=opened.reader.num_known >= self._num_needed)
+            opened.folder.tidy(key, is_complete=opened.reader.num_known >= self._num_needed)
 
     def _open(self, key: CacheKey) -> None:
         self._close()
         try:
-            generation = self._folder.open(key)
+            with contextlib.ExitStack() as stack:
+                folder = stack.enter_context(contextlib.closing(self._folder.hold()))
+                generation = folder.open(key)
+                stack.pop_all()
         except (OSError, SplitDataError) as error:
             self._problem = f"the cache in {self._folder.paths.folder} cannot be used: {error}"
             return
-        self._opened = opened = _Opened(self._folder, generation, self._options, self._codec)
+        self._opened = opened = _Opened(folder, generation, self._options, self._codec)
         # At exit, or if all this is dropped without `close`.
         self._finalizer = weakref.finalize(self, opened.writer.close)
 

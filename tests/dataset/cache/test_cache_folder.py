@@ -241,7 +241,7 @@ def test_generation_is_made_once_by_many_at_once(tmp_path: Path) -> None:
     assert len(opened) == 8
     (folder,) = (tmp_path / "deep" / "cache").iterdir()
     assert [path.name for path in folder.iterdir()] == ["key.json"]
-    assert read_key(opened[0].paths) == KEY
+    assert read_key(opened[0].folder) == KEY
     for generation in opened:
         generation.close()
 
