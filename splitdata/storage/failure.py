@@ -29,6 +29,7 @@ _CANNOT: Final = ": cannot "
 _MOST_FILES: Final = "use fewer bins, or remove files"
 _WAYS_OUT: Final = {
     errno.EDQUOT: "the quota of this user is used up: remove files, or write elsewhere",
+    errno.EAGAIN: "another program holds a lease or a lock on it, and was told now: try again, or close it there",
     errno.EROFS: "the file system is mounted read-only: write elsewhere, or mount it for writing",
     errno.EACCES: "this user may not: change the owner or the rights, or write elsewhere",
     errno.EPERM: "this user may not: change the owner or the rights, or write elsewhere",

@@ -9,6 +9,8 @@ import logging
 import os
 import pickle
 import shutil
+import signal
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -163,3 +165,25 @@ def test_failed_call_keeps_nothing_of_its_caller_alive(
         assert call()() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no leases elsewhere")
+def test_file_under_a_write_lease_is_an_error_that_says_so(tmp_path: Path) -> None:
+    import fcntl
+
+    path = tmp_path / "leased"
+    path.write_bytes(b"a")
+    # By which the holder is told; it would end this process.
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    holder = os.open(path, os.O_RDWR)
+    try:
+        try:
+            fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            pytest.skip("this file system has no leases")
+        with pytest.raises(BlockingIOError, match="cannot open; another program holds a lease") as caught:
+            files.open_existing(str(path))
+        assert caught.value.filename == str(path)
+    finally:
+        os.close(holder)
+        signal.signal(signal.SIGIO, before)
