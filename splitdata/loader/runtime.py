@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from splitdata.loader.plan.epoch_steps import Run
     from splitdata.loader.samples.record_source import RecordFetcher
     from splitdata.loader.stats.meter import StatsMeter
+    from splitdata.process.pool.pool import WorkerPool
 
 __all__ = ["BatchInfo", "Runtime"]
 
@@ -154,22 +155,7 @@ class Runtime:
             self._validate(job)
         if not options.num_workers:
             return InProcess(job)
-        # Not before there are workers: importing the library starts none.
-        from splitdata.process.pool.pool import WorkerPool
-
-        if options.worker_kind == "process":
-            # Tensors are made of their arrays here: importing torch would be most of what starting them takes.
-            job = replace(job, as_tensors=False)
-        gpus = options.gpu_indices
-        pool: WorkerPool[Any, StepReply] = WorkerPool(
-            serve,
-            (job,),
-            options.channel_options(),
-            num_workers=options.num_workers,
-            kind=options.worker_kind,
-            describe=str,
-            environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
-        )
+        pool = self._make_pool(job)
         try:
             pool.start()
         except TypeError as error:
@@ -177,6 +163,27 @@ class Runtime:
             text = str(error).replace("args[0].source._given", "dataset").replace("args[0].", "")
             raise TypeError(text) from error
         return InOrder(pool) if options.in_order else AnyOrder(pool)
+
+    def _make_pool(self, job: Job) -> WorkerPool[StepRequest, StepReply]:
+        options = self._options
+        if options.worker_kind == "thread":
+            # Not before there are workers: importing the library starts none.
+            from splitdata.process.pool.thread_pool import ThreadPool
+
+            return ThreadPool(serve, (job,), options.channel_options(), num_workers=options.num_workers, describe=str)
+        from splitdata.process.pool.process_pool import ProcessPool
+
+        # Tensors are made of their arrays here: importing torch would be most of what starting a worker takes.
+        job = replace(job, as_tensors=False)
+        gpus = options.gpu_indices
+        return ProcessPool(
+            serve,
+            (job,),
+            options.channel_options(),
+            num_workers=options.num_workers,
+            describe=str,
+            environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
+        )
 
     @property
     def _makes_tensors(self) -> bool:

@@ -21,7 +21,8 @@ import os
 import numpy as np
 from splitdata import *
 from splitdata.process.wire.channel_options import ChannelOptions
-from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.pool.process_pool import ProcessPool
+from splitdata.process.pool.thread_pool import ThreadPool
 from splitdata.process.shared.record_memory import RecordMemory
 
 with SplitWriter("data") as writer:
@@ -54,8 +55,8 @@ itr = MpQItr.options(start_method="fork")(yields_arrays)
 run = iter(itr)
 batch = next(run)
 pools = [
-    WorkerPool(echo, (), ChannelOptions(start_method="fork"), num_workers=1),
-    WorkerPool(echo, (), ChannelOptions(), num_workers=1, kind="thread"),
+    ProcessPool(echo, (), ChannelOptions(start_method="fork"), num_workers=1),
+    ThreadPool(echo, (), ChannelOptions(), num_workers=1),
 ]
 for pool in pools:
     pool.start()

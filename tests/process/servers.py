@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.pool.process_pool import ProcessPool
+from splitdata.process.pool.thread_pool import ThreadPool
 from splitdata.process.wire import pipes
 from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
 from splitdata.process.worker.requests import Requests
@@ -30,9 +31,9 @@ def make_pool(serve: Anything, *args: Anything, way: Way = "fork", n: int = 2, *
     """Return a started pool of n workers: processes by a start method, or threads."""
     extra = {name: options.pop(name) for name in ("environments", "describe") if name in options}
     if way == "thread":
-        pool: Any = WorkerPool(serve, args, ChannelOptions(**options), num_workers=n, kind="thread", **extra)
+        pool: Any = ThreadPool(serve, args, ChannelOptions(**options), num_workers=n, **extra)
     else:
-        pool = WorkerPool(serve, args, ChannelOptions(start_method=way, **options), num_workers=n, **extra)
+        pool = ProcessPool(serve, args, ChannelOptions(start_method=way, **options), num_workers=n, **extra)
     pool.start()
     return pool
 

@@ -25,54 +25,64 @@ _unpack_header = messages.HEADER.unpack_from
 
 
 class FrameReader:
-    """Cuts the stream of one worker into frames. Belongs to one thread at a time."""
+    """Cuts the stream of one worker into frames. Belongs to one thread at a time.
 
-    def __init__(self, wire: ConsumerPipe) -> None:
-        self._wire = wire
+    Attributes:
+        num_reads: Counts up whenever something arrives.
+        is_at_end: Nothing more will arrive.
+    """
+
+    def __init__(self, pipe: ConsumerPipe) -> None:
+        self._pipe = pipe
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._begin = 0
         self._end = 0
+        self.num_reads = 0
+        self.is_at_end = False
 
     def frame(self) -> tuple[int, memoryview] | None:
-        """Return kind and body of the next frame, or None until more bytes are filled in.
+        """Read what has arrived; return kind and body of the next frame, or None where it has not arrived whole.
 
-        The body is valid until the next `fill`.
+        The body is valid until the next call.
 
         Raises:
             WorkerError: If the bytes are not frames: something else wrote into the pipe.
         """
-        begin = self._begin + _HEADER_SIZE
-        if begin > self._end:
-            return None
-        length, kind = _unpack_header(self._buffer, self._begin)
-        if length > messages.MAX_ITEM_BYTES:
-            raise WorkerError(f"the worker's pipe carries something else: a frame of {length} bytes, kind {kind}")
-        end = begin + length
-        if end > self._end:
-            return None
-        self._begin = end
-        return kind, self._view[begin:end]
-
-    def fill(self) -> int | None:
-        """Read what has arrived: number of bytes, 0 at the end of the stream, None if there is nothing."""
-        if self._begin:
-            left = self._end - self._begin
-            self._buffer[:left] = self._buffer[self._begin : self._end]
-            self._begin, self._end = 0, left
-        count = self._wire.read_into(self._view[self._end :])
-        if count:
+        while True:
+            begin = self._begin + _HEADER_SIZE
+            if begin <= self._end:
+                length, kind = _unpack_header(self._buffer, self._begin)
+                if length > messages.MAX_ITEM_BYTES:
+                    raise WorkerError(
+                        f"the worker's pipe carries something else: a frame of {length} bytes, kind {kind}"
+                    )
+                end = begin + length
+                if end <= self._end:
+                    self._begin = end
+                    return kind, self._view[begin:end]
+            if self._begin:
+                left = self._end - self._begin
+                self._buffer[:left] = self._buffer[self._begin : self._end]
+                self._begin, self._end = 0, left
+            count = self._pipe.read_into(self._view[self._end :])
+            if not count:
+                self.is_at_end = self.is_at_end or count == 0
+                return None
+            self.num_reads += 1
             self._end += count
-        return count
 
-    def body(self, target: memoryview) -> int | None:
-        """Move bytes that follow the last frame to the head of `target`; results as of `fill`."""
+    def body(self, target: memoryview) -> int:
+        """Move bytes that follow the last frame to the head of `target`; return how many, 0 if there are none now."""
         ready = min(self._end - self._begin, len(target))
         if ready:
             target[:ready] = self._view[self._begin : self._begin + ready]
             self._begin += ready
             return ready
-        return self._wire.read_into(target)
+        count = self._pipe.read_into(target)
+        self.is_at_end = self.is_at_end or count == 0
+        self.num_reads += bool(count)
+        return count or 0
 
     def drain(self) -> int:
         """Read all that is there, into a larger buffer if need be, and return how much that makes."""
@@ -82,7 +92,7 @@ class FrameReader:
                 larger = bytearray(2 * self._end)
                 larger[: self._end] = self._buffer
                 self._buffer, self._view = larger, memoryview(larger)
-            count = self._wire.read_into(self._view[self._end :])
+            count = self._pipe.read_into(self._view[self._end :])
             if not count:
                 return self._end - self._begin
             self._end += count

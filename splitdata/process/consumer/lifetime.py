@@ -7,6 +7,8 @@ Channel (one worker) and WorkerPool (many) stand on it.
       |------ close(): from any thread, signal handler or finalizer -----------'
       |------ collected: a thread closes
       `------ this process was forked: the workers belong to the parent
+
+Channel (one worker) and WorkerPool (many) are subclasses.
 """
 
 from __future__ import annotations

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from splitdata.errors import WorkerCrashedError, WorkerError
 from splitdata.process.consumer.child_process import describe_exit
 from splitdata.process.consumer.frame_reader import FrameReader
 from splitdata.process.wire import messages
-from splitdata.process.wire.batch_pickle import load_batch
 from splitdata.process.wire.remote_error import rebuild
 from splitdata.process.worker.sender import NO_MEMORY
 
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from splitdata.process.wire.channel_options import ChannelOptions
 
 __all__ = ["NOTHING", "Receiver"]
-
-# A batch, or memory that holds one: its type is the user's.
-Anything: TypeAlias = Any
 
 NOTHING: Final = object()
 
@@ -45,7 +41,9 @@ _log = logging.getLogger("splitdata")
 
 # Small batches pass here half a million times a second.
 _ITEM = messages.ITEM
-_load_item = pickle.loads
+_SLOT = messages.SLOT
+_HANDED_OUT_AT_ONCE = (_ITEM, _SLOT)
+_load_item: Callable[..., Any] = pickle.loads
 
 # How long a process may take to end after it has let go of its pipe.
 _CRASH_GRACE = 0.5
@@ -58,7 +56,7 @@ class _Body(NamedTuple):
     """
 
     kind: int
-    memory: Anything
+    memory: Any
     rest: memoryview
     num_items: int
 
@@ -72,8 +70,6 @@ class Receiver:
         pid: Its process.
         name: The worker in words.
         num_received: Batches handed out so far.
-        num_reads: Counts up whenever something arrives.
-        is_at_end: Nothing more will arrive.
     """
 
     def __init__(
@@ -84,10 +80,8 @@ class Receiver:
         self.pid: int | None = handle.child.pid
         self.name = f"(pid {self.pid})" if worker_id is None else f"{worker_id} (pid {self.pid})"
         self.num_received = 0
-        self.num_reads = 0
-        self.is_at_end = False
         self._options = options
-        self._inlet = FrameReader(handle.wire)
+        self._frames = FrameReader(handle.wire)
         self._outgoing = bytearray(outgoing)
         self._arena_half = arena_size // 2
         self._num_taken = 0
@@ -100,7 +94,9 @@ class Receiver:
         self._discarded: list[int] = []
         self._has_warned = False
         self._has_slots = False
-        self.flush()
+        # Not the loans: they hold the memory, which the handle lets go of.
+        self._returned: Collection[object] = handle.loans.returned if handle.loans is not None else ()
+        self.send(b"")
 
     @property
     def is_ready(self) -> bool:
@@ -112,6 +108,16 @@ class Receiver:
         """Whether notes wait for room in their pipe."""
         return bool(self._outgoing)
 
+    @property
+    def num_reads(self) -> int:
+        """Counts up whenever something arrives."""
+        return self._frames.num_reads
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing more will arrive."""
+        return self._frames.is_at_end
+
     def progress(self) -> str:
         """Say how far the worker has come."""
         return f"after {self.num_received} batches"
@@ -120,7 +126,7 @@ class Receiver:
         """Ask the worker where it stands."""
         return self.handle.stack()
 
-    def poll(self) -> Anything:
+    def poll(self) -> Any:
         """Return the next batch, NOTHING if it has not arrived whole.
 
         Raises:
@@ -128,21 +134,34 @@ class Receiver:
             WorkerError: What has arrived is nonsense, or not everything.
             BaseException: What the worker's function raised; what unpickling a batch raised.
         """
-        if self._has_slots and self.handle.loans is not None and self.handle.loans.has_returns:
-            self.send_notes()
         if self._next is None:
-            frame = self._inlet.frame() if self._body is None else None
-            if frame is not None and frame[0] == _ITEM:
-                return self._hand_out(_load_item, frame[1])
-            if not self._complete(frame):
+            frame = None
+            if self._body is None:
+                frame = self._frames.frame()
+                if frame is None:
+                    return NOTHING
+                if frame[0] in _HANDED_OUT_AT_ONCE:
+                    return self._hand_out(*frame)
+            if not self._advance(frame):
                 return NOTHING
-        return self._take_next()
+        return self.take()
 
     def peek(self) -> int | None:
         """Return the kind of frame that has arrived whole and comes next, None if there is none."""
-        if self._next is None and not self._complete(None):
+        if self._next is None and not self._advance():
             return None
-        return self._next[0] if self._next is not None else None
+        return (self._next or _NEVER)[0]
+
+    def take(self) -> Any:
+        """Return the batch that `peek` has shown; raises what `poll` does."""
+        kind, content = self._next or _NEVER
+        if kind == messages.END:
+            # It stays: who is interrupted while he takes note of the end meets it again.
+            self._finish(*messages.COUNT.unpack(content))
+        self._next = None
+        if kind == messages.FAILURE:
+            self._fail(content)
+        return self._hand_out(kind, content)
 
     def discard(self) -> int:
         """Take what `peek` has shown, drop it, and return the number that a GENERATION carries, else 0."""
@@ -159,62 +178,32 @@ class Receiver:
             self.send_notes()
         return 0
 
-    def _take_next(self) -> Anything:
-        kind, content = self._next or _NEVER
-        if kind == messages.END:
-            # It stays: a consumer that is interrupted while it notes the end meets it again.
-            self._finish(*messages.COUNT.unpack(content))
-        self._next = None
-        if kind == _ITEM:
-            return self._hand_out(_load_item, content)
-        if kind == messages.SLOT:
-            return self._hand_out(self._open_slot, *messages.TWO.unpack(content))
-        if kind == messages.PARCEL:
-            return self._hand_out(_open_parcel, content.memory)
-        if kind == messages.FAILURE:
-            self._fail(content)
-        raise WorkerError(f"the worker's pipe carries something else: a frame of kind {kind}", pid=self.pid)
-
-    def _complete(self, frame: tuple[int, memoryview] | None) -> bool:
-        """Read until the next frame, which may begin with `frame`, is whole with all that follows it."""
-        while True:
-            if self._body is not None:
-                if not self._read_body(self._body):
-                    return False
-                self._next, self._body = (self._body.kind, self._body), None
-                return True
-            frame = frame or self._inlet.frame()
+    def _advance(self, frame: tuple[int, memoryview] | None = None) -> bool:
+        """Read until the next frame, which may be `frame`, is whole with all that follows it; False if it is not."""
+        while self._body is None:
+            frame = frame or self._frames.frame()
             if frame is None:
-                if not self._has_read(self._inlet.fill()):
-                    return False
-                continue
-            kind, body = frame
+                return False
+            kind, content = frame
             if kind == messages.HELLO:
-                self._greet(*messages.TWO.unpack(body))
+                self._greet(*messages.TWO.unpack(content))
             elif kind == messages.PARCEL:
-                self._body = self._begin_parcel(*messages.TWO.unpack(body))
+                self._body = self._begin_parcel(*messages.TWO.unpack(content))
             elif kind == messages.FAILURE:
-                count, size = messages.TWO.unpack(body)
+                count, size = messages.TWO.unpack(content)
                 report = memoryview(bytearray(size))
                 self._body = _Body(kind, report, report, count)
             else:
                 self._next = frame
                 return True
             frame = None
-
-    def _has_read(self, count: int | None) -> bool:
-        self.num_reads += bool(count)
-        self.is_at_end = self.is_at_end or count == 0
-        return bool(count)
-
-    def _read_body(self, body: _Body) -> bool:
-        rest = body.rest
-        while len(rest):
-            count = self._inlet.body(rest)
-            if count is None or not self._has_read(count):
+        body = self._body
+        while len(body.rest):
+            count = self._frames.body(body.rest)
+            if not count:
                 return False
-            rest = rest[count:]
-            self._body = body = body._replace(rest=rest)
+            self._body = body = body._replace(rest=body.rest[count:])
+        self._next, self._body = (body.kind, body), None
         return True
 
     def _greet(self, pid: int, version: int) -> None:
@@ -226,26 +215,34 @@ class Receiver:
             )
         self.handle.is_ready = True
 
-    def _hand_out(self, load: Callable[..., Any], *source: Anything) -> Anything:
+    def _hand_out(self, kind: int, content: Any) -> Any:
+        """Return the batch in a frame."""
         self._num_taken += 1
-        if self._num_taken >= self._note_every:
+        if self._num_taken >= self._note_every or self._returned:
             self.send_notes()
         try:
-            batch = load(*source)
+            if kind == _ITEM:
+                batch = _load_item(content)
+            elif kind == _SLOT:
+                batch = self._open_slot(*messages.TWO.unpack(content))
+            elif kind == messages.PARCEL:
+                batch = _load_parcel(content.memory)
+            else:
+                raise WorkerError(f"the worker's pipe carries something else: a frame of kind {kind}", pid=self.pid)
         except Exception as error:
             error.add_note(f"raised while batch number {self.num_received} of worker {self.name} was unpickled")
             raise
         self.num_received += 1
         return batch
 
-    def _open_slot(self, offset: int, size: int) -> Anything:
+    def _open_slot(self, offset: int, size: int) -> Any:
         loans = self.handle.loans
         if loans is None:
             raise WorkerError("the worker speaks of shared memory that there is not", pid=self.pid)
         copies = self._options.copy or loans.bytes_out >= self._arena_half
         self._has_slots = True
         slot = loans.lend(offset, size)
-        return _open_parcel(slot.copy() if copies else slot)
+        return _load_parcel(slot.copy() if copies else slot)
 
     def _begin_parcel(self, size: int, reason: int) -> _Body:
         import numpy
@@ -263,34 +260,28 @@ class Receiver:
     def send_notes(self) -> None:
         """Tell the worker what was taken and which slots are free again."""
         loans = self.handle.loans
-        returned = loans.collect() if loans is not None else []
+        returned = loans.collect() if self._returned and loans is not None else []
         if self._discarded:
             returned += self._discarded
             self._discarded = []
-        if self._num_taken or returned:
-            self._outgoing += messages.taken(self._num_taken, returned)
-            self._num_taken = 0
-        self.flush()
+        note = messages.taken(self._num_taken, returned) if self._num_taken or returned else b""
+        self._num_taken = 0
+        self.send(note)
 
     def send(self, note: bytes) -> None:
-        """Send a note after those before it, as soon as there is room; never waits."""
+        """Send a note after those that wait for room, as far as there is room; never waits."""
         self._outgoing += note
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what fits of the notes that wait."""
         if self._outgoing:
             del self._outgoing[: self.handle.wire.write(self._outgoing)]
 
     def prepare_to_wait(self, *, is_wanted: bool = True) -> None:
         """Tell the worker what it may need to go on, before its next batch, or another worker's, is waited for."""
-        loans = self.handle.loans
-        if self._has_slots and (is_wanted or (loans is not None and loans.has_returns)):
+        if self._has_slots and (is_wanted or self._returned):
             # It may be waiting for a slot; if its batch is wanted it has to know that we have taken everything.
             self.send_notes()
         else:
             # It has room for half a window at least: notes would only cost system calls.
-            self.flush()
+            self.send(b"")
 
     def _finish(self, count: int) -> NoReturn:
         num_arrived = self.num_received + self._num_discarded
@@ -319,8 +310,8 @@ class Receiver:
             return True
         rest = 0 if self._body is None else len(self._body.rest)
         if self._body is not None and self._body.kind == messages.FAILURE:
-            return self._inlet.drain() >= rest
-        return self._inlet.leads_to_failure(rest)
+            return self._frames.drain() >= rest
+        return self._frames.leads_to_failure(rest)
 
     def crash(self, where: str = "") -> WorkerCrashedError:
         """Give the worker back and return the error that says how it ended.
@@ -345,7 +336,6 @@ class Receiver:
         )
 
 
-def _open_parcel(parcel: Anything) -> Anything:
-    pickled, *buffers = messages.read_table(memoryview(parcel))
-    views = [memoryview(parcel[begin:end]) for begin, end in buffers]
-    return load_batch(memoryview(parcel[slice(*pickled)]), views)
+def _load_parcel(parcel: Any) -> Any:
+    pickled, *buffers = messages.read_parts(memoryview(parcel))
+    return _load_item(pickled, buffers=buffers)

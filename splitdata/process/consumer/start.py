@@ -32,7 +32,7 @@ from splitdata.process.consumer.launch import (
     thread_environment,
 )
 from splitdata.process.consumer.receiver import Receiver
-from splitdata.process.consumer.worker_handle import WorkerHandle, close_together
+from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.wire.arena import Arena
 from splitdata.process.wire.channel_options import ChannelOptions
 from splitdata.process.wire.memory_budget import memory_budget
@@ -45,6 +45,7 @@ from splitdata.process.worker.worker import Call, WorkerEnds
 __all__ = ["prepare_server", "start_servers", "start_worker"]
 
 BatchType = TypeVar("BatchType")
+ReceiverType = TypeVar("ReceiverType", bound=Receiver)
 
 _log = logging.getLogger("splitdata")
 
@@ -79,7 +80,8 @@ def start_worker(
     call = _pack(function, args, kwargs, options)
     with interrupts_blocked():
         try:
-            return Channel(_start(call, _WorkerPlace(None, options.max_bytes or memory_budget(), {}), options), options)
+            place = _WorkerPlace(None, options.max_bytes or memory_budget(), {})
+            return Channel(_start(call, place, options, Receiver), options)
         except OSError as error:
             _raise_told(error, 0, 1)
 
@@ -89,20 +91,22 @@ def start_servers(
     args: tuple[Any, ...],
     options: ChannelOptions,
     environments: Sequence[Mapping[str, str]],
-) -> list[Receiver]:
+    make_receiver: Callable[..., ReceiverType],
+) -> list[ReceiverType]:
     """Start a process for each environment; the one with number i runs `function(i, requests, *args)`.
 
-    The memory budget is divided among them. Raises what `start_worker` does; then none is left.
+    The memory budget is divided among them. Returns what `make_receiver`, which is called as Receiver is, makes of
+    each. Raises what `start_worker` does; then none is left.
     """
     call = _pack(function, args, {}, options)
     num_bytes = max(1, (options.max_bytes or memory_budget()) // len(environments))
-    receivers: list[Receiver] = []
+    receivers: list[ReceiverType] = []
     with interrupts_blocked():
         try:
             for number, environment in enumerate(environments):
-                receivers.append(_start(call, _WorkerPlace(number, num_bytes, environment), options))
+                receivers.append(_start(call, _WorkerPlace(number, num_bytes, environment), options, make_receiver))
         except BaseException as error:
-            close_together([receiver.handle for receiver in receivers])
+            HandleGroup([receiver.handle for receiver in receivers]).close()
             if isinstance(error, OSError):
                 _raise_told(error, len(receivers), len(environments))
             raise
@@ -152,7 +156,9 @@ def _pack(
     return _Call((function, args, dict(kwargs)), packed)
 
 
-def _start(call: _Call, place: _WorkerPlace, options: ChannelOptions) -> Receiver:
+def _start(
+    call: _Call, place: _WorkerPlace, options: ChannelOptions, make_receiver: Callable[..., ReceiverType]
+) -> ReceiverType:
     """Start one worker, interrupts blocked."""
     with contextlib.ExitStack() as cleanup:
         theirs = cleanup.enter_context(contextlib.ExitStack())
@@ -184,7 +190,7 @@ def _start(call: _Call, place: _WorkerPlace, options: ChannelOptions) -> Receive
         cleanup.pop_all()
         try:
             theirs.close()
-            return Receiver(handle, options, _encode_job(call, place, options), ends.arena_size, place.worker_id)
+            return make_receiver(handle, options, _encode_job(call, place, options), ends.arena_size, place.worker_id)
         except BaseException:
             handle.close()
             raise

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from splitdata.process.wire.pipes import ConsumerPipe
     from splitdata.process.wire.slots import Loans
 
-__all__ = ["WorkerHandle", "close_together"]
+__all__ = ["HandleGroup", "WorkerHandle"]
 
 _HANGUP_GRACE = 0.1
 _STOP_GRACE = 1.0
@@ -44,20 +44,8 @@ _live: dict[int, WorkerHandle] = {}
 _hooks_set = False
 
 
-def close_together(handles: Sequence[WorkerHandle]) -> None:
-    """Close workers in the time that one takes: each step for all before the next for the first."""
-    try:
-        for handle in handles:
-            handle.begin_close()
-        for handle in handles:
-            handle.stop()
-    finally:
-        for handle in handles:
-            handle.close()
-
-
 def _close_all() -> None:
-    close_together(list(_live.values()))
+    HandleGroup(list(_live.values())).close()
 
 
 def _before_fork() -> None:
@@ -210,6 +198,42 @@ class WorkerHandle:
             return None
         self._ask(STACK_SIGNAL, ASK_STACK)
         return _read_while_it_comes(self._stack, patience)
+
+
+class HandleGroup:
+    """Workers that are closed in the time that one takes: each step for all before the next for the first."""
+
+    def __init__(self, handles: Sequence[WorkerHandle]) -> None:
+        self._handles = handles
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether they were given back, or belong to the process that forked this one."""
+        return self._handles[0].is_closed
+
+    def begin_close(self) -> None:
+        """Tell all workers to end, without waiting."""
+        for handle in self._handles:
+            handle.begin_close()
+
+    def close(self) -> None:
+        """End all workers and give everything back."""
+        try:
+            self.begin_close()
+            for handle in self._handles:
+                handle.stop()
+        finally:
+            for handle in self._handles:
+                handle.close()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for handle in self._handles:
+            handle.kill()
+
+    def drop(self) -> None:
+        """Close: nobody holds them any more, or one has failed."""
+        self.close()
 
 
 def _read_while_it_comes(descriptor: int, patience: float) -> str | None:

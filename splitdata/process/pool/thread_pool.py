@@ -1,14 +1,15 @@
-"""The threads of a pool: the same requests, bounds and ends as for processes, and no copies.
+"""ThreadPool: the workers of a pool as threads, for what lets go of the GIL, or must not be copied.
 
-Every thread has queues of its own. Nothing here is held while Python code runs: deque, SimpleQueue and the
-bell are C code, so a thread that hangs or dies at any point stops nobody else. A reply is handed over as the
-object that it is; what counts against `max_bytes` is an estimate of its size (object_sizes.py).
+A reply is handed over as the object that it is. Every thread has queues of its own, and nothing is held while Python
+code runs (deque, SimpleQueue and the bell are C code), so a thread that hangs or dies at any point stops nobody else.
 
     consumer                                     worker thread
-    submit, taken, cancel, stop --notes------->  ThreadWorker: room in batches and bytes, requests      thread_worker.py
+    submit, taken, cancel, stop --notes------->  ThreadWorker: room in batches and bytes, requests   thread_worker.py
                                                  next(serve) --> reply
     receive <-- its deque of replies <---------- append
        ^------- bell <-------------------------- ring
+
+What counts against `max_bytes` is an estimate of a reply's size (object_sizes.py).
 """
 
 from __future__ import annotations
@@ -19,84 +20,78 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from splitdata._ownership import OwnerProcess
-from splitdata.errors import ClosedError, WorkerCrashedError
-from splitdata.process.pool.pending_requests import PendingRequests
-from splitdata.process.pool.pool_base import PoolBackend
+from splitdata._ownership import renew_after_fork
+from splitdata.errors import WorkerCrashedError
+from splitdata.process.pool.pool import ReplyType, RequestType, WorkerPool
+from splitdata.process.pool.remote_worker import RemoteWorker
 from splitdata.process.pool.thread_worker import STOP, Bell, ThreadWorker
 from splitdata.process.wire import messages
-from splitdata.process.wire.channel_options import ChannelOptions
 from splitdata.process.wire.memory_budget import memory_budget
 
-__all__ = ["ThreadBackend"]
-
-# Requests and replies: their types are the user's.
-Anything: TypeAlias = Any
+__all__ = ["ThreadPool"]
 
 _log = logging.getLogger("splitdata")
 
 # How long threads may take to end.
 _STOP_GRACE = 1.0
 
-# Crews that were not told to end.
-_live: dict[int, ThreadBackend] = {}
+# Those that were not told to end.
+_live: dict[int, ThreadGroup] = {}
 _hooks_set = False
 
 
-class _ServingThread:
-    """One worker thread, as its consumer sees it."""
+class RemoteThread(RemoteWorker):
+    """One worker thread: its replies, and what is expected of it."""
 
-    pid: int | None = None
+    handle: ThreadGroup
+    pid = None
     is_ready = True
+    num_reads = 0
 
     def __init__(
-        self, worker_id: int, desk: ThreadWorker, thread: threading.Thread, backlog: PendingRequests[Any]
+        self,
+        handle: ThreadGroup,
+        worker_id: int,
+        worker: ThreadWorker,
+        thread: threading.Thread,
+        describe: Callable[[Any], str] | None,
     ) -> None:
-        self.name = f"{worker_id} (thread {thread.name})"
-        self.worker_id: int | None = worker_id
-        self.backlog = backlog
+        self.handle = handle
+        self.name = _name_of(worker_id, thread)
+        self.worker_id = worker_id
         self.num_received = 0
-        self.thread = thread
-        self._desk = desk
-        self._generation = 0
-
-    def progress(self) -> str:
-        """Say how far it has come and what it is at."""
-        return f"after {self.num_received} batches{self.backlog.current()}"
+        self._worker = worker
+        self._thread = thread
+        self._expect(describe)
 
     def stack(self) -> str | None:
         """Return where it stands."""
-        frame = sys._current_frames().get(self.thread.ident or 0)
-        return None if frame is None else "".join(traceback.format_stack(frame))
+        return _stack_of(self._thread)
 
     def peek(self) -> int | None:
         """Return ITEM, FAILURE or None."""
-        replies = self._desk.replies
+        replies = self._worker.replies
         while replies:
             first = replies[0]
             if first.generation == self._generation:
-                self.backlog.confirm(self._generation)
+                self._confirmed(self._generation)
                 return first.kind
             if first.kind == messages.FAILURE:
                 return first.kind
             replies.popleft()
-            self.backlog.settle_cancelled()
-            self.send(messages.TAKEN)
+            self._dropped_one()
+            self._worker.tell(messages.TAKEN)
         return None
 
-    def take(self) -> Anything:
+    def take(self) -> Any:
         """Return the reply that is there."""
-        reply = self._desk.replies.popleft()
+        reply = self._worker.replies.popleft()
         if reply.kind == messages.FAILURE:
-            try:
-                self._fail(reply.content)
-            finally:
-                # The error knows this frame, and the frame would know it.
-                del reply
-        self.send(messages.TAKEN)
+            self._fail(reply.content)
+        self._worker.tell(messages.TAKEN)
         self.num_received += 1
         return reply.content
 
@@ -112,12 +107,20 @@ class _ServingThread:
         finally:
             del error
 
+    def has_reply(self) -> bool:
+        """Whether nothing needs to be waited for."""
+        return self.peek() is not None or self._worker.has_ended
+
+    def has_ended(self) -> bool:
+        """Whether nothing more can come from it."""
+        return self._worker.has_ended
+
     def has_told_why(self) -> bool:
-        """Whether a thread that has ended left a failure; it stays for its place in the order."""
-        replies = self._desk.replies
+        """Whether it left a failure."""
+        replies = self._worker.replies
         return bool(replies) and replies[-1].kind == messages.FAILURE
 
-    def crash(self, what: str) -> WorkerCrashedError:
+    def crash(self, what: str = "ended before it had finished") -> WorkerCrashedError:
         """Return the error for a thread that has ended without having raised an ordinary exception."""
         return WorkerCrashedError(
             f"worker {self.name} {what}, {self.progress()}",
@@ -125,136 +128,137 @@ class _ServingThread:
             items_received=self.num_received,
         )
 
-    def has_ended(self) -> bool:
-        """Whether the thread has ended."""
-        return self._desk.has_ended
+    def pack(self, requests: Sequence[Any]) -> Sequence[Any]:
+        """Return the objects themselves."""
+        return requests
 
-    def submit(self, packed: Sequence[Anything]) -> None:
-        """Send requests."""
+    def _send(self, packed: Sequence[Any]) -> None:
         for request in packed:
-            self.send(messages.REQUEST, request)
+            self._worker.tell(messages.REQUEST, request)
 
-    def cancel(self) -> None:
-        """Forget all requests, here and there."""
-        self._generation += 1
-        self.backlog.cancel(self._generation)
-        self.send(messages.CANCEL)
+    def _send_cancel(self) -> None:
+        self._worker.tell(messages.CANCEL)
         # Drops what is there.
         self.peek()
 
-    def send(self, kind: int, content: Anything = None) -> None:
-        """Send a note; safe in finalizers and signal handlers."""
-        self._desk.notes.put((kind, content))
 
+class ThreadGroup:
+    """The threads of one pool, ended together. Whoever holds it starts them: from then on none can be forgotten.
 
-class ThreadBackend(PoolBackend[_ServingThread]):
-    """Threads that serve requests. Their owner starts them: from then on nothing can be forgotten."""
+    Attributes:
+        is_closed: Whether they were told to end, or stayed behind in the process that forked this one.
+    """
 
-    def __init__(
-        self,
-        serve: Callable[..., Iterator[Any]],
-        args: tuple[Any, ...],
-        options: ChannelOptions,
-        num_workers: int,
-        describe: Callable[[Any], str] | None,
-    ) -> None:
-        self._bell = Bell()
-        self._owner = OwnerProcess()
-        self._is_ended = False
-        self._is_killed = False
-        share = max(1, (options.max_bytes or memory_budget()) // num_workers)
-        servers = []
-        for worker_id in range(num_workers):
-            desk = ThreadWorker(self._bell, options.max_batches, share)
-            thread = threading.Thread(
-                target=desk.run, args=(serve, worker_id, args), name=f"splitdata-worker-{worker_id}", daemon=True
-            )
-            servers.append(_ServingThread(worker_id, desk, thread, PendingRequests(describe)))
-        super().__init__(servers, options)
-        self._waited_for = servers
+    def __init__(self, bell: Bell) -> None:
+        self.bell = bell
+        self.is_closed = False
+        # Not what their consumer sees, which holds this.
+        self._members: Sequence[tuple[threading.Thread, ThreadWorker]] = ()
         _set_hooks()
-        _live[id(self)] = self
+        renew_after_fork(self)
 
-    def start(self) -> None:
-        """Start the threads.
+    def _after_fork_in_child(self) -> None:
+        self.is_closed = True
+        self._members = ()
+        _live.pop(id(self), None)
+
+    def start(self, members: Sequence[tuple[threading.Thread, ThreadWorker]]) -> None:
+        """Start these threads.
 
         Raises:
             RuntimeError: No more threads; those that run are to be closed.
         """
-        for server in self._servers:
-            server.thread.start()
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the threads were told to end, or stayed behind in the process that forked this one."""
-        return self._is_ended or not self._owner.is_current
-
-    def bytes_out(self) -> int:
-        """Return 0: there is no shared memory."""
-        return 0
-
-    def _await(self, wanted: tuple[int, ...]) -> tuple[int, Anything]:
-        self._stall.begin()
-        while True:
-            if self._is_killed:
-                raise ClosedError("this pool was closed while a reply was waited for")
-            self._stall.check(self._oldest(wanted))
-            self.is_waiting = True
-            self._bell.wait(self._stall.patience())
-            self.is_waiting = False
-            dead = [server for server in self._servers if server.has_ended()]
-            found = self._take(wanted)
-            if found is not None:
-                return found
-            for server in dead:
-                if not server.has_told_why() and not self._is_killed:
-                    raise server.crash("ended before it had finished")
+        self._members = members
+        _live[id(self)] = self
+        for thread, _ in members:
+            thread.start()
 
     def begin_close(self) -> None:
         """Tell all threads to end, without waiting."""
         if not self.is_closed:
-            self._is_ended = True
+            self.is_closed = True
             _live.pop(id(self), None)
-            for server in self._servers:
-                server.send(STOP)
+            for _, worker in self._members:
+                worker.tell(STOP)
 
     def close(self) -> None:
         """End all threads; warn of those that do not, once, and leave them alone."""
         self.begin_close()
-        if not self._owner.is_current:
-            return
-        waited_for, self._waited_for = self._waited_for, []
+        threads, self._members = [thread for thread, _ in self._members], ()
         deadline = time.monotonic() + _STOP_GRACE
-        for server in waited_for:
-            if server.thread is not threading.current_thread() and server.thread.ident is not None:
-                server.thread.join(max(0.0, deadline - time.monotonic()))
-        stuck = [server for server in waited_for if server.thread.is_alive()]
+        for thread in threads:
+            if thread is not threading.current_thread() and thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        stuck = [number for number, thread in enumerate(threads) if thread.is_alive()]
         if stuck:
             _log.warning(
                 "%d of %d worker threads do not end; they are left behind, until they return or the program ends. "
                 "Worker %s stands at:\n%s",
                 len(stuck),
-                len(waited_for),
-                stuck[0].name,
-                stuck[0].stack(),
+                len(threads),
+                _name_of(stuck[0], threads[stuck[0]]),
+                _stack_of(threads[stuck[0]]),
             )
 
     def kill(self) -> None:
-        """Wake a consumer that waits in `receive`."""
-        self._is_killed = True
-        self._bell.ring()
+        """Wake whoever waits in `receive`."""
+        self.bell.ring()
 
     def drop(self) -> None:
         """Tell the threads to end, and do not wait for them: nobody holds them any more, or one has failed."""
         self.begin_close()
 
 
+class ThreadPool(WorkerPool[RequestType, ReplyType]):
+    """Threads that stay, and serve requests. They are daemons, and share what they are given."""
+
+    _remotes: Sequence[RemoteThread]
+
+    def _start(self) -> None:
+        self._bell = Bell()
+        group = ThreadGroup(self._bell)
+        share = max(1, (self._options.max_bytes or memory_budget()) // self._num_workers)
+        remotes, members = [], []
+        for worker_id in range(self._num_workers):
+            worker = ThreadWorker(self._bell, self._options.max_batches, share)
+            thread = threading.Thread(
+                target=worker.run,
+                args=(self._serve, worker_id, self._args),
+                name=f"splitdata-worker-{worker_id}",
+                daemon=True,
+            )
+            members.append((thread, worker))
+            remotes.append(RemoteThread(group, worker_id, worker, thread, self._describe))
+        self._remotes = remotes
+        self._hold(group)
+        try:
+            group.start(members)
+        except BaseException as error:
+            self._end(f"ended by {type(error).__name__}")
+            raise
+
+    def _wait(self, wanted: tuple[int, ...], patience: float | None) -> Sequence[int]:
+        self._can_resume = True
+        self._bell.wait(patience)
+        self._can_resume = False
+        return [number for number, remote in enumerate(self._remotes) if remote.has_ended()]
+
+
+def _name_of(worker_id: int, thread: threading.Thread) -> str:
+    return f"{worker_id} (thread {thread.name})"
+
+
+def _stack_of(thread: threading.Thread) -> str | None:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return None if frame is None else "".join(traceback.format_stack(frame))
+
+
 def _close_all() -> None:
-    crews = [crew for crew in list(_live.values()) if not crew.is_closed]
-    for crew in crews:
-        crew.begin_close()
-    for crew in crews:
-        crew.close()
+    groups = [group for group in list(_live.values()) if not group.is_closed]
+    for group in groups:
+        group.begin_close()
+    for group in groups:
+        group.close()
 
 
 def _set_hooks() -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from splitdata.process.wire import messages
 from splitdata.process.wire.object_sizes import estimate_bytes
@@ -23,9 +23,6 @@ from splitdata.process.wire.pipes import Hangup
 from splitdata.process.worker.requests import Requests, refuse_early_end, send_all
 
 __all__ = ["STOP", "Bell", "Reply", "ThreadWorker"]
-
-# Requests and replies: their types are the user's.
-Anything: TypeAlias = Any
 
 # A kind of note, beside those of messages.py: the consumer has closed.
 STOP = 0
@@ -58,21 +55,20 @@ class Reply(NamedTuple):
 
     generation: int
     kind: int
-    content: Anything
+    content: Any
 
 
 class ThreadWorker:
     """A worker thread's end; it knows nothing of the pool, which may so be collected.
 
     Attributes:
-        notes: What the consumer tells it.
         replies: What it has made and the consumer has not taken.
         requests: What it was asked.
         has_ended: Nothing more will come.
     """
 
     def __init__(self, bell: Bell, max_batches: int, max_bytes: int) -> None:
-        self.notes: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._notes: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self.replies: deque[Reply] = deque()
         self.requests: Requests[Any] = Requests(self.read_notes, _as_it_is)
         self.has_ended = False
@@ -82,6 +78,10 @@ class ThreadWorker:
         self._sizes: deque[int] = deque()
         self._bytes_ahead = 0
         self._is_stopped = False
+
+    def tell(self, kind: int, content: Any = None) -> None:
+        """Send it a note: what its consumer calls, also in finalizers and signal handlers."""
+        self._notes.put((kind, content))
 
     def run(self, serve: Callable[..., Iterator[Any]], worker_id: int, args: tuple[Any, ...]) -> None:
         """Serve until the consumer closes: what the thread does."""
@@ -107,7 +107,7 @@ class ThreadWorker:
         while len(self._sizes) >= self._max_batches:
             self.read_notes(block=True)
 
-    def reply(self, reply: Anything) -> None:
+    def reply(self, reply: Any) -> None:
         """Hand over a reply once there is room for its bytes, unless its request was cancelled."""
         self.read_notes(block=False)
         if not self.requests.settle():
@@ -132,7 +132,7 @@ class ThreadWorker:
         """
         while not self._is_stopped:
             try:
-                kind, content = self.notes.get(block)
+                kind, content = self._notes.get(block)
             except queue.Empty:
                 return
             block = False
@@ -147,5 +147,5 @@ class ThreadWorker:
         raise Hangup
 
 
-def _as_it_is(request: Anything) -> Anything:
+def _as_it_is(request: Any) -> Any:
     return request

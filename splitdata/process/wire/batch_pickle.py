@@ -1,5 +1,9 @@
 """Batch <-> one pickle and the large buffers that it leaves out.
 
+    worker                                                     consumer
+    {"x": array, "n": 3} --BatchPickler.dump--> pickle         pickle.loads(pickle, buffers=...) --> the same
+                                                buffer of x    `x` is a view of the buffer: no copy, writable
+
 Pickle protocol 5 does the nesting and keeps an array that occurs twice in a batch one array. Two types
 are taken out of its hands, because their own reduction copies or refuses more than it has to:
 
@@ -21,13 +25,10 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["INLINE_BYTES", "BatchPickler", "load_batch"]
-
-# What users yield, and arrays and tensors of libraries that this module must not need.
-Anything: TypeAlias = Any
+__all__ = ["INLINE_BYTES", "BatchPickler"]
 
 # Below, a copy through the pipe costs less than the bookkeeping of a slot: 5 us and 0.1 us per KiB against 10 us.
 INLINE_BYTES = 16 * 1024
@@ -54,14 +55,14 @@ def _inverse(axes: Sequence[int]) -> list[int]:
 class _WritableFace:
     """Shows a read-only array as a writable one, so that pickle does not mark its buffer read-only."""
 
-    def __init__(self, array: Anything) -> None:
+    def __init__(self, array: Any) -> None:
         self.array = array
         interface = dict(array.__array_interface__)
         interface["data"] = (interface["data"][0], False)
         self.__array_interface__ = interface
 
 
-def _reduce_array(array: Anything) -> Anything:
+def _reduce_array(array: Any) -> Any:
     import numpy
 
     if array.dtype.hasobject:
@@ -80,14 +81,14 @@ def _reduce_array(array: Anything) -> Anything:
     return _make_array, (buffer, dtype, array.shape, None if axes is None else _inverse(axes))
 
 
-def _make_array(buffer: Anything, dtype: Anything, shape: tuple[int, ...], axes: Sequence[int] | None) -> Anything:
+def _make_array(buffer: Any, dtype: Any, shape: tuple[int, ...], axes: Sequence[int] | None) -> Any:
     import numpy
 
     array: Any = numpy.ndarray(shape, dtype, buffer)
     return array if axes is None else array.transpose(axes)
 
 
-def _reduce_tensor(tensor: Anything, torch: Anything) -> Anything:
+def _reduce_tensor(tensor: Any, torch: Any) -> Any:
     plain = (
         tensor.layout is torch.strided
         and tensor.device.type == "cpu"
@@ -112,9 +113,7 @@ def _reduce_tensor(tensor: Anything, torch: Anything) -> Anything:
     return _make_tensor, (buffer, tensor.dtype, shape, back, tensor.requires_grad)
 
 
-def _make_tensor(
-    buffer: Anything, dtype: Anything, shape: tuple[int, ...], axes: Sequence[int] | None, grad: bool
-) -> Anything:
+def _make_tensor(buffer: Any, dtype: Any, shape: tuple[int, ...], axes: Sequence[int] | None, grad: bool) -> Any:
     # Loaded by now: the dtype, which was unpickled before this call, is one of its own objects.
     torch = sys.modules["torch"]
     # frombuffer refuses a buffer of no bytes.
@@ -127,7 +126,7 @@ def _make_tensor(
 class _Pickler(pickle.Pickler):
     """The C pickler, asked for arrays and tensors only: builtin types never reach `reducer_override`."""
 
-    def reducer_override(self, obj: Anything) -> Anything:
+    def reducer_override(self, obj: Any) -> Any:
         """Reduce arrays and tensors here, all else as always."""
         kind = type(obj)
         if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
@@ -181,9 +180,3 @@ class BatchPickler:
         if buffers:
             self._buffers = []
         return pickled, buffers
-
-
-def load_batch(pickled: bytes | memoryview, buffers: Iterable[Any] | None = None) -> Anything:
-    """Rebuild a batch; its arrays are views of `buffers`, which must be writable."""
-    load: Callable[..., Any] = pickle.loads
-    return load(pickled, buffers=buffers)

@@ -55,7 +55,7 @@ __all__ = [
     "offsets_of",
     "parcel_places",
     "parcel_table",
-    "read_table",
+    "read_parts",
     "taken",
 ]
 
@@ -95,19 +95,15 @@ def offsets_of(body: bytes | bytearray | memoryview) -> tuple[int, ...]:
     return struct.unpack(f"<{len(body) // COUNT.size}Q", body)
 
 
-def _aligned(offset: int) -> int:
-    return (offset + ALIGNMENT - 1) & -ALIGNMENT
-
-
 def parcel_places(lengths: Sequence[int]) -> tuple[list[int], int]:
     """Return where each part of a parcel begins, and the size of the parcel."""
     places = []
     offset = COUNT.size * (1 + len(lengths))
     for length in lengths:
-        offset = _aligned(offset)
+        offset = (offset + ALIGNMENT - 1) & -ALIGNMENT
         places.append(offset)
         offset += length
-    return places, _aligned(offset)
+    return places, (offset + ALIGNMENT - 1) & -ALIGNMENT
 
 
 def parcel_table(lengths: Sequence[int]) -> bytes:
@@ -115,8 +111,8 @@ def parcel_table(lengths: Sequence[int]) -> bytes:
     return struct.pack(f"<{1 + len(lengths)}Q", len(lengths), *lengths)
 
 
-def read_table(parcel: memoryview) -> list[tuple[int, int]]:
-    """Return begin and end of every part of a parcel, the pickle first.
+def read_parts(parcel: memoryview) -> list[memoryview]:
+    """Return the parts of a parcel, the pickle first.
 
     Raises:
         ValueError: The table does not fit the parcel.
@@ -128,4 +124,7 @@ def read_table(parcel: memoryview) -> list[tuple[int, int]]:
     places, size = parcel_places(lengths)
     if size != len(parcel):
         raise ValueError(f"a parcel of {len(parcel)} bytes has parts for {size}")
-    return [(begin, begin + length) for begin, length in zip(places, lengths, strict=True)]
+    parts = []
+    for place, length in zip(places, lengths, strict=True):
+        parts.append(parcel[place : place + length])
+    return parts

@@ -86,13 +86,17 @@ class Loans:
     """The slots that the consumer has handed out, and those that came back.
 
     `lend`, `collect` and `pin` belong to one thread at a time; the return of a slot may happen in any.
+
+    Attributes:
+        bytes_out: Of the slots that are out.
+        returned: What `collect` will find.
     """
 
     def __init__(self, mapping: mmap.mmap) -> None:
         self._map = mapping
         self._out: dict[int, _Loan] = {}
         self._pinned: list[_Loan] = []
-        self._returned: deque[_Loan] = deque()
+        self.returned: deque[_Loan] = deque()
         self.bytes_out = 0
 
     def lend(self, offset: int, size: int) -> npt.NDArray[np.uint8]:
@@ -104,7 +108,7 @@ class Loans:
         import numpy
 
         slot: npt.NDArray[np.uint8] = numpy.frombuffer(self._map, numpy.uint8, size, offset)
-        loan = _Loan(slot, self._returned.append)
+        loan = _Loan(slot, self.returned.append)
         loan.offset, loan.size = offset, size
         self._out[offset] = loan
         self.bytes_out += size
@@ -113,18 +117,13 @@ class Loans:
     def collect(self) -> list[int]:
         """Return the offsets of the slots that came back since the last call."""
         offsets: list[int] = []
-        while self._returned:
-            loan = self._returned.popleft()
+        while self.returned:
+            loan = self.returned.popleft()
             if self._out.get(loan.offset) is loan:
                 del self._out[loan.offset]
                 self.bytes_out -= loan.size
                 offsets.append(loan.offset)
         return offsets
-
-    @property
-    def has_returns(self) -> bool:
-        """Whether `collect` would find something."""
-        return bool(self._returned)
 
     def pin(self) -> None:
         """Never return the slots that are out now: a forked child looks into them too."""

@@ -128,10 +128,10 @@ def test_inherited_pool_refuses_and_its_end_is_nobodys(way: Anything) -> None:
 
 
 def test_pool_that_was_not_started_is_started_in_the_child() -> None:
-    from splitdata.process.pool.pool import WorkerPool
+    from splitdata.process.pool.process_pool import ProcessPool
     from splitdata.process.wire.channel_options import ChannelOptions
 
-    pool: WorkerPool[int, Any] = WorkerPool(servers.echo, (), ChannelOptions(start_method="fork"), num_workers=1)
+    pool: ProcessPool[int, Any] = ProcessPool(servers.echo, (), ChannelOptions(start_method="fork"), num_workers=1)
 
     def ask() -> str:
         with pool:
@@ -162,7 +162,7 @@ def test_fork_while_a_failed_pool_closes_does_not_hang_the_child(way: Anything) 
 
 def test_fork_while_a_thread_gives_a_worker_back_does_not_hang_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = servers.make_pool(servers.echo, way="fork", n=1)
-    handle = pool._crew._handles[0]
+    handle = pool._remotes[0].handle
     reap, stands_there, may_go_on = handle.child.reap, threading.Event(), threading.Event()
 
     def reap_in_a_while() -> int | None:

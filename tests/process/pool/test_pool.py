@@ -1,4 +1,4 @@
-"""WorkerPool as its user meets it: requests, replies, order, bounds, cancel; by processes and by threads."""
+"""A pool as its user meets it: requests, replies, order, bounds, cancel; by processes and by threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from splitdata.errors import ClosedError
-from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.pool.process_pool import ProcessPool
+from splitdata.process.pool.thread_pool import ThreadPool
 from splitdata.process.wire.channel_options import ChannelOptions
 from splitdata.process.wire.object_sizes import estimate_bytes
 from tests.command import ROOT, run_python
@@ -439,8 +440,8 @@ def test_random_use_is_that_of_a_queue_for_each_worker(way: Way, max_batches: in
 
 @pytest.mark.parametrize("way", KINDS)
 def test_pool_that_was_not_started_or_was_closed_says_so(way: Way) -> None:
-    kind: Any = "thread" if way == "thread" else "process"
-    pool = WorkerPool[Any, Any](servers.echo, (), ChannelOptions(start_method=None), num_workers=1, kind=kind)
+    kind: Any = ThreadPool if way == "thread" else ProcessPool
+    pool = kind(servers.echo, (), ChannelOptions(start_method=None), num_workers=1)
     with pytest.raises(ValueError, match="not started"):
         pool.submit(0, 1)
     pool.close()
@@ -461,7 +462,7 @@ def test_pool_starts_once() -> None:
 
 
 def test_function_that_cannot_travel_is_named_and_nothing_is_started() -> None:
-    pool = WorkerPool[Any, Any](servers.orders, (threading.Lock(),), ChannelOptions(), num_workers=2)
+    pool = ProcessPool[Any, Any](servers.orders, (threading.Lock(),), ChannelOptions(), num_workers=2)
     with pytest.raises(TypeError, match=r"cannot send args\[0\]"):
         pool.start()
 
@@ -472,15 +473,13 @@ def test_function_that_cannot_travel_is_named_and_nothing_is_started() -> None:
         ({"num_workers": 0}, ValueError),
         ({"num_workers": True}, TypeError),
         ({"num_workers": 2.0}, TypeError),
-        ({"num_workers": 1, "kind": "fiber"}, ValueError),
         ({"num_workers": 1, "environments": []}, ValueError),
         ({"num_workers": 1, "environments": [{"A": 1}]}, TypeError),
-        ({"num_workers": 1, "environments": [{}], "kind": "thread"}, ValueError),
     ],
 )
 def test_argument_out_of_range_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        WorkerPool(servers.echo, (), ChannelOptions(), **options)
+        ProcessPool(servers.echo, (), ChannelOptions(), **options)
 
 
 def test_running_pool_does_not_pickle() -> None:
@@ -492,12 +491,12 @@ def test_import_of_the_pool_loads_no_process_machinery_and_threads_need_none() -
     source = (
         f"import sys; sys.path.append({str(ROOT)!r})\nimport numpy, xxhash, zstandard\nbefore = set(sys.modules)\n"
         "def loaded():\n    return sorted(m for m in set(sys.modules) - before if m.split('.')[0] in"
-        " {'multiprocessing', 'subprocess', 'cloudpickle', 'torch', '_posixsubprocess', 'queue'})\n"
-        "from splitdata.process.pool.pool import WorkerPool\nprint(loaded())\n"
+        " {'multiprocessing', 'subprocess', 'cloudpickle', 'torch', '_posixsubprocess'})\n"
+        "from splitdata.process.pool.thread_pool import ThreadPool\nprint(loaded())\n"
         "from splitdata.process.wire.channel_options import ChannelOptions\n"
         "def serve(worker_id, requests):\n    yield from requests\n"
-        "with WorkerPool(serve, (), ChannelOptions(), num_workers=2, kind='thread') as pool:\n"
+        "with ThreadPool(serve, (), ChannelOptions(), num_workers=2) as pool:\n"
         "    pool.start()\n    pool.submit(1, 'reply')\n    print(pool.receive(1), loaded())\n"
     )
 
-    assert run_python("-c", source).stdout == "[]\nreply ['queue']\n"
+    assert run_python("-c", source).stdout == "[]\nreply []\n"

@@ -15,8 +15,7 @@ import pytest
 
 from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError, WorkerTimeoutError
 from splitdata.process.consumer.forkserver import ForkServer
-from splitdata.process.consumer.worker_handle import WorkerHandle, close_together
-from splitdata.process.pool import process_pool
+from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.wire.remote_error import WorkerTraceback
 from tests.process import hostile, servers
 from tests.process.servers import Way, is_reply, make_pool
@@ -203,11 +202,12 @@ def test_worker_that_dies_is_noticed_while_another_is_waited_for(way: Way, order
 def test_crash_is_told_before_the_other_workers_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
 
-    def close_when_told(handles: Anything) -> None:
+    def close_when_told(group: HandleGroup) -> None:
         told.wait()
-        close_together(handles)
+        close(group)
 
-    monkeypatch.setattr(process_pool, "close_together", close_when_told)
+    close = HandleGroup.close
+    monkeypatch.setattr(HandleGroup, "close", close_when_told)
     pool = make_pool(servers.orders)
     pool.submit(0, ("sleep holding the GIL", 600))
     pool.submit(1, ("kill", "SIGKILL"))
@@ -216,7 +216,7 @@ def test_crash_is_told_before_the_other_workers_have_ended(monkeypatch: pytest.M
     told.set()
     pool.close()
 
-    assert all(handle.is_closed for handle in pool._crew._handles)
+    assert all(remote.handle.is_closed for remote in pool._remotes)
 
 
 def test_idle_worker_that_dies_is_noticed_while_another_is_waited_for() -> None:
@@ -280,7 +280,7 @@ def test_worker_killed_at_a_random_moment_is_a_crash_after_all_its_replies(
         num_workers, victim = 3, chance.randrange(3)
         options = {"max_bytes": 1 << 20, "max_batches": chance.choice([1, 4, 16])}
         pool = make_pool(servers.arrays, SIZES[trial % 3], way=way, n=num_workers, **options)
-        pid = pool._crew._handles[victim].child.pid
+        pid = pool._remotes[victim].handle.child.pid
         killed: list[float] = []
 
         def kill(pid: int = pid, killed: list[float] = killed) -> None:

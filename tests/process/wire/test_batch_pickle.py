@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.wire.batch_pickle import INLINE_BYTES, BatchPickler, load_batch
+from splitdata.process.wire.batch_pickle import INLINE_BYTES, BatchPickler
 
 # Whatever nests.
 Anything: TypeAlias = Any
@@ -34,7 +34,7 @@ class Sample:
 def round_trip(batch: Anything) -> Anything:
     """Send a batch through pickle and buffers, each buffer copied as into a slot."""
     pickled, buffers = BatchPickler().dump(batch)
-    return load_batch(pickled, [memoryview(bytearray(buffer)) for buffer in buffers])
+    return pickle.loads(pickled, buffers=[memoryview(bytearray(buffer)) for buffer in buffers])
 
 
 def equal(left: Anything, right: Anything) -> bool:
@@ -197,7 +197,7 @@ def test_failed_batch_does_not_spoil_the_next() -> None:
         pickler.dump([np.zeros(50_000), lambda: 1])
     pickled, buffers = pickler.dump({"x": 1})
 
-    assert load_batch(pickled, buffers) == {"x": 1}
+    assert pickle.loads(pickled, buffers=buffers) == {"x": 1}
 
 
 def test_things_that_pickle_arrive() -> None:

@@ -63,10 +63,10 @@ def test_loan_returns_once_the_last_view_is_gone() -> None:
         views.pop()
         gc.collect()
 
-    assert loans.has_returns
+    assert loans.returned
     assert loans.collect() == [64]
     assert loans.bytes_out == 0
-    assert not loans.has_returns
+    assert not loans.returned
 
 
 def test_pinned_loan_never_returns() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.pool.process_pool import ProcessPool
+from splitdata.process.pool.thread_pool import ThreadPool
 from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
 from splitdata.process.wire.messages import parcel_places
 from splitdata.process.worker.in_place_reply import InPlaceReply
@@ -18,7 +19,7 @@ from tests.process.servers import is_draft
 from tests.process.test_memory import is_shared
 
 MIB = 1 << 20
-Pool = WorkerPool[list[int], Any]
+Pool = ProcessPool[list[int], Any]
 
 
 def parts_of(draft: InPlaceReply, sizes: list[int]) -> list[memoryview]:
@@ -131,7 +132,7 @@ def test_memory_of_cancelled_replies_is_given_back() -> None:
 
 
 def test_threads_have_no_memory_of_their_own() -> None:
-    with Pool(servers.asks_for_memory, (), ChannelOptions(), num_workers=1, kind="thread") as pool:
+    with ThreadPool[Any, Any](servers.asks_for_memory, (), ChannelOptions(), num_workers=1) as pool:
         pool.start()
         pool.submit(0, [1 << 20])
         assert pool.receive(0) is None
