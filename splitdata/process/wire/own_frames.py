@@ -22,7 +22,7 @@ from splitdata.errors import SplitDataError
 
 __all__ = ["fold_traceback", "folded_text"]
 
-_LIBRARY: Final = str(Path(__file__).parents[1]) + os.sep
+_LIBRARY: Final = str(Path(__file__).parents[2]) + os.sep
 _SWITCH: Final = "SPLITDATA_FULL_TRACEBACKS"
 # Of a refusal, as that of samples which do not go into one batch; not of what says that the library is wrong.
 _REFUSAL: Final = re.compile(r"raise (ValueError|TypeError|RuntimeError)\(")
