@@ -14,21 +14,14 @@ Write records, read any of them, walk all of them::
 
 The on-disk format is specified in FORMAT.md. Everything public is named in `__all__`; what is
 imported from deeper down may change without notice.
+
+Importing this package loads little: each public name is loaded when it is first used, so that a program that only
+reads, and above all a worker process, does not wait for what it does not need.
 """
 
+from typing import TYPE_CHECKING
+
 from splitdata._version import __version__
-from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
-from splitdata.conversion.dry_run import FirstRecord
-from splitdata.conversion.sources.choose import open_source
-from splitdata.conversion.sources.source import RecordSource
-from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
-from splitdata.dataset.reader import SplitDataLoader
-from splitdata.dataset.repair.repair import RepairReport, repair
-from splitdata.dataset.sample_dataset import SampleDataset
-from splitdata.dataset.segments.finding import Finding
-from splitdata.dataset.split_data import write_split_data
-from splitdata.dataset.verify.verify import VerifyReport, verify
-from splitdata.dataset.writer import SplitWriter
 from splitdata.errors import (
     BadMagicError,
     CacheError,
@@ -51,19 +44,33 @@ from splitdata.errors import (
     WorkerError,
     WorkerTimeoutError,
 )
-from splitdata.format.spec import FORMAT_VERSION
-from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
-from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
-from splitdata.loader.cache.cache_options import Cache
-from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.rotation.rotation_options import Rotation
-from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
-from splitdata.loader.stats.stats import LoaderStats
-from splitdata.order.hash_split import HashSplit
-from splitdata.order.window import Window
-from splitdata.process.mpqitr import MpQItr
-from splitdata.samples.decode import SampleDecoder, decode_sample
-from splitdata.samples.encode import encode_sample
+
+if TYPE_CHECKING:
+    from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
+    from splitdata.conversion.dry_run import FirstRecord
+    from splitdata.conversion.sources.choose import open_source
+    from splitdata.conversion.sources.source import RecordSource
+    from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
+    from splitdata.dataset.reader import SplitDataLoader
+    from splitdata.dataset.repair.repair import RepairReport, repair
+    from splitdata.dataset.sample_dataset import SampleDataset
+    from splitdata.dataset.segments.finding import Finding
+    from splitdata.dataset.split_data import write_split_data
+    from splitdata.dataset.verify.verify import VerifyReport, verify
+    from splitdata.dataset.writer import SplitWriter
+    from splitdata.format.spec import FORMAT_VERSION
+    from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
+    from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
+    from splitdata.loader.cache.cache_options import Cache
+    from splitdata.loader.distributed_loader import DistributedLoader
+    from splitdata.loader.rotation.rotation_options import Rotation
+    from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+    from splitdata.loader.stats.stats import LoaderStats
+    from splitdata.order.hash_split import HashSplit
+    from splitdata.order.window import Window
+    from splitdata.process.mpqitr import MpQItr
+    from splitdata.samples.decode import SampleDecoder, decode_sample
+    from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
@@ -126,3 +133,60 @@ __all__ = [
     "verify",
     "write_split_data",
 ]
+
+# Where the names lie that are loaded when they are first used.
+_HOMES = {
+    "Cache": "splitdata.loader.cache.cache_options",
+    "CacheDescription": "splitdata.loader.cache.cache_description",
+    "CacheStats": "splitdata.loader.stats.figures",
+    "ConversionProgress": "splitdata.conversion.convert",
+    "ConversionReport": "splitdata.conversion.convert",
+    "DatasetBenchmark": "splitdata.loader.benchmark",
+    "DatasetDescription": "splitdata.dataset.describe",
+    "DistributedLoader": "splitdata.loader.distributed_loader",
+    "FORMAT_VERSION": "splitdata.format.spec",
+    "Finding": "splitdata.dataset.segments.finding",
+    "FirstRecord": "splitdata.conversion.dry_run",
+    "GenerationDescription": "splitdata.loader.cache.cache_description",
+    "HashSplit": "splitdata.order.hash_split",
+    "LoaderStats": "splitdata.loader.stats.stats",
+    "Measurement": "splitdata.loader.benchmark",
+    "MpQItr": "splitdata.process.mpqitr",
+    "RecordSource": "splitdata.conversion.sources.source",
+    "RepairReport": "splitdata.dataset.repair.repair",
+    "Rotation": "splitdata.loader.rotation.rotation_options",
+    "RotationStats": "splitdata.loader.stats.figures",
+    "SampleDataset": "splitdata.dataset.sample_dataset",
+    "SampleDecoder": "splitdata.samples.decode",
+    "SegmentDescription": "splitdata.dataset.describe",
+    "SplitDataLoader": "splitdata.dataset.reader",
+    "SplitWriter": "splitdata.dataset.writer",
+    "VerifyReport": "splitdata.dataset.verify.verify",
+    "Window": "splitdata.order.window",
+    "WorkerStats": "splitdata.loader.stats.figures",
+    "convert": "splitdata.conversion.convert",
+    "decode_sample": "splitdata.samples.decode",
+    "describe": "splitdata.dataset.describe",
+    "describe_cache": "splitdata.loader.cache.cache_description",
+    "encode_sample": "splitdata.samples.encode",
+    "measure_dataset": "splitdata.loader.benchmark",
+    "open_source": "splitdata.conversion.sources.choose",
+    "repair": "splitdata.dataset.repair.repair",
+    "verify": "splitdata.dataset.verify.verify",
+    "write_split_data": "splitdata.dataset.split_data",
+}
+
+if not TYPE_CHECKING:
+    # For a type checker this would make every name a public one.
+
+    def __getattr__(name: str) -> object:
+        """Load a public name; from then on it is an attribute like every other."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*__all__, *(name for name in globals() if name.startswith("_"))})

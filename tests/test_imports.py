@@ -1,13 +1,14 @@
 """What `import splitdata` does to the program that imports it: it loads a little code, nothing else.
 
-child:  import numpy, xxhash, zstandard -> look -> import splitdata -> look again -> report
-        what its dependencies do is not counted                       JSON on stdout
+child:  import numpy, xxhash, zstandard -> look -> import splitdata, or all its names -> look again -> report
+        what its dependencies do is not counted                                        JSON on stdout
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ before = look()
 events = []
 modules_before = set(sys.modules)
 sys.addaudithook(lambda event, arguments: events.append((event, [str(argument) for argument in arguments])))
-import splitdata
+exec(sys.argv[1])
 noted = list(events)
 modules = sorted(set(sys.modules) - modules_before)
 after = look()
@@ -78,10 +79,10 @@ print(json.dumps({{
 """
 
 
-@pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["import splitdata", "from splitdata import *"])
+def report(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What a child process saw change while it imported splitdata; it writes no byte code."""
-    ended = run_python("-B", "-c", REPORT)
+    ended = run_python("-B", "-c", REPORT, request.param)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     loaded: dict[str, Any] = json.loads(ended.stdout)
@@ -102,6 +103,39 @@ def test_importing_splitdata_loads_only_its_dependencies_beside_the_standard_lib
 
     assert {module.split(".")[0] for module in report["modules"]} <= known
     assert "splitdata.errors" in report["modules"]
+
+
+def test_import_statement_alone_loads_no_dependency_and_only_the_errors_of_the_library() -> None:
+    ended = run_python(
+        "-c", "import sys\nbefore = set(sys.modules)\nimport splitdata\nprint(*set(sys.modules) - before)"
+    )
+    modules = ended.stdout.split()
+
+    assert {name for name in modules if _is_or_is_in(name, "splitdata")} == {
+        "splitdata",
+        "splitdata._version",
+        "splitdata.errors",
+    }
+    assert {module.split(".")[0] for module in modules} <= {*sys.stdlib_module_names, "splitdata"}
+
+
+def test_worker_that_needs_no_array_loads_neither_numpy_nor_the_library_of_datasets(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom splitdata import MpQItr\n"
+        "def modules():\n    yield [name for name in sys.modules if name.split('.')[0] in ('numpy', 'splitdata')]\n"
+        "print(*next(iter(MpQItr(modules))))\n"
+    )
+    modules = sorted(run_python(str(script)).stdout.split())
+
+    assert "splitdata.process.worker.worker" in modules
+    assert [
+        name for name in modules if not _is_or_is_in("splitdata." + name.partition(".")[2], "splitdata.process")
+    ] == [
+        "splitdata",
+        "splitdata._version",
+        "splitdata.errors",
+    ]
 
 
 def test_importing_splitdata_loads_few_modules_of_the_standard_library(report: dict[str, Any]) -> None:
@@ -139,7 +173,7 @@ def test_importing_splitdata_configures_no_logging(report: dict[str, Any]) -> No
 def test_importing_splitdata_opens_no_file_but_modules(report: dict[str, Any]) -> None:
     opened = [arguments[0] for event, arguments in report["events"] if event == "open"]
 
-    assert any(path.endswith("errors.py") for path in opened)
+    assert any(Path(path).name.startswith("errors.") for path in opened)
     assert [path for path in opened if not path.endswith((".py", ".pyc", ".pyd", ".so"))] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
@@ -63,8 +64,39 @@ def test_public_names_are_sorted_and_unique() -> None:
 
 
 @pytest.mark.parametrize("name", splitdata.__all__)
-def test_every_name_in_all_can_be_imported(name: str) -> None:
-    assert hasattr(splitdata, name)
+def test_every_name_in_all_can_be_imported_and_is_kept(name: str) -> None:
+    found = getattr(splitdata, name)
+
+    assert vars(splitdata)[name] is found
+
+
+def test_star_import_gives_every_public_name() -> None:
+    names: dict[str, Any] = {}
+    exec("from splitdata import *", names)
+
+    assert names.keys() >= set(splitdata.__all__)
+
+
+def test_type_checkers_see_every_name_where_it_is_loaded_from() -> None:
+    imports = [node for node in ast.walk(ast.parse(inspect.getsource(splitdata))) if isinstance(node, ast.ImportFrom)]
+    seen = {alias.name: node.module for node in imports for alias in node.names}
+
+    assert seen.keys() - {"TYPE_CHECKING"} == set(splitdata.__all__)
+    assert splitdata._HOMES.items() <= seen.items()
+
+
+def test_wrong_name_is_an_attribute_error_as_of_every_module() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'splitdata' has no attribute 'SplitReader'$"):
+        getattr(splitdata, "SplitReader")  # noqa: B009  # no type checker lets it pass otherwise
+    with pytest.raises(ImportError, match="cannot import name 'SplitReader' from 'splitdata'"):
+        exec("from splitdata import SplitReader")
+
+
+@pytest.mark.parametrize("name", [name for name in splitdata.__all__ if callable(getattr(splitdata, name))])
+def test_public_class_or_function_pickles_by_where_it_is_defined(name: str) -> None:
+    public = getattr(splitdata, name)
+
+    assert pickle.loads(pickle.dumps(public)) is public
 
 
 def test_every_public_attribute_is_in_all() -> None:

@@ -53,9 +53,7 @@ class ForkServer:
 
     def __init__(self, worker_threads: int | None) -> None:
         ours, theirs = socket.socketpair()
-        command = interpreter(
-            "from splitdata.process.consumer.forkserver import serve; serve(argument)", str(theirs.fileno())
-        )
+        command = interpreter(f"from splitdata.process.consumer.forkserver import serve; serve({theirs.fileno()})")
         try:
             with theirs, interrupts_blocked():
                 self._popen = subprocess.Popen(
@@ -182,10 +180,10 @@ def _wait_for_end(popen: subprocess.Popen[bytes]) -> None:
             raise
 
 
-def serve(argument: str) -> NoReturn:
+def serve(descriptor: int) -> NoReturn:
     """Run the server until its owner closes the connection."""
     leave_to_program()
-    connection = socket.socket(fileno=int(argument))
+    connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)
     connection.settimeout(None)
     wake_read, wake_write = os.pipe()

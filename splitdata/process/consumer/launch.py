@@ -11,7 +11,6 @@ Callers hold interrupts back meanwhile: a process that exists must not be forgot
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -134,7 +133,7 @@ def import_path() -> list[str]:
     return path
 
 
-def interpreter(statement: str, argument: str) -> list[str]:
+def interpreter(statement: str) -> list[str]:
     """Return the command line of a fresh interpreter with our sys.path that runs one statement.
 
     Raises:
@@ -144,16 +143,15 @@ def interpreter(statement: str, argument: str) -> list[str]:
         raise RuntimeError("sys.executable is not a Python interpreter: use start_method='fork'")
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     path = ascii(import_path())
-    code = f"import sys; argument = sys.argv.pop(); sys.path[:] = {path}; {statement}"
-    return [sys.executable, *flags, "-c", code, argument]
+    return [sys.executable, *flags, "-c", f"import sys; sys.path[:] = {path}; {statement}"]
 
 
 def spawn_worker(ends: WorkerEnds, environment: Mapping[str, str], *, use_sentinel: bool = True) -> Child:
     """Start a worker in a fresh interpreter, with variables added to ours."""
-    statement = "from splitdata.process.worker.worker import spawned_main; spawned_main(argument)"
+    statement = f"from splitdata.process.worker.worker import spawned_main; spawned_main(*{tuple(ends)})"
     if sys.platform == "linux" and ends.use_signals is not False:
         statement = _LIFELINE_FIRST.format(ends.lifeline) + statement
-    command = interpreter(statement, json.dumps(ends))
+    command = interpreter(statement)
     if sys.platform == "win32":
         popen = _popen_windows(command, ends, environment)
     else:

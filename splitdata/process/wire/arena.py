@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 import sys
-import tempfile
+from typing import TYPE_CHECKING
 
-from splitdata.process.wire.channel_options import ArenaKind
+if TYPE_CHECKING:
+    from splitdata.process.wire.channel_options import ArenaKind
 
 __all__ = ["Arena", "default_kind"]
 
@@ -52,6 +52,9 @@ def _sealed_memory_file(size: int) -> int:
 
 
 def _unlinked_file(size: int) -> int:
+    # Not at import: a worker attaches what its consumer has made.
+    import tempfile
+
     # TemporaryFile opens exclusively with mode 0600 and leaves no name behind.
     with tempfile.TemporaryFile(prefix="splitdata-arena-") as file:
         file.truncate(size)
@@ -88,6 +91,8 @@ class Arena:
         kind = kind or default_kind()
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         if kind == "mapping":
+            import secrets
+
             name = f"splitdata-{secrets.token_hex(16)}"
             return cls(kind, size, _map_named(size, name), None, name)
         descriptor = _sealed_memory_file(size) if kind == "memfd" else _unlinked_file(size)

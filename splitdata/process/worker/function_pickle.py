@@ -21,8 +21,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from splitdata.process.wire.unpicklable import find_unpicklable
-
 __all__ = ["pack_call", "unpack_call"]
 
 # Functions and classes of the user.
@@ -42,6 +40,8 @@ def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     try:
         return _dumps((function, args, dict(kwargs)))
     except Exception as error:
+        from splitdata.process.wire.unpicklable import find_unpicklable
+
         name = getattr(function, "__qualname__", None) or repr(function)
         candidates: list[tuple[str, Any]] = [(f"function {name}", function)]
         candidates += [(f"args[{place}]", value) for place, value in enumerate(args)]

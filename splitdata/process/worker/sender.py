@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitdata.process.wire import messages
 from splitdata.process.wire.batch_pickle import INLINE_BYTES, BatchPickler
-from splitdata.process.wire.remote_error import report
 from splitdata.process.wire.slots import FreeRanges
-from splitdata.process.wire.unpicklable import find_unpicklable
 from splitdata.process.worker.in_place_reply import InPlaceReply
 from splitdata.process.worker.requests import Requests
 
@@ -150,6 +148,8 @@ class Sender:
         try:
             pickled, buffers = self._pickler.dump(batch)
         except Exception as error:
+            from splitdata.process.wire.unpicklable import find_unpicklable
+
             path, part = find_unpicklable(batch, "batch", lambda value: pickle.dumps(value, 5))
             kind = type(part)
             error.add_note(
@@ -171,6 +171,8 @@ class Sender:
 
     def fail(self, error: BaseException) -> None:
         """Tell the consumer what stopped the generator."""
+        from splitdata.process.wire.remote_error import report
+
         packed = report(error)
         self._frame(messages.FAILURE, messages.TWO.pack(self.num_sent, len(packed)))
         self._port.write((packed,))

@@ -16,21 +16,22 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from splitdata.process.wire.arena import Arena
-from splitdata.process.wire.channel_options import ArenaKind
 from splitdata.process.wire.pipes import Hangup, WorkerConnection, WorkerPipe, WorkerPipes
 from splitdata.process.worker.function_pickle import unpack_call
 from splitdata.process.worker.requests import refuse_early_end, send_all
 from splitdata.process.worker.sender import Sender
 from splitdata.process.worker.worker_setup import StopWorker, WorkerSetup, lead_process_group
+
+if TYPE_CHECKING:
+    from splitdata.process.wire.channel_options import ArenaKind
 
 __all__ = ["Call", "WorkerEnds", "forked_main", "main", "spawned_main"]
 
@@ -62,9 +63,9 @@ class WorkerEnds(NamedTuple):
         return [number for number in numbers if number >= 0]
 
 
-def spawned_main(encoded: str) -> NoReturn:
-    """Run a worker in a fresh interpreter; `encoded` is WorkerEnds as a JSON list."""
-    main(WorkerEnds(*json.loads(encoded)), None)
+def spawned_main(*ends: Any) -> NoReturn:
+    """Run a worker in a fresh interpreter; `ends` are the fields of WorkerEnds."""
+    main(WorkerEnds(*ends), None)
 
 
 def forked_main(ends: WorkerEnds, call: Call | None, consumer_ends: Sequence[int] = ()) -> NoReturn:

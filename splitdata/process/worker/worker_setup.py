@@ -23,10 +23,12 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from splitdata.process.wire.signals import STACK_SIGNAL, STOP_SIGNAL, leave_to_program
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["ASK_STACK", "ASK_STOP", "StopWorker", "WorkerSetup", "lead_process_group"]
 
@@ -112,7 +114,7 @@ class WorkerSetup:
         if use_signals:
             faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
             signal.signal(STOP_SIGNAL, self._on_stop)
-        if use_signals and Path("/proc/self/fd").is_dir():
+        if use_signals and os.access("/proc/self/fd", os.F_OK):
             _arm_kernel(lifeline)
             if _is_ended(lifeline):
                 # It ended before it was armed.
