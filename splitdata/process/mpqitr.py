@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from splitdata._ownership import renew_after_fork
 from splitdata.errors import ClosedError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["MpQItr"]
 
 BatchType = TypeVar("BatchType")
-# Whatever the user's function takes.
-Argument: TypeAlias = Any
 Arguments = ParamSpec("Arguments")
 
 
@@ -59,9 +57,7 @@ class MpQItr(Generic[BatchType]):
         TypeError: From `iter()`: part of the call cannot be sent to a process. None was started.
     """
 
-    def __init__(
-        self, generator_function: Callable[..., Iterable[BatchType]], /, *args: Argument, **kwargs: Argument
-    ) -> None:
+    def __init__(self, generator_function: Callable[..., Iterable[BatchType]], /, *args: Any, **kwargs: Any) -> None:
         self._set_up(ChannelOptions(), generator_function, args, kwargs)
 
     def _set_up(

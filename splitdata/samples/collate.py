@@ -25,9 +25,6 @@ from splitdata.samples.tensors import tensor_over
 
 __all__ = ["Allocate", "collate", "nbytes", "with_tensors"]
 
-# Samples, their parts, and batches.
-Anything: TypeAlias = Any
-
 Allocate: TypeAlias = Callable[[tuple[int, ...], "np.dtype[Any]"], npt.NDArray[Any]]
 
 _NUMBERS: dict[type, np.dtype[Any]] = {
@@ -49,7 +46,7 @@ def collate(
     as_tensors: bool = False,
     records: Sequence[int] | None = None,
     allocate: Allocate = np.empty,
-) -> Anything:
+) -> Any:
     """Return one batch of any nesting of dicts, lists, tuples, namedtuples and dataclasses.
 
     A field of arrays, tensors or numbers becomes one array or tensor of shape [n, ...], also where n is 1;
@@ -73,14 +70,14 @@ def collate(
     return _Collator(as_tensors, records, allocate).batch(samples, "sample")
 
 
-def with_tensors(batch: Anything) -> Anything:
+def with_tensors(batch: Any) -> Any:
     """Return a batch of `collate` with tensors over its arrays: what `as_tensors` gives, in another process.
 
     Raises:
         TypeError: torch cannot hold a field.
     """
 
-    def converted(leaf: Anything) -> Anything:
+    def converted(leaf: Any) -> Any:
         if type(leaf) is not np.ndarray:
             return leaf
         try:
@@ -92,7 +89,7 @@ def with_tensors(batch: Anything) -> Anything:
     return map_leaves(converted, batch)
 
 
-def nbytes(batch: Anything) -> int:
+def nbytes(batch: Any) -> int:
     """Return the bytes of all arrays, tensors and byte strings in a batch or sample; a str counts its characters."""
     total = 0
     for leaf in leaves(batch):
@@ -128,7 +125,7 @@ def _family_of(kind: type) -> object:
     return kind if hasattr(kind, "__dataclass_fields__") else None
 
 
-def _type_name(value: Anything) -> str:
+def _type_name(value: Any) -> str:
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -139,14 +136,14 @@ def _are_ints_and_floats(kinds: set[type]) -> bool:
     return any(is_int) and not all(is_int) and all(issubclass(k, int | float) and k is not bool for k in kinds)
 
 
-def _as_array(value: Anything) -> npt.NDArray[Any]:
+def _as_array(value: Any) -> npt.NDArray[Any]:
     # A scalar of numpy may be a float, too, and keeps its own dtype.
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
     return np.asarray(value, next(dtype for kind, dtype in _NUMBERS.items() if isinstance(value, kind)))
 
 
-def _tensor_over(array: npt.NDArray[Any], name: str) -> Anything:
+def _tensor_over(array: npt.NDArray[Any], name: str) -> Any:
     try:
         return tensor_over(array)
     except TypeError as error:
@@ -167,7 +164,7 @@ class _Collator:
     records: Sequence[int] | None
     allocate: Allocate
 
-    def batch(self, values: Sequence[Any], name: str) -> Anything:
+    def batch(self, values: Sequence[Any], name: str) -> Any:
         """Return the batch of one field, given its value in each sample."""
         kinds = set(map(type, values))
         families = {_family_of(kind) for kind in kinds}
@@ -183,7 +180,7 @@ class _Collator:
             return [bytes(value) if isinstance(value, memoryview) else value for value in values]
         return self._tensor(values, name) if family == "tensor" else self._container(values, name)
 
-    def _container(self, values: Sequence[Any], name: str) -> Anything:
+    def _container(self, values: Sequence[Any], name: str) -> Any:
         first = values[0]
         keys = keys_of(first) or ()
         if isinstance(first, Mapping):
@@ -240,7 +237,7 @@ class _Collator:
                 )
         return floats
 
-    def _tensor(self, tensors: Sequence[Any], name: str) -> Anything:
+    def _tensor(self, tensors: Sequence[Any], name: str) -> Any:
         torch = sys.modules["torch"]
         first = tensors[0]
         if any(tensor.is_nested for tensor in tensors):

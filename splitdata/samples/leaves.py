@@ -140,7 +140,7 @@ def add_scalar(value: np.generic, output: Output, depth: int) -> None:
     output[3].append(memory_of(array))
 
 
-def add_tensor(value: tensors.Tensor, output: Output, depth: int) -> None:
+def add_tensor(value: Any, output: Output, depth: int) -> None:
     """Add a tensor of torch."""
     if reason := tensors.why_unfit(value):
         raise UnfitError(reason, ValueError)

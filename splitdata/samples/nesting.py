@@ -14,18 +14,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 __all__ = ["PLAIN_LEAVES", "keys_of", "leaves", "map_leaves", "name_of_leaf", "name_of_part", "part", "rebuild"]
 
-# Containers and leaves of the user's.
-Anything: TypeAlias = Any
 
 # Seen often, and decided without asking an abstract class.
 PLAIN_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 
 
-def keys_of(value: Anything) -> Sequence[Any] | None:
+def keys_of(value: Any) -> Sequence[Any] | None:
     """Return what its parts are called: keys, places, or names of fields; None for a leaf."""
     kind = type(value)
     if kind in PLAIN_LEAVES:
@@ -39,14 +37,14 @@ def keys_of(value: Anything) -> Sequence[Any] | None:
     return None
 
 
-def part(value: Anything, key: Anything) -> Anything:
+def part(value: Any, key: Any) -> Any:
     """Return the part of a container that `keys_of` called `key`."""
     if isinstance(value, dict | Mapping | list | tuple):
         return value[key]
     return getattr(value, key)
 
 
-def name_of_part(name: str, value: Anything, key: Anything) -> str:
+def name_of_part(name: str, value: Any, key: Any) -> str:
     """Return how a message calls a part of the container that it calls `name`: `sample["box"].corners[2]`."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return f"{name}.{value._fields[key]}"
@@ -55,7 +53,7 @@ def name_of_part(name: str, value: Anything, key: Anything) -> str:
     return f"{name}.{key}"
 
 
-def name_of_leaf(name: str, value: Anything, leaf: Anything) -> str | None:
+def name_of_leaf(name: str, value: Any, leaf: Any) -> str | None:
     """Return how a message calls one leaf of the container that it calls `name`; None if it is not in there."""
     keys = keys_of(value)
     if keys is None:
@@ -64,7 +62,7 @@ def name_of_leaf(name: str, value: Anything, leaf: Anything) -> str | None:
     return next((each for each in found if each is not None), None)
 
 
-def rebuild(like: Anything, keys: Sequence[Any], parts: Sequence[Any]) -> Anything:
+def rebuild(like: Any, keys: Sequence[Any], parts: Sequence[Any]) -> Any:
     """Return a container of the same type with other parts, in the order of `keys`.
 
     A namedtuple or dataclass gets its fields without running `__new__`, `__init__` or `__post_init__`,
@@ -94,7 +92,7 @@ def rebuild(like: Anything, keys: Sequence[Any], parts: Sequence[Any]) -> Anythi
     return instance
 
 
-def map_leaves(function: Callable[[Any], Any], value: Anything) -> Anything:
+def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     """Return the same nesting with `function` applied to every leaf, in order. The original is not changed."""
     kind = type(value)
     if kind in PLAIN_LEAVES:
@@ -110,14 +108,14 @@ def map_leaves(function: Callable[[Any], Any], value: Anything) -> Anything:
     return rebuild(value, keys, [map_leaves(function, part(value, key)) for key in keys])
 
 
-def leaves(value: Anything) -> list[Any]:
+def leaves(value: Any) -> list[Any]:
     """Return every leaf, in order."""
     found: list[Any] = []
     _add_leaves(value, found)
     return found
 
 
-def _add_leaves(value: Anything, found: list[Any]) -> None:
+def _add_leaves(value: Any, found: list[Any]) -> None:
     keys = keys_of(value)
     if keys is None:
         found.append(value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from splitdata.samples import sample_spec
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["array_of", "has_torch", "is_tensor_type", "tensor_of", "tensor_over", "warn_of_bits", "why_unfit"]
 
-# torch is optional and has no types here.
-Tensor: TypeAlias = Any
-
 
 def is_tensor_type(cls: type) -> bool:
     """Say whether this is torch's class of tensors; without loading torch, which a tensor has done."""
@@ -31,7 +28,7 @@ def is_tensor_type(cls: type) -> bool:
     return torch is not None and cls is getattr(torch, "Tensor", None)
 
 
-def why_unfit(tensor: Tensor) -> str:
+def why_unfit(tensor: Any) -> str:
     """Return why a tensor cannot be stored, empty if it can."""
     torch = sys.modules["torch"]
     if tensor.device.type != "cpu":
@@ -45,7 +42,7 @@ def why_unfit(tensor: Tensor) -> str:
     return ""
 
 
-def array_of(tensor: Tensor) -> tuple[NDArray[Any], str]:
+def array_of(tensor: Any) -> tuple[NDArray[Any], str]:
     """Return the memory of a tensor as an array, with the name of a type that numpy does not have, else empty.
 
     Raises:
@@ -69,7 +66,7 @@ def has_torch() -> bool:
     return "torch" in sys.modules or importlib.util.find_spec("torch") is not None
 
 
-def tensor_of(array: NDArray[Any], name: str) -> Tensor:
+def tensor_of(array: NDArray[Any], name: str) -> Any:
     """Return an array as a tensor; of a read-only one a copy, because tensors can always be written to."""
     import torch
 
@@ -77,7 +74,7 @@ def tensor_of(array: NDArray[Any], name: str) -> Tensor:
     return tensor.view(getattr(torch, name)) if name else tensor
 
 
-def tensor_over(array: NDArray[Any]) -> Tensor:
+def tensor_over(array: NDArray[Any]) -> Any:
     """Return a tensor that shares an array's memory; a read-only or reversed array is copied.
 
     Raises:

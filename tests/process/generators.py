@@ -9,16 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from splitdata.process.wire import pipes
 from splitdata.process.wire.signals import STOP_SIGNAL
-
-# What a module gives for a name.
-Anything: TypeAlias = Any
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -107,7 +104,7 @@ class Guillotine:
         self.limit = limit
         self.written = 0
 
-    def __getattr__(self, name: str) -> Anything:
+    def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
     def write(self, descriptor: int, data: bytes | memoryview) -> int:

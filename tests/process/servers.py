@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,10 @@ from splitdata.process.worker.requests import Requests
 from tests.process import hostile
 from tests.process.generators import Guillotine
 
-# Replies, and options of every type.
-Anything: TypeAlias = Any
-
 Way = StartMethod | Literal["thread"]
 
 
-def make_pool(serve: Anything, *args: Anything, way: Way = "fork", n: int = 2, **options: Anything) -> Anything:
+def make_pool(serve: Any, *args: Any, way: Way = "fork", n: int = 2, **options: Any) -> Any:
     """Return a started pool of n workers: processes by a start method, or threads."""
     extra = {name: options.pop(name) for name in ("environments", "describe") if name in options}
     if way == "thread":
@@ -95,7 +92,7 @@ def orders(worker_id: int, requests: Requests[Any]) -> Iterator[Any]:
         yield _obey(what, argument, requests)
 
 
-def _obey(what: str, argument: Anything, requests: Requests[Any]) -> Anything:
+def _obey(what: str, argument: Any, requests: Requests[Any]) -> Any:
     if what == "raise":
         raise argument
     if what == "hostile":

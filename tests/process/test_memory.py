@@ -6,16 +6,13 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
 
 from splitdata.process.mpqitr import MpQItr
 from tests.process.generators import arrays, is_mixed, mixed
-
-# Arrays of every type.
-Anything: TypeAlias = Any
 
 MIB = 1 << 20
 
@@ -30,7 +27,7 @@ def addresses(mark: str) -> list[tuple[int, int]]:
     return places
 
 
-def is_shared(array: Anything) -> bool:
+def is_shared(array: Any) -> bool:
     """Tell whether an array lies in a block of shared memory."""
     place = array.__array_interface__["data"][0]
     return any(begin <= place < end for begin, end in addresses("memfd:splitdata"))

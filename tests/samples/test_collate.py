@@ -9,7 +9,7 @@ from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,6 @@ from hypothesis.extra import numpy as hnp
 from splitdata.samples.collate import collate, nbytes, with_tensors
 from splitdata.samples.nesting import leaves, map_leaves
 from tests.command import run_python
-
-# Samples and batches, whatever nests.
-Anything: TypeAlias = Any
 
 Pair = namedtuple("Pair", "left right")
 
@@ -235,7 +232,7 @@ def test_key_that_is_missing_is_named() -> None:
         (np.ma.masked_array([1, 2], [True, False]), "MaskedArray"),
     ],
 )
-def test_value_that_cannot_be_batched_is_a_type_error_that_names_it(value: Anything, name: str) -> None:
+def test_value_that_cannot_be_batched_is_a_type_error_that_names_it(value: Any, name: str) -> None:
     with pytest.raises(TypeError, match=rf'sample\["a"\]\[1\]: .*{name}.* in sample 0 cannot be batched'):
         collate([{"a": [1, value]}, {"a": [1, value]}])
 
@@ -288,7 +285,7 @@ NESTED = st.recursive(
 
 
 @given(NESTED)
-def test_mapping_the_leaves_visits_each_once_and_keeps_the_nesting(value: Anything) -> None:
+def test_mapping_the_leaves_visits_each_once_and_keeps_the_nesting(value: Any) -> None:
     before = list(leaves(value))
     assert map_leaves(lambda leaf: leaf, value) == value
 
@@ -298,7 +295,7 @@ def test_mapping_the_leaves_visits_each_once_and_keeps_the_nesting(value: Anythi
 
 
 @given(NESTED.filter(lambda value: not any(isinstance(leaf, int) and abs(leaf) >> 62 for leaf in leaves(value))))
-def test_copies_of_any_sample_have_a_batch_whose_rows_are_the_sample(value: Anything) -> None:
+def test_copies_of_any_sample_have_a_batch_whose_rows_are_the_sample(value: Any) -> None:
     batch = collate([value] * 3)
     rows = map_leaves(lambda leaf: leaf.tolist()[2] if isinstance(leaf, np.ndarray) else leaf, batch)
 

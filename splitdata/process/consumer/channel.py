@@ -15,7 +15,7 @@ instead of leaving a batch out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from splitdata.errors import ClosedError
 from splitdata.process.consumer.lifetime import Lifetime
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from splitdata.process.wire.channel_options import ChannelOptions
 
 __all__ = ["Channel"]
-
-# A batch: its type is the user's.
-Anything: TypeAlias = Any
 
 BatchType = TypeVar("BatchType")
 
@@ -94,7 +91,7 @@ class Channel(Lifetime, Iterator[BatchType]):
     def _progress(self) -> str:
         return f"after {self.num_received} batches"
 
-    def _await_batch(self) -> Anything:
+    def _await_batch(self) -> Any:
         """Wait until the next batch is there.
 
         Raises:

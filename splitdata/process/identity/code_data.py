@@ -33,9 +33,7 @@ __all__ = [
     "of_tensor",
 ]
 
-# Anything that a function may reach.
-Anything: TypeAlias = Any
-Named: TypeAlias = tuple[str, Anything]
+Named: TypeAlias = tuple[str, Any]
 
 
 class Unidentifiable(Exception):
@@ -60,7 +58,7 @@ def digest_of(*parts: str | bytes) -> bytes:
     return hashed.digest()
 
 
-def leaf_of(value: Anything) -> bytes | None:
+def leaf_of(value: Any) -> bytes | None:
     """Return the digest of a plain value, None for anything that has parts."""
     kind = type(value)
     if kind is str or kind is bytes:
@@ -74,14 +72,14 @@ def leaf_of(value: Anything) -> bytes | None:
     return None
 
 
-def of_sequence(value: Sequence[Anything]) -> Parts:
+def of_sequence(value: Sequence[Any]) -> Parts:
     """Take a list or tuple apart."""
     return Parts(
         digest_of(type(value).__name__, str(len(value))), [(f"[{place}]", one) for place, one in enumerate(value)]
     )
 
 
-def of_mapping(value: dict[Anything, Anything]) -> Parts:
+def of_mapping(value: dict[Any, Any]) -> Parts:
     """Take a dict apart."""
     children: list[Named] = []
     for key, one in value.items():
@@ -91,7 +89,7 @@ def of_mapping(value: dict[Anything, Anything]) -> Parts:
     return Parts(digest_of("dict", str(len(value))), children)
 
 
-def of_set(value: Iterable[Anything]) -> Parts:
+def of_set(value: Iterable[Any]) -> Parts:
     """Take a set apart, whose order depends on the hash seed."""
     return Parts(digest_of(type(value).__name__), [("{}", one) for one in value], is_ordered=False)
 
@@ -107,7 +105,7 @@ def of_slice(value: slice) -> Parts:
     return Parts(digest_of("slice"), [(f".{name}", getattr(value, name)) for name in ("start", "stop", "step")])
 
 
-def by_name(names: Iterable[str], values: dict[str, Anything]) -> list[Named]:
+def by_name(names: Iterable[str], values: dict[str, Any]) -> list[Named]:
     """Return children in the order of their names, each behind its name."""
     children: list[Named] = []
     for name in sorted(names):
@@ -124,7 +122,7 @@ def of_array(value: np.ndarray[Any, Any] | np.generic) -> Parts:
     return Parts(digest_of(token, np.ascontiguousarray(array).tobytes()))
 
 
-def of_tensor(value: Anything) -> Parts:
+def of_tensor(value: Any) -> Parts:
     """Return what a tensor is."""
     kind = type(value)
     token = digest_of("tensor", kind.__name__, str(value.dtype), repr(tuple(value.shape)))

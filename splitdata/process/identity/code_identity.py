@@ -12,15 +12,13 @@ imported or travelled there. Which parts are one object and which are equal ones
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from splitdata.process.identity.code_data import Unidentifiable, digest_of, leaf_of
 from splitdata.process.identity.code_parts import key_of, parts_of
 
 __all__ = ["code_identity"]
 
-# Functions, arguments and whatever they hold.
-Anything: TypeAlias = Any
 
 # Anything larger is a dataset and not a transform: hashing it takes longer than anyone expects.
 _MAX_OBJECTS: Final = 1_000_000
@@ -51,9 +49,9 @@ class _Graph:
         TypeError: Something cannot be identified.
     """
 
-    def __init__(self, root: Anything, name: str, *, skips: bool) -> None:
+    def __init__(self, root: Any, name: str, *, skips: bool) -> None:
         self.nodes: list[_Node] = []
-        self._kept: list[Anything] = []
+        self._kept: list[Any] = []
         self._numbers: dict[object, int] = {}
         self._skips = skips
         self.root = self._number(root, -1, name)
@@ -64,7 +62,7 @@ class _Graph:
             self._take_apart(number)
             number += 1
 
-    def _number(self, value: Anything, parent: int, name: str) -> int | bytes:
+    def _number(self, value: Any, parent: int, name: str) -> int | bytes:
         leaf = leaf_of(value)
         if leaf is not None:
             return leaf
@@ -102,7 +100,7 @@ class _Graph:
         return "".join(reversed(names))
 
 
-def code_identity(value: Anything, *, name: str = "transform", skips_unknown: bool = False) -> str:
+def code_identity(value: Any, *, name: str = "transform", skips_unknown: bool = False) -> str:
     """Return 32 hex digits that are the same for the same code with the same arguments, and no others.
 
     Followed are functions, classes, partials, methods, and the globals and closures that they name, data included,

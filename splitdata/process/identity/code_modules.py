@@ -22,7 +22,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from splitdata._version import __version__
 
@@ -39,8 +39,6 @@ __all__ = [
     "source_of",
 ]
 
-# Anything that has a name.
-Anything: TypeAlias = Any
 
 _READS_GLOBAL: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _OF_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
@@ -162,9 +160,9 @@ def _origin_of(top: str) -> str | None:
     return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
 
 
-def name_installed(value: Anything, module: str | None, qualname: str) -> tuple[str, ...] | None:
+def name_installed(value: Any, module: str | None, qualname: str) -> tuple[str, ...] | None:
     """Return module, name and version by which an installed package has an object; None if it has it nowhere."""
-    found: Anything = sys.modules.get(module or "")
+    found: Any = sys.modules.get(module or "")
     if found is None or module is None or (release := release_of(module)) is None:
         return None
     for name in qualname.split("."):
@@ -244,7 +242,7 @@ def _find(name: str) -> ImportedModule | None:
     return ImportedModule(name, None, code, space)
 
 
-def _specs(name: str, path: Anything) -> Iterator[importlib.machinery.ModuleSpec]:
+def _specs(name: str, path: Any) -> Iterator[importlib.machinery.ModuleSpec]:
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         spec = None if find is None else find(name, path)

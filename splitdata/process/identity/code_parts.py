@@ -17,7 +17,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import numpy as np
 
@@ -49,8 +49,6 @@ from splitdata.process.identity.code_modules import (
 
 __all__ = ["key_of", "parts_of"]
 
-# Anything that a function may reach.
-Anything: TypeAlias = Any
 
 # Made by Python, by pickling, or for people: nothing that a class does depends on them.
 _NO_BEHAVIOUR: Final = frozenset(
@@ -81,12 +79,12 @@ _GLOBAL_STATE: Final = (
 )
 
 
-def key_of(value: Anything) -> object:
+def key_of(value: Any) -> object:
     """Return what tells an object from others that are alive."""
     return value if type(value) in (UsedModule, ImportedModule) else id(value)
 
 
-def parts_of(value: Anything) -> Parts:
+def parts_of(value: Any) -> Parts:
     """Take an object apart.
 
     Raises:
@@ -109,7 +107,7 @@ def parts_of(value: Anything) -> Parts:
     return _instance(value)
 
 
-def _attributes(value: Anything) -> list[Named]:
+def _attributes(value: Any) -> list[Named]:
     return by_name(value.__dict__.keys() - _NO_BEHAVIOUR, value.__dict__)
 
 
@@ -167,7 +165,7 @@ def _globals(value: types.FunctionType) -> list[Named]:
     return children
 
 
-def _is_module(value: Anything) -> TypeGuard[types.ModuleType]:
+def _is_module(value: Any) -> TypeGuard[types.ModuleType]:
     return isinstance(value, types.ModuleType)
 
 
@@ -245,7 +243,7 @@ def _builtin(value: types.BuiltinFunctionType | types.MethodWrapperType) -> Part
     return Parts(digest_of("builtin", value.__name__), [(".__self__", owner)])
 
 
-def _global_state(owner: Anything) -> tuple[str, str] | None:
+def _global_state(owner: Any) -> tuple[str, str] | None:
     """Return module and name of an object that is known by these, whatever is in it."""
     for module, name in _GLOBAL_STATE:
         if module in sys.modules and getattr(sys.modules[module], name, None) is owner:
@@ -253,13 +251,13 @@ def _global_state(owner: Anything) -> tuple[str, str] | None:
     return None
 
 
-def _partial(value: functools.partial[Anything]) -> Parts:
+def _partial(value: functools.partial[Any]) -> Parts:
     children: list[Named] = [(".func", value.func), (".args", value.args)]
     children += by_name(value.keywords, value.keywords)
     return Parts(digest_of("partial", str(len(value.keywords))), children + _attributes(value))
 
 
-def _lru_cache(value: Anything) -> Parts:
+def _lru_cache(value: Any) -> Parts:
     installed = name_installed(value, value.__module__, value.__qualname__)
     if installed is not None:
         return Parts(digest_of("installed", *installed))
@@ -270,18 +268,18 @@ def _property(value: property) -> Parts:
     return Parts(digest_of("property"), [(f".{name}", getattr(value, name)) for name in ("fget", "fset", "fdel")])
 
 
-def _wrapping(value: staticmethod[..., Anything] | classmethod[Anything, ..., Anything]) -> Parts:
+def _wrapping(value: staticmethod[..., Any] | classmethod[Any, ..., Any]) -> Parts:
     return Parts(digest_of(type(value).__name__), [("", value.__func__)])
 
 
-def _cached_property(value: functools.cached_property[Anything]) -> Parts:
+def _cached_property(value: functools.cached_property[Any]) -> Parts:
     return Parts(digest_of("cached_property"), [("", value.func)])
 
 
 # -- data ----------------------------------------------------------------------------------------
 
 
-def _instance(value: Anything) -> Parts:
+def _instance(value: Any) -> Parts:
     state_of = _global_state(value)
     if state_of is not None:
         return Parts(digest_of("state of", *state_of))
@@ -304,23 +302,23 @@ def _instance(value: Anything) -> Parts:
     return Parts(digest_of("instance"), children)
 
 
-def _is_installed(value: Anything, name: str) -> bool:
+def _is_installed(value: Any, name: str) -> bool:
     """Tell whether any installed package has an object under its name."""
     having = [module for module, one in list(sys.modules.items()) if getattr(one, "__dict__", {}).get(name) is value]
     return any(release_of(module) is not None for module in having)
 
 
-def _reduced(value: Anything) -> str | tuple[Anything, ...]:
+def _reduced(value: Any) -> str | tuple[Any, ...]:
     """Return what an object pickles as, one level deep."""
-    known: Callable[[Anything], Anything] | None = copyreg.dispatch_table.get(type(value))
+    known: Callable[[Any], Any] | None = copyreg.dispatch_table.get(type(value))
     try:
-        reduced: str | tuple[Anything, ...] = known(value) if known is not None else value.__reduce_ex__(4)
+        reduced: str | tuple[Any, ...] = known(value) if known is not None else value.__reduce_ex__(4)
     except Exception as error:
         raise Unidentifiable(f"{type(error).__name__}: {error}") from None
     return reduced
 
 
-_PARTS: Final[dict[type, Callable[[Anything], Parts]]] = {
+_PARTS: Final[dict[type, Callable[[Any], Parts]]] = {
     tuple: of_sequence,
     list: of_sequence,
     dict: of_mapping,

@@ -13,25 +13,22 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Collection, Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 from splitdata.process.wire.unpicklable import attributes_of
 
 __all__ = ["estimate_bytes"]
 
-# Any object of the user's.
-Anything: TypeAlias = Any
-
 _MAX_PARTS = 100
 _MAX_DEPTH = 20
 
 
-def estimate_bytes(value: Anything) -> int:
+def estimate_bytes(value: Any) -> int:
     """Return about how many bytes an object and its parts take. Never raises for what the object does."""
     return _estimate(value, set(), _MAX_DEPTH)
 
 
-def _estimate(value: Anything, seen: set[int], depth: int) -> int:
+def _estimate(value: Any, seen: set[int], depth: int) -> int:
     if id(value) in seen or not depth:
         return 0
     seen.add(id(value))

@@ -19,12 +19,9 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 __all__ = ["pack_call", "unpack_call"]
-
-# Functions and classes of the user.
-Anything: TypeAlias = Any
 
 _SPAWNED_MAIN = "__mp_main__"
 # An object that is packed may pack something itself.
@@ -59,7 +56,7 @@ def pack_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
         raise
 
 
-def _dumps(value: Anything) -> bytes:
+def _dumps(value: Any) -> bytes:
     import cloudpickle
 
     main = sys.modules.get(_SPAWNED_MAIN)
@@ -79,7 +76,7 @@ def _dumps(value: Anything) -> bytes:
 class _CallUnpickler(pickle.Unpickler):
     """Takes note of the classes that cloudpickle makes."""
 
-    def find_class(self, module: str, name: str) -> Anything:
+    def find_class(self, module: str, name: str) -> Any:
         """Import by name; let the makers of classes show what they make."""
         try:
             found = super().find_class(module, name)
@@ -87,14 +84,14 @@ class _CallUnpickler(pickle.Unpickler):
             raise _not_importable(f"{name!r} of module {module!r}", module, error) from error
         if module == "cloudpickle.cloudpickle" and name.startswith("_make_skeleton_"):
 
-            def make(*args: Anything) -> Anything:
+            def make(*args: Any) -> Any:
                 return _put_into_main(found(*args))
 
             return make
         return found
 
 
-def _put_into_main(cls: Anything) -> Anything:
+def _put_into_main(cls: Any) -> Any:
     main = sys.modules["__main__"]
     name = cls.__qualname__
     if cls.__module__ in ("__main__", _SPAWNED_MAIN) and "." not in name and not hasattr(main, name):

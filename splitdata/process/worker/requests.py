@@ -17,16 +17,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from splitdata.process.wire.pipes import Hangup
 
 __all__ = ["Requests", "refuse_early_end", "send_all"]
-
-# What a worker's function yields: its type is the user's.
-Anything: TypeAlias = Any
-# A request before it is unpickled: bytes from another process, the object itself from another thread.
-Packed: TypeAlias = Any
 
 RequestType = TypeVar("RequestType")
 
@@ -42,13 +37,13 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
     def __init__(
         self,
         read_notes: Callable[..., None],
-        load: Callable[[Packed], RequestType],
+        load: Callable[[Any], RequestType],
         allocate: Callable[[int], memoryview | None] | None = None,
     ) -> None:
         self._read_notes = read_notes
         self._load = load
         self._allocate = allocate
-        self._packed: deque[Packed] = deque()
+        self._packed: deque[Any] = deque()
         # Those that `upcoming` has unpickled: they come before the packed ones.
         self._loaded: deque[RequestType] = deque()
         self._open: deque[int] = deque()
@@ -86,7 +81,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         """
         return None if self._allocate is None else self._allocate(num_bytes)
 
-    def add(self, packed: Packed) -> None:
+    def add(self, packed: Any) -> None:
         """Note that a request has arrived."""
         self._packed.append(packed)
 
@@ -107,7 +102,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         return self._open.popleft() == self.generation
 
 
-def send_all(batches: Iterator[Any], await_room: Callable[[], None], send: Callable[[Anything], None]) -> None:
+def send_all(batches: Iterator[Any], await_room: Callable[[], None], send: Callable[[Any], None]) -> None:
     """Send what a worker's function yields, each as soon as it is there, none before there is room for it."""
     nothing = object()
     while True:

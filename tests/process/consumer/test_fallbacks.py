@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -22,9 +22,6 @@ from tests.command import ROOT
 from tests.process.family import environment, new_mark, seconds_until_gone
 from tests.process.generators import is_mixed, mixed, stuck, then_exit
 
-# Options of every type.
-Anything: TypeAlias = Any
-
 FALLBACKS: dict[str, dict[str, Any]] = {
     "temporary file": {"arena_kind": "file"},
     "watching thread": {"use_signals": False},
@@ -34,7 +31,7 @@ FALLBACKS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(function: Anything, *args: Anything, **options: Anything) -> Channel[Any]:
+def run(function: Any, *args: Any, **options: Any) -> Channel[Any]:
     return start_worker(function, args, {}, ChannelOptions(**options))
 
 
@@ -124,7 +121,7 @@ def test_without_memfd_a_temporary_file_is_used(monkeypatch: pytest.MonkeyPatch)
 def test_on_windows_a_named_mapping_is_made_and_attached_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, str]] = []
 
-    def map_named(size: int, name: str) -> Anything:
+    def map_named(size: int, name: str) -> Any:
         made.append((size, name))
         return mmap.mmap(-1, size)
 
@@ -155,7 +152,7 @@ def test_shared_memory_that_cannot_be_made_is_one_warning(
     assert "come through the pipe" in caplog.text
 
 
-def full_machine(n: int, size: int) -> Anything:
+def full_machine(n: int, size: int) -> Any:
     def refuse(*args: object) -> None:
         raise OSError(28, "No space left on device")
 

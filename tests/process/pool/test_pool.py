@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +22,6 @@ from tests.command import ROOT, run_python
 from tests.process import servers
 from tests.process.servers import Way, is_reply, make_pool
 from tests.process.test_memory import is_shared
-
-# A pool of any requests.
-Anything: TypeAlias = Any
 
 WAYS: list[Way] = ["spawn", "forkserver", "fork", "thread"]
 # Where the start method makes no difference.
@@ -396,7 +393,7 @@ def test_cancelled_replies_give_their_slots_back(way: Way) -> None:
 class Model:
     """What a pool must do: a queue for each worker."""
 
-    def __init__(self, pool: Anything, num_workers: int) -> None:
+    def __init__(self, pool: Any, num_workers: int) -> None:
         self.pool = pool
         self.expected: list[deque[int]] = [deque() for _ in range(num_workers)]
         self.number = 0

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -19,9 +19,6 @@ from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.wire.remote_error import WorkerTraceback
 from tests.process import hostile, servers
 from tests.process.servers import Way, is_reply, make_pool
-
-# A pool of any requests.
-Anything: TypeAlias = Any
 
 WAYS: list[Way] = ["spawn", "forkserver", "fork", "thread"]
 KINDS: list[Way] = ["fork", "thread"]
@@ -305,7 +302,7 @@ def test_worker_killed_at_a_random_moment_is_a_crash_after_all_its_replies(
     report(f"{way}: {trials} kills of one of 3 workers, noticed after at most {latest:.3f} s")
 
 
-def use_until_it_crashes(pool: Anything, num_workers: int, *, in_order: bool, cancels: bool) -> WorkerCrashedError:
+def use_until_it_crashes(pool: Any, num_workers: int, *, in_order: bool, cancels: bool) -> WorkerCrashedError:
     """Keep 4 requests ahead of each worker, check every reply, and return the crash."""
     number = 0
     expected: list[list[int]] = [[] for _ in range(num_workers)]
@@ -348,7 +345,7 @@ def test_worker_killed_in_the_middle_of_a_message_gives_the_replies_before_it(
             assert (error.worker_id, error.items_received) == (1, received)
 
 
-def receive_until_it_crashes(pool: Anything, worker_id: int, n: int) -> tuple[int, WorkerCrashedError | None]:
+def receive_until_it_crashes(pool: Any, worker_id: int, n: int) -> tuple[int, WorkerCrashedError | None]:
     """Check up to n replies to every second request; return how many came, and the error before the end."""
     for received in range(n):
         try:
@@ -399,7 +396,7 @@ def test_timeout_while_a_cancelled_request_is_served_says_so(way: Way) -> None:
 
 
 def test_description_that_fails_does_not_hide_the_failure() -> None:
-    def describe(order: Anything) -> str:
+    def describe(order: Any) -> str:
         raise RuntimeError("no words")
 
     with make_pool(servers.orders, describe=describe) as pool:
@@ -513,7 +510,7 @@ def test_receive_in_a_signal_handler_of_a_receive_is_refused() -> None:
 def test_failing_start_leaves_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = WorkerHandle.__init__, []
 
-    def third_fails(self: WorkerHandle, *args: Anything, **kwargs: Anything) -> None:
+    def third_fails(self: WorkerHandle, *args: Any, **kwargs: Any) -> None:
         calls.append(self)
         if len(calls) == 3:
             args[0].kill()

@@ -7,7 +7,7 @@ import datetime
 import pickle
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,6 @@ from hypothesis.extra import numpy as hnp
 from splitdata.process.mpqitr import MpQItr
 from splitdata.process.wire.batch_pickle import INLINE_BYTES, BatchPickler
 
-# Whatever nests.
-Anything: TypeAlias = Any
-
 Pair = namedtuple("Pair", "left right")
 
 
@@ -31,13 +28,13 @@ class Sample:
     label: Any
 
 
-def round_trip(batch: Anything) -> Anything:
+def round_trip(batch: Any) -> Any:
     """Send a batch through pickle and buffers, each buffer copied as into a slot."""
     pickled, buffers = BatchPickler().dump(batch)
     return pickle.loads(pickled, buffers=[memoryview(bytearray(buffer)) for buffer in buffers])
 
 
-def equal(left: Anything, right: Anything) -> bool:
+def equal(left: Any, right: Any) -> bool:
     """Compare batches deeply: types, dtypes, shapes, and NaN as equal to itself."""
     if type(left) is not type(right):
         return False
@@ -96,7 +93,7 @@ BATCHES = st.recursive(
 
 
 @given(BATCHES)
-def test_any_nesting_is_the_same_after_pickle_and_buffers(batch: Anything) -> None:
+def test_any_nesting_is_the_same_after_pickle_and_buffers(batch: Any) -> None:
     assert equal(round_trip(batch), batch)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata.process.wire.slots import FreeRanges, Loans
-
-# Arrays as numpy types them.
-Anything: TypeAlias = Any
 
 TOTAL = 64 * 40
 
@@ -48,7 +45,7 @@ def test_slot_that_is_not_taken_cannot_be_given_back() -> None:
         FreeRanges(640).give_back(64)
 
 
-def lend(loans: Loans, offset: int, size: int) -> Anything:
+def lend(loans: Loans, offset: int, size: int) -> Any:
     return loans.lend(offset, size)
 
 

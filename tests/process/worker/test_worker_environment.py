@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,6 @@ from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
 from tests.process import servers
 from tests.process.generators import count
 from tests.process.servers import make_pool
-
-# Options and modules of any kind.
-Anything: TypeAlias = Any
 
 
 def threads_of_torch() -> Iterator[tuple[int, Any]]:
@@ -75,7 +72,7 @@ def test_relative_entries_of_the_path_lead_no_interpreter_to_the_present_folder(
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5])
-def test_worker_threads_out_of_range_is_refused(value: Anything) -> None:
+def test_worker_threads_out_of_range_is_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="worker_threads"):
         MpQItr.options(worker_threads=value)
 
@@ -113,7 +110,7 @@ def test_worker_has_absolute_entries_only(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert all(map(os.path.isabs, found))
 
 
-def made_at_run_time() -> Anything:
+def made_at_run_time() -> Any:
     made: Any = types.ModuleType("made_at_run_time")
     source = "def numbers():\n    yield 1\n\nclass Made:\n    pass\n"
     exec(source, made.__dict__)
