@@ -40,7 +40,7 @@ class MpQItr(Generic[BatchType]):
 
     A batch is any nesting of containers with arrays, tensors, or whatever pickles. Arrays and tensors
     of 16 KiB and more arrive without a copy, are writable, and stay valid for as long as someone holds
-    them. A consumer that keeps so many that half of the shared memory is taken gets copies from then on.
+    them. If you keep so many that half of the shared memory is taken, you get copies from then on.
 
     The generator runs at most `max_batches` ahead. What it raises is raised here, after everything
     that it yielded before, with the worker's traceback as its cause. A worker that dies is

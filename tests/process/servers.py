@@ -158,7 +158,7 @@ def marks_its_end(worker_id: int, requests: Requests[Any], path: str) -> Iterato
             file.write("ended")
 
 
-def drafts(worker_id: int, requests: Requests[list[int]]) -> Iterator[dict[str, Any]]:
+def in_place_replies(worker_id: int, requests: Requests[list[int]]) -> Iterator[dict[str, Any]]:
     """Reply with one array of each size asked for, made in memory for the reply where there is some.
 
     A negative size is asked for and then not used. `copied` are the bytes that were copied to send what came before.
@@ -184,8 +184,8 @@ def drafts(worker_id: int, requests: Requests[list[int]]) -> Iterator[dict[str, 
         del reply, memory, array
 
 
-def is_draft(reply: dict[str, Any], worker_id: int, number: int, sizes: list[int]) -> bool:
-    """Tell whether a reply is what `drafts` gives."""
+def is_in_place(reply: dict[str, Any], worker_id: int, number: int, sizes: list[int]) -> bool:
+    """Tell whether a reply is what `in_place_replies` gives."""
     return bool(
         reply["worker"] == worker_id
         and reply["number"] == number

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from splitdata.errors import ClosedError
 from splitdata.process.consumer.lifetime import Lifetime
 from splitdata.process.consumer.receiver import NOTHING, Receiver
-from splitdata.process.consumer.wait import watch
+from splitdata.process.consumer.wait import selector_of
 from splitdata.process.consumer.wait_timeout import WaitTimeout
 from splitdata.process.wire.own_frames import fold_traceback
 from splitdata.process.wire.remote_error import WorkerTraceback
@@ -51,8 +51,8 @@ class Channel(Lifetime, Iterator[BatchType]):
         self.pid = receiver.handle.child.pid
         self._receiver = receiver
         self._handle = receiver.handle
-        self._stall = WaitTimeout(options)
-        self._watch = watch([receiver.handle])
+        self._timeout = WaitTimeout(options)
+        self._selector = selector_of([receiver.handle])
         self._is_finished = False
         self._can_resume = False
         self._hold(receiver.handle)
@@ -111,11 +111,11 @@ class Channel(Lifetime, Iterator[BatchType]):
                 raise receiver.crash()
             if num_reads != receiver.num_reads:
                 num_reads = receiver.num_reads
-                self._stall.begin()
-            self._stall.check(receiver)
+                self._timeout.begin()
+            self._timeout.check(receiver)
             receiver.prepare_to_wait()
             self._can_resume = True
-            ended = self._watch.wait(_ONLY, _ONLY if receiver.is_writing else _NONE, self._stall.patience())
+            ended = self._selector.wait(_ONLY, _ONLY if receiver.is_writing else _NONE, self._timeout.patience())
             self._can_resume = False
             batch = receiver.poll()
             if batch is not NOTHING:

@@ -1,10 +1,10 @@
-"""The consumer's reading end: cuts frames out of the bytes that arrive, and reads parcels into memory of their own.
+"""Cuts what a worker sends into frames: the consumer's reading end of the pipe.
 
-Neither `frame()` nor `body()` waits: their caller does, between calls. `body()` reads what follows a PARCEL or
-FAILURE frame.
+pipe --frame--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
+                        ^begin               ^end
 
-    wire --fill--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
-                           ^begin               ^end
+`frame()` cuts whole frames; `body()` reads what follows a MULTIPART or FAILURE frame straight into
+memory of its own. Neither waits: its caller does, between calls.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class FrameReader:
             place = body + length
             if place > end:
                 return False
-            if kind == messages.PARCEL:
+            if kind == messages.MULTIPART:
                 place += messages.TWO.unpack_from(self._buffer, body)[0]
             elif kind == messages.FAILURE:
                 return bool(place + messages.TWO.unpack_from(self._buffer, body)[1] <= end)

@@ -1,6 +1,4 @@
-"""The lifetime of workers in use: one call at a time, an end that is final, close from anywhere.
-
-Channel (one worker) and WorkerPool (many) stand on it.
+"""The life of what holds workers: one call at a time, an end that is final, `close` from anywhere.
 
     held ---- __next__, receive: one at a time, under the lock ----> failure   --.
       |                                                                          |-> every later call: ClosedError

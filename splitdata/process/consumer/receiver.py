@@ -1,15 +1,15 @@
-"""The consumer's end of one worker's channel: makes batches from frames and sends acknowledgements. It never waits.
+"""Turns the frames of one worker into batches, and sends the notes that go back; it never waits.
 
     frame       poll                                             then
     ITEM        unpickled                                        note: taken
     SLOT        arrays look into the slot; copied instead once   slot returns when the last of
                 half of the shared memory is with the user       them is gone
-    PARCEL      arrays look into memory that came by the pipe
+    MULTIPART   arrays look into memory that came by the pipe
     END         the count agrees                                 StopIteration
     FAILURE     -                                                the worker's own exception
     not whole   NOTHING; what there is of it is kept
 
-Who waits in between: channel.py for one worker, process_pool.py for many.
+In between, channel.py waits for one worker and process_pool.py for many.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _CRASH_GRACE = 0.5
 
 
 class _Body(NamedTuple):
-    """The bytes behind a PARCEL or FAILURE frame, on their way into memory of their own.
+    """What follows a MULTIPART or FAILURE frame, on its way into memory of its own.
 
     `num_items` is what a FAILURE names.
     """
@@ -81,7 +81,7 @@ class Receiver:
         self.name = f"(pid {self.pid})" if worker_id is None else f"{worker_id} (pid {self.pid})"
         self.num_received = 0
         self._options = options
-        self._frames = FrameReader(handle.wire)
+        self._frames = FrameReader(handle.pipe)
         self._outgoing = bytearray(outgoing)
         self._arena_half = arena_size // 2
         self._num_taken = 0
@@ -156,7 +156,7 @@ class Receiver:
         """Return the batch that `peek` has shown; raises what `poll` does."""
         kind, content = self._next or _NEVER
         if kind == messages.END:
-            # It stays: who is interrupted while he takes note of the end meets it again.
+            # It stays: a call that is interrupted here meets it again.
             self._finish(*messages.COUNT.unpack(content))
         self._next = None
         if kind == messages.FAILURE:
@@ -187,8 +187,8 @@ class Receiver:
             kind, content = frame
             if kind == messages.HELLO:
                 self._greet(*messages.TWO.unpack(content))
-            elif kind == messages.PARCEL:
-                self._body = self._begin_parcel(*messages.TWO.unpack(content))
+            elif kind == messages.MULTIPART:
+                self._body = self._begin_message(*messages.TWO.unpack(content))
             elif kind == messages.FAILURE:
                 count, size = messages.TWO.unpack(content)
                 report = memoryview(bytearray(size))
@@ -225,8 +225,8 @@ class Receiver:
                 batch = _load_item(content)
             elif kind == _SLOT:
                 batch = self._open_slot(*messages.TWO.unpack(content))
-            elif kind == messages.PARCEL:
-                batch = _load_parcel(content.memory)
+            elif kind == messages.MULTIPART:
+                batch = _load_message(content.memory)
             else:
                 raise WorkerError(f"the worker's pipe carries something else: a frame of kind {kind}", pid=self.pid)
         except Exception as error:
@@ -242,9 +242,9 @@ class Receiver:
         copies = self._options.copy or loans.bytes_out >= self._arena_half
         self._has_slots = True
         slot = loans.lend(offset, size)
-        return _load_parcel(slot.copy() if copies else slot)
+        return _load_message(slot.copy() if copies else slot)
 
-    def _begin_parcel(self, size: int, reason: int) -> _Body:
+    def _begin_message(self, size: int, reason: int) -> _Body:
         import numpy
 
         if reason == NO_MEMORY and not self._has_warned:
@@ -254,8 +254,8 @@ class Receiver:
                 "Free memory, or lower max_bytes.",
                 self.pid,
             )
-        parcel: Any = numpy.empty(size, numpy.uint8)
-        return _Body(messages.PARCEL, parcel, memoryview(parcel), 0)
+        message: Any = numpy.empty(size, numpy.uint8)
+        return _Body(messages.MULTIPART, message, memoryview(message), 0)
 
     def send_notes(self) -> None:
         """Tell the worker what was taken and which slots are free again."""
@@ -272,7 +272,7 @@ class Receiver:
         """Send a note after those that wait for room, as far as there is room; never waits."""
         self._outgoing += note
         if self._outgoing:
-            del self._outgoing[: self.handle.wire.write(self._outgoing)]
+            del self._outgoing[: self.handle.pipe.write(self._outgoing)]
 
     def prepare_to_wait(self, *, is_wanted: bool = True) -> None:
         """Tell the worker what it may need to go on, before its next batch, or another worker's, is waited for."""
@@ -336,6 +336,6 @@ class Receiver:
         )
 
 
-def _load_parcel(parcel: Any) -> Any:
-    pickled, *buffers = messages.read_parts(memoryview(parcel))
+def _load_message(message: Any) -> Any:
+    pickled, *buffers = messages.read_parts(memoryview(message))
     return _load_item(pickled, buffers=buffers)

@@ -163,7 +163,7 @@ def _start(
     with contextlib.ExitStack() as cleanup:
         theirs = cleanup.enter_context(contextlib.ExitStack())
         arena = _make_arena(place.max_bytes, options, theirs)
-        data, notes, wire = _make_wire(options, cleanup, theirs)
+        data, notes, pipe = _make_pipes(options, cleanup, theirs)
         lifeline, their_lifeline = _pipe_to(cleanup, theirs)
         stack, their_stack = _pipe_from(cleanup, theirs)
         ends = WorkerEnds(
@@ -177,10 +177,10 @@ def _start(
             parent=0 if options.start_method == "forkserver" else parent_to_bind(),
             use_signals=options.use_signals,
         )
-        child = _launch(ends, call.call, options, [*wire.descriptors(), lifeline, stack])
+        child = _launch(ends, call.call, options, [*pipe.descriptors(), lifeline, stack])
         handle = WorkerHandle(
             child,
-            wire,
+            pipe,
             Loans(arena.map) if arena is not None else None,
             lifeline=lifeline,
             stack=stack,
@@ -227,7 +227,7 @@ def _make_arena(max_bytes: int, options: ChannelOptions, theirs: contextlib.Exit
     return arena
 
 
-def _make_wire(
+def _make_pipes(
     options: ChannelOptions, cleanup: contextlib.ExitStack, theirs: contextlib.ExitStack
 ) -> tuple[int, int, ConsumerPipe]:
     if not options.use_pipes:
@@ -240,9 +240,9 @@ def _make_wire(
     (data_read, data_write), (notes_read, notes_write) = new_pipes()
     theirs.callback(os.close, data_write)
     theirs.callback(os.close, notes_read)
-    wire = ConsumerPipes(data_read, notes_write)
-    cleanup.callback(wire.close)
-    return data_write, notes_read, wire
+    pipe = ConsumerPipes(data_read, notes_write)
+    cleanup.callback(pipe.close)
+    return data_write, notes_read, pipe
 
 
 def _pipe_to(cleanup: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:

@@ -23,13 +23,13 @@ from splitdata.process.wire.pipes import ConsumerPipes
 if TYPE_CHECKING:
     from splitdata.process.consumer.worker_handle import WorkerHandle
 
-__all__ = ["Watch", "watch"]
+__all__ = ["Selector", "selector_of"]
 
 # How often the end of a process is asked for that has no other way to tell it.
 _ASK_SECONDS = 0.5
 
 
-class Watch(Protocol):
+class Selector(Protocol):
     """Waits for any of several workers, known by their places in a list. Belongs to one thread at a time."""
 
     def wait(self, wanted: tuple[int, ...], writing: tuple[int, ...], timeout: float | None) -> list[int]:
@@ -43,11 +43,11 @@ class Watch(Protocol):
         """Do not report the end of this worker any more."""
 
 
-def watch(handles: Sequence[WorkerHandle]) -> Watch:
-    """Return the watch over these workers."""
-    if sys.platform != "win32" and all(isinstance(handle.wire, ConsumerPipes) for handle in handles):
-        return _PollWatch(handles)
-    return _ConnectionWatch(handles)
+def selector_of(handles: Sequence[WorkerHandle]) -> Selector:
+    """Return the selector of these workers."""
+    if sys.platform != "win32" and all(isinstance(handle.pipe, ConsumerPipes) for handle in handles):
+        return _PollSelector(handles)
+    return _ConnectionSelector(handles)
 
 
 def _sentinels(handles: Sequence[WorkerHandle]) -> dict[int, int]:
@@ -77,7 +77,7 @@ class _Blind:
         return [number for number, child in self._children.items() if number not in wanted and child.wait(0)]
 
 
-class _PollWatch:
+class _PollSelector:
     """By poll. What is registered is kept for as long as the same is wanted."""
 
     def __init__(self, handles: Sequence[WorkerHandle]) -> None:
@@ -103,9 +103,9 @@ class _PollWatch:
         for sentinel in self._sentinels:
             self._poller.register(sentinel, select.POLLIN)
         for number in wanted:
-            self._poller.register(self._handles[number].wire.incoming, select.POLLIN)
+            self._poller.register(self._handles[number].pipe.incoming, select.POLLIN)
         for number in writing:
-            outgoing = self._handles[number].wire.outgoing
+            outgoing = self._handles[number].pipe.outgoing
             if outgoing is not None:
                 self._poller.register(outgoing, select.POLLOUT)
         self._registered = wanted, writing
@@ -117,7 +117,7 @@ class _PollWatch:
         self._sentinels = {sentinel: number for sentinel, number in self._sentinels.items() if number != worker}
 
 
-class _ConnectionWatch:
+class _ConnectionSelector:
     """By what multiprocessing has for connections and process handles: on Windows, and in tests."""
 
     def __init__(self, handles: Sequence[WorkerHandle]) -> None:
@@ -129,7 +129,7 @@ class _ConnectionWatch:
         """Wait; `writing` is empty here."""
         from multiprocessing import connection
 
-        waiting: list[Any] = [self._handles[number].wire.incoming for number in wanted]
+        waiting: list[Any] = [self._handles[number].pipe.incoming for number in wanted]
         ready = connection.wait([*waiting, *self._sentinels], self._blind.patience(wanted, timeout))
         ended = [number for sentinel, number in self._sentinels.items() if sentinel in ready]
         return ended or self._blind.ended(wanted)

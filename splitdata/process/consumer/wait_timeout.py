@@ -23,7 +23,7 @@ __all__ = ["WaitTimeout", "Waited"]
 _log = logging.getLogger("splitdata")
 
 
-# Seconds: systems count milliseconds in 32 bits. After so long the wait looks at the clock and goes on.
+# Seconds: systems count milliseconds in 32 bits. After so long the clock is looked at, and the wait goes on.
 _LONGEST_WAIT = 1_000_000.0
 _FOR_EVER = 1e9
 

@@ -1,7 +1,7 @@
 """Everything one running worker costs its consumer, given back together and exactly once.
 
-    WorkerHandle        process, wire, lifeline, stack pipe, shared memory
-        close           1  close the wire: the worker sees a Hangup and closes its generator
+    WorkerHandle        process, pipes, lifeline, stack pipe, shared memory
+        close           1  close the pipes: the worker sees a Hangup and closes its generator
                         2  after 0.1 s   STOP: unwinds whatever the generator is doing    signals.py
                         3  after 1.0 s   SIGKILL
                         4  end its process group, reap, close the lifeline and the rest
@@ -76,21 +76,21 @@ def _handles_signal(pid: int, number: int) -> bool:
 
 
 class WorkerHandle:
-    """The consumer's grip on one worker.
+    """What a consumer has of one worker, and gives back by `close`.
 
     Attributes:
         child: The process.
-        wire: Frames and notes.
+        pipe: Frames and notes.
         loans: Slots on loan, None without shared memory and after `close`.
         is_ready: Set once the worker has said hello: before that it must not be asked for its stack.
         exit_code: How the process ended, after `close`; None where unknown.
     """
 
     def __init__(
-        self, child: Child, wire: ConsumerPipe, loans: Loans | None, *, lifeline: int, stack: int, use_signals: bool
+        self, child: Child, pipe: ConsumerPipe, loans: Loans | None, *, lifeline: int, stack: int, use_signals: bool
     ) -> None:
         self.child = child
-        self.wire = wire
+        self.pipe = pipe
         self.loans = loans
         self.is_ready = False
         self.is_closed = False
@@ -109,7 +109,7 @@ class WorkerHandle:
         """Step 1, without waiting."""
         if self._closing_since is None and not self.is_closed:
             self._closing_since = time.monotonic()
-            self.wire.close()
+            self.pipe.close()
 
     def close(self) -> None:
         """End the worker and give everything back; at most about a second, and only if it is stuck."""
@@ -160,7 +160,7 @@ class WorkerHandle:
     def _finish(self) -> None:
         self.is_closed = True
         _live.pop(id(self), None)
-        # Arrays that were handed out keep the memory alive; the handle does not.
+        # Arrays that were handed out keep the memory; a holder of the handle does not.
         self.loans = None
         if not self.child.wait(0):
             self.child.kill()
@@ -185,7 +185,7 @@ class WorkerHandle:
         self._lock = threading.Lock()
         self.is_closed = True
         _live.pop(id(self), None)
-        self.wire.close()
+        self.pipe.close()
         self._close_lifeline()
         self._close_stack()
         self.child.abandon()

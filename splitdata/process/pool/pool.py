@@ -1,4 +1,4 @@
-"""WorkerPool: persistent workers that serve requests, for whoever wants more than one batch in the making.
+"""WorkerPool: persistent workers that serve requests, so that several batches are in the making at once.
 
 Each worker runs one generator function for its whole life. The consumer queues requests for it and takes its replies
 in the order of the requests; of several workers it takes the first reply that is there.

@@ -30,7 +30,7 @@ from splitdata.errors import WorkerCrashedError
 from splitdata.process.consumer.launch import interrupts_blocked
 from splitdata.process.consumer.receiver import Receiver
 from splitdata.process.consumer.start import prepare_server, start_servers
-from splitdata.process.consumer.wait import watch
+from splitdata.process.consumer.wait import selector_of
 from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.pool.pool import ReplyType, RequestType, WorkerPool
 from splitdata.process.pool.remote_worker import RemoteWorker
@@ -39,7 +39,7 @@ from splitdata.process.wire.channel_options import ChannelOptions
 
 __all__ = ["ProcessPool"]
 
-_REPLIES = (messages.ITEM, messages.SLOT, messages.PARCEL)
+_REPLIES = (messages.ITEM, messages.SLOT, messages.MULTIPART)
 _CANCEL = messages.HEADER.pack(0, messages.CANCEL)
 
 
@@ -143,7 +143,7 @@ class ProcessPool(WorkerPool[RequestType, ReplyType]):
         with interrupts_blocked():
             remotes = start_servers(self._serve, self._args, self._options, self._environments, make)
             handles = [remote.handle for remote in remotes]
-            self._watch = watch(handles)
+            self._selector = selector_of(handles)
             self._remotes = remotes
             self._hold(HandleGroup(handles))
 
@@ -157,14 +157,14 @@ class ProcessPool(WorkerPool[RequestType, ReplyType]):
             remote.prepare_to_wait(is_wanted=number in wanted)
         writing = tuple(number for number, remote in enumerate(self._remotes) if remote.is_writing)
         self._can_resume = True
-        ended = self._watch.wait(wanted, writing, patience)
+        ended = self._selector.wait(wanted, writing, patience)
         self._can_resume = False
         return ended
 
     def _refuse_crashes(self, wanted: tuple[int, ...], ended: Sequence[int]) -> None:
         super()._refuse_crashes(wanted, ended)
         for worker_id in ended:
-            self._watch.forget(worker_id)
+            self._selector.forget(worker_id)
         for worker_id in wanted:
             if self._remotes[worker_id].is_at_end:
                 raise self._remotes[worker_id].crash()

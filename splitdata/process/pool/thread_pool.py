@@ -9,7 +9,7 @@ code runs (deque, SimpleQueue and the bell are C code), so a thread that hangs o
     receive <-- its deque of replies <---------- append
        ^------- bell <-------------------------- ring
 
-What counts against `max_bytes` is an estimate of a reply's size (object_sizes.py).
+What counts against `max_bytes` is an estimate of a reply's size (thread_worker.py).
 """
 
 from __future__ import annotations

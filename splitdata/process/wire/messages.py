@@ -9,8 +9,8 @@
     kind        body                                  after the body
     HELLO       u64 pid, u64 version of these frames
     ITEM        one pickle
-    SLOT        u64 offset, u64 size                  (the parcel lies in the arena)
-    PARCEL      u64 size, u64 why not in a slot       the parcel, size bytes
+    SLOT        u64 offset, u64 size                  (the message lies in the arena)
+    MULTIPART   u64 size, u64 why not in a slot       the message, size bytes
     END         u64 number of items
     FAILURE     u64 number of items, u64 size         a report of remote_error.py, size bytes
     GENERATION  u64 number of cancels                 what follows answers requests made after so many
@@ -19,14 +19,14 @@
     REQUEST     one pickle
     CANCEL      nothing: no request from before it counts
 
-    parcel = a pickle and the buffers that it left out, each part at a multiple of 64
+    multipart message = a pickle and the buffers that it left out, each part at a multiple of 64
 
     0   8    u64 n, number of parts, the pickle counted
     8  8n    u64 length of each part
     .   .    zeros to a multiple of 64, part 0: the pickle, zeros, part 1: the first buffer, ...
 
 The first thing a consumer sends is the job: u64 size, then that many bytes. Every number is
-little-endian. Bodies of ITEM stay below 64 KiB; whatever is larger is a parcel. Only a worker that
+little-endian. Bodies of ITEM stay below 64 KiB; whatever is larger is a multipart message. Only a worker that
 serves requests (pool.py) is sent REQUEST and CANCEL.
 """
 
@@ -46,15 +46,15 @@ __all__ = [
     "HELLO",
     "ITEM",
     "MAX_ITEM_BYTES",
-    "PARCEL",
+    "MULTIPART",
     "REQUEST",
     "SLOT",
     "TAKEN",
     "TWO",
     "VERSION",
     "offsets_of",
-    "parcel_places",
-    "parcel_table",
+    "part_places",
+    "part_table",
     "read_parts",
     "taken",
 ]
@@ -64,7 +64,7 @@ VERSION = 2
 HELLO = 1
 ITEM = 2
 SLOT = 3
-PARCEL = 4
+MULTIPART = 4
 END = 5
 FAILURE = 6
 GENERATION = 7
@@ -95,8 +95,8 @@ def offsets_of(body: bytes | bytearray | memoryview) -> tuple[int, ...]:
     return struct.unpack(f"<{len(body) // COUNT.size}Q", body)
 
 
-def parcel_places(lengths: Sequence[int]) -> tuple[list[int], int]:
-    """Return where each part of a parcel begins, and the size of the parcel."""
+def part_places(lengths: Sequence[int]) -> tuple[list[int], int]:
+    """Return where each part of a message begins, and the size of the message."""
     places = []
     offset = COUNT.size * (1 + len(lengths))
     for length in lengths:
@@ -106,25 +106,25 @@ def parcel_places(lengths: Sequence[int]) -> tuple[list[int], int]:
     return places, (offset + ALIGNMENT - 1) & -ALIGNMENT
 
 
-def parcel_table(lengths: Sequence[int]) -> bytes:
-    """Encode the table at the head of a parcel."""
+def part_table(lengths: Sequence[int]) -> bytes:
+    """Encode the table at the head of a message."""
     return struct.pack(f"<{1 + len(lengths)}Q", len(lengths), *lengths)
 
 
-def read_parts(parcel: memoryview) -> list[memoryview]:
-    """Return the parts of a parcel, the pickle first.
+def read_parts(message: memoryview) -> list[memoryview]:
+    """Return the parts of a message, the pickle first.
 
     Raises:
-        ValueError: The table does not fit the parcel.
+        ValueError: The table does not fit the message.
     """
-    (num_parts,) = COUNT.unpack_from(parcel)
-    if not 1 <= num_parts < len(parcel) // COUNT.size:
-        raise ValueError(f"a parcel of {len(parcel)} bytes claims {num_parts} parts")
-    lengths = struct.unpack_from(f"<{num_parts}Q", parcel, COUNT.size)
-    places, size = parcel_places(lengths)
-    if size != len(parcel):
-        raise ValueError(f"a parcel of {len(parcel)} bytes has parts for {size}")
+    (num_parts,) = COUNT.unpack_from(message)
+    if not 1 <= num_parts < len(message) // COUNT.size:
+        raise ValueError(f"a message of {len(message)} bytes claims {num_parts} parts")
+    lengths = struct.unpack_from(f"<{num_parts}Q", message, COUNT.size)
+    places, size = part_places(lengths)
+    if size != len(message):
+        raise ValueError(f"a message of {len(message)} bytes has parts for {size}")
     parts = []
     for place, length in zip(places, lengths, strict=True):
-        parts.append(parcel[place : place + length])
+        parts.append(message[place : place + length])
     return parts

@@ -2,7 +2,7 @@
 
     worker                                        consumer
     FreeRanges.take(size) -> offset               Loans.lend(offset, size) -> array over the slot
-       |   writes the parcel                         |   arrays and tensors of the batch look into it
+       |   writes the message                        |   arrays and tensors of the batch look into it
        `------- SLOT offset, size ------------->     |
                                                   the last one is collected: the weak reference
     FreeRanges.give_back(offset)                  appends itself to a deque, nothing more

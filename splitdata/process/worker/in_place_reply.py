@@ -1,10 +1,10 @@
-"""A slot whose arrays are written before it is known what else its parcel holds, so that they are not copied.
+"""A slot whose arrays are written before it is known what else its message holds, so that they are not copied.
 
     allocate, allocate       | head: room left free |  array 1  |  array 2  |  to spare  |
-    parcel_offset            |    | table | pickle  |  array 1  |  array 2  |
-                                  ^ where the parcel has to begin for its arrays to be where they are
+    message_offset           |    | table | pickle  |  array 1  |  array 2  |
+                                  ^ where the message has to begin for its arrays to be where they are
 
-The parcel is one like every other (messages.py): its receiver cannot tell.
+The message is one like every other (messages.py): its receiver cannot tell.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class InPlaceReply:
         self._next = begin + size
         return memoryview(self._memory)[begin : begin + num_bytes]
 
-    def parcel_offset(self, parts: Sequence[memoryview], places: Sequence[int]) -> int | None:
-        """Return where a parcel must begin for all its parts but the first to be in place already.
+    def message_offset(self, parts: Sequence[memoryview], places: Sequence[int]) -> int | None:
+        """Return where a message must begin for all its parts but the first to be in place already.
 
         None where they are not, or where that is before the slot.
 
         Args:
-            parts: Of the parcel; the first is its pickle.
-            places: Of each part in the parcel.
+            parts: Of the message; the first is its pickle.
+            places: Of each part in the message.
         """
         base = _address(memoryview(self._memory))
         begins = {_address(part) - base - place for part, place in zip(parts[1:], places[1:], strict=True)}

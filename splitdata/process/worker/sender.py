@@ -1,10 +1,10 @@
-"""The worker's end of the channel: takes one batch after the other and sees it into the consumer's hands.
+"""Sends a worker's batches to its consumer, one after the other: the worker's end of the channel.
 
     batch --BatchPickler--> pickle + buffers
-              |  small            ITEM    the pickle in the pipe
-              |  fits the arena   SLOT    copied once into a free slot, its place in the pipe; arrays that
-              |                           were made in one (`requests.allocate`) are there already    in_place_reply.py
-              `- does not         PARCEL  all of it through the pipe, into memory of the consumer's own
+              |  small            ITEM       the pickle in the pipe
+              |  fits the arena   SLOT       copied once into a free slot, its place in the pipe; arrays that
+              |                              were made in one (`requests.allocate`) are there already  in_place_reply.py
+              `- does not         MULTIPART  all of it through the pipe, into memory of the consumer's own
 
     notes from the consumer: items taken (at most `max_batches` are on their way), slots returned,
                              and to a worker that serves: requests, cancels      requests.py
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL", "NO_MEMORY", "Sender"]
 
-# Why a parcel went through the pipe.
+# Why a message went through the pipe.
 FULL = 0
 NO_MEMORY = 1
 
 # Notes are read at least once in so many batches, so that they cannot fill their pipe.
 _MAX_UNREAD = 64
 
-# Room before the arrays of a draft, until a reply needs more.
+# Room before the arrays of an in-place reply, until a reply needs more.
 _HEAD_BYTES = 2048
 
 _ITEM_LIMIT = messages.MAX_ITEM_BYTES
@@ -70,11 +70,11 @@ class Sender:
         self.max_batches = 1
         self.num_sent = 0
         self.requests: Requests[Any] = Requests(self.read_notes, pickle.loads, self.allocate)
-        self._draft: InPlaceReply | None = None
-        self._draft_head = _HEAD_BYTES
-        self._draft_bytes = 0
-        # A parcel that was drafted begins somewhere in its slot.
-        self._slots_of_parcels: dict[int, int] = {}
+        self._in_place: InPlaceReply | None = None
+        self._in_place_head = _HEAD_BYTES
+        self._in_place_bytes = 0
+        # A message that was made in place begins somewhere in its slot.
+        self._slots_of_messages: dict[int, int] = {}
 
     def hello(self, pid: int) -> None:
         """Tell the consumer that this process runs and can be asked for its stack."""
@@ -119,24 +119,24 @@ class Sender:
             self.send(reply)
             self.requests.send_seconds = time.perf_counter() - begin - self._waited
         else:
-            self._drop_draft()
+            self._drop_in_place()
 
     def allocate(self, num_bytes: int) -> memoryview | None:
         """Return shared memory for an array of the next reply, None where there is none; may wait for a slot."""
         if self._arena is None or num_bytes < INLINE_BYTES:
             return None
-        if self._draft is None:
-            size = self._draft_head + max(num_bytes, self._draft_bytes)
+        if self._in_place is None:
+            size = self._in_place_head + max(num_bytes, self._in_place_bytes)
             offset, _ = self._take_slot(size)
             if offset is None:
                 return None
-            self._draft = InPlaceReply(self._arena.map, offset, size, self._draft_head, messages.ALIGNMENT)
-        return self._draft.allocate(num_bytes)
+            self._in_place = InPlaceReply(self._arena.map, offset, size, self._in_place_head, messages.ALIGNMENT)
+        return self._in_place.allocate(num_bytes)
 
-    def _drop_draft(self) -> None:
-        draft, self._draft = self._draft, None
-        if draft is not None:
-            self._free.give_back(draft.offset)
+    def _drop_in_place(self) -> None:
+        in_place, self._in_place = self._in_place, None
+        if in_place is not None:
+            self._free.give_back(in_place.offset)
 
     def send(self, batch: object) -> None:
         """Send one batch; it may be changed afterwards.
@@ -160,9 +160,9 @@ class Sender:
             self._port.write((_pack_header(len(pickled), messages.ITEM) + pickled,))
         else:
             parts = [memoryview(pickled), *buffers]
-            if self._draft is None or not self._send_draft(self._draft, parts):
-                self._send_parcel(parts)
-        self._drop_draft()
+            if self._in_place is None or not self._send_in_place(self._in_place, parts):
+                self._send_message(parts)
+        self._drop_in_place()
         self.num_sent += 1
 
     def end(self) -> None:
@@ -180,24 +180,24 @@ class Sender:
     def _frame(self, kind: int, body: bytes) -> None:
         self._port.write((messages.HEADER.pack(len(body), kind) + body,))
 
-    def _send_draft(self, draft: InPlaceReply, parts: Sequence[memoryview]) -> bool:
-        """Send a parcel whose buffers are in the draft already; False where they are not."""
-        places, size = messages.parcel_places([len(part) for part in parts])
-        self._draft_bytes = max(self._draft_bytes, draft.num_wanted)
+    def _send_in_place(self, in_place: InPlaceReply, parts: Sequence[memoryview]) -> bool:
+        """Send a message whose buffers are in the slot already; False where they are not."""
+        places, size = messages.part_places([len(part) for part in parts])
+        self._in_place_bytes = max(self._in_place_bytes, in_place.num_wanted)
         if len(parts) > 1:
-            self._draft_head = max(self._draft_head, places[1])
-        offset = draft.parcel_offset(parts, places)
+            self._in_place_head = max(self._in_place_head, places[1])
+        offset = in_place.message_offset(parts, places)
         if offset is None:
             return False
         self._fill_slot(offset, parts, places, num_copied=1)
-        self._slots_of_parcels[offset] = draft.offset
-        self._draft = None
+        self._slots_of_messages[offset] = in_place.offset
+        self._in_place = None
         self._frame(messages.SLOT, messages.TWO.pack(offset, size))
         return True
 
-    def _send_parcel(self, parts: Sequence[memoryview]) -> None:
+    def _send_message(self, parts: Sequence[memoryview]) -> None:
         lengths = [len(part) for part in parts]
-        places, size = messages.parcel_places(lengths)
+        places, size = messages.part_places(lengths)
         offset, reason = self._take_slot(size)
         if offset is not None:
             self._fill_slot(offset, parts, places, num_copied=len(parts))
@@ -205,7 +205,7 @@ class Sender:
         elif len(parts) == 1 and lengths[0] < _ITEM_LIMIT:
             self._frame(messages.ITEM, bytes(parts[0]))
         else:
-            self._frame(messages.PARCEL, messages.TWO.pack(size, reason))
+            self._frame(messages.MULTIPART, messages.TWO.pack(size, reason))
             self._stream(parts, places, size)
 
     def _take_slot(self, size: int) -> tuple[int | None, int]:
@@ -228,12 +228,12 @@ class Sender:
         return offset, FULL
 
     def _fill_slot(self, offset: int, parts: Sequence[memoryview], places: Sequence[int], *, num_copied: int) -> None:
-        """Write the table of a parcel and its first parts; the others are there."""
+        """Write the table of a message and its first parts; the others are there."""
         import numpy
 
         if self._arena is None:
             raise RuntimeError("a slot without an arena")
-        table = messages.parcel_table([len(part) for part in parts])
+        table = messages.part_table([len(part) for part in parts])
         self._arena.map[offset : offset + len(table)] = table
         for part, place in zip(parts[:num_copied], places[:num_copied], strict=True):
             if len(part):
@@ -242,7 +242,7 @@ class Sender:
                 numpy.copyto(slot, numpy.frombuffer(part, numpy.uint8))
 
     def _stream(self, parts: Sequence[memoryview], places: Sequence[int], size: int) -> None:
-        table = messages.parcel_table([len(part) for part in parts])
+        table = messages.part_table([len(part) for part in parts])
         written = len(table)
         pieces: list[bytes | memoryview] = [table]
         for part, place in zip(parts, places, strict=True):
@@ -275,7 +275,7 @@ class Sender:
             num_items, *returned = messages.offsets_of(body)
             self._num_taken += num_items
             for offset in returned:
-                self._free.give_back(self._slots_of_parcels.pop(offset, offset))
+                self._free.give_back(self._slots_of_messages.pop(offset, offset))
         elif kind == messages.REQUEST:
             self.requests.add(body)
         elif kind == messages.CANCEL:

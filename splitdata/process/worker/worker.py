@@ -1,6 +1,6 @@
-"""The entry point of a worker process: set up, run the job, report, exit.
+"""Entry point of a worker process: set up, run the job, report, exit.
 
-    A  guard: lifeline, death signal, stop, stacks             worker_setup.py
+    A  setup: lifeline, death signal, stop, stacks             worker_setup.py
     B  hello: the consumer may now ask for our stack           sender.py
     C  job: environment, folder, sys.path, argv, the call      function_pickle.py
     D  batch after batch: wait for room, next(), send          sender.py
@@ -89,10 +89,10 @@ def main(ends: WorkerEnds, call: Call | None) -> NoReturn:
                 # Programs that the generator starts must not inherit them.
                 os.set_inheritable(descriptor, False)
         lifeline, stack = _descriptor(ends.lifeline, os.O_RDONLY), _descriptor(ends.stack, os.O_WRONLY)
-        guard = WorkerSetup(lifeline, stack, parent=ends.parent or None, use_signals=ends.use_signals)
-        outlet = Sender(_port(ends), _arena(ends))
-        code = _work(outlet, guard, call)
-        guard.close()
+        setup = WorkerSetup(lifeline, stack, parent=ends.parent or None, use_signals=ends.use_signals)
+        sender = Sender(_port(ends), _arena(ends))
+        code = _work(sender, setup, call)
+        setup.close()
         _leave(code)
     except StopWorker:
         # Before the generator ran.
@@ -136,13 +136,13 @@ def _arena(ends: WorkerEnds) -> Arena | None:
     return Arena.attach(ends.arena_kind, ends.arena_size, ends.arena_handle)
 
 
-def _work(outlet: Sender, guard: WorkerSetup, call: Call | None) -> int:
+def _work(sender: Sender, setup: WorkerSetup, call: Call | None) -> int:
     """Do the job; return the exit code. No end mark is sent but after the last batch."""
     batches: Iterator[Any] | None = None
     try:
-        outlet.hello(os.getpid())
-        job = outlet.read_job()
-        outlet.max_batches = job["max_batches"]
+        sender.hello(os.getpid())
+        job = sender.read_job()
+        sender.max_batches = job["max_batches"]
         worker_id = job["worker_id"]
         # Before anything of the user's is unpickled or run.
         os.environ.update(job["environment"])
@@ -151,12 +151,12 @@ def _work(outlet: Sender, guard: WorkerSetup, call: Call | None) -> int:
         del call, job
         if worker_id is None:
             batches = iter(function(*args, **kwargs))
-            send_all(batches, outlet.await_room, outlet.send)
-            outlet.end()
+            send_all(batches, sender.await_room, sender.send)
+            sender.end()
         else:
-            batches = iter(function(worker_id, outlet.requests, *args, **kwargs))
-            send_all(batches, outlet.await_room, outlet.reply)
-            refuse_early_end(outlet.read_notes)
+            batches = iter(function(worker_id, sender.requests, *args, **kwargs))
+            send_all(batches, sender.await_room, sender.reply)
+            refuse_early_end(sender.read_notes)
         return 0
     except (Hangup, StopWorker):
         return 0
@@ -164,10 +164,10 @@ def _work(outlet: Sender, guard: WorkerSetup, call: Call | None) -> int:
         return _exit_code(stop)
     except BaseException as error:
         with contextlib.suppress(Hangup, StopWorker):
-            outlet.fail(error)
+            sender.fail(error)
         return 1
     finally:
-        guard.close()
+        setup.close()
         close = getattr(batches, "close", None)
         if close is not None:
             # The generator's own `finally` blocks; what they raise has nobody left to hear it.

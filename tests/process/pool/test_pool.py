@@ -16,8 +16,8 @@ import pytest
 from splitdata.errors import ClosedError
 from splitdata.process.pool.process_pool import ProcessPool
 from splitdata.process.pool.thread_pool import ThreadPool
+from splitdata.process.pool.thread_worker import estimate_bytes
 from splitdata.process.wire.channel_options import ChannelOptions
-from splitdata.process.wire.object_sizes import estimate_bytes
 from tests.command import ROOT, run_python
 from tests.process import servers
 from tests.process.servers import Way, is_reply, make_pool

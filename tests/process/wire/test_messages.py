@@ -1,4 +1,4 @@
-"""The bytes of the channel: parcels and notes to and from bytes, and bytes that are none of them."""
+"""The bytes of the channel: multipart messages and notes to and from bytes, and bytes that are none of them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from splitdata.process.wire import messages
 
 
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=20))
-def test_table_of_a_parcel_gives_its_parts_back(lengths: list[int]) -> None:
-    places, size = messages.parcel_places(lengths)
-    parcel = bytearray(size)
-    table = messages.parcel_table(lengths)
-    parcel[: len(table)] = table
+def test_table_of_a_message_gives_its_parts_back(lengths: list[int]) -> None:
+    places, size = messages.part_places(lengths)
+    message = bytearray(size)
+    table = messages.part_table(lengths)
+    message[: len(table)] = table
 
     for number, (place, length) in enumerate(zip(places, lengths, strict=True)):
-        parcel[place : place + length] = bytes([number + 1]) * length
+        message[place : place + length] = bytes([number + 1]) * length
 
-    parts = messages.read_parts(memoryview(parcel))
+    parts = messages.read_parts(memoryview(message))
     assert [bytes(part) for part in parts] == [bytes([n + 1]) * length for n, length in enumerate(lengths)]
     assert all(place % messages.ALIGNMENT == 0 for place in places)
     assert places[0] >= len(table)
 
 
 @given(st.binary(min_size=8, max_size=400))
-def test_damaged_table_is_an_error_and_never_reaches_outside(parcel: bytes) -> None:
+def test_damaged_table_is_an_error_and_never_reaches_outside(message: bytes) -> None:
     try:
-        parts = messages.read_parts(memoryview(parcel))
+        parts = messages.read_parts(memoryview(message))
     except (ValueError, struct.error):
         return
-    assert [len(part) for part in parts] == list(struct.unpack_from(f"<{len(parts)}Q", parcel, 8))
+    assert [len(part) for part in parts] == list(struct.unpack_from(f"<{len(parts)}Q", message, 8))
 
 
 def test_note_carries_count_and_offsets() -> None:

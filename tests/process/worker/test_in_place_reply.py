@@ -12,29 +12,29 @@ import pytest
 from splitdata.process.pool.process_pool import ProcessPool
 from splitdata.process.pool.thread_pool import ThreadPool
 from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
-from splitdata.process.wire.messages import parcel_places
+from splitdata.process.wire.messages import part_places
 from splitdata.process.worker.in_place_reply import InPlaceReply
 from tests.process import servers
-from tests.process.servers import is_draft
+from tests.process.servers import is_in_place
 from tests.process.test_memory import is_shared
 
 MIB = 1 << 20
 Pool = ProcessPool[list[int], Any]
 
 
-def parts_of(draft: InPlaceReply, sizes: list[int]) -> list[memoryview]:
-    """Return a parcel with a pickle of 100 bytes and arrays made in the draft."""
-    arrays = [draft.allocate(size) for size in sizes]
+def parts_of(in_place: InPlaceReply, sizes: list[int]) -> list[memoryview]:
+    """Return a message with a pickle of 100 bytes and arrays made in place."""
+    arrays = [in_place.allocate(size) for size in sizes]
     return [memoryview(bytes(100)), *[array for array in arrays if array is not None]]
 
 
 @pytest.mark.parametrize("sizes", [[1000], [64, 64], [1, 2, 3], [500, 64, 7]])
-def test_parcel_of_arrays_in_the_order_they_were_made_is_in_place(sizes: list[int]) -> None:
+def test_message_of_arrays_in_the_order_they_were_made_is_in_place(sizes: list[int]) -> None:
     memory = mmap.mmap(-1, 1 << 16)
-    draft = InPlaceReply(memory, 4096, 8192, 1024, 64)
-    parts = parts_of(draft, sizes)
-    places, size = parcel_places(list(map(len, parts)))
-    offset = draft.parcel_offset(parts, places)
+    in_place = InPlaceReply(memory, 4096, 8192, 1024, 64)
+    parts = parts_of(in_place, sizes)
+    places, size = part_places(list(map(len, parts)))
+    offset = in_place.message_offset(parts, places)
 
     assert offset is not None
     assert 4096 <= offset < offset + size <= 4096 + 8192
@@ -44,40 +44,42 @@ def test_parcel_of_arrays_in_the_order_they_were_made_is_in_place(sizes: list[in
             assert memory[offset + place : offset + place + len(part)] == bytes([number]) * len(part)
 
 
-def test_parcel_of_other_arrays_is_not_in_place() -> None:
-    draft = InPlaceReply(mmap.mmap(-1, 1 << 16), 0, 8192, 1024, 64)
-    pickled, first, second = parts_of(draft, [100, 200])
+def test_message_of_other_arrays_is_not_in_place() -> None:
+    in_place = InPlaceReply(mmap.mmap(-1, 1 << 16), 0, 8192, 1024, 64)
+    pickled, first, second = parts_of(in_place, [100, 200])
     for parts in ([pickled, second, first], [pickled, first, memoryview(bytearray(200))], [pickled, second], [pickled]):
-        places, _ = parcel_places(list(map(len, parts)))
-        offset = draft.parcel_offset(parts, places)
+        places, _ = part_places(list(map(len, parts)))
+        offset = in_place.message_offset(parts, places)
         # One that begins with the second leaves the room of the first unused, and is as good.
         assert (offset is None) == (parts[1:] != [second])
 
 
 def test_head_that_is_too_small_for_the_pickle_is_noticed() -> None:
-    draft = InPlaceReply(mmap.mmap(-1, 1 << 16), 4096, 8192, 64, 64)
-    parts = parts_of(draft, [100])
-    assert draft.parcel_offset(parts, parcel_places(list(map(len, parts)))[0]) is None
+    in_place = InPlaceReply(mmap.mmap(-1, 1 << 16), 4096, 8192, 64, 64)
+    parts = parts_of(in_place, [100])
+    assert in_place.message_offset(parts, part_places(list(map(len, parts)))[0]) is None
 
 
 def test_draft_without_room_gives_none_and_goes_on() -> None:
-    draft = InPlaceReply(mmap.mmap(-1, 1 << 16), 0, 1024, 64, 64)
-    assert draft.allocate(961) is None
-    assert draft.allocate(960) is not None
-    assert draft.allocate(1) is None
-    assert draft.num_wanted == 1024 + 960 + 64
+    in_place = InPlaceReply(mmap.mmap(-1, 1 << 16), 0, 1024, 64, 64)
+    assert in_place.allocate(961) is None
+    assert in_place.allocate(960) is not None
+    assert in_place.allocate(1) is None
+    assert in_place.num_wanted == 1024 + 960 + 64
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_arrays_of_one_size_are_not_copied(method: StartMethod) -> None:
     sizes = [300_000, 50_000]
-    with Pool(servers.drafts, (), ChannelOptions(start_method=method, max_bytes=8 * MIB), num_workers=1) as pool:
+    with Pool(
+        servers.in_place_replies, (), ChannelOptions(start_method=method, max_bytes=8 * MIB), num_workers=1
+    ) as pool:
         pool.start()
         for _ in range(40):
             pool.submit(0, sizes)
         for number in range(40):
             reply = pool.receive(0)
-            assert is_draft(reply, 0, number, sizes)
+            assert is_in_place(reply, 0, number, sizes)
             assert is_shared(reply["0"])
             assert is_shared(reply["1"])
             assert reply["0"].flags.writeable
@@ -92,7 +94,7 @@ def test_arrays_of_all_sizes_arrive_whatever_the_memory(max_bytes: int) -> None:
     wanted = [[draw.choice([1, 20_000, 70_000, 900_000]) for _ in range(draw.randint(1, 4))] for _ in range(60)]
     held: list[Any] = []
     options = ChannelOptions(start_method="fork", max_bytes=max_bytes, max_batches=3)
-    with Pool(servers.drafts, (), options, num_workers=1) as pool:
+    with Pool(servers.in_place_replies, (), options, num_workers=1) as pool:
         pool.start()
         for sizes in wanted:
             pool.submit(0, sizes)
@@ -102,23 +104,23 @@ def test_arrays_of_all_sizes_arrive_whatever_the_memory(max_bytes: int) -> None:
             # Some are held for long, some given back at once.
             if number % 3:
                 held.pop(draw.randrange(len(held)))
-            assert all(is_draft(reply, 0, number, sizes) for reply, number, sizes in held)
+            assert all(is_in_place(reply, 0, number, sizes) for reply, number, sizes in held)
         del reply
 
 
 def test_memory_that_is_not_used_is_given_back() -> None:
     sizes = [200_000, -200_000]
-    with Pool(servers.drafts, (), ChannelOptions(start_method="fork", max_bytes=MIB), num_workers=1) as pool:
+    with Pool(servers.in_place_replies, (), ChannelOptions(start_method="fork", max_bytes=MIB), num_workers=1) as pool:
         pool.start()
         for _ in range(100):
             pool.submit(0, sizes)
-        assert all(is_draft(pool.receive(0), 0, number, sizes) for number in range(100))
+        assert all(is_in_place(pool.receive(0), 0, number, sizes) for number in range(100))
 
 
 def test_memory_of_cancelled_replies_is_given_back() -> None:
     sizes = [300_000]
     options = ChannelOptions(start_method="fork", max_bytes=MIB, max_batches=2)
-    with Pool(servers.drafts, (), options, num_workers=1) as pool:
+    with Pool(servers.in_place_replies, (), options, num_workers=1) as pool:
         pool.start()
         for _ in range(50):
             for _ in range(5):
@@ -127,7 +129,7 @@ def test_memory_of_cancelled_replies_is_given_back() -> None:
         for _ in range(20):
             pool.submit(0, sizes)
         replies = (pool.receive(0) for _ in range(20))
-        numbers = [reply["number"] for reply in replies if is_draft(reply, 0, reply["number"], sizes)]
+        numbers = [reply["number"] for reply in replies if is_in_place(reply, 0, reply["number"], sizes)]
         assert numbers == list(range(numbers[0], numbers[0] + 20))
 
 
@@ -140,7 +142,7 @@ def test_threads_have_no_memory_of_their_own() -> None:
 
 def test_reply_held_by_the_consumer_is_never_written_again() -> None:
     sizes = [100_000, 30_000]
-    with Pool(servers.drafts, (), ChannelOptions(start_method="fork", max_bytes=MIB), num_workers=1) as pool:
+    with Pool(servers.in_place_replies, (), ChannelOptions(start_method="fork", max_bytes=MIB), num_workers=1) as pool:
         pool.start()
         for _ in range(40):
             pool.submit(0, sizes)
