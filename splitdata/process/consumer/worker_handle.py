@@ -158,6 +158,8 @@ class WorkerHandle:
         self.close()
 
     def _finish(self) -> None:
+        # An interrupt may have come between the beginning of the close and this.
+        self.pipe.close()
         self.is_closed = True
         _live.pop(id(self), None)
         # Arrays that were handed out keep the memory; a holder of the handle does not.
