@@ -1,23 +1,40 @@
 """Ownership: which process an object belongs to, and what becomes of it in a forked child.
 
-Files, locks and processes have one owner. A copy of their object in a forked child must not write,
-remove, wait or signal: that is its parent's. Locks of threads that stayed behind in the parent are
-made again there, in one hook for all objects.
-
     parent   writer ── OwnerProcess ── is_current: True
       │ fork
       └─ child   the copy of the writer: is_current is False, so it raises, and cleans nothing up
+
+Files, locks and processes have one owner, which gives them back by `close`. A copy of their object in a
+forked child must not write, remove, wait or signal: that is its parent's. Locks of threads that stayed behind
+in the parent are made again there, in one hook for all objects.
 """
 
 from __future__ import annotations
 
 import os
 import weakref
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from splitdata.errors import ClosedError
 
-__all__ = ["Inherited", "OwnerProcess", "renew_after_fork"]
+__all__ = ["Closeable", "Inherited", "OwnerProcess", "renew_after_fork"]
+
+
+class Closeable:
+    """Base of what is closed at the end of a `with`, whatever ends it."""
+
+    def close(self) -> None:
+        """Give everything back; safe to call again."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Inherited(Protocol):

@@ -12,10 +12,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from splitdata._ownership import renew_after_fork
+from splitdata._ownership import Closeable, renew_after_fork
 from splitdata.errors import ClosedError
 from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
 
@@ -28,7 +27,7 @@ BatchType = TypeVar("BatchType")
 Arguments = ParamSpec("Arguments")
 
 
-class MpQItr(Generic[BatchType]):
+class MpQItr(Closeable, Generic[BatchType]):
     """Runs a generator in another process; its batches arrive through shared memory.
 
         batches = MpQItr[dict](read_batches, "data/train", batch_size=64)
@@ -157,14 +156,6 @@ class MpQItr(Generic[BatchType]):
         for run in runs:
             run.close()
         self._server = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the runs: the copy starts its own."""

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 from typing import Final, Self
 
+from splitdata._ownership import Closeable
 from splitdata.errors import FormatError
 from splitdata.storage import files
 from splitdata.storage.locked_file import LockedFile
@@ -30,7 +31,7 @@ _MAX_TRIES: Final = 100
 _SEPARATORS: Final = tuple(filter(None, (os.sep, os.altsep, "\0")))
 
 
-class Folder:
+class Folder(Closeable):
     """A folder that stays the same one until it is closed; a context manager. For one thread at a time.
 
     Attributes:
@@ -267,14 +268,6 @@ class Folder:
         if descriptor is not None and descriptor >= 0:
             self._descriptor = _CLOSED
             files.close(descriptor)
-
-    def __enter__(self) -> Self:
-        """Return the folder itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
     def __del__(self, close: Callable[[int], None] = files.close) -> None:
         """Close it; what that takes is bound here, as at exit the names of this module may be gone already."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
 
+from splitdata._ownership import Closeable
 from splitdata.storage import files
 
 __all__ = ["LockedFile"]
 
 
-class LockedFile:
+class LockedFile(Closeable):
     """An open file with its lock, until it is closed or dropped; a context manager."""
 
     # For an object whose construction has failed.
@@ -35,14 +35,6 @@ class LockedFile:
         descriptor = self.detach()
         if descriptor >= 0:
             files.close(descriptor)
-
-    def __enter__(self) -> Self:
-        """Return the file itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
     def __del__(self, close: Callable[[int], None] = files.close) -> None:
         """Close it; what that takes is bound here, as at exit the names of this module may be gone already."""

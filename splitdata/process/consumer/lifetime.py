@@ -14,10 +14,9 @@ from __future__ import annotations
 import _thread
 import threading
 import weakref
-from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Protocol
 
-from splitdata._ownership import OwnerProcess, renew_after_fork
+from splitdata._ownership import Closeable, OwnerProcess, renew_after_fork
 from splitdata.errors import ClosedError
 
 __all__ = ["Lifetime", "OwnedWorkers"]
@@ -53,7 +52,7 @@ class OwnedWorkers(Protocol):
         """Close, in a thread of its own, after a failure or when the holder was collected."""
 
 
-class Lifetime:
+class Lifetime(Closeable):
     """Base of what holds workers. `close` is safe at any time, from any thread, more than once."""
 
     # In words, for messages.
@@ -123,14 +122,6 @@ class Lifetime:
                 self._end("closed")
         finally:
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _kill(self) -> None:
         if self._workers is not None:
