@@ -49,7 +49,7 @@ def loader_outcomes(results: Mapping[str, Any]) -> list[Outcome]:
 
 def _first_batches(results: Mapping[str, Any]) -> Iterator[Outcome]:
     waits = {(one["peer"], one["start_method"]): one for one in results["first_batch"] if "first_ms" in one}
-    for method in ("spawn", "forkserver", "fork"):
+    for method in ("spawn", "fork"):
         ours, theirs = waits.get((_PROCESSES, method)), waits.get(("torch, 2 workers", method))
         if ours and theirs:
             yield Outcome(

@@ -217,7 +217,7 @@ def q_cases() -> dict[str, dict[str, tuple[Case, int]]]:
 def s_cases() -> dict[str, Case]:
     """Return the cases of the start: name -> case."""
     cases: dict[str, Case] = {}
-    for method in ("spawn", "forkserver", "fork"):
+    for method in ("spawn", "fork"):
         cases[f"splitdata MpQItr, {method}"] = splitdata_itr(small, method)
         if importlib.util.find_spec("torch") is not None:
             cases[f"torch DataLoader, {method}"] = torch_loader(small, method)
@@ -228,9 +228,6 @@ def measure(rounds: int, scale: float) -> dict[str, dict[str, float]]:
     """Return the median figures: batches per second for Q, seconds for S."""
     queue, start = q_cases(), s_cases()
     seen: dict[str, dict[str, list[float]]] = {"large": {}, "small": {}, "first": {}}
-    # Held meanwhile, as by a program that uses it more than once: torch's lives as long as the program.
-    server = MpQItr.options(start_method="forkserver")(small, 1)
-    list(server)
     for _ in range(rounds):
         for kind, cases in queue.items():
             for name, (case, n) in cases.items():
@@ -238,7 +235,6 @@ def measure(rounds: int, scale: float) -> dict[str, dict[str, float]]:
                 seen[kind].setdefault(name, []).append(figure)
         for name, case in start.items():
             seen["first"].setdefault(name, []).append(seconds_to_first(case))
-    server.close()
     return {kind: {name: statistics.median(values) for name, values in of.items()} for kind, of in seen.items()}
 
 

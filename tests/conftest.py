@@ -8,16 +8,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.holdings import collect_and_freeze
 from tests.watchdog import end_processes, limit_of, processes_left, running_ids, time_limit
-
-if TYPE_CHECKING:
-    from splitdata.process.consumer.forkserver import ForkServer
 
 # The same examples in every run: a failure is found by the change that causes it. The machines
 # that run the tests are shared, so how long an example takes says nothing.
@@ -87,15 +83,3 @@ def report() -> Callable[[str], None]:
         sys.stdout.write(f"\n{text}")
 
     return write
-
-
-@pytest.fixture(scope="session")
-def fork_server() -> ForkServer:
-    """One fork server for all tests that need one: starting it is what takes long."""
-    from splitdata.process.consumer.forkserver import ForkServer
-    from splitdata.process.consumer.start import prepare_server
-    from splitdata.process.wire.channel_options import ChannelOptions
-
-    server = prepare_server(ChannelOptions(start_method="forkserver"))
-    assert isinstance(server, ForkServer)
-    return server

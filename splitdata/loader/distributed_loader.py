@@ -168,7 +168,7 @@ class DistributedLoader:
             in_order: False: batches as they become ready. Then a state counts batches, not which ones. With rotation
                 batches keep their order, and only samples are taken as they become ready.
             worker_kind: "process", or "thread": for transforms that release the interpreter.
-            start_method: "spawn" (default), "forkserver" or "fork".
+            start_method: "spawn" (default) or "fork".
             prefetch: Batches that each worker makes ahead.
             max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
             read_ahead: Steps for which each worker asks the disk before it needs them.

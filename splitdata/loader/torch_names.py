@@ -21,7 +21,7 @@ _OURS: Final = {
     "prefetch_factor": "prefetch= (batches that each worker makes ahead)",
     "persistent_workers": "nothing, workers always stay until close()",
     "pin_memory_device": 'device= (as "cuda": batches go there through pinned memory)',
-    "multiprocessing_context": 'start_method= ("spawn", "forkserver" or "fork")',
+    "multiprocessing_context": 'start_method= ("spawn" or "fork")',
     "generator": "seed= (an int; order and randomness follow from it and the epoch)",
     "num_replicas": "world_size=",
     "collate": "collate_fn=",

@@ -76,13 +76,11 @@ class MpQItr(Closeable, Generic[BatchType]):
         self._args = args
         self._kwargs = kwargs
         self._is_closed = False
-        self._server: object | None = None
         self._running: weakref.WeakSet[Channel[BatchType]] = weakref.WeakSet()
         renew_after_fork(self)
 
     def _after_fork_in_child(self) -> None:
-        # The runs and the fork server are the parent's; this copy may start its own.
-        self._server = None
+        # The runs are the parent's; this copy may start its own.
         self._running = weakref.WeakSet()
 
     @staticmethod
@@ -105,8 +103,8 @@ class MpQItr(Closeable, Generic[BatchType]):
             max_bytes: Shared memory of one run in bytes; it is touched only as far as needed. A batch
                 that is larger goes through the pipe. None: 1 GiB, or 10 % of the memory that is free
                 to this process if that is less, divided by the processes of this job on this machine.
-            start_method: "spawn" (default: a fresh interpreter), "forkserver" (faster starts), or
-                "fork" (fastest, nothing needs to pickle, unsafe with threads and with CUDA).
+            start_method: "spawn" (default: a fresh interpreter) or "fork" (faster, nothing needs to pickle, unsafe
+                with threads and with CUDA).
             timeout: Seconds to wait for a batch before WorkerTimeoutError with the worker's stack.
             stall_warning: Without a batch for so many seconds, log where the worker stands, and
                 again after as many. None: never.
@@ -138,11 +136,10 @@ class MpQItr(Closeable, Generic[BatchType]):
             TypeError: Part of the call cannot be sent to a process.
             OSError: The system gives no more processes or descriptors.
         """
-        from splitdata.process.consumer.start import prepare_server, start_worker
+        from splitdata.process.consumer.start import start_worker
 
         if self._is_closed:
             raise ClosedError("this MpQItr was closed: make another one")
-        self._server = self._server or prepare_server(self._options)
         running = start_worker(self._function, self._args, self._kwargs, self._options)
         self._running.add(running)
         return running
@@ -155,7 +152,6 @@ class MpQItr(Closeable, Generic[BatchType]):
             run.begin_close()
         for run in runs:
             run.close()
-        self._server = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the runs: the copy starts its own."""

@@ -161,7 +161,7 @@ def call_everything(data: Path, cache: Path) -> None:
     splitdata.convert(first_two, "made by function")
     list(splitdata.SampleDataset(data / "samples"))
     splitdata.describe(data / "samples")
-    for method in ("spawn", "forkserver"):
+    for method in ("spawn", "fork"):
         with splitdata.DistributedLoader(
             "made folder",
             batch_size=2,

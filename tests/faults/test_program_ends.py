@@ -65,7 +65,7 @@ loaders = [
     start(),
     start(num_workers=1, worker_kind="thread"),
     start(num_workers=1, start_method="fork"),
-    start(num_workers=1, start_method="forkserver"),
+    start(num_workers=1, start_method="spawn"),
     start(cache=Cache("cache", version="1")),
     start(cache=Cache("cache", version="1"), num_workers=1, start_method="fork"),
     start(cache=Cache(medium="memory", version="1")),

@@ -74,7 +74,7 @@ def test_program_on_the_command_line_works(tmp_path: Path) -> None:
 
 
 def test_program_on_standard_input_works(tmp_path: Path) -> None:
-    ended = run_python("-", cwd=tmp_path, text_in=program("forkserver"))
+    ended = run_python("-", cwd=tmp_path, text_in=program("spawn"))
 
     assert (ended.stdout, ended.stderr, ended.returncode) == (EXPECTED, "", 0)
 

@@ -99,7 +99,7 @@ def test_loader_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str
 
 @pytest.mark.parametrize("prefetch_epochs", [False, True])
 def test_loader_with_processes_resumes_exactly(dataset: SplitDataLoader, prefetch_epochs: bool) -> None:
-    make = maker(dataset, {"shuffle": "global", "start_method": "forkserver", "prefetch_epochs": prefetch_epochs})
+    make = maker(dataset, {"shuffle": "global", "start_method": "fork", "prefetch_epochs": prefetch_epochs})
     num_loads = examine(make, seed=4, num_actions=30, world_sizes=(1, 2), workers=(1, 2))
 
     assert num_loads > 2
@@ -107,7 +107,7 @@ def test_loader_with_processes_resumes_exactly(dataset: SplitDataLoader, prefetc
 
 @pytest.mark.soak
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("start_method", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("start_method", ["spawn", "fork"])
 def test_loader_with_processes_resumes_exactly_many_times(
     dataset: SplitDataLoader, mode: str, start_method: str
 ) -> None:

@@ -17,7 +17,7 @@ from splitdata.process.wire.remote_error import WorkerTraceback
 from tests.process import hostile
 from tests.process.generators import then_exit, then_raise
 
-METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]
+METHODS: list[StartMethod] = ["spawn", "fork"]
 
 
 def drain(running: Iterator[Any]) -> tuple[list[Any], BaseException]:

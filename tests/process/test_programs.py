@@ -14,7 +14,7 @@ from splitdata.process.mpqitr import MpQItr
 from splitdata.process.wire.channel_options import StartMethod
 from tests.command import ROOT, run_python
 
-METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]
+METHODS: list[StartMethod] = ["spawn", "fork"]
 
 PROGRAM = """
 import dataclasses, collections, enum

@@ -18,7 +18,7 @@ from tests.process.wire.test_batch_pickle import round_trip
 
 torch = pytest.importorskip("torch")
 
-METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]
+METHODS: list[StartMethod] = ["spawn", "fork"]
 DTYPES = [
     "float64", "float32", "float16", "bfloat16", "complex64", "complex128", "int64", "int32", "int16", "int8", "uint8",
     "bool", "float8_e4m3fn", "uint16", "uint32", "uint64",

@@ -1,12 +1,8 @@
 """A worker process as its consumer sees it: wait for its end, signal it, learn how it ended.
 
-A child is reaped only after its process group was told to end: until then its number cannot be given
-to another group. Where there is no pidfd, the sentinel is None and the end of the data pipe tells.
-
-    OwnChild       spawn and fork: a direct child
-                   sentinel = pidfd, readable when the process has ended, whoever still holds its pipes
-    ServedChild    forkserver: a child of the fork server, which reaps it
-                   sentinel = status pipe: pid at the start, exit status at the end
+Its sentinel is a pidfd, readable when the process has ended, even where its own children still hold its pipes.
+Where there is no pidfd, the sentinel is None and the end of the data pipe tells. A child is reaped only after its
+process group was told to end: until then its number cannot be given to another group.
 """
 
 from __future__ import annotations
@@ -18,33 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Protocol
 
-from splitdata.process.wire.messages import COUNT, TWO
-
-__all__ = ["Child", "OwnChild", "ServedChild", "describe_exit", "open_sentinel"]
-
-
-class Child(Protocol):
-    """One worker process."""
-
-    pid: int
-    sentinel: int | None
-
-    def wait(self, timeout: float) -> bool:
-        """Wait until the process has ended; False when the time is over."""
-
-    def signal(self, number: int) -> None:
-        """Send a signal; no error where the process has ended."""
-
-    def kill(self) -> None:
-        """End the process at once."""
-
-    def reap(self) -> int | None:
-        """End what is left of its group, free the descriptors and return the exit code, where it is known."""
-
-    def abandon(self) -> None:
-        """Let go of the descriptors in a forked child: the process is the parent's."""
+__all__ = ["ChildProcess", "describe_exit", "open_sentinel"]
 
 
 def open_sentinel(pid: int) -> int | None:
@@ -61,7 +32,7 @@ def _readable(descriptor: int, timeout: float) -> bool:
     return bool(poller.poll(max(0.0, timeout) * 1000))
 
 
-class OwnChild:
+class ChildProcess:
     """A direct child: of os.fork, or of subprocess (then with its Popen object)."""
 
     def __init__(self, pid: int, popen: subprocess.Popen[bytes] | None, *, use_sentinel: bool = True) -> None:
@@ -152,59 +123,10 @@ class OwnChild:
             os.close(sentinel)
 
 
-class ServedChild:
-    """A child of the fork server. The server ends what is left of its group and reaps it."""
-
-    def __init__(self, pid: int, status: int, server: object) -> None:
-        self.pid = pid
-        self.sentinel: int | None = status
-        # Held until the child has ended: without the server nobody would learn how.
-        self._server: object | None = server
-
-    def wait(self, timeout: float) -> bool:
-        """Wait until the server says that the process has ended, or has ended itself."""
-        return self.sentinel is None or _readable(self.sentinel, timeout)
-
-    def signal(self, number: int) -> None:
-        """Send a signal while the server has not reported the end."""
-        if not self.wait(0):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self.signal(signal.SIGKILL)
-
-    def reap(self) -> int | None:
-        """Read the exit code from the server."""
-        status, self.sentinel = self.sentinel, None
-        if status is None:
-            return None
-        try:
-            report = os.read(status, COUNT.size)
-        finally:
-            os.close(status)
-        self._server = None
-        return os.waitstatus_to_exitcode(COUNT.unpack(report)[0]) if len(report) == COUNT.size else None
-
-    def abandon(self) -> None:
-        """Let go."""
-        status, self.sentinel = self.sentinel, None
-        self._server = None
-        if status is not None:
-            os.close(status)
-
-
-def read_pid(status: int) -> int:
-    """Read the pid that the fork server writes first; 0 if it could not fork."""
-    report = os.read(status, TWO.size // 2)
-    return int(COUNT.unpack(report)[0]) if len(report) == COUNT.size else 0
-
-
 def describe_exit(code: int | None) -> str:
     """Say in words how a process ended."""
     if code is None:
-        return "ended, nobody knows how (its exit status was collected elsewhere, or the fork server ended)"
+        return "ended, nobody knows how: its exit status was collected elsewhere"
     if code >= 0:
         return f"exited with code {code} before it had finished"
     try:

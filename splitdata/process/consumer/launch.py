@@ -1,8 +1,7 @@
-"""The three ways to a worker process. None of them imports the user's `__main__`.
+"""The two ways to a worker process. None of them imports the user's `__main__`.
 
-    spawn        a fresh interpreter that runs one line; it gets sys.path as a literal in that line
-    forkserver   a server, started by spawn once, forks for each worker           forkserver.py
-    fork         a copy of this process, on request only: threads and CUDA do not survive it
+    spawn   a fresh interpreter that runs one line; it gets sys.path as a literal in that line
+    fork    a copy of this process, on request only: threads and CUDA do not survive it
 
 Each gives the worker exactly the descriptors in WorkerEnds and makes it the leader of its own group.
 Callers hold interrupts back meanwhile: a process that exists must not be forgotten.
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from splitdata.process.consumer.child_process import Child, OwnChild
+from splitdata.process.consumer.child_process import ChildProcess
 from splitdata.process.wire.signals import OF_THE_PROGRAM
 from splitdata.process.worker.worker import Call, WorkerEnds, forked_main
 
@@ -29,8 +28,6 @@ __all__ = [
     "fork_worker",
     "import_environment",
     "import_path",
-    "interpreter",
-    "interpreter_environment",
     "interrupts_blocked",
     "parent_to_bind",
     "spawn_worker",
@@ -105,7 +102,7 @@ def thread_environment(worker_threads: int | None) -> dict[str, str]:
     return {} if worker_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(worker_threads))
 
 
-def interpreter_environment(added: Mapping[str, str]) -> dict[str, str]:
+def _interpreter_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return our environment with more variables, as a fresh interpreter may have it.
 
     Relative entries of PYTHONPATH are left out: they would count from our present folder, where data may lie, and
@@ -119,7 +116,7 @@ def interpreter_environment(added: Mapping[str, str]) -> dict[str, str]:
 
 
 def import_environment() -> dict[str, str]:
-    """Return the variables that `interpreter_environment` may have changed, for the programs that a worker starts."""
+    """Return the variables that `_interpreter_environment` may have changed, for the programs that a worker starts."""
     return {name: os.environ[name] for name in (_PATH_VARIABLE,) if name in os.environ}
 
 
@@ -133,7 +130,7 @@ def import_path() -> list[str]:
     return path
 
 
-def interpreter(statement: str) -> list[str]:
+def _interpreter(statement: str) -> list[str]:
     """Return the command line of a fresh interpreter with our sys.path that runs one statement.
 
     Raises:
@@ -146,12 +143,12 @@ def interpreter(statement: str) -> list[str]:
     return [sys.executable, *flags, "-c", f"import sys; sys.path[:] = {path}; {statement}"]
 
 
-def spawn_worker(ends: WorkerEnds, environment: Mapping[str, str], *, use_sentinel: bool = True) -> Child:
+def spawn_worker(ends: WorkerEnds, environment: Mapping[str, str], *, use_sentinel: bool = True) -> ChildProcess:
     """Start a worker in a fresh interpreter, with variables added to ours."""
     statement = f"from splitdata.process.worker.worker import spawned_main; spawned_main(*{tuple(ends)})"
     if sys.platform == "linux" and ends.use_signals is not False:
         statement = _LIFELINE_FIRST.format(ends.lifeline) + statement
-    command = interpreter(statement)
+    command = _interpreter(statement)
     if sys.platform == "win32":
         popen = _popen_windows(command, ends, environment)
     else:
@@ -161,9 +158,9 @@ def spawn_worker(ends: WorkerEnds, environment: Mapping[str, str], *, use_sentin
             pass_fds=ends.descriptors(),
             process_group=0,
             close_fds=True,
-            env=interpreter_environment(environment),
+            env=_interpreter_environment(environment),
         )
-    return OwnChild(popen.pid, popen, use_sentinel=use_sentinel)
+    return ChildProcess(popen.pid, popen, use_sentinel=use_sentinel)
 
 
 def _popen_windows(command: list[str], ends: WorkerEnds, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -179,14 +176,16 @@ def _popen_windows(command: list[str], ends: WorkerEnds, environment: Mapping[st
             startupinfo=startup,
             creationflags=group,
             close_fds=True,
-            env=interpreter_environment(environment),
+            env=_interpreter_environment(environment),
         )
     finally:
         for handle in ends.descriptors():
             os.set_handle_inheritable(handle, False)  # type: ignore[attr-defined]
 
 
-def fork_worker(ends: WorkerEnds, call: Call, consumer_ends: Sequence[int], *, use_sentinel: bool = True) -> Child:
+def fork_worker(
+    ends: WorkerEnds, call: Call, consumer_ends: Sequence[int], *, use_sentinel: bool = True
+) -> ChildProcess:
     """Copy this process; the copy closes the consumer's ends, runs the worker and never returns."""
     pid = os.fork()
     if pid == 0:
@@ -194,4 +193,4 @@ def fork_worker(ends: WorkerEnds, call: Call, consumer_ends: Sequence[int], *, u
     with contextlib.suppress(OSError):
         # Both sides do it, so that neither has to wait for the other.
         os.setpgid(pid, pid)
-    return OwnChild(pid, None, use_sentinel=use_sentinel)
+    return ChildProcess(pid, None, use_sentinel=use_sentinel)

@@ -1,11 +1,9 @@
 """Starts a worker: shared memory, pipes, process, job, receiver. All of it or nothing.
 
-Whatever fails on the way, all that was made before it is taken back.
-
-    call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
-                     |          `---------+-----------+-----------+----------'
-                     |                        launch (spawn, forkserver, fork)
-                     `--job--> note pipe      the worker's ends are closed here
+call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
+                 |          `---------+-----------+-----------+----------'
+                 |                        launch (spawn, fork)
+                 `--job--> note pipe      the worker's ends are closed here
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from splitdata.process.consumer.channel import Channel
-from splitdata.process.consumer.child_process import Child
+from splitdata.process.consumer.child_process import ChildProcess
 from splitdata.process.consumer.launch import (
     fork_worker,
     import_environment,
@@ -42,7 +40,7 @@ from splitdata.process.wire.slots import Loans
 from splitdata.process.worker.function_pickle import pack_call
 from splitdata.process.worker.worker import Call, WorkerEnds
 
-__all__ = ["prepare_server", "start_servers", "start_worker"]
+__all__ = ["start_servers", "start_worker"]
 
 BatchType = TypeVar("BatchType")
 ReceiverType = TypeVar("ReceiverType", bound=Receiver)
@@ -52,15 +50,6 @@ _log = logging.getLogger("splitdata")
 # Of this process, for each worker: while it starts it has the worker's ends too.
 _NUM_DESCRIPTORS: Final = 6
 _NUM_WHILE_STARTING: Final = 8
-
-
-def prepare_server(options: ChannelOptions) -> object | None:
-    """Return the fork server if these options need it; it runs at least as long as the result is held."""
-    if options.start_method != "forkserver":
-        return None
-    from splitdata.process.consumer.forkserver import ForkServer
-
-    return ForkServer.shared(options.worker_threads)
 
 
 def start_worker(
@@ -174,7 +163,7 @@ def _start(
             arena_kind=arena.kind if arena is not None else "file",
             arena_size=arena.size if arena is not None else 0,
             arena_handle=arena.handle if arena is not None else -1,
-            parent=0 if options.start_method == "forkserver" else parent_to_bind(),
+            parent=parent_to_bind(),
             use_signals=options.use_signals,
         )
         child = _launch(ends, call.call, options, [*pipe.descriptors(), lifeline, stack])
@@ -268,11 +257,7 @@ def _inheritable(descriptor: int) -> int:
     return descriptor
 
 
-def _launch(ends: WorkerEnds, call: Call, options: ChannelOptions, consumer_ends: list[int]) -> Child:
+def _launch(ends: WorkerEnds, call: Call, options: ChannelOptions, consumer_ends: list[int]) -> ChildProcess:
     if options.start_method == "fork":
         return fork_worker(ends, call, consumer_ends, use_sentinel=options.use_sentinel)
-    if options.start_method == "forkserver":
-        from splitdata.process.consumer.forkserver import ForkServer
-
-        return ForkServer.shared(options.worker_threads).start_worker(ends)
     return spawn_worker(ends, thread_environment(options.worker_threads), use_sentinel=options.use_sentinel)

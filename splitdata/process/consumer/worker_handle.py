@@ -30,7 +30,7 @@ from splitdata.process.wire.signals import STACK_SIGNAL, STOP_SIGNAL
 from splitdata.process.worker.worker_setup import ASK_STACK, ASK_STOP
 
 if TYPE_CHECKING:
-    from splitdata.process.consumer.child_process import Child
+    from splitdata.process.consumer.child_process import ChildProcess
     from splitdata.process.wire.pipes import ConsumerPipe
     from splitdata.process.wire.slots import Loans
 
@@ -87,7 +87,14 @@ class WorkerHandle:
     """
 
     def __init__(
-        self, child: Child, pipe: ConsumerPipe, loans: Loans | None, *, lifeline: int, stack: int, use_signals: bool
+        self,
+        child: ChildProcess,
+        pipe: ConsumerPipe,
+        loans: Loans | None,
+        *,
+        lifeline: int,
+        stack: int,
+        use_signals: bool,
     ) -> None:
         self.child = child
         self.pipe = pipe

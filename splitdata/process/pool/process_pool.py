@@ -29,7 +29,7 @@ from typing import Any
 from splitdata.errors import WorkerCrashedError
 from splitdata.process.consumer.launch import interrupts_blocked
 from splitdata.process.consumer.receiver import Receiver
-from splitdata.process.consumer.start import prepare_server, start_servers
+from splitdata.process.consumer.start import start_servers
 from splitdata.process.consumer.wait import selector_of
 from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.pool.pool import ReplyType, RequestType, WorkerPool
@@ -134,11 +134,8 @@ class ProcessPool(WorkerPool[RequestType, ReplyType]):
         super().__init__(serve, args, options, num_workers=num_workers, describe=describe)
         self._environments = environments if environments is not None else [{}] * num_workers
         _check_environments(self._environments, num_workers)
-        self._server: object | None = None
 
     def _start(self) -> None:
-        # Held for as long as the workers may need it.
-        self._server = prepare_server(self._options)
         make = functools.partial(RemoteProcess, describe=self._describe)
         with interrupts_blocked():
             remotes = start_servers(self._serve, self._args, self._options, self._environments, make)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 __all__ = ["ArenaKind", "ChannelOptions", "StartMethod"]
 
-StartMethod = Literal["spawn", "forkserver", "fork"]
+StartMethod = Literal["spawn", "fork"]
 ArenaKind = Literal["memfd", "file", "mapping"]
 
 
@@ -22,7 +22,7 @@ class ChannelOptions:
     Attributes:
         max_batches: Batches that may have left the generator and not reached the consumer.
         max_bytes: Bytes of shared memory, touched only as far as they are needed. None: what memory_budget.py finds.
-        start_method: "spawn" (default), "forkserver" or "fork".
+        start_method: "spawn" (default) or "fork".
         timeout: Seconds to wait for the next batch before WorkerTimeoutError. None: for ever.
         stall_warning: Seconds without a batch after which, and so on, a warning tells where the worker
             stands. None: never.
@@ -68,7 +68,5 @@ class ChannelOptions:
             raise ValueError(
                 f"start_method must be one of {', '.join(get_args(StartMethod))}, not {self.start_method!r}"
             )
-        if self.start_method in ("fork", "forkserver") and not hasattr(os, "fork"):
-            raise ValueError(f"start_method={self.start_method!r} does not exist on this system: use 'spawn'")
-        if not self.use_pipes and self.start_method == "forkserver":
-            raise ValueError("the fork server needs pipes")
+        if self.start_method == "fork" and not hasattr(os, "fork"):
+            raise ValueError("start_method='fork' does not exist on this system: use 'spawn'")

@@ -1,7 +1,7 @@
 """Signals: those that are the program's, and the two that a consumer and its workers use.
 
     SIGINT SIGTERM SIGHUP SIGUSR1 SIGUSR2    a scheduler sends them to every process of a job: the program's own
-                                             handler may take a checkpoint, so workers and fork server go on
+                                             handler shall take a checkpoint, so workers go on
     STOP     consumer -> worker                      unwind the generator: its `finally` blocks run
     STACK    consumer -> worker                      show where all threads stand
 

@@ -81,7 +81,7 @@ def test_loader_with_a_cache_and_processes_resumes_exactly(
     dataset: SplitDataLoader, tmp_path: Path, cache: str
 ) -> None:
     for seed in range(10):
-        make = maker(dataset, tmp_path / f"{seed}", cache, start_method="forkserver", prefetch_epochs=bool(seed % 2))
+        make = maker(dataset, tmp_path / f"{seed}", cache, start_method="spawn", prefetch_epochs=bool(seed % 2))
         examine(make, seed=seed, num_actions=60, workers=(0, 1, 3))
 
 

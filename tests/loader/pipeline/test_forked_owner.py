@@ -43,7 +43,7 @@ LOADERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "in process": lambda folder: {},
     "threads": lambda folder: {"num_workers": 2, "worker_kind": "thread"},
     "fork": lambda folder: {"num_workers": 2, "start_method": "fork"},
-    "forkserver": lambda folder: {"num_workers": 1, "start_method": "forkserver"},
+    "spawn": lambda folder: {"num_workers": 1, "start_method": "spawn"},
     "cache on disk": lambda folder: {"cache": Cache(folder / "cache", version="1")},
     "cache on disk, threads": lambda folder: {
         "cache": Cache(folder / "cache", version="1"),
@@ -91,7 +91,7 @@ def test_inherited_loader_starts_its_own_and_its_running_iterator_refuses(way: s
     loader.close()
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_inherited_mpqitr_starts_its_own_run_and_the_running_one_refuses(method: Anything) -> None:
     batches = MpQItr.options(start_method=method)(count, 20)
     running = iter(batches)
@@ -109,7 +109,7 @@ def test_inherited_mpqitr_starts_its_own_run_and_the_running_one_refuses(method:
     assert [first, *running] == list(range(20))
 
 
-@pytest.mark.parametrize("way", ["fork", "forkserver", "thread"])
+@pytest.mark.parametrize("way", ["fork", "spawn", "thread"])
 def test_inherited_pool_refuses_and_its_end_is_nobodys(way: Anything) -> None:
     pool = servers.make_pool(servers.echo, way=way)
     pool.submit(0, 1, 2)

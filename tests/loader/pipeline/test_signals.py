@@ -1,7 +1,7 @@
 """Signals that a scheduler sends to every process of a job: the program decides, its workers go on.
 
 scancel, preemption ── SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 ──> program: its handler, or its end
-                                                         ──> workers, fork server: nothing
+                                                         ──> workers: nothing
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.consumer.launch import interrupts_blocked
 from splitdata.process.consumer.start import start_worker
 from splitdata.process.mpqitr import MpQItr
@@ -36,7 +35,7 @@ pytestmark = [
     pytest.mark.usefixtures("leaves_nothing_behind"),
 ]
 
-METHODS: list[StartMethod] = ["spawn", "forkserver", "fork"]
+METHODS: list[StartMethod] = ["spawn", "fork"]
 SIGNALS = sorted(OF_THE_PROGRAM)
 
 
@@ -57,7 +56,7 @@ def send(number: int, pids: Iterable[int]) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("number", SIGNALS, ids=[number.name for number in SIGNALS])
 def test_signal_to_the_whole_job_reaches_the_program_and_leaves_its_workers_at_work(
-    number: signal.Signals, method: StartMethod, kind: str, fork_server: ForkServer
+    number: signal.Signals, method: StartMethod, kind: str
 ) -> None:
     heard: list[int] = []
     known = running_ids()
@@ -70,10 +69,10 @@ def test_signal_to_the_whole_job_reaches_the_program_and_leaves_its_workers_at_w
         running: Any = iter(make(kind, method))
         # They are starting, and then at work.
         starting = workers()
-        send(number, [*starting, fork_server.pid, os.getpid()])
+        send(number, [*starting, os.getpid()])
         received = [next(running)]
         working = workers()
-        send(number, [*working, fork_server.pid, os.getpid()])
+        send(number, [*working, os.getpid()])
         received += running
     finally:
         signal.signal(number, before)
@@ -84,7 +83,6 @@ def test_signal_to_the_whole_job_reaches_the_program_and_leaves_its_workers_at_w
     assert heard == [number, number]
     assert starting
     assert working >= starting
-    assert os.waitid(os.P_PID, fork_server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 PROGRAM = f"""

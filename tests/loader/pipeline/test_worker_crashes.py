@@ -14,7 +14,6 @@ import pytest
 
 from splitdata.errors import WorkerCrashedError
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.wire.channel_options import StartMethod
 from tests.loader.workloads import Fails, Hangs, Numbers, Rows, Sample, Stream, end, worker_pids
 from tests.watchdog import running_ids
@@ -26,11 +25,10 @@ SIZES = [3, 10_000, 200_000]
 # Start method, kills in the normal run and in the long one, seconds in which they fall: the start is among them.
 KILLS: list[Any] = [
     pytest.param("fork", 9, 0.12, id="fork"),
-    pytest.param("forkserver", 8, 0.15, id="forkserver"),
     pytest.param("spawn", 3, 0.7, id="spawn"),
     *(
         pytest.param(method, 150, delay, id=f"{method}-many", marks=pytest.mark.soak)
-        for method, delay in (("fork", 0.12), ("forkserver", 0.15), ("spawn", 0.9))
+        for method, delay in (("fork", 0.12), ("spawn", 0.9))
     ),
 ]
 
@@ -57,7 +55,7 @@ def kill_soon(
 
 @pytest.mark.parametrize(("method", "trials", "delay"), KILLS)
 def test_worker_killed_at_a_random_moment_is_a_crash_and_the_loader_goes_on_exactly(
-    method: StartMethod, trials: int, delay: float, fork_server: ForkServer, report: Callable[[str], None]
+    method: StartMethod, trials: int, delay: float, report: Callable[[str], None]
 ) -> None:
     chance = random.Random(f"loader {method}")
     before = running_ids()

@@ -17,7 +17,6 @@ import pytest
 
 from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.process.consumer.forkserver import ForkServer
 from tests.command import ROOT
 from tests.holdings import Holdings
 from tests.loader.workloads import Numbers, Rows, Stream, is_batch_of, worker_pids
@@ -28,7 +27,6 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 
 WAYS: dict[str, dict[str, Any]] = {
     "fork": {"start_method": "fork"},
-    "forkserver": {"start_method": "forkserver"},
     "thread": {"worker_kind": "thread"},
 }
 SIZES = [3, 10_000, 200_000]
@@ -36,9 +34,7 @@ SIZES = [3, 10_000, 200_000]
 
 @pytest.mark.parametrize("trials", [pytest.param(36, id="few"), pytest.param(2000, id="many", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("way", WAYS)
-def test_breaks_jumps_and_new_iterators_at_random_give_the_batches_that_are_due(
-    way: str, trials: int, fork_server: ForkServer
-) -> None:
+def test_breaks_jumps_and_new_iterators_at_random_give_the_batches_that_are_due(way: str, trials: int) -> None:
     chance = random.Random(f"breaks {way}")
     for size in SIZES:
         with DistributedLoader(
@@ -77,7 +73,7 @@ def test_breaks_jumps_and_new_iterators_at_random_give_the_batches_that_are_due(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_storm_of_cancels_leaves_the_workers_as_they_were(way: str, fork_server: ForkServer) -> None:
+def test_storm_of_cancels_leaves_the_workers_as_they_were(way: str) -> None:
     before = running_ids()
     with DistributedLoader(
         Numbers(400), batch_size=4, num_workers=2, transform=Rows(30_000), max_bytes=4 << 20, **WAYS[way]
@@ -94,9 +90,7 @@ def test_storm_of_cancels_leaves_the_workers_as_they_were(way: str, fork_server:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("prefetch_epochs", [False, True])
-def test_collected_loader_ends_its_workers_in_mid_epoch(
-    way: str, prefetch_epochs: bool, fork_server: ForkServer
-) -> None:
+def test_collected_loader_ends_its_workers_in_mid_epoch(way: str, prefetch_epochs: bool) -> None:
     before, threads = running_ids(), threading.active_count()
     gc.collect()
     gc.disable()
@@ -124,7 +118,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_iterator_alone_keeps_its_loader_and_goes_with_its_loop(way: str, fork_server: ForkServer) -> None:
+def test_iterator_alone_keeps_its_loader_and_goes_with_its_loop(way: str) -> None:
     before, threads = running_ids(), threading.active_count()
     numbers = [
         batch["record"].tolist()
@@ -136,7 +130,7 @@ def test_iterator_alone_keeps_its_loader_and_goes_with_its_loop(way: str, fork_s
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_loader_closed_in_mid_epoch_leaves_no_worker_and_its_batches_valid(way: str, fork_server: ForkServer) -> None:
+def test_loader_closed_in_mid_epoch_leaves_no_worker_and_its_batches_valid(way: str) -> None:
     before = running_ids()
     loader = DistributedLoader(Numbers(40), batch_size=2, num_workers=3, transform=Rows(30_000), **WAYS[way])
     batches = iter(loader)
@@ -173,10 +167,9 @@ while True:
     [
         ("spawn", "flowing", 1),
         ("fork", "holding the GIL", 1),
-        ("forkserver", "flowing", 1),
         *(
             pytest.param(method, what, 60, id=f"{method}-{what}-many", marks=pytest.mark.soak)
-            for method in ("spawn", "fork", "forkserver")
+            for method in ("spawn", "fork")
             for what in ("flowing", "holding the GIL")
         ),
     ],

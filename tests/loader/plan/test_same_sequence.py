@@ -17,7 +17,6 @@ import pytest
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.window import Window
-from splitdata.process.consumer.forkserver import ForkServer
 from tests.command import ROOT
 from tests.loader.resume_harness import noisy
 from tests.loader.workloads import Numbers, Rows, Sample, is_batch_of
@@ -34,8 +33,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "1 fork": {"num_workers": 1, "start_method": "fork"},
     "2 fork": {"num_workers": 2, "start_method": "fork", "prefetch": 1, "read_ahead": 0},
     "3 fork": {"num_workers": 3, "start_method": "fork", "prefetch": 7, "max_bytes": 100_000},
-    "2 forkserver": {"num_workers": 2, "start_method": "forkserver", "prefetch_epochs": True},
-    "2 spawn": {"num_workers": 2, "start_method": "spawn"},
+    "2 spawn": {"num_workers": 2, "start_method": "spawn", "prefetch_epochs": True},
     "1 thread": {"num_workers": 1, "worker_kind": "thread", "prefetch_epochs": True},
     "3 threads": {"num_workers": 3, "worker_kind": "thread", "prefetch": 1, "max_bytes": 1000},
 }
@@ -65,7 +63,7 @@ def epochs(path: Path, order: str, **way: Anything) -> list[list[list[Any]]]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_batches_are_those_of_a_loader_without_workers(path: Path, way: str, fork_server: ForkServer) -> None:
+def test_batches_are_those_of_a_loader_without_workers(path: Path, way: str) -> None:
     # Starting an interpreter takes long: one order proves as much as five.
     for order in ["global"] if way == "2 spawn" else ORDERS:
         assert epochs(path, order, **WAYS[way]) == epochs(path, order), order

@@ -81,7 +81,7 @@ def test_rotation_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: s
 
 @pytest.mark.parametrize("in_order", [True, False])
 def test_rotation_with_processes_resumes_exactly(dataset: SplitDataLoader, in_order: bool) -> None:
-    options = {"rotation": Rotation(3, 8), "start_method": "forkserver", "in_order": in_order}
+    options = {"rotation": Rotation(3, 8), "start_method": "fork", "in_order": in_order}
     make = maker(dataset, options | MODES["global"])
     num_loads = examine(make, seed=11, num_actions=20, world_sizes=(1, 2), workers=(1, 2))
 

@@ -193,7 +193,7 @@ SMALL = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
 from splitdata.process.mpqitr import MpQItr
 from tests.process.generators import is_mixed, mixed
-for method in ("spawn", "forkserver", "fork"):
+for method in ("spawn", "fork"):
     runs = [iter(MpQItr.options(start_method=method)(mixed, 30, 500_000)) for _ in range(RUNS)]
     for number in range(30):
         assert all(is_mixed(next(run), number) for run in runs)
@@ -214,7 +214,7 @@ def test_running_out_of_descriptors_is_an_os_error_that_leaves_nothing() -> None
         "import resource, os; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))\n"
         f"import sys; sys.path[:0] = [{str(ROOT)!r}]\nfrom splitdata.process.mpqitr import MpQItr\n"
         "from tests.process.generators import count\n"
-        "for method in ('spawn', 'fork', 'forkserver'):\n"
+        "for method in ('spawn', 'fork'):\n"
         "    before = len(os.listdir('/proc/self/fd'))\n"
         "    runs = []\n"
         "    try:\n"
@@ -252,7 +252,7 @@ def test_a_pool_without_descriptors_says_how_many_it_needs_and_how_many_there_ar
         "import resource, os; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
         f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
         "from tests.process.servers import make_pool, orders\n"
-        "for method in ('spawn', 'fork', 'forkserver'):\n"
+        "for method in ('spawn', 'fork'):\n"
         "    before = len(os.listdir('/proc/self/fd'))\n"
         "    try:\n"
         "        with make_pool(orders, n=14, way=method) as pool:\n"
@@ -263,7 +263,7 @@ def test_a_pool_without_descriptors_says_how_many_it_needs_and_how_many_there_ar
         "    else:\n"
         "        raise AssertionError(method)\n"
         "    left = len(os.listdir('/proc/self/fd')) - before\n"
-        "    assert left <= (2 if method == 'forkserver' else 0), (method, left)\n"
+        "    assert left <= 0, (method, left)\n"
         "print('done')\n"
     )
     ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)

@@ -25,7 +25,6 @@ WAYS = ["sleep", "busy", "blocked pipe", "holding the GIL", "ignoring the stop"]
 COMBINATIONS: list[tuple[StartMethod, str]] = [
     *[("fork", how) for how in WAYS],
     ("spawn", "holding the GIL"),
-    ("forkserver", "holding the GIL"),
 ]
 
 

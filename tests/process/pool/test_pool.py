@@ -23,7 +23,7 @@ from tests.process import servers
 from tests.process.servers import Way, is_reply, make_pool
 from tests.process.test_memory import is_shared
 
-WAYS: list[Way] = ["spawn", "forkserver", "fork", "thread"]
+WAYS: list[Way] = ["spawn", "fork", "thread"]
 # Where the start method makes no difference.
 KINDS: list[Way] = ["fork", "thread"]
 
@@ -164,7 +164,7 @@ def test_counts_tell_what_was_submitted_received_and_is_pending(way: Way) -> Non
         assert (pool.num_submitted(0), pool.num_received(0), pool.num_pending(0)) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("way", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("way", ["spawn", "fork"])
 def test_each_worker_has_its_environment_before_anything_is_unpickled(way: Way, tmp_path: Path) -> None:
     # The module is imported while the job is unpickled.
     (tmp_path / "looks_around.py").write_text(

@@ -14,20 +14,18 @@ from typing import Any
 import pytest
 
 from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError, WorkerTimeoutError
-from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.wire.remote_error import WorkerTraceback
 from tests.process import hostile, servers
 from tests.process.servers import Way, is_reply, make_pool
 
-WAYS: list[Way] = ["spawn", "forkserver", "fork", "thread"]
+WAYS: list[Way] = ["spawn", "fork", "thread"]
 KINDS: list[Way] = ["fork", "thread"]
 # Fresh interpreters take longer, so they come less often. 900 kills in the long draw.
 TRIALS = [
     ("spawn", 2),
-    ("forkserver", 8),
     ("fork", 8),
-    *[pytest.param(way, 150, marks=pytest.mark.soak) for way in ("spawn", "forkserver", "fork")],
+    *[pytest.param(way, 150, marks=pytest.mark.soak) for way in ("spawn", "fork")],
 ]
 
 # Replies that go through the pipe alone, into slots, and past a budget of 1 MiB for two workers.
@@ -174,7 +172,7 @@ def test_exception_at_a_cancelled_request_is_still_an_exception(way: Way) -> Non
         ("fork", ("kill", "SIGVTALRM"), -signal.SIGVTALRM),
         ("fork", ("kill", "SIGABRT"), -signal.SIGABRT),
         ("spawn", ("exit", 0), 0),
-        ("forkserver", ("kill", "SIGKILL"), -signal.SIGKILL),
+        ("spawn", ("kill", "SIGKILL"), -signal.SIGKILL),
     ],
 )
 def test_worker_that_dies_is_noticed_while_another_is_waited_for(way: Way, order: tuple[str, Any], code: int) -> None:
@@ -269,7 +267,7 @@ def test_thread_that_exits_is_a_crash() -> None:
 
 @pytest.mark.parametrize(("way", "trials"), TRIALS)
 def test_worker_killed_at_a_random_moment_is_a_crash_after_all_its_replies(
-    way: Way, trials: int, fork_server: ForkServer, report: Callable[[str], None]
+    way: Way, trials: int, report: Callable[[str], None]
 ) -> None:
     chance = random.Random(f"moments {way}")
     latest = 0.0
@@ -327,9 +325,7 @@ def use_until_it_crashes(pool: Any, num_workers: int, *, in_order: bool, cancels
 
 
 @pytest.mark.parametrize(("way", "trials"), TRIALS)
-def test_worker_killed_in_the_middle_of_a_message_gives_the_replies_before_it(
-    way: Way, trials: int, fork_server: ForkServer
-) -> None:
+def test_worker_killed_in_the_middle_of_a_message_gives_the_replies_before_it(way: Way, trials: int) -> None:
     chance = random.Random(f"bytes {way}")
     for trial in range(trials):
         size = SIZES[trial % 3]

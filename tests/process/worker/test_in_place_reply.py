@@ -68,7 +68,7 @@ def test_draft_without_room_gives_none_and_goes_on() -> None:
     assert in_place.num_wanted == 1024 + 960 + 64
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_arrays_of_one_size_are_not_copied(method: StartMethod) -> None:
     sizes = [300_000, 50_000]
     with Pool(

@@ -16,7 +16,7 @@ import pytest
 from tests.command import ROOT
 from tests.process.family import environment, members, new_mark, seconds_until_gone
 
-METHODS = ["spawn", "fork", "forkserver"]
+METHODS = ["spawn", "fork"]
 
 # The worker stands in Python, in C code that holds the GIL, or waits for a consumer that takes nothing.
 PROGRAM = f"""

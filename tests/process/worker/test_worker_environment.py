@@ -26,7 +26,7 @@ def threads_of_torch() -> Iterator[tuple[int, Any]]:
     yield torch.get_num_threads(), os.environ.get("OPENBLAS_NUM_THREADS")
 
 
-@pytest.mark.parametrize(("method", "number"), [("spawn", 1), ("forkserver", 1), ("forkserver", 3), ("fork", 1)])
+@pytest.mark.parametrize(("method", "number"), [("spawn", 1), ("spawn", 3), ("fork", 1)])
 def test_libraries_of_a_worker_have_one_thread_or_as_many_as_the_option_says(method: StartMethod, number: int) -> None:
     before = dict(os.environ)
     chosen: dict[str, Any] = {} if number == 1 else {"worker_threads": number}
@@ -50,9 +50,8 @@ def test_environment_of_a_worker_may_say_otherwise() -> None:
         assert pool.receive(0) == "7"
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_relative_entries_of_the_path_lead_no_interpreter_to_the_present_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: StartMethod
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def seen() -> Iterator[tuple[Any, ...]]:
         yield os.environ["PYTHONPATH"], [entry for entry in sys.path if not Path(entry).is_absolute()]
@@ -64,7 +63,7 @@ def test_relative_entries_of_the_path_lead_no_interpreter_to_the_present_folder(
     relative = os.pathsep.join([os.environ.get("PYTHONPATH", ""), "", ".", f"..{os.sep}{tmp_path.name}"])
     monkeypatch.setenv("PYTHONPATH", relative)
 
-    (found,) = MpQItr.options(start_method=method)(seen)
+    (found,) = MpQItr.options(start_method="spawn")(seen)
 
     # Programs that the worker starts find what was meant.
     assert found == (relative, [])
