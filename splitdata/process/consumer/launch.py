@@ -1,4 +1,4 @@
-"""The two ways to a worker process. None of them imports the user's `__main__`.
+"""The two ways to a worker process. Neither imports the user's `__main__`.
 
     spawn   a fresh interpreter that runs one line; it gets sys.path as a literal in that line
     fork    a copy of this process, on request only: threads and CUDA do not survive it

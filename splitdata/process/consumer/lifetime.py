@@ -142,11 +142,6 @@ class Lifetime(Closeable):
         if self._workers is not None:
             _drop_aside(self._workers)
 
-    def _is_open(self) -> bool:
-        if self._is_running or self._ended is not None or self._is_inherited:
-            return False
-        return self._workers is not None and not self._workers.is_closed
-
     def _refuse(self) -> NoReturn:
         """Say why a call is not possible now."""
         if self._owner is not None:

@@ -1,4 +1,4 @@
-"""Everything one running worker costs its consumer, given back together and exactly once.
+"""Owns what one running worker costs its consumer, and gives it back together and exactly once.
 
     WorkerHandle        process, pipes, lifeline, stack pipe, shared memory
         close           1  close the pipes: the worker sees a Hangup and closes its generator

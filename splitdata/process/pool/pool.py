@@ -104,7 +104,7 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
         with self._lock:
             if self._workers is None and self._ended is None:
                 self._start()
-            elif not self._is_open():
+            elif not self.is_open:
                 self._refuse()
 
     def _start(self) -> None:
@@ -158,7 +158,7 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
             BaseException: As of `receive`.
         """
         with self._lock:
-            if not self._is_open():
+            if not self.is_open:
                 self._refuse()
             wanted = tuple(number for number, remote in enumerate(self._remotes) if remote.pending)
             if not wanted:
@@ -178,7 +178,7 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
         finished first, and its reply dropped.
         """
         with self._lock:
-            if not self._is_open():
+            if not self.is_open:
                 self._refuse()
             self._run(self._cancel)
 
@@ -205,7 +205,9 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
     @property
     def is_open(self) -> bool:
         """Whether it was started in this process, and neither closed nor ended by a failure."""
-        return self._is_open()
+        if self._is_running or self._ended is not None or self._is_inherited:
+            return False
+        return self._workers is not None and not self._workers.is_closed
 
     @property
     def bytes_out(self) -> int:

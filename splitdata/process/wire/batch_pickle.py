@@ -1,4 +1,4 @@
-"""Batch <-> one pickle and the large buffers that it leaves out.
+"""Turns a batch into one pickle and the large buffers left out of it, so that these need not be copied, and back.
 
     worker                                                     consumer
     {"x": array, "n": 3} --BatchPickler.dump--> pickle         pickle.loads(pickle, buffers=...) --> the same

@@ -1,7 +1,4 @@
-"""The options of a channel, checked once.
-
-Importing this module loads nothing that a program does not have already, so `import splitdata` may.
-"""
+"""What can be chosen about a channel, checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pickles a function for its worker, and brings classes of `__main__` back as themselves.
+"""Sends a function to its worker, and lets instances of classes of `__main__` come back as the user's own.
+
+    consumer                                            worker
+    pack_call(function, args, kwargs) --> bytes --> unpack_call --> function, args, kwargs
 
 The worker never imports the user's script. Functions, lambdas, closures and classes of `__main__` travel
 by value (cloudpickle), everything that can be imported by name. A class that travelled by value is put
