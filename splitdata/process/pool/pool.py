@@ -192,16 +192,6 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
         self._check_number(worker_id)
         return len(self._remotes[worker_id].pending) if self._remotes else 0
 
-    def num_submitted(self, worker_id: int) -> int:
-        """Return how many requests a worker got in all, cancelled ones counted."""
-        self._check_number(worker_id)
-        return self._remotes[worker_id].num_submitted if self._remotes else 0
-
-    def num_received(self, worker_id: int) -> int:
-        """Return how many replies of a worker were received."""
-        self._check_number(worker_id)
-        return self._remotes[worker_id].num_received if self._remotes else 0
-
     @property
     def is_open(self) -> bool:
         """Whether it was started in this process, and neither closed nor ended by a failure."""

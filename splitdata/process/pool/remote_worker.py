@@ -32,7 +32,6 @@ class RemoteWorker:
         worker_id: Its number.
         pid: Its process.
         pending: The requests that have no reply yet, oldest first; with each the number that `submit` gave it.
-        num_submitted: Requests so far, cancelled ones counted.
         num_received: Replies handed out so far.
     """
 
@@ -49,7 +48,6 @@ class RemoteWorker:
         # With each the number of the cancel that took it back.
         self._cancelled: deque[tuple[int, Any]] = deque()
         self._generation = 0
-        self.num_submitted = 0
 
     @property
     def is_ready(self) -> bool:
@@ -69,7 +67,6 @@ class RemoteWorker:
         """Send requests; does not wait. The numbers grow over the whole pool."""
         for request in requests:
             self.pending.append((next(numbers), request))
-        self.num_submitted += len(requests)
         self._send(packed)
 
     def _send(self, packed: Any) -> None:
