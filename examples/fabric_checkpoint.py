@@ -26,7 +26,7 @@ def decode(record: bytes) -> dict[str, Any]:
     return {"number": number, "x": np.float32(number / NUM_RECORDS)}
 
 
-def train(fabric: Any, folder: Path) -> None:  # noqa: ANN401 - Fabric may not be installed
+def train(fabric: Any, folder: Path) -> None:
     import torch
 
     if fabric.is_global_zero:

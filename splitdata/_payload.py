@@ -145,7 +145,7 @@ def _holds_pointer(value: object) -> bool:
     return isinstance(value, kinds) and _has_pointer(type(value), kinds)
 
 
-def _has_pointer(cls: Any, kinds: tuple[Any, Any, Any]) -> bool:  # noqa: ANN401  # a class of ctypes
+def _has_pointer(cls: Any, kinds: tuple[Any, Any, Any]) -> bool:  # a class of ctypes
     if issubclass(cls, kinds[2]):
         return _has_pointer(cls._type_, kinds)
     if issubclass(cls, kinds):

@@ -61,7 +61,7 @@ def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect what Python would print as "Exception ignored in ..."."""
     told: list[str] = []
 
-    def note(args: Any) -> None:  # noqa: ANN401  # as sys.unraisablehook has it
+    def note(args: Any) -> None:  # as sys.unraisablehook has it
         trace: TracebackType | None = args.exc_traceback
         told.append(f"{args.object!r}: {args.exc_value!r} in {trace and trace.tb_frame}")
 

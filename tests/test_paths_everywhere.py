@@ -37,7 +37,7 @@ from splitdata.loader.samples.record_source import RecordFetcher
 COUNT = 12
 
 
-def doubled(record: Any) -> Any:  # noqa: ANN401  # a sample
+def doubled(record: Any) -> Any:  # a sample
     return {"x": record["x"] * 2}
 
 
@@ -45,30 +45,30 @@ def values(samples: Iterable[Any]) -> list[int]:
     return sorted(int(one) for batch in samples for one in batch["x"])
 
 
-def loaded(path: Any, **options: Any) -> Callable[[], object]:  # noqa: ANN401  # a path of any kind
+def loaded(path: Any, **options: Any) -> Callable[[], object]:  # a path of any kind
     loader = DistributedLoader(path, batch_size=4, **options)
     return lambda: values(loader)
 
 
-def cached(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+def cached(path: Any) -> Callable[[], object]:  # as above
     return loaded(Path("data").absolute(), transform=doubled, cache=Cache(path))
 
 
-def rotated(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+def rotated(path: Any) -> Callable[[], object]:  # as above
     return loaded(Path("data").absolute(), transform=doubled, rotation=Rotation(2, 4, "disk", path))
 
 
-def unpickled(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+def unpickled(path: Any) -> Callable[[], object]:  # as above
     data = pickle.dumps(SplitDataLoader(path))
     return lambda: list(pickle.loads(data))
 
 
-def opened(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+def opened(path: Any) -> Callable[[], object]:  # as above
     source = open_source(path)
     return lambda: list(source)
 
 
-def written(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+def written(path: Any) -> Callable[[], object]:  # as above
     writer = SplitWriter(path, durability="none")
     writer.write(b"before")
 
@@ -83,7 +83,7 @@ def written(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
 def at_once(function: Callable[[Any], object]) -> Callable[[Any], Callable[[], object]]:
     """Return what gives a path to a function that is done with it; a path in its report leads there still."""
 
-    def take(path: Any) -> Callable[[], object]:  # noqa: ANN401  # as above
+    def take(path: Any) -> Callable[[], object]:  # as above
         report = function(path)
         return lambda: Path(getattr(report, "path", ".")).stat()
 
@@ -180,7 +180,7 @@ def test_tilde_is_the_home_folder(home: Path, taker: Taker) -> None:
 @pytest.mark.parametrize(
     "path", ["s3://bucket/x", Path("s3://bucket/x"), "file:///x", "gs://b/x"], ids=["s3", "Path", "file", "gs"]
 )
-def test_url_is_refused_by_its_scheme_and_makes_no_folder(home: Path, taker: Taker, path: Any) -> None:  # noqa: ANN401
+def test_url_is_refused_by_its_scheme_and_makes_no_folder(home: Path, taker: Taker, path: Any) -> None:
     before = sorted(home.iterdir())
     with pytest.raises(ValueError, match=str(path).partition(":")[0]):
         taker.take(path)()

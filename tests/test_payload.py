@@ -51,7 +51,7 @@ class Plain(ctypes.Structure):
 class Image:
     """Shows itself as an array, and has no buffer."""
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:  # noqa: ANN401
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.zeros((2, 2), dtype)
 
 

@@ -47,7 +47,9 @@ def test_columns_of_any_length_make_no_long_message(tmp_path: Path, text: str, c
 
 @pytest.mark.parametrize("path", ["b/" * 1_000_000, f"s3://{LONG}", f"~{LONG}"], ids=["path", "URL", "home"])
 @pytest.mark.parametrize("kind", ["files", "lines"])
-def test_path_in_a_list_that_is_longer_than_any_makes_no_long_message(tmp_path: Path, path: str, kind: Any) -> None:  # noqa: ANN401  # one of the kinds
+def test_path_in_a_list_that_is_longer_than_any_makes_no_long_message(
+    tmp_path: Path, path: str, kind: Any
+) -> None:  # one of the kinds
     (tmp_path / "list").write_text(f"{path}\n")
 
     with pytest.raises((SplitDataError, OSError)) as caught:

@@ -20,7 +20,7 @@ __all__ = ["MosaicmlWorkers"]
 
 
 class _Images(StreamingDataset):  # type: ignore[misc]  # without types
-    def __getitem__(self, index: Any) -> NDArray[np.uint8]:  # noqa: ANN401  # its own class
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:  # its own class
         return to_image(super().__getitem__(index)["record"])
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["TorchFeed", "TorchInProcess", "TorchWorkers", "torch_loader"]
 
 
-def torch_loader(dataset: object, images: Images, num_workers: int, kind: Any = DataLoader) -> Any:  # noqa: ANN401  # torch has no types here
+def torch_loader(dataset: object, images: Images, num_workers: int, kind: Any = DataLoader) -> Any:
     """Return a DataLoader of torch, or of who has the same arguments."""
     return kind(
         dataset,
@@ -30,7 +30,7 @@ def torch_loader(dataset: object, images: Images, num_workers: int, kind: Any = 
 class TorchFeed(Feed):
     """A DataLoader."""
 
-    def __init__(self, loader: Any) -> None:  # noqa: ANN401  # torch has no types here
+    def __init__(self, loader: Any) -> None:  # torch has no types here
         self._loader: Any = loader
 
     def epoch(self) -> Iterator[Batch]:

@@ -18,7 +18,7 @@ class _Reader(Reader):
     def __init__(self, folder: Path) -> None:
         self._shards = sorted(map(str, folder.glob("*.tar")))
 
-    def _samples(self, *, shuffle: bool) -> Any:  # noqa: ANN401  # the package has no types
+    def _samples(self, *, shuffle: bool) -> Any:  # the package has no types
         dataset = webdataset.WebDataset(self._shards, shardshuffle=len(self._shards) if shuffle else False)
         return (dataset.shuffle(1000) if shuffle else dataset).to_tuple("bin")
 

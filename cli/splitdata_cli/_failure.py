@@ -44,8 +44,8 @@ class OneLineGroup(click.Group):
         prog_name: str | None = None,
         complete_var: str | None = None,
         standalone_mode: bool = True,
-        **extra: Any,  # noqa: ANN401  # as click has it
-    ) -> Any:  # noqa: ANN401  # as click has it
+        **extra: Any,  # as click has it
+    ) -> Any:  # as click has it
         """Run the command that the arguments name, and exit."""
         run = super().main
         if not standalone_mode:
@@ -65,7 +65,7 @@ class OneLineGroup(click.Group):
             sys.exit(_INTERRUPTED)
         sys.exit(code if isinstance(code, int) else 0)
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # as click has it
+    def invoke(self, ctx: click.Context) -> Any:  # as click has it
         """Run the command, and turn what it raises into an exit code."""
         try:
             return super().invoke(ctx)

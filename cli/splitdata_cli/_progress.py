@@ -92,7 +92,7 @@ def _is_watched() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def _bar(title: str, total: int | None, *, in_bytes: bool) -> Any:  # noqa: ANN401  # tqdm is loaded here, and only here
+def _bar(title: str, total: int | None, *, in_bytes: bool) -> Any:  # tqdm is loaded here, and only here
     from tqdm import tqdm
 
     # One thread draws: neither a lock between processes nor a thread that watches over it is needed.

@@ -65,7 +65,7 @@ def print_table(rows: list[tuple[str, str]]) -> None:
         print_line(f"{label:<{width}}  {escape(value)}")
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401  # whatever JSON can hold
+def print_json(value: Any) -> None:  # whatever JSON can hold
     """Print a value as JSON in ASCII, on several lines."""
     # JSON leaves this one control character as it is.
     print_line(json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f"))

@@ -147,7 +147,7 @@ def _setting(values: dict[str, Any], name: str) -> str:
     return "not set" if values.get(name) is None else shown(values[name])
 
 
-def _is_log(stored: Any) -> bool:  # noqa: ANN401  # any JSON
+def _is_log(stored: Any) -> bool:  # any JSON
     """Say whether a value is the state of a conversion, whose numbers agree with each other."""
     if not isinstance(stored, dict) or not _TYPES.keys() <= stored.keys():
         return False

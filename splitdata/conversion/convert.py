@@ -308,7 +308,7 @@ class _Watch:
 class _WatchedFile:
     """A record that is read as a file: one of many gigabytes shows progress too."""
 
-    def __init__(self, file: Any, watch: _Watch) -> None:  # noqa: ANN401  # may also have tell and seek
+    def __init__(self, file: Any, watch: _Watch) -> None:  # may also have tell and seek
         self._file = file
         self._watch = watch
 

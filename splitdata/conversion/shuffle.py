@@ -182,7 +182,7 @@ class KeyedShuffledSource(ShuffledSource):
                 else:
                     yield b"".join((len(name).to_bytes(_NAME_LENGTH_BYTES, "little"), name, held))
 
-    def _given(self, large: SpillFile, record: bytes | SpillPlace, position: int) -> Any:  # noqa: ANN401  # a pair
+    def _given(self, large: SpillFile, record: bytes | SpillPlace, position: int) -> Any:  # a pair
         if isinstance(record, SpillPlace):
             return os.fsdecode(record.key), self._opened(large, record, position)
         stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")

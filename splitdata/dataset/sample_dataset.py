@@ -136,7 +136,7 @@ class SampleDataset:
     @overload
     def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer[Any]]) -> list[Any]: ...
     @overload
-    def __getitem__(self, index: int | np.integer[Any]) -> Any: ...  # noqa: ANN401  # any sample
+    def __getitem__(self, index: int | np.integer[Any]) -> Any: ...  # any sample
     def __getitem__(self, index: Any) -> Any:
         """Return one sample; for a slice, integers or a mask a list of samples, in the order asked.
 
@@ -158,7 +158,7 @@ class SampleDataset:
         positions = checked_positions(indices, len(self))
         return self._decoded(positions, self._read(positions))
 
-    def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> Any:  # noqa: ANN401  # any batch
+    def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> Any:  # any batch
         """Return samples of one structure as one batch: arrays [n, ...] where there are arrays and numbers.
 
         A batch has the structure of its samples; see `SampleDecoder.decode_batch`. Where records are of one

@@ -221,7 +221,7 @@ class SplitWriter:
             self._guarded(self._flush)
         return number
 
-    def write_sample(self, sample: Any, key: str | None = None) -> int:  # noqa: ANN401  # what the codec takes
+    def write_sample(self, sample: Any, key: str | None = None) -> int:  # what the codec takes
         """Take one value and write it as a record of the dataset's codec; returns its number in this run, from 0.
 
         A writer of a new dataset that was given no codec takes "sample" with the first one: see
@@ -263,7 +263,7 @@ class SplitWriter:
             raise ValueError(f"write_samples got {len(samples)} samples and {len(keys)} keys")
         return self.write_many(map(self._encode, samples), keys=keys)
 
-    def _encode(self, sample: Any) -> bytes:  # noqa: ANN401  # what the codec takes
+    def _encode(self, sample: Any) -> bytes:  # what the codec takes
         if self._codec is None:
             if self._run.codec is None:
                 self._run.take_codec("sample", has_records=self.num_written > 0)

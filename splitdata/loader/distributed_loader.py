@@ -308,7 +308,7 @@ class DistributedLoader:
         """
         return records_of(self._standing.plan(), epoch, operator.index(step), rank)
 
-    def peek(self) -> Any:  # noqa: ANN401 - a batch is of the user's type
+    def peek(self) -> Any:
         """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
 
         `next(iter(loader))` would use up an epoch: the `iter()` after it begins the next. It costs one batch, made in

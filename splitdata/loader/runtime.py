@@ -236,7 +236,7 @@ class Runtime:
             add_note(error, "raised by validate=True, in this process, before any worker was started")
             raise
 
-    def peek(self, position: Position) -> Any:  # noqa: ANN401 - a batch is of the user's type
+    def peek(self, position: Position) -> Any:
         """Return the batch at a position, made here and moved to the device; starts and changes nothing.
 
         Raises:
@@ -310,7 +310,7 @@ class Runtime:
             workers.close()
 
 
-def _first_batch(job: Job, run: Run) -> Any:  # noqa: ANN401 - a batch is of the user's type
+def _first_batch(job: Job, run: Run) -> Any:
     """Make the first batch of a run here, as a worker would; it must have one."""
     request = StepRequest(0, run.first_step, run.parts(0, 1)[0])
     maker = StepMaker(job, 0)

@@ -85,7 +85,7 @@ class Columns:
             if layout.total != length:
                 raise FormatError(f"a sample of {layout.total} bytes has {length} here")
 
-    def batch(self) -> Any:  # noqa: ANN401  # a batch has the structure of its samples
+    def batch(self) -> Any:  # a batch has the structure of its samples
         """Return the batch.
 
         Raises:
@@ -98,7 +98,7 @@ class Columns:
         key = tuple(extents)
         return self._plan.layouts.get(key) or self._plan.lay_out(key)
 
-    def _column(self, node: Node, name: str) -> Any:  # noqa: ANN401
+    def _column(self, node: Node, name: str) -> Any:
         if node.kind in _CONTAINERS:
             return self._container(node, name)
         if node.kind in _NUMBERS:
@@ -123,7 +123,7 @@ class Columns:
         width = self._plan.table_bytes
         return [self._plan.unpack(self._table, start * width) for start in range(len(self._rows))]
 
-    def _container(self, node: Node, name: str) -> Any:  # noqa: ANN401
+    def _container(self, node: Node, name: str) -> Any:
         columns = []
         for number, child in enumerate(node.children):
             step = f"[{shown_key(node.keys[number])}]" if node.kind == sample_spec.KIND_DICT else f"[{number}]"
@@ -153,7 +153,7 @@ class Columns:
             check_text(batch)
         return batch
 
-    def _tensors(self, node: Node, batch: NDArray[Any]) -> Any:  # noqa: ANN401
+    def _tensors(self, node: Node, batch: NDArray[Any]) -> Any:
         if tensors.has_torch():
             return tensors.tensor_of(batch, node.name)
         if node.name:

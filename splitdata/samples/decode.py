@@ -44,7 +44,9 @@ _MAX_DECODERS: Final = 16
 _VALUE_ERRORS: Final = (struct.error, ValueError, OverflowError, IndexError)
 
 
-def decode_sample(buffer: BytesLike | NDArray[Any], *, copy: bool = False, types: Iterable[type] = ()) -> Any:  # noqa: ANN401  # any sample
+def decode_sample(
+    buffer: BytesLike | NDArray[Any], *, copy: bool = False, types: Iterable[type] = ()
+) -> Any:  # any sample
     """Return the sample that `encode_sample` made bytes of.
 
     Arrays are views of `buffer`, which they keep alive, and can be written to only where it can;
@@ -91,7 +93,7 @@ class SampleDecoder:
         self._builders: DecodePlanCache[tuple[DecodePlan, Builder]] = DecodePlanCache()
         self._get_made = self._builders.get
 
-    def decode(self, buffer: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401  # any sample
+    def decode(self, buffer: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # any sample
         """Return the sample, as `decode_sample` says."""
         data: Buffer = buffer if type(buffer) is bytes else as_bytes_view(buffer)
         if copy:
@@ -113,7 +115,7 @@ class SampleDecoder:
         except _VALUE_ERRORS as error:
             raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401  # any batch
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # any batch
         """Return the batch that `collate` makes of these samples, in memory of its own.
 
         A batch has the structure of its samples, the namedtuples and dataclasses among them as in `decode`.
@@ -135,7 +137,7 @@ class SampleDecoder:
         except NoColumnsError:
             return collate([self.decode(row) for row in rows])
 
-    def decode_columns(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401  # any batch
+    def decode_columns(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # any batch
         """Return what `decode_batch` does, for samples of one structure only.
 
         Raises:
@@ -144,7 +146,7 @@ class SampleDecoder:
         """
         return self._columns(_rows(records))
 
-    def _columns(self, rows: NDArray[np.uint8] | list[Buffer]) -> Any:  # noqa: ANN401  # any batch
+    def _columns(self, rows: NDArray[np.uint8] | list[Buffer]) -> Any:  # any batch
         # Proves one sample, so that its schema is one.
         self.decode(rows[0])
         first = bytes(rows[0][: _SCHEMA_START + _MAX_SCHEMA_BYTES])

@@ -35,7 +35,7 @@ def preview(sample: object, max_chars: int) -> str:
     return "".join(shown)
 
 
-def _pieces(value: Any) -> Iterator[str]:  # noqa: ANN401  # any sample
+def _pieces(value: Any) -> Iterator[str]:  # any sample
     cls = type(value)
     if cls is dict:
         yield from _between("{", ((f"{_text(key)}: ", child) for key, child in value.items()), "}")

@@ -47,13 +47,13 @@ class RecordCodec(Protocol):
     def alignment(self) -> int:
         """The alignment at which arrays of records can be read in place; 1 if it does not matter."""
 
-    def encode(self, value: Any) -> bytes:  # noqa: ANN401  # whatever the codec takes
+    def encode(self, value: Any) -> bytes:  # whatever the codec takes
         """Return the record of a value; TypeError or ValueError if it does not fit."""
 
-    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         """Return the value of a record, its arrays as views of it unless `copy`; FormatError if it is damaged."""
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         """Return the values of records as one batch; ValueError if they do not fit, FormatError if one is damaged."""
 
 
@@ -96,10 +96,10 @@ class _BytesCodec:
             raise TypeError(f"a record of the codec bytes is made of bytes, not {type(value).__name__}")
         return value
 
-    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         return bytes(as_bytes_view(record))
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         raise ValueError("these records hold no arrays that would make a batch; read them as a list")
 
 
@@ -109,7 +109,7 @@ class _TextCodec(_BytesCodec):
             raise TypeError(f"a record of the codec text is made of a str, not {type(value).__name__}")
         return value.encode()
 
-    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         try:
             return str(as_bytes_view(record), "utf-8")
         except UnicodeDecodeError as error:
@@ -120,7 +120,7 @@ class _JsonCodec(_BytesCodec):
     def encode(self, value: object) -> bytes:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
-    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         try:
             return json.loads(str(as_bytes_view(record), "utf-8"), parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
@@ -144,7 +144,7 @@ class _NpyCodec:
         np.lib.format.write_array(output, np.asarray(value), allow_pickle=False)
         return output.getvalue()
 
-    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:  # noqa: ANN401
+    def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         view = as_bytes_view(record)
         shape, is_fortran, dtype, start = _npy_header(view)
         order: Literal["F", "C"] = "F" if is_fortran else "C"
@@ -158,7 +158,7 @@ class _NpyCodec:
             check_text(array)
         return array.copy(order) if copy else place_rightly(array)
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # noqa: ANN401
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         arrays = [self.decode(record) for record in records]
         return collate(arrays)
 

@@ -67,7 +67,7 @@ class KnownTypes:
         return lambda values: _filled(cls, node.keys, values)
 
 
-def kind_of(cls: Any) -> int | None:  # noqa: ANN401  # whatever the caller gave as a class
+def kind_of(cls: Any) -> int | None:  # whatever the caller gave as a class
     """Return the kind of a namedtuple or dataclass, None for any other class.
 
     A dataclass that is also a dict, say, does not count: its fields are not all that it holds.
@@ -80,7 +80,7 @@ def kind_of(cls: Any) -> int | None:  # noqa: ANN401  # whatever the caller gave
     return sample_spec.KIND_DATACLASS if is_plain and dataclasses.is_dataclass(cls) else None
 
 
-def fields_of(cls: Any) -> list[str]:  # noqa: ANN401  # a class of either kind
+def fields_of(cls: Any) -> list[str]:  # a class of either kind
     """Return the names of the fields of a namedtuple or dataclass."""
     return list(cls._fields) if issubclass(cls, tuple) else [field.name for field in dataclasses.fields(cls)]
 

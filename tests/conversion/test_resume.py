@@ -290,7 +290,7 @@ def test_finished_conversion_is_a_no_op_even_where_nothing_can_be_written(tmp_pa
     assert files_of(tmp_path / "data") == before
 
 
-def interrupted(tmp_path: Path, **options: Any) -> None:  # noqa: ANN401  # whatever convert takes
+def interrupted(tmp_path: Path, **options: Any) -> None:  # whatever convert takes
     (tmp_path / "a.jsonl").write_bytes(JSON)
     with pytest.raises(StopError):
         convert(tmp_path / "a.jsonl", tmp_path / "data", progress=stop_after(4), resume=True, **options)

@@ -122,7 +122,7 @@ def stop_after(num_reports: int) -> Callable[[ConversionProgress], None]:
     return report
 
 
-def go_on(source: Any, kind: Any, dest: Path, **options: Any) -> None:  # noqa: ANN401  # whatever convert takes
+def go_on(source: Any, kind: Any, dest: Path, **options: Any) -> None:  # whatever convert takes
     convert(open_source(source, kind=kind), dest, resume=True, bins=2, reproducible=True, **options)
 
 

@@ -42,7 +42,7 @@ def image_sample(number: int, size: int = 12) -> dict[str, Any]:
     return {"image": image, "label": number, "weight": number / 4}
 
 
-def write_samples(path: Path, samples: list[Sample], **options: Any) -> Path:  # noqa: ANN401  # of SplitWriter
+def write_samples(path: Path, samples: list[Sample], **options: Any) -> Path:  # of SplitWriter
     with SplitWriter(path, **options) as writer:
         for sample in samples:
             writer.write_sample(sample)
@@ -94,7 +94,7 @@ def test_lists_of_samples_and_keys_of_different_lengths_are_refused_before_the_f
 
 
 @pytest.mark.parametrize("single", [{"image": 1}, "text", b"bytes"])
-def test_single_sample_in_place_of_many_is_refused(tmp_path: Path, single: Any) -> None:  # noqa: ANN401  # of any kind
+def test_single_sample_in_place_of_many_is_refused(tmp_path: Path, single: Any) -> None:  # of any kind
     with SplitWriter(tmp_path / "d") as writer:
         with pytest.raises(TypeError, match="write_sample takes one"):
             writer.write_samples(single)

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "d"
 
 
-def check(batches: Any) -> None:  # noqa: ANN401  # any iterable of dicts
+def check(batches: Any) -> None:  # any iterable of dicts
     labels: list[int] = []
     for batch in batches:
         assert batch["image"].shape == (8, 4, 4)

@@ -104,7 +104,7 @@ class Dataset(RuleBasedStateMachine):
         self.shown = list(self.committed)
 
     @rule(io=st.sampled_from(["auto", "mmap", "pread"]))
-    def reopen(self, io: Any) -> None:  # noqa: ANN401 - a literal
+    def reopen(self, io: Any) -> None:
         self.loader.close()
         self.loader = SplitDataLoader(self.path, io=io)
         self.shown = list(self.committed)

@@ -20,7 +20,7 @@ def write_manifest(path: Path, line: bytes, generation: int = 1) -> None:
     (path / f"manifest.{generation:010d}.json").write_bytes(line + b"\n" + checksum)
 
 
-def write_forged_record(path: Path, stored: bytes, **fields: Any) -> None:  # noqa: ANN401 - fields of the header
+def write_forged_record(path: Path, stored: bytes, **fields: Any) -> None:
     """Write a dataset of one record whose frame header says what `fields` say; the index says the same."""
     with SplitWriter(path, bins=1, durability="none") as writer:
         writer.write(stored)

@@ -52,12 +52,12 @@ def sparse(file: Path, length: int, parts: dict[int, bytes]) -> None:
             stream.write(data)
 
 
-def index_header(**fields: Any) -> bytes:  # noqa: ANN401 - fields of the header
+def index_header(**fields: Any) -> bytes:
     values: dict[str, Any] = {"segment_id": SEGMENT, "num_bins": 1}
     return IndexHeader(**(values | fields)).pack()
 
 
-def bin_header(number: int = 0, **fields: Any) -> bytes:  # noqa: ANN401 - fields of the header
+def bin_header(number: int = 0, **fields: Any) -> bytes:
     values: dict[str, Any] = {"segment_id": SEGMENT, "bin_index": number, "num_bins": 1}
     return BinHeader(**(values | fields)).pack()
 
@@ -263,7 +263,7 @@ INPUTS: Final[dict[str, Callable[[Path], None]]] = {
 # -- what is done with them -----------------------------------------------------------------------------------
 
 
-def opened(path: Path, use: Callable[[SplitDataLoader], object], io: Any = "mmap") -> None:  # noqa: ANN401 - a literal
+def opened(path: Path, use: Callable[[SplitDataLoader], object], io: Any = "mmap") -> None:
     with SplitDataLoader(path, io=io, max_record_bytes=16 * MIB) as loader:
         use(loader)
 
@@ -292,7 +292,7 @@ def read_some(loader: SplitDataLoader) -> None:
     attempt(lambda: loader.sizes[:3000])
 
 
-def write_more(path: Path, mode: Any) -> None:  # noqa: ANN401 - a literal
+def write_more(path: Path, mode: Any) -> None:
     with SplitWriter(path, mode=mode, durability="none", bins=1) as writer:
         writer.write(b"more")
 

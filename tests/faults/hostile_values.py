@@ -58,7 +58,7 @@ class Mutations:
                 changed[place : stop if kind == 3 else place + len(word)] = word
         return bytes(changed)
 
-    def value(self, depth: int = 0) -> Any:  # noqa: ANN401  # any JSON
+    def value(self, depth: int = 0) -> Any:  # any JSON
         """Return a value that JSON has, or that Python's parser makes of what is none."""
         kind = self._random.randrange(8 if depth < 3 else 6)
         if kind < 6:
@@ -66,7 +66,7 @@ class Mutations:
         parts = [self.value(depth + 1) for _ in range(self._random.randrange(4))]
         return parts if kind == 6 else {self._random.choice(_TEXTS): part for part in parts}
 
-    def json(self, value: Any) -> Any:  # noqa: ANN401  # any JSON
+    def json(self, value: Any) -> Any:  # any JSON
         """Return a value with one place of it replaced, left out, or added."""
         changed = copy.deepcopy(value)
         holder, key = self._place(changed)
@@ -80,7 +80,7 @@ class Mutations:
             holder[key] = self.value()
         return changed
 
-    def _place(self, value: Any) -> tuple[Any, Any]:  # noqa: ANN401  # any JSON
+    def _place(self, value: Any) -> tuple[Any, Any]:  # any JSON
         """Return a container in a value, and a key of it; None and None for the value as a whole."""
         holder, key = None, None
         while isinstance(value, (dict, list)) and value and (holder is None or self._random.random() < 0.8):

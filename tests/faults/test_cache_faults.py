@@ -57,14 +57,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def loader_of(folder: Path, count: int = NUM_RECORDS, **options: Any) -> DistributedLoader:  # noqa: ANN401
+def loader_of(folder: Path, count: int = NUM_RECORDS, **options: Any) -> DistributedLoader:
     settings = {name: options.pop(name) for name in ("max_bytes", "refresh_every") if name in options}
     cache = Cache(folder / "cache", version="1", **settings)
     transform = options.pop("transform", None) or Counting(folder / "log")
     return DistributedLoader(Numbers(count), batch_size=4, transform=transform, cache=cache, **options)
 
 
-def run_epochs(folder: Path, num_epochs: int, fault: Failing | None = None, **options: Any) -> None:  # noqa: ANN401
+def run_epochs(folder: Path, num_epochs: int, fault: Failing | None = None, **options: Any) -> None:
     """Run epochs, with a fault from the first on, and compare each sample with what it must be."""
     refresh_every = options.get("refresh_every", 1 << 30)
     with loader_of(folder, **options) as loader, intercepted(fault, NAMES) if fault else nullcontext():
@@ -86,7 +86,7 @@ def committed(folder: Path, count: int = NUM_RECORDS) -> set[int]:
     return found
 
 
-def _every(count: int) -> Any:  # noqa: ANN401
+def _every(count: int) -> Any:
     import numpy as np
 
     return np.arange(count)
@@ -113,7 +113,7 @@ def test_samples_are_right_whichever_operation_fails(folder: Path, code: int, st
 
 
 def test_full_disk_is_one_warning_and_training_goes_on(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def full(name: str, real: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> object:  # noqa: ANN401
+    def full(name: str, real: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> object:
         if name in ("write_at", "write_gathered") and is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*arguments, **keywords)
@@ -139,7 +139,7 @@ def test_full_disk_is_one_warning_and_training_goes_on(folder: Path, caplog: pyt
 
 def test_max_bytes_holds_and_is_one_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Large(Counting):
-        def __call__(self, record: bytes, rng: Any) -> dict[str, Any]:  # noqa: ANN401
+        def __call__(self, record: bytes, rng: Any) -> dict[str, Any]:
             return super().__call__(record, rng) | {"more": rng.bytes(10_000)}
 
     limit = 80_000
@@ -185,7 +185,7 @@ def test_small_disk_fills_up_and_training_goes_on(tmp_path: Path, caplog: pytest
         pytest.skip("there is no mount here")
 
     class Large(Counting):
-        def __call__(self, record: bytes, rng: Any) -> dict[str, Any]:  # noqa: ANN401
+        def __call__(self, record: bytes, rng: Any) -> dict[str, Any]:
             return super().__call__(record, rng) | {"more": rng.bytes(20_000)}
 
     try:
@@ -403,7 +403,7 @@ def test_entries_are_committed_while_nobody_asks_for_more(folder: Path) -> None:
 
 def test_entries_are_committed_while_a_long_batch_is_made(folder: Path) -> None:
     class Waiting(Counting):
-        def __call__(self, record: bytes, rng: Any) -> dict[str, Any]:  # noqa: ANN401
+        def __call__(self, record: bytes, rng: Any) -> dict[str, Any]:
             while record[0] == 2 and not {0, 1} <= committed(folder):
                 time.sleep(0.01)
             return super().__call__(record, rng)

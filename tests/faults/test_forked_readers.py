@@ -47,7 +47,7 @@ READERS: dict[str, Callable[[Path, Io], Any]] = {
 }
 
 
-def everything(reader: Any) -> list[bytes]:  # noqa: ANN401  # any of the readers
+def everything(reader: Any) -> list[bytes]:  # any of the readers
     """Return what a reader gives by position, comparable."""
     if isinstance(reader, RecordFetcher):
         return [bytes(one) for one in reader.dataset[list(range(COUNT))]]
@@ -57,20 +57,20 @@ def everything(reader: Any) -> list[bytes]:  # noqa: ANN401  # any of the reader
     return [reader[n] for n in range(COUNT)]
 
 
-def used(reader: Any) -> None:  # noqa: ANN401  # as above
+def used(reader: Any) -> None:  # as above
     everything(reader)
 
 
-def closed(reader: Any) -> None:  # noqa: ANN401  # as above
+def closed(reader: Any) -> None:  # as above
     getattr(reader, "dataset", reader).close()
 
 
-def left(reader: Any) -> None:  # noqa: ANN401  # as above
+def left(reader: Any) -> None:  # as above
     with getattr(reader, "dataset", reader):
         pass
 
 
-def deleted(reader: Any) -> None:  # noqa: ANN401  # as above
+def deleted(reader: Any) -> None:  # as above
     del reader
     gc.collect()
 

@@ -47,7 +47,7 @@ class Place:
         """Of bin 0, the only one."""
         return bin_salt(self.segment_id, 0)
 
-    def frame(self, at: int, sequence: int, stored: bytes, key: bytes = b"", **fields: Any) -> bytes:  # noqa: ANN401
+    def frame(self, at: int, sequence: int, stored: bytes, key: bytes = b"", **fields: Any) -> bytes:
         """Return a frame that is right at a byte of the payload."""
         values = {"stored_length": len(stored), "raw_length": len(stored), "payload_hash": hash64(stored + key)}
         header = FrameHeader(**({"sequence": sequence, "key_length": len(key)} | values | fields))

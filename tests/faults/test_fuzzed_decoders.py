@@ -78,7 +78,7 @@ DECODERS: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], Any]]] = {
 }
 
 
-def look_at(value: Any) -> None:  # noqa: ANN401  # whatever was decoded
+def look_at(value: Any) -> None:  # whatever was decoded
     """Do with a value what people do: show it, and list what is in its arrays."""
     preview(value, 1000)
     for array in arrays_in(value):
@@ -86,7 +86,7 @@ def look_at(value: Any) -> None:  # noqa: ANN401  # whatever was decoded
         repr(array)
 
 
-def arrays_in(value: Any) -> Iterator[np.ndarray[Any, Any]]:  # noqa: ANN401  # whatever was decoded
+def arrays_in(value: Any) -> Iterator[np.ndarray[Any, Any]]:  # whatever was decoded
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, (dict, list, tuple)):

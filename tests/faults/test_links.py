@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield path
 
 
-def append(path: Path, *, mode: Any = "append", number: int = 0) -> None:  # noqa: ANN401  # the modes are SplitWriter's
+def append(path: Path, *, mode: Any = "append", number: int = 0) -> None:  # the modes are SplitWriter's
     with SplitWriter(path, bins=2, mode=mode, durability="none") as writer:
         writer.write_many([b"%d one" % number, b"%d two" % number], keys=[f"{number}/1", f"{number}/2"])
 
@@ -306,7 +306,7 @@ def test_reader_opens_no_file_behind_a_link_put_in_place_under_it(
     tmp_path: Path,
     inner: str,
     name: str,
-    io: Any,  # noqa: ANN401  # the modes are SplitDataLoader's
+    io: Any,  # the modes are SplitDataLoader's
 ) -> None:
     path = tmp_path / "data"
     with SplitWriter(path, bins=2, durability="none") as writer:

@@ -287,7 +287,7 @@ REPLACED: dict[str, Callable[[Path], None]] = {
 def test_writer_commits_no_segment_that_is_not_where_the_manifest_says(
     tmp_path: Path,
     how: str,
-    mode: Any,  # noqa: ANN401  # the modes are SplitWriter's
+    mode: Any,  # the modes are SplitWriter's
     commits: int,
 ) -> None:
     path, other = tmp_path / "data", tmp_path / "other"

@@ -108,7 +108,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("mode", MODES)
 def test_folder_that_takes_the_path_at_any_step_stays_as_it_is(
     root: Path,
-    mode: Any,  # noqa: ANN401  # the modes are SplitWriter's
+    mode: Any,  # the modes are SplitWriter's
     run: Callable[[SplitWriter], None],
 ) -> None:
     number = 0
@@ -149,7 +149,7 @@ def test_folder_that_takes_the_path_at_any_step_stays_as_it_is(
 @pytest.mark.parametrize("run", [metadata, records])
 def test_run_whose_folder_was_moved_before_its_first_commit_ends_with_an_error_that_says_so(
     root: Path,
-    mode: Any,  # noqa: ANN401  # the modes are SplitWriter's
+    mode: Any,  # the modes are SplitWriter's
     run: Callable[[SplitWriter], None],
 ) -> None:
     path = root / "data"
@@ -187,7 +187,7 @@ def a_file(path: Path, _: Path) -> None:
 @pytest.mark.parametrize("replace", [a_link, a_foreign_folder, a_dataset, a_file])
 def test_run_whose_empty_folder_was_deleted_does_not_go_on_in_what_is_no_begun_dataset(
     root: Path,
-    mode: Any,  # noqa: ANN401  # the modes are SplitWriter's
+    mode: Any,  # the modes are SplitWriter's
     run: Callable[[SplitWriter], None],
     replace: Callable[[Path, Path], None],
 ) -> None:
@@ -209,7 +209,7 @@ def test_run_whose_empty_folder_was_deleted_does_not_go_on_in_what_is_no_begun_d
 @pytest.mark.parametrize("run", [metadata, records])
 def test_run_whose_empty_folder_was_deleted_makes_it_again(
     root: Path,
-    mode: Any,  # noqa: ANN401  # the modes are SplitWriter's
+    mode: Any,  # the modes are SplitWriter's
     run: Callable[[SplitWriter], None],
 ) -> None:
     path = root / "data"

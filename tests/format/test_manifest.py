@@ -209,7 +209,7 @@ def test_metadata_survive_bytes(metadata: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("metadata", [[], "text", {1: 2}, {"a": {1, 2}}, {"a": b"bytes"}], ids=str)
-def test_metadata_that_are_no_json_object_are_refused(metadata: Any) -> None:  # noqa: ANN401 - wrong on purpose
+def test_metadata_that_are_no_json_object_are_refused(metadata: Any) -> None:
     with pytest.raises(TypeError):
         encode_metadata(metadata)
 
@@ -230,7 +230,7 @@ def test_metadata_that_could_not_be_read_back_are_refused(metadata: dict[str, An
         encode_metadata(metadata)
 
 
-def nested(depth: int, last: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+def nested(depth: int, last: Any) -> dict[str, Any]:
     """Return objects and arrays in each other, so many, around a value."""
     value = last
     for number in range(depth - 1):

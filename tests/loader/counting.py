@@ -49,7 +49,7 @@ def expected_sample(number: int, epoch: int, seed: int = 0) -> tuple[int, bytes]
     return sample["number"], sample["noise"]
 
 
-def samples_of(batches: Any) -> list[tuple[int, bytes]]:  # noqa: ANN401  # batches of any loader
+def samples_of(batches: Any) -> list[tuple[int, bytes]]:  # batches of any loader
     """Return number and noise of all samples in batches of the default collate."""
     found = []
     for batch in batches:

@@ -36,12 +36,12 @@ class RankResult(NamedTuple):
     totals: list[int]
 
 
-def make_loader(path: str, **options: Any) -> DistributedLoader:  # noqa: ANN401 - options of a loader
+def make_loader(path: str, **options: Any) -> DistributedLoader:
     """Return the loader that all of these tests use."""
     return DistributedLoader(path, batch_size=4, shuffle="global", transform=noisy, collate_fn=list, **options)
 
 
-def take(loader: DistributedLoader, num_batches: int, total_of: Any) -> RankResult:  # noqa: ANN401 - a function
+def take(loader: DistributedLoader, num_batches: int, total_of: Any) -> RankResult:
     """Take batches, over as many epochs as it needs; `total_of` adds up a number over all ranks."""
     steps: list[tuple[int, list[tuple[int, str]]]] = []
     totals: list[int] = []

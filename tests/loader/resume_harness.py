@@ -242,7 +242,7 @@ class Reference:
             self._epochs[epoch] = [sample for batch in self._loader for sample in batch]
         return self._epochs[epoch]
 
-    def sample(self, place: int) -> Any:  # noqa: ANN401 - a sample is of the user's type
+    def sample(self, place: int) -> Any:
         """Return a sample of the stream that runs through all epochs."""
         while place >= len(self._samples):
             self._samples.append(next(self._stream))

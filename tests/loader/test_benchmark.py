@@ -105,7 +105,7 @@ def test_large_records_are_read_one_at_a_time_and_none_fills_a_batch(
 ) -> None:
     sizes: list[object] = []
 
-    def made(*arguments: Any, **options: Any) -> DistributedLoader:  # noqa: ANN401  # whatever a loader takes
+    def made(*arguments: Any, **options: Any) -> DistributedLoader:  # whatever a loader takes
         sizes.append(options["batch_size"])
         return DistributedLoader(*arguments, **options)
 

@@ -48,7 +48,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_numbers(tmp_path_factory.mktemp("peek") / "data", NUM_RECORDS)
 
 
-def make(path: Path, **options: Any) -> DistributedLoader:  # noqa: ANN401 - options of a loader
+def make(path: Path, **options: Any) -> DistributedLoader:
     given: Options = {"batch_size": 4, "transform": noisy, "collate_fn": list} | options
     return DistributedLoader(path, **given)
 

@@ -91,6 +91,6 @@ def test_ends_are_whole_and_a_sliver_is_empty() -> None:
     ],
     ids=repr,
 )
-def test_wrong_split_is_refused(start: Any, stop: Any, seed: Any, error: type[Exception]) -> None:  # noqa: ANN401 - wrong on purpose
+def test_wrong_split_is_refused(start: Any, stop: Any, seed: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         HashSplit(start, stop, seed)

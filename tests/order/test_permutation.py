@@ -101,7 +101,7 @@ def test_context_is_not_concatenated() -> None:
 @pytest.mark.parametrize(
     "seed", [float("nan"), float("inf"), 1.0, None, True, np.bool_(True), "1", b"1", [1]], ids=repr
 )
-def test_seed_that_is_no_int_is_refused(seed: Any) -> None:  # noqa: ANN401 - wrong on purpose
+def test_seed_that_is_no_int_is_refused(seed: Any) -> None:
     with pytest.raises(TypeError, match="seed must be an int"):
         derive_key(seed)
 

@@ -98,6 +98,6 @@ def test_window_that_holds_all_is_a_global_shuffle() -> None:
 @pytest.mark.parametrize(
     ("size", "error"), [(0, ValueError), (-3, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError)]
 )
-def test_wrong_size_is_refused(size: Any, error: type[Exception]) -> None:  # noqa: ANN401 - wrong on purpose
+def test_wrong_size_is_refused(size: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="window"):
         Window(size)

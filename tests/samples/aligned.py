@@ -41,7 +41,7 @@ def tensors_of(name: str, sizes: Iterable[int]) -> Iterator[Any]:
         yield torch.ones(size).to(getattr(torch, name))
 
 
-def is_placed(value: Any) -> bool:  # noqa: ANN401  # an array or tensor
+def is_placed(value: Any) -> bool:  # an array or tensor
     """Say whether each number in it lies at a multiple of its size."""
     if isinstance(value, np.ndarray):
         return not value.size or value.ctypes.data % _needed(value.dtype) == 0

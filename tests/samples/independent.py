@@ -16,7 +16,7 @@ CODES = {1: "Q", 2: "q", 4: "d", 7: "q", 8: "qq", 9: "qQ", 10: "qQq", 11: "qQq"}
 TENSORS = {"bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1}
 
 
-def read_sample(data: bytes) -> Any:  # noqa: ANN401  # any sample
+def read_sample(data: bytes) -> Any:  # any sample
     """Return the sample."""
     assert data[:4] == b"\x8dSM\x01"
     size = int.from_bytes(data[4:8], "little")
@@ -104,7 +104,7 @@ class _Reader:
         return name, TENSORS.get(name) or int(name[2:])
 
 
-def _value(node: tuple[Any, ...], scalars: tuple[Any, ...], places: list[tuple[tuple[int, ...], bytes]]) -> Any:  # noqa: ANN401
+def _value(node: tuple[Any, ...], scalars: tuple[Any, ...], places: list[tuple[tuple[int, ...], bytes]]) -> Any:
     kind = node[0]
     if kind in (16, 17):
         values = [_value(child, scalars, places) for child in node[1]]
@@ -121,7 +121,7 @@ def _value(node: tuple[Any, ...], scalars: tuple[Any, ...], places: list[tuple[t
     return _single(kind, scalars[node[1] :], b"" if node[2] is None else places[node[2]][1])
 
 
-def _single(kind: int, scalars: tuple[Any, ...], data: bytes) -> Any:  # noqa: ANN401
+def _single(kind: int, scalars: tuple[Any, ...], data: bytes) -> Any:
     if kind in (8, 9, 10, 11):
         microsecond = datetime.timedelta(microseconds=1)
         if kind == 8:

@@ -141,7 +141,7 @@ class Stamp(datetime.datetime):
 class Picture:
     """As those of PIL, and arrays of JAX."""
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:  # noqa: ANN401
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.zeros((2, 2), dtype)
 
 
@@ -179,7 +179,7 @@ class OwnList(list[int]):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_refusal_names_the_conversion_that_works(value: Any, stored: Any) -> None:  # noqa: ANN401
+def test_refusal_names_the_conversion_that_works(value: Any, stored: Any) -> None:
     with pytest.raises(TypeError, match="; store ") as caught:
         encode_sample({"field": value})
     assert str(caught.value).startswith('sample["field"]: ')

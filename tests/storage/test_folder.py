@@ -160,7 +160,7 @@ def test_lock_of_a_file_that_was_replaced_before_it_was_taken_is_that_of_the_new
 def test_link_in_place_of_a_file_gives_no_name_to_what_it_leads_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_descriptors: bool, links_links: bool
 ) -> None:
-    def link_replaced(*args: Any, **options: Any) -> None:  # noqa: ANN401  # those of os.link
+    def link_replaced(*args: Any, **options: Any) -> None:  # those of os.link
         (inside / "late").unlink()
         (inside / "late").symlink_to(precious)
         link(*args, **options)

@@ -198,7 +198,7 @@ def _open_functions(given: Sequence[Named], *, has_options: bool) -> RecordSourc
     return SeveralSources(parts, name=f"{parts[0].name} and {len(parts) - 1} more") if len(parts) > 1 else parts[0]
 
 
-def _text_of(source: Any) -> str:  # noqa: ANN401  # what callers without a type checker pass
+def _text_of(source: Any) -> str:  # what callers without a type checker pass
     """Return what names a source as text, with `~` expanded as by a shell; raises as `local_path` does."""
     if callable(source):
         raise TypeError(f"{source!r} is a function, and the other sources, or the kind, are not")

@@ -127,7 +127,7 @@ class FunctionSource:
             self._num_given = position + 1
             yield taken
 
-    def _taken(self, record: Any, position: int) -> Record:  # noqa: ANN401  # whatever the function gave
+    def _taken(self, record: Any, position: int) -> Record:  # whatever the function gave
         try:
             return _opened(record) if is_file(record) else payload(record)
         except (TypeError, ValueError) as error:

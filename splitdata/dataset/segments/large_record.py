@@ -58,7 +58,7 @@ class LargeSource:
         return whole[: spec.BLOCK_BYTES]
 
 
-def _length_of(head: bytes, file: Any) -> int | None:  # noqa: ANN401  # a file of any kind, or None
+def _length_of(head: bytes, file: Any) -> int | None:  # a file of any kind, or None
     if file is None:
         return len(head)
     try:

@@ -36,7 +36,7 @@ class Uses(NamedTuple):
     sources: NDArray[np.int64]
     groups: NDArray[np.int64]
 
-    def part(self, which: Any) -> Uses:  # noqa: ANN401 - whatever picks elements of an array
+    def part(self, which: Any) -> Uses:
         """Return some of them."""
         return Uses(self.passes[which], self.sources[which], self.groups[which])
 

@@ -1,7 +1,7 @@
 """Cuts what a worker sends into frames: the consumer's reading end of the pipe.
 
-pipe --frame--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
-                        ^begin               ^end
+    pipe --frame--> [ taken | frame | frame | fra....      ]   one buffer of 256 KiB, reused
+                            ^begin               ^end
 
 `frame()` cuts whole frames; `body()` reads what follows a MULTIPART or FAILURE frame straight into
 memory of its own. Neither waits: its caller does, between calls.

@@ -1,9 +1,9 @@
 """Starts a worker: shared memory, pipes, process, job, receiver. All of it or nothing.
 
-call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
-                 |          `---------+-----------+-----------+----------'
-                 |                        launch (spawn, fork)
-                 `--job--> note pipe      the worker's ends are closed here
+    call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
+                     |          `---------+-----------+-----------+----------'
+                     |                        launch (spawn, fork)
+                     `--job--> note pipe      the worker's ends are closed here
 """
 
 from __future__ import annotations

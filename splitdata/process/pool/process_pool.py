@@ -3,20 +3,20 @@
 A reply travels as a batch of MpQItr does: pickled, large arrays through shared memory. While the consumer waits for
 one worker it watches all: a process that has ended without telling why is an error at once.
 
-submit ---> note pipe 0 ---> process 0 ---> data pipe 0 ---.
-       ---> note pipe 1 ---> process 1 ---> data pipe 1 ---+--> receive(1): replies of 1 in order
-                                                           `--> receive_any: of whichever has one
-
     submit ---> note pipe 0 ---> process 0 ---> data pipe 0 ---.
            ---> note pipe 1 ---> process 1 ---> data pipe 1 ---+--> receive(1): replies of 1 in order
-                                                               `--> receive of whichever has one
+                                                               `--> receive_any: of whichever has one
 
-    receive   1  what is there of the wanted workers: a reply, else a failure
-              2  a worker that has ended without saying why: WorkerCrashedError, whichever it is
-              3  wait for {pipes of the wanted, processes of all}; meanwhile notes go out to all     wait.py
+        submit ---> note pipe 0 ---> process 0 ---> data pipe 0 ---.
+               ---> note pipe 1 ---> process 1 ---> data pipe 1 ---+--> receive(1): replies of 1 in order
+                                                                   `--> receive of whichever has one
 
-    cancel    what is pending is forgotten here; a note tells the worker to drop it too. What was on its way
-              is dropped on arrival, up to the GENERATION frame that answers the note. Nothing waits for it.
+        receive   1  what is there of the wanted workers: a reply, else a failure
+                  2  a worker that has ended without saying why: WorkerCrashedError, whichever it is
+                  3  wait for {pipes of the wanted, processes of all}; meanwhile notes go out to all     wait.py
+
+        cancel    what is pending is forgotten here; a note tells the worker to drop it too. What was on its way
+                  is dropped on arrival, up to the GENERATION frame that answers the note. Nothing waits for it.
 """
 
 from __future__ import annotations

@@ -90,7 +90,11 @@ class RemoteThread(RemoteWorker):
         """Return the reply that is there."""
         reply = self._worker.replies.popleft()
         if reply.kind == messages.FAILURE:
-            self._fail(reply.content)
+            try:
+                self._fail(reply.content)
+            finally:
+                # The error knows this frame, and the frame would know it.
+                del reply
         self._worker.tell(messages.TAKEN)
         self.num_received += 1
         return reply.content

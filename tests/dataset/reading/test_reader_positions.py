@@ -50,7 +50,7 @@ def test_every_position_from_both_ends(loader: SplitDataLoader) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.uint64])
-def test_numpy_integers_are_positions(loader: SplitDataLoader, kind: Any) -> None:  # noqa: ANN401
+def test_numpy_integers_are_positions(loader: SplitDataLoader, kind: Any) -> None:
     assert loader[kind(5)] == RECORDS[5]
     without_dimension: Any = np.array(5, kind)
     assert loader[without_dimension] == RECORDS[5]
@@ -69,7 +69,7 @@ def test_position_out_of_range_is_an_index_error(loader: SplitDataLoader, index:
 
 
 @pytest.mark.parametrize("index", [True, np.bool_(False), 1.0, "1", None, b"1", {1}, {}, ...], ids=repr)
-def test_what_is_no_integer_is_a_type_error(loader: SplitDataLoader, index: Any) -> None:  # noqa: ANN401
+def test_what_is_no_integer_is_a_type_error(loader: SplitDataLoader, index: Any) -> None:
     with pytest.raises(TypeError, match="integer"):
         loader[index]
     with pytest.raises(TypeError):
@@ -105,7 +105,7 @@ def test_range_is_a_sequence_of_positions(loader: SplitDataLoader) -> None:
 
 
 @pytest.mark.parametrize("empty", [[], (), np.empty(0, np.int64), np.empty(0), slice(5, 5), range(0)], ids=repr)
-def test_no_positions_give_no_records(loader: SplitDataLoader, empty: Any) -> None:  # noqa: ANN401
+def test_no_positions_give_no_records(loader: SplitDataLoader, empty: Any) -> None:
     assert loader[empty] == []
     assert loader.gather(empty).shape == (0, 0)
     loader.prefetch(empty)
@@ -116,14 +116,14 @@ def test_no_positions_give_no_records(loader: SplitDataLoader, empty: Any) -> No
     [[0.0], [True, 0], np.array([1.5]), ["1"], [[1, 2], [3, 4]], [None], np.array([[1]])],
     ids=repr,
 )
-def test_sequences_of_what_is_no_integer_are_type_errors(loader: SplitDataLoader, positions: Any) -> None:  # noqa: ANN401
+def test_sequences_of_what_is_no_integer_are_type_errors(loader: SplitDataLoader, positions: Any) -> None:
     for action in (loader.__getitem__, loader.__getitems__, loader.gather, loader.prefetch):
         with pytest.raises(TypeError, match="integers"):
             action(positions)
 
 
 @pytest.mark.parametrize("positions", [[0, COUNT], [-COUNT - 1], np.array([2**64 - 1], np.uint64), [2**63]], ids=repr)
-def test_one_position_out_of_range_refuses_the_batch(loader: SplitDataLoader, positions: Any) -> None:  # noqa: ANN401
+def test_one_position_out_of_range_refuses_the_batch(loader: SplitDataLoader, positions: Any) -> None:
     for action in (loader.__getitem__, loader.gather, loader.prefetch):
         with pytest.raises(IndexError, match="out of range"):
             action(positions)
@@ -171,7 +171,7 @@ def test_view_shares_memory_with_the_map(path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [None, "zstd"])
 @pytest.mark.parametrize("size", [0, 1, 100, 5000])
-def test_gather_makes_rows_of_records_of_one_size(tmp_path: Path, size: int, compression: Any) -> None:  # noqa: ANN401
+def test_gather_makes_rows_of_records_of_one_size(tmp_path: Path, size: int, compression: Any) -> None:
     records = [bytes([number]) * size for number in range(50)]
     with SplitWriter(tmp_path / "data", bins=3, compression=compression) as writer:
         writer.write_many(records)
@@ -229,7 +229,7 @@ def tiny_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("tiny_limits")
 @pytest.mark.parametrize("io", ["mmap", "pread"])
 @pytest.mark.parametrize("compression", [None, "zstd"])
-def test_lengths_that_do_not_fit_an_entry_are_found_in_the_frame(tmp_path: Path, io: Io, compression: Any) -> None:  # noqa: ANN401
+def test_lengths_that_do_not_fit_an_entry_are_found_in_the_frame(tmp_path: Path, io: Io, compression: Any) -> None:
     """With the escape in reach: 4 GiB records behave like these."""
     sizes = [5, 999, 1000, 2999, 3000, 3001, 10_000, 0]
     records = [(b"%d " % size * size)[:size] for size in sizes]

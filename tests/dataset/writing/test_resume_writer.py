@@ -48,7 +48,7 @@ def with_small_large_records(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(spec, "BLOCK_BYTES", 1 << 8)
 
 
-def resuming(name: str, groups: list[Records], **options: Any) -> Workload:  # noqa: ANN401  # whatever SplitWriter takes
+def resuming(name: str, groups: list[Records], **options: Any) -> Workload:  # whatever SplitWriter takes
     """Write groups of records, a commit each, from where the metadata say that the run before has come."""
 
     def run(path: Path) -> Iterator[None]:
@@ -171,7 +171,7 @@ def test_full_disk_at_any_operation_ends_the_run_and_a_resumed_one_finishes(fold
     assert number > 50
 
 
-def failed_run(path: Path, committed: Records, pending: Records, **options: Any) -> None:  # noqa: ANN401  # whatever SplitWriter takes
+def failed_run(path: Path, committed: Records, pending: Records, **options: Any) -> None:  # whatever SplitWriter takes
     """Commit records, write more of them, and die by an exception that cannot even tidy up."""
     writer = SplitWriter(path, **options)
     writer.write_many(committed)

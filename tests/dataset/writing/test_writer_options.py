@@ -98,7 +98,7 @@ def test_ten_thousand_bins_are_written_with_few_open_files(tmp_path: Path, monke
 
 @pytest.mark.parametrize("alignment", [8, 64, 4096])
 @pytest.mark.parametrize("metadata", [None, {"a": 1}])
-def test_payloads_are_aligned_in_files_and_memory(tmp_path: Path, alignment: int, metadata: Any) -> None:  # noqa: ANN401
+def test_payloads_are_aligned_in_files_and_memory(tmp_path: Path, alignment: int, metadata: Any) -> None:
     arrays = [np.arange(count, dtype=np.float64) for count in (1, 3, 100, 1000, 0)]
     with SplitWriter(tmp_path / "data", bins=2, alignment=alignment, metadata=metadata) as writer:
         for one in arrays:
@@ -173,7 +173,7 @@ def test_metadata_changed_by_the_reader_are_not_the_datasets(tmp_path: Path) -> 
     assert loader.metadata == {"a": 1}
 
 
-def reproducible(path: Path, **options: Any) -> dict[str, str]:  # noqa: ANN401 - options of SplitWriter
+def reproducible(path: Path, **options: Any) -> dict[str, str]:
     with SplitWriter(path, **({"bins": 3, "reproducible": True} | options)) as writer:
         writer.write_many(b"%d" % number * number for number in range(50))
     return files_of(path)
@@ -230,12 +230,12 @@ def test_other_runs_differ_in_their_ids_alone(tmp_path: Path) -> None:
     assert SplitDataLoader(tmp_path / "a").fingerprint == SplitDataLoader(tmp_path / "b").fingerprint
 
 
-def recorded(path: Path, durability: Any) -> list[str]:  # noqa: ANN401 - a literal
+def recorded(path: Path, durability: Any) -> list[str]:
     """Return what a run of two commits does to the disk, in order: operation and kind of file."""
     calls: list[str] = []
     names: dict[int, str] = {}
 
-    def handler(name: str, real: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> object:  # noqa: ANN401
+    def handler(name: str, real: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> object:
         result = real(*arguments, **keywords)
         if name in ("create", "create_unnamed"):
             kind = Path(arguments[0]).suffix or Path(arguments[0]).name if name == "create" else "manifest"

@@ -108,7 +108,7 @@ def test_bytes_like_and_files_are_large_records(tmp_path: Path, make: Callable[[
 
 @pytest.mark.parametrize("record", ["text", 5, None, 1.5, [1, 2], object(), io.StringIO("text"), {1}], ids=stable_id)
 @pytest.mark.parametrize("many", [False, True])
-def test_anything_else_is_refused_and_costs_nothing(tmp_path: Path, record: Any, many: bool) -> None:  # noqa: ANN401
+def test_anything_else_is_refused_and_costs_nothing(tmp_path: Path, record: Any, many: bool) -> None:
     with SplitWriter(tmp_path / "data") as writer:
         writer.write(b"before")
         action: Callable[[], int] = (
@@ -152,7 +152,7 @@ def test_bytearray_may_be_resized_after_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("io_mode", ["mmap", "pread"])
 @pytest.mark.parametrize("compression", [None, "zstd"])
-def test_records_around_16_mib_come_back(tmp_path: Path, io_mode: Any, compression: Any) -> None:  # noqa: ANN401
+def test_records_around_16_mib_come_back(tmp_path: Path, io_mode: Any, compression: Any) -> None:
     block = os.urandom(MIB // 2) + bytes(MIB // 2)
     whole = block * 17
     records = [b"small", whole[: LARGE - 1], whole[:LARGE], whole[: LARGE + 1], b""]
@@ -170,7 +170,7 @@ def test_records_around_16_mib_come_back(tmp_path: Path, io_mode: Any, compressi
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, LARGE - 1, LARGE, LARGE + MIB + 1])
 @pytest.mark.parametrize("compression", [None, "zstd"])
-def test_record_comes_through_a_pipe(tmp_path: Path, size: int, compression: Any) -> None:  # noqa: ANN401
+def test_record_comes_through_a_pipe(tmp_path: Path, size: int, compression: Any) -> None:
     data = b"0123456789abcdef" * (size // 16) + b"x" * (size % 16)
     read_end, write_end = os.pipe()
 
@@ -253,7 +253,7 @@ def test_mixture_of_sizes_and_kinds_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
     records: list[tuple[int, str]],
     bins: int,
-    compression: Any,  # noqa: ANN401 - a literal
+    compression: Any,
     alignment: int,
 ) -> None:
     path = tmp_path_factory.mktemp("mixture") / "data"

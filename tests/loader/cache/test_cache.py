@@ -30,7 +30,7 @@ def dataset(tmp_path: Path) -> Path:
     return write_numbers(tmp_path / "data", NUM_RECORDS)
 
 
-def cache_in(folder: Path, medium: Medium = "disk", **options: Any) -> Cache:  # noqa: ANN401  # of any type
+def cache_in(folder: Path, medium: Medium = "disk", **options: Any) -> Cache:  # of any type
     return Cache(folder / "cache" if medium == "disk" else None, medium=medium, **options)
 
 
@@ -319,7 +319,7 @@ def test_views_of_records_are_cached(dataset: Path, tmp_path: Path) -> None:
 # -- keys ----------------------------------------------------------------------------------------
 
 
-def made_by(dataset: Any, folder: Path, transform: Counting, **options: Any) -> Counter[int]:  # noqa: ANN401
+def made_by(dataset: Any, folder: Path, transform: Counting, **options: Any) -> Counter[int]:
     """Run one epoch and return what was made in it."""
     cache = {name: options.pop(name) for name in ("version", "refresh_every") if name in options}
     before = calls(transform.log)

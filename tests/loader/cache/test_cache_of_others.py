@@ -102,7 +102,7 @@ def test_loader_goes_on_without_a_cache_that_is_opened_to_others_later(
 class _NeverListed(set[int]):
     """What is asked for single values only: to list it for each commit would cost the square of what is there."""
 
-    def __iter__(self) -> Any:  # noqa: ANN401  # never returns
+    def __iter__(self) -> Any:  # never returns
         raise AssertionError("listed")
 
 

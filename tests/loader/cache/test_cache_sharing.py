@@ -37,7 +37,7 @@ CACHES: dict[str, Callable[[Path], Cache]] = {
 }
 
 
-def maker(dataset: SplitDataLoader, folder: Path, cache: str, **options: Any) -> LoaderMaker:  # noqa: ANN401
+def maker(dataset: SplitDataLoader, folder: Path, cache: str, **options: Any) -> LoaderMaker:
     def make(*, rank: int | None, world_size: int | None, batch_size: int, num_workers: int) -> DistributedLoader:
         # What the others are compared with has a cache of its own.
         is_reference = (world_size, batch_size, num_workers) == (1, 1, 0)

@@ -31,7 +31,7 @@ def dataset(tmp_path: Path) -> SplitDataLoader:
     return write(tmp_path / "data", range(20))
 
 
-def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of a loader
+def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:
     loader = DistributedLoader(dataset, batch_size=4, **options)
     iterator = iter(loader)
     for _ in range(num_batches):
@@ -185,7 +185,7 @@ def test_ints_of_numpy_as_options_leave_a_state_that_is_json(dataset: SplitDataL
         ({"splitdata_loader": 1, "epoch": 3}, "missing or unknown"),
     ],
 )
-def test_what_is_no_state_is_refused(dataset: SplitDataLoader, state: Any, words: str) -> None:  # noqa: ANN401 - anything
+def test_what_is_no_state_is_refused(dataset: SplitDataLoader, state: Any, words: str) -> None:
     with pytest.raises(StateMismatchError, match=words):
         DistributedLoader(dataset).load_state_dict(state)
 
