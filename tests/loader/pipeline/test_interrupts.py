@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import os
 import random
@@ -71,7 +72,7 @@ class Line:
         if not name.startswith(self._modules) or os.getpid() != self._pid:
             return None
         if event == "line" and can_be_struck(linecache.getline(name, frame.f_lineno).strip()):
-            if not self._left and not is_held_back(frame):
+            if not self._left and not is_held_back(frame) and not leaves_a_handler(frame):
                 self.has_struck = True
                 raise KeyboardInterrupt
             self._left = max(0, self._left - 1)
@@ -86,6 +87,14 @@ def can_be_struck(line: str) -> bool:
     Neither is one looked at on the way from a `try` into its `finally`.
     """
     return line != "return batch" and not line.startswith(("with ", "self._is_running = "))
+
+
+def leaves_a_handler(frame: FrameType) -> bool:
+    """Tell whether the next instruction ends an `except`.
+
+    No signal is looked at there, and Python 3.11 never forgets the exception if a trace function raises another.
+    """
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "POP_EXCEPT"
 
 
 def is_held_back(frame: FrameType | None) -> bool:
