@@ -7,7 +7,6 @@
     cache filling       the same, Cache(refresh_every=1): a new generation in each of 5 epochs
     cache of 5          the same, Cache(refresh_every=5): 5 epochs, of which one fills
     cache disk          the same, Cache(...): 5 epochs that are read
-    cache memory        the same, Cache(medium="memory")
 
     python -m benchmarks.reuse             medians of five rounds, some four minutes
     python -m benchmarks.reuse --quick     one short round
@@ -51,7 +50,6 @@ _GOALS: Final = {
     "rotation disk": ("torch", 0.9 * _TIMES),
     "cache filling": ("splitdata", 0.9),
     "cache disk": ("splitdata", 20.0),
-    "cache memory": ("splitdata", 20.0),
 }
 _BATCH_SIZE: Final = 32
 _NUM_WORKERS: Final = 2
@@ -141,7 +139,6 @@ def cases(group_size: int) -> dict[str, Case]:
         "cache filling": splitdata_loader(lambda folder: Cache(folder / "cache", refresh_every=1, version="1")),
         "cache of 5": splitdata_loader(lambda folder: Cache(folder / "cache", refresh_every=5, version="1")),
         "cache disk": splitdata_loader(lambda folder: Cache(folder / "cache", version="1")),
-        "cache memory": splitdata_loader(lambda folder: Cache(medium="memory", version="1")),
     }
 
 

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from splitdata.errors import ClosedError
-from splitdata.loader.cache.cache_job import LoaderCache
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.loader_options import Device, LoaderOptions, WorkerKind
@@ -252,14 +251,6 @@ class DistributedLoader:
         self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers, self._options.worker_kind)
         self._skips = SkipLog(self._options.max_skipped)
-        options = self._options
-        self._cache = (
-            None
-            if options.cache is None
-            else LoaderCache(
-                options.cache, self._recipe.facts, options.transform, self._recipe.transform_identity, options.seed
-            )
-        )
         self._is_closed = False
 
     # -- what is there -----------------------------------------------------------------------
@@ -324,7 +315,7 @@ class DistributedLoader:
         plan = self._standing.plan_of_a_look()
         # A runtime of its own: it shares neither workers nor figures with the running one.
         meter = StatsMeter(self._options.num_workers)
-        look = Runtime(self._options, self._recipe.source, plan, self._device, meter, self._cache)
+        look = Runtime(self._recipe, plan, self._device, meter)
         return look.peek(self._standing.progress.start_of_next(plan))
 
     def stats(self, epoch: int | None = None) -> LoaderStats:
@@ -474,8 +465,6 @@ class DistributedLoader:
         self._is_closed = True
         self._end_iterator("was closed")
         self._close_runtime()
-        if self._cache is not None:
-            self._cache.close()
 
     def __enter__(self) -> Self:
         """Return the loader itself."""
@@ -517,7 +506,7 @@ class DistributedLoader:
         if self._runtime is not None and not self._runtime.is_usable:
             self._close_runtime()
         if self._runtime is None:
-            self._runtime = Runtime(self._options, self._recipe.source, plan, self._device, self._meter, self._cache)
+            self._runtime = Runtime(self._recipe, plan, self._device, self._meter)
         self._runtime.go_by(plan)
         return self._runtime
 

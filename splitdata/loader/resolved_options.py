@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.errors import SplitDataError, StateMismatchError
-from splitdata.loader.cache.cache_job import check_cache, identity_of
+from splitdata.loader.cache.cache_job import cache_job
 from splitdata.loader.plan.loader_state import LoaderState
 from splitdata.loader.plan.plan import Plan
 from splitdata.loader.plan.selection import Selection
@@ -24,6 +24,7 @@ from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
 from splitdata.order.window import Window
 
 if TYPE_CHECKING:
+    from splitdata.loader.cache.cache_job import CacheJob
     from splitdata.loader.loader_options import LoaderOptions
     from splitdata.loader.plan.steps import Position, StepShape
     from splitdata.loader.plan.world import World
@@ -39,7 +40,7 @@ class ResolvedOptions:
         source: Fetches records.
         facts: What is known of the dataset.
         selection: The records that take part.
-        transform_identity: What tells cached samples from those of another transform; travels with a pickle.
+        cache: The cache, if there is one. What tells the transform from others in it travels with a pickle.
     """
 
     def __init__(self, dataset: DatasetLike, options: LoaderOptions) -> None:
@@ -51,13 +52,11 @@ class ResolvedOptions:
             with_positions=options.with_positions,
         )
         self.facts = self.source.facts()
-        self.transform_identity = ""
+        self.cache: CacheJob | None = None
         if options.cache is not None:
-            check_cache(options.cache, self.facts)
-            self.transform_identity = identity_of(options.cache, options.transform)
-            if not options.seed_globals:
-                # Not even this loader would make them again: they differ from those of one that sets the generators.
-                self.transform_identity += " with global generators as they are"
+            self.cache = cache_job(
+                options.cache, self.facts, options.transform, options.seed, seeds_globals=options.seed_globals
+            )
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from splitdata._ownership import OwnerProcess
+from splitdata.loader.cache.cache_job import discard_stale
 from splitdata.loader.device.device import open_engine
 from splitdata.loader.device.device_prefetcher import DevicePrefetcher
 from splitdata.loader.device.transfer import DeviceTransfer
@@ -34,10 +35,10 @@ from splitdata.loader.samples.packing import PackedSamples, unpack_all
 from splitdata.samples.collate import with_tensors
 
 if TYPE_CHECKING:
-    from splitdata.loader.cache.cache_job import CacheJob, LoaderCache
-    from splitdata.loader.loader_options import Device, LoaderOptions
+    from splitdata.loader.cache.cache_job import CacheJob
+    from splitdata.loader.loader_options import Device
     from splitdata.loader.plan.epoch_steps import Run
-    from splitdata.loader.samples.record_source import RecordFetcher
+    from splitdata.loader.resolved_options import ResolvedOptions
     from splitdata.loader.stats.meter import StatsMeter
     from splitdata.process.pool.pool import WorkerPool
 
@@ -61,23 +62,15 @@ class Runtime:
         plan: Where the steps come from.
     """
 
-    def __init__(
-        self,
-        options: LoaderOptions,
-        source: RecordFetcher,
-        plan: Plan,
-        device: Device,
-        meter: StatsMeter,
-        cache: LoaderCache | None,
-    ) -> None:
+    def __init__(self, recipe: ResolvedOptions, plan: Plan, device: Device, meter: StatsMeter) -> None:
         self.plan = plan
-        self._options = options
+        self._options = recipe.options
         self._device = device
         self._meter = meter
         self._owner = OwnerProcess()
         self._has_ended = False
-        self._source = source
-        self._cache = cache
+        self._source = recipe.source
+        self._cache = recipe.cache
         self._workers: Executor | None = None
         self._stream: Stream | None = None
         self._job: Job | None = None
@@ -108,6 +101,8 @@ class Runtime:
         rotation = self._options.rotation
         # Before the workers, so that a folder that cannot be written to leaves none running.
         self._stores = None if rotation is None else StoreMaker(rotation)
+        if self._cache is not None:
+            discard_stale(self._cache)
         self._job = job = self._make_job()
         workers = self._start_workers(job)
         self._meter.launch()
@@ -216,11 +211,7 @@ class Runtime:
             return None
         # Packed samples are copied when they are unpacked.
         copies = self._options.collate_fn is not None and self._options.rotation is None
-        if not keeps:
-            return self._cache.job_of_a_look(copies=copies)
-        return self._cache.job(
-            num_needed=len(self.plan.selection), num_workers=self._options.num_workers, copies=copies
-        )
+        return replace(self._cache, num_needed=len(self.plan.selection), copies=copies, keeps=keeps)
 
     def _validate(self, job: Job) -> None:
         """Make the first batch here, where an error is easy to see, and check that it can be sent."""

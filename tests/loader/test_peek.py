@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from splitdata.errors import ClosedError
-from splitdata.loader.cache.cache_options import Cache, Medium
+from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.window import Window
@@ -116,22 +116,20 @@ def test_peek_fixes_no_rank(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [number for batch in loader for number, _ in batch] == list(range(1, NUM_RECORDS, 2))
 
 
-@pytest.mark.parametrize("medium", ["disk", "memory"])
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_peek_leaves_the_cache_alone_and_has_its_randomness(
     path: Path,
     tmp_path: Path,
-    medium: Medium,
     num_workers: int,
 ) -> None:
-    folder = tmp_path / "cache" if medium == "disk" else None
+    folder = tmp_path / "cache"
     loader = DistributedLoader(
         path,
         batch_size=4,
         transform=Counting(tmp_path / "log"),
         num_workers=num_workers,
         worker_kind="thread",
-        cache=Cache(folder, refresh_every=2, medium=medium),
+        cache=Cache(folder, refresh_every=2),
     )
     with loader:
         for epoch in range(4):
@@ -139,7 +137,7 @@ def test_peek_leaves_the_cache_alone_and_has_its_randomness(
             peeked = loader.peek()
             assert calls(tmp_path / "log").total() == num_calls + 4
             if not epoch:
-                assert folder is None or not folder.exists() or not list(folder.iterdir())
+                assert not folder.exists() or not list(folder.iterdir())
             first, *_ = list(loader)
             assert (peeked["number"].tolist(), peeked["noise"]) == (first["number"].tolist(), first["noise"])
 

@@ -12,16 +12,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal
 
 import numpy as np
 
 from splitdata._local_path import local_path
 from splitdata.samples.decode import SampleDecoder
 
-__all__ = ["Cache", "Medium"]
-
-Medium: TypeAlias = Literal["disk", "memory"]
+__all__ = ["Cache"]
 
 _MAX_VERSION: Final = 1000
 
@@ -42,35 +40,31 @@ class Cache:
     another of these, what is there is discarded.
 
     Args:
-        path: A folder of the cache's own, best on a local disk; made if there is none, absolute from here on. None
-            for "memory".
+        path: A folder of the cache's own, best on a local disk, or in a file system of memory; made if there is
+            none, absolute from here on.
         refresh_every: Epochs that share the same samples. None, or infinity: all.
         version: Names what the transform does: its code is not looked at then. Needed where the dataset has no
             `fingerprint`, or the transform holds what does not tell what it does, as an open file.
-        medium: "disk", or "memory" for as long as the loader lives; then each rank has a cache of its own.
-        max_bytes: Of the folder, or the memory. None: all but a hundredth of the disk; half of the memory
-            that is free when the loader starts, divided by the ranks of the machine.
-        compression: "zstd" compresses each sample where that makes it smaller; for "disk" only.
+        max_bytes: Of the folder. None: all but a hundredth of the disk.
+        compression: "zstd" compresses each sample where that makes it smaller.
         types: Namedtuples and dataclasses that samples have in them, to come back as such.
 
     Raises:
-        TypeError, ValueError: A field of a wrong type, out of range, or not possible with this medium.
+        TypeError, ValueError: A field of a wrong type, out of range, or a path that cannot be a folder's.
     """
 
-    path: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str]
     refresh_every: int | float | None = None
     version: str | None = None
-    medium: Medium = "disk"
     max_bytes: int | None = None
     compression: Literal["zstd"] | None = None
     types: tuple[type, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.medium not in get_args(Medium):
-            raise ValueError(f"medium must be 'disk' or 'memory', got {self.medium!r}")
         if self.compression not in (None, "zstd"):
             raise ValueError(f"compression must be None or 'zstd', got {self.compression!r}")
-        self._check_path()
+        # The workers' present folder may be another one.
+        object.__setattr__(self, "path", local_path(self.path))
         if isinstance(self.refresh_every, float) and math.isinf(self.refresh_every) and self.refresh_every > 0:
             object.__setattr__(self, "refresh_every", None)
         for name in ("refresh_every", "max_bytes"):
@@ -86,16 +80,6 @@ class Cache:
         object.__setattr__(self, "types", tuple(self.types))
         # Validates the classes; two of one name are refused.
         SampleDecoder(self.types)
-
-    def _check_path(self) -> None:
-        if self.medium == "memory":
-            if self.path is not None or self.compression is not None:
-                raise ValueError("medium='memory' has neither a path nor compression")
-        elif self.path is None:
-            raise TypeError("path must be that of a folder, got None; or medium='memory'")
-        else:
-            # The workers' present folder may be another one.
-            object.__setattr__(self, "path", local_path(self.path))
 
     def first_epoch(self, epoch: int) -> int:
         """Return the first of the epochs that share samples with this one: theirs is its randomness."""

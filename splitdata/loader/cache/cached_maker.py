@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from splitdata.loader.cache.cache_entry import EntryCodec
     from splitdata.loader.cache.cache_options import Cache
-    from splitdata.loader.cache.entry_store import EntryStore
+    from splitdata.loader.cache.disk_store import DiskStore
     from splitdata.loader.plan.steps import SkippedRecord
     from splitdata.loader.samples.record_source import RecordFetcher
     from splitdata.loader.samples.sample_maker import SampleMaker
@@ -50,7 +50,7 @@ class CachedSampleMaker:
     """
 
     def __init__(
-        self, maker: SampleMaker, store: EntryStore, codec: EntryCodec, options: Cache, *, one_by_one: bool
+        self, maker: SampleMaker, store: DiskStore, codec: EntryCodec, options: Cache, *, one_by_one: bool
     ) -> None:
         """Take what makes samples, and where they are kept; `one_by_one` reads a record when its turn comes."""
         self._maker = maker
@@ -157,7 +157,7 @@ class CachedSampleMaker:
 class CachedRecords:
     """The entries that reading ahead asks for, or records of the dataset where entries are missing."""
 
-    def __init__(self, source: RecordFetcher, store: EntryStore) -> None:
+    def __init__(self, source: RecordFetcher, store: DiskStore) -> None:
         self._source = source
         self._store = store
 

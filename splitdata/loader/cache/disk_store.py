@@ -10,7 +10,6 @@ A disk that fails costs time, never a sample.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
@@ -57,19 +56,24 @@ class _Opened:
 class DiskStore:
     """Entries in a folder. Belongs to one thread; several in one process or many share a folder.
 
+    Nothing here raises because of a disk: what cannot be read is not there, what cannot be written is not kept, and
+    `problem` says why. It holds bytes; what is in them is the business of cache_entry.py.
+
     Args:
         options: What the user chose.
         key: Of the first generation.
         num_needed: So many records make a generation complete.
         codec: Reads the indexes of entries.
+        keeps: False: it holds no entries and takes none, and leaves the folder alone.
     """
 
-    def __init__(self, options: Cache, key: CacheKey, num_needed: int, codec: EntryCodec) -> None:
+    def __init__(self, options: Cache, key: CacheKey, num_needed: int, codec: EntryCodec, *, keeps: bool) -> None:
         self._options = options
         self._key = key
         self._num_needed = num_needed
         self._codec = codec
-        self._folder = CacheFolder(os.fspath(options.path or ""))
+        self._keeps = keeps
+        self._folder = CacheFolder(options.path)
         self._epoch = -1
         self._opened: _Opened | None = None
         self._problem: str | None = None
@@ -81,17 +85,17 @@ class DiskStore:
 
     @property
     def problem(self) -> str | None:
-        """Why entries are not kept."""
+        """Why entries are not kept any more, in words; None while all is well."""
         return self._problem if self._opened is None else self._opened.writer.problem
 
     @property
     def num_damaged(self) -> int:
-        """Entries that could not be read."""
+        """Entries that could not be read, since the beginning."""
         return self._num_damaged + (0 if self._opened is None else self._opened.reader.num_damaged)
 
     @property
     def num_bytes_kept(self) -> int:
-        """Bytes of entries that were committed."""
+        """Bytes of entries that others can read now, since the beginning."""
         return self._num_bytes_kept + (0 if self._opened is None else self._opened.writer.num_bytes_kept)
 
     def begin(self, epoch: int) -> None:
@@ -101,7 +105,7 @@ class DiskStore:
             ClosedError: If this process was forked from the one that uses the cache here.
         """
         self._owner.check("the cache in %s", self._folder.paths.folder)
-        if epoch == self._epoch:
+        if epoch == self._epoch or not self._keeps:
             return
         self._epoch = epoch
         key = self._key.at(self._options.first_epoch(epoch))
@@ -138,7 +142,7 @@ class DiskStore:
         self._next_refresh = end + max(_REFRESH_SECONDS, _REFRESH_SHARE * (end - begin))
 
     def read(self, records: NDArray[np.int64]) -> list[bytes | memoryview | None]:
-        """Return the entry of each record."""
+        """Return the entry of each record, None where there is none."""
         opened = self._opened
         if opened is None:
             return [None] * len(records)
@@ -166,12 +170,12 @@ class DiskStore:
             found[place] = data
 
     def discard(self, record: int) -> None:
-        """Forget the entry of a record."""
+        """Forget the entry of a record, which turned out to be damaged."""
         if self._opened is not None:
             self._opened.reader.discard(record)
 
     def add(self, record: int, data: bytes) -> None:
-        """Take the entry of a record."""
+        """Take the entry of a record; a damaged one is replaced by it."""
         if self._opened is not None:
             self._opened.writer.add(record, data, self._opened.reader.take_replaced())
 
@@ -181,11 +185,11 @@ class DiskStore:
             self._opened.writer.commit()
 
     def unknown(self, records: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some records that have no entry."""
+        """Return those of some records that have no entry, as far as is known without looking anew."""
         return records if self._opened is None else self._opened.reader.unknown(records)
 
     def prefetch(self, records: NDArray[np.int64]) -> None:
-        """Ask the kernel for entries."""
+        """Ask the kernel for entries; returns at once."""
         if self._opened is not None:
             self._opened.reader.prefetch(records)
 

@@ -143,7 +143,7 @@ class StepMaker:
         self._packer = SamplePacker(memory or np.empty) if job.packs else None
         self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
         if job.cache is not None:
-            self._maker = self._cached = open_cache(job.cache, maker, job.source, worker_id)
+            self._maker = self._cached = open_cache(job.cache, maker, job.source)
             if job.read_ahead:
                 self._read_ahead = ReadAhead(CachedRecords(job.source, self._cached.store))
 

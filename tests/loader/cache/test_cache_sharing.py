@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ import pytest
 from splitdata import Cache, DistributedLoader, Rotation, SplitDataLoader, describe_cache
 from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
 from splitdata.loader.plan.steps import CacheCounts, Part, StepReply
-from splitdata.process.shared import record_memory
 from tests.command import ROOT, run_cli
 from tests.loader.counting import Counting, calls, expected_sample, samples_of, write_numbers
 from tests.loader.resume_harness import LoaderMaker, examine, noisy
@@ -33,7 +32,6 @@ def dataset(tmp_path: Path) -> SplitDataLoader:
 CACHES: dict[str, Callable[[Path], Cache]] = {
     "disk": lambda folder: Cache(folder, refresh_every=2),
     "disk for ever": Cache,
-    "memory": lambda folder: Cache(medium="memory", refresh_every=2),
 }
 
 
@@ -165,10 +163,7 @@ def test_rank_takes_what_another_has_made_in_an_earlier_epoch(dataset: SplitData
     assert sum(made.values()) <= NUM_RECORDS + 2
 
 
-@pytest.mark.parametrize("medium", ["disk", "memory"])
-def test_workers_that_are_started_anew_go_on_with_the_cache(
-    dataset: SplitDataLoader, tmp_path: Path, medium: Literal["disk", "memory"]
-) -> None:
+def test_workers_that_are_started_anew_go_on_with_the_cache(dataset: SplitDataLoader, tmp_path: Path) -> None:
     is_broken = True
 
     class Failing(Counting):
@@ -184,7 +179,7 @@ def test_workers_that_are_started_anew_go_on_with_the_cache(
         num_workers=2,
         worker_kind="thread",
         transform=Failing(log),
-        cache=Cache(tmp_path / "cache" if medium == "disk" else None, medium=medium),
+        cache=Cache(tmp_path / "cache"),
     ) as loader:
         with pytest.raises(RuntimeError, match="broken"):
             samples_of(loader)
@@ -193,49 +188,6 @@ def test_workers_that_are_started_anew_go_on_with_the_cache(
         assert samples_of(loader) == [expected_sample(number, 0) for number in range(NUM_RECORDS)]
         assert samples_of(loader) == [expected_sample(number, 0) for number in range(NUM_RECORDS)]
     assert set(calls(log).values()) == {1}
-
-
-def test_memory_that_processes_cannot_share_is_each_ones_own(
-    dataset: SplitDataLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(record_memory, "has_memory_files", lambda: False)
-    log = tmp_path / "log"
-    for kind, num_workers in (("thread", 0), ("thread", 2), ("process", 2)):
-        log.unlink(missing_ok=True)
-        with DistributedLoader(
-            dataset,
-            batch_size=4,
-            shuffle="global",
-            num_workers=num_workers,
-            worker_kind=kind,  # type: ignore[arg-type]
-            transform=Counting(log),
-            cache=Cache(medium="memory"),
-        ) as loader:
-            for _ in range(3):
-                assert sorted(samples_of(loader)) == [expected_sample(number, 0) for number in range(NUM_RECORDS)]
-        made = calls(log)
-        assert max(made.values()) == (1 if kind == "thread" else 2)
-
-
-@pytest.mark.parametrize("kind", ["thread", "process"])
-def test_memory_that_is_full_is_one_warning(
-    dataset: SplitDataLoader, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: Literal["thread", "process"]
-) -> None:
-    log = tmp_path / "log"
-    with DistributedLoader(
-        dataset,
-        batch_size=4,
-        num_workers=2,
-        worker_kind=kind,
-        transform=Counting(log),
-        cache=Cache(medium="memory", max_bytes=4000),
-    ) as loader:
-        for _ in range(3):
-            assert samples_of(loader) == [expected_sample(number, 0) for number in range(NUM_RECORDS)]
-    made = Counter(calls(log).values())
-    assert made[1] + made[3] == NUM_RECORDS
-    assert made[1] > 5 < made[3]
-    assert ["the 4000 bytes that it may take are taken" in record.message for record in caplog.records] == [True]
 
 
 # -- together with others ------------------------------------------------------------------------

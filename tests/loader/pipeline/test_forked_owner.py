@@ -17,7 +17,6 @@ from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.shared.record_memory import RecordMemory
 from tests.forked import answer_of_child
 from tests.loader.workloads import Numbers, Rows
 from tests.process import servers
@@ -50,7 +49,6 @@ LOADERS: dict[str, Callable[[Path], dict[str, Any]]] = {
         "num_workers": 2,
         "worker_kind": "thread",
     },
-    "cache in memory": lambda folder: {"cache": Cache(medium="memory", version="1")},
     "rotation in memory": lambda folder: {"rotation": Rotation(2, 8)},
     "rotation on disk": lambda folder: {"rotation": Rotation(2, 8, medium="disk", path=folder)},
     "to a device": lambda folder: {"device": "cpu", "as_tensors": True},
@@ -185,22 +183,3 @@ def test_fork_while_a_thread_gives_a_worker_back_does_not_hang_the_child(monkeyp
     may_go_on.set()
     closing.join()
     pool.close()
-
-
-def test_memory_for_records_goes_with_its_owner_although_a_child_lives_on() -> None:
-    memory = RecordMemory(num_records=4, num_writers=1, max_bytes=1 << 20)
-    if not memory.is_shared:
-        pytest.skip("this system has no memory files")
-    names = [f"/proc/self/fd/{number}" for number in memory._files or ()]
-
-    def ask() -> str:
-        left = [name for name in names if os.path.exists(name) and "splitdata-" in os.readlink(name)]  # noqa: PTH110, PTH115
-        memory.close()
-        return str(left)
-
-    assert answer_of_child(ask) == "[]"
-    desk = memory.attach(0)
-    desk.begin(0)
-    assert desk.add(1, b"kept")
-    desk.close()
-    memory.close()

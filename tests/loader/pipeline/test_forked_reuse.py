@@ -31,7 +31,6 @@ KEY = CacheKey(dataset="d", num_records=9, transform="f", code="c", version=None
 REUSES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "cache on disk": lambda folder: {"cache": Cache(folder / "cache")},
     "cache with a limit": lambda folder: {"cache": Cache(folder / "cache", max_bytes=10_000_000)},
-    "cache in memory": lambda folder: {"cache": Cache(medium="memory")},
     "rotation": lambda folder: {"rotation": Rotation(1, 8)},
     "rotation on disk": lambda folder: {"rotation": Rotation(1, 8, "disk", folder / "rotation")},
 }
@@ -69,7 +68,7 @@ def test_child_is_refused_the_inherited_iterator_and_the_parent_goes_on(
     loader.close()
 
 
-@pytest.mark.parametrize("reuse", ["cache on disk", "cache with a limit", "cache in memory"])
+@pytest.mark.parametrize("reuse", ["cache on disk", "cache with a limit"])
 def test_child_iterates_anew_with_files_of_its_own(tmp_path: Path, reuse: str) -> None:
     log = tmp_path / "log"
     loader = DistributedLoader(
@@ -91,7 +90,7 @@ def test_child_iterates_anew_with_files_of_its_own(tmp_path: Path, reuse: str) -
 
 
 def test_store_whose_lock_is_held_by_a_thread_of_the_parent_refuses_and_never_waits(tmp_path: Path) -> None:
-    store = DiskStore(Cache(tmp_path / "cache"), KEY, 9, EntryCodec((), copy=True))
+    store = DiskStore(Cache(tmp_path / "cache"), KEY, 9, EntryCodec((), copy=True), keeps=True)
     store.begin(0)
     store.add(3, b"three")
     opened = store._opened

@@ -155,13 +155,12 @@ def test_torch_is_set_where_it_is_loaded() -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("reuse", ["cache", "cache in memory", "rotation"])
+@pytest.mark.parametrize("reuse", ["cache", "rotation"])
 def test_reused_samples_have_the_draws_of_the_epoch_that_they_belong_to(
     reuse: str, num_workers: int, tmp_path: Path
 ) -> None:
     options: dict[str, dict[str, Any]] = {
         "cache": {"cache": Cache(tmp_path / "cache", version="1", refresh_every=2)},
-        "cache in memory": {"cache": Cache(medium="memory", version="1", refresh_every=2)},
         "rotation": {"rotation": Rotation(2, 8)},
     }
     epoch_of = [0, 0, 2] if reuse != "rotation" else [0, 1, 2]

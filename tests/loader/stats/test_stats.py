@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from splitdata import Cache
-from splitdata.loader.cache.cache_job import LoaderCache
+from splitdata.loader.cache.cache_job import cache_job
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.pipeline.worker_job import Job, StepMaker
 from splitdata.loader.plan.selection import Selection
@@ -288,7 +289,7 @@ def timings_of(times: Times, folder: Path | None = None, bad: int | None = None,
         read_ahead=False,
         cache=None
         if options is None
-        else LoaderCache(options, source.facts(), transform, "", 0).job(num_needed=8, num_workers=0, copies=True),
+        else replace(cache_job(options, source.facts(), transform, 0, seeds_globals=True), num_needed=8),
     )
     maker = StepMaker(job, 0, clock=times.clock())
     records = np.arange(4)

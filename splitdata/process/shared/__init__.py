@@ -1,1 +1,0 @@
-"""Bytes by number in memory that processes share."""
