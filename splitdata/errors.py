@@ -15,7 +15,7 @@
     |- ClosedError (ValueError)
     |- SourceError (ValueError)               the input of a conversion is damaged, or of another kind
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
-    |- TooManySkippedError (RuntimeError)     on_error="skip" has replaced more than max_skipped allows
+    |- TooManySkippedError (RuntimeError)     on_error="skip" has replaced more than its budget
     |- CacheError
     `- WorkerError (RuntimeError)
        |- WorkerCrashedError

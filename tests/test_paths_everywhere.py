@@ -33,6 +33,7 @@ from splitdata import (
     write_split_data,
 )
 from splitdata.loader.samples.record_source import RecordFetcher
+from tests.loader.grouped import grouped
 
 COUNT = 12
 
@@ -45,8 +46,8 @@ def values(samples: Iterable[Any]) -> list[int]:
     return sorted(int(one) for batch in samples for one in batch["x"])
 
 
-def loaded(path: Any, **options: Any) -> Callable[[], object]:  # a path of any kind
-    loader = DistributedLoader(path, batch_size=4, **options)
+def loaded(path: Any, **options: Any) -> Callable[[], object]:  # noqa: ANN401  # a path of any kind
+    loader = DistributedLoader(path, **grouped(batch_size=4, **options))
     return lambda: values(loader)
 
 
@@ -113,7 +114,7 @@ TAKERS = {
     "SampleDataset": Taker(lambda path: SampleDataset(path).__iter__),
     "RecordFetcher": Taker(lambda path: RecordFetcher(path).dataset.__len__),
     "DistributedLoader": Taker(loaded),
-    "DistributedLoader with threads": Taker(lambda path: loaded(path, num_workers=1, worker_kind="thread")),
+    "DistributedLoader with threads": Taker(lambda path: loaded(path, num_workers=1, kind="thread")),
     "describe": Taker(at_once(describe)),
     "verify": Taker(at_once(verify)),
     "repair": Taker(at_once(repair)),

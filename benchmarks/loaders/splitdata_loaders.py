@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.loaders.base import Batch, Feed, Group, Images, LoaderPeer, to_image
-from splitdata import DistributedLoader, SplitWriter
+from splitdata import DistributedLoader, RecordOptions, SplitWriter, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,9 @@ class _Feed(Feed):
             batch_size=images.batch_size,
             shuffle="global",
             num_workers=0 if group == "in process" else images.num_workers,
-            worker_kind="thread" if group == "threads" else "process",
-            # A fork server is torch's alone.
-            start_method=None if images.start_method == "forkserver" else images.start_method,
+            workers=WorkerOptions(kind="thread" if group == "threads" else "process", start_method=images.start_method),
             transform=to_image,
-            as_views=as_views,
+            records=RecordOptions(as_views=as_views),
             as_tensors=True,
             # Several passes are one epoch.
             num_steps=images.num_samples // images.batch_size if images.passes > 1 else None,

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.measure import Result
 from benchmarks.workloads.cold import drop
-from splitdata import DistributedLoader, SplitDataLoader
+from splitdata import DistributedLoader, SplitDataLoader, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def _loader(dataset: Path, num_workers: int, kind: Literal["process", "thread"],
         shuffle="global",
         seed=seed,
         num_workers=num_workers,
-        worker_kind=kind,
+        workers=WorkerOptions(kind=kind),
         collate_fn=_as_it_is,
     )
     with closing(loader):

@@ -13,17 +13,19 @@ import copy
 import logging
 import operator
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from splitdata.errors import ClosedError
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
-from splitdata.loader.loader_options import Device, LoaderOptions, WorkerKind
+from splitdata.loader.loader_options import Device, LoaderOptions, OnError
+from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
 from splitdata.loader.plan.epoch_steps import num_records_in, records_of, seek, skip, whole_epoch
 from splitdata.loader.plan.loader_state import StateDict
-from splitdata.loader.plan.plan import PartitionKind, Plan
+from splitdata.loader.plan.plan import Plan
 from splitdata.loader.plan.progress import EpochProgress
 from splitdata.loader.plan.selection import Subset
 from splitdata.loader.plan.steps import Position
@@ -33,7 +35,7 @@ from splitdata.loader.resolved_options import ResolvedOptions
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.loader.runtime import Runtime
 from splitdata.loader.samples.record_source import DatasetLike
-from splitdata.loader.samples.skips import SkipLog
+from splitdata.loader.samples.skips import Skip, SkipLog
 from splitdata.loader.stats.meter import StatsMeter
 from splitdata.loader.stats.stats import LoaderStats
 from splitdata.loader.torch_names import answers_torch_words
@@ -44,10 +46,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.loader.plan.steps import SkippedRecord
-    from splitdata.loader.samples.sample_maker import ErrorPolicy, Transform
+    from splitdata.loader.samples.sample_maker import Transform
     from splitdata.order.epoch_order import Shuffle
     from splitdata.order.partition import Tail
-    from splitdata.process.wire.channel_options import StartMethod
 
 __all__ = ["DistributedLoader"]
 
@@ -86,43 +87,25 @@ class DistributedLoader:
         seed: int = 0,
         num_workers: int = 0,
         transform: Transform | None = None,
-        as_views: bool = False,
-        with_keys: bool = False,
-        with_positions: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         as_tensors: bool = False,
+        sampler: Sampler | None = None,
+        batch_sampler: BatchSampler | None = None,
+        subset: Subset | None = None,
+        num_steps: int | None = None,
+        tail: Tail = "pad",
         rank: int | None = None,
         world_size: int | None = None,
         device: Device = None,
         pin_memory: bool = False,
         to_device: Callable[[Any, Any], Any] | None = None,
-        device_batches: int = 1,
-        tail: Tail = "pad",
-        partition: PartitionKind = "strided",
-        lanes: int | None = None,
-        interleave: int = 4,
-        subset: Subset | None = None,
-        sampler: Sampler | None = None,
-        batch_sampler: BatchSampler | None = None,
-        num_steps: int | None = None,
-        rotation: Rotation | None = None,
-        in_order: bool = True,
-        worker_kind: WorkerKind = "process",
-        start_method: StartMethod | None = None,
-        prefetch: int = 2,
-        max_bytes: int | None = None,
-        read_ahead: int = 16,
-        prefetch_epochs: bool = False,
-        on_error: ErrorPolicy = "raise",
-        seed_globals: bool = True,
-        max_skipped: float | None = None,
-        validate: bool = False,
-        worker_init_fn: Callable[[int], Any] | None = None,
-        gpu_indices: Sequence[int] | None = None,
         timeout: float | None = None,
-        stall_warning: float | None = 60.0,
-        worker_threads: int | None = 1,
+        on_error: OnError = "raise",
         cache: Cache | None = None,
+        rotation: Rotation | None = None,
+        workers: WorkerOptions | None = None,
+        order: OrderOptions | None = None,
+        records: RecordOptions | None = None,
     ) -> None:
         """Describe a loader; nothing is started before the first `iter()` or `start()`.
 
@@ -132,113 +115,49 @@ class DistributedLoader:
                 that returns one, called in each worker and here once for the length.
             batch_size: Samples of a batch, on each rank.
             shuffle: False (write order), "global" or True (uniform), Window(n) (nearby records are mixed), or "bins"
-                (bins in random order, `interleave` of them mixed: reads sequentially).
+                (bins in random order, a few of them mixed: reads sequentially).
             seed: Any int of 0 or more. Order and randomness follow from (seed, epoch).
             num_workers: 0 works in this process, when a batch is asked for.
             transform: Record -> sample, in the worker. One with a parameter `rng` gets a numpy Generator that is
                 keyed by (seed, epoch, record).
-            with_keys: Give the transform the tuple `(record, key)`, of which the key is None where a record has none:
-                for labels that are a part of it. Reads and verifies a record twice. Not for datasets without a
-                method `key`.
-            with_positions: Give the transform `(record, position)`, the record's number in the dataset; with
-                `with_keys` too, `(record, key, position)`.
-            as_views: Give records to the transform as read-only memoryviews, verified, without a copy where the
-                file is mapped; faster for large ones. Not for datasets without a method `view`.
             collate_fn: List of samples -> batch, in the worker. None: stacks arrays, numbers and tensors in any
                 nesting; strings and bytes become lists.
             as_tensors: Let the default collate give tensors where it would give arrays.
+            sampler: The records of an epoch, for all ranks together: an iterable, or a function of the epoch.
+            batch_sampler: The batches of an epoch, for all ranks together, dealt out one by one.
+            subset: The records that take part: slice, array of ints or bools, HashSplit.
+            num_steps: Steps of an epoch, cut from pass after pass through the data: no tails.
+            tail: "pad": the last step repeats up to world_size - 1 samples, so that all ranks have as many
+                batches; "drop": full steps only; "keep": nothing repeated or dropped, ranks may differ by a batch.
             rank, world_size: None: from torch.distributed if it runs, else from RANK and WORLD_SIZE or what
                 mpirun and srun set, else 0 of 1; found when first needed (start, iter, len), compared at each iter.
             device: Where batches go, as torch names it. "cuda" is torch's current device.
             pin_memory: Hand out tensors in pinned memory where no device is given.
             to_device: (batch, device) -> batch, instead of ours.
-            device_batches: Batches that are on their way to the device ahead of the loop.
-            tail: "pad": the last step repeats up to world_size - 1 samples, so that all ranks have as many
-                batches; "drop": full steps only; "keep": nothing repeated or dropped, ranks may differ by a batch.
-            partition: "strided": rank r takes every world_size-th position; "contiguous": a stretch of its own.
-            lanes: See docs/order.md; None: the world size at first use, kept in the state.
-            interleave: Bins that are mixed, with shuffle="bins".
-            subset: The records that take part: slice, array of ints or bools, HashSplit.
-            sampler: The records of an epoch, for all ranks together: an iterable, or a function of the epoch.
-            batch_sampler: The batches of an epoch, for all ranks together, dealt out one by one.
-            num_steps: Steps of an epoch, cut from pass after pass through the data: no tails.
-            rotation: Make each sample once and use it several times: see Rotation and docs/reuse.md. Epochs become
-                longer, and batches are collated in this process.
-            in_order: False: batches as they become ready. Then a state counts batches, not which ones. With rotation
-                batches keep their order, and only samples are taken as they become ready.
-            worker_kind: "process", or "thread": for transforms that release the interpreter.
-            start_method: "spawn" (default) or "fork".
-            prefetch: Batches that each worker makes ahead.
-            max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
-            read_ahead: Steps for which each worker asks the disk before it needs them.
-            prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
-            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
-                part (with a sampler: in epoch 0), counted, and listed in `skipped`.
-            seed_globals: Set the global generators of Python, numpy and (where it is loaded) torch from (seed, epoch,
-                record) before each sample is made, so that transforms that draw from them give the same for every
-                number of workers and after a resume. Yours are put back. Not in threads, which share them.
-            max_skipped: With on_error="skip": how many records may be replaced in an epoch, on this rank. An int is a
-                number, a float a share of this rank's records (of those made, with rotation); 1.0 sets no limit. None:
-                0.5. One more is TooManySkippedError. Counted anew after a state was loaded.
-            validate: Make one batch here, before any worker is started.
-            worker_init_fn: Called with the worker's number, in each worker, first.
-            gpu_indices: For each worker process the GPU that it sees.
             timeout: Seconds to wait for a batch before WorkerTimeoutError. Without workers nobody could interrupt
                 what takes too long: a warning says that it has no effect.
-            stall_warning: Seconds without a batch after which a warning tells where the worker stands.
-            worker_threads: Threads of OpenMP, BLAS and torch in each worker process. None: what these libraries take,
-                which is usually all cores.
+            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
+                part (with a sampler: in epoch 0), counted, and listed in `skipped`; more than half of a rank's records
+                in an epoch are an error all the same. Skip(max_records) sets another limit.
             cache: Keep transformed samples, and read them again in later epochs.
+            rotation: Make each sample once and use it several times: see Rotation and docs/reuse.md. Epochs become
+                longer, and batches are collated in this process.
+            workers: Kind and start of workers, and how far they work ahead: see WorkerOptions.
+            order: How the order is dealt out to ranks: see OrderOptions and docs/order.md.
+            records: In what form the transform gets records: see RecordOptions.
 
         Raises:
-            TypeError, ValueError, IndexError: An option of a wrong kind or out of range, or options that clash.
+            TypeError, ValueError, IndexError: An option of a wrong type or out of range, or options that clash.
             DatasetNotFoundError: There is no dataset at the path.
             CacheError: The folder of the cache holds something else.
         """
-        self._options = LoaderOptions(
-            batch_size=batch_size,
-            shuffle="global" if shuffle is True else shuffle,
-            seed=seed,
-            num_workers=num_workers,
-            transform=transform,
-            as_views=as_views,
-            with_keys=with_keys,
-            with_positions=with_positions,
-            collate_fn=collate_fn,
-            as_tensors=as_tensors,
-            rank=rank,
-            world_size=world_size,
-            device=device,
-            pin_memory=pin_memory,
-            to_device=to_device,
-            device_batches=device_batches,
-            tail=tail,
-            partition=partition,
-            lanes=lanes,
-            interleave=interleave,
-            subset=subset,
-            sampler=sampler,
-            batch_sampler=batch_sampler,
-            num_steps=num_steps,
-            rotation=rotation,
-            in_order=in_order,
-            worker_kind=worker_kind,
-            start_method=start_method,
-            prefetch=prefetch,
-            max_bytes=max_bytes,
-            read_ahead=read_ahead,
-            prefetch_epochs=prefetch_epochs,
-            on_error=on_error,
-            seed_globals=seed_globals,
-            max_skipped=max_skipped,
-            validate=validate,
-            worker_init_fn=worker_init_fn,
-            gpu_indices=gpu_indices,
-            timeout=timeout,
-            stall_warning=stall_warning,
-            worker_threads=worker_threads,
-            cache=cache,
-        )
+        shuffle = "global" if shuffle is True else shuffle
+        workers = WorkerOptions() if workers is None else workers
+        order = OrderOptions() if order is None else order
+        records = RecordOptions() if records is None else records
+        # The fields have the names of the arguments.
+        given = locals()
+        self._options = LoaderOptions(**{field.name: given[field.name] for field in fields(LoaderOptions)})
         self._recipe = ResolvedOptions(dataset, self._options)
         self._device = device
         self._set_up(EpochProgress())
@@ -249,8 +168,8 @@ class DistributedLoader:
         self._runtime: Runtime | None = None
         # Weak: the iterator holds this loader, and both must be freed as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
-        self._meter = StatsMeter(self._options.num_workers, self._options.worker_kind)
-        self._skips = SkipLog(self._options.max_skipped)
+        self._meter = StatsMeter(self._options.num_workers, self._options.workers.kind)
+        self._skips = SkipLog(self._options.skip or Skip())
         self._is_closed = False
 
     # -- what is there -----------------------------------------------------------------------
@@ -303,8 +222,8 @@ class DistributedLoader:
         """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
 
         `next(iter(loader))` would use up an epoch: the `iter()` after it begins the next. It costs one batch, made in
-        this process also where workers will make it; no worker is started, and `worker_init_fn` is not called. The
-        samples are those that the loop will get, on its device.
+        this process also where workers will make it; no worker is started, and `init_fn` of WorkerOptions is not
+        called. The samples are those that the loop will get, on its device.
 
         Raises:
             ValueError: That epoch has no batches.

@@ -3,132 +3,104 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
-
-import numpy as np
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from splitdata.loader.cache.cache_options import Cache
-from splitdata.loader.plan.plan import PartitionKind
+from splitdata.loader.option_groups import (
+    OrderOptions,
+    RecordOptions,
+    WorkerOptions,
+    check_choice,
+    check_function,
+)
 from splitdata.loader.plan.selection import Subset
 from splitdata.loader.plan.user_samplers import BatchSampler, Sampler
 from splitdata.loader.rotation.rotation_options import Rotation
-from splitdata.loader.samples.sample_maker import ErrorPolicy, Transform
-from splitdata.order.counts import MAX_LANES, checked_count
+from splitdata.loader.samples.sample_maker import Transform
+from splitdata.loader.samples.skips import Skip
+from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import Shuffle
 from splitdata.order.partition import Tail
 from splitdata.order.permutation import derive_key
 from splitdata.order.window import Window
-from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
+from splitdata.process.wire.channel_options import ChannelOptions
 
-__all__ = ["Device", "LoaderOptions", "WorkerKind"]
+__all__ = ["Device", "LoaderOptions", "OnError"]
 
 _log = logging.getLogger("splitdata")
 
-WorkerKind: TypeAlias = Literal["process", "thread"]
 # A torch.device, its name or number; torch need not be installed.
 Device: TypeAlias = Any
+OnError: TypeAlias = "Literal['raise', 'skip'] | Skip"
 
-_CHOICES: dict[str, tuple[object, ...]] = {
-    "tail": get_args(Tail),
-    "partition": get_args(PartitionKind),
-    "worker_kind": get_args(WorkerKind),
-    "on_error": get_args(ErrorPolicy),
-}
-# Name, least value, whether None is allowed.
-_COUNTS: tuple[tuple[str, int, bool], ...] = (
-    ("batch_size", 1, False),
-    ("num_workers", 0, False),
-    ("prefetch", 1, False),
-    ("read_ahead", 0, False),
-    ("device_batches", 1, False),
-    ("interleave", 1, False),
-    ("lanes", 1, True),
-    ("num_steps", 1, True),
-    ("max_bytes", 1, True),
-    ("worker_threads", 1, True),
+# The option, its class, and a hint for what is often meant by it.
+_GROUPS: Final = (
+    ("cache", Cache, "as in cache=Cache('folder')"),
+    ("rotation", Rotation, "as in rotation=Rotation(times=3)"),
+    ("workers", WorkerOptions, "as in workers=WorkerOptions(prefetch=4); how many there are is num_workers="),
+    ("order", OrderOptions, 'as in order=OrderOptions(lanes=8); a shuffled order is shuffle="global"'),
+    ("records", RecordOptions, "as in records=RecordOptions(with_keys=True); which records take part is subset="),
 )
-_FUNCTIONS = ("transform", "collate_fn", "to_device", "worker_init_fn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """The options of a DistributedLoader; what each means is said there."""
+    """The options of a DistributedLoader, by the same names; what each means is said there."""
 
     batch_size: int
     shuffle: Shuffle
     seed: int
     num_workers: int
     transform: Transform | None
-    as_views: bool
-    with_keys: bool
-    with_positions: bool
     collate_fn: Callable[[list[Any]], Any] | None
     as_tensors: bool
+    sampler: Sampler | None
+    batch_sampler: BatchSampler | None
+    subset: Subset | None
+    num_steps: int | None
+    tail: Tail
     rank: int | None
     world_size: int | None
     device: Device
     pin_memory: bool
     to_device: Callable[[Any, Any], Any] | None
-    device_batches: int
-    tail: Tail
-    partition: PartitionKind
-    lanes: int | None
-    interleave: int
-    subset: Subset | None
-    sampler: Sampler | None
-    batch_sampler: BatchSampler | None
-    num_steps: int | None
-    rotation: Rotation | None
-    in_order: bool
-    worker_kind: WorkerKind
-    start_method: StartMethod | None
-    prefetch: int
-    max_bytes: int | None
-    read_ahead: int
-    prefetch_epochs: bool
-    on_error: ErrorPolicy
-    seed_globals: bool
-    max_skipped: float | None
-    validate: bool
-    worker_init_fn: Callable[[int], Any] | None
-    gpu_indices: Sequence[int] | None
     timeout: float | None
-    stall_warning: float | None
-    worker_threads: int | None
+    on_error: OnError
     cache: Cache | None
+    rotation: Rotation | None
+    workers: WorkerOptions
+    order: OrderOptions
+    records: RecordOptions
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                shown = " or ".join(map(repr, choices))
-                raise ValueError(f"{name} must be {shown}, got {getattr(self, name)!r}")
-        for name, least, may_be_none in _COUNTS:
+        for name, kind, hint in _GROUPS:
             value = getattr(self, name)
-            if value is None and may_be_none:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be {least} or more, got {value}")
-            if name == "lanes" and value > MAX_LANES:
-                raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {value}")
-            # One of numpy would not go into a state, which is JSON.
-            object.__setattr__(self, name, int(value))
-        for name in _FUNCTIONS:
-            value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"{name} must be a function, got {value!r}")
-        if self.cache is not None and not isinstance(self.cache, Cache):
-            raise TypeError(f"cache must be a Cache, as in cache=Cache({self.cache!r}), got {self.cache!r}")
-        # Validates the seed.
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be {kind.__name__}, {hint}, got {value!r}")
+        check_choice("tail", self.tail, get_args(Tail))
+        for name, least in (("batch_size", 1), ("num_workers", 0)):
+            # An int of numpy would not go into a state, which is JSON.
+            object.__setattr__(self, name, checked_count(name, getattr(self, name), least))
+        if self.num_steps is not None:
+            object.__setattr__(self, "num_steps", checked_count("num_steps", self.num_steps, 1))
+        for name in ("transform", "collate_fn", "to_device"):
+            check_function(name, getattr(self, name))
+        # Checks the seed.
         derive_key(self.seed)
         self._check_shuffle()
+        self._check_on_error()
         self._check_samplers()
         self._check_rotation()
-        self._check_skipping()
         self._check_workers()
+
+    @property
+    def skip(self) -> Skip | None:
+        """What on_error says of bad records; None where they are errors."""
+        if isinstance(self.on_error, Skip):
+            return self.on_error
+        return Skip() if self.on_error == "skip" else None
 
     def _check_shuffle(self) -> None:
         # Values that callers without a type checker may pass.
@@ -136,16 +108,21 @@ class LoaderOptions:
         if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
             raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}')
 
+    def _check_on_error(self) -> None:
+        on_error: object = self.on_error
+        if not (isinstance(on_error, Skip) or on_error in ("raise", "skip")):
+            raise ValueError(f"on_error must be 'raise', 'skip' or Skip(max_records), got {on_error!r}")
+
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
         for name in given:
-            if not isinstance(getattr(self, name), Iterable) and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be iterable, or a function of the epoch, got {getattr(self, name)!r}")
-            if isinstance(getattr(self, name), Iterator):
-                kind = type(getattr(self, name)).__qualname__
+            value = getattr(self, name)
+            if not isinstance(value, Iterable) and not callable(value):
+                raise TypeError(f"{name} must be iterable, or a function of the epoch, got {value!r}")
+            if isinstance(value, Iterator):
                 raise TypeError(
-                    f"{name} is an iterator ({kind}), which has nothing left after one epoch: give what it was "
-                    "made from, or a function of the epoch that makes it"
+                    f"{name} is an iterator ({type(value).__qualname__}), which has nothing left after one epoch: give "
+                    "what it was made from, or a function of the epoch that makes it"
                 )
         if len(given) == 2:
             raise ValueError("sampler and batch_sampler exclude each other")
@@ -154,13 +131,13 @@ class LoaderOptions:
         others = {
             "shuffle": self.shuffle is not False,
             "subset": self.subset is not None,
-            "lanes": self.lanes is not None and self.rotation is None,
+            "lanes": self.order.lanes is not None and self.rotation is None,
         }
         if given == ["batch_sampler"]:
             others |= {
                 "batch_size": self.batch_size != 1,
                 "num_steps": self.num_steps is not None,
-                'partition="contiguous"': self.partition == "contiguous",
+                'partition="contiguous"': self.order.partition == "contiguous",
             }
         clash = [name for name, is_set in others.items() if is_set]
         if clash:
@@ -169,41 +146,24 @@ class LoaderOptions:
     def _check_rotation(self) -> None:
         if self.rotation is None:
             return
-        if not isinstance(self.rotation, Rotation):
-            raise TypeError(f"rotation must be a Rotation, got {self.rotation!r}")
         if self.batch_sampler is not None:
             raise ValueError("rotation mixes samples and makes batches of them: not with batch_sampler")
-        if self.partition == "contiguous":
+        if self.order.partition == "contiguous":
             raise ValueError(
                 'rotation divides the epoch into groups, and partition="contiguous" into stretches of ranks, which '
                 'would cut through them: use partition="strided"'
             )
 
-    def _check_skipping(self) -> None:
-        budget = self.max_skipped
-        if budget is None:
-            return
-        if self.on_error != "skip":
-            raise ValueError(f'max_skipped={budget!r} is the budget of on_error="skip": give both, or none')
-        if isinstance(budget, bool) or not isinstance(budget, (int, float, np.integer, np.floating)):
-            raise TypeError(f"max_skipped must be a number of records, or a share of them as a float, got {budget!r}")
-        is_share = isinstance(budget, (float, np.floating))
-        if not (0 <= budget <= 1 if is_share else budget >= 0):
-            raise ValueError(f"max_skipped must be an int of 0 or more, or a float from 0.0 to 1.0, got {budget!r}")
-        object.__setattr__(self, "max_skipped", float(budget) if is_share else int(budget))
-
     def _check_workers(self) -> None:
-        if self.num_steps is not None and self.partition == "contiguous":
+        if self.num_steps is not None and self.order.partition == "contiguous":
             raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
-        gpus = self.gpu_indices
-        if gpus is not None and (self.worker_kind == "thread" or len(gpus) != self.num_workers):
+        gpus, kind = self.workers.gpu_indices, self.workers.kind
+        if gpus is not None and (kind == "thread" or len(gpus) != self.num_workers):
             raise ValueError(
                 f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
-                f"workers of kind {self.worker_kind!r}"
+                f"workers of kind {kind!r}"
             )
-        for index in () if gpus is None else gpus:
-            checked_count("each of gpu_indices", index, 0)
-        # Validates the options of the workers.
+        # Checks the timeout.
         self.channel_options()
         if self.timeout is not None and not self.num_workers:
             _log.warning(
@@ -214,11 +174,4 @@ class LoaderOptions:
 
     def channel_options(self) -> ChannelOptions:
         """Return what a pool of workers is told."""
-        return ChannelOptions(
-            max_batches=self.prefetch,
-            max_bytes=self.max_bytes,
-            start_method=self.start_method,
-            timeout=self.timeout,
-            stall_warning=self.stall_warning,
-            worker_threads=self.worker_threads,
-        )
+        return self.workers.channel_options(self.timeout)

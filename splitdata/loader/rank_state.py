@@ -76,7 +76,7 @@ class RankState:
         own = recipe.state(loaded.position, loaded.shape)
         # The data first: a share by hash or a slice differs too where records were appended.
         loaded.check_data(own, recipe.fingerprint_of)
-        loaded.check_order(own, own_lanes=recipe.options.lanes)
+        loaded.check_order(own, own_lanes=recipe.options.order.lanes)
         recipe.check_position(loaded)
         if self.ranks.is_given:
             recipe.plan(self.ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
@@ -99,5 +99,5 @@ class RankState:
     def _shape_in(self, world: World) -> StepShape:
         """Return the steps of such ranks: in the lanes that were asked for, else in those that were used first."""
         used, options = self.progress.shape, self._recipe.options
-        lanes = options.lanes or (world.world_size if used is None else used.lanes)
+        lanes = options.order.lanes or (world.world_size if used is None else used.lanes)
         return StepShape(options.batch_size, world.world_size, lanes)

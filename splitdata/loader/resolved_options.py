@@ -47,15 +47,15 @@ class ResolvedOptions:
         self.options = options
         self.source = RecordFetcher(
             dataset,
-            as_views=options.as_views,
-            with_keys=options.with_keys,
-            with_positions=options.with_positions,
+            as_views=options.records.as_views,
+            with_keys=options.records.with_keys,
+            with_positions=options.records.with_positions,
         )
         self.facts = self.source.facts()
         self.cache: CacheJob | None = None
         if options.cache is not None:
             self.cache = cache_job(
-                options.cache, self.facts, options.transform, options.seed, seeds_globals=options.seed_globals
+                options.cache, self.facts, options.transform, options.seed, seeds_globals=options.workers.seed_globals
             )
         num_records = self.facts.num_records
         self.selection = Selection(options.subset, num_records)
@@ -78,13 +78,13 @@ class ResolvedOptions:
             shuffle=options.shuffle,
             seed=options.seed,
             lanes=lanes,
-            interleave=options.interleave,
+            interleave=options.order.interleave,
             bins=bins,
             batch_size=options.batch_size,
             rank=world.rank,
             world_size=world.world_size,
             tail=options.tail,
-            partition=options.partition,
+            partition=options.order.partition,
             num_steps=options.num_steps,
             sampling=self._sampling,
             batches=self._batches,
@@ -147,9 +147,9 @@ class ResolvedOptions:
             origin=position.origin,
             seed=int(options.seed),
             shuffle=["window", shuffle.size] if isinstance(shuffle, Window) else shuffle,
-            interleave=options.interleave if shuffle == "bins" else None,
+            interleave=options.order.interleave if shuffle == "bins" else None,
             lanes=shape.lanes,
-            partition=options.partition,
+            partition=options.order.partition,
             subset=self.selection.digest,
             # An epoch that has not begun: its sampler must not be asked yet, and nothing depends on it.
             sampler=self._digest(position.epoch) if position.samples else None,

@@ -11,7 +11,6 @@ It belongs to the process that made it: a copy in a forked child is dropped, not
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +29,6 @@ from splitdata.loader.plan.steps import Position, StepReply, StepRequest
 from splitdata.loader.rotation.rotation_stream import RotationStream
 from splitdata.loader.rotation.sample_prefetcher import PrefetchLimits
 from splitdata.loader.rotation.sample_store import StoreMaker
-from splitdata.loader.samples.error_notes import add_note
 from splitdata.loader.samples.packing import PackedSamples, unpack_all
 from splitdata.samples.collate import with_tensors
 
@@ -121,10 +119,10 @@ class Runtime:
     def _make_stream(self, workers: Executor, job: Job) -> Stream:
         options = self._options
         num_workers = max(1, options.num_workers)
-        ahead = num_workers * (options.prefetch + options.read_ahead)
+        ahead = num_workers * (options.workers.prefetch + options.workers.read_ahead)
         # Without workers nothing is made before it is taken.
-        crosses_epochs = options.prefetch_epochs and options.num_workers > 0
-        at_once = num_workers * options.prefetch
+        crosses_epochs = options.workers.prefetch_epochs and options.num_workers > 0
+        at_once = num_workers * options.workers.prefetch
         if self._stores is None:
             return StepStream(
                 self.plan,
@@ -146,18 +144,31 @@ class Runtime:
 
     def _start_workers(self, job: Job) -> Executor:
         options = self._options
-        if options.validate:
-            self._validate(job)
         if not options.num_workers:
             return InProcess(job)
-        pool = self._make_pool(job)
+        # Not before there are workers: importing the library starts none.
+        from splitdata.process.pool.pool import WorkerPool
+
+        if options.workers.kind == "process":
+            # Tensors are made of their arrays here: importing torch would be most of what starting them takes.
+            job = replace(job, as_tensors=False)
+        gpus = options.workers.gpu_indices
+        pool: WorkerPool[Any, StepReply] = WorkerPool(
+            serve,
+            (job,),
+            options.channel_options(),
+            num_workers=options.num_workers,
+            kind=options.workers.kind,
+            describe=str,
+            environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
+        )
         try:
             pool.start()
         except TypeError as error:
             # The pool speaks of its arguments; to the user they are options of the loader.
             text = str(error).replace("args[0].source._given", "dataset").replace("args[0].", "")
             raise TypeError(text) from error
-        return InOrder(pool) if options.in_order else AnyOrder(pool)
+        return InOrder(pool) if options.workers.in_order else AnyOrder(pool)
 
     def _make_pool(self, job: Job) -> WorkerPool[StepRequest, StepReply]:
         options = self._options
@@ -183,7 +194,7 @@ class Runtime:
     @property
     def _makes_tensors(self) -> bool:
         options = self._options
-        is_remote = options.num_workers > 0 and options.worker_kind == "process"
+        is_remote = options.num_workers > 0 and options.workers.kind == "process"
         return is_remote and options.as_tensors and options.collate_fn is None
 
     def _make_job(self, *, keeps: bool = True) -> Job:
@@ -192,18 +203,19 @@ class Runtime:
         return Job(
             source=self._source,
             # A sampler is asked only where it matters.
-            selection=self.plan.replacements() if options.on_error == "skip" else self.plan.selection,
+            selection=self.plan.replacements() if options.skip else self.plan.selection,
             transform=options.transform,
             collate_fn=options.collate_fn,
             as_tensors=options.as_tensors,
             seed=options.seed,
-            on_error=options.on_error,
-            worker_init_fn=options.worker_init_fn,
-            read_ahead=options.read_ahead > 0,
+            on_error="skip" if options.skip else "raise",
+            init_fn=options.workers.init_fn,
+            read_ahead=options.workers.read_ahead > 0,
             packs=options.rotation is not None,
             cache=self._cache_job(keeps=keeps),
             # Threads share them with the whole program.
-            seeds_globals=options.seed_globals and not (options.num_workers and options.worker_kind == "thread"),
+            seeds_globals=options.workers.seed_globals
+            and not (options.num_workers and options.workers.kind == "thread"),
         )
 
     def _cache_job(self, *, keeps: bool) -> CacheJob | None:
@@ -213,21 +225,7 @@ class Runtime:
         copies = self._options.collate_fn is not None and self._options.rotation is None
         return replace(self._cache, num_needed=len(self.plan.selection), copies=copies, keeps=keeps)
 
-    def _validate(self, job: Job) -> None:
-        """Make the first batch here, where an error is easy to see, and check that it can be sent."""
-        options = self._options
-        run = open_run(self.plan, Position())
-        if not run.num_steps:
-            return
-        try:
-            batch = _first_batch(job, run)
-            if options.rotation is None and options.num_workers and options.worker_kind == "process":
-                pickle.dumps(batch, 5, buffer_callback=lambda buffer: None)
-        except Exception as error:
-            add_note(error, "raised by validate=True, in this process, before any worker was started")
-            raise
-
-    def peek(self, position: Position) -> Any:
+    def peek(self, position: Position) -> Any:  # noqa: ANN401 - a batch is of the user's type
         """Return the batch at a position, made here and moved to the device; starts and changes nothing.
 
         Raises:
@@ -262,7 +260,7 @@ class Runtime:
             self._transfer = DeviceTransfer(
                 open_engine(self._device, pin_memory=options.pin_memory),
                 to_device=options.to_device,
-                device_batches=options.device_batches,
+                device_batches=options.workers.device_batches,
                 transferred=self._meter.transferred,
             )
         return self._transfer

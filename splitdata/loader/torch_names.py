@@ -1,4 +1,7 @@
-"""Words of torch's DataLoader and DistributedSampler, answered with those of ours.
+"""Words of torch's DataLoader and DistributedSampler, and options given in the wrong place, answered with ours.
+
+    DistributedLoader(..., drop_last=True)  ──>  TypeError: ... instead of drop_last use tail="drop" ...
+    DistributedLoader(..., lanes=4)         ──>  TypeError: ... instead of lanes use order=OrderOptions(lanes=...)
 
 The signature stays as it is written; only what Python would refuse anyway gets a better answer.
 
@@ -9,7 +12,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Final, ParamSpec, TypeVar
+
+from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
 
 __all__ = ["answers_torch_words"]
 
@@ -17,15 +23,23 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _OURS: Final = {
+    field.name: f"{option}={group.__name__}({field.name}=...)"
+    for option, group in (("workers", WorkerOptions), ("order", OrderOptions), ("records", RecordOptions))
+    for field in fields(group)
+} | {
     "drop_last": 'tail="drop" for True (drops the last, shorter step on all ranks); False is the default, tail="pad"',
-    "prefetch_factor": "prefetch= (batches that each worker makes ahead)",
+    "prefetch_factor": "workers=WorkerOptions(prefetch=...) (batches that each worker makes ahead)",
     "persistent_workers": "nothing, workers always stay until close()",
     "pin_memory_device": 'device= (as "cuda": batches go there through pinned memory)',
-    "multiprocessing_context": 'start_method= ("spawn" or "fork")',
+    "multiprocessing_context": 'workers=WorkerOptions(start_method=...) ("spawn", "forkserver" or "fork")',
+    "worker_init_fn": "workers=WorkerOptions(init_fn=...)",
+    "worker_kind": "workers=WorkerOptions(kind=...)",
+    "worker_threads": "workers=WorkerOptions(threads=...)",
+    "max_skipped": "on_error=Skip(max_records=...)",
+    "validate": "nothing, loader.peek() makes a batch in this process",
     "generator": "seed= (an int; order and randomness follow from it and the epoch)",
     "num_replicas": "world_size=",
     "collate": "collate_fn=",
-    "workers": "num_workers=",
 }
 
 

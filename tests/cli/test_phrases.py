@@ -29,6 +29,7 @@ NOT_REACHED_MODULES = frozenset(
         "distributed_loader.py",
         "epoch_order.py",
         "launch.py",
+        "loader_options.py",
         "pool.py",
         "resolved_options.py",
         "rotation_options.py",

@@ -167,7 +167,7 @@ def call_everything(data: Path, cache: Path) -> None:
             batch_size=2,
             transform=doubled,
             num_workers=1,
-            start_method=method,
+            workers=splitdata.WorkerOptions(start_method=method),
             rank=0,
             world_size=1,
             cache=splitdata.Cache(cache / method, version="1"),

@@ -32,6 +32,7 @@ from splitdata.storage import files
 from tests.faults.file_faults import Budget, fast_folder, intercepted
 from tests.faults.test_io_errors import NAMES, Failing
 from tests.loader.counting import Counting, calls, expected_sample, samples_of
+from tests.loader.grouped import grouped
 
 NUM_RECORDS = 12
 FAULT_POINTS = 40
@@ -61,7 +62,7 @@ def loader_of(folder: Path, count: int = NUM_RECORDS, **options: Any) -> Distrib
     settings = {name: options.pop(name) for name in ("max_bytes", "refresh_every") if name in options}
     cache = Cache(folder / "cache", version="1", **settings)
     transform = options.pop("transform", None) or Counting(folder / "log")
-    return DistributedLoader(Numbers(count), batch_size=4, transform=transform, cache=cache, **options)
+    return DistributedLoader(Numbers(count), **grouped(batch_size=4, transform=transform, cache=cache, **options))
 
 
 def run_epochs(folder: Path, num_epochs: int, fault: Failing | None = None, **options: Any) -> None:
@@ -191,7 +192,7 @@ def test_small_disk_fills_up_and_training_goes_on(tmp_path: Path, caplog: pytest
     try:
         transform = Large(tmp_path / "log")
         for num_workers in (0, 2):
-            with loader_of(folder, 40, transform=transform, num_workers=num_workers, worker_kind="thread") as loader:
+            with loader_of(folder, 40, transform=transform, num_workers=num_workers, kind="thread") as loader:
                 for _ in range(3):
                     assert samples_of(loader) == [expected_sample(number, 0) for number in range(40)]
         assert len([record for record in caplog.records if "takes no more samples" in record.message]) == 2
@@ -257,7 +258,7 @@ from tests.loader.counting import Counting, samples_of
 
 folder, num_workers, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 transform = Counting(folder / "log", seconds=0.004)
-with loader_of(folder, 200, transform=transform, shuffle="global", num_workers=num_workers, worker_kind=kind) as loader:
+with loader_of(folder, 200, transform=transform, shuffle="global", num_workers=num_workers, kind=kind) as loader:
     for _ in range(2):
         samples_of(loader)
 """

@@ -20,6 +20,7 @@ import pytest
 from splitdata import (
     DistributedLoader,
     FormatError,
+    OrderOptions,
     Rotation,
     SplitDataError,
     SplitDataLoader,
@@ -239,7 +240,7 @@ def test_lanes_and_ranks_of_a_state_are_bounded_as_the_options_are(dataset: Spli
             loader.load_state_dict(loader.state_dict() | {name: lanes})
     if lanes < 10**30:
         with pytest.raises(ValueError, match="lanes must be 1048576 or fewer"):
-            DistributedLoader(dataset, lanes=lanes)
+            OrderOptions(lanes=lanes)
         with pytest.raises(ValueError, match="world_size must be 1 to 1048576"):
             len(DistributedLoader(dataset, rank=0, world_size=lanes))
 

@@ -61,11 +61,11 @@ for pool in pools:
     pool.submit(0, 1)
 loaders = [
     start(),
-    start(num_workers=1, worker_kind="thread"),
-    start(num_workers=1, start_method="fork"),
-    start(num_workers=1, start_method="spawn"),
+    start(num_workers=1, workers=WorkerOptions(kind="thread")),
+    start(num_workers=1, workers=WorkerOptions(start_method="fork")),
+    start(num_workers=1, workers=WorkerOptions(start_method="forkserver")),
     start(cache=Cache("cache", version="1")),
-    start(cache=Cache("cache", version="1"), num_workers=1, start_method="fork"),
+    start(cache=Cache("cache", version="1"), num_workers=1, workers=WorkerOptions(start_method="fork")),
     start(rotation=Rotation(2, 8)),
     start(rotation=Rotation(2, 8, medium="disk")),
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from splitdata.loader.loader_options import WorkerKind
+from splitdata.loader.option_groups import WorkerKind
 from splitdata.loader.plan.steps import CacheCounts, StepTimings
 from splitdata.loader.stats.meter import StatsMeter
 from splitdata.loader.stats.stats import LoaderStats

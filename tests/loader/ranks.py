@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from splitdata.loader.distributed_loader import DistributedLoader
+from tests.loader.grouped import grouped
 from tests.loader.resume_harness import noisy
 
 __all__ = ["RankResult", "make_loader", "read_results", "spawned_rank", "spawned_rank_of_torch"]
@@ -38,7 +39,9 @@ class RankResult(NamedTuple):
 
 def make_loader(path: str, **options: Any) -> DistributedLoader:
     """Return the loader that all of these tests use."""
-    return DistributedLoader(path, batch_size=4, shuffle="global", transform=noisy, collate_fn=list, **options)
+    return DistributedLoader(
+        path, **grouped(batch_size=4, shuffle="global", transform=noisy, collate_fn=list, **options)
+    )
 
 
 def take(loader: DistributedLoader, num_batches: int, total_of: Any) -> RankResult:

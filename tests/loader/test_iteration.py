@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 import json
@@ -23,8 +24,11 @@ from hypothesis import strategies as st
 from splitdata import SplitWriter
 from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.loader_options import LoaderOptions
+from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
+from tests.loader.grouped import grouped
 
 # What parametrization passes.
 Anything: TypeAlias = Any
@@ -131,7 +135,7 @@ def test_skip_across_epochs_ends_the_loop_and_begins_there() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"num_steps": 2}, {"partition": "contiguous"}, {"tail": "keep"}])
 def test_seek_goes_to_each_step_of_the_epoch_and_to_no_other(options: Anything) -> None:
-    loader = DistributedLoader(Numbers(8), batch_size=4, **options)
+    loader = DistributedLoader(Numbers(8), **grouped(batch_size=4, **options))
     for step in range(len(loader)):
         loader.seek(step)
         assert flat([next(iter(loader))])[0] == 4 * step
@@ -145,8 +149,8 @@ def test_seek_goes_to_each_step_of_the_epoch_and_to_no_other(options: Anything) 
 @pytest.mark.parametrize("options", [{}, {"num_steps": 3}])
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_seek_in_the_body_of_the_last_batch_stays_in_the_epoch_of_the_loop(options: Anything, num_workers: int) -> None:
-    options |= {"num_workers": num_workers, "worker_kind": "thread", "prefetch_epochs": True}
-    with DistributedLoader(Numbers(12), batch_size=4, shuffle="global", **options) as loader:
+    options |= {"num_workers": num_workers, "kind": "thread", "prefetch_epochs": True}
+    with DistributedLoader(Numbers(12), **grouped(batch_size=4, shuffle="global", **options)) as loader:
         whole = flat(list(loader))
         seen = []
         for batch in loader:
@@ -300,7 +304,9 @@ def test_records_of_a_step_are_known_without_running_anything() -> None:
 
 def test_contiguous_ranks_read_stretches_of_their_own() -> None:
     ranks = [
-        DistributedLoader(Numbers(10), batch_size=3, partition="contiguous", rank=rank, world_size=2)
+        DistributedLoader(
+            Numbers(10), batch_size=3, order=OrderOptions(partition="contiguous"), rank=rank, world_size=2
+        )
         for rank in range(2)
     ]
 
@@ -391,21 +397,29 @@ def test_sampler_that_gives_no_records_is_refused(sampler: Anything) -> None:
 )
 def test_option_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], words: str) -> None:
     with pytest.raises((TypeError, ValueError), match=words):
-        DistributedLoader(Numbers(10), **options)
+        DistributedLoader(Numbers(10), **grouped(**options))
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"drop_last": True}, r'has no drop_last: instead of drop_last use tail="drop"'),
-        ({"prefetch_factor": 4}, "instead of prefetch_factor use prefetch="),
+        ({"prefetch_factor": 4}, r"instead of prefetch_factor use workers=WorkerOptions\(prefetch=\.\.\.\)"),
         ({"persistent_workers": True}, "instead of persistent_workers use nothing, workers always stay"),
         ({"pin_memory_device": "cuda"}, "use device="),
-        ({"multiprocessing_context": "spawn"}, "use start_method="),
+        ({"multiprocessing_context": "spawn"}, r"use workers=WorkerOptions\(start_method="),
         ({"generator": None}, "use seed="),
         ({"num_replicas": 2}, "use world_size="),
         ({"collate": list}, "use collate_fn="),
-        ({"workers": 2}, "use num_workers="),
+        ({"worker_init_fn": print}, r"use workers=WorkerOptions\(init_fn="),
+        ({"in_order": False}, r"instead of in_order use workers=WorkerOptions\(in_order=\.\.\.\)"),
+        (
+            {"lanes": 2, "with_keys": True},
+            r"use order=OrderOptions\(lanes=.*; .* use records=RecordOptions\(with_keys=",
+        ),
+        ({"workers": 2}, "workers must be WorkerOptions, .*how many there are is num_workers=, got 2"),
+        ({"order": "global"}, "order must be OrderOptions, .*got 'global'"),
+        ({"records": [1]}, r"records must be RecordOptions, .*subset=, got \[1\]"),
         (
             {"drop_last": True, "generator": 1},
             "no drop_last and no generator: instead .*; instead of generator use seed=",
@@ -422,7 +436,8 @@ def test_word_of_torch_is_answered_with_ours(options: dict[str, Any], words: str
 def test_signature_is_the_one_that_is_written() -> None:
     parameters = inspect.signature(DistributedLoader).parameters
 
-    assert {"dataset", "batch_size", "shuffle", "tail", "prefetch", "max_skipped"} <= set(parameters)
+    # LoaderOptions takes them by their names.
+    assert list(parameters) == ["dataset", *(field.name for field in dataclasses.fields(LoaderOptions))]
     assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
 
 
@@ -438,7 +453,9 @@ def test_timeout_without_workers_is_a_warning(
     caplog: pytest.LogCaptureFixture, num_workers: int, num_warnings: int
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="splitdata"):
-        loader = DistributedLoader(Numbers(4), timeout=5.0, num_workers=num_workers, worker_kind="thread")
+        loader = DistributedLoader(
+            Numbers(4), timeout=5.0, num_workers=num_workers, workers=WorkerOptions(kind="thread")
+        )
         with loader:
             assert flat(list(loader)) == [0, 1, 2, 3]
             pickle.loads(pickle.dumps(loader))
@@ -487,7 +504,7 @@ def test_generator_of_a_transform_depends_on_seed_epoch_and_record_alone() -> No
         return record, int(rng.integers(1 << 62))
 
     def draws(**options: Anything) -> dict[int, int]:
-        loader = DistributedLoader(Numbers(20), transform=draw, collate_fn=list, **options)
+        loader = DistributedLoader(Numbers(20), **grouped(transform=draw, collate_fn=list, **options))
         return dict(sample for batch in loader for sample in batch)
 
     alone = draws(batch_size=1)
@@ -603,11 +620,11 @@ def test_views_reach_the_transform_and_their_bytes_the_batch(tmp_path: Path) -> 
         kinds.add(type(record))
         return record[0]
 
-    loader = DistributedLoader(tmp_path / "data", batch_size=4, transform=first, as_views=True)
+    loader = DistributedLoader(tmp_path / "data", batch_size=4, transform=first, records=RecordOptions(as_views=True))
     assert flat(list(loader)) == list(range(10))
     assert kinds == {memoryview}
     with pytest.raises(ValueError, match="Numbers has none"):
-        DistributedLoader(Numbers(3), as_views=True)
+        DistributedLoader(Numbers(3), records=RecordOptions(as_views=True))
 
 
 @pytest.mark.parametrize(
@@ -618,7 +635,7 @@ def test_what_cannot_be_sent_to_a_worker_is_called_as_the_user_calls_it(options:
     dataset = Numbers(4)
     if not options:
         vars(dataset)["lock"] = threading.Lock()
-    loader = DistributedLoader(dataset, num_workers=1, **options)
+    loader = DistributedLoader(dataset, **grouped(num_workers=1, **options))
 
     with pytest.raises(TypeError, match=rf"^cannot send {name}.*_thread\.lock.*No process was started"):
         next(iter(loader))
@@ -632,5 +649,5 @@ def test_path_of_a_dataset_of_samples_gives_samples(tmp_path: Path) -> None:
     batches = list(DistributedLoader(tmp_path / "data", batch_size=4, shuffle="bins"))
     assert sorted(flat([batch["number"] for batch in batches])) == list(range(10))
     assert batches[0]["row"].shape == (4, 3)
-    raw = DistributedLoader(tmp_path / "data", batch_size=4, as_views=True)
+    raw = DistributedLoader(tmp_path / "data", batch_size=4, records=RecordOptions(as_views=True))
     assert all(isinstance(record, bytes) for batch in raw for record in batch)

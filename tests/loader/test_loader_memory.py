@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows, Sample, Stream, is_batch_of, worker_pids
 from tests.watchdog import running_ids
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 
-WAYS: dict[str, dict[str, Any]] = {"fork": {"start_method": "fork"}, "thread": {"worker_kind": "thread"}}
+WAYS: dict[str, dict[str, Any]] = {"fork": {"start_method": "fork"}, "thread": {"kind": "thread"}}
 MEGABYTE = 1 << 20
 
 
@@ -64,13 +66,15 @@ def test_batches_ahead_of_a_consumer_that_waits_are_bounded(
     path = tmp_path / "made"
     with DistributedLoader(
         Numbers(200),
-        num_workers=2,
-        # A little less than a megabyte, with what goes along.
-        transform=Counted(MEGABYTE // 4 - 1000, path),
-        prefetch=prefetch,
-        max_bytes=max_bytes,
-        read_ahead=100,
-        **WAYS[way],
+        **grouped(
+            num_workers=2,
+            # A little less than a megabyte, with what goes along.
+            transform=Counted(MEGABYTE // 4 - 1000, path),
+            prefetch=prefetch,
+            max_bytes=max_bytes,
+            read_ahead=100,
+            **WAYS[way],
+        ),
     ) as loader:
         stream = Stream(loader)
         batches = iter(loader)
@@ -86,7 +90,7 @@ def test_batches_ahead_of_a_consumer_that_waits_are_bounded(
 @pytest.mark.parametrize("max_bytes", [MEGABYTE, 4 * MEGABYTE, None])
 def test_consumer_who_keeps_every_batch_gets_all_of_them(way: str, max_bytes: int | None) -> None:
     with DistributedLoader(
-        Numbers(60), batch_size=2, num_workers=2, transform=Rows(40_000), max_bytes=max_bytes, **WAYS[way]
+        Numbers(60), **grouped(batch_size=2, num_workers=2, transform=Rows(40_000), max_bytes=max_bytes, **WAYS[way])
     ) as loader:
         kept = [batch for _ in range(2) for batch in loader]
 
@@ -103,7 +107,10 @@ def test_consumer_who_keeps_every_batch_gets_all_of_them(way: str, max_bytes: in
 def test_large_batches_take_no_more_memory_than_was_allowed() -> None:
     before = running_ids()
     with DistributedLoader(
-        Numbers(40), num_workers=2, start_method="fork", transform=Rows(MEGABYTE), prefetch=50, max_bytes=16 * MEGABYTE
+        Numbers(40),
+        num_workers=2,
+        workers=WorkerOptions(start_method="fork", prefetch=50, max_bytes=16 * MEGABYTE),
+        transform=Rows(MEGABYTE),
     ) as loader:
         largest = 0
         for batch in loader:
@@ -131,7 +138,11 @@ def shared_bytes(pid: int) -> int:
 
 def test_row_that_is_kept_holds_its_batch_and_stays_as_it_was() -> None:
     with DistributedLoader(
-        Numbers(80), batch_size=2, num_workers=2, start_method="fork", transform=Rows(20_000), max_bytes=2 * MEGABYTE
+        Numbers(80),
+        batch_size=2,
+        num_workers=2,
+        workers=WorkerOptions(start_method="fork", max_bytes=2 * MEGABYTE),
+        transform=Rows(20_000),
     ) as loader:
         rows = [batch["row"][0] for batch in loader]
 

@@ -11,12 +11,13 @@ import pytest
 from splitdata import SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
 from tests.command import ROOT, run_python
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers
 
 PROGRAM = """
 import dataclasses
 import numpy as np
-from splitdata import DistributedLoader
+from splitdata import DistributedLoader, WorkerOptions
 
 print("main runs once")
 SCALE = 3
@@ -42,14 +43,15 @@ def collate(items):
     assert all(type(item) is Item for item in items)
     return Item(np.stack([item.data for item in items]), [item.number for item in items])
 
-with DistributedLoader(Squares(), batch_size=2, num_workers=2, start_method=METHOD, transform=transform,
-                       collate_fn=collate, worker_init_fn=lambda worker_id: helper(worker_id)) as loader:
+with DistributedLoader(Squares(), batch_size=2, num_workers=2, transform=transform, collate_fn=collate,
+                       workers=WorkerOptions(start_method=METHOD, init_fn=lambda number: helper(number))) as loader:
     for batch in loader:
         assert type(batch) is Item
         assert (batch.data[:, 0] == 3 * np.array(batch.number)).all()
         print(batch.number)
 
-with DistributedLoader(lambda: Squares(), num_workers=1, start_method=METHOD, transform=lambda x: -x) as loader:
+with DistributedLoader(lambda: Squares(), num_workers=1, transform=lambda x: -x,
+                       workers=WorkerOptions(start_method=METHOD)) as loader:
     print([int(batch[0]) for batch in loader], loader.position)
 """
 EXPECTED = "main runs once\n[0, 1]\n[4, 9]\n[16, 25]\n[36]\n[0, -1, -4, -9, -16, -25, -36] (1, 0)\n"
@@ -95,11 +97,12 @@ def test_program_that_ends_in_mid_epoch_without_close_leaves_in_time(tmp_path: P
         for number in range(100):
             writer.write(number.to_bytes(8, "little"))
     source = (
-        f"import sys; sys.path.append({str(ROOT)!r})\nfrom splitdata import DistributedLoader\nimport time\n"
+        f"import sys; sys.path.append({str(ROOT)!r})\nimport time\n"
+        "from splitdata import DistributedLoader, WorkerOptions\n"
         "def stuck(record):\n    if record[0] > 9: time.sleep(600)\n    return record[0]\n"
-        "kinds = [dict(start_method='spawn'), dict(start_method='fork'), dict(worker_kind='thread')]\n"
+        "kinds = [dict(start_method='spawn'), dict(start_method='fork'), dict(kind='thread')]\n"
         f"options = dict(batch_size=4, num_workers=2, transform=stuck)\npath = {str(tmp_path / 'data')!r}\n"
-        "loaders = [DistributedLoader(path, **options, **kind) for kind in kinds]\n"
+        "loaders = [DistributedLoader(path, **options, workers=WorkerOptions(**kind)) for kind in kinds]\n"
         "runs = [iter(loader) for loader in loaders]\nprint([next(run).tolist() for run in runs])\n"
     )
     ended = run_python("-c", source, cwd=tmp_path)
@@ -126,7 +129,7 @@ def test_what_cannot_travel_is_named_before_a_process_starts() -> None:
         iter(DistributedLoader(Numbers(4), num_workers=1, transform=locked))
     with pytest.raises(TypeError, match=r"\.lock.*No process was started"):
         iter(DistributedLoader(Holder(), num_workers=1))
-    ways: list[dict[str, Any]] = [{"start_method": "fork"}, {"worker_kind": "thread"}]
+    ways: list[dict[str, Any]] = [{"start_method": "fork"}, {"kind": "thread"}]
     for way in ways:
-        with DistributedLoader(Holder(), num_workers=1, batch_size=4, transform=locked, **way) as loader:
+        with DistributedLoader(Holder(), **grouped(num_workers=1, batch_size=4, transform=locked, **way)) as loader:
             assert [batch.tolist() for batch in loader] == [[0, 1, 2, 3]]

@@ -15,9 +15,11 @@ import pytest
 from splitdata.errors import ClosedError
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.window import Window
 from tests.loader.counting import Counting, calls, write_numbers
+from tests.loader.grouped import grouped
 from tests.loader.resume_harness import noisy
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
@@ -37,7 +39,7 @@ MODES: dict[str, Options] = {
     "contiguous": {"partition": "contiguous"},
     "sampler": {"sampler": lambda epoch: np.random.default_rng(epoch).integers(0, NUM_RECORDS, 20)},
     "batch sampler": {"batch_sampler": lambda epoch: [[epoch, 1], [2, 3, 4], [5], [6, 7]], "batch_size": 1},
-    "threads": {"num_workers": 2, "worker_kind": "thread", "shuffle": "global", "prefetch_epochs": True},
+    "threads": {"num_workers": 2, "kind": "thread", "shuffle": "global", "prefetch_epochs": True},
     "processes": {"num_workers": 2, "start_method": "fork", "shuffle": "global"},
     "rotation with processes": {"num_workers": 1, "start_method": "fork", "rotation": Rotation(times=2, size=5)},
 }
@@ -50,7 +52,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(path: Path, **options: Any) -> DistributedLoader:
     given: Options = {"batch_size": 4, "transform": noisy, "collate_fn": list} | options
-    return DistributedLoader(path, **given)
+    return DistributedLoader(path, **grouped(**given))
 
 
 @pytest.mark.parametrize("rank", [None, 1])
@@ -91,7 +93,7 @@ def test_peek_starts_no_worker_and_calls_no_worker_init(path: Path) -> None:
     def refuse(worker_id: int) -> None:
         raise AssertionError(worker_id)
 
-    loader = make(path, num_workers=2, worker_init_fn=refuse, start_method="fork", transform=whereabouts)
+    loader = make(path, num_workers=2, init_fn=refuse, start_method="fork", transform=whereabouts)
     threads = threading.active_count()
 
     assert loader.peek() == [(os.getpid(), threading.get_ident())] * 4
@@ -128,7 +130,7 @@ def test_peek_leaves_the_cache_alone_and_has_its_randomness(
         batch_size=4,
         transform=Counting(tmp_path / "log"),
         num_workers=num_workers,
-        worker_kind="thread",
+        workers=WorkerOptions(kind="thread"),
         cache=Cache(folder, refresh_every=2),
     )
     with loader:

@@ -12,6 +12,7 @@ from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
+from tests.loader.grouped import grouped
 from tests.loader.resume_harness import Contiguous, Course, Endless, LoaderMaker, examine, noisy
 
 NUM_RECORDS = 53
@@ -41,13 +42,15 @@ def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
     def make(*, rank: int | None, world_size: int | None, batch_size: int, num_workers: int) -> DistributedLoader:
         return DistributedLoader(
             dataset,
-            rank=rank,
-            world_size=world_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            transform=noisy,
-            collate_fn=list,
-            **mode,
+            **grouped(
+                rank=rank,
+                world_size=world_size,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                transform=noisy,
+                collate_fn=list,
+                **mode,
+            ),
         )
 
     return make
@@ -84,14 +87,14 @@ def test_loader_resumes_exactly_however_epochs_are_cut_and_whenever_ranks_are_kn
 @pytest.mark.parametrize("cut", CUTS)
 def test_loader_with_threads_resumes_exactly_however_epochs_are_cut(dataset: SplitDataLoader, cut: str) -> None:
     options, course = CUTS[cut]
-    make = maker(dataset, {"shuffle": "global", "worker_kind": "thread"} | options)
+    make = maker(dataset, {"shuffle": "global", "kind": "thread"} | options)
 
     assert examine(make, seed=3, num_actions=40, workers=(0, 1, 3), course=course) > 2
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_loader_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str) -> None:
-    make = maker(dataset, {"worker_kind": "thread"} | MODES[mode])
+    make = maker(dataset, {"kind": "thread"} | MODES[mode])
     num_loads = examine(make, seed=7, num_actions=60, workers=(0, 1, 3))
 
     assert num_loads > 4

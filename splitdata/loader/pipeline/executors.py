@@ -62,8 +62,8 @@ class InProcess:
     """Makes each step in this thread, when it is taken."""
 
     def __init__(self, job: Job) -> None:
-        if job.worker_init_fn is not None:
-            job.worker_init_fn(0)
+        if job.init_fn is not None:
+            job.init_fn(0)
         self._maker = StepMaker(job, 0)
         self._asked: deque[StepRequest] = deque()
 

@@ -81,7 +81,7 @@ class Job:
     as_tensors: bool
     seed: int
     on_error: ErrorPolicy
-    worker_init_fn: Callable[[int], Any] | None
+    init_fn: Callable[[int], Any] | None
     read_ahead: bool
     packs: bool = False
     cache: CacheJob | None = None
@@ -242,8 +242,8 @@ def _records_of(request: StepRequest) -> list[int]:
 
 def serve(worker_id: int, requests: StepRequests, job: Job) -> Iterator[StepReply]:
     """Make batches in a worker until no more are asked for."""
-    if job.worker_init_fn is not None:
-        job.worker_init_fn(worker_id)
+    if job.init_fn is not None:
+        job.init_fn(worker_id)
     # A process computes with all its threads, of which the first does this; one thread of many counts its own.
     is_alone = threading.current_thread() is threading.main_thread()
     clock = StageClock(processor=time.process_time if is_alone else time.thread_time)

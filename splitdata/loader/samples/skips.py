@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from splitdata.errors import TooManySkippedError
 
 if TYPE_CHECKING:
     from splitdata.loader.plan.steps import SkippedRecord
 
-__all__ = ["SkipLog"]
+__all__ = ["Skip", "SkipLog"]
 
 _log = logging.getLogger("splitdata")
 
@@ -31,21 +34,47 @@ _MAX_LISTED: Final = 1000
 _MAX_LOGGED: Final = 10
 # Named in an error.
 _MAX_SHOWN: Final = 5
-_DEFAULT_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Bad records are replaced and counted, as with on_error="skip", up to a budget.
+
+        DistributedLoader(path, on_error=Skip(max_records=100))
+
+    Attributes:
+        max_records: How many records may be replaced in an epoch, on this rank. An int is a number, a float a share of
+            this rank's records (of those made, with rotation); 1.0 sets no limit. One more is TooManySkippedError.
+            Counted anew after a state was loaded.
+
+    Raises:
+        TypeError, ValueError: The budget is not a number, or out of range.
+    """
+
+    max_records: float = 0.5
+
+    def __post_init__(self) -> None:
+        budget: object = self.max_records
+        if isinstance(budget, bool) or not isinstance(budget, (int, float, np.integer, np.floating)):
+            raise TypeError(f"max_records must be a number of records, or a share of them as a float, got {budget!r}")
+        is_share = isinstance(budget, (float, np.floating))
+        if not (0 <= budget <= 1 if is_share else budget >= 0):
+            raise ValueError(f"max_records must be an int of 0 or more, or a float from 0.0 to 1.0, got {budget!r}")
+        object.__setattr__(self, "max_records", float(budget) if is_share else int(budget))
 
 
 class SkipLog:
     """The replaced records of one loader.
 
     Args:
-        max_skipped: A number of records, or a share of this rank's in an epoch as a float; None for half of them.
+        skip: The budget of an epoch.
 
     Attributes:
         listed: The last thousand.
     """
 
-    def __init__(self, max_skipped: float | None) -> None:
-        self._max_skipped = _DEFAULT_SHARE if max_skipped is None else max_skipped
+    def __init__(self, skip: Skip) -> None:
+        self._max_records = skip.max_records
         self.listed: list[SkippedRecord] = []
         self.forget()
 
@@ -90,12 +119,12 @@ class SkipLog:
         self.listed = (self.listed + list(skipped))[-_MAX_LISTED:]
 
     def _allowed(self) -> int:
-        if isinstance(self._max_skipped, int):
-            return self._max_skipped
+        if isinstance(self._max_records, int):
+            return self._max_records
         if self._num_records is None:
             self._num_records = self._ask()
-        # Counted in decimals: 0.29 of 100 are 29.
-        return int(Fraction(repr(self._max_skipped)) * self._num_records)
+        # As it is written in decimals: 0.29 of 100 are 29.
+        return int(Fraction(repr(self._max_records)) * self._num_records)
 
     def _complaint(self, count: int, allowed: int, first: Sequence[SkippedRecord]) -> str:
         shown = "; ".join(f"record {one.record} ({one.error})" for one in first) + (
@@ -104,8 +133,8 @@ class SkipLog:
         of = "" if self._num_records is None else f" of {self._num_records}"
         return (
             f"{count} records of epoch {self._epoch} could not be read or transformed on rank {self._rank}, and "
-            f"max_skipped={self._max_skipped} allows {allowed}{of}: {shown}. Mend them, or leave them out with "
-            "subset=; to go on without them, load the present state into a loader with a larger max_skipped"
+            f"Skip(max_records={self._max_records}) allows {allowed}{of}: {shown}. Mend them, or leave them out with "
+            "subset=; to go on without them, load the present state into a loader with a larger max_records"
         )
 
     def _write(self, skipped: Sequence[SkippedRecord]) -> None:

@@ -64,7 +64,7 @@ def verdict_of(stats: LoaderFigures) -> str:
     if starting >= 2 * _LITTLE and stats.starting_seconds > stats.waiting_seconds:
         return (
             f"Training waits {percent(starting)} of the time for the first batch of an epoch: make epochs longer, "
-            "or let workers begin the next one early (prefetch_epochs=True)."
+            "or let workers begin the next one early (WorkerOptions(prefetch_epochs=True))."
         )
     if stats.waiting_share < _LITTLE:
         return f"The loader is ahead: training waits {percent(stats.waiting_share)} of the time."
@@ -207,7 +207,7 @@ class _Causes:
         if 2 * num_busy < stats.num_workers and not self._shares_interpreter:
             return (
                 f"{num_busy} of {stats.num_workers} workers are busy, so single batches come late: let more be made "
-                "ahead (prefetch, max_bytes), or take them as they come (in_order=False)"
+                "ahead (WorkerOptions(prefetch, max_bytes)), or take them as they come (in_order=False)"
             )
         start = (
             f"workers spend {percent(share(self._wall, self._busy))} in {self.stage}{self._what_it_does} ({num_busy} "
@@ -220,7 +220,8 @@ class _Causes:
             )
         if self._shares_interpreter:
             gain = min(self._most, min(stats.num_workers, stats.num_cores) / self._cores_in_use)
-            return f"{start}, and threads compute one by one: worker_kind='process', {_fast(gain)}; {self._cheaper}"
+            change = f"WorkerOptions(kind='process'), {_fast(gain)}"
+            return f"{start}, and threads compute one by one: {change}; {self._cheaper}"
         if self._waits or self._room_for_workers > stats.num_workers:
             return f"{start}: {self._more_workers}{self._threads_will_do}; {self._cheaper}"
         return (
@@ -278,7 +279,7 @@ class _Causes:
     @property
     def _threads_will_do(self) -> str:
         waits = self._waits and not self._is_starved and self._stats.worker_kind == "process"
-        return " (threads will do: worker_kind='thread')" if waits else ""
+        return " (threads will do: WorkerOptions(kind='thread'))" if waits else ""
 
     @property
     def _cheaper(self) -> str:

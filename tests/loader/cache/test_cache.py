@@ -18,8 +18,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splitdata import Cache, CacheError, DistributedLoader, HashSplit, SplitDataLoader, Window, describe_cache, verify
+from splitdata import (
+    Cache,
+    CacheError,
+    DistributedLoader,
+    HashSplit,
+    RecordOptions,
+    SplitDataLoader,
+    Window,
+    WorkerOptions,
+    describe_cache,
+    verify,
+)
 from tests.loader.counting import Counting, calls, expected_sample, samples_of, write_numbers
+from tests.loader.grouped import grouped
 
 NUM_RECORDS = 60
 
@@ -43,7 +55,7 @@ def test_each_sample_is_made_once_in_a_generation_with_its_randomness(
         batch_size=7,
         shuffle="global",
         num_workers=num_workers,
-        worker_kind=kind,
+        workers=WorkerOptions(kind=kind),
         transform=Counting(log),
         cache=cache_in(tmp_path, refresh_every=2),
     ) as loader:
@@ -143,7 +155,7 @@ def test_epochs_of_num_steps_make_each_sample_once_in_a_pass_through_the_data(da
         shuffle="global",
         num_steps=10,
         num_workers=3,
-        worker_kind="thread",
+        workers=WorkerOptions(kind="thread"),
         transform=Counting(log, seconds=0.001),
         cache=cache_in(tmp_path, refresh_every=2),
     ) as loader:
@@ -164,8 +176,7 @@ def test_epochs_that_are_begun_early_make_nothing_twice(dataset: Path, tmp_path:
         batch_size=4,
         shuffle="global",
         num_workers=3,
-        worker_kind="thread",
-        prefetch_epochs=True,
+        workers=WorkerOptions(kind="thread", prefetch_epochs=True),
         transform=Counting(log, seconds=0.001),
         cache=cache_in(tmp_path, refresh_every=3),
     ) as loader:
@@ -305,7 +316,7 @@ def test_views_of_records_are_cached(dataset: Path, tmp_path: Path) -> None:
     with DistributedLoader(
         dataset,
         batch_size=8,
-        as_views=True,
+        records=RecordOptions(as_views=True),
         collate_fn=lambda records: list(map(bytes, records)),
         cache=cache_in(tmp_path),
     ) as loader:
@@ -320,7 +331,7 @@ def made_by(dataset: Any, folder: Path, transform: Counting, **options: Any) -> 
     cache = {name: options.pop(name) for name in ("version", "refresh_every") if name in options}
     before = calls(transform.log)
     with DistributedLoader(
-        dataset, batch_size=8, transform=transform, cache=cache_in(folder, **cache), **options
+        dataset, **grouped(batch_size=8, transform=transform, cache=cache_in(folder, **cache), **options)
     ) as loader:
         samples_of(loader)
     return calls(transform.log) - before
@@ -535,7 +546,7 @@ def test_every_sample_is_right_and_made_at_most_once_on_each_rank(
             rank=rank,
             world_size=world_size,
             num_workers=num_workers,
-            worker_kind="thread",
+            workers=WorkerOptions(kind="thread"),
             transform=Counting(logs[rank]),
             cache=cache,
         )

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitdata import Cache, DistributedLoader, Rotation, SplitDataLoader, describe_cache
+from splitdata import Cache, DistributedLoader, Rotation, SplitDataLoader, WorkerOptions, describe_cache
 from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
 from splitdata.loader.plan.steps import CacheCounts, Part, StepReply
 from tests.command import ROOT, run_cli
 from tests.loader.counting import Counting, calls, expected_sample, samples_of, write_numbers
+from tests.loader.grouped import grouped
 from tests.loader.resume_harness import LoaderMaker, examine, noisy
 
 NUM_RECORDS = 53
@@ -41,15 +42,17 @@ def maker(dataset: SplitDataLoader, folder: Path, cache: str, **options: Any) ->
         is_reference = (world_size, batch_size, num_workers) == (1, 1, 0)
         return DistributedLoader(
             dataset,
-            shuffle="global",
-            rank=rank,
-            world_size=world_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            transform=noisy,
-            collate_fn=list,
-            cache=CACHES[cache](folder / ("reference" if is_reference else "shared")),
-            **options,
+            **grouped(
+                shuffle="global",
+                rank=rank,
+                world_size=world_size,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                transform=noisy,
+                collate_fn=list,
+                cache=CACHES[cache](folder / ("reference" if is_reference else "shared")),
+                **options,
+            ),
         )
 
     return make
@@ -68,7 +71,7 @@ def test_loader_with_a_cache_resumes_exactly(dataset: SplitDataLoader, tmp_path:
 def test_loader_with_a_cache_and_threads_resumes_exactly(
     dataset: SplitDataLoader, tmp_path: Path, cache: str, prefetch_epochs: bool
 ) -> None:
-    make = maker(dataset, tmp_path, cache, worker_kind="thread", prefetch_epochs=prefetch_epochs)
+    make = maker(dataset, tmp_path, cache, kind="thread", prefetch_epochs=prefetch_epochs)
 
     assert examine(make, seed=7, num_actions=40, workers=(0, 1, 3)) > 2
 
@@ -88,13 +91,13 @@ def test_loader_with_a_cache_and_processes_resumes_exactly(
 RANK = """
 import sys
 from pathlib import Path
-from splitdata import Cache, DistributedLoader
+from splitdata import Cache, DistributedLoader, WorkerOptions
 from tests.loader.counting import Counting, samples_of
 
 folder, rank, world_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 loader = DistributedLoader(
     folder / "data", batch_size=4, shuffle="global", rank=rank, world_size=world_size, num_workers=int(sys.argv[4]),
-    worker_kind="thread", transform=Counting(folder / f"log{rank}", seconds=0.001),
+    workers=WorkerOptions(kind="thread"), transform=Counting(folder / f"log{rank}", seconds=0.001),
     # Each has a log of its own, so that only a version makes them the same.
     cache=Cache(folder / "cache", refresh_every=2, version="numbers"),
 )
@@ -177,7 +180,7 @@ def test_workers_that_are_started_anew_go_on_with_the_cache(dataset: SplitDataLo
         dataset,
         batch_size=4,
         num_workers=2,
-        worker_kind="thread",
+        workers=WorkerOptions(kind="thread"),
         transform=Failing(log),
         cache=Cache(tmp_path / "cache"),
     ) as loader:
@@ -204,8 +207,7 @@ def test_rotation_takes_its_samples_from_the_cache(
         batch_size=4,
         shuffle="global",
         num_workers=num_workers,
-        worker_kind="thread",
-        prefetch_epochs=prefetch_epochs,
+        workers=WorkerOptions(kind="thread", prefetch_epochs=prefetch_epochs),
         transform=Counting(log),
         cache=Cache(tmp_path / "cache", refresh_every=2),
         rotation=Rotation(times=3, size=10),
@@ -252,8 +254,7 @@ def test_validate_puts_its_batch_into_the_cache(dataset: SplitDataLoader, tmp_pa
         dataset,
         batch_size=8,
         num_workers=2,
-        worker_kind="thread",
-        validate=True,
+        workers=WorkerOptions(kind="thread"),
         transform=Counting(log),
         cache=Cache(tmp_path / "cache"),
     ) as loader:

@@ -18,6 +18,7 @@ from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.process.mpqitr import MpQItr
 from tests.forked import answer_of_child
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows
 from tests.process import servers
 from tests.process.generators import count
@@ -40,14 +41,14 @@ def refusal(call: Callable[[], Any]) -> str:
 
 LOADERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "in process": lambda folder: {},
-    "threads": lambda folder: {"num_workers": 2, "worker_kind": "thread"},
+    "threads": lambda folder: {"num_workers": 2, "kind": "thread"},
     "fork": lambda folder: {"num_workers": 2, "start_method": "fork"},
     "spawn": lambda folder: {"num_workers": 1, "start_method": "spawn"},
     "cache on disk": lambda folder: {"cache": Cache(folder / "cache", version="1")},
     "cache on disk, threads": lambda folder: {
         "cache": Cache(folder / "cache", version="1"),
         "num_workers": 2,
-        "worker_kind": "thread",
+        "kind": "thread",
     },
     "rotation in memory": lambda folder: {"rotation": Rotation(2, 8)},
     "rotation on disk": lambda folder: {"rotation": Rotation(2, 8, medium="disk", path=folder)},
@@ -62,8 +63,10 @@ def contents(batches: Anything) -> list[Any]:
 @pytest.mark.parametrize("way", LOADERS)
 def test_inherited_loader_starts_its_own_and_its_running_iterator_refuses(way: str, tmp_path: Path) -> None:
     options = LOADERS[way](tmp_path)
-    whole = contents(DistributedLoader(Numbers(40), batch_size=4, shuffle="global", transform=Rows(), **options))
-    loader = DistributedLoader(Numbers(40), batch_size=4, shuffle="global", transform=Rows(), **options)
+    whole = contents(
+        DistributedLoader(Numbers(40), **grouped(batch_size=4, shuffle="global", transform=Rows(), **options))
+    )
+    loader = DistributedLoader(Numbers(40), **grouped(batch_size=4, shuffle="global", transform=Rows(), **options))
     running = iter(loader)
     received = contents([next(running), next(running)])
 

@@ -25,6 +25,7 @@ from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.process.mpqitr import MpQItr
 from tests.command import ROOT
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows, Sample, Stream
 from tests.process.family import members, new_mark, seconds_until_gone
 from tests.process.generators import count
@@ -40,8 +41,8 @@ LIBRARY = str(ROOT / "splitdata")
 KINDS: dict[str, dict[str, Any]] = {
     "in process": {},
     "rotation": {"rotation": Rotation(times=2, size=7)},
-    "threads": {"num_workers": 2, "worker_kind": "thread"},
-    "threads, next epoch ahead": {"num_workers": 2, "worker_kind": "thread", "prefetch_epochs": True},
+    "threads": {"num_workers": 2, "kind": "thread"},
+    "threads, next epoch ahead": {"num_workers": 2, "kind": "thread", "prefetch_epochs": True},
     "processes": {"num_workers": 2, "start_method": "fork"},
 }
 
@@ -116,7 +117,9 @@ def is_held_back(frame: FrameType | None) -> bool:
     ],
 )
 def test_loop_goes_on_exactly_after_an_interrupt_in_any_line(kind: str, stride: int) -> None:
-    with DistributedLoader(Numbers(14), batch_size=2, shuffle="global", transform=Rows(), **KINDS[kind]) as loader:
+    with DistributedLoader(
+        Numbers(14), **grouped(batch_size=2, shuffle="global", transform=Rows(), **KINDS[kind])
+    ) as loader:
         stream = Stream(loader)
         batches = iter(loader)
         num_struck = number = 0
@@ -211,7 +214,9 @@ def test_loop_goes_on_exactly_after_signals_at_random_moments(kind: str, trials:
     num_interrupts = 0
     try:
         with (
-            DistributedLoader(Numbers(30), batch_size=2, shuffle="global", transform=slowly, **KINDS[kind]) as loader,
+            DistributedLoader(
+                Numbers(30), **grouped(batch_size=2, shuffle="global", transform=slowly, **KINDS[kind])
+            ) as loader,
             interruptions(random.Random(kind), 0.008) as quiet,
         ):
             stream = Stream(loader)
@@ -250,19 +255,20 @@ from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.process.mpqitr import MpQItr
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Hangs, Numbers, Rows
 import pathlib
 kind, what = sys.argv[1:]
-ways = {{"thread": dict(worker_kind="thread"), "none": dict(num_workers=0)}}
+ways = {{"thread": dict(kind="thread"), "none": dict(num_workers=0)}}
 options = dict(batch_size=2, shuffle="global") | dict(num_workers=2) | ways.get(kind, dict(start_method=kind))
 # Python itself loses a Ctrl-C that arrives in one of the finalizers of its import system.
-next(iter(DistributedLoader(Numbers(4), transform=Rows(), **options)))
+next(iter(DistributedLoader(Numbers(4), **grouped(transform=Rows(), **options))))
 transform = {{
     "flowing": Rows(30_000),
     "stuck": Hangs(record=10, how="holding the GIL" if kind not in ways else "sleep", switch=pathlib.Path("/")),
 }}[what]
 print("begin", flush=True)
-loader = DistributedLoader(Numbers(40), transform=transform, **options)
+loader = DistributedLoader(Numbers(40), **grouped(transform=transform, **options))
 while True:
     for number, _ in enumerate(loader):
         if number == 15:

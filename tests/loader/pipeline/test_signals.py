@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
+from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.consumer.launch import interrupts_blocked
 from splitdata.process.consumer.start import start_worker
 from splitdata.process.mpqitr import MpQItr
@@ -43,7 +45,7 @@ def make(kind: str, method: StartMethod) -> Iterable[Any]:
     """Return something that yields the numbers to 39, from a worker process."""
     if kind == "MpQItr":
         return MpQItr.options(start_method=method)(count, 40)
-    return DistributedLoader(Numbers(40), collate_fn=sum, num_workers=1, start_method=method)
+    return DistributedLoader(Numbers(40), collate_fn=sum, num_workers=1, workers=WorkerOptions(start_method=method))
 
 
 def send(number: int, pids: Iterable[int]) -> None:
@@ -87,9 +89,10 @@ def test_signal_to_the_whole_job_reaches_the_program_and_leaves_its_workers_at_w
 
 PROGRAM = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
-from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata import DistributedLoader, WorkerOptions
 from tests.loader.workloads import Numbers
-loader = DistributedLoader(Numbers(10**6), batch_size=8, num_workers=2, start_method=sys.argv[1])
+way = WorkerOptions(start_method=sys.argv[1])
+loader = DistributedLoader(Numbers(10**6), batch_size=8, num_workers=2, workers=way)
 for number, _ in enumerate(loader):
     if number == 4:
         print("ready", flush=True)

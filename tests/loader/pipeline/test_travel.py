@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from splitdata import SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import RecordOptions, WorkerOptions
 from tests.process.test_memory import is_shared
 
 LENGTH = 40_000
@@ -34,7 +35,12 @@ def test_batches_are_the_same_bytes_with_views_and_with_workers(
 ) -> None:
     path = write(tmp_path / "data")
     loader = DistributedLoader(
-        path, batch_size=5, transform=decode, num_workers=num_workers, as_views=as_views, shuffle="global"
+        path,
+        batch_size=5,
+        transform=decode,
+        num_workers=num_workers,
+        records=RecordOptions(as_views=as_views),
+        shuffle="global",
     )
     with loader:
         batches = list(loader)
@@ -49,7 +55,12 @@ def test_batches_are_the_same_bytes_with_views_and_with_workers(
 def test_tensors_of_worker_processes_are_made_over_shared_memory_without_torch_there(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     loader = DistributedLoader(
-        write(tmp_path / "data"), batch_size=8, transform=decode, num_workers=1, as_tensors=True, start_method="spawn"
+        write(tmp_path / "data"),
+        batch_size=8,
+        transform=decode,
+        num_workers=1,
+        as_tensors=True,
+        workers=WorkerOptions(start_method="spawn"),
     )
     with loader:
         for batch in loader:
@@ -66,7 +77,12 @@ def test_batch_that_torch_cannot_hold_is_named(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     path = write(tmp_path / "data")
     loader = DistributedLoader(
-        path, batch_size=8, transform=one_hot, num_workers=1, as_tensors=True, start_method="fork"
+        path,
+        batch_size=8,
+        transform=one_hot,
+        num_workers=1,
+        as_tensors=True,
+        workers=WorkerOptions(start_method="fork"),
     )
     with loader, pytest.raises(TypeError, match="sample: torch has no dtype for an array of"):
         next(iter(loader))

@@ -14,6 +14,8 @@ import pytest
 
 from splitdata.errors import WorkerCrashedError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
+from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.wire.channel_options import StartMethod
 from tests.loader.workloads import Fails, Hangs, Numbers, Rows, Sample, Stream, end, worker_pids
 from tests.watchdog import running_ids
@@ -69,9 +71,7 @@ def test_worker_killed_at_a_random_moment_is_a_crash_and_the_loader_goes_on_exac
                 shuffle="global",
                 num_workers=(2, 1, 3)[place],
                 transform=Rows(size),
-                start_method=method,
-                max_bytes=2 << 20,
-                prefetch_epochs=place == 2,
+                workers=WorkerOptions(start_method=method, max_bytes=2 << 20, prefetch_epochs=place == 2),
             )
         )
         for place, size in enumerate(SIZES[: trials // 3])
@@ -105,7 +105,7 @@ def test_crash_names_the_worker_and_what_it_was_at(how: str, tmp_path: Path) -> 
         Numbers(40),
         batch_size=2,
         num_workers=2,
-        start_method="fork",
+        workers=WorkerOptions(start_method="fork"),
         transform=Fails(record=13, how=how, switch=switch),
     )
     stream = Stream(loader)
@@ -132,7 +132,9 @@ def test_crash_is_noticed_while_another_worker_is_waited_for(tmp_path: Path) -> 
             Hangs(record=record, switch=switch)(record)
         return Fails(record=4, how="SIGKILL", switch=switch)(record)
 
-    loader = DistributedLoader(Numbers(40), batch_size=2, num_workers=3, start_method="fork", transform=transform)
+    loader = DistributedLoader(
+        Numbers(40), batch_size=2, num_workers=3, workers=WorkerOptions(start_method="fork"), transform=transform
+    )
     with pytest.raises(WorkerCrashedError, match=r"worker 2 .*SIGKILL.* at step 2 of epoch 0, records 4, 5"):
         next(iter(loader))
     assert loader.position == (0, 0)
@@ -141,7 +143,9 @@ def test_crash_is_noticed_while_another_worker_is_waited_for(tmp_path: Path) -> 
 
 def test_all_workers_killed_at_once_and_between_epochs_is_a_crash() -> None:
     before = running_ids()
-    loader = DistributedLoader(Numbers(12), batch_size=2, num_workers=3, start_method="fork", transform=Rows())
+    loader = DistributedLoader(
+        Numbers(12), batch_size=2, num_workers=3, workers=WorkerOptions(start_method="fork"), transform=Rows()
+    )
     stream = Stream(loader)
     stream.take(iter(loader))
     for pid in worker_pids(before):
@@ -163,10 +167,9 @@ def test_crash_leaves_batches_that_are_on_their_way_to_the_device(tmp_path: Path
         Numbers(40),
         batch_size=2,
         num_workers=2,
-        start_method="fork",
+        workers=WorkerOptions(start_method="fork", device_batches=3),
         transform=Fails(record=20, switch=switch),
         device="cpu",
-        device_batches=3,
     )
     stream = Stream(loader)
 
@@ -183,7 +186,11 @@ def test_crash_leaves_batches_that_are_on_their_way_to_the_device(tmp_path: Path
 def test_batches_that_had_arrived_come_before_the_crash() -> None:
     before = running_ids()
     loader = DistributedLoader(
-        Numbers(40), batch_size=2, num_workers=1, prefetch=4, start_method="fork", transform=Rows()
+        Numbers(40),
+        batch_size=2,
+        num_workers=1,
+        workers=WorkerOptions(prefetch=4, start_method="fork"),
+        transform=Rows(),
     )
     stream = Stream(loader)
     batches = iter(loader)

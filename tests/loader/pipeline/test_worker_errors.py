@@ -14,9 +14,11 @@ import pytest
 from splitdata.dataset.writer import SplitWriter
 from splitdata.errors import ClosedError, SplitDataError, WorkerError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
 from splitdata.process.mpqitr import MpQItr
 from splitdata.process.wire.own_frames import fold_traceback
 from tests.command import ROOT
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Fails, Numbers, Rows, Sample, Stream
 from tests.process import hostile
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 # How the work is done.
 KINDS: dict[str, dict[str, Any]] = {
     "in process": {},
-    "threads": {"num_workers": 2, "worker_kind": "thread"},
+    "threads": {"num_workers": 2, "kind": "thread"},
     "processes": {"num_workers": 2, "start_method": "fork"},
 }
 NOTE = "raised by the transform of record 13 in epoch 0"
@@ -61,7 +63,7 @@ def test_error_of_a_hostile_kind_arrives_in_its_place_and_the_loader_goes_on(kin
 def raise_and_go_on(kind: str, make: Callable[[], BaseException], switch: Path) -> None:
     switch.touch()
     with DistributedLoader(
-        Numbers(40), batch_size=2, transform=Fails(record=13, how=make, switch=switch), **KINDS[kind]
+        Numbers(40), **grouped(batch_size=2, transform=Fails(record=13, how=make, switch=switch), **KINDS[kind])
     ) as loader:
         stream = Stream(loader)
         batches = iter(loader)
@@ -130,11 +132,13 @@ def test_stop_iteration_by_mistake_is_no_end_of_the_epoch(kind: str, part: str) 
     ending = Ending(part)
     with DistributedLoader(
         ending,
-        batch_size=2,
-        transform=ending.transform,
-        collate_fn=ending.collate,
-        to_device=ending.send if part == "to_device" else None,
-        **KINDS[kind],
+        **grouped(
+            batch_size=2,
+            transform=ending.transform,
+            collate_fn=ending.collate,
+            to_device=ending.send if part == "to_device" else None,
+            **KINDS[kind],
+        ),
     ) as loader:
         found: list[list[int]] = []
         with pytest.raises(RuntimeError, match="StopIteration"):
@@ -150,7 +154,9 @@ def test_error_of_a_worker_names_record_and_step_and_shows_its_traceback(kind: s
         raise KeyError("no such field")
 
     with (
-        DistributedLoader(Numbers(8), batch_size=2, transform=Rows(), collate_fn=grow, **KINDS[kind]) as loader,
+        DistributedLoader(
+            Numbers(8), **grouped(batch_size=2, transform=Rows(), collate_fn=grow, **KINDS[kind])
+        ) as loader,
         pytest.raises(KeyError, match="no such field") as caught,
     ):
         next(iter(loader))
@@ -164,7 +170,9 @@ def test_batch_that_cannot_be_sent_is_an_error_that_names_the_part() -> None:
         return {"numbers": samples, "generator": (number for number in samples)}
 
     with (
-        DistributedLoader(Numbers(8), batch_size=2, num_workers=2, start_method="fork", collate_fn=opened) as loader,
+        DistributedLoader(
+            Numbers(8), batch_size=2, num_workers=2, workers=WorkerOptions(start_method="fork"), collate_fn=opened
+        ) as loader,
         pytest.raises(TypeError, match="cannot pickle 'generator' object") as caught,
     ):
         next(iter(loader))
@@ -176,7 +184,9 @@ def test_worker_init_fn_that_fails_is_its_error_in_the_first_batch() -> None:
     def init(worker_id: int) -> None:
         raise OSError(f"worker {worker_id} finds no scratch folder")
 
-    with DistributedLoader(Numbers(8), batch_size=2, num_workers=2, start_method="fork", worker_init_fn=init) as loader:
+    with DistributedLoader(
+        Numbers(8), batch_size=2, num_workers=2, workers=WorkerOptions(start_method="fork", init_fn=init)
+    ) as loader:
         for _ in range(2):
             with pytest.raises(OSError, match="worker 0 finds no scratch folder"):
                 next(iter(loader))
@@ -201,7 +211,7 @@ def keyed(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_traceback_shows_the_users_frames_the_key_and_at_most_twenty_lines(kind: str, keyed: Path) -> None:
-    with DistributedLoader(keyed, batch_size=4, transform=calls_a_helper, **KINDS[kind]) as loader:
+    with DistributedLoader(keyed, **grouped(batch_size=4, transform=calls_a_helper, **KINDS[kind])) as loader:
         with pytest.raises(ZeroDivisionError) as caught:
             list(loader)
         text = "".join(traceback.format_exception(caught.value))
@@ -224,7 +234,9 @@ def gives_rows_of_any_length(record: bytes) -> list[Any]:
 def test_samples_that_do_not_go_into_a_batch_show_the_users_frames_alone(
     kind: str, batch_size: int, keyed: Path
 ) -> None:
-    with DistributedLoader(keyed, batch_size=batch_size, transform=gives_rows_of_any_length, **KINDS[kind]) as loader:
+    with DistributedLoader(
+        keyed, **grouped(batch_size=batch_size, transform=gives_rows_of_any_length, **KINDS[kind])
+    ) as loader:
         with pytest.raises((TypeError, ValueError), match=r"sample\[[01]\]: ") as caught:
             list(loader)
         text = "".join(traceback.format_exception(caught.value))
@@ -240,7 +252,7 @@ def ends_too_early(record: bytes) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_end_of_an_iteration_in_a_transform_names_its_step_and_its_record(kind: str, keyed: Path) -> None:
-    with DistributedLoader(keyed, batch_size=4, transform=ends_too_early, **KINDS[kind]) as loader:
+    with DistributedLoader(keyed, **grouped(batch_size=4, transform=ends_too_early, **KINDS[kind])) as loader:
         with pytest.raises(
             RuntimeError, match=r"transform .* raised StopIteration at step 0 of epoch 0, records 0, "
         ) as caught:
@@ -253,7 +265,7 @@ def test_end_of_an_iteration_in_a_transform_names_its_step_and_its_record(kind: 
 
 def test_full_tracebacks_are_shown_on_request(keyed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPLITDATA_FULL_TRACEBACKS", "1")
-    with DistributedLoader(keyed, transform=calls_a_helper, **KINDS["processes"]) as loader:
+    with DistributedLoader(keyed, **grouped(transform=calls_a_helper, **KINDS["processes"])) as loader:
         with pytest.raises(ZeroDivisionError) as caught:
             list(loader)
         text = "".join(traceback.format_exception(caught.value))

@@ -12,6 +12,8 @@ import pytest
 
 from splitdata.errors import WorkerTimeoutError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Hangs, Numbers, Stream, worker_pids
 from tests.watchdog import running_ids
 
@@ -22,8 +24,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"start_method": "fork"}, "sleep"),
     ({"start_method": "fork"}, "busy"),
     ({"start_method": "fork"}, "holding the GIL"),
-    ({"worker_kind": "thread"}, "sleep"),
-    ({"worker_kind": "thread"}, "busy"),
+    ({"kind": "thread"}, "sleep"),
+    ({"kind": "thread"}, "busy"),
 ]
 
 
@@ -36,7 +38,7 @@ def test_hanging_transform_is_a_timeout_with_its_stack_and_the_loader_goes_on(
     transform = Hangs(record=13, how=how, switch=switch)
     try:
         with DistributedLoader(
-            Numbers(40), batch_size=2, num_workers=2, transform=transform, timeout=1.0, **way
+            Numbers(40), **grouped(batch_size=2, num_workers=2, transform=transform, timeout=1.0, **way)
         ) as loader:
             stream = Stream(loader)
             with (
@@ -52,7 +54,7 @@ def test_hanging_transform_is_a_timeout_with_its_stack_and_the_loader_goes_on(
             assert "workloads.py" in str(caught.value)
             assert (stream.num_batches, loader.position) == (6, (0, 12))
             # A process is ended; a thread cannot be, so it is left, and that is said.
-            assert ("1 of 2 worker threads do not end" in caplog.text) == ("worker_kind" in way)
+            assert ("1 of 2 worker threads do not end" in caplog.text) == ("kind" in way)
             switch.unlink()
             stream.follow(40)
     finally:
@@ -67,7 +69,11 @@ def test_slow_transform_is_warned_of_with_its_stack_and_no_error(caplog: pytest.
     with (
         caplog.at_level(logging.WARNING, "splitdata"),
         DistributedLoader(
-            Numbers(12), batch_size=2, num_workers=2, start_method="fork", transform=slow, stall_warning=0.25
+            Numbers(12),
+            batch_size=2,
+            num_workers=2,
+            workers=WorkerOptions(start_method="fork", stall_warning=0.25),
+            transform=slow,
         ) as loader,
     ):
         assert [batch.tolist() for batch in loader] == [[number, number + 1] for number in range(0, 12, 2)]
@@ -87,7 +93,7 @@ def test_close_ends_workers_that_hang(how: str, tmp_path: Path) -> None:
         Numbers(40),
         batch_size=2,
         num_workers=3,
-        start_method="fork",
+        workers=WorkerOptions(start_method="fork"),
         transform=Hangs(record=13, how=how, switch=switch),
     )
     stream = Stream(loader)
@@ -102,7 +108,11 @@ def test_stopped_iterator_in_another_thread_is_woken_by_close(tmp_path: Path) ->
     switch = tmp_path / "switch"
     switch.touch()
     loader = DistributedLoader(
-        Numbers(8), batch_size=2, num_workers=1, start_method="fork", transform=Hangs(record=0, switch=switch)
+        Numbers(8),
+        batch_size=2,
+        num_workers=1,
+        workers=WorkerOptions(start_method="fork"),
+        transform=Hangs(record=0, switch=switch),
     )
     batches = iter(loader)
     errors: list[BaseException] = []

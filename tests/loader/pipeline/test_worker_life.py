@@ -19,6 +19,7 @@ from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from tests.command import ROOT
 from tests.holdings import Holdings
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows, Stream, is_batch_of, worker_pids
 from tests.process.family import environment, members, new_mark, seconds_until_gone
 from tests.watchdog import running_ids
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 
 WAYS: dict[str, dict[str, Any]] = {
     "fork": {"start_method": "fork"},
-    "thread": {"worker_kind": "thread"},
+    "forkserver": {"start_method": "forkserver"},
+    "thread": {"kind": "thread"},
 }
 SIZES = [3, 10_000, 200_000]
 
@@ -39,14 +41,16 @@ def test_breaks_jumps_and_new_iterators_at_random_give_the_batches_that_are_due(
     for size in SIZES:
         with DistributedLoader(
             Numbers(50),
-            batch_size=2,
-            shuffle="global",
-            num_workers=3,
-            transform=Rows(size),
-            max_bytes=3 << 20,
-            prefetch=chance.choice([1, 2, 5]),
-            prefetch_epochs=size == 3,
-            **WAYS[way],
+            **grouped(
+                batch_size=2,
+                shuffle="global",
+                num_workers=3,
+                transform=Rows(size),
+                max_bytes=3 << 20,
+                prefetch=chance.choice([1, 2, 5]),
+                prefetch_epochs=size == 3,
+                **WAYS[way],
+            ),
         ) as loader:
             held: list[tuple[Any, list[int]]] = []
             is_given = False
@@ -76,7 +80,7 @@ def test_breaks_jumps_and_new_iterators_at_random_give_the_batches_that_are_due(
 def test_storm_of_cancels_leaves_the_workers_as_they_were(way: str) -> None:
     before = running_ids()
     with DistributedLoader(
-        Numbers(400), batch_size=4, num_workers=2, transform=Rows(30_000), max_bytes=4 << 20, **WAYS[way]
+        Numbers(400), **grouped(batch_size=4, num_workers=2, transform=Rows(30_000), max_bytes=4 << 20, **WAYS[way])
     ) as loader:
         next(iter(loader))
         workers = worker_pids(before)
@@ -96,7 +100,8 @@ def test_collected_loader_ends_its_workers_in_mid_epoch(way: str, prefetch_epoch
     gc.disable()
     try:
         loader = DistributedLoader(
-            Numbers(40), batch_size=2, num_workers=2, transform=Rows(), prefetch_epochs=prefetch_epochs, **WAYS[way]
+            Numbers(40),
+            **grouped(batch_size=2, num_workers=2, transform=Rows(), prefetch_epochs=prefetch_epochs, **WAYS[way]),
         )
         batch = next(iter(loader))
         assert worker_pids(before) or threading.active_count() == threads + 2
@@ -122,7 +127,9 @@ def test_iterator_alone_keeps_its_loader_and_goes_with_its_loop(way: str) -> Non
     before, threads = running_ids(), threading.active_count()
     numbers = [
         batch["record"].tolist()
-        for batch in DistributedLoader(Numbers(6), batch_size=2, num_workers=2, transform=Rows(), **WAYS[way])
+        for batch in DistributedLoader(
+            Numbers(6), **grouped(batch_size=2, num_workers=2, transform=Rows(), **WAYS[way])
+        )
     ]
 
     assert numbers == [[0, 1], [2, 3], [4, 5]]
@@ -132,7 +139,7 @@ def test_iterator_alone_keeps_its_loader_and_goes_with_its_loop(way: str) -> Non
 @pytest.mark.parametrize("way", WAYS)
 def test_loader_closed_in_mid_epoch_leaves_no_worker_and_its_batches_valid(way: str) -> None:
     before = running_ids()
-    loader = DistributedLoader(Numbers(40), batch_size=2, num_workers=3, transform=Rows(30_000), **WAYS[way])
+    loader = DistributedLoader(Numbers(40), **grouped(batch_size=2, num_workers=3, transform=Rows(30_000), **WAYS[way]))
     batches = iter(loader)
     held = [next(batches) for _ in range(3)]
     loader.close()
@@ -147,14 +154,15 @@ def test_loader_closed_in_mid_epoch_leaves_no_worker_and_its_batches_valid(way: 
 PROGRAM = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
 from pathlib import Path
-from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata import DistributedLoader, WorkerOptions
 from tests.loader.workloads import Hangs, Numbers, Rows
 method, what, scratch = sys.argv[1:]
 if what == "flowing":
     transform = Rows(30_000)
 else:
     transform = Hangs(record=20, how=what, switch=Path("/"))
-loader = DistributedLoader(Numbers(60), batch_size=2, num_workers=2, start_method=method, transform=transform)
+way = WorkerOptions(start_method=method)
+loader = DistributedLoader(Numbers(60), batch_size=2, num_workers=2, transform=transform, workers=way)
 print("ready", next(iter(loader))["record"].tolist(), flush=True)
 while True:
     for _ in loader:
@@ -215,7 +223,7 @@ def test_hundreds_of_epochs_take_no_more_than_ten(way: str) -> None:
     options: dict[str, Any] = {} if way == "none" else {"num_workers": 2, **WAYS[way]}
     before = running_ids()
     with DistributedLoader(
-        Numbers(24), batch_size=4, shuffle="global", transform=Rows(12_500), max_bytes=4 << 20, **options
+        Numbers(24), **grouped(batch_size=4, shuffle="global", transform=Rows(12_500), max_bytes=4 << 20, **options)
     ) as loader:
         stream = Stream(loader)
         sizes, counts = [], []

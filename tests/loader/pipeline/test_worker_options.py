@@ -15,9 +15,11 @@ import pytest
 
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
+from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.wire.channel_options import StartMethod
-from tests.loader.workloads import Numbers, Rows, Stream, is_batch_of, worker_pids
-from tests.watchdog import running_ids
+from tests.loader.grouped import grouped
+from tests.loader.workloads import Numbers, Rows, Stream, is_batch_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 
@@ -32,7 +34,7 @@ METHODS: list[StartMethod] = ["spawn", "fork"]
 WAYS: dict[str, dict[str, Any]] = {
     "none": {},
     "fork": {"num_workers": 2, "start_method": "fork"},
-    "thread": {"num_workers": 2, "worker_kind": "thread"},
+    "thread": {"num_workers": 2, "kind": "thread"},
 }
 
 
@@ -44,10 +46,12 @@ def note_start(worker_id: int, folder: Path) -> None:
 def test_worker_init_fn_runs_once_in_each_worker_with_its_number(way: str, tmp_path: Path) -> None:
     with DistributedLoader(
         Numbers(12),
-        batch_size=2,
-        transform=lambda record: os.getpid(),
-        worker_init_fn=lambda worker_id: note_start(worker_id, tmp_path),
-        **WAYS[way],
+        **grouped(
+            batch_size=2,
+            transform=lambda record: os.getpid(),
+            init_fn=lambda worker_id: note_start(worker_id, tmp_path),
+            **WAYS[way],
+        ),
     ) as loader:
         makers = [sorted({int(pid) for batch in loader for pid in batch}) for _ in range(3)]
         started = {tuple(map(int, name.split())) for name in os.listdir(tmp_path)}  # noqa: PTH208
@@ -79,7 +83,11 @@ def test_each_worker_sees_its_gpu_before_a_module_of_the_users_is_imported(
         return found
 
     with DistributedLoader(
-        Numbers(8), batch_size=2, num_workers=2, start_method=method, gpu_indices=[3, 1], transform=transform
+        Numbers(8),
+        batch_size=2,
+        num_workers=2,
+        workers=WorkerOptions(start_method=method, gpu_indices=[3, 1]),
+        transform=transform,
     ) as loader:
         assert list(loader) == [["3", "3"], ["1", "1"], ["3", "3"], ["1", "1"]]
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
@@ -91,43 +99,10 @@ def test_gpus_are_counted_among_those_that_this_process_may_see(monkeypatch: pyt
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-5af3")
     options: dict[str, Any] = {"num_workers": 2, "start_method": "fork", "transform": seen}
-    with DistributedLoader(Numbers(2), gpu_indices=[1, 0], **options) as loader:
+    with DistributedLoader(Numbers(2), **grouped(gpu_indices=[1, 0], **options)) as loader:
         assert list(loader) == [["GPU-5af3"], ["4"]]
     with pytest.raises(ValueError, match=r"worker 1 GPU 2, this process sees 2.*CUDA_VISIBLE_DEVICES='4, GPU-5af3'"):
-        iter(DistributedLoader(Numbers(2), gpu_indices=[0, 2], **options))
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_validation_makes_one_batch_here_and_changes_nothing(way: str, tmp_path: Path) -> None:
-    def note(record: int) -> int:
-        with (tmp_path / str(os.getpid())).open("a") as file:
-            file.write(f"{record}\n")
-        return record
-
-    with DistributedLoader(Numbers(6), batch_size=2, transform=note, validate=True, **WAYS[way]) as loader:
-        for _ in range(2):
-            assert [batch.tolist() for batch in loader] == [[0, 1], [2, 3], [4, 5]]
-    here = (tmp_path / str(os.getpid())).read_text().split()
-    assert here[:2] == ["0", "1"]
-    assert len(here) == (2 if way == "fork" else 14)
-
-
-def test_validation_finds_a_batch_that_cannot_be_sent_before_a_worker_is_started() -> None:
-    before = running_ids()
-    loader = DistributedLoader(
-        Numbers(6), batch_size=2, num_workers=2, start_method="fork", collate_fn=iter, validate=True
-    )
-    loader_of_generators = DistributedLoader(
-        Numbers(6), num_workers=2, start_method="fork", validate=True, collate_fn=lambda samples: (x for x in samples)
-    )
-
-    # An iterator over a list pickles, a generator does not.
-    with loader:
-        assert list(next(iter(loader))) == [0, 1]
-    with pytest.raises(TypeError, match="generator") as caught:
-        iter(loader_of_generators)
-    assert "raised by validate=True, in this process, before any worker was started" in caught.value.__notes__
-    assert worker_pids(before) == []
+        iter(DistributedLoader(Numbers(2), **grouped(gpu_indices=[0, 2], **options)))
 
 
 @pytest.mark.parametrize("prefetch_epochs", [False, True])
@@ -147,7 +122,7 @@ def test_next_epoch_is_not_begun_before_its_iterator_unless_asked_for(
         return len(marks.read_bytes().split())
 
     with DistributedLoader(
-        Numbers(8), batch_size=2, transform=note, prefetch=4, prefetch_epochs=prefetch_epochs, **WAYS[way]
+        Numbers(8), **grouped(batch_size=2, transform=note, prefetch=4, prefetch_epochs=prefetch_epochs, **WAYS[way])
     ) as loader:
         for epoch in range(1, 4):
             assert len(list(loader)) == 4
@@ -182,7 +157,7 @@ def test_skipped_records_are_replaced_counted_and_listed_across_workers(
 ) -> None:
     def run(**options: Anything) -> Skips:
         with DistributedLoader(
-            Damaged(60), batch_size=7, shuffle="global", transform=fail_on_sevens, on_error="skip", **options
+            Damaged(60), **grouped(batch_size=7, shuffle="global", transform=fail_on_sevens, on_error="skip", **options)
         ) as loader:
             batches = [batch.tolist() for _ in range(2) for batch in loader]
             skipped = [(one.record, one.epoch, one.position, one.replacement) for one in loader.skipped]
@@ -200,7 +175,7 @@ def test_skipped_records_are_replaced_counted_and_listed_across_workers(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_statistics_add_up(way: str) -> None:
-    with DistributedLoader(Numbers(50), batch_size=4, transform=Rows(1000), **WAYS[way]) as loader:
+    with DistributedLoader(Numbers(50), **grouped(batch_size=4, transform=Rows(1000), **WAYS[way])) as loader:
         for _ in range(2):
             for _ in loader:
                 pass
@@ -223,7 +198,7 @@ def test_statistics_add_up(way: str) -> None:
 
 
 def test_statistics_go_on_after_workers_were_replaced() -> None:
-    with DistributedLoader(Numbers(50), batch_size=4, transform=Rows(), **WAYS["fork"]) as loader:
+    with DistributedLoader(Numbers(50), **grouped(batch_size=4, transform=Rows(), **WAYS["fork"])) as loader:
         stream = Stream(loader)
         stream.follow(5)
         loader._close_runtime()
@@ -243,7 +218,9 @@ def test_batches_of_tensors_come_from_every_kind_of_worker(way: str) -> None:
         {"as_tensors": True, "device": "cpu", "device_batches": 3},
     ):
         kinds: dict[str, Any] = options
-        with DistributedLoader(Numbers(9), batch_size=2, transform=Rows(10_000), **kinds, **WAYS[way]) as loader:
+        with DistributedLoader(
+            Numbers(9), **grouped(batch_size=2, transform=Rows(10_000), **kinds, **WAYS[way])
+        ) as loader:
             batches = list(loader)
             assert [type(batch["row"]) for batch in batches] == [torch.Tensor] * 5
             assert all(batch["row"].dtype == torch.int32 and batch["row"].is_contiguous() for batch in batches)
@@ -324,10 +301,11 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
 @pytest.mark.parametrize("kind", DATASETS)
 def test_dataset_of_every_kind_is_read_in_workers(kind: str, tmp_path: Path) -> None:
     dataset = DATASETS[kind](tmp_path)
-    for way in ({"start_method": "spawn"}, {"start_method": "fork"}, {"worker_kind": "thread"}):
+    for way in ({"start_method": "forkserver"}, {"start_method": "fork"}, {"kind": "thread"}):
         options: dict[str, Any] = way
         with DistributedLoader(
-            dataset, batch_size=3, num_workers=2, shuffle="global", transform=as_number, collate_fn=list, **options
+            dataset,
+            **grouped(batch_size=3, num_workers=2, shuffle="global", transform=as_number, collate_fn=list, **options),
         ) as loader:
             for epoch in range(2):
                 numbers = [number for batch in loader for number in batch]
@@ -350,7 +328,12 @@ def test_dataset_with_an_open_file_is_opened_again_in_each_worker(tmp_path: Path
 
     told = Told(numbers_file(tmp_path))
     with DistributedLoader(
-        told, batch_size=2, num_workers=2, start_method="spawn", collate_fn=list, transform=as_number
+        told,
+        batch_size=2,
+        num_workers=2,
+        workers=WorkerOptions(start_method="forkserver"),
+        collate_fn=list,
+        transform=as_number,
     ) as loader:
         assert [number for batch in loader for number in batch] == list(range(20))
     told.close()

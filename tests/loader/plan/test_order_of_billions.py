@@ -22,7 +22,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from splitdata import DistributedLoader, HashSplit, SplitDataLoader, Window
+from splitdata import DistributedLoader, HashSplit, OrderOptions, SplitDataLoader, Window, WorkerOptions
 
 path, number, positions = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 
@@ -43,10 +43,10 @@ orders = {
     "in order": {},
     "global": {"shuffle": "global"},
     "bins": {"shuffle": "bins"},
-    "bins in lanes": {"shuffle": "bins", "lanes": 7},
+    "bins in lanes": {"shuffle": "bins", "order": OrderOptions(lanes=7)},
     "window": {"shuffle": Window(1 << 20)},
     "slice": {"shuffle": "global", "subset": slice(5, None, 3)},
-    "threads": {"shuffle": "global", "worker_kind": "thread", "num_workers": 2},
+    "threads": {"shuffle": "global", "workers": WorkerOptions(kind="thread"), "num_workers": 2},
 }
 found = {}
 for name, options in orders.items():

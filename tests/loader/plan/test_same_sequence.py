@@ -18,6 +18,7 @@ from splitdata import SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.window import Window
 from tests.command import ROOT
+from tests.loader.grouped import grouped
 from tests.loader.resume_harness import noisy
 from tests.loader.workloads import Numbers, Rows, Sample, is_batch_of
 
@@ -33,9 +34,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "1 fork": {"num_workers": 1, "start_method": "fork"},
     "2 fork": {"num_workers": 2, "start_method": "fork", "prefetch": 1, "read_ahead": 0},
     "3 fork": {"num_workers": 3, "start_method": "fork", "prefetch": 7, "max_bytes": 100_000},
-    "2 spawn": {"num_workers": 2, "start_method": "spawn", "prefetch_epochs": True},
-    "1 thread": {"num_workers": 1, "worker_kind": "thread", "prefetch_epochs": True},
-    "3 threads": {"num_workers": 3, "worker_kind": "thread", "prefetch": 1, "max_bytes": 1000},
+    "2 forkserver": {"num_workers": 2, "start_method": "forkserver", "prefetch_epochs": True},
+    "2 spawn": {"num_workers": 2, "start_method": "spawn"},
+    "1 thread": {"num_workers": 1, "kind": "thread", "prefetch_epochs": True},
+    "3 threads": {"num_workers": 3, "kind": "thread", "prefetch": 1, "max_bytes": 1000},
 }
 ORDERS: dict[str, dict[str, Any]] = {
     "in order": {},
@@ -57,7 +59,7 @@ def path(tmp_path: Path) -> Path:
 def epochs(path: Path, order: str, **way: Anything) -> list[list[list[Any]]]:
     """Return the batches of two epochs, with the bytes that each sample's generator has drawn."""
     with DistributedLoader(
-        path, batch_size=5, rank=1, world_size=2, transform=noisy, collate_fn=list, **ORDERS[order], **way
+        path, **grouped(batch_size=5, rank=1, world_size=2, transform=noisy, collate_fn=list, **ORDERS[order], **way)
     ) as loader:
         return [list(loader), list(loader)]
 
@@ -78,7 +80,7 @@ def unevenly(record: int) -> int:
 def test_batches_as_they_become_ready_are_the_same_in_another_order(way: str) -> None:
     def run(**options: Anything) -> list[list[int]]:
         with DistributedLoader(
-            Numbers(NUM_RECORDS), batch_size=3, shuffle="global", transform=unevenly, **WAYS[way], **options
+            Numbers(NUM_RECORDS), **grouped(batch_size=3, shuffle="global", transform=unevenly, **WAYS[way], **options)
         ) as loader:
             return [batch.tolist() for _ in range(2) for batch in loader]
 
@@ -94,7 +96,9 @@ def test_batches_as_they_become_ready_are_the_same_in_another_order(way: str) ->
 
 def test_two_loaders_at_once_do_not_disturb_each_other(path: Path) -> None:
     loaders = [
-        DistributedLoader(path, batch_size=4, shuffle="global", seed=seed, transform=noisy, collate_fn=list, **way)
+        DistributedLoader(
+            path, **grouped(batch_size=4, shuffle="global", seed=seed, transform=noisy, collate_fn=list, **way)
+        )
         for seed, way in enumerate([WAYS["2 fork"], WAYS["3 threads"], WAYS["3 fork"]])
     ]
     together = list(zip(*loaders, strict=True))
@@ -129,7 +133,7 @@ def test_random_generators_of_the_user_are_bit_identical_before_and_after(option
 
     for way in ({}, WAYS["2 fork"], WAYS["3 threads"]):
         with DistributedLoader(
-            Numbers(20), batch_size=3, shuffle="global", transform=drawing, on_error="skip", **options, **way
+            Numbers(20), **grouped(batch_size=3, shuffle="global", transform=drawing, on_error="skip", **options, **way)
         ) as loader:
             batches = iter(loader)
             noise = next(batches)["noise"]
@@ -147,11 +151,12 @@ import sys; sys.path[:0] = [{str(ROOT)!r}]
 import os
 from splitdata.errors import ClosedError
 from splitdata.loader.distributed_loader import DistributedLoader
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows, Stream
 
-for way in (dict(start_method="fork"), dict(worker_kind="thread"), dict(num_workers=0)):
+for way in (dict(start_method="fork"), dict(kind="thread"), dict(num_workers=0)):
     options = dict(batch_size=2, shuffle="global", num_workers=2, transform=Rows(20_000)) | way
-    loader = DistributedLoader(Numbers(40), **options)
+    loader = DistributedLoader(Numbers(40), **grouped(**options))
     stream = Stream(loader)
     batches = iter(loader)
     stream.take(batches, 3)
@@ -182,7 +187,7 @@ def test_file_position_of_an_inherited_dataset_is_not_shared_between_forked_work
     with SplitDataLoader(path, io="pread") as dataset:
         expected = [dataset[number] for number in range(NUM_RECORDS)]
         for way in ("3 fork", "3 threads"):
-            with DistributedLoader(dataset, batch_size=2, collate_fn=list, **WAYS[way]) as loader:
+            with DistributedLoader(dataset, **grouped(batch_size=2, collate_fn=list, **WAYS[way])) as loader:
                 for _ in range(3):
                     assert [record for batch in loader for record in batch] == expected
 

@@ -14,9 +14,11 @@ import pytest
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.errors import StateMismatchError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import OrderOptions
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
+from tests.loader.grouped import grouped
 
 
 def write(path: Path, numbers: range) -> SplitDataLoader:
@@ -31,8 +33,8 @@ def dataset(tmp_path: Path) -> SplitDataLoader:
     return write(tmp_path / "data", range(20))
 
 
-def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:
-    loader = DistributedLoader(dataset, batch_size=4, **options)
+def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of a loader
+    loader = DistributedLoader(dataset, **grouped(batch_size=4, **options))
     iterator = iter(loader)
     for _ in range(num_batches):
         next(iterator)
@@ -78,7 +80,7 @@ def test_state_of_another_order_is_refused_with_both_sides(
 ) -> None:
     state = state_at(dataset, 2, shuffle="global")
     given: dict[str, Any] = {"batch_size": 4, "shuffle": "global"} | options
-    loader = DistributedLoader(dataset, **given)
+    loader = DistributedLoader(dataset, **grouped(**given))
 
     with pytest.raises(StateMismatchError, match=rf"(?s){name} +saved: {saved}\n +here:  {here}"):
         loader.load_state_dict(state)
@@ -95,11 +97,11 @@ def test_state_with_a_window_survives_json(dataset: SplitDataLoader) -> None:
 
 def test_state_of_contiguous_ranks_loads_at_the_same_world_size_only(dataset: SplitDataLoader) -> None:
     state = state_at(dataset, 2, partition="contiguous", rank=1, world_size=2)
-    same = DistributedLoader(dataset, batch_size=4, partition="contiguous", rank=0, world_size=2)
+    same = DistributedLoader(dataset, batch_size=4, order=OrderOptions(partition="contiguous"), rank=0, world_size=2)
     same.load_state_dict(state)
 
     assert [batch.tolist() for batch in same_numbers(same)] == [[8, 9]]
-    other = DistributedLoader(dataset, batch_size=4, partition="contiguous", rank=0, world_size=3)
+    other = DistributedLoader(dataset, batch_size=4, order=OrderOptions(partition="contiguous"), rank=0, world_size=3)
     with pytest.raises(
         StateMismatchError, match="epoch 0 was begun by 2 and left before its end, and here world_size is 3"
     ):
@@ -165,7 +167,7 @@ def test_append_is_told_also_where_it_changes_the_subset(
 def test_ints_of_numpy_as_options_leave_a_state_that_is_json(dataset: SplitDataLoader, options: dict[str, Any]) -> None:
     rotation = Rotation(times=np.int64(2), size=np.int64(5))  # type: ignore[arg-type]
     loaders = [
-        DistributedLoader(dataset, batch_size=np.int64(4), shuffle=shuffle, rotation=rotation, **options)  # type: ignore[arg-type]
+        DistributedLoader(dataset, **grouped(batch_size=np.int64(4), shuffle=shuffle, rotation=rotation, **options))
         for shuffle in ("bins", Window(np.int64(5)))  # type: ignore[arg-type]
     ]
 
@@ -218,7 +220,7 @@ def test_state_beyond_the_data_is_refused_when_it_is_loaded(
     dataset: SplitDataLoader, options: dict[str, Any], changes: dict[str, Any], words: str
 ) -> None:
     state = state_at(dataset, 1, **options) | changes
-    loader = DistributedLoader(dataset, batch_size=4, **options)
+    loader = DistributedLoader(dataset, **grouped(batch_size=4, **options))
 
     with pytest.raises(StateMismatchError, match=f"damaged: it stands .*{words}|damaged: it {words}"):
         loader.load_state_dict(state)
@@ -247,10 +249,10 @@ def test_state_with_other_lanes_is_loaded_without_new_workers(
     worker_kind: str,
 ) -> None:
     options: dict[str, Any] = {"shuffle": shuffle, "num_workers": 1, "transform": where, "collate_fn": list}
-    options |= {"worker_kind": worker_kind, "start_method": "fork", "batch_size": 4}
-    state = DistributedLoader(dataset, rank=0, world_size=2, **options).state_dict()
+    options |= {"kind": worker_kind, "start_method": "fork", "batch_size": 4}
+    state = DistributedLoader(dataset, **grouped(rank=0, world_size=2, **options)).state_dict()
     assert state["lanes"] == 2
-    with DistributedLoader(dataset, **options) as loader:
+    with DistributedLoader(dataset, **grouped(**options)) as loader:
         before = {place for batch in loader for place in batch}
         loader.load_state_dict(state)
         after = {place for batch in loader for place in batch}

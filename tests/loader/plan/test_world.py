@@ -14,8 +14,10 @@ import pytest
 
 from splitdata.errors import StateMismatchError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import OrderOptions, WorkerOptions
 from splitdata.loader.plan.world import World
 from splitdata.order.window import Window
+from tests.loader.grouped import grouped
 
 LAUNCHERS = ("RANK", "WORLD_SIZE", "OMPI_", "MV2_", "PMI_", "PMIX_", "PALS_", "JSM_", "FLUX_", "SLURM_", "ALPS_")
 
@@ -195,7 +197,9 @@ NEXT_USES: dict[str, Callable[[DistributedLoader], Any]] = {
 def test_loader_that_was_used_before_the_ranks_existed_is_refused_instead_of_reading_everything(
     monkeypatch: pytest.MonkeyPatch, first: str, then: str, num_workers: int
 ) -> None:
-    with DistributedLoader(range(10), batch_size=2, num_workers=num_workers, worker_kind="thread") as loader:
+    with DistributedLoader(
+        range(10), batch_size=2, num_workers=num_workers, workers=WorkerOptions(kind="thread")
+    ) as loader:
         FIRST_USES[first](loader)
         position = loader.position
         pretend_process_group(monkeypatch, 1, 2)
@@ -219,11 +223,11 @@ def test_loader_that_was_used_before_the_ranks_existed_is_refused_instead_of_rea
 def test_what_needs_no_ranks_binds_to_none(
     monkeypatch: pytest.MonkeyPatch, use: Callable[[DistributedLoader], Any], options: dict[str, Any]
 ) -> None:
-    loader = DistributedLoader(range(10), batch_size=2, **options)
+    loader = DistributedLoader(range(10), **grouped(batch_size=2, **options))
     use(loader)
     pretend_process_group(monkeypatch, 1, 2)
 
-    expected = DistributedLoader(range(10), batch_size=2, rank=1, world_size=2, **options)
+    expected = DistributedLoader(range(10), **grouped(batch_size=2, rank=1, world_size=2, **options))
     assert [batch.tolist() for batch in loader] == [batch.tolist() for batch in expected]
     assert loader.state_dict() == expected.state_dict() | {"lanes": loader.state_dict()["lanes"]}
 
@@ -232,7 +236,9 @@ def test_what_needs_no_ranks_binds_to_none(
 def test_iterator_that_was_made_before_the_ranks_existed_gives_no_batch(
     monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
-    with DistributedLoader(range(10), batch_size=2, num_workers=num_workers, worker_kind="thread") as loader:
+    with DistributedLoader(
+        range(10), batch_size=2, num_workers=num_workers, workers=WorkerOptions(kind="thread")
+    ) as loader:
         batches = iter(loader)
         with monkeypatch.context() as during:
             pretend_process_group(during, 1, 2)
@@ -286,7 +292,7 @@ def test_loader_goes_on_as_another_rank_where_that_is_asked_for(monkeypatch: pyt
 def test_contiguous_loader_that_was_begun_by_other_ranks_is_refused_and_its_next_epoch_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loader = DistributedLoader(range(12), batch_size=2, partition="contiguous")
+    loader = DistributedLoader(range(12), batch_size=2, order=OrderOptions(partition="contiguous"))
     next(iter(loader))
     set_ranks(monkeypatch, 1, 2)
     one, other = (pickle.loads(pickle.dumps(loader)) for _ in range(2))

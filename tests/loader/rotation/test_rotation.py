@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from splitdata import Cache, ClosedError, Rotation, Window
 from splitdata.loader import runtime
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import OrderOptions, WorkerOptions
 from splitdata.loader.pipeline.executors import InProcess
+from tests.loader.grouped import grouped
 
 # Whatever a parameter takes.
 Anything: TypeAlias = Any
@@ -80,15 +82,17 @@ def test_every_sample_is_used_so_often_and_made_once(data: st.DataObject) -> Non
     for rank in range(world_size):
         with DistributedLoader(
             Numbers(num_records),
-            transform=transform,
-            rotation=rotation,
-            rank=rank,
-            world_size=world_size,
-            lanes=lanes,
-            tail=tail,
-            worker_kind="thread",
-            read_ahead=1,
-            **options,
+            **grouped(
+                transform=transform,
+                rotation=rotation,
+                rank=rank,
+                world_size=world_size,
+                lanes=lanes,
+                tail=tail,
+                kind="thread",
+                read_ahead=1,
+                **options,
+            ),
         ) as loader:
             batches = [used([batch]) for batch in loader]
             assert len(batches) == len(loader) or tail == "keep"
@@ -155,7 +159,11 @@ def test_same_sample_comes_in_every_use_and_another_in_the_next_epoch() -> None:
 def test_two_groups_are_the_most_that_is_held(medium: Anything, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "InProcess", EagerWorkers)
     loader = DistributedLoader(
-        Numbers(1000), batch_size=4, transform=Counting(4096), rotation=Rotation(3, 50, medium), read_ahead=1
+        Numbers(1000),
+        batch_size=4,
+        transform=Counting(4096),
+        rotation=Rotation(3, 50, medium),
+        workers=WorkerOptions(read_ahead=1),
     )
     sample_bytes = 4096 + 256
     held = []
@@ -176,7 +184,11 @@ def test_next_group_is_made_while_this_one_is_used(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(runtime, "InProcess", EagerWorkers)
     transform = Counting()
     loader = DistributedLoader(
-        Numbers(1000), batch_size=10, transform=transform, rotation=Rotation(4, 100), read_ahead=1, prefetch=1
+        Numbers(1000),
+        batch_size=10,
+        transform=transform,
+        rotation=Rotation(4, 100),
+        workers=WorkerOptions(read_ahead=1, prefetch=1),
     )
     made = [transform.made.total() for _ in loader]
 
@@ -262,10 +274,9 @@ def test_next_epoch_is_begun_ahead_only_if_asked_for(monkeypatch: pytest.MonkeyP
             Numbers(40),
             batch_size=8,
             num_workers=1,
-            worker_kind="thread",
+            workers=WorkerOptions(kind="thread", prefetch_epochs=ahead),
             transform=transform,
             rotation=Rotation(2, 10),
-            prefetch_epochs=ahead,
         ) as loader:
             first = used(list(loader))
             if not ahead:
@@ -278,7 +289,12 @@ def test_next_epoch_is_begun_ahead_only_if_asked_for(monkeypatch: pytest.MonkeyP
 def test_sampler_is_rotated_and_may_repeat_records() -> None:
     records = [3, 1, 4, 1, 5, 9, 2, 6]
     loader = DistributedLoader(
-        Numbers(10), batch_size=4, transform=Counting(), sampler=lambda epoch: records, rotation=Rotation(3, 4), lanes=2
+        Numbers(10),
+        batch_size=4,
+        transform=Counting(),
+        sampler=lambda epoch: records,
+        rotation=Rotation(3, 4),
+        order=OrderOptions(lanes=2),
     )
 
     assert Counter(used(list(loader))) == Counter(records * 3)
@@ -308,7 +324,7 @@ def test_cache_makes_a_sample_once_for_all_epochs_and_loaders(tmp_path: Path, nu
             rotation=Rotation(3, 10),
             cache=Cache(tmp_path / "cache", version="1"),
             num_workers=num_workers,
-            worker_kind="thread",
+            workers=WorkerOptions(kind="thread"),
         )
 
     with make() as loader:
@@ -340,9 +356,8 @@ def test_batches_ahead_on_the_device_do_not_count_as_seen(num_workers: int) -> N
             transform=Counting(),
             rotation=Rotation(3, 10),
             to_device=to_device,
-            device_batches=3,
+            workers=WorkerOptions(device_batches=3, kind="thread"),
             num_workers=num_workers,
-            worker_kind="thread",
         )
 
     with make() as loader:
@@ -391,7 +406,7 @@ def test_samples_keep_their_types_through_the_group(num_workers: int) -> None:
         collate_fn=list,
         rotation=Rotation(1),
         num_workers=num_workers,
-        start_method="spawn" if num_workers else None,
+        workers=WorkerOptions(start_method="forkserver" if num_workers else None),
     ) as loader:
         (samples,) = list(loader)
 
@@ -470,7 +485,7 @@ def test_error_comes_where_its_sample_is_first_used(num_workers: int, kind: Anyt
         transform=bad_at_13,
         rotation=Rotation(3, 10),
         num_workers=num_workers,
-        worker_kind=kind,
+        workers=WorkerOptions(kind=kind),
     )
     first_use = next(step for step in range(60) if 13 in loader.records(0, step))
     batches: list[list[int]] = []
@@ -501,7 +516,9 @@ def test_failure_that_was_not_needed_yet_does_not_spoil_the_next_iterator(monkey
             raise ArithmeticError("later")
         return {"record": record}
 
-    loader = DistributedLoader(Numbers(40), batch_size=2, transform=transform, rotation=Rotation(4, 10), prefetch=4)
+    loader = DistributedLoader(
+        Numbers(40), batch_size=2, transform=transform, rotation=Rotation(4, 10), workers=WorkerOptions(prefetch=4)
+    )
     iterator = iter(loader)
     begun = [used([next(iterator)]) for _ in range(30)]
     fails = False
@@ -552,7 +569,12 @@ class Interrupting(InProcess):
 def test_interrupts_lose_and_repeat_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "InProcess", Interrupting)
     loader = DistributedLoader(
-        Numbers(60), batch_size=4, transform=Counting(), rotation=Rotation(3, 10), shuffle="global", lanes=2
+        Numbers(60),
+        batch_size=4,
+        transform=Counting(),
+        rotation=Rotation(3, 10),
+        shuffle="global",
+        order=OrderOptions(lanes=2),
     )
     iterator = iter(loader)
     batches, num_interrupts = [], 0
@@ -599,18 +621,7 @@ def test_rotation_that_makes_no_sense_is_refused(arguments: dict[str, Any], erro
 )
 def test_option_that_excludes_rotation_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match="rotation"):
-        DistributedLoader(Numbers(10), **options)
-
-
-def test_validate_makes_and_collates_a_batch_before_any_worker() -> None:
-    def collate(samples: list[Any]) -> None:
-        raise ArithmeticError("in collate")
-
-    loader = DistributedLoader(Numbers(10), rotation=Rotation(), validate=True, num_workers=1, collate_fn=collate)
-    with pytest.raises(ArithmeticError, match="in collate") as caught:
-        loader.start()
-
-    assert any("validate=True" in note for note in caught.value.__notes__)
+        DistributedLoader(Numbers(10), **grouped(**options))
 
 
 def test_statistics_tell_what_rotation_holds() -> None:

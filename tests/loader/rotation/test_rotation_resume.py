@@ -11,6 +11,7 @@ from splitdata import Rotation, SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
+from tests.loader.grouped import grouped
 from tests.loader.resume_harness import LoaderMaker, examine, noisy
 
 NUM_RECORDS = 41
@@ -47,13 +48,15 @@ def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
         # Lanes come from the world size unless they are given; worlds of any size are compared here.
         return DistributedLoader(
             dataset,
-            rank=rank,
-            world_size=world_size,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            transform=noisy,
-            collate_fn=list,
-            **mode,
+            **grouped(
+                rank=rank,
+                world_size=world_size,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                transform=noisy,
+                collate_fn=list,
+                **mode,
+            ),
         )
 
     return make
@@ -73,7 +76,7 @@ def test_rotation_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str
 @pytest.mark.parametrize("mode", ["global in lanes", "bins in lanes"])
 @pytest.mark.parametrize("rotation", [ROTATIONS["middle"], ROTATIONS["disk"]], ids=["memory", "disk"])
 def test_rotation_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str, rotation: Rotation) -> None:
-    make = maker(dataset, {"rotation": rotation, "worker_kind": "thread", "prefetch_epochs": True} | MODES[mode])
+    make = maker(dataset, {"rotation": rotation, "kind": "thread", "prefetch_epochs": True} | MODES[mode])
     num_loads = examine(make, seed=7, num_actions=40, workers=(1, 3))
 
     assert num_loads > 2
@@ -96,7 +99,7 @@ def test_rotation_resumes_exactly_many_times(dataset: SplitDataLoader, mode: str
         rotation = list(ROTATIONS.values())[seed % 4]
         options = {
             "rotation": rotation,
-            "worker_kind": kind,
+            "kind": kind,
             "prefetch_epochs": seed % 3 == 0,
             "in_order": seed % 2 == 0,
         }

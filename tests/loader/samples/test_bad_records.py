@@ -12,7 +12,8 @@ from splitdata.errors import TooManySkippedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.plan.steps import Part, SkippedRecord, StepRequest
 from splitdata.loader.rotation.rotation_options import Rotation
-from splitdata.loader.samples.skips import SkipLog
+from splitdata.loader.samples.skips import Skip, SkipLog
+from tests.loader.grouped import grouped
 
 BAD = frozenset({3, 11, 12})
 
@@ -116,7 +117,7 @@ def test_replacements_come_from_the_subset() -> None:
 
 @pytest.mark.parametrize("options", [{"sampler": [3, 5]}, {"batch_sampler": lambda epoch: [[3], [5]]}])
 def test_replacements_are_records_that_the_sampler_gives(options: dict[str, Any]) -> None:
-    loader = DistributedLoader(Damaged(), on_error="skip", **options)
+    loader = DistributedLoader(Damaged(), **grouped(on_error="skip", **options))
 
     assert [numbers(loader) for _ in range(8)] == [[5, 5]] * 8
 
@@ -135,14 +136,6 @@ def test_dataset_that_is_bad_throughout_is_an_error_and_no_endless_search() -> N
     with pytest.raises(TooManySkippedError, match="record 0 and 99 others") as caught:
         list(loader)
     assert isinstance(caught.value.__cause__, OSError)
-
-
-def test_validation_fails_before_a_worker_is_started() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, num_workers=2, validate=True)
-
-    with pytest.raises(OSError, match="bad sector") as caught:
-        iter(loader)
-    assert any("before any worker was started" in note for note in caught.value.__notes__)
 
 
 def test_log_of_a_very_bad_dataset_ends_after_ten_records(caplog: pytest.LogCaptureFixture) -> None:
@@ -171,7 +164,7 @@ def handed_out(loader: DistributedLoader) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("max_skipped", "num_bad", "is_error"),
+    ("max_records", "num_bad", "is_error"),
     [
         (0, 1, True),
         (3, 3, False),
@@ -190,9 +183,11 @@ def handed_out(loader: DistributedLoader) -> tuple[int, str]:
         (np.float32(0.25), 6, True),
     ],
 )
-def test_budget_is_exact(max_skipped: float | None, num_bad: int, is_error: bool) -> None:
+def test_budget_is_exact(max_records: float | None, num_bad: int, is_error: bool) -> None:
     bad = frozenset(range(19, 19 - num_bad, -1))
-    loader = DistributedLoader(Damaged(bad), batch_size=4, on_error="skip", max_skipped=max_skipped)
+    loader = DistributedLoader(
+        Damaged(bad), batch_size=4, on_error="skip" if max_records is None else Skip(max_records)
+    )
     if is_error:
         number, text = handed_out(loader)
         # Those that are allowed are handed out.
@@ -210,11 +205,12 @@ def test_step_in_messages_names_its_first_records_and_how_many_more() -> None:
 
 
 def test_error_of_the_budget_names_count_budget_and_the_first_records() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip", max_skipped=0.1)
+    loader = DistributedLoader(Damaged(), batch_size=4, on_error=Skip(max_records=0.1))
     number, text = handed_out(loader)
 
     assert number == 3
-    assert "3 records of epoch 0 could not be read or transformed on rank 0, and max_skipped=0.1 allows 2 of 20" in text
+    assert "3 records of epoch 0 could not be read or transformed on rank 0, " in text
+    assert "on rank 0, and Skip(max_records=0.1) allows 2 of 20: " in text
     assert "record 3 (OSError: bad sector under 3); record 11 (OSError: bad sector under 11); record 12 (" in text
     assert [one.record for one in loader.skipped] == [3, 11]
     assert loader.position == (0, 12)
@@ -224,16 +220,16 @@ def test_error_of_the_budget_names_count_budget_and_the_first_records() -> None:
 def test_budget_counts_over_all_workers_and_each_epoch_by_itself(way: str) -> None:
     options: dict[str, Any] = {
         "in process": {},
-        "threads": {"num_workers": 3, "worker_kind": "thread", "prefetch_epochs": True},
+        "threads": {"num_workers": 3, "kind": "thread", "prefetch_epochs": True},
         "processes": {"num_workers": 2, "start_method": "fork"},
-        "any order": {"num_workers": 3, "worker_kind": "thread", "in_order": False},
+        "any order": {"num_workers": 3, "kind": "thread", "in_order": False},
     }[way]
-    options |= {"batch_size": 2, "shuffle": "global", "on_error": "skip"}
-    with DistributedLoader(Damaged(), max_skipped=3, **options) as loader:
+    options |= {"batch_size": 2, "shuffle": "global"}
+    with DistributedLoader(Damaged(), **grouped(on_error=Skip(3), **options)) as loader:
         for _ in range(3):
             assert len(numbers(loader)) == 20
         assert len(loader.skipped) == 9
-    with DistributedLoader(Damaged(), max_skipped=2, **options) as loader:
+    with DistributedLoader(Damaged(), **grouped(on_error=Skip(2), **options)) as loader:
         number, text = handed_out(loader)
         assert "3 records of epoch 0" in text
         if way != "any order":
@@ -258,13 +254,13 @@ def test_budget_counts_over_all_workers_and_each_epoch_by_itself(way: str) -> No
     ],
 )
 def test_share_is_of_the_records_of_this_rank(options: dict[str, Any], of: int) -> None:
-    loader = DistributedLoader(Damaged(frozenset({3, 4, 16})), on_error="skip", max_skipped=0.0, **options)
+    loader = DistributedLoader(Damaged(frozenset({3, 4, 16})), **grouped(on_error=Skip(0.0), **options))
 
     assert f"allows 0 of {of}: " in handed_out(loader)[1]
 
 
 def test_count_goes_on_in_an_epoch_and_begins_anew_with_a_state_or_another_epoch() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip", max_skipped=1)
+    loader = DistributedLoader(Damaged(), batch_size=4, on_error=Skip(max_records=1))
     assert handed_out(loader)[0] == 2
     with pytest.raises(TooManySkippedError, match="2 records"):
         list(loader.resume())
@@ -275,7 +271,7 @@ def test_count_goes_on_in_an_epoch_and_begins_anew_with_a_state_or_another_epoch
     with pytest.raises(TooManySkippedError, match="2 records of epoch 5"):
         list(loader)
 
-    larger = DistributedLoader(Damaged(), batch_size=4, on_error="skip", max_skipped=2)
+    larger = DistributedLoader(Damaged(), batch_size=4, on_error=Skip(max_records=2))
     loader.set_epoch(0)
     handed_out(loader)
     larger.load_state_dict(loader.state_dict())
@@ -284,7 +280,7 @@ def test_count_goes_on_in_an_epoch_and_begins_anew_with_a_state_or_another_epoch
 
 def test_batch_that_is_made_again_after_an_interrupt_is_counted_once() -> None:
     skipped = (SkippedRecord(3, 0, 3, 5, "OSError: bad"),)
-    log = SkipLog(1)
+    log = SkipLog(Skip(1))
     log.begin(0, 0, lambda: 20)
     log.note(skipped)
     log.note(skipped)
@@ -296,16 +292,15 @@ def test_batch_that_is_made_again_after_an_interrupt_is_counted_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("max_records", "words"),
     [
-        ({"max_skipped": 3}, 'budget of on_error="skip"'),
-        ({"max_skipped": -1, "on_error": "skip"}, "int of 0 or more, or a float from 0.0 to 1.0"),
-        ({"max_skipped": 1.5, "on_error": "skip"}, "float from 0.0 to 1.0"),
-        ({"max_skipped": float("nan"), "on_error": "skip"}, "float from 0.0 to 1.0"),
-        ({"max_skipped": True, "on_error": "skip"}, "a number of records, or a share"),
-        ({"max_skipped": "5%", "on_error": "skip"}, "a number of records, or a share"),
+        (-1, "int of 0 or more, or a float from 0.0 to 1.0"),
+        (1.5, "float from 0.0 to 1.0"),
+        (float("nan"), "float from 0.0 to 1.0"),
+        (True, "a number of records, or a share"),
+        ("5%", "a number of records, or a share"),
     ],
 )
-def test_budget_that_makes_no_sense_is_refused(options: dict[str, Any], words: str) -> None:
+def test_budget_that_makes_no_sense_is_refused(max_records: float, words: str) -> None:
     with pytest.raises((TypeError, ValueError), match=words):
-        DistributedLoader(Damaged(), **options)
+        Skip(max_records)

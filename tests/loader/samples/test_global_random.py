@@ -20,9 +20,11 @@ from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.dataset.writer import SplitWriter
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.loader.samples.draws import may_draw, transform_may_draw
 from splitdata.order.permutation import derive_key
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
@@ -92,12 +94,7 @@ def untouched_generators() -> Iterator[None]:
 def make(dataset: Anything = None, **options: Anything) -> DistributedLoader:
     return DistributedLoader(
         Drawing() if dataset is None else dataset,
-        batch_size=4,
-        shuffle="global",
-        seed=3,
-        transform=augmented,
-        collate_fn=collated,
-        **options,
+        **grouped(batch_size=4, shuffle="global", seed=3, transform=augmented, collate_fn=collated, **options),
     )
 
 
@@ -185,13 +182,18 @@ def test_state_of_the_user_comes_back_behind_errors_peeks_and_validation() -> No
             list(DistributedLoader(Numbers(4), transform=fails))
         with pytest.raises(ValueError, match="bad"):
             list(DistributedLoader(Numbers(4), transform=augmented, collate_fn=fails))
-        with make(validate=True, num_workers=1, start_method="fork") as loader:
-            next(iter(loader))
+        with make() as loader:
+            loader.peek()
 
 
 def test_option_turned_off_leaves_the_generators_alone() -> None:
     random.seed(5)
-    drawn = [batch[0] for batch in DistributedLoader(Numbers(4), transform=draw, collate_fn=list, seed_globals=False)]
+    drawn = [
+        batch[0]
+        for batch in DistributedLoader(
+            Numbers(4), transform=draw, collate_fn=list, workers=WorkerOptions(seed_globals=False)
+        )
+    ]
     expected = random.Random(5)
 
     assert drawn == [expected.random() for _ in range(4)]
@@ -203,7 +205,9 @@ def draw(record: int) -> float:
 
 def test_threads_share_the_generators_of_the_program() -> None:
     random.seed(5)
-    with DistributedLoader(Numbers(4), transform=draw, collate_fn=list, num_workers=1, worker_kind="thread") as loader:
+    with DistributedLoader(
+        Numbers(4), transform=draw, collate_fn=list, num_workers=1, workers=WorkerOptions(kind="thread")
+    ) as loader:
         drawn = [batch[0] for batch in loader]
     expected = random.Random(5)
 
@@ -336,7 +340,9 @@ def test_function_that_may_draw_in_any_way_is_set_for(name: str) -> None:
 def test_cache_tells_samples_of_generators_that_were_not_set_from_others(tmp_path: Path) -> None:
     def drawn(**options: Anything) -> list[Any]:
         cache = Cache(tmp_path / "cache", version="1")
-        with DistributedLoader(Numbers(4), transform=augmented, collate_fn=list, cache=cache, **options) as loader:
+        with DistributedLoader(
+            Numbers(4), **grouped(transform=augmented, collate_fn=list, cache=cache, **options)
+        ) as loader:
             return [sample["python"] for batch in loader for sample in batch]
 
     drawn(seed_globals=False)
@@ -349,7 +355,7 @@ def test_compiled_functions_draw_the_same_in_process_and_in_workers() -> None:
     def drawn(**options: Anything) -> list[Any]:
         with untouched_generators():
             loader = DistributedLoader(
-                [[1, 2, 3, 4, 5, 6, 7]] * 8, transform=np.random.permutation, collate_fn=list, **options
+                [[1, 2, 3, 4, 5, 6, 7]] * 8, **grouped(transform=np.random.permutation, collate_fn=list, **options)
             )
             return [sample.tolist() for batch in loader for sample in batch]
 

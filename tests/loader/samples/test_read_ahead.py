@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
 
 
 class Watched:
@@ -41,7 +42,7 @@ class Watched:
 
 def test_cold_records_are_asked_for_once_and_before_they_are_read() -> None:
     dataset = Watched(is_warm=False)
-    list(DistributedLoader(dataset, batch_size=4, shuffle="global", read_ahead=8))
+    list(DistributedLoader(dataset, batch_size=4, shuffle="global", workers=WorkerOptions(read_ahead=8)))
 
     assert dataset.late == []
     assert dataset.asked == dataset.read
@@ -50,7 +51,7 @@ def test_cold_records_are_asked_for_once_and_before_they_are_read() -> None:
 
 def test_warm_records_are_not_asked_for_and_hardly_asked_about() -> None:
     dataset = Watched(is_warm=True)
-    list(DistributedLoader(dataset, batch_size=4, shuffle="global", read_ahead=8))
+    list(DistributedLoader(dataset, batch_size=4, shuffle="global", workers=WorkerOptions(read_ahead=8)))
 
     assert dataset.asked == []
     assert 5 <= dataset.num_questions <= 15
@@ -58,7 +59,7 @@ def test_warm_records_are_not_asked_for_and_hardly_asked_about() -> None:
 
 def test_records_that_turn_cold_are_asked_for_after_some_steps() -> None:
     dataset = Watched(is_warm=True)
-    loader = DistributedLoader(dataset, batch_size=4, read_ahead=8)
+    loader = DistributedLoader(dataset, batch_size=4, workers=WorkerOptions(read_ahead=8))
     for number, _ in enumerate(loader):
         dataset._is_warm = number < 40
 
@@ -67,7 +68,7 @@ def test_records_that_turn_cold_are_asked_for_after_some_steps() -> None:
 
 def test_reading_ahead_can_be_turned_off() -> None:
     dataset = Watched(is_warm=False)
-    list(DistributedLoader(dataset, batch_size=4, read_ahead=0))
+    list(DistributedLoader(dataset, batch_size=4, workers=WorkerOptions(read_ahead=0)))
 
     assert dataset.asked == []
     assert dataset.num_questions == 0

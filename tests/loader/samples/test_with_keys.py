@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from splitdata import Cache, DistributedLoader, Rotation, SampleDataset, SplitDataLoader, SplitWriter
+from splitdata import Cache, DistributedLoader, RecordOptions, Rotation, SampleDataset, SplitDataLoader, SplitWriter
+from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers
 
 # Datasets, records and samples.
@@ -61,8 +62,7 @@ def test_transform_gets_each_record_with_its_key(tmp_path: Path, workers: int, r
         batch_size=5,
         shuffle="global",
         transform=label,
-        with_keys=True,
-        as_views=as_views,
+        records=RecordOptions(with_keys=True, as_views=as_views),
         num_workers=workers,
         cache=Cache(tmp_path / "cache", version="1") if reuse == "cache" else None,
         rotation=Rotation(2, 4) if reuse == "rotation" else None,
@@ -82,7 +82,10 @@ def test_keys_positions_and_both_have_their_stated_forms(tmp_path: Path) -> None
     }
     for (keys, positions), expected in forms.items():
         with DistributedLoader(
-            path, with_keys=keys, with_positions=positions, subset=[3], collate_fn=lambda samples: samples
+            path,
+            records=RecordOptions(with_keys=keys, with_positions=positions),
+            subset=[3],
+            collate_fn=lambda samples: samples,
         ) as loader:
             assert list(loader) == [[expected]]
 
@@ -90,23 +93,23 @@ def test_keys_positions_and_both_have_their_stated_forms(tmp_path: Path) -> None
 def test_samples_and_several_datasets_come_with_keys(tmp_path: Path) -> None:
     samples = write_samples(tmp_path / "samples")
     for dataset in (samples, SampleDataset(samples), lambda: SampleDataset(samples)):
-        with DistributedLoader(dataset, batch_size=COUNT, with_keys=True) as loader:
+        with DistributedLoader(dataset, batch_size=COUNT, records=RecordOptions(with_keys=True)) as loader:
             ((batch, keys),) = loader
             assert keys == [f"class{number % 3}/{number}" for number in batch["n"]]
     parts: list[str] = [str(write(tmp_path / "a", count=5)), str(write(tmp_path / "b", first=5, count=COUNT - 5))]
     for several in (parts, SplitDataLoader(parts)):
         options: dict[str, Anything] = {"with_keys": True, "with_positions": True, "transform": label_and_position}
-        with DistributedLoader(several, batch_size=COUNT, **options) as loader:
+        with DistributedLoader(several, **grouped(batch_size=COUNT, **options)) as loader:
             (found,) = loader
             assert checked([found]) == found["position"].tolist() == list(range(COUNT))
 
 
 def test_resume_goes_on_with_the_keys_of_the_records_that_follow(tmp_path: Path) -> None:
     options: dict[str, Anything] = {"batch_size": 5, "shuffle": "global", "transform": label, "with_keys": True}
-    with DistributedLoader(write(tmp_path / "data"), **options) as loader:
+    with DistributedLoader(write(tmp_path / "data"), **grouped(**options)) as loader:
         first = checked([next(iter(loader))])
         state = loader.state_dict()
-    with DistributedLoader(tmp_path / "data", **options) as loader:
+    with DistributedLoader(tmp_path / "data", **grouped(**options)) as loader:
         loader.load_state_dict(state)
         assert sorted(first + checked(loader)) == list(range(COUNT))
 
@@ -114,7 +117,7 @@ def test_resume_goes_on_with_the_keys_of_the_records_that_follow(tmp_path: Path)
 def test_cache_is_another_one_with_keys_and_when_keys_change(tmp_path: Path) -> None:
     def keys_of(path: Path, **options: Anything) -> Anything:
         with DistributedLoader(
-            path, batch_size=COUNT, cache=Cache(tmp_path / "cache", version="1"), **options
+            path, **grouped(batch_size=COUNT, cache=Cache(tmp_path / "cache", version="1"), **options)
         ) as loader:
             return next(iter(loader))
 
@@ -133,7 +136,11 @@ def test_bad_record_is_replaced_with_the_key_of_the_other_one(tmp_path: Path) ->
         return label(given)
 
     with DistributedLoader(
-        write(tmp_path / "data"), batch_size=4, transform=fails_once, with_keys=True, on_error="skip"
+        write(tmp_path / "data"),
+        batch_size=4,
+        transform=fails_once,
+        records=RecordOptions(with_keys=True),
+        on_error="skip",
     ) as loader:
         seen = checked(loader)
         assert len(seen) == COUNT
@@ -146,8 +153,8 @@ def test_dataset_without_keys_is_refused_and_one_with_a_method_of_its_own_is_not
             return f"k{position}"
 
     with pytest.raises(ValueError, match=r"with_keys needs a dataset that has keys, .* give Numbers a method key\("):
-        DistributedLoader(Numbers(3), with_keys=True)
-    with DistributedLoader(Keyed(3), batch_size=3, with_keys=True) as loader:
+        DistributedLoader(Numbers(3), records=RecordOptions(with_keys=True))
+    with DistributedLoader(Keyed(3), batch_size=3, records=RecordOptions(with_keys=True)) as loader:
         ((numbers, keys),) = loader
         assert keys == [f"k{number}" for number in numbers]
 

@@ -18,6 +18,7 @@ import pytest
 from splitdata import Cache
 from splitdata.loader.cache.cache_job import cache_job
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import WorkerOptions
 from splitdata.loader.pipeline.worker_job import Job, StepMaker
 from splitdata.loader.plan.selection import Selection
 from splitdata.loader.plan.steps import CacheCounts, Part, StepRequest, StepTimings
@@ -203,7 +204,9 @@ def zeros(record: bytes) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_workers_of_a_loader_tell_all_stages(kind: Literal["process", "thread"]) -> None:
     records = [b"x"] * 40
-    with DistributedLoader(records, batch_size=4, num_workers=2, worker_kind=kind, transform=zeros) as loader:
+    with DistributedLoader(
+        records, batch_size=4, num_workers=2, workers=WorkerOptions(kind=kind), transform=zeros
+    ) as loader:
         assert sum(1 for _ in loader) == 10
         stats = loader.stats()
 
@@ -285,7 +288,7 @@ def timings_of(times: Times, folder: Path | None = None, bad: int | None = None,
         as_tensors=False,
         seed=0,
         on_error="raise" if bad is None else "skip",
-        worker_init_fn=None,
+        init_fn=None,
         read_ahead=False,
         cache=None
         if options is None

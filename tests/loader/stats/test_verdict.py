@@ -113,7 +113,7 @@ def test_cheaper_transform_brings_what_was_promised() -> None:
 def test_transform_that_sleeps_is_told_to_wait_less_and_that_threads_will_do() -> None:
     verdict = Plant(transform=SLEEPS).stats().verdict
 
-    assert "(threads will do: worker_kind='thread')" in verdict
+    assert "(threads will do: WorkerOptions(kind='thread'))" in verdict
     assert "let the transform wait less" in verdict
     assert "cheaper" not in verdict
 
@@ -124,7 +124,7 @@ def test_threads_that_hold_up_the_loop_as_well_are_told_to_be_processes() -> Non
     # Half as much of the time they had something to do.
     slowed = replace(stats, seconds=1.4 * stats.seconds, waiting_seconds=0.2 * stats.seconds)
 
-    assert "0 of 4 busy), and threads compute one by one: worker_kind='process'" in slowed.verdict
+    assert "0 of 4 busy), and threads compute one by one: WorkerOptions(kind='process')" in slowed.verdict
 
 
 def test_threads_that_share_the_interpreter_are_told_to_be_processes() -> None:
@@ -133,7 +133,7 @@ def test_threads_that_share_the_interpreter_are_told_to_be_processes() -> None:
     followed = replace(plant, worker_kind="process", interpreter=False)
 
     assert "and threads compute one by one" in verdict
-    assert promised(verdict, "worker_kind='process'") == pytest.approx(
+    assert promised(verdict, r"WorkerOptions\(kind='process'\)") == pytest.approx(
         plant.seconds_per_batch() / followed.seconds_per_batch(), rel=0.1
     )
 
@@ -224,7 +224,7 @@ def test_computing_transform_is_told_what_a_cache_would_save() -> None:
         (
             {"num_epochs": 40, "starting_seconds": 15.0, "seconds": 35.0, "waiting_seconds": 1.0},
             "Training waits 43 % of the time for the first batch of an epoch: make epochs longer, or let workers begin "
-            "the next one early (prefetch_epochs=True).",
+            "the next one early (WorkerOptions(prefetch_epochs=True)).",
         ),
     ],
 )

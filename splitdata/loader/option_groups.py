@@ -1,0 +1,157 @@
+"""Options of a DistributedLoader that belong together: given as one, checked where they are made.
+
+    DistributedLoader(path, num_workers=4, workers=WorkerOptions(prefetch=4), order=OrderOptions(lanes=8))
+
+Each is frozen and pickles, so one may be shared by several loaders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from splitdata.loader.plan.plan import PartitionKind
+from splitdata.order.counts import MAX_LANES, checked_count
+from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
+
+__all__ = ["OrderOptions", "RecordOptions", "WorkerKind", "WorkerOptions", "check_choice", "check_function"]
+
+WorkerKind: TypeAlias = Literal["process", "thread"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How batches are made ahead of the loop. None of these changes which samples come, but `in_order=False`.
+
+        DistributedLoader(path, num_workers=4, workers=WorkerOptions(kind="thread", prefetch=4))
+
+    Attributes:
+        kind: "process", or "thread": for transforms that release the interpreter.
+        start_method: "spawn" (default), "forkserver" or "fork".
+        prefetch: Batches that each worker makes ahead.
+        prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
+        device_batches: Batches that are on their way to the device ahead of the loop.
+        read_ahead: Steps for which each worker asks the disk before it needs them.
+        max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
+        threads: Threads of OpenMP, BLAS and torch in each worker process. None: what these libraries take, which is
+            usually all cores.
+        in_order: False: batches as they become ready. Then a state counts batches, not which ones. With rotation
+            batches keep their order, and only samples are taken as they become ready.
+        stall_warning: Seconds without a batch after which a warning tells where the worker stands. None: never.
+        init_fn: Called with the worker's number, in each worker, first.
+        gpu_indices: For each worker process the GPU that it sees.
+        seed_globals: Set the global generators of Python, numpy and (where it is loaded) torch from (seed, epoch,
+            record) before each sample is made, so that transforms that draw from them give the same for every
+            number of workers and after a resume. Yours are put back. Not in threads, which share them.
+
+    Raises:
+        TypeError, ValueError: An attribute of a wrong type or out of range.
+    """
+
+    kind: WorkerKind = "process"
+    start_method: StartMethod | None = None
+    prefetch: int = 2
+    prefetch_epochs: bool = False
+    device_batches: int = 1
+    read_ahead: int = 16
+    max_bytes: int | None = None
+    threads: int | None = 1
+    in_order: bool = True
+    stall_warning: float | None = 60.0
+    init_fn: Callable[[int], Any] | None = None
+    gpu_indices: Sequence[int] | None = None
+    seed_globals: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, get_args(WorkerKind))
+        for name, least in (("prefetch", 1), ("device_batches", 1), ("read_ahead", 0)):
+            object.__setattr__(self, name, checked_count(name, getattr(self, name), least))
+        for name in ("max_bytes", "threads"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else checked_count(name, value, 1))
+        check_function("init_fn", self.init_fn)
+        for index in () if self.gpu_indices is None else self.gpu_indices:
+            checked_count("each of gpu_indices", index, 0)
+        # Checks start_method and stall_warning.
+        self.channel_options(None)
+
+    def channel_options(self, timeout: float | None) -> ChannelOptions:
+        """Return what a pool of workers is told."""
+        return ChannelOptions(
+            max_batches=self.prefetch,
+            max_bytes=self.max_bytes,
+            start_method=self.start_method,
+            timeout=timeout,
+            stall_warning=self.stall_warning,
+            worker_threads=self.threads,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderOptions:
+    """How the order is dealt out to ranks, and mixed with shuffle="bins": see docs/order.md.
+
+        DistributedLoader(path, shuffle="bins", order=OrderOptions(lanes=64, interleave=8))
+
+    Attributes:
+        partition: "strided": rank r takes every world_size-th position; "contiguous": a stretch of its own.
+        lanes: See docs/order.md; None: the world size at first use, kept in the state.
+        interleave: Bins that are mixed, with shuffle="bins".
+
+    Raises:
+        TypeError, ValueError: An attribute of a wrong type or out of range.
+    """
+
+    partition: PartitionKind = "strided"
+    lanes: int | None = None
+    interleave: int = 4
+
+    def __post_init__(self) -> None:
+        check_choice("partition", self.partition, get_args(PartitionKind))
+        # An int of numpy would not go into a state, which is JSON.
+        object.__setattr__(self, "interleave", checked_count("interleave", self.interleave, 1))
+        if self.lanes is not None:
+            object.__setattr__(self, "lanes", checked_count("lanes", self.lanes, 1))
+            if self.lanes > MAX_LANES:
+                raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {self.lanes}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """In what form the transform gets a record.
+
+        DistributedLoader(path, transform=decode, records=RecordOptions(as_views=True, with_keys=True))
+
+    Attributes:
+        as_views: As read-only memoryviews, verified, without a copy where the file is mapped; faster for large ones.
+            Not for datasets without a method `view`.
+        with_keys: As the tuple `(record, key)`, of which the key is None where a record has none: for labels that are
+            a part of it. Reads and verifies a record twice. Not for datasets without a method `key`.
+        with_positions: As `(record, position)`, the record's number in the dataset; with `with_keys` too,
+            `(record, key, position)`.
+    """
+
+    as_views: bool = False
+    with_keys: bool = False
+    with_positions: bool = False
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse a value that is not one of the choices.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_function(name: str, value: object) -> None:
+    """Refuse what cannot be called, but None.
+
+    Raises:
+        TypeError: Naming it.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function, got {value!r}")
