@@ -22,8 +22,8 @@ from splitdata.process.wire.remote_error import WorkerTraceback
 
 if TYPE_CHECKING:
     from splitdata.loader.plan.progress import EpochProgress
-    from splitdata.loader.plan.steps import SkippedRecord
-    from splitdata.loader.runtime import BatchInfo, Runtime
+    from splitdata.loader.plan.steps import BatchInfo, SkippedRecord
+    from splitdata.loader.runtime import Runtime
     from splitdata.loader.stats.meter import StatsMeter
 
 __all__ = ["EpochIterator"]
@@ -80,10 +80,9 @@ class EpochIterator(Iterator[Batch]):
             if self._torn_at is not None:
                 self._mend(self._torn_at)
             self._torn_at = self._stands
-            num_ready = self._runtime.num_ready()
-            behind, batch = next(self._items)
-            if behind.reply.skipped:
-                self._note_skipped(behind.reply.skipped)
+            info, batch = next(self._items)
+            if info.skipped:
+                self._note_skipped(info.skipped)
         except StopIteration:
             self._finish()
             raise
@@ -94,14 +93,14 @@ class EpochIterator(Iterator[Batch]):
             self._runtime.close()
             fold_traceback(error, from_elsewhere=isinstance(error.__cause__, WorkerTraceback))
             raise
-        if behind.reply.skipped:
-            self._meter.skipped(len(behind.reply.skipped))
+        if info.skipped:
+            self._meter.skipped(len(info.skipped))
         waited, processor = time.perf_counter() - begin, time.thread_time() - begin_processor
-        self._meter.handed_out(behind.reply.num_samples, behind.reply.num_bytes, waited, num_ready, processor)
+        self._meter.handed_out(info.num_samples, info.num_bytes, waited, processor)
         self._num_handed_out += 1
         # In this order: an interrupt before the last line lets the batch be made again, it is never left out.
-        self._progress.hand_out(behind.position, self._shape)
-        self._stands = behind.position
+        self._progress.hand_out(info.position, self._shape)
+        self._stands = info.position
         self._torn_at = None
         return batch
 

@@ -1,6 +1,6 @@
 """The running part of a loader: executor, stream and device prefetcher, made once and kept over epochs.
 
-    options, source, facts, world, lanes ──> Plan ──> StepStream ──> DevicePrefetcher ──> (position behind, batch)
+    options, source, facts, world, lanes ──> Plan ──> StepStream ──> DevicePrefetcher ──> (position behind, ...), batch
                                                         |
                                                       Executor    this process, threads or processes
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from splitdata._ownership import OwnerProcess
 from splitdata.loader.cache.cache_job import discard_stale
@@ -25,12 +25,11 @@ from splitdata.loader.pipeline.step_stream import StepStream, Stream
 from splitdata.loader.pipeline.worker_job import Job, StepMaker, environment_of, make_batch, serve
 from splitdata.loader.plan.epoch_steps import open_run
 from splitdata.loader.plan.plan import Plan
-from splitdata.loader.plan.steps import Position, StepReply, StepRequest
+from splitdata.loader.plan.steps import BatchInfo, Position, StepReply, StepRequest
 from splitdata.loader.rotation.rotation_stream import RotationStream
 from splitdata.loader.rotation.sample_prefetcher import PrefetchLimits
 from splitdata.loader.rotation.sample_store import StoreMaker
 from splitdata.loader.samples.packing import PackedSamples, unpack_all
-from splitdata.samples.collate import with_tensors
 
 if TYPE_CHECKING:
     from splitdata.loader.cache.cache_job import CacheJob
@@ -40,17 +39,10 @@ if TYPE_CHECKING:
     from splitdata.loader.stats.meter import StatsMeter
     from splitdata.process.pool.pool import WorkerPool
 
-__all__ = ["BatchInfo", "Runtime"]
+__all__ = ["Runtime"]
 
 # Samples that a worker makes for rotation at once: at least, at most.
 _CHUNK = (8, 64)
-
-
-class BatchInfo(NamedTuple):
-    """The facts that go with a batch through the prefetcher: where training stands behind it, and what it was."""
-
-    position: Position
-    reply: StepReply
 
 
 class Runtime:
@@ -114,7 +106,7 @@ class Runtime:
         self.plan = plan
         stream, self._stream = self._stream, None
         if stream is not None:
-            stream.close()
+            stream.release()
 
     def _make_stream(self, workers: Executor, job: Job) -> Stream:
         options = self._options
@@ -132,6 +124,7 @@ class Runtime:
                 at_once=at_once,
                 crosses_epochs=crosses_epochs,
                 cache=options.cache,
+                makes_tensors=self._makes_tensors,
             )
         pace = PrefetchLimits(
             ahead=ahead,
@@ -237,7 +230,7 @@ class Runtime:
             raise ValueError(f"epoch {position.epoch} has no batch to look at behind sample {position.samples}")
         batch = _first_batch(self._make_job(keeps=False), run)
         transfer = self._open_transfer()
-        return batch if transfer is None else next(DevicePrefetcher(iter([(None, batch)]), transfer))[1]
+        return batch if transfer is None else transfer.hand_over(transfer.send(batch))
 
     def run(self, position: Position) -> Iterator[tuple[BatchInfo, Any]]:
         """Start, and yield what is left of an epoch from a position on; an earlier run is over."""
@@ -245,11 +238,10 @@ class Runtime:
         if self._stream is None or self._workers is None:
             raise RuntimeError("a runtime that has started has workers")
         self._stream.follow(position)
-        batches = _Batches(self._stream, makes_tensors=self._makes_tensors)
         transfer = self._open_transfer()
         if transfer is None:
-            return batches
-        return DevicePrefetcher(batches, transfer, is_ready=self._stream.next_is_ready)
+            return self._stream
+        return DevicePrefetcher(self._stream, transfer, is_ready=self._stream.next_is_ready)
 
     def _open_transfer(self) -> DeviceTransfer | None:
         """Return what moves batches to the device, kept over epochs; None where they stay."""
@@ -294,7 +286,7 @@ class Runtime:
         if not self._owner.is_current:
             return
         if stream is not None:
-            stream.close()
+            stream.release()
         if workers is not None:
             workers.close()
 
@@ -311,17 +303,3 @@ def _first_batch(job: Job, run: Run) -> Any:
     finally:
         # A worker that is started later takes its place.
         maker.close()
-
-
-class _Batches(Iterator[tuple[BatchInfo, Any]]):
-    """The stream without its bookkeeping. No generator: one that Ctrl-C has passed through would be over."""
-
-    def __init__(self, stream: Stream, *, makes_tensors: bool) -> None:
-        self._stream = stream
-        self._makes_tensors = makes_tensors
-
-    def __next__(self) -> tuple[BatchInfo, Any]:
-        reply, position = self._stream.next()
-        batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
-        # The reply goes on without its batch, so that nothing here keeps the batch's memory.
-        return BatchInfo(position, reply._replace(batch=None)), batch

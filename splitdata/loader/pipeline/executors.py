@@ -112,12 +112,13 @@ class InOrder:
 
     def __init__(self, pool: WorkerPool[StepRequest, StepReply]) -> None:
         self._pool = pool
+        self._num_workers = pool.num_workers
         self._num_asked = 0
         self._num_received = 0
 
     def ask(self, *requests: StepRequest) -> None:
         """Give each to the worker whose turn it is."""
-        num_workers = self._pool.num_workers
+        num_workers = self._num_workers
         for offset in range(min(num_workers, len(requests))):
             self._pool.submit((self._num_asked + offset) % num_workers, *requests[offset::num_workers])
         self._num_asked += len(requests)
@@ -129,19 +130,19 @@ class InOrder:
 
     def receive(self) -> tuple[int, StepReply]:
         """Return the reply to what was asked first."""
-        worker_id = self._num_received % self._pool.num_workers
+        worker_id = self._num_received % self._num_workers
         reply = self._pool.receive(worker_id)
         self._num_received += 1
         return worker_id, reply
 
     def next_is_ready(self) -> bool:
         """Ask the worker whose turn it is."""
-        return self._pool.has_reply(self._num_received % self._pool.num_workers)
+        return self._pool.has_reply(self._num_received % self._num_workers)
 
     def num_ready(self) -> int:
         """Ask each worker's pipe; none where the pool has ended: its batches may be on their way to the device."""
         try:
-            return sum(self._pool.has_reply(worker_id) for worker_id in range(self._pool.num_workers))
+            return sum(self._pool.has_reply(worker_id) for worker_id in range(self._num_workers))
         except ClosedError:
             return 0
 
@@ -164,7 +165,7 @@ class AnyOrder(InOrder):
 
     def __init__(self, pool: WorkerPool[StepRequest, StepReply]) -> None:
         super().__init__(pool)
-        self._waiting = [0] * pool.num_workers
+        self._waiting = [0] * self._num_workers
 
     def ask(self, *requests: StepRequest) -> None:
         """Give each to the worker with least to do."""

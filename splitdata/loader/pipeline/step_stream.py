@@ -2,7 +2,7 @@
 
     follow(position) ──> Run ──> requests, `ahead` of them on their way ──> workers
                                                                               |
-    next() <── (batch, position behind it) <──────────────────────────────────┘
+    next() <── (position behind it, ...), batch <─────────────────────────────┘
 
 With `crosses_epochs` requests of the next epoch follow those of this one, and `follow` finds them on their way.
 A fence may hold them back until nothing of this one is on its way any more.
@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
 from splitdata.loader.plan.epoch_steps import open_run
-from splitdata.loader.plan.steps import StepReply, StepRequest
+from splitdata.loader.plan.steps import BatchInfo, StepRequest
+from splitdata.samples.collate import with_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from splitdata.loader.cache.cache_options import Cache
     from splitdata.loader.pipeline.executors import Executor
     from splitdata.loader.plan.epoch_steps import Run
@@ -32,7 +35,10 @@ RunType = TypeVar("RunType", bound="Run")
 
 
 class Stream(Protocol):
-    """Hands on the batches of run after run. Belongs to one thread at a time."""
+    """Hands on the batches of run after run. Belongs to one thread at a time.
+
+    No generator: one that Ctrl-C has passed through would be over.
+    """
 
     @property
     def has_failed(self) -> bool:
@@ -41,8 +47,11 @@ class Stream(Protocol):
     def follow(self, position: Position) -> None:
         """Go on from a position."""
 
-    def next(self) -> tuple[StepReply, Position]:
-        """Return the next batch of the run, and where training stands behind it.
+    def __iter__(self) -> Iterator[tuple[BatchInfo, Any]]:
+        """Return itself."""
+
+    def __next__(self) -> tuple[BatchInfo, Any]:
+        """Return the next batch of the run, behind what is known of it.
 
         Raises:
             StopIteration: The run is over.
@@ -57,7 +66,7 @@ class Stream(Protocol):
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Let go of what it keeps."""
 
 
@@ -96,13 +105,17 @@ class StepStream:
         at_once: int,
         crosses_epochs: bool,
         cache: Cache | None = None,
+        makes_tensors: bool = False,
     ) -> None:
         self._plan = plan
         self._workers = workers
         self._meter = meter
         self._ahead = ahead
+        # Half of them at a time.
+        self._refill_at = ahead // 2
         self._at_once = at_once
         self._crosses_epochs = crosses_epochs
+        self._makes_tensors = makes_tensors
         self._fence = None if cache is None else EpochBarrier(cache)
         self._legs: deque[ActiveRun[Run]] = deque()
         # Planned, and not asked for yet: behind the fence.
@@ -135,8 +148,11 @@ class StepStream:
             self._ask_planned()
         self._is_whole = True
 
-    def next(self) -> tuple[StepReply, Position]:
-        """Return the next batch of the run, and where training stands behind it.
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[BatchInfo, Any]:
+        """Return the next batch of the run, behind what is known of it.
 
         Raises:
             StopIteration: The run is over.
@@ -150,7 +166,8 @@ class StepStream:
                 self._is_whole = True
             raise StopIteration
         self._is_whole = False
-        self._ask_ahead()
+        if self._num_waiting <= self._refill_at:
+            self._ask_ahead()
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
         leg.num_received += 1
@@ -160,7 +177,9 @@ class StepStream:
             self._meter.cached(reply.cache)
         if self._fence is not None:
             self._fence.note_reply(reply)
-        return reply, leg.run.position_after(leg.num_received)
+        batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
+        position = leg.run.position_after(leg.num_received)
+        return BatchInfo(position, reply.num_samples, reply.num_bytes, reply.skipped), batch
 
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting or working."""
@@ -175,12 +194,12 @@ class StepStream:
         leg = self._legs[0]
         return leg.run.position_after(leg.num_steps)
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Nothing is kept here."""
 
     def _ask_ahead(self) -> None:
-        """Keep `ahead` requests on their way, in blocks: half of them at a time."""
-        while self._num_waiting <= self._ahead // 2 and (self._planned or self._plan_ahead(self._ahead)):
+        """Keep `ahead` requests on their way, in blocks."""
+        while self._num_waiting <= self._refill_at and (self._planned or self._plan_ahead(self._ahead)):
             self._ask_planned()
             if self._planned:
                 return

@@ -178,12 +178,16 @@ class StepMaker:
         if is_last and self._cached is not None:
             self._cached.commit()
             self._clock.lap("cache")
-        waited = self._waited
-        batch = self._finish(samples, request)
+        memory = self._memory
+        waited = 0.0 if memory is None else memory.waited
+        if self._packer is not None:
+            batch: Any = self._packer.pack(samples, _records_of(request))
+        else:
+            batch = make_batch(self._job, samples, request, self._random, memory or np.empty)
         num_samples = len(samples)
         del samples
         num_bytes = nbytes(batch)
-        self._clock.lap("collate", without=self._waited - waited)
+        self._clock.lap("collate", without=0.0 if memory is None else memory.waited - waited)
         spent = self._clock.timings(send=send_seconds)
         counts = None if self._cached is None else self._cached.counts()
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
@@ -197,15 +201,6 @@ class StepMaker:
         """Let go of the cache, what is in it committed."""
         if self._cached is not None:
             self._cached.close()
-
-    @property
-    def _waited(self) -> float:
-        return 0.0 if self._memory is None else self._memory.waited
-
-    def _finish(self, samples: list[Any], request: StepRequest) -> Batch:
-        if self._packer is not None:
-            return self._packer.pack(samples, _records_of(request))
-        return make_batch(self._job, samples, request, self._random, self._memory or np.empty)
 
 
 def make_batch(

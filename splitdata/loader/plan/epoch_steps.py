@@ -87,10 +87,8 @@ class PositionRun(ABC):
         self._plan = plan
         self._orders: dict[int, Order] = {}
 
-    @property
-    @abstractmethod
-    def num_steps(self) -> int:
-        """Steps that are left for this rank."""
+    num_steps: int
+    """Steps that are left for this rank."""
 
     @property
     @abstractmethod
@@ -149,11 +147,7 @@ class PassRun(PositionRun):
             start=position.samples,
             contiguous=plan.partition == "contiguous",
         )
-
-    @property
-    def num_steps(self) -> int:
-        """Steps that are left for this rank."""
-        return self._partition.num_batches(self._rank)
+        self.num_steps = self._partition.num_batches(rank)
 
     @property
     def num_samples(self) -> int:
@@ -188,7 +182,7 @@ class EndlessRun(PositionRun):
         self._rank = rank
         self._pass_length = super().order(0).num_positions
         self._step_samples = plan.batch_size * plan.world_size
-        self._num_steps = max(0, num_steps - self.first_step)
+        self.num_steps = max(0, num_steps - self.first_step)
         self._partition = EndlessPartition(
             self._pass_length,
             batch_size=plan.batch_size,
@@ -212,14 +206,9 @@ class EndlessRun(PositionRun):
         return order
 
     @property
-    def num_steps(self) -> int:
-        """Steps that are left for this rank."""
-        return self._num_steps
-
-    @property
     def num_samples(self) -> int:
         """Samples that are left for this rank: all steps are full."""
-        return self._num_steps * self._plan.batch_size
+        return self.num_steps * self._plan.batch_size
 
     def positions(self, first: int, stop: int) -> StepPositions:
         """Return the positions of steps `first` to `stop` of the run."""
@@ -244,6 +233,7 @@ class BatchRun:
 
     Attributes:
         first_step: Number in the epoch of the first batch that is left for this rank.
+        num_steps: Steps that are left for this rank.
     """
 
     def __init__(self, plan: Plan, batches: list[NDArray[np.int64]], position: Position, rank: int) -> None:
@@ -254,11 +244,7 @@ class BatchRun:
         self._partition = Partition(
             len(batches), batch_size=1, world_size=plan.world_size, tail=plan.tail, start=position.samples
         )
-
-    @property
-    def num_steps(self) -> int:
-        """Steps that are left for this rank."""
-        return self._partition.num_batches(self._rank)
+        self.num_steps = self._partition.num_batches(rank)
 
     @property
     def num_samples(self) -> int:

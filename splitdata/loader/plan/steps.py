@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CacheCounts", "Part", "Position", "SkippedRecord", "StepReply", "StepRequest", "StepShape", "StepTimings"]
+__all__ = [
+    "BatchInfo",
+    "CacheCounts",
+    "Part",
+    "Position",
+    "SkippedRecord",
+    "StepReply",
+    "StepRequest",
+    "StepShape",
+    "StepTimings",
+]
 
 # What the collate function returns: its type is the user's.
 Batch: TypeAlias = Any
@@ -126,6 +136,15 @@ class CacheCounts(NamedTuple):
     bytes_read: int
     bytes_written: int
     problem: str | None
+
+
+class BatchInfo(NamedTuple):
+    """What goes with a batch to the loop: where training stands behind it, and what it is of."""
+
+    position: Position
+    num_samples: int
+    num_bytes: int
+    skipped: tuple[SkippedRecord, ...]
 
 
 class StepReply(NamedTuple):

@@ -4,8 +4,8 @@
                            | samples that were not asked for, in the order of their first use
                            v
                          SamplePrefetcher: workers ──> groups
-                                                         |
-    next() <── (batch, position) <── RotatedBatches <────┘       a row goes when its last use has taken place
+                                                    |
+    next() <── (position, ...), batch <── RotatedBatches ┘       a row goes when its last use has taken place
 
 Every `next` also takes in what the workers have ready, so the next groups grow while the present ones are used.
 """
@@ -15,14 +15,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from splitdata._ownership import OwnerProcess
 from splitdata.loader.pipeline.step_stream import ActiveRun
 from splitdata.loader.plan.epoch_steps import PositionRun, open_run
-from splitdata.loader.plan.steps import Part, StepReply, StepRequest, StepTimings
+from splitdata.loader.plan.steps import BatchInfo, Part, StepRequest
 from splitdata.loader.rotation.groups import GroupHolder, Share, Uses, locate, rotation_order
 from splitdata.loader.rotation.rotated_batch import RotatedBatches
 from splitdata.loader.rotation.sample_prefetcher import SamplePrefetcher
@@ -103,8 +103,11 @@ class RotationStream:
             return
         self._begin_anew(position)
 
-    def next(self) -> tuple[StepReply, Position]:
-        """Return the next batch of the run, and where training stands behind it.
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[BatchInfo, Any]:
+        """Return the next batch of the run, behind what is known of it.
 
         Raises:
             StopIteration: The run is over.
@@ -121,10 +124,12 @@ class RotationStream:
             self._begin_anew(leg.run.position_after(leg.num_received) if leg.num_received else leg.start)
             leg = self._legs[0]
         self._is_whole = False
-        reply = self._next_of(leg)
+        num_samples, batch = self._next_of(leg)
+        skipped = self._feed.take_skipped()
         leg.num_received += 1
         self._is_whole = True
-        return reply, leg.run.position_after(leg.num_received)
+        position = leg.run.position_after(leg.num_received)
+        return BatchInfo(position, num_samples, nbytes(batch), skipped), batch
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
@@ -144,7 +149,7 @@ class RotationStream:
         """Return 1 if the next batch could be made without waiting, else 0."""
         return int(self.next_is_ready())
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Let go of all samples."""
         self._present = None
         self._groups.close()
@@ -152,7 +157,8 @@ class RotationStream:
 
     # -- one step ----------------------------------------------------------------------------
 
-    def _next_of(self, leg: ActiveRun[PositionRun]) -> StepReply:
+    def _next_of(self, leg: ActiveRun[PositionRun]) -> tuple[int, Any]:
+        """Return the next batch, behind its number of samples."""
         step = leg.num_received
         while leg.num_asked <= step:
             self._look_at_more()
@@ -161,7 +167,7 @@ class RotationStream:
         while not all(share.is_made for share in shares):
             self._feed.take_in()
         self._feed.take_in_ready()
-        reply = self._make_batch(leg.run.first_step + step, uses, shares)
+        batch = self._make_batch(leg.run.first_step + step, uses, shares)
         for share in shares:
             share.row.num_waiting -= len(share.places)
         if not all(share.row.num_waiting for share in shares):
@@ -170,7 +176,7 @@ class RotationStream:
                 self._is_blocked = False
                 self._meter.holds(*self._groups.bytes_held())
                 self._look_ahead()
-        return reply
+        return len(uses.sources), batch
 
     def _shares_of(self, leg: ActiveRun[PositionRun], step: int) -> tuple[Uses, list[Share]]:
         """Return what a step uses, and from which groups; they are held from when it was looked at."""
@@ -189,16 +195,15 @@ class RotationStream:
         place = step - first
         return uses.part(slice(ends_of_steps[place - 1] if place else 0, ends_of_steps[place]))
 
-    def _make_batch(self, step: int, uses: Uses, shares: list[Share]) -> StepReply:
+    def _make_batch(self, step: int, uses: Uses, shares: list[Share]) -> Any:  # noqa: ANN401 - a batch is of the user's type
         begin = time.perf_counter()
         records = np.empty(len(uses.sources), np.int64)
         for share in shares:
             records[share.places] = share.group.records[share.numbers]
         request = StepRequest(-1, step, _parts(uses, records))
         batch = self._batches.make(shares, request)
-        spent = StepTimings(collate=time.perf_counter() - begin)
-        self._meter.collated(spent.collate)
-        return StepReply(-1, batch, len(records), nbytes(batch), spent, self._feed.take_skipped(), None)
+        self._meter.collated(time.perf_counter() - begin)
+        return batch
 
     # -- looking ahead -----------------------------------------------------------------------
 

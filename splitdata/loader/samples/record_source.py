@@ -210,7 +210,7 @@ class RecordFetcher:
         return (record, *key, position) if self._with_positions else (record, *key)
 
     def _fetch_alone(self, records: NDArray[np.int64]) -> Sequence[Record]:
-        dataset = self.dataset
+        dataset = self.dataset if self._opened is None else self._opened
         if self._as_views:
             # Our own reader has a faster way for many.
             return (

@@ -103,7 +103,9 @@ class SampleMaker:
         if one_by_one:
             return [_UNREAD] * len(part.records)
         try:
-            return self._fetch_all(part)
+            if self._random_of_source is None:
+                return self._source.fetch(part.records)
+            return self._fetch_seeded(part, self._random_of_source)
         except Exception as error:
             if not self._skips:
                 add_note(error, self._reading_note(part.epoch, part.records.tolist()))
@@ -111,11 +113,9 @@ class SampleMaker:
         # One of them is bad: which, shows when each is fetched by itself.
         return [_UNREAD] * len(part.records)
 
-    def _fetch_all(self, part: Part) -> Sequence[Anything]:
-        if self._random_of_source is None or not len(part.records):
-            return self._source.fetch(part.records)
-        if self._source.fetches_together:
-            self._random_of_source.set(part.epoch, int(part.records[0]), _READING)
+    def _fetch_seeded(self, part: Part, random: GlobalRandom) -> Sequence[Anything]:
+        if len(part.records) and self._source.fetches_together:
+            random.set(part.epoch, int(part.records[0]), _READING)
             return self._source.fetch(part.records)
         return [self._read_one(part.epoch, record) for record in part.records.tolist()]
 

@@ -119,8 +119,6 @@ class LoaderFigures:
     """One for each worker, or one for this process."""
     num_ready: int
     """Batches that were ready and not handed out, at the time of the call."""
-    mean_ready: float
-    """The mean of that number over the moments at which a batch was asked for."""
     memory_bytes: int
     """Shared memory that batches lie in, at the time of the call."""
     num_skipped: int

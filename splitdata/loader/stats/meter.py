@@ -38,7 +38,7 @@ class _Sums:
 
     def __init__(self, num_workers: int) -> None:
         self.num_epochs = self.num_batches = self.num_samples = self.num_bytes = 0
-        self.ready = self.num_skipped = self.num_made = 0
+        self.num_skipped = self.num_made = 0
         self.seconds = self.launch = self.starting = self.waiting = self.transfer = self.collating = 0.0
         self.waiting_processor = self.transfer_processor = 0.0
         self.workers: list[list[float]] = [[0.0] * (1 + _NUM_TIMES) for _ in range(max(1, num_workers))]
@@ -120,23 +120,19 @@ class StatsMeter:
             self._sums.seconds += self._clock() - self._began
             self._began = None
 
-    def handed_out(
-        self, num_samples: int, num_bytes: int, waited: float, num_ready: int = 0, processor: float = 0.0
-    ) -> None:
+    def handed_out(self, num_samples: int, num_bytes: int, waited: float, processor: float = 0.0) -> None:
         """Count a batch that the training loop gets.
 
         Args:
             num_samples: Its samples.
             num_bytes: Its size, as `collate.nbytes` says.
             waited: Seconds from the moment at which it was asked for, transfer included.
-            num_ready: Batches that were ready at that moment.
             processor: How much of `waited` this thread has computed.
         """
         sums = self._sums
         sums.num_batches += 1
         sums.num_samples += num_samples
         sums.num_bytes += num_bytes
-        sums.ready += num_ready
         if self._is_starting:
             self._is_starting = False
             if self._is_launching:
@@ -221,7 +217,6 @@ class StatsMeter:
             worker_kind=self._worker_kind,
             workers=tuple(WorkerStats(int(one[0]), *one[1:]) for one in sums.workers),
             num_ready=num_ready,
-            mean_ready=sums.ready / sums.num_batches if sums.num_batches else 0.0,
             memory_bytes=memory_bytes,
             num_skipped=sums.num_skipped,
             num_cores=num_cores(),

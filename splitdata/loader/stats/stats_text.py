@@ -59,8 +59,7 @@ def _figures(stats: LoaderFigures) -> list[str]:
         f"waited {stats.waiting_seconds:.2f} s, {stats.launch_seconds:.2f} s for the very first batch, "
         f"{stats.starting_seconds:.2f} s for those of later epochs {begun}; "
         f"{stats.transfer_seconds:.2f} s of transfer",
-        f"{stats.num_ready} batches ready now, {stats.mean_ready:.1f} on average, in {_size(stats.memory_bytes)}; "
-        f"{stats.num_skipped} records skipped",
+        f"{stats.num_ready} batches ready now, in {_size(stats.memory_bytes)}; {stats.num_skipped} records skipped",
     ]
     cache, rotation = stats.cache, stats.rotation
     if cache is not None:

@@ -39,9 +39,9 @@ def test_meter_sums_what_it_is_told() -> None:
     meter.worker_reply(0, StepTimings(0.5, 1.0, 0.0, 0.25, 0.125, 0.25, 0.75, 0.0, 0.25, 0.0625))
     meter.worker_reply(1, StepTimings(0.5, 2.0, 0.0, 0.25, 0.125))
     meter.worker_reply(0, StepTimings(0.5, 1.0, 0.0, 0.25, 0.125, 0.25, 0.75, 0.0, 0.25, 0.0625))
-    meter.handed_out(64, 1000, 3.0, num_ready=0)
-    meter.handed_out(64, 1000, 0.5, num_ready=2)
-    meter.handed_out(1, 10, 0.25, num_ready=4)
+    meter.handed_out(64, 1000, 3.0)
+    meter.handed_out(64, 1000, 0.5)
+    meter.handed_out(1, 10, 0.25)
     meter.transferred(0.0625)
     meter.transferred(0.0625)
     meter.skipped()
@@ -58,7 +58,7 @@ def test_meter_sums_what_it_is_told() -> None:
     )
     assert stats.workers[0].busy_seconds == 3.75
     assert stats.workers[0].processor_seconds == 2.75
-    assert (stats.num_ready, stats.mean_ready, stats.memory_bytes) == (5, 2.0, 4096)
+    assert (stats.num_ready, stats.memory_bytes) == (5, 4096)
     assert stats.num_cores >= 1
     assert stats.samples_per_second == 129 / 5
     assert stats.waiting_share == 0.75 / 2
@@ -99,7 +99,7 @@ def test_iterator_that_is_begun_over_another_ends_it() -> None:
 def test_meter_that_never_began_divides_by_nothing() -> None:
     stats = StatsMeter(2).stats()
 
-    assert (stats.batches_per_second, stats.waiting_share, stats.mean_ready) == (0.0, 0.0, 0.0)
+    assert (stats.batches_per_second, stats.waiting_share) == (0.0, 0.0)
     assert stats.verdict == "Too early to tell: 0 batches, 10 are needed."
     assert "worker 1" in str(stats)
 
@@ -118,7 +118,6 @@ PLAIN = LoaderStats(
     num_workers=2,
     workers=(WorkerStats(250, 10, 71, 0, 10, 5, 4, 70, 0, 9),) * 2,
     num_ready=3,
-    mean_ready=2.5,
     memory_bytes=64 << 20,
     num_skipped=0,
     num_cores=8,
@@ -399,7 +398,7 @@ def test_stats_print_as_verdict_and_table() -> None:
         "  500 batches, 32000 samples, 3.0 GiB in 101.0 s: 5.0 batches/s, 317 samples/s, 30.4 MiB/s",
         "  waited 0.40 s, 1.00 s for the very first batch, 0.00 s for those of later epochs (1 begun); "
         "0.20 s of transfer",
-        "  3 batches ready now, 2.5 on average, in 64.0 MiB; 0 records skipped",
+        "  3 batches ready now, in 64.0 MiB; 0 records skipped",
         "              batches    read s  transform s  collate s   send s",
         "  worker 0        250     10.00        71.00      10.00     5.00",
         "  worker 1        250     10.00        71.00      10.00     5.00",
