@@ -180,10 +180,11 @@ class ThreadGroup:
     def begin_close(self) -> None:
         """Tell all threads to end, without waiting."""
         if not self.is_closed:
-            self.is_closed = True
+            for server in self._servers:
+                server.send(STOP)
+            # Only now: after Ctrl-C on the way the threads are still there to be ended.
+            self._is_ended = True
             _live.pop(id(self), None)
-            for _, worker in self._members:
-                worker.tell(STOP)
 
     def close(self) -> None:
         """End all threads; warn of those that do not, once, and leave them alone."""
