@@ -158,13 +158,13 @@ class DistributedLoader:
         # The fields have the names of the arguments.
         given = locals()
         self._options = LoaderOptions(**{field.name: given[field.name] for field in fields(LoaderOptions)})
-        self._recipe = ResolvedOptions(dataset, self._options)
+        self._resolved = ResolvedOptions(dataset, self._options)
         self._device = device
         self._set_up(EpochProgress())
 
     def _set_up(self, progress: EpochProgress) -> None:
         """Make what does not travel with a pickle."""
-        self._standing = RankState(self._recipe, progress)
+        self._rank_state = RankState(self._resolved, progress)
         self._runtime: Runtime | None = None
         # Weak: the iterator holds this loader, and both must be freed as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
@@ -176,23 +176,23 @@ class DistributedLoader:
 
     def __len__(self) -> int:
         """Return the batches of this rank in a whole epoch; fixes rank and world size."""
-        plan = self._standing.plan()
-        return whole_epoch(plan, self._standing.progress.position_in(plan)).num_steps
+        plan = self._rank_state.plan()
+        return whole_epoch(plan, self._rank_state.progress.position_in(plan)).num_steps
 
     @property
     def position(self) -> tuple[int, int]:
         """Epoch, and samples of it that all ranks together were handed (batches, with a batch sampler)."""
-        return self._standing.progress.position.epoch, self._standing.progress.position.samples
+        return self._rank_state.progress.position.epoch, self._rank_state.progress.position.samples
 
     @property
     def rank(self) -> int:
         """This rank; fixes it."""
-        return self._standing.ranks.held().rank
+        return self._rank_state.ranks.held().rank
 
     @property
     def world_size(self) -> int:
         """Number of ranks; fixes it."""
-        return self._standing.ranks.held().world_size
+        return self._rank_state.ranks.held().world_size
 
     @property
     def skipped(self) -> list[SkippedRecord]:
@@ -201,9 +201,9 @@ class DistributedLoader:
 
     def __repr__(self) -> str:
         """Show the data, and where training stands."""
-        position = self._standing.progress.position
+        position = self._rank_state.progress.position
         return (
-            f"DistributedLoader({self._recipe.source.name}: {len(self._recipe.selection)} records, "
+            f"DistributedLoader({self._resolved.source.name}: {len(self._resolved.selection)} records, "
             f"at epoch {position.epoch}, {position.samples} samples)"
         )
 
@@ -216,7 +216,7 @@ class DistributedLoader:
         Raises:
             IndexError: There is no such step or rank.
         """
-        return records_of(self._standing.plan(), epoch, operator.index(step), rank)
+        return records_of(self._rank_state.plan(), epoch, operator.index(step), rank)
 
     def peek(self) -> Any:
         """Return the batch with which the next `iter()` begins, and change nothing: no position, rank or cache.
@@ -231,11 +231,11 @@ class DistributedLoader:
             Exception: What the dataset, the transform, the collate function or `to_device` raised.
         """
         self._check_open()
-        plan = self._standing.plan_of_a_look()
-        # A runtime of its own: it shares neither workers nor figures with the running one.
+        plan = self._rank_state.plan_of_a_look()
+        # Of its own: it shares neither workers nor figures with what runs.
         meter = StatsMeter(self._options.num_workers)
-        look = Runtime(self._recipe, plan, self._device, meter)
-        return look.peek(self._standing.progress.start_of_next(plan))
+        look = Runtime(self._resolved, plan, self._device, meter)
+        return look.peek(self._rank_state.progress.start_of_next(plan))
 
     def stats(self, epoch: int | None = None) -> LoaderStats:
         """Return what was measured since the loader was made, unpickled or reset; see LoaderStats.
@@ -268,14 +268,14 @@ class DistributedLoader:
             TypeError: Part of the dataset, transform or collate function cannot be sent to a process.
         """
         if rank is not None or world_size is not None:
-            self._standing.ranks.give(rank, world_size)
+            self._rank_state.ranks.give(rank, world_size)
         if device is not None:
             self._device = device
             self._end_iterator("was ended by start")
             self._close_runtime()
         runtime = self._running()
-        # A state that does not fit the number of ranks fails before workers run.
-        self._standing.progress.start_of_next(runtime.plan)
+        # What so many ranks cannot go on with fails before workers run.
+        self._rank_state.progress.start_of_next(runtime.plan)
         runtime.start()
         return self
 
@@ -288,11 +288,11 @@ class DistributedLoader:
             ValueError: Rank or world size are not what they were when the loader was first used.
             StateMismatchError: If the state that was loaded does not fit this number of ranks.
         """
-        return self._iterate(self._standing.progress.start_of_next)
+        return self._iterate(self._rank_state.progress.start_of_next)
 
     def resume(self) -> EpochIterator:
         """Return an iterator over the rest of the present epoch, wherever it was left."""
-        return self._iterate(self._standing.progress.position_in)
+        return self._iterate(self._rank_state.progress.position_in)
 
     def _iterate(self, begin: Callable[[Plan], Position]) -> EpochIterator:
         self._end_iterator("was ended by a newer one")
@@ -302,11 +302,11 @@ class DistributedLoader:
         self._skips.begin(start.epoch, plan.rank, lambda: num_records_in(plan, start))
         iterator = EpochIterator(
             runtime,
-            self._standing.progress,
+            self._rank_state.progress,
             self._meter,
             start,
             note_skipped=self._skips.note,
-            check_ranks=self._standing.ranks.check,
+            check_ranks=self._rank_state.ranks.check,
         )
         self._iterator = weakref.ref(iterator)
         return iterator
@@ -320,17 +320,17 @@ class DistributedLoader:
         Raises:
             IndexError: The epoch has no such step; its first is 0, its last the one before its number of steps.
         """
-        plan, iterator = self._standing.plan(), self._live_iterator()
+        plan, iterator = self._rank_state.plan(), self._live_iterator()
         beginning = None if iterator is None else iterator.beginning
-        self._jump(seek(plan, beginning or self._standing.progress.position_in(plan), operator.index(step)))
+        self._jump(seek(plan, beginning or self._rank_state.progress.position_in(plan), operator.index(step)))
 
     def skip(self, num_steps: int) -> None:
         """Leave out the next steps, also beyond the end of the epoch; costs nothing however many they are.
 
         A running loop goes on behind them, or ends if the epoch does; else the next `iter()` begins there.
         """
-        plan = self._standing.plan()
-        self._jump(skip(plan, self._standing.progress.position_in(plan), checked_count("num_steps", num_steps, 0)))
+        plan = self._rank_state.plan()
+        self._jump(skip(plan, self._rank_state.progress.position_in(plan), checked_count("num_steps", num_steps, 0)))
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin this epoch. Not needed: epochs advance by themselves.
@@ -338,12 +338,12 @@ class DistributedLoader:
         A position in this very epoch that was just loaded is kept. May be called before ranks are known, but with
         `num_steps`.
         """
-        if self._standing.give_epoch(checked_count("epoch", epoch, 0)):
+        if self._rank_state.give_epoch(checked_count("epoch", epoch, 0)):
             self._end_iterator("was ended by set_epoch")
             self._skips.forget()
 
     def _jump(self, position: Position) -> None:
-        self._standing.progress.give(position, self._standing.plan().shape)
+        self._rank_state.progress.give(position, self._rank_state.plan().shape)
         iterator = self._live_iterator()
         if iterator is not None:
             iterator.jump(position)
@@ -355,7 +355,7 @@ class DistributedLoader:
 
         Only batches that were handed out count. It is the caller's.
         """
-        return self._standing.state().as_dict()
+        return self._rank_state.state().as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken; the next `iter()` begins there.
@@ -369,10 +369,10 @@ class DistributedLoader:
                 shown, and nothing has changed. With partition="contiguous" and inside an epoch: by another number
                 of ranks; where this one is not given, `iter()` raises it.
         """
-        loaded = self._standing.check(state)
+        loaded = self._rank_state.check(state)
         self._end_iterator("was ended by load_state_dict")
         self._skips.forget()
-        self._standing.load(loaded)
+        self._rank_state.load(loaded)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -399,16 +399,16 @@ class DistributedLoader:
         """Pickle configuration and position; rank and world size are found anew where it arrives."""
         return {
             "options": self._options,
-            "recipe": self._recipe,
+            "resolved": self._resolved,
             "device": self._device,
-            # A copy even if nothing is pickled: copy.copy asks for this too.
-            "progress": copy.copy(self._standing.progress),
+            # Of its own also where nothing is pickled: copy.copy asks for this too.
+            "progress": copy.copy(self._rank_state.progress),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make a loader that has not started."""
         self._options = state["options"]
-        self._recipe = state["recipe"]
+        self._resolved = state["resolved"]
         self._device = state["device"]
         self._set_up(state["progress"])
 
@@ -420,12 +420,12 @@ class DistributedLoader:
 
     def _running(self) -> Runtime:
         self._check_open()
-        self._standing.ranks.check()
-        plan = self._standing.plan()
+        self._rank_state.ranks.check()
+        plan = self._rank_state.plan()
         if self._runtime is not None and not self._runtime.is_usable:
             self._close_runtime()
         if self._runtime is None:
-            self._runtime = Runtime(self._recipe, plan, self._device, self._meter)
+            self._runtime = Runtime(self._resolved, plan, self._device, self._meter)
         self._runtime.go_by(plan)
         return self._runtime
 

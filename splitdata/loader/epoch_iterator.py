@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 from splitdata._ownership import OwnerProcess
 from splitdata.errors import ClosedError
@@ -28,11 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochIterator"]
 
-# A batch: its type is the user's.
-Batch: TypeAlias = Any
 
-
-class EpochIterator(Iterator[Batch]):
+class EpochIterator(Iterator[Any]):
     """The rest of one epoch. Belongs to one thread at a time.
 
     Attributes:
@@ -57,18 +54,18 @@ class EpochIterator(Iterator[Batch]):
         self._owner = OwnerProcess()
         self.epoch = start.epoch
         self._beginning = Position(start.epoch, 0, start.origin)
-        self._stands = start
+        self._position = start
         # While a batch is fetched, where that began: an interrupt may leave everything else half done.
-        self._torn_at: Position | None = None
+        self._interrupted_at: Position | None = None
         self._over: str | None = None
         self._num_handed_out = 0
         meter.begin(start.epoch)
-        self._items: Iterator[tuple[BatchInfo, Batch]] = runtime.run(start)
+        self._items: Iterator[tuple[BatchInfo, Any]] = runtime.run(start)
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         if self._over is not None:
             self._refuse()
         self._owner.check("this iterator over epoch %d", self.epoch)
@@ -77,9 +74,9 @@ class EpochIterator(Iterator[Batch]):
             self._check_ranks()
         begin, begin_processor = time.perf_counter(), time.thread_time()
         try:
-            if self._torn_at is not None:
-                self._mend(self._torn_at)
-            self._torn_at = self._stands
+            if self._interrupted_at is not None:
+                self._restart(self._interrupted_at)
+            self._interrupted_at = self._position
             info, batch = next(self._items)
             if info.skipped:
                 self._note_skipped(info.skipped)
@@ -100,8 +97,8 @@ class EpochIterator(Iterator[Batch]):
         self._num_handed_out += 1
         # In this order: an interrupt before the last line lets the batch be made again, it is never left out.
         self._progress.hand_out(info.position, self._shape)
-        self._stands = info.position
-        self._torn_at = None
+        self._position = info.position
+        self._interrupted_at = None
         return batch
 
     @property
@@ -109,14 +106,14 @@ class EpochIterator(Iterator[Batch]):
         """The position at which its epoch began; None when the loop is over."""
         return self._beginning if self._over is None else None
 
-    def _mend(self, position: Position) -> None:
+    def _restart(self, position: Position) -> None:
         """Go on from where a batch was wanted, whatever an interrupt has left half done."""
         self._close_items()
         self._runtime.note_interrupt()
         if position.epoch != self.epoch:
             raise StopIteration
         self._items = self._runtime.run(position)
-        self._stands = position
+        self._position = position
 
     def _refuse(self) -> None:
         if self._over:
@@ -140,8 +137,8 @@ class EpochIterator(Iterator[Batch]):
         self._close_items()
         if position.epoch == self.epoch and self._over is None:
             self._items = self._runtime.run(position)
-            self._stands = position
-            self._torn_at = None
+            self._position = position
+            self._interrupted_at = None
         else:
             self._over = self._over or ""
             self._meter.end()
@@ -153,7 +150,7 @@ class EpochIterator(Iterator[Batch]):
         if self._over is None:
             self._over = reason
             self._meter.end()
-        if self._torn_at is not None:
+        if self._interrupted_at is not None:
             self._runtime.note_interrupt()
         self._close_items()
 

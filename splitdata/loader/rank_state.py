@@ -1,11 +1,9 @@
 """The state of one loader: its rank among how many, its progress, and the plan that follows from both.
 
-A loader may be made before its ranks are known, and moved to another number of ranks by a state.
-
-    options ─┐                 held at first use, compared at every iter()
-    ranks  ──┼──> plan() ──> steps of this rank
-    lanes  ──┘                 asked for, else those of the first use, which a state keeps
-    progress ──> state()       as it was reached: the ranks of now are asked for only at the very beginning
+resolved ─┐               held at first use, compared at every iter()
+ranks ────┼──> plan() ──> steps of this rank
+lanes ────┘               asked for, else those of the first use, which a state keeps
+progress ──> state()      as it was reached: the ranks of now are asked for only at the very beginning
 """
 
 from __future__ import annotations
@@ -37,10 +35,10 @@ class RankState:
         ranks: Who this process is.
     """
 
-    def __init__(self, recipe: ResolvedOptions, progress: EpochProgress) -> None:
+    def __init__(self, resolved: ResolvedOptions, progress: EpochProgress) -> None:
         self.progress = progress
-        self.ranks = Ranks(recipe.options.rank, recipe.options.world_size)
-        self._recipe = recipe
+        self.ranks = Ranks(resolved.options.rank, resolved.options.world_size)
+        self._resolved = resolved
         self._plan: Plan | None = None
 
     def plan(self) -> Plan:
@@ -49,21 +47,21 @@ class RankState:
         shape = self._shape_in(world)
         plan = self._plan
         if plan is None or (plan.rank, plan.shape) != (world.rank, shape):
-            plan = self._plan = self._recipe.plan(world, shape.lanes)
-            reason = self._recipe.why_no_steps(plan)
+            plan = self._plan = self._resolved.plan(world, shape.lanes)
+            reason = self._resolved.why_no_steps(plan)
             if reason is not None:
-                _log.warning("the loader of %s has %s: its epochs have no batches", self._recipe.source.name, reason)
+                _log.warning("the loader of %s has %s: its epochs have no batches", self._resolved.source.name, reason)
         return plan
 
     def plan_of_a_look(self) -> Plan:
         """Return what the plan would be now; holds nothing."""
         world = self.ranks.now()
-        return self._recipe.plan(world, self._shape_in(world).lanes)
+        return self._resolved.plan(world, self._shape_in(world).lanes)
 
     def state(self) -> LoaderState:
         """Return where training stands; holds nothing."""
         progress = self.progress
-        return self._recipe.state(progress.position, progress.shape or self._shape_in(self.ranks.now()))
+        return self._resolved.state(progress.position, progress.shape or self._shape_in(self.ranks.now()))
 
     def check(self, state: Mapping[str, Any]) -> LoaderState:
         """Read a state back, and refuse one that is not of this loader; see DistributedLoader.load_state_dict.
@@ -71,15 +69,15 @@ class RankState:
         Raises:
             StateMismatchError: Nothing has changed.
         """
-        recipe = self._recipe
+        resolved = self._resolved
         loaded = LoaderState.from_dict(state)
-        own = recipe.state(loaded.position, loaded.shape)
+        own = resolved.state(loaded.position, loaded.shape)
         # The data first: a share by hash or a slice differs too where records were appended.
-        loaded.check_data(own, recipe.fingerprint_of)
-        loaded.check_order(own, own_lanes=recipe.options.order.lanes)
-        recipe.check_position(loaded)
+        loaded.check_data(own, resolved.fingerprint_of)
+        loaded.check_order(own, own_lanes=resolved.options.order.lanes)
+        resolved.check_position(loaded)
         if self.ranks.is_given:
-            recipe.plan(self.ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
+            resolved.plan(self.ranks.now(), loaded.lanes).adopt(loaded.position, loaded.shape)
         return loaded
 
     def load(self, state: LoaderState) -> None:
@@ -90,7 +88,7 @@ class RankState:
     def give_epoch(self, epoch: int) -> bool:
         """Stand at the beginning of an epoch, or stay where a position in it was set; return whether that changed."""
         progress = self.progress
-        if self._recipe.options.num_steps is None:
+        if self._resolved.options.num_steps is None:
             # The same for all ranks, who may come later.
             return progress.give_epoch(Position(epoch), progress.shape)
         plan = self.plan()
@@ -98,6 +96,6 @@ class RankState:
 
     def _shape_in(self, world: World) -> StepShape:
         """Return the steps of such ranks: in the lanes that were asked for, else in those that were used first."""
-        used, options = self.progress.shape, self._recipe.options
+        used, options = self.progress.shape, self._resolved.options
         lanes = options.order.lanes or (world.world_size if used is None else used.lanes)
         return StepShape(options.batch_size, world.world_size, lanes)

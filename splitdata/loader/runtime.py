@@ -1,4 +1,4 @@
-"""The running part of a loader: executor, stream and device prefetcher, made once and kept over epochs.
+"""The running part of a loader: workers, stream and device prefetcher, made at the first iterator and kept over epochs.
 
     options, source, facts, world, lanes ──> Plan ──> StepStream ──> DevicePrefetcher ──> (position behind, ...), batch
                                                         |
@@ -52,15 +52,15 @@ class Runtime:
         plan: Where the steps come from.
     """
 
-    def __init__(self, recipe: ResolvedOptions, plan: Plan, device: Device, meter: StatsMeter) -> None:
+    def __init__(self, resolved: ResolvedOptions, plan: Plan, device: Device, meter: StatsMeter) -> None:
         self.plan = plan
-        self._options = recipe.options
+        self._options = resolved.options
         self._device = device
         self._meter = meter
         self._owner = OwnerProcess()
         self._has_ended = False
-        self._source = recipe.source
-        self._cache = recipe.cache
+        self._source = resolved.source
+        self._cache = resolved.cache
         self._workers: Executor | None = None
         self._stream: Stream | None = None
         self._job: Job | None = None
@@ -126,14 +126,14 @@ class Runtime:
                 cache=options.cache,
                 makes_tensors=self._makes_tensors,
             )
-        pace = PrefetchLimits(
+        limits = PrefetchLimits(
             ahead=ahead,
             at_once=at_once,
             # All workers take part in one batch, and a message is worth what it carries.
             chunk_size=min(max(_CHUNK[0], -(-options.batch_size // num_workers)), _CHUNK[1]),
             crosses_epochs=crosses_epochs,
         )
-        return RotationStream(self.plan, workers, job, self._stores, self._meter, pace, cache=options.cache)
+        return RotationStream(self.plan, workers, job, self._stores, self._meter, limits, cache=options.cache)
 
     def _start_workers(self, job: Job) -> Executor:
         options = self._options
@@ -218,7 +218,7 @@ class Runtime:
         copies = self._options.collate_fn is not None and self._options.rotation is None
         return replace(self._cache, num_needed=len(self.plan.selection), copies=copies, keeps=keeps)
 
-    def peek(self, position: Position) -> Any:  # noqa: ANN401 - a batch is of the user's type
+    def peek(self, position: Position) -> Any:
         """Return the batch at a position, made here and moved to the device; starts and changes nothing.
 
         Raises:

@@ -10,7 +10,7 @@ from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOp
 __all__ = ["grouped"]
 
 
-def grouped(**options: Any) -> dict[str, Any]:  # noqa: ANN401  # of any type
+def grouped(**options: Any) -> dict[str, Any]:  # of any type
     """Return what DistributedLoader takes: options of workers, order and records become one each."""
     for name, group in (("workers", WorkerOptions), ("order", OrderOptions), ("records", RecordOptions)):
         inner = {field.name: options.pop(field.name) for field in fields(group) if field.name in options}

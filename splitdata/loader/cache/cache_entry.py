@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EntryCodec", "EntryIndex", "encode_index"]
 
-# Samples and their parts.
-Anything: TypeAlias = Any
 
 # Where an entry has its sample, in the messages of the codec.
 _PLACE: Final = "sample[1]"
@@ -67,7 +65,7 @@ class EntryCodec:
         # The types that were found to come back as they went in.
         self._schemas: set[bytes] = set()
 
-    def encode(self, record: int, sample: Anything) -> bytes:
+    def encode(self, record: int, sample: Any) -> bytes:
         """Return the entry of a sample.
 
         Raises:
@@ -91,7 +89,7 @@ class EntryCodec:
             self._schemas.add(schema)
         return data
 
-    def _check_types(self, record: int, sample: Anything, data: bytes) -> None:
+    def _check_types(self, record: int, sample: Any, data: bytes) -> None:
         changed = _changed(sample, self._decoder.decode(data)[1], "sample")
         if changed:
             raise CacheError(
@@ -99,7 +97,7 @@ class EntryCodec:
                 "class in Cache(types=(...,)), or let the transform return a dict or tuple"
             )
 
-    def decode(self, data: BytesLike, record: int) -> Anything:
+    def decode(self, data: BytesLike, record: int) -> Any:
         """Return the sample of an entry.
 
         Raises:
@@ -127,7 +125,7 @@ class EntryCodec:
         raise FormatError("this is no entry of a cache")
 
 
-def _changed(before: Anything, after: Anything, name: str) -> str:
+def _changed(before: Any, after: Any, name: str) -> str:
     """Return which part of a sample has another type than before, and what it was; empty if none has."""
     if isinstance(before, np.ndarray):
         return "" if isinstance(after, np.ndarray) else f"{name} is an array"
@@ -139,7 +137,7 @@ def _changed(before: Anything, after: Anything, name: str) -> str:
     return ""
 
 
-def _pairs(before: Anything, after: Anything) -> list[tuple[str, Any, Any]]:
+def _pairs(before: Any, after: Any) -> list[tuple[str, Any, Any]]:
     if isinstance(before, Mapping):
         return [(f"[{shown(key)}]", before[key], after[key]) for key in before]
     if isinstance(before, (list, tuple)):

@@ -103,19 +103,19 @@ class CacheReader:
 
     def refresh_writer(self, number: int) -> None:
         """Look at what one writer has committed since the last time."""
-        shelf = self._writers.get(number)
-        if shelf is None:
-            shelf = self._writers[number] = _WriterView(self._generation.dataset(number))
+        view = self._writers.get(number)
+        if view is None:
+            view = self._writers[number] = _WriterView(self._generation.paths.writer(number))
         try:
-            loader = shelf.refresh()
+            loader = view.refresh()
         except _UNREADABLE:
-            self.num_damaged += not shelf.is_broken
-            shelf.is_broken = True
+            self.num_damaged += not view.is_broken
+            view.is_broken = True
             return
         if loader is not None:
-            for first, index in reversed(self._scan(loader, shelf.num_scanned)):
+            for first, index in reversed(self._scan(loader, view.num_scanned)):
                 self._enter(number, first, index)
-            shelf.num_scanned = len(loader)
+            view.num_scanned = len(loader)
 
     def _scan(self, loader: SplitDataLoader, start: int) -> list[tuple[int, EntryIndex]]:
         """Return all entries behind `start`, as the position of a first one and an index; the newest first."""
@@ -215,8 +215,8 @@ class CacheReader:
 
     def close(self) -> None:
         """Let go of all files."""
-        for shelf in self._writers.values():
-            if shelf.loader is not None:
-                shelf.loader.close()
+        for view in self._writers.values():
+            if view.loader is not None:
+                view.loader.close()
         self._writers = {}
         self._table = np.zeros(0, np.int64)

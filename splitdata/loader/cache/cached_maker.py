@@ -10,7 +10,7 @@ Each sample is kept as soon as it is made, not when its batch is whole.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from splitdata.loader.samples.sample_maker import SampleMaker
 
 __all__ = ["CachedRecords", "CachedSampleMaker"]
-
-# Samples and their parts.
-Anything: TypeAlias = Any
 
 
 class _Missing:
@@ -80,7 +77,7 @@ class CachedSampleMaker:
         kept, self._num_bytes_kept = store.num_bytes_kept - self._num_bytes_kept, store.num_bytes_kept
         return CacheCounts(self._hits, self._misses, damaged, self._bytes_read, kept, store.problem)
 
-    def make(self, part: Part) -> list[Anything]:
+    def make(self, part: Part) -> list[Any]:
         """Return the samples of a part, in its order.
 
         Raises:
@@ -104,7 +101,7 @@ class CachedSampleMaker:
         """Commit, and release the store."""
         self.store.close()
 
-    def _read(self, records: NDArray[np.int64]) -> list[Anything]:
+    def _read(self, records: NDArray[np.int64]) -> list[Any]:
         samples: list[Any] = []
         for record, data in zip(records.tolist(), self.store.read(records), strict=True):
             sample: Any = _MISSING
@@ -119,7 +116,7 @@ class CachedSampleMaker:
             samples.append(sample)
         return samples
 
-    def _make_missing(self, part: Part, samples: list[Anything], missing: list[int]) -> None:
+    def _make_missing(self, part: Part, samples: list[Any], missing: list[int]) -> None:
         """Fill in the samples at some places."""
         places = np.array(missing)
         rest = Part(part.epoch, part.positions[places], part.records[places])
@@ -147,7 +144,7 @@ class CachedSampleMaker:
                     made[record] = data
             clock.lap("cache")
 
-    def _keep(self, record: int, sample: Anything) -> bytes:
+    def _keep(self, record: int, sample: Any) -> bytes:
         data = self._codec.encode(record, sample)
         if self.store.problem is None:
             self.store.add(record, data)

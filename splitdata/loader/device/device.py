@@ -10,7 +10,7 @@ torch is imported only where a device is asked for, since it takes seconds to lo
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from splitdata.loader.device.engines import CudaEngine, HostEngine
 
@@ -21,11 +21,8 @@ __all__ = ["open_engine", "resolve_device"]
 
 _log = logging.getLogger("splitdata")
 
-# torch, its devices and its tensors.
-Anything: TypeAlias = Any
 
-
-def _torch(wanted_by: str) -> Anything:
+def _torch(wanted_by: str) -> Any:
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -33,7 +30,7 @@ def _torch(wanted_by: str) -> Anything:
     return torch
 
 
-def resolve_device(device: Anything) -> Anything:
+def resolve_device(device: Any) -> Any:
     """Return the `torch.device` that is meant, with its number.
 
     "cuda" is the current device of this process, where `model.to("cuda")` goes too: in a distributed job call
@@ -62,7 +59,7 @@ def resolve_device(device: Anything) -> Anything:
     return torch.device("cuda", number)
 
 
-def open_engine(device: Anything, *, pin_memory: bool = False) -> Engine | None:
+def open_engine(device: Any, *, pin_memory: bool = False) -> Engine | None:
     """Return what moves batches to a device; None where they stay as they are.
 
     An engine of a CUDA device holds a stream, so one is made for each loader and kept over its epochs.

@@ -31,7 +31,7 @@ class DevicePrefetcher(Generic[Token]):
     Args:
         batches: (token, batch) pairs. The token is the caller's: it learns from it which batch was handed out.
             Stays the caller's to close.
-        transfer: What moves them, and says how far ahead. Used by one feed at a time.
+        transfer: What moves them, and says how far ahead. Used by one of these at a time.
         is_ready: Whether `next(batches)` would return without waiting. Where it would not, batches that are
             there already are handed out first. The default never holds back.
     """
@@ -59,7 +59,7 @@ class DevicePrefetcher(Generic[Token]):
 
         Raises:
             Exception: What `batches`, the transfer or the user's `to_device` raised; once.
-            ClosedError: The feed was closed, or ended with an error before.
+            ClosedError: It was closed, or ended with an error before.
         """
         if self._why_closed is not None:
             raise ClosedError(f"no further batches: {self._why_closed}")
@@ -111,11 +111,6 @@ class DevicePrefetcher(Generic[Token]):
     def _fail(self, error: Exception) -> None:
         self._is_ended = True
         self._failure = error
-
-    @property
-    def num_ahead(self) -> int:
-        """The number of batches that were taken and not handed out."""
-        return len(self._ahead)
 
     def close(self) -> None:
         """Discard what is ahead. Batches handed out stay valid. May be called more than once."""

@@ -16,37 +16,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 __all__ = ["CudaEngine", "Engine", "HostEngine"]
-
-# torch, its devices, tensors and events.
-Anything: TypeAlias = Any
 
 
 class Engine(Protocol):
     """Copies tensors to one device. Belongs to one thread at a time; torch orders what it queues."""
 
-    torch: Anything
-    device: Anything
+    torch: Any
+    device: Any
     pins: bool
     """Whether a user's own `to_device` gets pinned tensors."""
     is_staged: bool
     """Whether tensors in pageable memory go through a buffer of `allocate` first."""
 
-    def allocate(self, size: int) -> Anything:
+    def allocate(self, size: int) -> Any:
         """Return a staging buffer: a uint8 tensor of `size` bytes that `copy` reads fast."""
 
-    def copy(self, tensor: Anything) -> Anything:
+    def copy(self, tensor: Any) -> Any:
         """Queue the copy of a tensor to the device, and return where it goes."""
 
-    def mark(self) -> Anything:
+    def mark(self) -> Any:
         """Return an event that is over when everything queued so far is over."""
 
-    def wait(self, event: Anything) -> None:
+    def wait(self, event: Any) -> None:
         """Make the host wait until an event is over."""
 
-    def hand_over(self, event: Anything, tensors: Iterable[Any]) -> None:
+    def hand_over(self, event: Any, tensors: Iterable[Any]) -> None:
         """Let the consumer's current stream use tensors, after `event` and for as long as it needs."""
 
     def beside_consumer(self) -> AbstractContextManager[Any]:
@@ -58,28 +55,28 @@ class HostEngine:
 
     is_staged = False
 
-    def __init__(self, torch: Anything, device: Anything, *, pins: bool) -> None:
+    def __init__(self, torch: Any, device: Any, *, pins: bool) -> None:
         self.torch = torch
         self.device = device
         self.pins = pins
 
-    def allocate(self, size: int) -> Anything:
+    def allocate(self, size: int) -> Any:
         """Return ordinary memory."""
         return self.torch.empty(size, dtype=self.torch.uint8, device="cpu")
 
-    def copy(self, tensor: Anything) -> Anything:
+    def copy(self, tensor: Any) -> Any:
         """Return the tensor on the device, pinned if asked for: itself if it is there already."""
         moved = tensor.to(self.device)
         return moved.pin_memory() if self.pins and moved.device.type == "cpu" else moved
 
-    def mark(self) -> Anything:
+    def mark(self) -> Any:
         """Return None: nothing is under way."""
         return None
 
-    def wait(self, event: Anything) -> None:
+    def wait(self, event: Any) -> None:
         """Return at once."""
 
-    def hand_over(self, event: Anything, tensors: Iterable[Any]) -> None:
+    def hand_over(self, event: Any, tensors: Iterable[Any]) -> None:
         """Do nothing: the tensors are there."""
 
     def beside_consumer(self) -> AbstractContextManager[Any]:
@@ -92,30 +89,30 @@ class CudaEngine:
 
     is_staged = True
 
-    def __init__(self, torch: Anything, device: Anything, *, pins: bool) -> None:
+    def __init__(self, torch: Any, device: Any, *, pins: bool) -> None:
         self.torch = torch
         self.device = device
         self.pins = pins
         self._side = torch.cuda.Stream(device)
 
-    def allocate(self, size: int) -> Anything:
+    def allocate(self, size: int) -> Any:
         """Return pinned memory."""
         return self.torch.empty(size, dtype=self.torch.uint8, device="cpu", pin_memory=True)
 
-    def copy(self, tensor: Anything) -> Anything:
+    def copy(self, tensor: Any) -> Any:
         """Queue the copy on the side stream. From pageable memory it is over on return, from pinned it is not."""
         with self.torch.cuda.stream(self._side):
             return tensor.to(self.device, non_blocking=True)
 
-    def mark(self) -> Anything:
+    def mark(self) -> Any:
         """Return a new event on the side stream."""
         return self._side.record_event()
 
-    def wait(self, event: Anything) -> None:
+    def wait(self, event: Any) -> None:
         """Make the host wait; other threads run meanwhile."""
         event.synchronize()
 
-    def hand_over(self, event: Anything, tensors: Iterable[Any]) -> None:
+    def hand_over(self, event: Any, tensors: Iterable[Any]) -> None:
         """Make the current stream wait, and the allocator remember that it uses the tensors."""
         consumer = self.torch.cuda.current_stream(self.device)
         consumer.wait_event(event)

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from splitdata.loader.device.engines import Engine
 
 __all__ = ["PinnedBuffer", "PinnedRing", "is_plain", "is_stageable"]
 
-# Tensors and events.
-Anything: TypeAlias = Any
 
 # Every dtype may be viewed there, and no two tensors share what the device reads at once.
 _ALIGNMENT = 256
@@ -29,8 +27,8 @@ class PinnedBuffer:
     """One buffer of the ring, for one batch at a time."""
 
     def __init__(self) -> None:
-        self.memory: Anything = None
-        self.event: Anything = None
+        self.memory: Any = None
+        self.event: Any = None
         self._used = 0
 
     def empty(self, engine: Engine, size: int) -> None:
@@ -44,7 +42,7 @@ class PinnedBuffer:
             self.memory = engine.allocate(size + size // 4)
         self._used = 0
 
-    def fill(self, tensor: Anything, engine: Engine) -> Anything:
+    def fill(self, tensor: Any, engine: Engine) -> Any:
         """Copy a tensor into the buffer, and return it there, with its strides if it lies densely in any order."""
         size = tensor.numel() * tensor.element_size()
         flat = self.memory[self._used : self._used + size].view(tensor.dtype)
@@ -83,12 +81,12 @@ class PinnedRing:
             buffer.event = self._engine.mark()
 
 
-def is_plain(leaf: Anything, torch: Anything) -> bool:
+def is_plain(leaf: Any, torch: Any) -> bool:
     """Whether a leaf is a tensor that is one piece of memory with strides, and nothing more."""
     return type(leaf) is torch.Tensor and leaf.layout is torch.strided and not (leaf.is_nested or leaf.is_quantized)
 
 
-def is_stageable(leaf: Anything, torch: Anything) -> bool:
+def is_stageable(leaf: Any, torch: Any) -> bool:
     """Whether a leaf is a tensor whose bytes can go through a buffer, and gain by it."""
     return (
         is_plain(leaf, torch)
@@ -98,6 +96,6 @@ def is_stageable(leaf: Anything, torch: Anything) -> bool:
     )
 
 
-def _place_size(tensor: Anything) -> int:
+def _place_size(tensor: Any) -> int:
     size: int = tensor.numel() * tensor.element_size()
     return -(-size // _ALIGNMENT) * _ALIGNMENT

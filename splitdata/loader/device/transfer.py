@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,17 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceTransfer", "SentBatch"]
 
-# Batches, tensors, devices.
-Anything: TypeAlias = Any
-
 
 @dataclass(frozen=True, slots=True)
 class SentBatch:
     """A batch on its way: not to be used before `hand_over`."""
 
-    batch: Anything
-    event: Anything
-    tensors: tuple[Anything, ...]
+    batch: Any
+    event: Any
+    tensors: tuple[Any, ...]
 
 
 class DeviceTransfer:
@@ -82,7 +79,7 @@ class DeviceTransfer:
         self._clock = clock
         self._processor = processor
 
-    def send(self, batch: Anything) -> SentBatch:
+    def send(self, batch: Any) -> SentBatch:
         """Start to move a batch. Its own memory is free again on return, except what is pinned already.
 
         Raises:
@@ -99,7 +96,7 @@ class DeviceTransfer:
         self._note(begin)
         return sent
 
-    def hand_over(self, sent: SentBatch) -> Anything:
+    def hand_over(self, sent: SentBatch) -> Any:
         """Return the batch, safe to use on the current stream."""
         if self._engine is not None:
             begin = self._clock(), self._processor()
@@ -111,7 +108,7 @@ class DeviceTransfer:
         if self._transferred is not None:
             self._transferred(self._clock() - begin[0], self._processor() - begin[1])
 
-    def _send_by_user(self, batch: Anything, to_device: Callable[[Any, Any], Any]) -> SentBatch:
+    def _send_by_user(self, batch: Any, to_device: Callable[[Any, Any], Any]) -> SentBatch:
         engine = self._engine
         if engine is None:
             return SentBatch(to_device(batch, None), None, ())
@@ -121,7 +118,7 @@ class DeviceTransfer:
             moved = to_device(batch, engine.device)
         return _sent(moved, engine, engine.mark())
 
-    def _send_by_engine(self, batch: Anything, engine: Engine) -> SentBatch:
+    def _send_by_engine(self, batch: Any, engine: Engine) -> SentBatch:
         torch = engine.torch
         # A batch that is sent while the user's inference mode is on may be handed over after it.
         with torch.inference_mode(False), torch.no_grad():
@@ -133,8 +130,8 @@ class DeviceTransfer:
             return _sent(moved, engine, buffer.event)
 
 
-def _with_tensors(batch: Anything) -> Anything:
-    def converted(leaf: Anything) -> Anything:
+def _with_tensors(batch: Any) -> Any:
+    def converted(leaf: Any) -> Any:
         if not isinstance(leaf, np.ndarray):
             return leaf
         try:
@@ -145,11 +142,11 @@ def _with_tensors(batch: Anything) -> Anything:
     return map_leaves(converted, batch)
 
 
-def _pinned(leaf: Anything, torch: Anything) -> Anything:
+def _pinned(leaf: Any, torch: Any) -> Any:
     return leaf.pin_memory() if isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu" else leaf
 
 
-def _copied(leaf: Anything, buffer: PinnedBuffer | None, engine: Engine) -> Anything:
+def _copied(leaf: Any, buffer: PinnedBuffer | None, engine: Engine) -> Any:
     # Asking torch costs more than all else here, and a batch may have a string for every sample.
     if type(leaf) in PLAIN_LEAVES or not isinstance(leaf, engine.torch.Tensor):
         return leaf
@@ -164,6 +161,6 @@ def _copied(leaf: Anything, buffer: PinnedBuffer | None, engine: Engine) -> Anyt
     return moved.requires_grad_() if leaf.requires_grad and not moved.requires_grad else moved
 
 
-def _sent(batch: Anything, engine: Engine, event: Anything) -> SentBatch:
+def _sent(batch: Any, engine: Engine, event: Any) -> SentBatch:
     on_device = (leaf for leaf in leaves(batch) if is_plain(leaf, engine.torch) and leaf.device == engine.device)
     return SentBatch(batch, event, tuple(on_device))

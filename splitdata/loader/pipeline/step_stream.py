@@ -5,7 +5,7 @@
     next() <── (position behind it, ...), batch <─────────────────────────────┘
 
 With `crosses_epochs` requests of the next epoch follow those of this one, and `follow` finds them on their way.
-A fence may hold them back until nothing of this one is on its way any more.
+A barrier may hold them back until nothing of this one is on its way any more.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ class StepStream:
         self._at_once = at_once
         self._crosses_epochs = crosses_epochs
         self._makes_tensors = makes_tensors
-        self._fence = None if cache is None else EpochBarrier(cache)
-        self._legs: deque[ActiveRun[Run]] = deque()
-        # Planned, and not asked for yet: behind the fence.
+        self._barrier = None if cache is None else EpochBarrier(cache)
+        self._active_runs: deque[ActiveRun[Run]] = deque()
+        # Planned, and not asked for yet: behind the barrier.
         self._planned: deque[StepRequest] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
@@ -132,8 +132,8 @@ class StepStream:
 
     def follow(self, position: Position) -> None:
         """Go on from a position; what was asked for on the way to another one is dropped."""
-        leg = self._legs[0] if self._legs else None
-        if self._is_whole and leg is not None and leg.stands_at(position):
+        active = self._active_runs[0] if self._active_runs else None
+        if self._is_whole and active is not None and active.stands_at(position):
             return
         is_idle = self._is_whole and not self._num_waiting
         self._is_whole = False
@@ -141,9 +141,9 @@ class StepStream:
             self._workers.forget()
         self._num_waiting = 0
         self._planned.clear()
-        self._legs.clear()
-        self._legs.append(ActiveRun(open_run(self._plan, position), position))
-        # The number that is made at once; the others are asked for while those are being made.
+        self._active_runs.clear()
+        self._active_runs.append(ActiveRun(open_run(self._plan, position), position))
+        # As many as are made at once; the others are asked for while those are being made.
         if self._plan_ahead(self._at_once):
             self._ask_planned()
         self._is_whole = True
@@ -157,11 +157,11 @@ class StepStream:
         Raises:
             StopIteration: The run is over.
         """
-        leg = self._legs[0]
-        if leg.num_received >= leg.num_steps:
-            if len(self._legs) > 1:
+        active = self._active_runs[0]
+        if active.num_received >= active.num_steps:
+            if len(self._active_runs) > 1:
                 self._is_whole = False
-                self._legs.popleft()
+                self._active_runs.popleft()
                 self._ask_ahead()
                 self._is_whole = True
             raise StopIteration
@@ -170,15 +170,15 @@ class StepStream:
             self._ask_ahead()
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
-        leg.num_received += 1
+        active.num_received += 1
         self._is_whole = True
         self._meter.worker_reply(worker_id, reply.timings)
         if reply.cache is not None:
             self._meter.cached(reply.cache)
-        if self._fence is not None:
-            self._fence.note_reply(reply)
+        if self._barrier is not None:
+            self._barrier.note_reply(reply)
         batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
-        position = leg.run.position_after(leg.num_received)
+        position = active.run.position_after(active.num_received)
         return BatchInfo(position, reply.num_samples, reply.num_bytes, reply.skipped), batch
 
     def next_is_ready(self) -> bool:
@@ -191,8 +191,8 @@ class StepStream:
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
-        leg = self._legs[0]
-        return leg.run.position_after(leg.num_steps)
+        active = self._active_runs[0]
+        return active.run.position_after(active.num_steps)
 
     def release(self) -> None:
         """Nothing is kept here."""
@@ -205,13 +205,13 @@ class StepStream:
                 return
 
     def _ask_planned(self) -> None:
-        """Ask for what is planned, all together, up to where the fence holds back."""
-        fence, count = self._fence, 0
+        """Ask for what is planned, all together, up to where the barrier holds back."""
+        barrier, count = self._barrier, 0
         for request in self._planned:
-            if fence is not None:
-                if (self._num_waiting or count) and fence.holds_back(request.parts):
+            if barrier is not None:
+                if (self._num_waiting or count) and barrier.holds_back(request.parts):
                     break
-                fence.note_asked(request.parts)
+                barrier.note_asked(request.parts)
             count += 1
         self._workers.ask(*islice(self._planned, count))
         for _ in range(count):
@@ -220,16 +220,16 @@ class StepStream:
 
     def _plan_ahead(self, limit: int) -> bool:
         """Plan requests until `limit` of them would wait; False if there is nothing left to ask for."""
-        leg = self._legs[-1]
-        count = min(leg.num_steps - leg.num_asked, limit - self._num_waiting)
+        active = self._active_runs[-1]
+        count = min(active.num_steps - active.num_asked, limit - self._num_waiting)
         if not count:
-            if leg.num_steps == 0 or not self._crosses_epochs or len(self._legs) > 1:
+            if active.num_steps == 0 or not self._crosses_epochs or len(self._active_runs) > 1:
                 return False
-            after = leg.run.position_after(leg.num_steps)
-            self._legs.append(ActiveRun(open_run(self._plan, after), after))
+            after = active.run.position_after(active.num_steps)
+            self._active_runs.append(ActiveRun(open_run(self._plan, after), after))
             return self._plan_ahead(limit)
-        for parts in leg.run.parts(leg.num_asked, leg.num_asked + count):
-            self._planned.append(StepRequest(self._next_ticket, leg.run.first_step + leg.num_asked, parts))
+        for parts in active.run.parts(active.num_asked, active.num_asked + count):
+            self._planned.append(StepRequest(self._next_ticket, active.run.first_step + active.num_asked, parts))
             self._next_ticket += 1
-            leg.num_asked += 1
+            active.num_asked += 1
         return True

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from splitdata.loader.samples.record_source import RecordFetcher
 
 __all__ = ["Job", "StepMaker", "StepRequests", "environment_of", "make_batch", "serve"]
-
-# What a collate function returns.
-Batch: TypeAlias = Any
 
 
 class StepRequests(Protocol):
@@ -205,7 +202,7 @@ class StepMaker:
 
 def make_batch(
     job: Job, samples: list[Any], request: StepRequest, random: GlobalRandom | None, allocate: Allocate = np.empty
-) -> Batch:
+) -> Any:
     """Return what the collate function makes of the samples of a step; `allocate` is for the default one.
 
     Raises:
@@ -222,7 +219,7 @@ def make_batch(
 
 def _collate(
     collate_fn: Callable[[list[Any]], Any], samples: list[Any], request: StepRequest, random: GlobalRandom | None
-) -> Batch:
+) -> Any:
     if random is None or not may_draw(collate_fn):
         return collate_fn(samples)
     first = request.parts[0]

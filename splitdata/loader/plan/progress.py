@@ -46,9 +46,9 @@ class EpochProgress:
             return self.position_in(plan)
         return plan.next_epoch(self.position, self.shape)
 
-    def hand_out(self, behind: Position, shape: StepShape) -> None:
+    def hand_out(self, position: Position, shape: StepShape) -> None:
         """Note that a batch has reached the user."""
-        self.position = behind
+        self.position = position
         self.shape = shape
         self._is_given = False
 

@@ -10,7 +10,7 @@ A worker needs nothing else: neither the order nor the partition is known to it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,6 @@ __all__ = [
     "StepShape",
     "StepTimings",
 ]
-
-# What the collate function returns: its type is the user's.
-Batch: TypeAlias = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +148,7 @@ class StepReply(NamedTuple):
     """One batch that was made. Plain tuples pickle fast: there is one of these for every step."""
 
     ticket: int
-    batch: Batch
+    batch: Any
     num_samples: int
     num_bytes: int
     timings: StepTimings

@@ -12,7 +12,7 @@ gets samples of its own, which it may change and keep.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RotatedBatches"]
 
-# What a collate function returns.
-Batch: TypeAlias = Any
 
 _ALIGNMENT = 64
 _MAX_KINDS = 4096
@@ -47,7 +45,7 @@ class RotatedBatches:
         # Kinds of samples that were no batch by columns.
         self._one_by_one: set[bytes] = set()
 
-    def make(self, shares: Sequence[Share], request: StepRequest) -> Batch:
+    def make(self, shares: Sequence[Share], request: StepRequest) -> Any:
         """Return the batch of a step.
 
         Raises:
@@ -68,7 +66,7 @@ class RotatedBatches:
                 self._one_by_one.add(kind)
         return self._collate(views, request)
 
-    def _collate(self, views: list[memoryview], request: StepRequest) -> Batch:
+    def _collate(self, views: list[memoryview], request: StepRequest) -> Any:
         unpack = self.unpacker.unpack
         try:
             return make_batch(self._job, [unpack(view) for view in views], request, self._random)

@@ -55,7 +55,7 @@ class RotationStream:
         job: How samples are collated.
         stores: Where they are kept.
         meter: Counts.
-        pace: How far ahead.
+        limits: How far ahead.
         cache: From which workers take samples, and into which they put them.
     """
 
@@ -66,7 +66,7 @@ class RotationStream:
         job: Job,
         stores: StoreMaker,
         meter: StatsMeter,
-        pace: PrefetchLimits,
+        limits: PrefetchLimits,
         cache: Cache | None = None,
     ) -> None:
         if plan.rotation is None:
@@ -74,13 +74,13 @@ class RotationStream:
         self._plan = plan
         self._owner = OwnerProcess()
         self._meter = meter
-        self._crosses_epochs = pace.crosses_epochs
+        self._crosses_epochs = limits.crosses_epochs
         times, size = plan.rotation
         self._block_steps = max(1, min(_BLOCK_USES, times * size) // plan.batch_size)
         self._groups = GroupHolder(stores)
         self._batches = RotatedBatches(job)
-        self._feed = SamplePrefetcher(workers, self._groups, self._batches.unpacker, meter, pace, cache)
-        self._legs: deque[ActiveRun[PositionRun]] = deque()
+        self._prefetcher = SamplePrefetcher(workers, self._groups, self._batches.unpacker, meter, limits, cache)
+        self._active_runs: deque[ActiveRun[PositionRun]] = deque()
         self._is_blocked = False
         self._located: tuple[ActiveRun[PositionRun], int, Uses, list[int]] | None = None
         self._present: tuple[ActiveRun[PositionRun], int, Uses, list[Share]] | None = None
@@ -90,7 +90,7 @@ class RotationStream:
     @property
     def has_failed(self) -> bool:
         """Whether a worker has raised what was not needed yet: there will be no more samples."""
-        return self._feed.has_failed
+        return self._prefetcher.has_failed
 
     def follow(self, position: Position) -> None:
         """Go on from a position. Samples that were made and are of use from there on are kept.
@@ -98,8 +98,8 @@ class RotationStream:
         Raises:
             Exception: What a worker raised.
         """
-        leg = self._legs[0] if self._legs else None
-        if self._is_whole and leg is not None and leg.stands_at(position):
+        active = self._active_runs[0] if self._active_runs else None
+        if self._is_whole and active is not None and active.stands_at(position):
             return
         self._begin_anew(position)
 
@@ -115,35 +115,35 @@ class RotationStream:
             ClosedError: If this process was forked from the one that keeps the samples.
         """
         self._owner.check("a rotation")
-        leg = self._legs[0]
-        if leg.num_received >= leg.num_steps:
-            if len(self._legs) > 1:
-                self._legs.popleft()
+        active = self._active_runs[0]
+        if active.num_received >= active.num_steps:
+            if len(self._active_runs) > 1:
+                self._active_runs.popleft()
             raise StopIteration
         if not self._is_whole:
-            self._begin_anew(leg.run.position_after(leg.num_received) if leg.num_received else leg.start)
-            leg = self._legs[0]
+            self._begin_anew(active.run.position_after(active.num_received) if active.num_received else active.start)
+            active = self._active_runs[0]
         self._is_whole = False
-        num_samples, batch = self._next_of(leg)
-        skipped = self._feed.take_skipped()
-        leg.num_received += 1
+        num_samples, batch = self._next_of(active)
+        skipped = self._prefetcher.take_skipped()
+        active.num_received += 1
         self._is_whole = True
-        position = leg.run.position_after(leg.num_received)
+        position = active.run.position_after(active.num_received)
         return BatchInfo(position, num_samples, nbytes(batch), skipped), batch
 
     def end_of_run(self) -> Position:
         """Return where training stands behind the present run."""
-        leg = self._legs[0]
-        return leg.run.position_after(leg.num_steps)
+        active = self._active_runs[0]
+        return active.run.position_after(active.num_steps)
 
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting for a worker."""
-        if not self._legs or not self._is_whole:
+        if not self._active_runs or not self._is_whole:
             return False
-        leg = self._legs[0]
-        if leg.num_received >= min(leg.num_asked, leg.num_steps):
+        active = self._active_runs[0]
+        if active.num_received >= min(active.num_asked, active.num_steps):
             return False
-        return all(share.is_made for share in self._shares_of(leg, leg.num_received)[1])
+        return all(share.is_made for share in self._shares_of(active, active.num_received)[1])
 
     def num_ready(self) -> int:
         """Return 1 if the next batch could be made without waiting, else 0."""
@@ -157,45 +157,45 @@ class RotationStream:
 
     # -- one step ----------------------------------------------------------------------------
 
-    def _next_of(self, leg: ActiveRun[PositionRun]) -> tuple[int, Any]:
+    def _next_of(self, active: ActiveRun[PositionRun]) -> tuple[int, Any]:
         """Return the next batch, behind its number of samples."""
-        step = leg.num_received
-        while leg.num_asked <= step:
+        step = active.num_received
+        while active.num_asked <= step:
             self._look_at_more()
-        uses, shares = self._shares_of(leg, step)
+        uses, shares = self._shares_of(active, step)
         self._look_ahead()
         while not all(share.is_made for share in shares):
-            self._feed.take_in()
-        self._feed.take_in_ready()
-        batch = self._make_batch(leg.run.first_step + step, uses, shares)
+            self._prefetcher.take_in()
+        self._prefetcher.take_in_ready()
+        batch = self._make_batch(active.run.first_step + step, uses, shares)
         for share in shares:
             share.row.num_waiting -= len(share.places)
         if not all(share.row.num_waiting for share in shares):
-            last = self._legs[-1]
+            last = self._active_runs[-1]
             if self._groups.drop_used_up(*last.run.place(last.num_asked)):
                 self._is_blocked = False
                 self._meter.holds(*self._groups.bytes_held())
                 self._look_ahead()
         return len(uses.sources), batch
 
-    def _shares_of(self, leg: ActiveRun[PositionRun], step: int) -> tuple[Uses, list[Share]]:
+    def _shares_of(self, active: ActiveRun[PositionRun], step: int) -> tuple[Uses, list[Share]]:
         """Return what a step uses, and from which groups; they are held from when it was looked at."""
         known = self._present
-        if known is None or known[0] is not leg or known[1] != step:
-            uses = self._uses_of(leg, step)
-            known = self._present = leg, step, uses, self._groups.shares(uses)
+        if known is None or known[0] is not active or known[1] != step:
+            uses = self._uses_of(active, step)
+            known = self._present = active, step, uses, self._groups.shares(uses)
         return known[2], known[3]
 
-    def _uses_of(self, leg: ActiveRun[PositionRun], step: int) -> Uses:
+    def _uses_of(self, active: ActiveRun[PositionRun], step: int) -> Uses:
         known = self._located
-        if known is None or known[0] is not leg or not known[1] <= step < known[1] + len(known[3]):
-            uses, ends = locate(leg.run, step, min(leg.num_steps, step + self._block_steps))
-            known = self._located = leg, step, uses, ends.tolist()
+        if known is None or known[0] is not active or not known[1] <= step < known[1] + len(known[3]):
+            uses, ends = locate(active.run, step, min(active.num_steps, step + self._block_steps))
+            known = self._located = active, step, uses, ends.tolist()
         _, first, uses, ends_of_steps = known
         place = step - first
         return uses.part(slice(ends_of_steps[place - 1] if place else 0, ends_of_steps[place]))
 
-    def _make_batch(self, step: int, uses: Uses, shares: list[Share]) -> Any:  # noqa: ANN401 - a batch is of the user's type
+    def _make_batch(self, step: int, uses: Uses, shares: list[Share]) -> Any:
         begin = time.perf_counter()
         records = np.empty(len(uses.sources), np.int64)
         for share in shares:
@@ -208,16 +208,16 @@ class RotationStream:
     # -- looking ahead -----------------------------------------------------------------------
 
     def _begin_anew(self, position: Position) -> None:
-        if self._feed.has_failed:
-            self._feed.raise_failure()
-        if not (self._is_whole or self._feed.is_receiving):
+        if self._prefetcher.has_failed:
+            self._prefetcher.raise_failure()
+        if not (self._is_whole or self._prefetcher.is_receiving):
             self._groups.close()
         self._is_whole = False
-        self._feed.forget()
+        self._prefetcher.forget()
         run = open_run(self._plan, position)
         if not isinstance(run, PositionRun):
             raise TypeError("rotation goes through positions, not through the user's batches")
-        self._legs = deque([ActiveRun(run, position)])
+        self._active_runs = deque([ActiveRun(run, position)])
         self._located = self._present = None
         self._is_blocked = False
         if run.num_steps:
@@ -230,39 +230,39 @@ class RotationStream:
 
     def _look_ahead(self) -> None:
         """Ask for as much as may be asked for."""
-        while self._feed.send() and self._look_at_more():
+        while self._prefetcher.send() and self._look_at_more():
             pass
 
     def _look_at_more(self) -> bool:
         """Look at further steps and cut what they need into chunks; return whether that may be repeated."""
-        leg = self._legs[-1]
-        if leg.num_asked >= leg.num_steps:
-            if not self._crosses_epochs or len(self._legs) > 1 or not leg.num_steps:
+        active = self._active_runs[-1]
+        if active.num_asked >= active.num_steps:
+            if not self._crosses_epochs or len(self._active_runs) > 1 or not active.num_steps:
                 return False
-            after = leg.run.position_after(leg.num_steps)
+            after = active.run.position_after(active.num_steps)
             run: Any = open_run(self._plan, after)
-            self._legs.append(ActiveRun(run, after))
+            self._active_runs.append(ActiveRun(run, after))
             return True
-        is_needed = leg is self._legs[0] and leg.num_asked <= leg.num_received
+        is_needed = active is self._active_runs[0] and active.num_asked <= active.num_received
         if self._is_blocked and not is_needed:
             return False
-        stop = leg.num_asked + 1 if self._is_blocked else min(leg.num_steps, leg.num_asked + self._block_steps)
-        uses, ends = locate(leg.run, leg.num_asked, stop)
-        num_uses = self._groups.admit(leg.run, uses, force=self._is_blocked)
+        stop = active.num_asked + 1 if self._is_blocked else min(active.num_steps, active.num_asked + self._block_steps)
+        uses, ends = locate(active.run, active.num_asked, stop)
+        num_uses = self._groups.admit(active.run, uses, force=self._is_blocked)
         num_steps = int(np.searchsorted(ends, num_uses, "right"))
         if num_steps:
-            self._cut(leg, uses.part(slice(int(ends[num_steps - 1]))))
-            leg.num_asked += num_steps
+            self._cut(active, uses.part(slice(int(ends[num_steps - 1]))))
+            active.num_asked += num_steps
         self._is_blocked = self._is_blocked or num_steps < len(ends)
         return True
 
-    def _cut(self, leg: ActiveRun[PositionRun], uses: Uses) -> None:
+    def _cut(self, active: ActiveRun[PositionRun], uses: Uses) -> None:
         """Cut the samples that some steps need, and that were not asked for, into chunks of one row each."""
         for row, new in self._groups.by_row(uses.part(self._groups.take_unasked(uses))):
-            order = rotation_order(leg.run, row.number)
+            order = rotation_order(active.run, row.number)
             # One call for all: what numpy costs per call is spread over them.
             part = self._plan.part(row.number, order.order, new.sources)
-            self._feed.add(row, new, part, leg.run.first_step + leg.num_asked)
+            self._prefetcher.add(row, new, part, active.run.first_step + active.num_asked)
 
 
 def _parts(uses: Uses, records: NDArray[np.int64]) -> tuple[Part, ...]:

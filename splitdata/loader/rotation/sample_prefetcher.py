@@ -1,10 +1,8 @@
 """Samples on their way: chunks that workers are to make, and what comes back into the groups.
 
-Samples are asked for before they are used, in chunks, of which `ahead` at most are with the workers.
-
-    add ──> unsent ──send──> at the workers, `ahead` of them ──take_in──> store of the row, addresses in its groups
-               |                         |
-               `- behind the barrier     `- raised: the error is kept until a sample is missed
+add ──> unsent ──send──> at the workers, `ahead` of them ──take_in──> store of the row, addresses in its groups
+                   |                         |
+                   `- behind the barrier       `- raised: the error is kept until a sample is missed
 """
 
 from __future__ import annotations
@@ -56,7 +54,7 @@ class SamplePrefetcher:
         groups: Where they are put.
         unpacker: Learns of their classes.
         meter: Counts.
-        pace: How far ahead.
+        limits: How far ahead.
         cache: From which workers take samples, and into which they put them.
 
     Attributes:
@@ -70,15 +68,15 @@ class SamplePrefetcher:
         groups: GroupHolder,
         unpacker: SampleUnpacker,
         meter: StatsMeter,
-        pace: PrefetchLimits,
+        limits: PrefetchLimits,
         cache: Cache | None,
     ) -> None:
         self._workers = workers
         self._groups = groups
         self._unpacker = unpacker
         self._meter = meter
-        self._pace = pace
-        self._fence = None if cache is None else EpochBarrier(cache)
+        self._limits = limits
+        self._barrier = None if cache is None else EpochBarrier(cache)
         self._next_ticket = 0
         self._unsent: deque[_Chunk] = deque()
         self._in_flight: dict[int, _Chunk] = {}
@@ -96,8 +94,8 @@ class SamplePrefetcher:
             part: The same samples, by their records.
             step: Where the first is used, for messages.
         """
-        for begin in range(0, len(part.records), self._pace.chunk_size):
-            here = slice(begin, begin + self._pace.chunk_size)
+        for begin in range(0, len(part.records), self._limits.chunk_size):
+            here = slice(begin, begin + self._limits.chunk_size)
             some = part._replace(positions=part.positions[here], records=part.records[here])
             self._unsent.append(_Chunk(row, uses.part(here), StepRequest(self._next_ticket, step, (some,))))
             self._next_ticket += 1
@@ -106,16 +104,16 @@ class SamplePrefetcher:
         """Send chunks to the workers; return whether there is room for more than there are."""
         if self.has_failed:
             return False
-        while self._unsent and len(self._in_flight) < self._pace.ahead:
+        while self._unsent and len(self._in_flight) < self._limits.ahead:
             chunk = self._unsent[0]
-            if self._fence is not None:
-                if self._in_flight and self._fence.holds_back(chunk.request.parts):
+            if self._barrier is not None:
+                if self._in_flight and self._barrier.holds_back(chunk.request.parts):
                     return False
-                self._fence.note_asked(chunk.request.parts)
+                self._barrier.note_asked(chunk.request.parts)
             self._in_flight[chunk.request.ticket] = chunk
             self._workers.ask(chunk.request)
             self._unsent.popleft()
-        return len(self._in_flight) < self._pace.ahead
+        return len(self._in_flight) < self._limits.ahead
 
     def take_in(self) -> None:
         """Keep the next chunk that a worker has made; wait for it.
@@ -138,9 +136,9 @@ class SamplePrefetcher:
             group.lengths[numbers] = packed.lengths[places]
         self._skipped += reply.skipped
         self._meter.worker_reply(worker_id, reply.timings)
-        if reply.cache is not None and self._fence is not None:
+        if reply.cache is not None and self._barrier is not None:
             self._meter.cached(reply.cache)
-            self._fence.note_reply(reply)
+            self._barrier.note_reply(reply)
         self._meter.made(len(packed.starts))
         self._meter.holds(*self._groups.bytes_held())
         self.send()
@@ -148,7 +146,7 @@ class SamplePrefetcher:
     def take_in_ready(self) -> None:
         """Keep what workers have made ahead; some of it, so that no step takes much longer than others."""
         try:
-            for _ in range(self._pace.at_once):
+            for _ in range(self._limits.at_once):
                 if self.has_failed or not self._in_flight or not self._has_reply():
                     return
                 self.take_in()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from splitdata.dataset.sample_dataset import SampleDataset
 
 __all__ = ["may_draw", "transform_may_draw"]
 
-# A transform, a dataset, a module, what a name stands for.
-Anything: TypeAlias = Any
 
 # What draws from no global generator: our readers and containers.
 _NEVER_DRAWS: Final = (type(None), SplitDataLoader, SampleDataset, list, tuple, range, bytes, str)
@@ -41,7 +39,7 @@ _MODULES: Final = ("numpy", "numpy.linalg", "numpy.fft", "math", "json", "struct
 _NOT_OF_MODULES: Final = frozenset({"load", "loads"})
 
 
-def may_draw(code: Anything) -> bool:
+def may_draw(code: Any) -> bool:
     """Tell whether a transform, a dataset or a collate function may draw from global generators.
 
     False only where it certainly does not: no such thing, our readers, functions and containers of the interpreter.
@@ -57,7 +55,7 @@ def may_draw(code: Anything) -> bool:
     return type(code) not in _NEVER_DRAWS
 
 
-def transform_may_draw(transform: Anything, dataset: Anything) -> bool:
+def transform_may_draw(transform: Any, dataset: Any) -> bool:
     """Tell the same of the transform of a dataset, which may be a function that need only be looked through.
 
     That is so where all that it gets is known: records and samples of our readers. What its names stand for is taken
@@ -68,7 +66,7 @@ def transform_may_draw(transform: Anything, dataset: Anything) -> bool:
     return not _is_harmless(transform, set())
 
 
-def _gives_plain_data(dataset: Anything) -> bool:
+def _gives_plain_data(dataset: Any) -> bool:
     if type(dataset) is SampleDataset:
         # Others have methods of the user's.
         return not dataset.types
@@ -108,7 +106,7 @@ def _is_harmless(function: types.FunctionType, seen: set[int]) -> bool:
 
 def _is_harmless_path(module: types.ModuleType, attributes: list[str]) -> bool:
     """Say whether code that asks a module for this gets, in the end, what does not draw; not the module itself."""
-    value: Anything = module
+    value: Any = module
     for name in attributes:
         if not isinstance(value, types.ModuleType):
             return name in _methods()
@@ -118,7 +116,7 @@ def _is_harmless_path(module: types.ModuleType, attributes: list[str]) -> bool:
     return not isinstance(value, types.ModuleType)
 
 
-def _is_harmless_value(value: Anything, seen: set[int]) -> bool:
+def _is_harmless_value(value: Any, seen: set[int]) -> bool:
     if type(value) is types.FunctionType:
         return _is_harmless(value, seen)
     if isinstance(value, np.ndarray):

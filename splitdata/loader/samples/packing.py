@@ -11,7 +11,7 @@ that are unpacked are of the types that were packed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PackedSamples", "SamplePacker", "SampleUnpacker", "aligned", "kind_of_sample", "unpack_all"]
 
-# What a transform returns, and what is made of several.
-Sample: TypeAlias = Any
-Batch: TypeAlias = Any
 
 _ALIGNMENT: Final = 64
 # Past it a schema is walked again: samples of so many kinds are no reason to keep all of them.
@@ -68,7 +65,7 @@ class SamplePacker:
         self._known_heads: set[BytesLike] = set()
         self._known_classes: set[type] = set()
 
-    def pack(self, samples: Sequence[Sample], records: Sequence[int]) -> PackedSamples:
+    def pack(self, samples: Sequence[Any], records: Sequence[int]) -> PackedSamples:
         """Return the bytes of samples; `records` are what they were made from, for messages.
 
         Raises:
@@ -87,7 +84,7 @@ class SamplePacker:
                 start += len(piece)
         return PackedSamples(data, starts, lengths, self._new_classes(samples, encoded))
 
-    def _encode(self, sample: Sample, record: int) -> list[BytesLike]:
+    def _encode(self, sample: Any, record: int) -> list[BytesLike]:
         try:
             return encode_sample_parts(sample)
         except Exception as error:
@@ -98,7 +95,7 @@ class SamplePacker:
             )
             raise
 
-    def _new_classes(self, samples: Sequence[Sample], encoded: Sequence[list[BytesLike]]) -> tuple[type, ...]:
+    def _new_classes(self, samples: Sequence[Any], encoded: Sequence[list[BytesLike]]) -> tuple[type, ...]:
         new: dict[type, None] = {}
         for sample, pieces in zip(samples, encoded, strict=True):
             # Samples that are alike in everything but values share this piece.
@@ -112,7 +109,7 @@ class SamplePacker:
         return found
 
 
-def _add_classes(value: Sample, found: dict[type, None]) -> None:
+def _add_classes(value: Any, found: dict[type, None]) -> None:
     keys = keys_of(value)
     if keys is None:
         return
@@ -139,11 +136,11 @@ class SampleUnpacker:
         if new:
             self._decoder = SampleDecoder((*known, *new))
 
-    def unpack(self, data: memoryview) -> Sample:
+    def unpack(self, data: memoryview) -> Any:
         """Return a sample. Its arrays and tensors are views of `data`, which they keep; the rest is copied."""
         return self._decoder.decode(data)
 
-    def unpack_batch(self, data: Sequence[memoryview]) -> Batch:
+    def unpack_batch(self, data: Sequence[memoryview]) -> Any:
         """Return samples of one kind as the batch that the default collate makes of them; shares no memory.
 
         Raises:
@@ -158,7 +155,7 @@ def kind_of_sample(data: memoryview) -> bytes:
     return bytes(data[: HEADER.size + size])
 
 
-def unpack_all(packed: PackedSamples) -> list[Sample]:
+def unpack_all(packed: PackedSamples) -> list[Any]:
     """Return the samples again, as views of `packed.data`."""
     unpacker = SampleUnpacker()
     unpacker.learn(packed.classes)

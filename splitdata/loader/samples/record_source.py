@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetLike", "MapDataset", "RecordFetcher", "SourceFacts"]
 
-# A record: bytes, or whatever a dataset of the user's own returns.
-Record: TypeAlias = Any
-# What was given: of it nothing is asked but what is looked for.
-Dataset: TypeAlias = Any
-
 
 class MapDataset(Protocol):
     """The least that a dataset offers: its length, and a record by its number."""
@@ -40,7 +35,7 @@ class MapDataset(Protocol):
     def __len__(self) -> int:
         """Return the number of records."""
 
-    def __getitem__(self, index: int, /) -> Record:
+    def __getitem__(self, index: int, /) -> Any:
         """Return a record."""
 
 
@@ -133,14 +128,14 @@ class RecordFetcher:
             )
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> Any:
         """The dataset itself; made now, where it was given as a function."""
         if self._opened is None:
             self._opened = self._given() if self._is_factory else self._given  # type: ignore[operator]
         return self._opened
 
     @property
-    def given(self) -> Dataset:
+    def given(self) -> Any:
         """The dataset as it was given, or what makes one."""
         return self._given
 
@@ -187,7 +182,7 @@ class RecordFetcher:
         """Whether several records are one call of the dataset."""
         return not self._as_views and hasattr(self.dataset, "__getitems__")
 
-    def fetch(self, records: NDArray[np.int64]) -> Sequence[Record]:
+    def fetch(self, records: NDArray[np.int64]) -> Sequence[Any]:
         """Return these records, in this order; each with its key or position, where that is asked for.
 
         Raises:
@@ -204,12 +199,12 @@ class RecordFetcher:
         found: Callable[[int], Any] | None = getattr(dataset, "key", None)
         return dataset.records.key if found is None and isinstance(dataset, SampleDataset) else found
 
-    def _with_more(self, record: Record, position: int) -> Record:
+    def _with_more(self, record: Any, position: int) -> Any:
         keys = self._keys() if self._with_keys else None
         key = () if keys is None else (keys(position),)
         return (record, *key, position) if self._with_positions else (record, *key)
 
-    def _fetch_alone(self, records: NDArray[np.int64]) -> Sequence[Record]:
+    def _fetch_alone(self, records: NDArray[np.int64]) -> Sequence[Any]:
         dataset = self.dataset if self._opened is None else self._opened
         if self._as_views:
             # Our own reader has a faster way for many.
@@ -220,7 +215,7 @@ class RecordFetcher:
         if many is None:
             return [dataset[record] for record in records.tolist()]
         # Our own readers compute with arrays; others expect what torch passes.
-        fetched: Sequence[Record] = many(
+        fetched: Sequence[Any] = many(
             records if type(dataset) in (SplitDataLoader, SampleDataset) else records.tolist()
         )
         if len(fetched) != len(records):
@@ -229,7 +224,7 @@ class RecordFetcher:
             )
         return fetched
 
-    def fetch_one(self, record: int) -> Record:
+    def fetch_one(self, record: int) -> Any:
         """Return one record."""
         fetched = self.dataset.view(record) if self._as_views else self.dataset[record]
         return self._with_more(fetched, record) if self._with_keys or self._with_positions else fetched

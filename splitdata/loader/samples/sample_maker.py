@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorPolicy", "SampleMaker", "Transform"]
 
-# A record, or what the transform makes of it.
-Anything: TypeAlias = Any
 Transform: TypeAlias = Callable[..., Any]
 ErrorPolicy = Literal["raise", "skip"]
 
@@ -81,7 +79,7 @@ class SampleMaker:
         self.clock.begin()
         self.skipped: list[SkippedRecord] = []
 
-    def make(self, part: Part) -> list[Anything]:
+    def make(self, part: Part) -> list[Any]:
         """Return the samples of a part, in its order.
 
         Raises:
@@ -94,7 +92,7 @@ class SampleMaker:
         self.clock.lap("transform")
         return samples
 
-    def fetch(self, part: Part, *, one_by_one: bool = False) -> Sequence[Anything]:
+    def fetch(self, part: Part, *, one_by_one: bool = False) -> Sequence[Any]:
         """Return the records of a part, for `make_one`; `one_by_one` leaves reading them to that.
 
         Raises:
@@ -113,18 +111,18 @@ class SampleMaker:
         # One of them is bad: which, shows when each is fetched by itself.
         return [_UNREAD] * len(part.records)
 
-    def _fetch_seeded(self, part: Part, random: GlobalRandom) -> Sequence[Anything]:
+    def _fetch_seeded(self, part: Part, random: GlobalRandom) -> Sequence[Any]:
         if len(part.records) and self._source.fetches_together:
             random.set(part.epoch, int(part.records[0]), _READING)
             return self._source.fetch(part.records)
         return [self._read_one(part.epoch, record) for record in part.records.tolist()]
 
-    def _read_one(self, epoch: int, record: int) -> Anything:
+    def _read_one(self, epoch: int, record: int) -> Any:
         if self._random_of_source is not None:
             self._random_of_source.set(epoch, record, _READING)
         return self._source.fetch_one(record)
 
-    def _transform_all(self, part: Part, fetched: Sequence[Anything]) -> list[Anything]:
+    def _transform_all(self, part: Part, fetched: Sequence[Any]) -> list[Any]:
         transform = self._transform
         if transform is None and fetched and fetched[0] is not _UNREAD:
             return list(fetched)
@@ -137,9 +135,9 @@ class SampleMaker:
         ]
 
     def _transform_or_raise(
-        self, transform: Transform, part: Part, fetched: Sequence[Anything], numbers: Sequence[int]
-    ) -> list[Anything]:
-        samples: list[Anything] = []
+        self, transform: Transform, part: Part, fetched: Sequence[Any], numbers: Sequence[int]
+    ) -> list[Any]:
+        samples: list[Any] = []
         try:
             if self._random_of_transform is None and not self._wants_generator:
                 # Nothing is made for a sample: two calls less for each.
@@ -154,9 +152,7 @@ class SampleMaker:
             raise
         return samples
 
-    def make_one(
-        self, epoch: int, position: int, record: int, value: Anything, *, random_epoch: int
-    ) -> tuple[Anything, int]:
+    def make_one(self, epoch: int, position: int, record: int, value: Any, *, random_epoch: int) -> tuple[Any, int]:
         """Return one sample, and the record that it is of: another one, where that was replaced.
 
         Args:
@@ -178,14 +174,14 @@ class SampleMaker:
                 raise
         return self._transform_one(random_epoch, record, value), record
 
-    def _fetch_one(self, epoch: int, record: int) -> Anything:
+    def _fetch_one(self, epoch: int, record: int) -> Any:
         self.clock.lap("transform")
         try:
             return self._read_one(epoch, record)
         finally:
             self.clock.lap("read")
 
-    def _transform_one(self, epoch: int, record: int, value: Anything) -> Anything:
+    def _transform_one(self, epoch: int, record: int, value: Any) -> Any:
         if self._transform is None:
             return value
         try:
@@ -203,7 +199,7 @@ class SampleMaker:
                 "loader SampleDataset(path, copy=True)",
             )
 
-    def _apply(self, transform: Transform, epoch: int, record: int, value: Anything) -> Anything:
+    def _apply(self, transform: Transform, epoch: int, record: int, value: Any) -> Any:
         random = self._random_of_transform
         if random is None:
             return self._call(transform, epoch, record, value)
@@ -216,16 +212,16 @@ class SampleMaker:
             sample = self._call(transform, epoch, record, value)
         return sample
 
-    def _call(self, transform: Transform, epoch: int, record: int, value: Anything) -> Anything:
+    def _call(self, transform: Transform, epoch: int, record: int, value: Any) -> Any:
         if self._wants_generator:
             return transform(value, rng=sample_generator(self._seed, epoch, record))
         return transform(value)
 
     def _make_or_replace(
-        self, epoch: int, position: int, record: int, value: Anything, random_epoch: int
-    ) -> tuple[Anything, int]:
-        bad, num_tried = record, 0
-        while True:
+        self, epoch: int, position: int, record: int, value: Any, random_epoch: int
+    ) -> tuple[Any, int]:
+        bad, last_error = record, None
+        for attempt in range(_MAX_ATTEMPTS):
             try:
                 if value is _UNREAD:
                     value = self._fetch_one(random_epoch, record)

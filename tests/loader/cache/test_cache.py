@@ -41,7 +41,7 @@ def dataset(tmp_path: Path) -> Path:
     return write_numbers(tmp_path / "data", NUM_RECORDS)
 
 
-def cache_in(folder: Path, **options: Any) -> Cache:  # noqa: ANN401  # of any type
+def cache_in(folder: Path, **options: Any) -> Cache:  # of any type
     return Cache(folder / "cache", **options)
 
 

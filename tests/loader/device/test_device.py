@@ -130,7 +130,7 @@ def test_batches_arrive_whole_and_in_order_from_a_device_that_is_late(
     tokens = []
     for token, batch in feed:
         tokens.append(token)
-        assert feed.num_ahead <= device_batches
+        assert len(feed._ahead) <= device_batches
         assert_is_batch(batch, token, sizes[token])
         known = {id(tensor) for tensor in engine.handed_over}
         assert all(id(leaf) in known for leaf in leaves(batch) if isinstance(leaf, torch.Tensor))
@@ -154,10 +154,10 @@ def test_batches_discarded_on_their_way_do_not_disturb_the_next_epoch() -> None:
     transfer = DeviceTransfer(engine, device_batches=2)
     first = DevicePrefetcher(iter(enumerate(batch_of(number, 40) for number in range(9))), transfer)
     next(first)
-    assert first.num_ahead == 2
+    assert len(first._ahead) == 2
     first.close()
     first.close()
-    assert first.num_ahead == 0
+    assert len(first._ahead) == 0
     with pytest.raises(ClosedError, match="closed"):
         next(first)
 
@@ -225,7 +225,7 @@ def test_error_of_to_device_arrives_as_it_is_and_in_its_place() -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         next(feed)
     assert raised.value is error
-    assert feed.num_ahead == 0
+    assert len(feed._ahead) == 0
 
 
 def test_stop_iteration_of_to_device_does_not_end_the_epoch() -> None:

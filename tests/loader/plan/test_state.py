@@ -33,7 +33,7 @@ def dataset(tmp_path: Path) -> SplitDataLoader:
     return write(tmp_path / "data", range(20))
 
 
-def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of a loader
+def state_at(dataset: SplitDataLoader, num_batches: int, **options: Any) -> dict[str, Any]:
     loader = DistributedLoader(dataset, **grouped(batch_size=4, **options))
     iterator = iter(loader)
     for _ in range(num_batches):
