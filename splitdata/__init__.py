@@ -44,21 +44,35 @@ from splitdata.errors import (
     WorkerError,
     WorkerTimeoutError,
 )
-from splitdata.format.spec import FORMAT_VERSION
-from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
-from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
-from splitdata.loader.cache.cache_options import Cache
-from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
-from splitdata.loader.rotation.rotation_options import Rotation
-from splitdata.loader.samples.skips import Skip
-from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
-from splitdata.loader.stats.stats import LoaderStats
-from splitdata.order.hash_split import HashSplit
-from splitdata.order.window import Window
-from splitdata.process.mpqitr import MpQItr
-from splitdata.samples.decode import SampleDecoder, decode_sample
-from splitdata.samples.encode import encode_sample
+
+if TYPE_CHECKING:
+    from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
+    from splitdata.conversion.dry_run import FirstRecord
+    from splitdata.conversion.sources.choose import open_source
+    from splitdata.conversion.sources.source import RecordSource
+    from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
+    from splitdata.dataset.reader import SplitDataLoader
+    from splitdata.dataset.repair.repair import RepairReport, repair
+    from splitdata.dataset.sample_dataset import SampleDataset
+    from splitdata.dataset.segments.finding import Finding
+    from splitdata.dataset.split_data import write_split_data
+    from splitdata.dataset.verify.verify import VerifyReport, verify
+    from splitdata.dataset.writer import SplitWriter
+    from splitdata.format.spec import FORMAT_VERSION
+    from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
+    from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
+    from splitdata.loader.cache.cache_options import Cache
+    from splitdata.loader.distributed_loader import DistributedLoader
+    from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
+    from splitdata.loader.rotation.rotation_options import Rotation
+    from splitdata.loader.samples.skips import Skip
+    from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+    from splitdata.loader.stats.stats import LoaderStats
+    from splitdata.order.hash_split import HashSplit
+    from splitdata.order.window import Window
+    from splitdata.process.mpqitr import MpQItr
+    from splitdata.samples.decode import SampleDecoder, decode_sample
+    from splitdata.samples.encode import encode_sample
 
 __all__ = [
     "BadMagicError",
@@ -144,6 +158,8 @@ _HOMES = {
     "LoaderStats": "splitdata.loader.stats.stats",
     "Measurement": "splitdata.loader.benchmark",
     "MpQItr": "splitdata.process.mpqitr",
+    "OrderOptions": "splitdata.loader.option_groups",
+    "RecordOptions": "splitdata.loader.option_groups",
     "RecordSource": "splitdata.conversion.sources.source",
     "RepairReport": "splitdata.dataset.repair.repair",
     "Rotation": "splitdata.loader.rotation.rotation_options",
@@ -151,10 +167,12 @@ _HOMES = {
     "SampleDataset": "splitdata.dataset.sample_dataset",
     "SampleDecoder": "splitdata.samples.decode",
     "SegmentDescription": "splitdata.dataset.describe",
+    "Skip": "splitdata.loader.samples.skips",
     "SplitDataLoader": "splitdata.dataset.reader",
     "SplitWriter": "splitdata.dataset.writer",
     "VerifyReport": "splitdata.dataset.verify.verify",
     "Window": "splitdata.order.window",
+    "WorkerOptions": "splitdata.loader.option_groups",
     "WorkerStats": "splitdata.loader.stats.figures",
     "convert": "splitdata.conversion.convert",
     "decode_sample": "splitdata.samples.decode",

@@ -46,7 +46,7 @@ def values(samples: Iterable[Any]) -> list[int]:
     return sorted(int(one) for batch in samples for one in batch["x"])
 
 
-def loaded(path: Any, **options: Any) -> Callable[[], object]:  # noqa: ANN401  # a path of any kind
+def loaded(path: Any, **options: Any) -> Callable[[], object]:  # a path of any kind
     loader = DistributedLoader(path, **grouped(batch_size=4, **options))
     return lambda: values(loader)
 

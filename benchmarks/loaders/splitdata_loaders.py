@@ -28,7 +28,11 @@ class _Feed(Feed):
             batch_size=images.batch_size,
             shuffle="global",
             num_workers=0 if group == "in process" else images.num_workers,
-            workers=WorkerOptions(kind="thread" if group == "threads" else "process", start_method=images.start_method),
+            workers=WorkerOptions(
+                kind="thread" if group == "threads" else "process",
+                # A fork server is torch's alone.
+                start_method=None if images.start_method == "forkserver" else images.start_method,
+            ),
             transform=to_image,
             records=RecordOptions(as_views=as_views),
             as_tensors=True,

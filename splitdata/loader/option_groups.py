@@ -28,7 +28,7 @@ class WorkerOptions:
 
     Attributes:
         kind: "process", or "thread": for transforms that release the interpreter.
-        start_method: "spawn" (default), "forkserver" or "fork".
+        start_method: "spawn" (default) or "fork".
         prefetch: Batches that each worker makes ahead.
         prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
         device_batches: Batches that are on their way to the device ahead of the loop.

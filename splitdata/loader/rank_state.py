@@ -1,9 +1,11 @@
 """The state of one loader: its rank among how many, its progress, and the plan that follows from both.
 
-resolved ─┐               held at first use, compared at every iter()
-ranks ────┼──> plan() ──> steps of this rank
-lanes ────┘               asked for, else those of the first use, which a state keeps
-progress ──> state()      as it was reached: the ranks of now are asked for only at the very beginning
+A loader may be made before its ranks are known, and moved to another number of ranks by a state.
+
+    resolved ┐                 held at first use, compared at every iter()
+    ranks  ──┼──> plan() ──> steps of this rank
+    lanes  ──┘                 asked for, else those of the first use, which a state keeps
+    progress ──> state()       as it was reached: the ranks of now are asked for only at the very beginning
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Options resolved against a dataset. All that decides which samples come, before the ranks are known.
+"""Options resolved against a dataset: all that decides which samples come, before the ranks are known.
+
+It never changes and pickles, so that a loader can be made before its ranks are spawned.
 
     options + dataset ──> RecordSource, SourceFacts, Selection, samplers
                              | world, lanes

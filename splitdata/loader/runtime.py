@@ -139,22 +139,7 @@ class Runtime:
         options = self._options
         if not options.num_workers:
             return InProcess(job)
-        # Not before there are workers: importing the library starts none.
-        from splitdata.process.pool.pool import WorkerPool
-
-        if options.workers.kind == "process":
-            # Tensors are made of their arrays here: importing torch would be most of what starting them takes.
-            job = replace(job, as_tensors=False)
-        gpus = options.workers.gpu_indices
-        pool: WorkerPool[Any, StepReply] = WorkerPool(
-            serve,
-            (job,),
-            options.channel_options(),
-            num_workers=options.num_workers,
-            kind=options.workers.kind,
-            describe=str,
-            environments=None if gpus is None else [environment_of(n, gpus) for n in range(options.num_workers)],
-        )
+        pool = self._make_pool(job)
         try:
             pool.start()
         except TypeError as error:
@@ -165,7 +150,7 @@ class Runtime:
 
     def _make_pool(self, job: Job) -> WorkerPool[StepRequest, StepReply]:
         options = self._options
-        if options.worker_kind == "thread":
+        if options.workers.kind == "thread":
             # Not before there are workers: importing the library starts none.
             from splitdata.process.pool.thread_pool import ThreadPool
 
@@ -174,7 +159,7 @@ class Runtime:
 
         # Tensors are made of their arrays here: importing torch would be most of what starting a worker takes.
         job = replace(job, as_tensors=False)
-        gpus = options.gpu_indices
+        gpus = options.workers.gpu_indices
         return ProcessPool(
             serve,
             (job,),

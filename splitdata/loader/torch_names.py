@@ -31,7 +31,7 @@ _OURS: Final = {
     "prefetch_factor": "workers=WorkerOptions(prefetch=...) (batches that each worker makes ahead)",
     "persistent_workers": "nothing, workers always stay until close()",
     "pin_memory_device": 'device= (as "cuda": batches go there through pinned memory)',
-    "multiprocessing_context": 'workers=WorkerOptions(start_method=...) ("spawn", "forkserver" or "fork")',
+    "multiprocessing_context": 'workers=WorkerOptions(start_method=...) ("spawn" or "fork")',
     "worker_init_fn": "workers=WorkerOptions(init_fn=...)",
     "worker_kind": "workers=WorkerOptions(kind=...)",
     "worker_threads": "workers=WorkerOptions(threads=...)",

@@ -7,6 +7,5 @@ docs/channel.md follows a batch through these folders.
     consumer/     what the consumer has of each worker: start, wait, receive, end
     worker/       what runs in the worker: its life, requests, replies
     wire/         messages, pipes, shared memory, errors on their way
-    shared/       bytes by number, in memory that several processes share
     identity/     what code does, as a digest
 """

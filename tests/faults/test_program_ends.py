@@ -63,7 +63,7 @@ loaders = [
     start(),
     start(num_workers=1, workers=WorkerOptions(kind="thread")),
     start(num_workers=1, workers=WorkerOptions(start_method="fork")),
-    start(num_workers=1, workers=WorkerOptions(start_method="forkserver")),
+    start(num_workers=1, workers=WorkerOptions(start_method="spawn")),
     start(cache=Cache("cache", version="1")),
     start(cache=Cache("cache", version="1"), num_workers=1, workers=WorkerOptions(start_method="fork")),
     start(rotation=Rotation(2, 8)),

@@ -111,7 +111,7 @@ def discard_stale(job: CacheJob) -> None:
     folder = CacheFolder(job.options.path)
     num_discarded = 0
     # A disk that fails is met again by the workers, who go on without it.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, SplitDataError):
         num_discarded = folder.discard_stale(job.key)
     if num_discarded:
         _log.info(

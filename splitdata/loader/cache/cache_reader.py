@@ -105,7 +105,7 @@ class CacheReader:
         """Look at what one writer has committed since the last time."""
         view = self._writers.get(number)
         if view is None:
-            view = self._writers[number] = _WriterView(self._generation.paths.writer(number))
+            view = self._writers[number] = _WriterView(self._generation.dataset(number))
         try:
             loader = view.refresh()
         except _UNREADABLE:

@@ -4,8 +4,8 @@
                            | samples that were not asked for, in the order of their first use
                            v
                          SamplePrefetcher: workers ──> groups
-                                                    |
-    next() <── (position, ...), batch <── RotatedBatches ┘       a row goes when its last use has taken place
+                                                         |
+    next() <── (position, ...), batch <── RotatedBatches <┘       a row goes when its last use has taken place
 
 Every `next` also takes in what the workers have ready, so the next groups grow while the present ones are used.
 """

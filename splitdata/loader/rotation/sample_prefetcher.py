@@ -1,8 +1,10 @@
 """Samples on their way: chunks that workers are to make, and what comes back into the groups.
 
-add ──> unsent ──send──> at the workers, `ahead` of them ──take_in──> store of the row, addresses in its groups
-                   |                         |
-                   `- behind the barrier       `- raised: the error is kept until a sample is missed
+Samples are asked for before they are used, in chunks, of which `ahead` at most are with the workers.
+
+    add ──> unsent ──send──> at the workers, `ahead` of them ──take_in──> store of the row, addresses in its groups
+               |                         |
+               `- behind the barrier     `- raised: the error is kept until a sample is missed
 """
 
 from __future__ import annotations

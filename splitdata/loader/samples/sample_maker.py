@@ -220,8 +220,8 @@ class SampleMaker:
     def _make_or_replace(
         self, epoch: int, position: int, record: int, value: Any, random_epoch: int
     ) -> tuple[Any, int]:
-        bad, last_error = record, None
-        for attempt in range(_MAX_ATTEMPTS):
+        bad, num_tried = record, 0
+        while True:
             try:
                 if value is _UNREAD:
                     value = self._fetch_one(random_epoch, record)

@@ -180,10 +180,10 @@ class ThreadGroup:
     def begin_close(self) -> None:
         """Tell all threads to end, without waiting."""
         if not self.is_closed:
-            for server in self._servers:
-                server.send(STOP)
+            for _, worker in self._members:
+                worker.tell(STOP)
             # Only now: after Ctrl-C on the way the threads are still there to be ended.
-            self._is_ended = True
+            self.is_closed = True
             _live.pop(id(self), None)
 
     def close(self) -> None:

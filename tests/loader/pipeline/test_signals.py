@@ -20,7 +20,6 @@ import pytest
 
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.option_groups import WorkerOptions
-from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.consumer.launch import interrupts_blocked
 from splitdata.process.consumer.start import start_worker
 from splitdata.process.mpqitr import MpQItr

@@ -15,7 +15,6 @@ import pytest
 from splitdata.errors import WorkerCrashedError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.option_groups import WorkerOptions
-from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.wire.channel_options import StartMethod
 from tests.loader.workloads import Fails, Hangs, Numbers, Rows, Sample, Stream, end, worker_pids
 from tests.watchdog import running_ids

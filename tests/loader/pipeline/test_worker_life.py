@@ -28,7 +28,6 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 
 WAYS: dict[str, dict[str, Any]] = {
     "fork": {"start_method": "fork"},
-    "forkserver": {"start_method": "forkserver"},
     "thread": {"kind": "thread"},
 }
 SIZES = [3, 10_000, 200_000]

@@ -16,7 +16,6 @@ import pytest
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.option_groups import WorkerOptions
-from splitdata.process.consumer.forkserver import ForkServer
 from splitdata.process.wire.channel_options import StartMethod
 from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows, Stream, is_batch_of
@@ -301,7 +300,7 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
 @pytest.mark.parametrize("kind", DATASETS)
 def test_dataset_of_every_kind_is_read_in_workers(kind: str, tmp_path: Path) -> None:
     dataset = DATASETS[kind](tmp_path)
-    for way in ({"start_method": "forkserver"}, {"start_method": "fork"}, {"kind": "thread"}):
+    for way in ({"start_method": "spawn"}, {"start_method": "fork"}, {"kind": "thread"}):
         options: dict[str, Any] = way
         with DistributedLoader(
             dataset,
@@ -331,7 +330,7 @@ def test_dataset_with_an_open_file_is_opened_again_in_each_worker(tmp_path: Path
         told,
         batch_size=2,
         num_workers=2,
-        workers=WorkerOptions(start_method="forkserver"),
+        workers=WorkerOptions(start_method="spawn"),
         collate_fn=list,
         transform=as_number,
     ) as loader:

@@ -34,8 +34,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "1 fork": {"num_workers": 1, "start_method": "fork"},
     "2 fork": {"num_workers": 2, "start_method": "fork", "prefetch": 1, "read_ahead": 0},
     "3 fork": {"num_workers": 3, "start_method": "fork", "prefetch": 7, "max_bytes": 100_000},
-    "2 forkserver": {"num_workers": 2, "start_method": "forkserver", "prefetch_epochs": True},
-    "2 spawn": {"num_workers": 2, "start_method": "spawn"},
+    "2 spawn": {"num_workers": 2, "start_method": "spawn", "prefetch_epochs": True},
     "1 thread": {"num_workers": 1, "kind": "thread", "prefetch_epochs": True},
     "3 threads": {"num_workers": 3, "kind": "thread", "prefetch": 1, "max_bytes": 1000},
 }

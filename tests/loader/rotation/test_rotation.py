@@ -406,7 +406,7 @@ def test_samples_keep_their_types_through_the_group(num_workers: int) -> None:
         collate_fn=list,
         rotation=Rotation(1),
         num_workers=num_workers,
-        workers=WorkerOptions(start_method="forkserver" if num_workers else None),
+        workers=WorkerOptions(start_method="spawn" if num_workers else None),
     ) as loader:
         (samples,) = list(loader)
 
