@@ -2,7 +2,7 @@
 
 It never changes and pickles, so that a loader can be made before its ranks are spawned.
 
-    options + dataset ──> RecordSource, SourceFacts, Selection, samplers
+    options + dataset ──> RecordFetcher, SourceFacts, Selection, samplers
                              | world, lanes
                              v
                             Plan        and the LoaderState of a position in it
