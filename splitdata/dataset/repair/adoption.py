@@ -121,7 +121,7 @@ def _raw_hashes(directory: DatasetDirectory, listed: list[SegmentInfo], pool: Op
         reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
         for sequence in range(info.num_records):
             try:
-                yield reader.check(sequence, with_header_check=False)
+                yield reader.check(sequence)
             except SplitDataError:
                 yield None
 

@@ -238,7 +238,7 @@ class FrameSearch:
             if self._bytes_to_prove < 0:
                 self.num_passed_over += 1
                 return False
-            self._reader.check(sequence, with_header_check=False)
+            self._reader.check(sequence)
         except SplitDataError:
             return False
         self.state[sequence] = PROVEN
@@ -283,7 +283,7 @@ class FrameSearch:
             return int(self._hashes[sequence])
         # Whether word 0 is right was seen when it was found.
         try:
-            return self._reader.check(sequence, with_header_check=False)
+            return self._reader.check(sequence)
         except SplitDataError:
             # Its payload has the right hash, and is not what a codec makes: nobody can read it.
             self.state[sequence] = DAMAGED

@@ -115,8 +115,8 @@ class RecordReader:
         """
         place = self.locate(sequence)
         header = place.header
-        if not self._verify:
-            self._prove_header(place)
+        if not self._verify and not self.has_header_check(place):
+            self._raise_corrupt(sequence, "has a frame whose header check is wrong", place.bin_index, place.offset)
         if header.kind == spec.KIND_LARGE:
             return self._table(place)[8 * num_blocks(header.stored_length) :]
         stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
@@ -135,22 +135,22 @@ class RecordReader:
         place = self.locate(sequence)
         self._raise_corrupt(sequence, "has a damaged key", place.bin_index, place.offset)
 
-    def check(
-        self, sequence: int, *, with_header_check: bool = True, on_block: Callable[[int], None] | None = None
-    ) -> int:
+    def check(self, sequence: int) -> int:
         """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes.
 
-        Of a large one `on_block` is told up to which byte of its bin it has been read.
+        The header check of its frame, which no other way of reading needs, is not looked at.
         """
         place = self.locate(sequence)
-        if with_header_check:
-            self._prove_header(place)
         if place.header.kind != spec.KIND_LARGE:
             return hash64(self._ordinary(place))
         state = xxhash.xxh3_64()
         for piece in self._large_pieces(place, on_block):
             state.update(piece)
         return state.intdigest()
+
+    def has_header_check(self, place: Located) -> bool:
+        """Say whether sync word and header check of a frame are right: by them it is found without an index."""
+        return place.header.first_word(self._files.salt(place.bin_index), place.offset) == place.stored_word()
 
     # -- finding the frame -------------------------------------------------------------------
 
@@ -198,11 +198,6 @@ class RecordReader:
                 "this dataset, or read it in parts (read_range)"
             )
             self._raise_too_large(place, RecordTooLargeError(text))
-
-    def _prove_header(self, place: Located) -> None:
-        if place.header.first_word(self._files.salt(place.bin_index), place.offset) != place.stored_word():
-            text = "has a frame whose header check is wrong"
-            self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
 
     # -- ordinary records --------------------------------------------------------------------
 

@@ -42,6 +42,10 @@ _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
 _OVERLAPPING_BYTES: Final = 64 << 20
 _KEY_SHIFT: Final = 48
 _CODEC_SHIFT: Final = 40
+_HEADER_CHECK: Final = (
+    "the header check of record {}, in the frame at byte {}, is wrong: the record can be read by the index, and not be "
+    "found without it; `splitdata repair` makes the check again"
+)
 _PLAIN: Final = Decompressor()
 _U64: Final = np.uint64
 
@@ -264,7 +268,9 @@ class BinCheck:
                 self._refuse_flood(place)
                 self._check_gap(place)
                 self._end = place.offset + footprint(place.header)
-                self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
+                self._join(np.array([self._records.check(sequence)], _U64))
+                if not self._records.has_header_check(place):
+                    self._add(_HEADER_CHECK.format(self._position(ordinal), place.offset), self._position(ordinal))
                 if place.header.key_length:
                     hashes = np.array([key_hash(self._records.key(sequence))], _U64)
                     self.keys.add(hashes, np.array([sequence], _U64))
