@@ -1,6 +1,6 @@
 """Every kind of record that a segment can hold, and the damage that a test does to a dataset of them.
 
-plain  zstd  dictionary  keyed  keyed dictionary  large  aligned 64
+plain  empty  zstd  dictionary  keyed  keyed zstd  keyed dictionary  large  aligned 64  typed
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from splitdata import FormatError, SplitDataLoader, SplitWriter
+import numpy as np
+
+from splitdata import FormatError, SplitDataLoader, SplitWriter, encode_sample
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.manifest import SegmentInfo
@@ -37,7 +39,7 @@ class RecordKind:
 
     Attributes:
         name: For test ids.
-        records: All different.
+        records: All different, but for those without bytes.
         has_keys: Whether each record is written with a key.
         options: Of the writer.
     """
@@ -105,11 +107,18 @@ _LARGE = (
     random.Random(1).randbytes(spec.LARGE_RECORD_BYTES + 5),
 )
 
+_TYPED = tuple(
+    encode_sample({"image": np.full((4, 4), number, np.uint8), "label": number, "text": f"sample {number}"})
+    for number in range(24)
+)
+
 KINDS = (
     RecordKind("plain", _MIXED),
+    RecordKind("empty", (b"",) * 24, has_keys=True),
     RecordKind("zstd", _MIXED, options={"compression": "zstd"}),
     RecordKind("dictionary", _ALIKE, options={"compression": "zstd", "dictionary": True}),
     RecordKind("keyed", _MIXED, has_keys=True),
+    RecordKind("keyed_zstd", _MIXED, has_keys=True, options={"compression": "zstd"}),
     RecordKind(
         "keyed_dictionary",
         _ALIKE,
@@ -118,6 +127,7 @@ KINDS = (
     ),
     RecordKind("large", (*_MIXED[:6], *_LARGE, *_MIXED[6:14]), has_keys=True, options={"compression": "zstd"}),
     RecordKind("aligned_64", _MIXED, options={"alignment": 64, "metadata": {"who": "me"}}),
+    RecordKind("typed", _TYPED, options={"codec": "sample"}),
 )
 
 

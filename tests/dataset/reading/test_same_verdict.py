@@ -21,7 +21,6 @@ import pytest
 from splitdata import (
     FormatError,
     SplitDataLoader,
-    encode_sample,
     verify,
 )
 from splitdata.format import spec
@@ -34,18 +33,7 @@ VICTIM = 3
 OTHERS = (1, 2, 4)
 Way = Callable[[SplitDataLoader, int], object]
 
-_TYPED = tuple(
-    encode_sample({"image": np.full((4, 4), number, np.uint8), "label": number, "text": f"sample {number}"})
-    for number in range(12)
-)
-SMALL_KINDS = (
-    *(kind for kind in KINDS if kind.name != "large"),
-    RecordKind(
-        "keyed_zstd", next(kind for kind in KINDS if kind.name == "zstd").records, True, {"compression": "zstd"}
-    ),
-    RecordKind("empty", tuple(b"" for _ in range(12)), has_keys=True),
-    RecordKind("typed", _TYPED, options={"metadata": {}, "alignment": 64}),
-)
+SMALL_KINDS = tuple(kind for kind in KINDS if kind.name != "large")
 LARGE_KINDS = (
     RecordKind("large_plain", (b"a", b"b", b"c", random.Random(2).randbytes(spec.LARGE_RECORD_BYTES + 9), b"d", b"e")),
     RecordKind(

@@ -6,6 +6,8 @@ adopt       takes every whole record                 resume     goes on behind a
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +67,8 @@ def test_intact_dataset_needs_no_repair(data: Path, kind: RecordKind) -> None:
 
 def test_flipped_bit_is_found_by_verify_and_costs_one_record(data: Path, kind: RecordKind) -> None:
     file, offset = place_of(data, VICTIM)
-    overwrite(file, offset + 100, bytes([file.read_bytes()[offset + 100] ^ 1]))
+    offset += spec.FRAME_HEADER_BYTES + 1
+    overwrite(file, offset, bytes([file.read_bytes()[offset] ^ 1]))
 
     assert verify(data).num_damaged_records == 1
     assert repaired(data).num_lost_records == 1
@@ -342,3 +345,44 @@ def test_fold_takes_records_of_every_kind(path: Path, kind: RecordKind) -> None:
         Path(paths.index).unlink()
     repaired(path)
     kind.check(path)
+
+
+# -- rivals and copies -----------------------------------------------------------------------------------
+
+
+def test_pending_records_are_moved_as_they_are_stored_when_a_rival_commits_first(path: Path, kind: RecordKind) -> None:
+    half = len(kind.records) // 2
+    with kind.writer(path) as writer:
+        kind.write(writer, 0, 2)
+        writer.commit()
+        kind.write(writer, 2, half)
+        # In the files, not in a manifest, when the other one commits.
+        writer._flush()
+        with kind.writer(path) as rival:
+            rival.write(kind.records[0])
+        kind.write(writer, half, len(kind.records))
+
+    expected = [*kind.records[:2], kind.records[0], *kind.records[2:]]
+    with SplitDataLoader(path) as loader:
+        assert list(loader) == expected
+        if kind.has_keys:
+            assert [loader.find(str(kind.key(number))) for number in (0, 1, 2, half)] == [0, 1, 3, half + 1]
+    assert repaired(path).actions == ()
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["copied", "hard links"])
+def test_copy_of_the_folder_lives_a_life_of_its_own(path: Path, kind: RecordKind, linked: bool) -> None:
+    half = len(kind.records) - 6
+    kind.write_open(path, uncommitted=6)
+    before = tree_of(path)
+    copy = path.with_name("copy")
+    shutil.copytree(path, copy, copy_function=os.link if linked else shutil.copy2)
+
+    with kind.writer(copy, "resume") as writer:
+        kind.write(writer, half, len(kind.records))
+    overwrite(*place_of(copy, VICTIM), b"\xa5" * 32)
+    assert repaired(copy).num_lost_records == 1
+
+    kind.check(copy, lost=(VICTIM,))
+    assert tree_of(path) == before
+    kind.check(path, count=half)
