@@ -156,7 +156,7 @@ class FrameHeader:
         """Return the header's bytes for this place; `offset` is where the frame begins in its bin."""
         words = [
             self.payload_hash,
-            self.sequence | self.kind << 32 | self.codec << 40 | self.key_length << 48,
+            self.sequence | self.kind << 32 | self.codec << spec.CODEC_SHIFT | self.key_length << spec.KEY_SHIFT,
             lengths_word(self.stored_length, self.raw_length),
         ]
         if self.kind == spec.KIND_LARGE:
@@ -175,7 +175,7 @@ class FrameHeader:
             raise FormatError(f"a frame header has {spec.FRAME_HEADER_BYTES} bytes, here are {len(buffer)}")
         _, payload_hash, word, lengths = _WORDS.unpack_from(buffer)
         stored_length, raw_length = lengths & _MASK32, lengths >> 32
-        kind, codec, key_length = word >> 32 & 0xFF, word >> 40 & 0xFF, word >> 48
+        kind, codec, key_length = word >> 32 & 0xFF, word >> spec.CODEC_SHIFT & 0xFF, word >> spec.KEY_SHIFT
         if kind == spec.KIND_LARGE:
             if len(buffer) < spec.LARGE_FRAME_HEADER_BYTES:
                 raise FormatError(f"a large frame header has {spec.LARGE_FRAME_HEADER_BYTES} bytes")
@@ -208,7 +208,7 @@ def are_ordinary(words: NDArray[np.uint64], lengths: NDArray[np.uint64]) -> NDAr
         words: Word 2 of the headers.
         lengths: Word 3.
     """
-    stored, raw, codecs = lengths & _U64(_MASK32), lengths >> _U64(32), words >> _U64(40) & _U64(0xFF)
+    stored, raw, codecs = lengths & _U64(_MASK32), lengths >> _U64(32), words >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
     are: NDArray[np.bool_] = (words >> _U64(32) & _U64(0xFF) == spec.KIND_RECORD) & (
         words & _U64(_MASK32) != spec.CONTROL_SEQUENCE
     )
@@ -232,7 +232,8 @@ def pack_headers(
     half = np.uint64(32)
     words = np.empty((len(sequences), 4), "<u8")
     words[:, 1] = payload_hashes
-    words[:, 2] = sequences | np.uint64(codecs) << np.uint64(40) | np.uint64(key_lengths) << np.uint64(48)
+    words[:, 2] = sequences | np.uint64(codecs) << np.uint64(spec.CODEC_SHIFT)
+    words[:, 2] |= np.uint64(key_lengths) << np.uint64(spec.KEY_SHIFT)
     words[:, 3] = stored_lengths | raw_lengths << half
     checks = frame_checks(salts, offsets, (words[:, 1], words[:, 2], words[:, 3]))
     words[:, 0] = (salts & np.uint64(_MASK32)) | np.uint64(1) | checks << half

@@ -35,7 +35,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ENTRY_DTYPE", "IndexHeader", "IndexTables", "make_entries", "num_lengths_of", "tables_size"]
+__all__ = [
+    "ENTRY_DTYPE",
+    "IndexHeader",
+    "IndexTables",
+    "make_entries",
+    "num_lengths_of",
+    "pack_loc",
+    "pack_locs",
+    "tables_size",
+    "unpack_loc",
+    "unpack_locs",
+]
 
 _ZERO_BYTES: Final = 1 << 20
 _LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBBBxQQQQI20x")
@@ -121,6 +132,28 @@ class IndexHeader:
             max_raw_bytes=fields[16],
             dictionary_bytes=fields[17],
         )
+
+
+def pack_loc(bin_index: int, offset: int) -> int:
+    """Return the `loc` of a frame that begins at byte `offset` of a bin."""
+    return bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
+
+
+def unpack_loc(loc: int) -> tuple[int, int]:
+    """Return the bin of a frame, and the byte at which it begins."""
+    return loc >> spec.BIN_SHIFT, (loc & spec.PLACE_MASK) * spec.FRAME_UNIT
+
+
+def pack_locs(bins: NDArray[np.integer] | int, offsets: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """Return the `loc` of each of many frames."""
+    shifted = np.asarray(bins).astype(np.uint64) << np.uint64(spec.BIN_SHIFT)
+    return shifted | offsets.astype(np.uint64) // np.uint64(spec.FRAME_UNIT)
+
+
+def unpack_locs(locs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return bin of each of many frames, and the byte at which it begins, int64; bin -1 where a record is lost."""
+    signed = locs.view("<i8")
+    return signed >> spec.BIN_SHIFT, (signed & spec.PLACE_MASK) * spec.FRAME_UNIT
 
 
 def make_entries(

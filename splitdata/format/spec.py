@@ -44,6 +44,9 @@ LENGTH_ESCAPE: Final = 0xFFFFFFFF
 # The sequence number of a frame that is not a record (dictionary, metadata).
 CONTROL_SEQUENCE: Final = 0xFFFFFFFF
 MAX_KEY_BYTES: Final = 0xFFFF
+# Word 2 of a frame: sequence number, kind, codec, length of the key.
+CODEC_SHIFT: Final = 40
+KEY_SHIFT: Final = 48
 
 # -- index (section 6) -------------------------------------------------------------------------
 INDEX_MAGIC: Final = b"\x89SDI\r\n\x1a\n"

@@ -11,7 +11,18 @@ from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries, num_lengths_of, tables_size
+from splitdata.format.index import (
+    ENTRY_DTYPE,
+    IndexHeader,
+    IndexTables,
+    make_entries,
+    num_lengths_of,
+    pack_loc,
+    pack_locs,
+    tables_size,
+    unpack_loc,
+    unpack_locs,
+)
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
@@ -166,3 +177,21 @@ def test_entries_have_their_literal_bytes_and_long_lengths_become_the_escape() -
     assert entries[0].tobytes().hex() == "0800000000010000" + "05000000" + "05000000"
     assert entries["raw"].tolist() == [5, 2**32 - 2, 2**32 - 1, 2**32 - 1]
     assert entries["stored"].tolist() == entries["raw"].tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, spec.MAX_BINS - 2), st.integers(0, spec.PLACE_MASK)), min_size=1))
+def test_loc_of_one_frame_and_of_many_survive_packing(places: list[tuple[int, int]]) -> None:
+    bins, offsets = [one[0] for one in places], [one[1] * spec.FRAME_UNIT for one in places]
+
+    locs = [pack_loc(bin_index, offset) for bin_index, offset in zip(bins, offsets, strict=True)]
+
+    assert [unpack_loc(loc) for loc in locs] == list(zip(bins, offsets, strict=True))
+    assert pack_locs(np.array(bins), np.array(offsets)).tolist() == locs
+    assert [column.tolist() for column in unpack_locs(np.array(locs, np.uint64))] == [bins, offsets]
+
+
+def test_loc_of_a_lost_record_leads_to_no_bin() -> None:
+    bins, _ = unpack_locs(np.array([spec.TOMBSTONE], np.uint64))
+
+    assert bins.tolist() == [-1]
+    assert unpack_loc(spec.TOMBSTONE)[0] >= spec.MAX_BINS - 1

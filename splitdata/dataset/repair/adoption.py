@@ -24,6 +24,7 @@ from splitdata.dataset.segments.segment_writer import SegmentWriter, Totals
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.frames import FrameHeader, footprint
+from splitdata.format.index import unpack_loc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,8 +146,7 @@ def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int,
     )
     try:
         for sequence in range(start, start + tail.tally.num_records):
-            loc = int(search.entries[sequence]["loc"])
-            bin_index, offset = loc >> spec.BIN_SHIFT, (loc & spec.PLACE_MASK) * spec.FRAME_UNIT
+            bin_index, offset = unpack_loc(int(search.entries[sequence]["loc"]))
             source = search.files.bin(bin_index)
             header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
             body = _pieces(source, offset + header.size, offset + footprint(header))

@@ -19,6 +19,7 @@ from splitdata.format import spec
 from splitdata.format.bins import candidate_frames
 from splitdata.format.checksum import hash64
 from splitdata.format.frames import FrameHeader, are_ordinary, follow, footprint, num_blocks
+from splitdata.format.index import pack_locs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,8 +56,6 @@ _HASHED_BYTES: Final = 64 << 20
 # Ends of frames may be claimed at any byte: this is behind every one that can be.
 _FAR: Final = 1 << 62
 _MOST_METADATA: Final = 16
-_KEY_SHIFT: Final = 48
-_CODEC_SHIFT: Final = 40
 _U64: Final = np.uint64
 _LOW: Final = _U64(0xFFFFFFFF)
 
@@ -194,8 +193,8 @@ class BinScan:
         frames["sequence"] = word2 & _LOW
         frames["hash"] = words[at + 1]
         frames["stored"], frames["raw"] = word3 & _LOW, word3 >> _U64(32)
-        frames["key_length"] = word2 >> _U64(_KEY_SHIFT)
-        frames["codec"] = word2 >> _U64(_CODEC_SHIFT) & _U64(0xFF)
+        frames["key_length"] = word2 >> _U64(spec.KEY_SHIFT)
+        frames["codec"] = word2 >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
         frames["stop"] = places + spec.FRAME_HEADER_BYTES + frames["stored"] + frames["key_length"]
         is_record = are_ordinary(word2, word3)
         for number in np.flatnonzero(~is_record).tolist():
@@ -226,7 +225,7 @@ class BinScan:
         is_inside = frames["sequence"] < len(self._old)
         sequences = np.where(is_inside, frames["sequence"], 0)
         entries = self._old[sequences]
-        locs = _U64(self._bin << spec.BIN_SHIFT) | (frames["offset"] // spec.FRAME_UNIT).astype(_U64)
+        locs = pack_locs(self._bin, frames["offset"])
         same = (entries["loc"] == locs) & (entries["stored"] == frames["stored"]) & (entries["raw"] == frames["raw"])
         frames["is_listed"] = is_inside & same
         is_sure = self._is_sure[sequences // spec.ENTRIES_PER_SUM] & (entries["loc"] != _U64(spec.TOMBSTONE))

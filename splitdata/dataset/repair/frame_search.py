@@ -27,7 +27,7 @@ from splitdata.format.checksum import hash64
 from splitdata.format.codec import Decompressor
 from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frames import FrameHeader, aligned_start, follow, footprint, lengths_word
-from splitdata.format.index import ENTRY_DTYPE
+from splitdata.format.index import ENTRY_DTYPE, pack_locs, unpack_loc, unpack_locs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,8 +197,8 @@ class FrameSearch:
             return None
         if after >= self._info.num_records:
             return (bin_index, start, self.files.bin(bin_index).size) if self._info.is_sealed else None
-        place = int(self.entries[after]["loc"]) & spec.PLACE_MASK
-        return None if self.state[after] == LOST else (bin_index, start, place * spec.FRAME_UNIT)
+        _, stop = unpack_loc(int(self.entries[after]["loc"]))
+        return None if self.state[after] == LOST else (bin_index, start, stop)
 
     @property
     def entries(self) -> NDArray[np.void]:
@@ -307,7 +307,8 @@ class FrameSearch:
             return int(self._stops[sequence])
         # From the old index, which knows nothing of a key.
         loc, stored, _ = self.entries[sequence].tolist()
-        usual: int = (loc & spec.PLACE_MASK) * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES + stored
+        _, offset = unpack_loc(loc)
+        usual: int = offset + spec.FRAME_HEADER_BYTES + stored
         return usual
 
     def ends_in(self, bin_index: int, num_records: int) -> NDArray[np.int64]:
@@ -319,8 +320,7 @@ class FrameSearch:
     def starts_in(self, bin_index: int, num_records: int) -> NDArray[np.int64]:
         """Return where frames of a bin begin, of so many records of the segment; undefined where one is lost."""
         mine = slice(bin_index, num_records, self._info.num_bins)
-        places = self.entries[mine]["loc"] & _U64(spec.PLACE_MASK)
-        return places.astype(np.int64) * spec.FRAME_UNIT
+        return unpack_locs(self.entries[mine]["loc"])[1]
 
     def stand_in_place(
         self, bin_index: int, num_records: int, alignments: tuple[int, ...] | None = None
@@ -455,7 +455,7 @@ class FrameSearch:
             & ~frames["is_large"]
         )
         entries = np.zeros(len(frames), ENTRY_DTYPE)
-        entries["loc"] = _U64(bin_index << spec.BIN_SHIFT) | (frames["offset"] // spec.FRAME_UNIT).astype(_U64)
+        entries["loc"] = pack_locs(bin_index, frames["offset"])
         entries["stored"], entries["raw"] = frames["stored"], frames["raw"]
         self.entries[sequences] = entries
         self.has_keys |= bool(frames["key_length"].any())
@@ -556,7 +556,7 @@ class FrameSearch:
         """
         if self.metadata is not None or not len(self.state) or self.state[0] == LOST:
             return
-        first = (int(self.entries[0]["loc"]) & spec.PLACE_MASK) * spec.FRAME_UNIT
+        _, first = unpack_loc(int(self.entries[0]["loc"]))
         for offset in places:
             header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
             end = offset + footprint(header)

@@ -27,7 +27,7 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
 from splitdata.format.frames import aligned_start, follow
-from splitdata.format.index import IndexHeader, IndexTables, num_lengths_of
+from splitdata.format.index import IndexHeader, IndexTables, num_lengths_of, unpack_loc
 from splitdata.storage import files
 from splitdata.storage.replace import open_sole, replace_file
 
@@ -237,15 +237,15 @@ class SegmentRepair:
     def _may_be(self, sequence: int, loc: int) -> bool:
         """Say whether a record of this number can lie there: in its bin, between its neighbours."""
         num_bins = self._info.num_bins
-        if loc >> spec.BIN_SHIFT != sequence % num_bins:
+        bin_index, offset = unpack_loc(loc)
+        if bin_index != sequence % num_bins:
             return False
-        offset = (loc & spec.PLACE_MASK) * spec.FRAME_UNIT
         before = self._search.end_of(sequence - num_bins) if sequence >= num_bins else None
         after = sequence + num_bins
         stop = None
         if after < self._info.num_records and self._search.state[after] == PROVEN:
-            stop = (int(self._search.entries[after]["loc"]) & spec.PLACE_MASK) * spec.FRAME_UNIT
-        least = self._search.start_of_bin(sequence % num_bins) if before is None else before
+            _, stop = unpack_loc(int(self._search.entries[after]["loc"]))
+        least = self._search.start_of_bin(bin_index) if before is None else before
         return offset >= least and (stop is None or offset + spec.FRAME_HEADER_BYTES <= stop)
 
     # -- what nothing but the search says --------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.frames import pack_headers
-from splitdata.format.index import make_entries
+from splitdata.format.index import make_entries, pack_locs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +111,6 @@ def frame_chunk(
         codecs=codecs,
         key_lengths=0 if key_lengths is None else key_lengths,
     )
-    locs = row_bins.astype(_U64) << _U64(spec.BIN_SHIFT) | offsets >> _U64(3)
     paddings = footprints - body_lengths - _U64(spec.FRAME_HEADER_BYTES)
     writes = [
         (int(bins[column]), int(offsets[column]), pieces)
@@ -122,7 +121,7 @@ def frame_chunk(
     return FramedChunk(
         writes=writes,
         ends=new_ends,
-        entries=make_entries(locs, stored_lengths, raw_lengths),
+        entries=make_entries(pack_locs(row_bins, offsets), stored_lengths, raw_lengths),
         raw_hashes=raw_hashes,
         key_lengths=key_lengths,
         stored_bytes=int(stored_lengths.sum()),

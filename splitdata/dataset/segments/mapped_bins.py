@@ -18,6 +18,7 @@ import numpy as np
 
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
+from splitdata.format.index import unpack_locs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,6 @@ __all__ = ["MappedBins", "UsualFrames"]
 
 # Up to here records of one size are copied twice, by numpy, which is faster than a slice for each.
 _SMALL_RECORD_BYTES: Final = 2048
-_KEY_SHIFT: Final = 48
 
 
 class MappedBins:
@@ -60,15 +60,14 @@ class MappedBins:
             limit: Records are shorter than this.
         """
         quarters = pairs.view(np.uint32).reshape(-1, 4)
-        locs = pairs.view(np.int64)[:, 0]
-        bins, places = locs >> spec.BIN_SHIFT, locs & spec.PLACE_MASK
+        bins, offsets = unpack_locs(pairs[:, 0])
         if (bins != sequences % len(self.maps)).any():
             return None
-        starts = places * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES
+        starts = offsets + spec.FRAME_HEADER_BYTES
         stops = starts + quarters[:, 3]
         if (stops > self._lengths[bins]).any():
             return None
-        words = self._first_words[bins] + places
+        words = self._first_words[bins] + (offsets >> 3)
         size = _only_value(quarters[:, 3])
         # A forged entry may say 4 GiB, and so may the frame.
         if (int(quarters[:, 3].max()) if size is None else size) >= limit:
@@ -79,11 +78,11 @@ class MappedBins:
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
         # Neither kind nor codec beside the number, the lengths of the entry, and only one length.
         difference = headers[:, 2] ^ sequences.view(np.uint64)
-        key_lengths = (difference >> np.uint64(_KEY_SHIFT)).astype(np.int64) if difference.any() else None
+        key_lengths = (difference >> np.uint64(spec.KEY_SHIFT)).astype(np.int64) if difference.any() else None
         if key_lengths is not None and (stops + key_lengths > self._lengths[bins]).any():
             return None
         if not (
-            (key_lengths is None or not (difference << np.uint64(64 - _KEY_SHIFT)).any())
+            (key_lengths is None or not (difference << np.uint64(64 - spec.KEY_SHIFT)).any())
             and (headers[:, 3] == pairs[:, 1]).all()
             and (quarters[:, 2] == quarters[:, 3]).all()
         ):

@@ -21,6 +21,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.codec import decompress, decompress_stream
 from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
+from splitdata.format.index import unpack_loc, unpack_locs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,7 +166,7 @@ class RecordReader:
         place, lengths = self._files.entry(sequence)
         if place == spec.TOMBSTONE:
             self._raise_corrupt(sequence, "is lost; its position is kept")
-        bin_index, offset = place >> spec.BIN_SHIFT, (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        bin_index, offset = unpack_loc(place)
         if bin_index != sequence % self._files.info.num_bins:
             self._raise_corrupt(sequence, f"has an index entry that leads to bin {bin_index}", in_index=True)
         source = self._files.bin(bin_index)
@@ -319,8 +320,8 @@ class RecordReader:
         step = info.num_bins * spec.ENTRIES_PER_SUM
         for start in range(bin_index, info.num_records, step):
             entries = self._files.entries(start, min(start + step, info.num_records), info.num_bins)
-            ends = (entries["loc"] & np.uint64(spec.PLACE_MASK)) * np.uint64(spec.FRAME_UNIT) + entries["stored"]
-            count += int(np.count_nonzero(ends + np.uint64(spec.FRAME_HEADER_BYTES) > size))
+            _, offsets = unpack_locs(entries["loc"])
+            count += int(np.count_nonzero(offsets + spec.FRAME_HEADER_BYTES + entries["stored"] > size))
         return count
 
 

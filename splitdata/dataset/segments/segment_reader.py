@@ -21,6 +21,7 @@ from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
+from splitdata.format.index import unpack_loc, unpack_locs
 from splitdata.format.keys import key_hash
 from splitdata.order.bin_layout import BinTable
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SegmentReader"]
 
+# `unpack_loc` without a call: only where one record is read.
 _SHIFT: Final = spec.BIN_SHIFT
 _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
@@ -41,7 +43,7 @@ _LENGTH_MASK: Final = 0xFFFFFFFF
 _BOTH_LENGTHS: Final = (1 << 32) + 1
 # Word 2 without the length of the key: kind and codec must be 0.
 _KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
-_KEY_SHIFT: Final = 48
+_KEY_SHIFT: Final = spec.KEY_SHIFT
 # Of a batch this many records are asked after; each question opens the file for a moment.
 _RESIDENCE_SAMPLES: Final = 4
 # A record that takes longer than this, in seconds, and for each byte of it, was perhaps not in memory.
@@ -264,13 +266,14 @@ class SegmentReader:
             if not as_views:
                 pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
                 return self._read_warm(sequences, pairs, as_views=False)
-            frames = np.frombuffer(data, "<u8", len(data) // 8)
-            place = (entries["loc"] & np.uint64(_MASK)).astype(np.int64)
+            frames = np.frombuffer(words, "<u8")
+            bins, offsets = unpack_locs(entries["loc"])
+            place = offsets >> 3
             hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
         except (FormatError, IndexError):
             # Some record of the run is out of reach: find out which, and return the others.
             return self._one_by_one(sequences, as_views=as_views)
-        starts = place * 8 + spec.FRAME_HEADER_BYTES
+        starts = offsets + spec.FRAME_HEADER_BYTES
         # A forged entry says 4 GiB: of what cannot be an ordinary record nothing is hashed here.
         stops = starts + np.where(entries["raw"] < spec.LARGE_RECORD_BYTES, entries["raw"], 0)
         views = memoryview(data)
@@ -281,7 +284,7 @@ class SegmentReader:
             frame_sequences &= np.uint64(_KEYED_MASK)
             stops += key_lengths
             bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
-        usual = (frame_sequences == sequences.astype(np.uint64)) & (entries["loc"] >> np.uint64(_SHIFT) == bin_index)
+        usual = (frame_sequences == sequences.astype(np.uint64)) & (bins == bin_index)
         usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
         usual &= entries["raw"] < spec.LARGE_RECORD_BYTES
         # A slice ends with the file: what is cut off there would go unnoticed.
@@ -439,13 +442,14 @@ class SegmentReader:
 
     def _is_resident(self, place: int) -> bool:
         try:
-            return self.files.bin(place >> _SHIFT).is_resident((place & _MASK) * spec.FRAME_UNIT)
+            bin_index, offset = unpack_loc(place)
+            return self.files.bin(bin_index).is_resident(offset)
         except (FormatError, OSError, IndexError):
             return True
 
     def _prefetch(self, pairs: NDArray[np.uint64]) -> None:
         for place, lengths in pairs.tolist():
-            bin_index, offset = place >> _SHIFT, (place & _MASK) * spec.FRAME_UNIT
+            bin_index, offset = unpack_loc(place)
             try:
                 source = self.files.bin(bin_index)
                 source.prefetch(offset, spec.FRAME_HEADER_BYTES + (lengths & _LENGTH_MASK))

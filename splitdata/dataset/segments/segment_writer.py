@@ -31,7 +31,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frames import FrameHeader, aligned_start, footprint, padding_of
-from splitdata.format.index import IndexHeader, IndexTables, make_entries
+from splitdata.format.index import IndexHeader, IndexTables, make_entries, pack_loc, unpack_loc
 from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
@@ -335,7 +335,7 @@ class SegmentWriter:
         """Read the key of an appended record back; empty if it has none."""
         entry = files.read_at(self._index, spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
         place = int.from_bytes(entry[:8], "little")
-        bin_index, offset = place >> spec.BIN_SHIFT, (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        bin_index, offset = unpack_loc(place)
         header = FrameHeader.unpack(self.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
         return self.read_back(bin_index, header.key_length, offset + footprint(header) - header.key_length)
 
@@ -434,9 +434,8 @@ class SegmentWriter:
             self._bins.write(bin_index, [bytes(aligned - end)], end)
         self._check_bin_length(aligned)
         self._ends[bin_index] = aligned
-        loc = bin_index << spec.BIN_SHIFT | offset // spec.FRAME_UNIT
         lengths = (np.array([length], _U64) for length in (header.stored_length, header.raw_length))
-        self._append_entries(make_entries(np.array([loc], _U64), *lengths))
+        self._append_entries(make_entries(np.array([pack_loc(bin_index, offset)], _U64), *lengths))
         digest = digest_of_hashes(np.array([raw_hash], _U64))
         self._count(Totals(1, digest, header.stored_length, header.raw_length, header.raw_length))
 

@@ -21,7 +21,7 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
 from splitdata.format.frames import FrameHeader, aligned_start, footprint, lengths_word, padding_of
-from splitdata.format.index import IndexHeader
+from splitdata.format.index import IndexHeader, unpack_loc
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
 from splitdata.storage.replace import open_sole
@@ -270,8 +270,8 @@ def _bins(folder: Folder, info: SegmentInfo, last: NDArray[np.uint64]) -> tuple[
         try:
             header = _bin_header(descriptor, path, info, bin_index)
             alignments.add(header.alignment)
-            offset = (place & spec.PLACE_MASK) * spec.FRAME_UNIT
-            if place >> spec.BIN_SHIFT != bin_index:
+            listed_bin, offset = unpack_loc(place)
+            if listed_bin != bin_index:
                 raise _damaged(path, offset, f"record {sequence} of its segment is listed in another bin")
             end = _end_of_frame(descriptor, path, bin_salt(info.id, bin_index), offset, sequence, lengths)
             ends[bin_index] = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, header.alignment)
@@ -339,9 +339,9 @@ def _max_raw_bytes(folder: Folder, index: int, info: SegmentInfo, header: IndexH
 
 def _raw_length(folder: Folder, place: int) -> int:
     """Return a raw length that the index has no room for, from the frame."""
-    descriptor = folder.open_file(SegmentPaths.bin_name(place >> spec.BIN_SHIFT))
+    bin_index, offset = unpack_loc(place)
+    descriptor = folder.open_file(SegmentPaths.bin_name(bin_index))
     try:
-        offset = (place & spec.PLACE_MASK) * spec.FRAME_UNIT
         return FrameHeader.unpack(files.read_at(descriptor, spec.LARGE_FRAME_HEADER_BYTES, offset)).raw_length
     finally:
         files.close(descriptor)

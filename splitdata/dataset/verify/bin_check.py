@@ -23,6 +23,7 @@ from splitdata.format.checksum import frame_checks, hash64, sync_word
 from splitdata.format.codec import Decompressor
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
 from splitdata.format.frames import aligned_start, aligned_starts, are_ordinary, footprint, nonzero_gaps
+from splitdata.format.index import unpack_locs
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
 _OVERLAPPING_BYTES: Final = 64 << 20
-_KEY_SHIFT: Final = 48
-_CODEC_SHIFT: Final = 40
 _HEADER_CHECK: Final = (
     "the header check of record {}, in the frame at byte {}, is wrong: the record can be read by the index, and not be "
     "found without it; `splitdata repair` makes the check again"
@@ -161,8 +160,8 @@ class BinCheck:
 
     def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
         """Prove a run of ordinary frames with numpy; False if any is another kind, or wrong."""
-        offsets = (entries["loc"] & _U64(spec.PLACE_MASK)).astype(np.int64) * spec.FRAME_UNIT
-        if self._end is None or not (entries["loc"] >> _U64(spec.BIN_SHIFT) == self._bin).all():
+        bins, offsets = unpack_locs(entries["loc"])
+        if self._end is None or not (bins == self._bin).all():
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
         base = self._end // 8 * 8
@@ -173,7 +172,7 @@ class BinCheck:
         sequences = (self._bin + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
         place = (offsets - base) // 8
         header = [words[place + number] for number in range(4)]
-        key_lengths = (header[2] >> _U64(_KEY_SHIFT)).astype(np.int64)
+        key_lengths = (header[2] >> _U64(spec.KEY_SHIFT)).astype(np.int64)
         starts_of_keys = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
         stops = starts_of_keys + key_lengths
         ends = np.concatenate([[self._end], stops[:-1]])
@@ -182,7 +181,7 @@ class BinCheck:
             return False
         checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
         lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
-        codecs = header[2] >> _U64(_CODEC_SHIFT) & _U64(0xFF)
+        codecs = header[2] >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
         proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
         proven &= are_ordinary(header[2], header[3]) & (header[2] & _U64(0xFFFFFFFF) == sequences)
         if (

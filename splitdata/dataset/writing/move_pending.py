@@ -17,6 +17,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.codec import Decompressor, decompress_stream
 from splitdata.format.frames import FrameHeader, footprint
+from splitdata.format.index import unpack_loc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,7 @@ def move_pending(source: SegmentWriter, target: SegmentWriter) -> None:
     """Append every pending record of one segment to another, then drop it from the first."""
     start = source.committed.num_records
     for place, _ in source.entries_from(start).tolist():
-        bin_index = place >> spec.BIN_SHIFT
-        offset = (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+        bin_index, offset = unpack_loc(place)
         header = FrameHeader.unpack(source.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
         body_length = footprint(header) - header.size
         raw_hash = _raw_hash(source, bin_index, offset, header)

@@ -294,7 +294,7 @@ def outcomes(records: Iterator[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("io", ["mmap", "pread"])
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("iteration", WALKS)
 def test_walk_raises_at_the_record_that_is_damaged_and_goes_on_behind_it(
     tmp_path: Path, iteration: str, io: Literal["mmap", "pread"]
 ) -> None:
