@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -195,3 +197,17 @@ def test_loc_of_a_lost_record_leads_to_no_bin() -> None:
 
     assert bins.tolist() == [-1]
     assert unpack_loc(spec.TOMBSTONE)[0] >= spec.MAX_BINS - 1
+
+
+@pytest.mark.parametrize("field", ["segment_id", "bin_index", "num_bins"])
+def test_header_of_a_bin_belongs_to_that_bin_alone(field: str) -> None:
+    owner: dict[str, Any] = {"segment_id": "ab" * 16, "bin_index": 3, "num_bins": 7}
+
+    assert BIN.other_owner(**owner) is None
+    assert BIN.other_owner(**owner | {field: "cd" * 16 if field == "segment_id" else 5}) is not None
+
+
+def test_header_of_an_index_belongs_to_that_segment_alone() -> None:
+    assert INDEX.other_owner("ab" * 16, 7) is None
+    assert INDEX.other_owner("cd" * 16, 7) is not None
+    assert INDEX.other_owner("ab" * 16, 8) is not None

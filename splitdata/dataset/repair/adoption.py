@@ -23,8 +23,6 @@ from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.segment_writer import SegmentWriter, Totals
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
-from splitdata.format.frames import FrameHeader, footprint
-from splitdata.format.index import unpack_loc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from splitdata.dataset.repair.frame_search import FrameSearch
     from splitdata.format.index import IndexHeader
     from splitdata.format.manifest import SegmentInfo
-    from splitdata.storage.file_source import MappedSource, PreadSource
 
 __all__ = [
     "AdoptableTail",
@@ -144,21 +141,13 @@ def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int,
     writer = SegmentWriter(
         directory, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment, dictionary=dictionary
     )
+    reader = RecordReader(search.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     try:
         for sequence in range(start, start + tail.tally.num_records):
-            bin_index, offset = unpack_loc(int(search.entries[sequence]["loc"]))
-            source = search.files.bin(bin_index)
-            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
-            body = _pieces(source, offset + header.size, offset + footprint(header))
-            writer.append_stored(header, body, search.raw_hash(sequence))
+            writer.append_stored(reader.locate(sequence), search.raw_hash(sequence))
         writer.seal()
         writer.sync(first_position=first_position, durable=True, is_first_commit=False)
     except BaseException:
         writer.close()
         raise
     return writer
-
-
-def _pieces(source: MappedSource | PreadSource, start: int, stop: int) -> Iterator[bytes]:
-    for offset in range(start, stop, spec.BLOCK_BYTES):
-        yield source.read(offset, min(spec.BLOCK_BYTES, stop - offset))

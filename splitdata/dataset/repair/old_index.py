@@ -81,8 +81,8 @@ class OldIndex:
             raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
         except FormatError:
             return
-        if header.segment_id != info.id:
-            self.problem = f"it was that of segment {header.segment_id}"
+        if other := header.other_owner(info.id, info.num_bins):
+            self.problem = f"it was that of {other}"
             self.close()
             return
         self.header = header

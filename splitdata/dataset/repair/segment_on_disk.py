@@ -189,6 +189,6 @@ class SegmentOnDisk:
                     header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
                 finally:
                     files.close(descriptor)
-                if (header.segment_id, header.bin_index) == (self.id, number):
+                if not header.other_owner(self.id, number, header.num_bins):
                     return header
         return None

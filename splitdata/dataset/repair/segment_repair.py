@@ -435,12 +435,8 @@ class SegmentRepair:
             return False
         if replace(header, awaits_first_commit=False) == self._header:
             return True
-        same = (header.segment_id, header.num_bins, header.alignment) == (
-            self._info.id,
-            self._info.num_bins,
-            self._alignment,
-        )
-        return same and not self._info.is_sealed and header.num_records > self._info.num_records
+        is_own = not header.other_owner(self._info.id, self._info.num_bins) and header.alignment == self._alignment
+        return is_own and not self._info.is_sealed and header.num_records > self._info.num_records
 
     def _pieces(self) -> Iterator[bytes]:
         yield self._header.pack()

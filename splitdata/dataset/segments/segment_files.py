@@ -170,9 +170,9 @@ class SegmentFiles:
         # A dataset that was made again with the same ids, as `reproducible` gives them.
         if header is not None and self.info.is_sealed and header.digest != self.info.digest:
             self.check_dataset()
-        if header is not None and header.segment_id != self.info.id:
+        if header is not None and (other := header.other_owner(self.info.id, self.info.num_bins)):
             raise FormatError(
-                f"{path} is the index of another segment, {header.segment_id}; put the right file there, or "
+                f"{path} is the index of another segment: {other}; put the right file there, or "
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
                 path=path,
             )
@@ -268,10 +268,10 @@ class SegmentFiles:
             raise MissingBinError(self._missing_text(path), path=path) from None
         header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
         # Its frames may agree with the index all the same, where records have one size.
-        if header is not None and (header.segment_id, header.bin_index) != (self.info.id, bin_index):
+        if header is not None and (other := header.other_owner(self.info.id, bin_index, self.info.num_bins)):
             raise FormatError(
-                f"{path} is another file: bin {header.bin_index} of segment {header.segment_id}; put the right "
-                f"file there, see `splitdata verify {self.dataset_folder}`; all other bins stay readable",
+                f"{path} is another file: {other}; put the right file there, see "
+                f"`splitdata verify {self.dataset_folder}`; all other bins stay readable",
                 path=path,
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:

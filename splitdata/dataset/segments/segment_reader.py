@@ -1,5 +1,9 @@
 """Fast reads of one committed segment; whatever is not the usual goes to record_reader.py.
 
+    one      entry words ─> frame words ─> slice ─> hash                     `get`
+    many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
+    a run    one bin, ascending: as many                                     `get_run`
+
 The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
 sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
 careful reader, one record at a time, where it fails: so speed never decides what is an error.
@@ -21,7 +25,7 @@ from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.index import unpack_loc, unpack_locs
+from splitdata.format.index import unpack_loc
 from splitdata.format.keys import key_hash
 from splitdata.order.bin_layout import BinTable
 
@@ -258,44 +262,14 @@ class SegmentReader:
         self._look_for_shrunk()
         try:
             self.files.bin(bin_index)
-            pair = self.files.mapped[bin_index]
-            if pair is None:
+            if self.files.mapped[bin_index] is None:
                 return self._one_by_one(sequences, as_views=as_views)
-            data = pair[-1]
             entries = self.files.entries(int(sequences[0]), int(sequences[-1]) + 1, self.files.info.num_bins)
-            if not as_views:
-                pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
-                return self._read_warm(sequences, pairs, as_views=False)
-            frames = np.frombuffer(words, "<u8")
-            bins, offsets = unpack_locs(entries["loc"])
-            place = offsets >> 3
-            hashes, frame_sequences, lengths = frames[place + 1], frames[place + 2], frames[place + 3]
+            pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
+            return self._read_warm(sequences, pairs, as_views=as_views)
         except (FormatError, IndexError):
             # Some record of the run is out of reach: find out which, and return the others.
             return self._one_by_one(sequences, as_views=as_views)
-        starts = offsets + spec.FRAME_HEADER_BYTES
-        # A forged entry says 4 GiB: of what cannot be an ordinary record nothing is hashed here.
-        stops = starts + np.where(entries["raw"] < spec.LARGE_RECORD_BYTES, entries["raw"], 0)
-        views = memoryview(data)
-        payloads = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
-        bodies = payloads
-        key_lengths = (frame_sequences >> np.uint64(_KEY_SHIFT)).astype(np.int64)
-        if key_lengths.any():
-            frame_sequences &= np.uint64(_KEYED_MASK)
-            stops += key_lengths
-            bodies = [views[start:end] for start, end in zip(starts.tolist(), stops.tolist(), strict=True)]
-        usual = (frame_sequences == sequences.astype(np.uint64)) & (bins == bin_index)
-        usual &= lengths == entries["stored"] | entries["raw"].astype(np.uint64) << np.uint64(32)
-        usual &= entries["raw"] < spec.LARGE_RECORD_BYTES
-        # A slice ends with the file: what is cut off there would go unnoticed.
-        usual &= stops <= len(data)
-        usual &= entries["stored"] == entries["raw"]
-        if self._verify:
-            usual &= np.fromiter(map(hash64, bodies), np.uint64, len(bodies)) == hashes
-        for number in np.flatnonzero(~usual).tolist():
-            sequence = int(sequences[number])
-            payloads[number] = self.records.view(sequence)
-        return payloads
 
     def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
         """Return records `first` to `stop` in write order, read as a run of each bin."""
@@ -368,7 +342,7 @@ class SegmentReader:
 
     def _one_by_one(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[bytes] | list[memoryview]:
         if as_views:
-            return [self.records.view(sequence) for sequence in sequences.tolist()]
+            return [self.view(sequence) for sequence in sequences.tolist()]
         records: list[bytes] = []
         num_bytes = 0
         for sequence in sequences.tolist():

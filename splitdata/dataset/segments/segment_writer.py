@@ -24,6 +24,8 @@ from splitdata.dataset.segments.bin_writer import BinWriter
 from splitdata.dataset.segments.dictionary import control_frame, read_from_bin
 from splitdata.dataset.segments.framing import frame_chunk
 from splitdata.dataset.segments.large_record import write_large
+from splitdata.dataset.segments.open_files import OpenFiles
+from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.totals import Totals
 from splitdata.dataset.segments.unfinished import cut_off
 from splitdata.errors import FormatError, ManifestError, RecordTooLargeError
@@ -39,12 +41,11 @@ from splitdata.storage.paths import SegmentPaths
 from splitdata.storage.replace import cut_sole, make_sole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.dataset.segments.large_record import LargeSource
+    from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.unfinished import ResumedSegment
     from splitdata.format.codec import Compressor
     from splitdata.storage.folder import Folder
@@ -220,26 +221,21 @@ class SegmentWriter:
         if key:
             self._add_key(key, sequence)
 
-    def append_stored(self, header: FrameHeader, body: Iterable[bytes], raw_hash: int) -> None:
-        """Append a record as another segment stores it.
-
-        Args:
-            header: Of the frame there; sequence and place are replaced.
-            body: Yields all that follows the header in that frame, in pieces.
-            raw_hash: xxh3-64 of the raw record.
-        """
+    def append_stored(self, place: Located, raw_hash: int) -> None:
+        """Append a record as another segment stores it, of which xxh3-64 of the raw record is given."""
         self._check_room(1)
-        own = replace(header, sequence=self.num_records)
+        own = replace(place.header, sequence=self.num_records)
         bin_index = own.sequence % self.num_bins
         offset = aligned_start(int(self._ends[bin_index]), own.size, self._alignment)
         self._bins.write(bin_index, [own.pack(int(self._salts[bin_index]), offset)], offset)
-        end = offset + own.size
-        for piece in body:
+        end, stop = offset + own.size, place.offset + footprint(own)
+        for start in range(place.payload_offset, stop, spec.BLOCK_BYTES):
+            piece = place.source.read(start, min(spec.BLOCK_BYTES, stop - start))
             self._bins.write(bin_index, [piece], end)
             end += len(piece)
         self._finish_frame(bin_index, offset, own, end, raw_hash)
         if own.key_length:
-            self._add_key(self.read_back(bin_index, own.key_length, end - own.key_length), own.sequence)
+            self._add_key(self._bins.read(bin_index, own.key_length, end - own.key_length), own.sequence)
 
     def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all that was appended to the files, and to the medium if `durable`.
@@ -321,23 +317,18 @@ class SegmentWriter:
         self._ends = at.ends.copy()
         self._at = replace(at, pending=Totals())
 
-    def read_back(self, bin_index: int, length: int, offset: int) -> bytes:
-        """Read bytes of a bin as they were written."""
-        return self._bins.read(bin_index, length, offset)
-
-    def entries_from(self, sequence: int) -> NDArray[np.uint64]:
-        """Return the index entries from a sequence number on, as u64 pairs: place, lengths."""
-        count = self.num_records - sequence
-        data = files.read_at(self._index, count * spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
-        return np.frombuffer(data, "<u8").reshape(count, 2)
+    def stored(self, first_position: int) -> SegmentFiles:
+        """Return the files of all that was appended, to be read; `first_position` is what errors count from."""
+        paths = self._directory.paths.segment(self.id)
+        return SegmentFiles(paths, self.info(), first_position, OpenFiles("pread", self._folder))
 
     def read_key(self, sequence: int) -> bytes:
         """Read the key of an appended record back; empty if it has none."""
         entry = files.read_at(self._index, spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
         place = int.from_bytes(entry[:8], "little")
         bin_index, offset = unpack_loc(place)
-        header = FrameHeader.unpack(self.read_back(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
-        return self.read_back(bin_index, header.key_length, offset + footprint(header) - header.key_length)
+        header = FrameHeader.unpack(self._bins.read(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
+        return self._bins.read(bin_index, header.key_length, offset + footprint(header) - header.key_length)
 
     def close(self) -> None:
         """Close all files; safe to call again."""

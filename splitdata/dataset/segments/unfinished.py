@@ -233,8 +233,8 @@ def _index_header(index: int, info: SegmentInfo) -> IndexHeader | None:
         if type(error) is not FormatError:
             raise
         return None
-    if (header.segment_id, header.num_bins) != (info.id, info.num_bins):
-        raise FormatError(f"the index of segment {info.id} is that of segment {header.segment_id}")
+    if other := header.other_owner(info.id, info.num_bins):
+        raise FormatError(f"the index of segment {info.id} is that of {other}")
     return header
 
 
@@ -294,8 +294,8 @@ def _bin_header(descriptor: int, path: str, info: SegmentInfo, bin_index: int) -
         header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
     except FormatError as error:
         raise type(error)(f"{path}: {error}; nothing was changed, verify the dataset", path=path) from None
-    if (header.segment_id, header.bin_index, header.num_bins) != (info.id, bin_index, info.num_bins):
-        raise FormatError(f"{path} is bin {header.bin_index} of segment {header.segment_id}", path=path)
+    if other := header.other_owner(info.id, bin_index, info.num_bins):
+        raise FormatError(f"{path} is {other}", path=path)
     return header
 
 

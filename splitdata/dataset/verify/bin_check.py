@@ -142,11 +142,8 @@ class BinCheck:
             self._add(str(error))
             return
         self._alignment = header.alignment
-        if (header.segment_id, header.bin_index, header.num_bins) != (info.id, self._bin, info.num_bins):
-            self._add(
-                f"the header says bin {header.bin_index} of {header.num_bins} in segment {header.segment_id}: "
-                "this is another bin's file"
-            )
+        if other := header.other_owner(info.id, self._bin, info.num_bins):
+            self._add(f"the header says {other}: this is another bin's file")
 
     def _skip_control_frames(self, source: MappedSource | PreadSource) -> None:
         """Prove what stands before the records: the dictionary, then the copy of the user's metadata."""

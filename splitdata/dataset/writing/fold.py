@@ -16,22 +16,19 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from splitdata.dataset.segments.frame_copy import copy_records
 from splitdata.dataset.segments.open_files import OpenFiles
-from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.dataset.writing.commit import replace_segments
 from splitdata.errors import FormatError
 from splitdata.format import spec
-from splitdata.format.codec import Compressor
-from splitdata.format.frames import footprint
 from splitdata.format.manifest import encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
-    from splitdata.dataset.segments.record_reader import Located
     from splitdata.format.manifest import Manifest, SegmentInfo
     from splitdata.storage.locked_file import LockedFile
 
@@ -136,7 +133,9 @@ def _fold_locked(
     is_done = False
     try:
         for info in run:
-            _copy(directory, info, manifest.position_of(info.id) or 0, target)
+            first_position = manifest.position_of(info.id) or 0
+            source = SegmentFiles(directory.paths.segment(info.id), info, first_position, OpenFiles("pread"))
+            copy_records(source, range(info.num_records), target)
         if target.tally.digest == replace(manifest, segments=run).digest:
             target.seal()
             is_done = replace_segments(directory, run, target, durable=durable)
@@ -161,29 +160,3 @@ def _alignment_for(directory: DatasetDirectory, run: tuple[SegmentInfo, ...]) ->
     num_records = sum(info.num_records for info in run)
     possible = {header.alignment for header in headers if num_records * header.alignment <= _MOST_GROWTH * num_bytes}
     return max(possible, default=spec.FRAME_UNIT)
-
-
-def _copy(directory: DatasetDirectory, info: SegmentInfo, first_position: int, target: SegmentWriter) -> None:
-    """Append every record of a segment to another as it is stored, each verified."""
-    source = SegmentFiles(directory.paths.segment(info.id), info, first_position, OpenFiles("pread"))
-    reader = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
-    num_bytes = 0
-    for sequence in range(info.num_records):
-        place = reader.locate(sequence)
-        num_bytes += place.header.raw_length
-        # Frames of a forged bin may lie inside of each other, and make gigabytes of a megabyte.
-        if num_bytes > info.raw_bytes:
-            raise FormatError(f"the records of segment {info.id} are longer than the manifest says")
-        if place.header.codec == spec.CODEC_ZSTD_DICTIONARY:
-            # The dictionary stays behind.
-            key = reader.key(sequence)
-            target.append([reader.read(sequence)], Compressor(), [key] if key else None)
-            continue
-        target.append_stored(place.header, _body(place), reader.check(sequence))
-
-
-def _body(place: Located) -> Iterator[bytes]:
-    """Yield what follows the header in a frame."""
-    length = footprint(place.header) - place.header.size
-    for start in range(0, length, spec.BLOCK_BYTES):
-        yield place.source.read(place.payload_offset + start, min(spec.BLOCK_BYTES, length - start))

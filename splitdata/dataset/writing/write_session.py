@@ -19,13 +19,13 @@ import xxhash
 
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec, default_alignment, stated_codec
 from splitdata.dataset.segments.dictionary import train
+from splitdata.dataset.segments.frame_copy import copy_records
 from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.dataset.segments.unfinished import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.writing.claimed_folder import MAX_TRIES, ClaimedFolder
 from splitdata.dataset.writing.commit import Committer, MovedError
 from splitdata.dataset.writing.destination import bins_for
 from splitdata.dataset.writing.fold import fold_small_segments
-from splitdata.dataset.writing.move_pending import move_pending
 from splitdata.errors import DatasetNotFoundError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import Compressor
@@ -367,7 +367,8 @@ class WriteSession:
         num_before = self._num_before + old.committed.num_records
         new = self._new_segment(old.num_bins, first_number=num_before, dictionary=old.dictionary)
         try:
-            move_pending(old, new)
+            copy_records(old.stored(self._num_before), range(old.committed.num_records, old.num_records), new)
+            old.drop_pending()
             old.unseal()
             old.seal()
             self._committer.commit(old, adds=self._metadata)
