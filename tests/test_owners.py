@@ -11,7 +11,7 @@ import pytest
 
 from tests.command import ROOT
 
-OWNERS = {
+OWNERS: dict[tuple[str, ...], set[str]] = {
     ("BIN_SHIFT", "PLACE_MASK"): {"format/spec.py", "format/index.py", "dataset/segments/segment_reader.py"},
 }
 

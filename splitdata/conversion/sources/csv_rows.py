@@ -18,11 +18,10 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from splitdata._shown import shown
-from splitdata.conversion.sources.input_file import InputFile
+from splitdata.conversion.sources.input_file import FileSource
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class CsvFormat:
             raise ValueError(f"encoding: {error}") from None
 
 
-class CsvSource:
+class CsvSource(FileSource):
     """The rows of a CSV or TSV file, plain or compressed, or of standard input.
 
     A row is at most 8 Mi characters long and has at most 65,536 fields. A row with more or fewer fields than the first
@@ -99,45 +98,21 @@ class CsvSource:
             form: How it is written; None for the defaults.
             kind: "csv" or "tsv": what the delimiter is if `form` does not say.
         """
+        super().__init__(path)
         self.kind = kind
         self.skipped: Counter[str] = Counter()
-        self._input = InputFile(path)
         self._form = form or CsvFormat()
         # Of the row that is being read; delimiters are counted where it is long.
         self._num_characters = 0
         self._num_delimiters = 0
 
     @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self._input.path if self._input.is_standard_input else Path(self._input.path).name
-
-    @property
-    def inputs(self) -> list[str]:
-        """The path of the file."""
-        return [] if self._input.is_standard_input else [self._input.path]
-
-    @property
-    def num_bytes(self) -> int | None:
-        """Size of the file as it is stored."""
-        return self._input.num_bytes
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the file read so far."""
-        return self._input.bytes_read
-
-    @property
     def _delimiter(self) -> str:
         return self._form.delimiter or ("\t" if self.kind == "tsv" else ",")
 
-    def identity(self) -> str:
-        """Return kind and name: the rows themselves are in the dataset."""
-        return f"{self.kind} {self.name}"
-
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells the file from a changed one, and how it is read; raises as `InputFile.state` does."""
-        return self._input.state(with_times=with_times) | asdict(self._form)
+        return super().state(with_times=with_times) | asdict(self._form)
 
     def __iter__(self) -> Generator[bytes, None, None]:
         """Yield the records.

@@ -16,12 +16,12 @@ import stat
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from splitdata._local_path import local_path
 from splitdata.conversion.sources.file_record import open_file_record
-from splitdata.conversion.sources.file_survey import FileSurvey
 from splitdata.conversion.sources.folder_walk import FoundFile, walk
+from splitdata.conversion.sources.many_files import ManyFilesSource
 from splitdata.conversion.sources.seek import count_at
 from splitdata.errors import SourceError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FolderSource"]
 
 
-class FolderSource:
+class FolderSource(ManyFilesSource):
     """The files of a folder and of all folders below it.
 
     Memory holds the names of the folders on one path, never those of all files.
@@ -57,13 +57,10 @@ class FolderSource:
         self.shown = path
         if not stat.S_ISDIR(Path(self.path).stat().st_mode):
             raise NotADirectoryError(20, "this is not a folder", self.path)
+        super().__init__()
         self.prefix = f"{path.replace(os.sep, '/').rstrip('/')}/" if prefix_keys else ""
-        self.skipped: Counter[str] = Counter()
-        self.bytes_read = 0
         self._follow_links = follow_links
-        self._surveyed: FileSurvey | None = None
         self._num_entries = 0
-        self._num_given = 0
 
     @property
     def name(self) -> str:
@@ -79,40 +76,9 @@ class FolderSource:
                 pass
         return [self.path, *dict.fromkeys(str(Path(path).resolve()) for path in links)]
 
-    @property
-    def num_bytes(self) -> int:
-        """Size of all files together; the first time this walks over all of them."""
-        return self._survey().num_bytes
-
-    def identity(self) -> str:
-        """Return kind and a hash of all keys, for which it walks over the files."""
-        return f"{self.kind} {self._survey().names_hash()}"
-
-    def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
-        """Yield the content of each file; of 1 MiB and more as an open file.
-
-        Raises:
-            SourceError: If there is no file at all, or one shrinks while it is read.
-            OSError: If a folder or a file cannot be read: nothing is left out silently.
-        """
-        for _, record in self.keyed_records():
-            yield record
-
-    def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return number, size, and a hash of the keys and sizes of all files; with times of these too.
-
-        Takes a walk over all files, which opens none.
-        """
-        return self._survey().state(with_times=with_times)
-
     def position(self) -> SourcePosition:
         """Return how many files are done."""
         return {"file": self._num_entries, "record": self._num_given, "bytes": self.bytes_read}
-
-    def records_from(self, position: SourcePosition) -> Generator[bytes | SizedFile, None, None]:
-        """Yield the content of the files behind a position; those before it are not opened."""
-        for _, record in self.keyed_records(position):
-            yield record
 
     def keyed_records(
         self, position: SourcePosition | None = None
@@ -146,16 +112,9 @@ class FolderSource:
         for found in self._walk(Counter()):
             yield self.prefix + found.relative
 
-    def _count(self, num_bytes: int) -> None:
-        self.bytes_read += num_bytes
-
-    def _survey(self) -> FileSurvey:
-        if self._surveyed is None:
-            survey = FileSurvey()
-            for found in self._walk(Counter()):
-                survey.add(self.prefix + found.relative, found.stat(follow_links=self._follow_links))
-            self._surveyed = survey
-        return self._surveyed
+    def _statuses(self) -> Iterator[tuple[str, os.stat_result]]:
+        for found in self._walk(Counter()):
+            yield self.prefix + found.relative, found.stat(follow_links=self._follow_links)
 
     def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
         return walk(self.path, skipped, follow_links=self._follow_links)

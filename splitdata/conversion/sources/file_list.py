@@ -10,17 +10,16 @@ records in a dataset, where no key may come twice.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from splitdata._local_path import local_path
 from splitdata.conversion.sources.file_record import open_file_record
-from splitdata.conversion.sources.file_survey import FileSurvey
 from splitdata.conversion.sources.input_file import STANDARD_INPUT
 from splitdata.conversion.sources.lines import LineSource
+from splitdata.conversion.sources.many_files import ManyFilesSource
 from splitdata.conversion.sources.pattern import paths_like
 from splitdata.conversion.sources.seek import count_at
 from splitdata.errors import SourceError
@@ -110,58 +109,27 @@ def naming_line(paths: NamedPaths) -> Iterator[None]:
         raise
 
 
-class FileListSource:
+class FileListSource(ManyFilesSource):
     """Files as records, in the order in which they are named; memory holds no name but that of one."""
 
     kind = "files"
 
     def __init__(self, paths: NamedPaths, *, name: str) -> None:
         """Take paths, and what to call them together."""
+        super().__init__()
         self.name = name
-        self.skipped: Counter[str] = Counter()
-        self.bytes_read = 0
         self._paths = paths
         # Relative paths count from here, also if the working folder changes before they are read.
         self._folder = os.getcwd()  # noqa: PTH109  # paths are text here
-        self._surveyed: FileSurvey | None = None
-        self._num_given = 0
 
     @property
     def inputs(self) -> list[str]:
         """Nothing: a dataset, which is a folder, cannot lie inside of a file."""
         return []
 
-    @property
-    def num_bytes(self) -> int:
-        """Size of all files together; the first time this looks at each of them."""
-        return self._survey().num_bytes
-
-    def identity(self) -> str:
-        """Return kind and a hash of all paths as they are named."""
-        return f"{self.kind} {self._survey().names_hash()}"
-
-    def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
-        """Yield the content of each file; of 1 MiB and more as an open file.
-
-        Raises:
-            SourceError: If no file is named, or one of them is not a file or shrinks while it is read.
-            OSError: If a file does not exist or cannot be read: nothing is left out silently.
-        """
-        for _, record in self.keyed_records():
-            yield record
-
-    def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return number, size, and a hash of the paths and sizes of all files; with times of these too."""
-        return self._survey().state(with_times=with_times)
-
     def position(self) -> SourcePosition:
         """Return how many files are done."""
         return {"record": self._num_given, "bytes": self.bytes_read}
-
-    def records_from(self, position: SourcePosition) -> Generator[bytes | SizedFile, None, None]:
-        """Yield the content of the files behind a position; those before it are not opened."""
-        for _, record in self.keyed_records(position):
-            yield record
 
     def keyed_records(
         self, position: SourcePosition | None = None
@@ -193,14 +161,7 @@ class FileListSource:
         place = local_path(path, f"the path in {self._where()}")
         return place if path.startswith("~") else os.path.join(self._folder, path)  # noqa: PTH118  # as above
 
-    def _count(self, num_bytes: int) -> None:
-        self.bytes_read += num_bytes
-
-    def _survey(self) -> FileSurvey:
-        if self._surveyed is None:
-            survey = FileSurvey()
-            with naming_line(self._paths):
-                for path in self._paths:
-                    survey.add(_with_slashes(path), Path(self._place_of(path)).stat())
-            self._surveyed = survey
-        return self._surveyed
+    def _statuses(self) -> Iterator[tuple[str, os.stat_result]]:
+        with naming_line(self._paths):
+            for path in self._paths:
+                yield _with_slashes(path), Path(self._place_of(path)).stat()

@@ -26,7 +26,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["STANDARD_INPUT", "InputFile", "is_compressed", "plain_suffix"]
+__all__ = ["STANDARD_INPUT", "FileSource", "InputFile", "is_compressed", "plain_suffix"]
 
 STANDARD_INPUT: Final = "-"
 
@@ -204,8 +204,42 @@ class InputFile:
         return data
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+class FileSource:
+    """What a source has that reads its records from one file, plain or compressed, or from standard input."""
+
+    kind: str
+
+    def __init__(self, path: str) -> None:
+        """Take a path, "-" for standard input; raises as `InputFile` does."""
+        self._input = InputFile(path)
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self._input.path if self._input.is_standard_input else Path(self._input.path).name
+
+    @property
+    def inputs(self) -> list[str]:
+        """The path of the file."""
+        return [] if self._input.is_standard_input else [self._input.path]
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Size of the file as it is stored."""
+        return self._input.num_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file read so far."""
+        return self._input.bytes_read
+
+    def identity(self) -> str:
+        """Return kind and name: the records themselves are in the dataset."""
+        return f"{self.kind} {self.name}"
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one; raises as `InputFile.state` does."""
+        return self._input.state(with_times=with_times)
 
 
 def _size_of(file: IO[bytes]) -> int | None:

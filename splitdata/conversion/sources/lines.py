@@ -14,10 +14,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import length_hint
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from splitdata.conversion.sources.input_file import InputFile
+from splitdata.conversion.sources.input_file import FileSource
 from splitdata.conversion.sources.seek import count_at, counts_at
 from splitdata.errors import RecordTooLargeError, SourceError
 
@@ -43,9 +42,12 @@ _REFUSED_STARTS: Final = {
 _LONGEST_START: Final = max(map(len, _REFUSED_STARTS))
 
 
-def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Iterator[list[bytes]]:
+def split_lines(
+    blocks: Iterable[bytes], *, max_bytes: int, shown: str, num_lines: int = 0
+) -> Iterator[tuple[list[bytes], int]]:
     """Yield the lines that end in each block, and last what is behind the last line ending, if anything.
 
+    With them, how many bytes of the text end there.
     A line ends with LF or CR LF. A CR anywhere else belongs to the line, but a text that has CR and no LF
     at all is refused: old systems ended lines so.
 
@@ -53,23 +55,12 @@ def split_lines(blocks: Iterable[bytes], *, max_bytes: int, shown: str) -> Itera
         blocks: Pieces of the text, cut anywhere.
         max_bytes: Longer lines are refused; up to this much, and a block, is held.
         shown: What the text is called in an error.
+        num_lines: Before the first block.
 
     Raises:
         RecordTooLargeError: If a line is longer than that.
         SourceError: If the lines seem to end with CR alone.
     """
-    for lines, has_returns, _ in _split(blocks, max_bytes=max_bytes, shown=shown):
-        yield _without_returns(lines) if has_returns else lines
-
-
-def _without_returns(lines: list[bytes]) -> list[bytes]:
-    return [line.removesuffix(b"\r") for line in lines]
-
-
-def _split(
-    blocks: Iterable[bytes], *, max_bytes: int, shown: str, num_lines: int = 0
-) -> Iterator[tuple[list[bytes], bool, int]]:
-    """Yield what is between the LF of each block, whether CR may end it, and how many bytes end with the last LF."""
     waiting: list[bytes] = []
     waiting_bytes = num_bytes = 0
     for block in blocks:
@@ -91,12 +82,14 @@ def _split(
         waiting, waiting_bytes = [rest], len(rest)
         num_lines += len(lines)
         # Most text has none, and one search of a block is far cheaper than one of each line.
-        yield lines, b"\r\n" in block or lines[0].endswith(b"\r"), num_bytes - waiting_bytes
+        if b"\r\n" in block or lines[0].endswith(b"\r"):
+            lines = [line.removesuffix(b"\r") for line in lines]
+        yield lines, num_bytes - waiting_bytes
     if waiting_bytes:
         if not num_lines:
             _check_feeds(waiting, shown)
         # Without a line ending, a CR belongs to the line.
-        yield [b"".join(waiting)], False, num_bytes
+        yield [b"".join(waiting)], num_bytes
 
 
 def _check_feeds(pieces: list[bytes], shown: str) -> None:
@@ -116,7 +109,7 @@ def _check_feeds(pieces: list[bytes], shown: str) -> None:
         )
 
 
-class LineSource:
+class LineSource(FileSource):
     """The lines of a text file, plain or compressed, or of standard input.
 
     Blank lines are records of no bytes: line k of the file is record k.
@@ -126,34 +119,10 @@ class LineSource:
 
     def __init__(self, path: str, *, max_bytes: int = MAX_LINE_BYTES) -> None:
         """Take a path, "-" for standard input, and how long a line may be; raises as `InputFile` does."""
-        self._input = InputFile(path)
+        super().__init__(path)
         self._max_bytes = max_bytes
         self.skipped: Counter[str] = Counter()
         self._place = _LineCount()
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self._input.path if self._input.is_standard_input else Path(self._input.path).name
-
-    @property
-    def inputs(self) -> list[str]:
-        """The path of the file."""
-        return [] if self._input.is_standard_input else [self._input.path]
-
-    @property
-    def num_bytes(self) -> int | None:
-        """Size of the file as it is stored."""
-        return self._input.num_bytes
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the file read so far."""
-        return self._input.bytes_read
-
-    def identity(self) -> str:
-        """Return kind and name: the lines themselves are in the dataset."""
-        return f"{self.kind} {self.name}"
 
     def __iter__(self) -> Generator[bytes, None, None]:
         """Yield the lines.
@@ -163,10 +132,6 @@ class LineSource:
             RecordTooLargeError: If a line is longer than the limit, which is 128 MiB if none was given.
         """
         return self._lines_from({})
-
-    def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return what tells the file from a changed one; raises as `InputFile.state` does."""
-        return self._input.state(with_times=with_times)
 
     def position(self) -> SourcePosition:
         """Return where the next line begins, and what was counted up to there."""
@@ -184,10 +149,8 @@ class LineSource:
         if not start:
             blocks, start = self._without_mark(blocks)
         self._place = _LineCount(start, first_line)
-        for lines, has_returns, end in _split(
-            blocks, max_bytes=self._max_bytes, shown=self._input.shown, num_lines=first_line
-        ):
-            given = iter(_without_returns(lines) if has_returns else lines)
+        for lines, end in split_lines(blocks, max_bytes=self._max_bytes, shown=self._input.shown, num_lines=first_line):
+            given = iter(lines)
             self._place = _LineCount(start + end, first_line + len(lines), lines, given)
             yield from given
             first_line += len(lines)

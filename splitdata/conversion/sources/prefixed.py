@@ -8,10 +8,9 @@ Such records may hold any bytes, line endings too.
 from __future__ import annotations
 
 from itertools import count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from splitdata.conversion.sources.input_file import InputFile
+from splitdata.conversion.sources.input_file import FileSource
 from splitdata.conversion.sources.seek import count_at
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.errors import SourceError
@@ -26,7 +25,7 @@ __all__ = ["PrefixedSource"]
 _PREFIX_BYTES: Final = 4
 
 
-class PrefixedSource:
+class PrefixedSource(FileSource):
     """The length-prefixed records of a file, plain or compressed, or of standard input.
 
     Nothing is allocated for a length before the bytes are there; records above 1 MiB are streamed.
@@ -36,34 +35,10 @@ class PrefixedSource:
 
     def __init__(self, path: str) -> None:
         """Take a path, "-" for standard input; raises as `InputFile` does."""
-        self._input = InputFile(path)
+        super().__init__(path)
         self.skipped: Mapping[str, int] = {}
         self._reader = _PrefixReader(iter(()), 0)
         self._num_given = 0
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self._input.path if self._input.is_standard_input else Path(self._input.path).name
-
-    @property
-    def inputs(self) -> list[str]:
-        """The path of the file."""
-        return [] if self._input.is_standard_input else [self._input.path]
-
-    @property
-    def num_bytes(self) -> int | None:
-        """Size of the file as it is stored."""
-        return self._input.num_bytes
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the file read so far."""
-        return self._input.bytes_read
-
-    def identity(self) -> str:
-        """Return kind and name: the records themselves are in the dataset."""
-        return f"{self.kind} {self.name}"
 
     def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
         """Yield the records.
@@ -72,10 +47,6 @@ class PrefixedSource:
             SourceError: If the input ends within a record, naming it.
         """
         return self.records_from({})
-
-    def state(self, *, with_times: bool) -> dict[str, Any]:
-        """Return what tells the file from a changed one; raises as `InputFile.state` does."""
-        return self._input.state(with_times=with_times)
 
     def position(self) -> SourcePosition:
         """Return where the next record begins, and its number."""
