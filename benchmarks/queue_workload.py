@@ -98,7 +98,7 @@ def torch_queue(generator: Callable[[int], Iterator[Any]]) -> Case:
     return lambda n: _from_queue(torch.multiprocessing.get_context("fork"), generator, n)
 
 
-def seed_itr(generator: Callable[[int], Iterator[Any]]) -> Case:
+def splitdataloader_itr(generator: Callable[[int], Iterator[Any]]) -> Case:
     """Return the MpQItr of splitdataloader 0.0.1 as a case."""
     import splitdataloader
 
@@ -204,8 +204,8 @@ def q_cases() -> dict[str, dict[str, tuple[Case, int]]]:
         },
     }
     if importlib.util.find_spec("splitdataloader") is not None:
-        cases["large"]["splitdataloader MpQItr"] = (seed_itr(large), 40)
-        cases["small"]["splitdataloader MpQItr"] = (seed_itr(small), 60_000)
+        cases["large"]["splitdataloader MpQItr"] = (splitdataloader_itr(large), 40)
+        cases["small"]["splitdataloader MpQItr"] = (splitdataloader_itr(small), 60_000)
     if importlib.util.find_spec("torch") is not None:
         cases["large"]["torch.multiprocessing.Queue"] = (torch_queue(large_tensors), 120)
         cases["large"]["torch DataLoader"] = (torch_loader(large), 150)

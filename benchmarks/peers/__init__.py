@@ -25,7 +25,7 @@ _PEERS: Final = {
     "bare-file": ("bare_file", "BareFile"),
     "numpy-rows": ("bare_file", "NumpyRows"),
     "lmdb": ("lmdb_peer", "Lmdb"),
-    "splitdataloader": ("seed_peer", "Splitdataloader"),
+    "splitdataloader": ("splitdataloader_peer", "Splitdataloader"),
     "array_record": ("array_record_peer", "ArrayRecord"),
     "mosaicml-streaming": ("mosaicml_peer", "MosaicmlStreaming"),
     "litdata": ("litdata_peer", "Litdata"),

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 Mode = Literal["create", "append", "overwrite"]
-Kind = Literal["auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "seed", "callable"]
+Kind = Literal[
+    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "splitdataloader", "callable"
+]
 
 
 @click.command(short_help="Convert files, lines or records into a dataset.")

@@ -102,9 +102,9 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         FormatError: If the folder of a segment is a link.
     """
     path = local_path(path)
-    seed = open_legacy(path, generation, None)
-    if seed is not None:
-        return _describe_seed(seed)
+    legacy = open_legacy(path, generation, None)
+    if legacy is not None:
+        return _describe_legacy(legacy)
     directory = DatasetDirectory(path)
     manifest, _ = open_state(directory, generation, None)
     segments = tuple(_describe_segment(directory, info) for info in manifest.segments)
@@ -130,7 +130,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
     )
 
 
-def _describe_seed(directory: LegacyDirectory) -> DatasetDescription:
+def _describe_legacy(directory: LegacyDirectory) -> DatasetDescription:
     """Describe a directory of splitdataloader from its index and the sizes of its bins, which tell if they agree."""
     lengths = directory.files().entries(0, directory.num_records)["length"]
     sizes = bins_in(directory.path)

@@ -414,7 +414,7 @@ class SplitDataLoader:
         for path, old, (new, _) in zip(self.paths, before, after, strict=True):
             if old.dataset_id != new.dataset_id:
                 raise ManifestError(f"{path} was replaced by another dataset; open it again")
-        # A seed directory has no generations, but may have grown.
+        # A legacy directory has no generations, but may have grown.
         if [(old.generation, old.num_records) for old in before] == [
             (new.generation, new.num_records) for new, _ in after
         ]:

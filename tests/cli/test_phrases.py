@@ -79,7 +79,7 @@ def test_every_advice_of_the_library_is_said_in_options() -> None:
     [
         ("mode='append' adds to it, mode='overwrite' replaces it", "--append adds to it, --overwrite replaces it"),
         ("say which: kind='lines', 'jsonl', or 'files' for one", "say which: --from lines, jsonl, or files for one"),
-        ("kind='seed' with from_bins=True takes it", "--from seed with --from-bins takes it"),
+        ("kind='splitdataloader' with from_bins=True takes it", "--from splitdataloader with --from-bins takes it"),
         ("where it cannot, durability='none' is a way", "where it cannot, --durability none is a way"),
         ("delimiter=';' divides it", "--delimiter ';' divides it"),
         ("(quotes=False)", "(--no-quotes)"),

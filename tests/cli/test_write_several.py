@@ -81,7 +81,7 @@ def prefixed(number: int) -> str:
     return _put(f"{number}.data", b"".join(len(one).to_bytes(4, "little") + one for one in (b"", b"p%d" % number)))
 
 
-def seed(number: int) -> str:
+def legacy(number: int) -> str:
     old.write_split_data(f"old{number}", [b"%d %d" % (number, one) for one in range(5)], splits=2)
     return f"old{number}"
 
@@ -104,8 +104,8 @@ KINDS: dict[str, tuple[Callable[[int], str], list[str]]] = {
     "csv, one column": (rows, ["--column", "id"]),
     "tsv": (tabs, []),
     "prefixed": (prefixed, ["--from", "prefixed"]),
-    "seed": (seed, []),
-    "seed, from bins": (seed, ["--from", "seed", "--from-bins"]),
+    "splitdataloader": (legacy, []),
+    "splitdataloader, from bins": (legacy, ["--from", "splitdataloader", "--from-bins"]),
     "callable": (function, ["--from", "callable"]),
 }
 OPTIONS: dict[str, list[str]] = {
@@ -213,7 +213,7 @@ def test_lists_and_names_of_lines_together_are_asked_about() -> None:
 def test_lists_that_name_nothing_are_an_error_whatever_the_kind() -> None:
     for number in (1, 2):
         _put(f"list{number}", b"\n")
-    for kind in ("auto", "folder", "lines", "seed"):
+    for kind in ("auto", "folder", "lines", "splitdataloader"):
         assert "names no file to convert" in failure("@list1", "@list2", "data", "--from", kind)
 
 

@@ -1,7 +1,13 @@
 """Chooses the source of records for what a user typed.
 
-Only kind="callable", or a function that is given itself, runs code: no name that comes from data, a folder or a
-pattern is ever imported.
+-                       lines of standard input, unless a kind says otherwise
+a folder                folder; splitdataloader, if that package wrote it
+name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
+name.txt(.gz, ...)      lines        also .text, .log
+name.csv, name.tsv      csv, tsv     also .tab
+*.jsonl, several names  these files one after another, by the same table; of other names each is a record
+@list.txt               files        each file that the list names is a record, whatever its name
+anything else           an error that asks for the kind
 
     -                       lines of standard input, unless a kind says otherwise
     a folder                its files; the records of its index, if the package splitdataloader wrote it
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Named", "RecordFunction", "SourceKind", "open_source"]
 
 SourceKind: TypeAlias = Literal[
-    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "seed", "callable"
+    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "splitdataloader", "callable"
 ]
 
 KINDS: Final[tuple[SourceKind, ...]] = (
@@ -61,7 +67,7 @@ KINDS: Final[tuple[SourceKind, ...]] = (
     "csv",
     "tsv",
     "prefixed",
-    "seed",
+    "splitdataloader",
     "callable",
 )
 _KIND_OF_SUFFIX: Final[dict[str, SourceKind]] = {
@@ -103,7 +109,7 @@ def open_source(
             that a list names, or a function that yields records; several of them are read one after another.
         kind: "folder" and "files" take each file as a record, "list" each file that a file names,
             "lines" and "jsonl" each line, "csv" and "tsv" each row, "prefixed" reads records that
-            follow their length as u32 little-endian, "seed" a directory that the package splitdataloader
+            follow their length as u32 little-endian, "splitdataloader" a directory that the package of this name
             wrote, "callable" calls a function that yields them: given as "module:function", its module
             is imported, which runs it, so never pass on such a text that you do not trust.
             "auto" decides by what is there and by the name, never imports, and asks where it cannot tell.
@@ -144,7 +150,7 @@ def open_source(
         raise ValueError(f"validate=True is for JSONL, and {paths.name} is read as {kind}")
     if form != CsvFormat() and kind not in ("csv", "tsv"):
         raise ValueError(f"options of CSV and TSV are for these, and {paths.name} is read as {kind}")
-    if from_bins and kind != "seed":
+    if from_bins and kind != "splitdataloader":
         raise ValueError(f"from_bins=True is for directories of splitdataloader, and {paths.name} is read as {kind}")
     if prefix_keys and kind not in ("folder", "files"):
         raise ValueError(f"prefix_keys=True is for files with their paths as keys, and {paths.name} is read as {kind}")
@@ -333,11 +339,12 @@ def _kind_of_folder(folder: Path) -> SourceKind:
             path=folder,
         )
     if is_legacy_directory(str(folder)):
-        return "seed"
+        return "splitdataloader"
     if bins_in(str(folder)):
         raise SourceError(
             f"{folder} holds bins of the package splitdataloader without their index.dat; "
-            "kind='seed' with from_bins=True takes records from the bins, kind='folder' takes each file as a record",
+            "kind='splitdataloader' with from_bins=True takes records from the bins, kind='folder' takes each file as "
+            "a record",
             path=folder,
         )
     return "folder"

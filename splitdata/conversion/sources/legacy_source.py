@@ -39,7 +39,7 @@ _CHUNK_BYTES: Final = 4 << 20
 class LegacySource:
     """The records of such a directory; of 1 MiB and more as files."""
 
-    kind = "seed"
+    kind = "splitdataloader"
 
     def __init__(self, path: str, *, from_bins: bool = False) -> None:
         """Take the directory.

@@ -1,8 +1,8 @@
 """A snapshot: the segments of one or several datasets at one generation each, end to end.
 
-    dataset a, generation 7             segments a0 a1     positions 0 ..
-    dataset b, generation 2             segment  b0
-    a directory of splitdataloader      one segment        .. num_records - 1
+    dataset a, generation 7     segments a0 a1        positions 0 ..
+    dataset b, generation 2     segment  b0
+    a legacy directory          one segment           .. num_records - 1
 
 A position leads to (segment, sequence) by one bisection. Segments are opened where they are used.
 """
@@ -72,13 +72,11 @@ def open_pinned(
 ) -> tuple[Listing, Pin | None]:
     """Return the manifest of a dataset, and what keeps its files from being removed for as long as it is held.
 
-    Takes and raises what `open_state` does. A directory of splitdataloader stands for its manifest itself, and is not
-    kept.
+    Takes and raises what `open_state` does. A legacy directory stands for its manifest itself, and needs no keeping.
     Waits for nobody: where another program holds the lock, there is a warning, and nothing that keeps the files.
     """
-    path = found.folder
-    if not found.is_held and (seed := open_legacy(path, generation, known)):
-        return seed, None
+    if legacy := open_legacy(path, generation, known):
+        return legacy, None
     for _ in range(_MAX_TRIES):
         # Opened once for all that is asked of it, and anew where it may be another one by now.
         with found.held() as directory:
@@ -264,7 +262,7 @@ class Snapshot:
             mode: IoMode = choose_io(directory.folder) if io == "auto" else "mmap" if io == "mmap" else "pread"
             pool = self._pool(mode, directory)
             if isinstance(listing, LegacyDirectory):
-                self._add(listing.num_records, partial(_open_seed_segment, listing, pool))
+                self._add(listing.num_records, partial(_open_legacy_segment, listing, pool))
                 continue
             check = _SameDataset(directory, listing)
             first_position = 0
@@ -382,5 +380,5 @@ def _open_segment(
     return SegmentReader(files, verify=verify, max_record_bytes=max_record_bytes)
 
 
-def _open_seed_segment(directory: LegacyDirectory, pool: OpenFiles) -> LegacySegment:
+def _open_legacy_segment(directory: LegacyDirectory, pool: OpenFiles) -> LegacySegment:
     return LegacySegment(directory.files(pool=pool))

@@ -395,8 +395,8 @@ def test_lost_index_is_no_loss_of_records(directory: Path, tmp_path: Path) -> No
     with pytest.raises(SourceError, match=r"without their index\.dat"):
         open_source(directory)
     with pytest.raises(FileNotFoundError):
-        open_source(directory, kind="seed")
-    convert(open_source(directory, kind="seed", from_bins=True), tmp_path / "new")
+        open_source(directory, kind="splitdataloader")
+    convert(open_source(directory, kind="splitdataloader", from_bins=True), tmp_path / "new")
     assert list(SplitDataLoader(tmp_path / "new")) == records_of(100)
 
 
@@ -463,7 +463,9 @@ def test_any_cut_or_flip_gives_an_error_or_a_record_of_the_right_length(
                 assert len(loader[number]) == loader.sizes[number]
             except splitdata.FormatError:
                 continue
-    saved = [record for record in open_source(path, kind="seed", from_bins=True) if isinstance(record, bytes)]
+    saved = [
+        record for record in open_source(path, kind="splitdataloader", from_bins=True) if isinstance(record, bytes)
+    ]
     assert verify(path).num_records == len(SplitDataLoader(path))
     # A length that is hit hides what is behind it in its bin, never more.
     assert len(set(saved) & set(records)) >= len(set(records)) // 2
@@ -491,9 +493,9 @@ def test_conversion_keeps_records_and_order_large_ones_too(tmp_path: Path) -> No
     report = convert(path, tmp_path / "new", bins=4)
 
     assert list(SplitDataLoader(tmp_path / "new")) == records
-    assert (report.kind, report.num_records, report.skipped) == ("seed", len(records), {})
+    assert (report.kind, report.num_records, report.skipped) == ("splitdataloader", len(records), {})
     assert report.num_bytes == sum(map(len, records))
-    assert SplitDataLoader(tmp_path / "new").metadata == {"source": {"kind": "seed", "name": "old"}}
+    assert SplitDataLoader(tmp_path / "new").metadata == {"source": {"kind": "splitdataloader", "name": "old"}}
 
 
 def test_from_bins_is_for_such_directories_only(tmp_path: Path) -> None:
@@ -501,7 +503,7 @@ def test_from_bins_is_for_such_directories_only(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="from_bins=True is for directories of splitdataloader"):
         open_source(tmp_path / "a.txt", from_bins=True)
     with pytest.raises(SourceError, match="holds no bin of splitdataloader"):
-        open_source(tmp_path, kind="seed", from_bins=True)
+        open_source(tmp_path, kind="splitdataloader", from_bins=True)
 
 
 def test_conversion_is_resumed_and_a_changed_directory_refused(directory: Path, tmp_path: Path) -> None:
@@ -536,12 +538,12 @@ OTHER_THINGS: dict[str, Callable[[Path], None]] = {
     "link to a device": lambda path: path.symlink_to(os.devnull),
     "link that leads nowhere": lambda path: path.symlink_to("nowhere"),
 }
-SEED_READERS: dict[str, Callable[[Path], object]] = {
+LEGACY_READERS: dict[str, Callable[[Path], object]] = {
     "open": SplitDataLoader,
     "verify": verify,
     "describe": describe,
     "convert": lambda path: convert(path, path.parent / "converted"),
-    "source": lambda path: list(open_source(path, kind="seed")),
+    "source": lambda path: list(open_source(path, kind="splitdataloader")),
 }
 
 
@@ -551,7 +553,7 @@ def test_index_that_is_no_regular_file_makes_no_empty_dataset(directory: Path, t
     (directory / "index.dat").unlink()
     OTHER_THINGS[thing](directory / "index.dat")
 
-    for reader in SEED_READERS.values():
+    for reader in LEGACY_READERS.values():
         with pytest.raises(FormatError, match=r"index\.dat is no regular file"):
             reader(directory)
 

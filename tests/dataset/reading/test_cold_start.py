@@ -50,11 +50,11 @@ def test_dataset_is_gone_when_few_pages_are_left(
 
 def test_directory_of_the_older_package_is_dropped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splitdataloader = pytest.importorskip("splitdataloader")
-    splitdataloader.write_split_data(str(tmp_path / "seed"), [b"a", b"b", b"c"], splits=2)
+    splitdataloader.write_split_data(str(tmp_path / "old"), [b"a", b"b", b"c"], splits=2)
 
-    _, names = asked_for(tmp_path / "seed", monkeypatch, num_left=0)
+    _, names = asked_for(tmp_path / "old", monkeypatch, num_left=0)
 
-    assert names == {one.name for one in (tmp_path / "seed").iterdir()}
+    assert names == {one.name for one in (tmp_path / "old").iterdir()}
 
 
 def test_records_are_the_same_afterwards(tmp_path: Path) -> None:
