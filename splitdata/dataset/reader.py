@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 import numpy as np
 
 from splitdata._local_path import local_path
-from splitdata.dataset.keys.record_key import encode_key
 from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
@@ -27,6 +26,7 @@ from splitdata.dataset.reading.snapshot import DatasetState, Snapshot, open_pinn
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+from splitdata.format.keys import encode_key
 from splitdata.format.manifest import Manifest
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import derive_key

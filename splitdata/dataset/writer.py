@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 from splitdata._local_path import local_path
 from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
-from splitdata.dataset.keys.record_key import encode_key, encode_keys
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_codec, default_alignment
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.segments.large_record import LargeSource
@@ -28,6 +27,7 @@ from splitdata.dataset.writing.write_session import SessionOptions, WriteSession
 from splitdata.errors import ClosedError, DuplicateKeyError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL, Compressor
+from splitdata.format.keys import encode_key, encode_keys
 from splitdata.format.manifest import encode_metadata
 from splitdata.samples.record_codecs import record_codec
 

@@ -27,6 +27,8 @@ from splitdata.format.checksum import hash64
 from splitdata.format.version import check_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "KeysHeader",
     "block_bytes",
     "directory_bytes",
+    "encode_key",
+    "encode_keys",
     "key_hash",
     "pack_blocks",
     "pack_directory",
@@ -211,3 +215,33 @@ def parse_directory(data: bytes | memoryview, start: int) -> list[KeyRun]:
     if sum(run.num_keys for run in runs) != num_keys:
         raise FormatError("the directory of the keys counts other keys than it lists")
     return runs
+
+
+def encode_key(key: str) -> bytes:
+    """Return a key as it is stored.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it is empty, too long, or holds half of a surrogate pair.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a str, not {type(key).__name__}")
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the key {key!r} cannot be stored as UTF-8: {error}") from None
+    if not 0 < len(encoded) <= spec.MAX_KEY_BYTES:
+        raise ValueError(f"a key has 1 to {spec.MAX_KEY_BYTES} bytes of UTF-8, not {len(encoded)}: {key[:40]!r}")
+    return encoded
+
+
+def encode_keys(keys: Sequence[object]) -> list[bytes] | None:
+    """Return keys that are all usual as they are stored, None where `encode_key` is to look at each."""
+    if set(map(type, keys)) != {str}:
+        return None
+    try:
+        encoded = list(map(str.encode, keys))  # type: ignore[arg-type]  # all are text
+    except UnicodeEncodeError:
+        return None
+    lengths = list(map(len, encoded))
+    return encoded if min(lengths) and max(lengths) <= spec.MAX_KEY_BYTES else None

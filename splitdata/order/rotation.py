@@ -121,22 +121,6 @@ class RotationOrder:
         start = region.source + row * region.samples * region.lanes + lane
         return range(start, start - lane + region.samples * region.lanes, region.lanes)
 
-    def members(self, group: int, within: range | None = None) -> NDArray[np.int64]:
-        """Return the sources of a group that are needed, each once, in the order in which they are first used.
-
-        Args:
-            group: The group.
-            within: The positions that are taken, as `Partition.range_of` says them for a rank; None takes all.
-                A rank whose world size does not divide the lanes may find that it needs a part of a group.
-        """
-        positions = np.asarray(self.group_positions(group), np.int64)
-        if within is not None:
-            taken = (positions >= within.start) & (positions < within.stop)
-            positions = positions[taken & ((positions - within.start) % within.step == 0)]
-        sources, _ = self.locate(positions)
-        _, first_uses = np.unique(sources, return_index=True)
-        return sources[np.sort(first_uses)]
-
     def groups(self, within: range) -> Iterator[int]:
         """Yield the groups that some positions need, in the order in which they are first used.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from splitdata.conversion.sources.source import SourcePosition
 
-__all__ = ["JsonLineSource", "LineSource", "split_lines"]
+__all__ = ["JsonLineSource", "LineSource", "split_lines", "without_returns"]
 
 # A line is held whole; a file without any line ending is not one of lines.
 MAX_LINE_BYTES: Final = 128 << 20
@@ -44,12 +44,12 @@ _LONGEST_START: Final = max(map(len, _REFUSED_STARTS))
 
 def split_lines(
     blocks: Iterable[bytes], *, max_bytes: int, shown: str, num_lines: int = 0
-) -> Iterator[tuple[list[bytes], int]]:
-    """Yield the lines that end in each block, and last what is behind the last line ending, if anything.
+) -> Iterator[tuple[list[bytes], bool, int]]:
+    """Yield the lines that end in each block, and last what is behind the last LF, if anything.
 
-    With them, how many bytes of the text end there.
-    A line ends with LF or CR LF. A CR anywhere else belongs to the line, but a text that has CR and no LF
-    at all is refused: old systems ended lines so.
+    With them, whether CR may end any, for `without_returns`, and how many bytes of the text end there. A line ends
+    with LF or CR LF. A CR anywhere else belongs to the line, but a text that has CR and no LF at all is refused: old
+    systems ended lines so.
 
     Args:
         blocks: Pieces of the text, cut anywhere.
@@ -82,14 +82,17 @@ def split_lines(
         waiting, waiting_bytes = [rest], len(rest)
         num_lines += len(lines)
         # Most text has none, and one search of a block is far cheaper than one of each line.
-        if b"\r\n" in block or lines[0].endswith(b"\r"):
-            lines = [line.removesuffix(b"\r") for line in lines]
-        yield lines, num_bytes - waiting_bytes
+        yield lines, b"\r\n" in block or lines[0].endswith(b"\r"), num_bytes - waiting_bytes
     if waiting_bytes:
         if not num_lines:
             _check_feeds(waiting, shown)
         # Without a line ending, a CR belongs to the line.
-        yield [b"".join(waiting)], num_bytes
+        yield [b"".join(waiting)], False, num_bytes
+
+
+def without_returns(lines: list[bytes]) -> list[bytes]:
+    """Return lines without the CR at the end of each."""
+    return [line.removesuffix(b"\r") for line in lines]
 
 
 def _check_feeds(pieces: list[bytes], shown: str) -> None:
@@ -149,8 +152,10 @@ class LineSource(FileSource):
         if not start:
             blocks, start = self._without_mark(blocks)
         self._place = _LineCount(start, first_line)
-        for lines, end in split_lines(blocks, max_bytes=self._max_bytes, shown=self._input.shown, num_lines=first_line):
-            given = iter(lines)
+        for lines, has_returns, end in split_lines(
+            blocks, max_bytes=self._max_bytes, shown=self._input.shown, num_lines=first_line
+        ):
+            given = iter(without_returns(lines) if has_returns else lines)
             self._place = _LineCount(start + end, first_line + len(lines), lines, given)
             yield from given
             first_line += len(lines)

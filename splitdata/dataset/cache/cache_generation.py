@@ -24,7 +24,7 @@ from typing import Final, Self
 from splitdata._ownership import renew_after_fork
 from splitdata.dataset.cache.cache_key import CacheKey
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.manifests.removal import remove_dataset
+from splitdata.dataset.manifests.retention import remove_dataset
 from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import KEY_NAME, CachePaths, GenerationPaths

@@ -1,4 +1,4 @@
-"""Retention: which old manifests, and segments that only they list, may go.
+"""Retention: which old manifests, and segments that only they list, may go; and the removal of a whole dataset.
 
     reader ── shared lock ──> manifest.0000000040.json       for as long as it has that snapshot open
     writer, after a commit ─> each manifest behind the newest 8 ── exclusive lock? ── no ──> stays, and
@@ -16,13 +16,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.errors import FormatError
+from splitdata.format import spec
 from splitdata.storage import files
 
 if TYPE_CHECKING:
-    from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.storage.folder import Folder
 
-__all__ = ["KEPT_MANIFESTS", "Pin", "remove_superseded", "remove_unlisted"]
+__all__ = ["KEPT_MANIFESTS", "Pin", "remove_dataset", "remove_superseded", "remove_unlisted"]
 
 # Manifests that stay for readers which have listed them and are about to open them.
 KEPT_MANIFESTS: Final = 8
@@ -130,3 +132,32 @@ def _listed_nowhere_else(directory: DatasetDirectory, generation: int) -> set[st
         # Only repair can find out what a damaged manifest lists.
         return None
     return listed
+
+
+def remove_dataset(parent: Folder, name: str) -> None:
+    """Remove a dataset that nobody uses any more; readers that have it open keep what they have mapped.
+
+    Only files by names that a dataset can have are removed. What else lies there stays, and so does a segment
+    in which a writer is at work: then the folder stays, too, for another call. What a link leads to is not ours.
+
+    Args:
+        parent: The folder that it is in.
+        name: Of its directory.
+    """
+    if not parent.has_folder(name):
+        return
+    with parent.sub(name) as root:
+        directory = DatasetDirectory(root.path, root)
+        # The manifests first: what is left half way is no dataset.
+        for entry in root.names():
+            if directory.paths.generation_of_name(entry) is not None or directory.paths.is_scratch(entry):
+                root.remove(entry)
+        if root.has_folder(spec.SEGMENTS_FOLDER):
+            for segment_id in directory.segment_ids():
+                if directory.has_segment(segment_id):
+                    with suppress(OSError):
+                        directory.remove_segment(segment_id)
+        with suppress(OSError):
+            root.remove_directory(spec.SEGMENTS_FOLDER)
+    with suppress(OSError):
+        parent.remove_directory(name)

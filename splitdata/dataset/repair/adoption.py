@@ -20,7 +20,8 @@ from splitdata.dataset.repair.frame_search import PROVEN
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.segment_files import SegmentFiles
-from splitdata.dataset.segments.segment_writer import SegmentWriter, Totals
+from splitdata.dataset.segments.segment_writer import SegmentWriter
+from splitdata.dataset.segments.totals import Totals
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
 

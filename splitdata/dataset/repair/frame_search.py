@@ -20,7 +20,7 @@ from splitdata.dataset.segments.dictionary import HeadFrame, head_frames
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.segment_files import SegmentFiles
-from splitdata.dataset.segments.segment_writer import Totals
+from splitdata.dataset.segments.totals import Totals
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64

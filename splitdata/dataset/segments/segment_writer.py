@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from splitdata.format.codec import Compressor
     from splitdata.storage.folder import Folder
 
-__all__ = ["SegmentWriter", "Totals"]
+__all__ = ["SegmentWriter"]
 
 _U64: Final = np.uint64
 

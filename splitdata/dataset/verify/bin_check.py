@@ -71,7 +71,7 @@ class BinCheck:
         self.num_records = len(range(bin_index, info.num_records, info.num_bins))
         self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
         self._files = files
-        self.bin_index = self._bin = bin_index
+        self.bin_index = bin_index
         self._table_length = table_length
         self._salt = files.salt(bin_index)
         self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
@@ -90,10 +90,10 @@ class BinCheck:
     def begin(self) -> None:
         """Open the bin and look at its header."""
         try:
-            source = self._files.bin(self._bin)
+            source = self._files.bin(self.bin_index)
             self._is_readable = True
             self._check_header(source.read(0, spec.BIN_HEADER_BYTES))
-            if self._bin == 0:
+            if self.bin_index == 0:
                 self._skip_control_frames(source)
         except (FormatError, OSError) as error:
             self._give_up(str(error))
@@ -108,7 +108,7 @@ class BinCheck:
             self._end = None
         self._next_ordinal = first + len(entries)
         try:
-            if not self._check_together(self._files.bin(self._bin), first, entries):
+            if not self._check_together(self._files.bin(self.bin_index), first, entries):
                 self._check_singly(first, len(entries))
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(first))
@@ -120,7 +120,7 @@ class BinCheck:
             # Behind the last committed record of an open segment a writer may be at work, or have been killed.
             return
         try:
-            self._check_end(self._files.bin(self._bin))
+            self._check_end(self._files.bin(self.bin_index))
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(0))
 
@@ -142,7 +142,7 @@ class BinCheck:
             self._add(str(error))
             return
         self._alignment = header.alignment
-        if other := header.other_owner(info.id, self._bin, info.num_bins):
+        if other := header.other_owner(info.id, self.bin_index, info.num_bins):
             self._add(f"the header says {other}: this is another bin's file")
 
     def _skip_control_frames(self, source: MappedSource | PreadSource) -> None:
@@ -158,7 +158,7 @@ class BinCheck:
     def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
         """Prove a run of ordinary frames with numpy; False if any is another kind, or wrong."""
         bins, offsets = unpack_locs(entries["loc"])
-        if self._end is None or not (bins == self._bin).all():
+        if self._end is None or not (bins == self.bin_index).all():
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
         base = self._end // 8 * 8
@@ -166,7 +166,7 @@ class BinCheck:
         if data is None:
             return False
         words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
-        sequences = (self._bin + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
+        sequences = (self.bin_index + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
         place = (offsets - base) // 8
         header = [words[place + number] for number in range(4)]
         key_lengths = (header[2] >> _U64(spec.KEY_SHIFT)).astype(np.int64)
@@ -258,7 +258,7 @@ class BinCheck:
         """Look at each record of a run by itself, and say what is wrong with it."""
         cut_off: list[str] = []
         for ordinal in range(first, first + count):
-            sequence = self._bin + ordinal * self._files.info.num_bins
+            sequence = self.bin_index + ordinal * self._files.info.num_bins
             try:
                 place = self._records.locate(sequence)
                 self._refuse_flood(place)
@@ -304,7 +304,7 @@ class BinCheck:
                 self._add(f"bytes {end} to {offset} belong to no record and are not the zeros they should be")
             return
         problem = f"bytes {end} to {offset} are no frame that is whole, and more or less than padding"
-        if self._bin == 0 and place.sequence == 0:
+        if self.bin_index == 0 and place.sequence == 0:
             problem += ": the dictionary or the copy of the metadata, which stand there, may be damaged"
         self._add(problem)
 
@@ -334,8 +334,8 @@ class BinCheck:
         self._add(problem, self._position(0) if position is None else position, lost)
 
     def _position(self, ordinal: int) -> int:
-        return self._files.first_position + self._bin + ordinal * self._files.info.num_bins
+        return self._files.first_position + self.bin_index + ordinal * self._files.info.num_bins
 
     def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
-        path = self._files.paths.bin(self._bin)
+        path = self._files.paths.bin(self.bin_index)
         self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))

@@ -18,7 +18,7 @@ from splitdata import CacheError, FormatError, SplitDataLoader, SplitWriter, ver
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.cache.cache_generation import Generation, read_key
 from splitdata.dataset.cache.cache_key import CacheKey
-from splitdata.dataset.manifests.removal import remove_dataset
+from splitdata.dataset.manifests.retention import remove_dataset
 from splitdata.storage import files
 from splitdata.storage.folder import Folder
 from tests.command import ROOT

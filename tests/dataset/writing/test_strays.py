@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from splitdata import Cache, DatasetExistsError, DistributedLoader, SplitDataLoader, SplitWriter, repair, verify
-from splitdata.dataset.manifests.removal import remove_dataset
+from splitdata.dataset.manifests.retention import remove_dataset
 from splitdata.storage.folder import Folder
 from splitdata.storage.paths import is_stray
 from tests.dataset.disk import read, written
