@@ -13,7 +13,6 @@ or after it.
 from __future__ import annotations
 
 import contextlib
-import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +22,7 @@ from splitdata.dataset.keys.key_builder import KeyBuilder, KeyMark
 from splitdata.dataset.segments.bin_writer import BinWriter
 from splitdata.dataset.segments.dictionary import control_frame, read_from_bin
 from splitdata.dataset.segments.framing import frame_chunk
+from splitdata.dataset.segments.index_writer import IndexWriter
 from splitdata.dataset.segments.large_record import write_large
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -30,7 +30,7 @@ from splitdata.dataset.segments.totals import Totals
 from splitdata.dataset.segments.unfinished import cut_off
 from splitdata.errors import FormatError, ManifestError, RecordTooLargeError
 from splitdata.format import spec
-from splitdata.format.checksum import bin_salt, hash64
+from splitdata.format.checksum import bin_salt
 from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frames import FrameHeader, aligned_start, footprint, padding_of
 from splitdata.format.index import IndexHeader, IndexTables, make_entries, pack_loc, unpack_loc
@@ -38,7 +38,6 @@ from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
-from splitdata.storage.replace import cut_sole, make_sole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,8 +119,8 @@ class SegmentWriter:
         start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
         self._ends = np.full(num_bins, start, _U64)
         self._at = _Standing(Totals(), Totals(), self._ends.copy(), KeyMark())
-        self._index = -1
         self._folder = self._made_folder() if resumed is None else resumed.folder
+        self._index = IndexWriter(self._folder)
         self._keys = KeyBuilder(
             self._folder,
             spec.OPEN_KEYS_NAME,
@@ -255,9 +254,9 @@ class SegmentWriter:
             self._bins.sync()
         self._keys.sync(durable=durable)
         self._first_position = first_position
-        files.write_at(self._index, self._header(self.tally).pack(), 0)
+        self._index.write_header(self._header(self.tally))
         if durable:
-            files.sync_data(self._index)
+            self._index.sync()
             self._folder.sync()
             with self._directory.opened() as root:
                 with root.sub(spec.SEGMENTS_FOLDER) as segments:
@@ -271,7 +270,7 @@ class SegmentWriter:
             ManifestError, FormatError: If so.
         """
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), directory.open_segment(self.id) as folder:
-            if folder.is_named(self._index, spec.INDEX_NAME):
+            if self._index.is_in(folder):
                 return
         path = directory.paths.segment(self.id).folder
         raise ManifestError(
@@ -289,15 +288,18 @@ class SegmentWriter:
             self._awaits_first_commit = False
             # The manifest says it already: this only helps where it is deleted some day.
             with contextlib.suppress(OSError):
-                files.write_at(self._index, self._header(self.committed).pack(), 0)
+                self._index.write_header(self._header(self.committed))
 
     def seal(self) -> None:
         """Write the tables; nothing can be appended afterwards."""
         self._is_sealed = True
         self._keys.seal()
-        entries_end = self._entry_offset(self.num_records)
-        tables = IndexTables(block_sums=self._block_sums(), bin_lengths=self._bin_lengths(), dictionary=self.dictionary)
-        files.write_at(self._index, tables.pack(), entries_end)
+        tables = IndexTables(
+            block_sums=self._index.block_sums(self.num_records),
+            bin_lengths=self._bin_lengths(),
+            dictionary=self.dictionary,
+        )
+        self._index.write_tables(tables, self.num_records)
 
     def unseal(self) -> None:
         """Take back a seal that no manifest lists yet; what `seal` wrote is cut off by `drop_pending`."""
@@ -311,7 +313,7 @@ class SegmentWriter:
         changed = {*np.flatnonzero(self._ends != at.ends).tolist(), *self._bins.unsynced}
         for bin_index in sorted(changed):
             self._bins.cut(bin_index, int(at.ends[bin_index]))
-        cut_sole(self._index, self._entry_offset(at.committed.num_records))
+        self._index.cut(at.committed.num_records)
         self._keys.drop_pending(at.keys)
         self._is_sealed = False
         self._ends = at.ends.copy()
@@ -324,9 +326,7 @@ class SegmentWriter:
 
     def read_key(self, sequence: int) -> bytes:
         """Read the key of an appended record back; empty if it has none."""
-        entry = files.read_at(self._index, spec.INDEX_ENTRY_BYTES, self._entry_offset(sequence))
-        place = int.from_bytes(entry[:8], "little")
-        bin_index, offset = unpack_loc(place)
+        bin_index, offset = unpack_loc(self._index.loc(sequence))
         header = FrameHeader.unpack(self._bins.read(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
         return self._bins.read(bin_index, header.key_length, offset + footprint(header) - header.key_length)
 
@@ -338,9 +338,7 @@ class SegmentWriter:
     def _close_files(self) -> None:
         self._bins.close()
         self._keys.close()
-        descriptor, self._index = self._index, -1
-        if descriptor >= 0:
-            files.close(descriptor)
+        self._index.close()
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -351,17 +349,13 @@ class SegmentWriter:
 
     def _make(self, metadata: bytes) -> None:
         try:
-            self._index = self._folder.create(spec.INDEX_NAME)
+            self._index.create()
         except BaseException:
             self._folder.close()
             raise
         try:
-            # A concurrent cleanup may have mistaken this new segment for an orphan.
-            if not files.lock(self._index) or not self._folder.is_named(self._index, spec.INDEX_NAME):
-                raise BlockingIOError(
-                    errno.EAGAIN, "another program has removed this new segment; try again", self._folder.path
-                )
-            files.write_at(self._index, self._header(Totals()).pack(), 0)
+            self._index.lock()
+            self._index.write_header(self._header(Totals()))
             if self.dictionary:
                 self._write_control(spec.KIND_DICTIONARY, self.dictionary)
             if metadata:
@@ -383,7 +377,7 @@ class SegmentWriter:
 
     def _take_over(self, resumed: ResumedSegment, metadata: bytes) -> None:
         """Cut off all that was not committed, and stand where the last commit stood."""
-        self._index = resumed.index.detach()
+        self._index.take_over(resumed.index)
         info = resumed.info
         self._first_position = resumed.first_position
         num_existing = len(resumed.ends)
@@ -393,20 +387,13 @@ class SegmentWriter:
             self.dictionary = self._taken_dictionary() if num_existing else b""
             self._keys.take_over(info.num_keys, info.keys_bytes)
             self._at = _Standing(committed, Totals(), self._ends.copy(), self._keys.mark())
-            self._make_index_sole()
-            self._bins.take_over(num_existing, changed=cut_off(resumed, self._index))
+            self._index.make_sole()
+            self._bins.take_over(num_existing, changed=cut_off(resumed, self._index.descriptor))
             if metadata and not num_existing:
                 self._write_control(spec.KIND_METADATA, metadata)
         except BaseException:
             self.close()
             raise
-
-    def _make_index_sole(self) -> None:
-        """Go on with a copy of the index if it has other names, which keep what they have; locked as it was."""
-        index = make_sole(self._folder, spec.INDEX_NAME, self._index, spec.INDEX_SCRATCH_NAME)
-        if index != self._index:
-            files.close(self._index)
-            self._index = index
 
     def _check_room(self, count: int) -> None:
         if self.num_records + count > spec.MAX_SEGMENT_RECORDS:
@@ -445,11 +432,7 @@ class SegmentWriter:
 
     def _append_entries(self, entries: NDArray[np.void]) -> None:
         # `num_records` counts these only afterwards, so it tells where they belong.
-        files.write_at(self._index, entries.tobytes(), self._entry_offset(self.num_records))
-
-    @staticmethod
-    def _entry_offset(sequence: int) -> int:
-        return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
+        self._index.append(entries, self.num_records)
 
     def _taken_dictionary(self) -> bytes:
         """Return the dictionary of a segment that was begun before; raises `FormatError` where it is damaged."""
@@ -458,8 +441,7 @@ class SegmentWriter:
             expected: int | None = None
             # A writer that was killed may have left half of a new header.
             with contextlib.suppress(FormatError):
-                head = files.read_at(self._index, spec.INDEX_HEADER_BYTES, 0)
-                expected = IndexHeader.unpack(head).dictionary_bytes
+                expected = self._index.read_header().dictionary_bytes
             if expected == 0:
                 return b""
             try:
@@ -496,14 +478,6 @@ class SegmentWriter:
             raw_bytes=tally.raw_bytes,
             max_raw_bytes=tally.max_raw_bytes,
             dictionary_bytes=len(self.dictionary),
-        )
-
-    def _block_sums(self) -> tuple[int, ...]:
-        block = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
-        end = self._entry_offset(self.num_records)
-        return tuple(
-            hash64(files.read_at(self._index, min(block, end - start), start))
-            for start in range(spec.INDEX_HEADER_BYTES, end, block)
         )
 
     def _bin_lengths(self) -> tuple[int, ...]:
