@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import zstandard
 
-from splitdata.dataset.repair.frame_search import PROVEN
+from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.errors import SplitDataError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.dataset.repair.frame_search import PROVEN
+from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.format import spec
 from splitdata.format.frames import nonzero_gaps
 

@@ -24,7 +24,7 @@ from splitdata.dataset.repair.adoption import (
     tail_of,
     write_copy,
 )
-from splitdata.dataset.repair.frame_search import PROVEN
+from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.dataset.repair.key_repair import KeysOnDisk
 from splitdata.dataset.repair.manifest_repair import look_at_manifests, old_dataset_id
 from splitdata.dataset.repair.segment_on_disk import SegmentOnDisk
@@ -440,9 +440,9 @@ class RepairSession:
         )
 
     def _add_metadata(self, search: FrameSearch) -> None:
-        if search.metadata is not None:
+        if search.head.metadata is not None:
             try:
-                self._metadata |= decode_metadata(search.metadata)
+                self._metadata |= decode_metadata(search.head.metadata)
             except ManifestError as error:
                 self.notes.append(f"{search.files.paths.bin(0)}: its copy of the metadata is of no use: {error}")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.repair.digest_choice import settle_by_digest
-from splitdata.dataset.repair.frame_search import DAMAGED, LOST, PROVEN
+from splitdata.dataset.repair.found_records import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair.old_index import OldIndex
 from splitdata.dataset.repair.padding import MAX_GAP, dirty_gaps
 from splitdata.dataset.segments.dictionary import control_frame
@@ -140,7 +140,7 @@ class SegmentRepair:
 
     def _find_dictionary(self, old: OldIndex) -> bytes:
         """Return the segment's dictionary from either place, empty if there is none; plan to mend the one in bin 0."""
-        in_bin = self._search.dictionary or b""
+        in_bin = self._search.head.dictionary or b""
         in_index = old.dictionary() if self._info.is_sealed else None
         if in_index and in_index != in_bin and 0 in self._search.frames_in:
             offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
@@ -162,8 +162,8 @@ class SegmentRepair:
         end = search.start_of_bin(0)
         if self._dictionary_frame:
             end = max(end, self._dictionary_frame[0] + len(self._dictionary_frame[1]))
-        elif search.before_metadata:
-            self._note_unknown(*search.before_metadata)
+        elif search.head.before_metadata:
+            self._note_unknown(*search.head.before_metadata)
         first, is_large = search.starts_in(0, 1), search.entries[:1]["raw"] >= spec.LARGE_RECORD_BYTES
         if not follow(np.array([end]), first, is_large, (self._alignment,)).all():
             self._note_unknown(end, int(first[0]))

@@ -1,0 +1,332 @@
+"""What is known of the records of one segment: where each lies, and what speaks for it.
+
+Each is LOST, DAMAGED or PROVEN. The old index may lead to it, or its neighbours may say that it stands in its place,
+or only a search has found it. Takes 38 bytes a record. Reading goes through entries that were found, not the index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from splitdata.dataset.repair.bin_head import BinHead
+from splitdata.dataset.segments.open_files import OpenFiles
+from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.segments.segment_files import SegmentFiles
+from splitdata.dataset.segments.totals import Totals
+from splitdata.errors import FormatError, SplitDataError
+from splitdata.format import spec
+from splitdata.format.checksum import hash64
+from splitdata.format.digest import digest_of_hashes
+from splitdata.format.frames import FrameHeader, follow, footprint
+from splitdata.format.index import ENTRY_DTYPE, pack_locs, unpack_loc, unpack_locs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from splitdata.dataset.repair.frame_choice import BinPlan
+    from splitdata.format.manifest import SegmentInfo
+    from splitdata.storage.folder import Folder
+    from splitdata.storage.paths import SegmentPaths
+
+__all__ = ["DAMAGED", "LOST", "PROVEN", "FoundRecords"]
+
+# What is known of a record.
+LOST: Final = 0
+DAMAGED: Final = 1
+PROVEN: Final = 2
+
+_HASHED_TOGETHER: Final = 1 << 14
+_FAR: Final = 1 << 62
+_U64: Final = np.uint64
+
+
+class _FoundFiles(SegmentFiles):
+    """The files of a segment, with the entries that the search has found in the place of its index."""
+
+    def __init__(self, folder: Folder, paths: SegmentPaths, info: SegmentInfo, first_position: int) -> None:
+        self.pool = OpenFiles("pread", folder)
+        super().__init__(paths, info, first_position, self.pool)
+        self.found = np.zeros(info.num_records, ENTRY_DTYPE)
+
+    def entry(self, sequence: int) -> tuple[int, int]:
+        """Return place and lengths as they were found."""
+        loc, stored, raw = self.found[sequence].tolist()
+        return loc, stored | raw << 32
+
+    def entries(self, start: int, stop: int, stride: int = 1) -> NDArray[np.void]:
+        """Return entries as they were found."""
+        return self.found[start:stop:stride]
+
+    def drop(self, bin_index: int | None) -> None:
+        """Let go of a bin; there may be more of them than the listed records need."""
+        if bin_index is not None:
+            self._bins.pop(bin_index, None)
+
+
+class FoundRecords:
+    """The records of one segment, by sequence number.
+
+    Attributes:
+        files: Of the segment; reading through them needs no index.
+        head: What stands before the records of bin 0.
+        state: LOST, DAMAGED or PROVEN for each sequence number.
+        entries: The index entries; undefined where the record is lost.
+        is_listed: Whether the old index leads to the record, which is whole.
+        is_anchored: Whether a record of the listed ones stands in its place in a row behind one to which the old index
+            leads, or from the bin's begin on.
+        long_raw: Raw lengths of records for which the entry has the escape.
+        num_passed_over: Places that look like frames and were not looked at, as too many of them overlap.
+        has_keys: Whether any record was found that has a key.
+        first_words: Word 0 of frames in which nothing but that is wrong: bin, offset, what it must be.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        paths: SegmentPaths,
+        info: SegmentInfo,
+        first_position: int,
+        *,
+        alignments: tuple[int, ...],
+    ) -> None:
+        """Say of which segment, of which none is known yet, and which alignments its payloads may have."""
+        self.files = _FoundFiles(folder, paths, info, first_position)
+        count = info.num_records
+        self.state = np.zeros(count, np.uint8)
+        self.is_listed = np.zeros(count, np.bool_)
+        self.is_anchored = np.zeros(count, np.bool_)
+        self.long_raw: dict[int, int] = {}
+        self.num_passed_over = 0
+        self.has_keys = False
+        self.first_words: list[tuple[int, int, bytes]] = []
+        self.head = BinHead(self.files.salt(0), alignments)
+        self._info = info
+        self._alignments = alignments
+        # Entries may lead to frames that lie inside of each other: then each byte would be hashed for every one.
+        self._bytes_to_prove = 0
+        # Where frames end that were found, 0 where none was; and hashes of payloads, which is all of an uncompressed
+        # record without a key.
+        self._stops = np.zeros(count, np.int64)
+        self._hashes = np.zeros(count, _U64)
+        self._has_hash = np.zeros(count, np.bool_)
+        # Whether the old index leads to the header of a record, whole or not; and whether a repair has made its entry,
+        # from a search behind a record that was lost.
+        self._is_placed = np.zeros(count, np.bool_)
+        self._is_behind_tombstone = np.zeros(count, np.bool_)
+        self._can_decompress: bool | None = None
+        self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+
+    @property
+    def is_all_anchored(self) -> bool:
+        """Whether all listed records that are there are known, without the digest."""
+        count = self._info.num_records
+        return bool((self.is_anchored[:count] | (self.state[:count] == LOST)).all())
+
+    @property
+    def entries(self) -> NDArray[np.void]:
+        """Index entries by sequence number; to be written to, too."""
+        return self.files.found
+
+    def num_proven_from(self, start: int) -> int:
+        """Return the length of the unbroken run of proven records that begins at a sequence number."""
+        broken = np.flatnonzero(self.state[start:] != PROVEN)
+        return int(broken[0]) if len(broken) else max(0, len(self.state) - start)
+
+    def prove(self, sequence: int) -> bool:
+        """Say whether the entry leads to a record that can be read; if so it counts as proven."""
+        try:
+            place = self._reader.locate(sequence)
+            self._bytes_to_prove -= place.header.stored_length
+            if self._bytes_to_prove < 0:
+                self.num_passed_over += 1
+                return False
+            self._reader.check(sequence)
+        except SplitDataError:
+            return False
+        self.state[sequence] = PROVEN
+        word = place.header.first_word(self.files.salt(place.bin_index), place.offset)
+        if word != place.stored_word():
+            self.first_words.append((place.bin_index, place.offset, word.to_bytes(8, "little")))
+        self._note_length(sequence, place.header, place.offset)
+        return True
+
+    def drop(self, sequence: int) -> None:
+        """Forget what was found of a record."""
+        self.state[sequence] = LOST
+        self._stops[sequence] = 0
+        self._has_hash[sequence] = self.is_listed[sequence] = self.is_anchored[sequence] = False
+        self._is_placed[sequence] = False
+        self.long_raw.pop(sequence, None)
+
+    def tally(self, start: int, stop: int) -> Totals:
+        """Return the numbers of a run of records, which are read for it; a lost one counts as an empty one."""
+        total = Totals()
+        for first in range(start, stop, _HASHED_TOGETHER):
+            last = min(first + _HASHED_TOGETHER, stop)
+            hashes = self._raw_hashes(first, last)
+            lengths = [self.lengths(sequence) for sequence in range(first, last)]
+            stored, raw = (list(column) for column in zip(*lengths, strict=True))
+            total = total.joined(Totals(last - first, digest_of_hashes(hashes), sum(stored), sum(raw), max(raw)))
+        return total
+
+    def digest(self, num_records: int) -> int:
+        """Return the digest of the first records, as `tally` does."""
+        total = Totals()
+        for first in range(0, num_records, _HASHED_TOGETHER):
+            last = min(first + _HASHED_TOGETHER, num_records)
+            total = total.joined(Totals(last - first, digest_of_hashes(self._raw_hashes(first, last))))
+        return total.digest
+
+    def raw_hash(self, sequence: int) -> int:
+        """Return xxh3-64 of the raw record, that of an empty one if it cannot be read."""
+        if self.state[sequence] != PROVEN:
+            return hash64(b"")
+        if self._has_hash[sequence]:
+            return int(self._hashes[sequence])
+        # Whether word 0 is right was seen when it was found.
+        try:
+            return self._reader.check(sequence)
+        except SplitDataError:
+            # Its payload has the right hash, and is not what a codec makes: nobody can read it.
+            self.state[sequence] = DAMAGED
+            return hash64(b"")
+
+    def lengths(self, sequence: int) -> tuple[int, int]:
+        """Return stored and raw length of a record, zeros if it is lost."""
+        if self.state[sequence] == LOST:
+            return 0, 0
+        _, stored, raw = self.entries[sequence].tolist()
+        if spec.LENGTH_ESCAPE in (stored, raw) and self.state[sequence] == PROVEN:
+            header = self._reader.locate(sequence).header
+            return header.stored_length, header.raw_length
+        return stored, raw
+
+    def end_of(self, sequence: int) -> int | None:
+        """Return where the frame of a record ends in its bin, None where that is unknown."""
+        if sequence >= len(self.state) or self.state[sequence] == LOST:
+            return None
+        if self._stops[sequence]:
+            return int(self._stops[sequence])
+        # As the old index says it, which knows nothing of a key.
+        loc, stored, _ = self.entries[sequence].tolist()
+        _, offset = unpack_loc(loc)
+        usual: int = offset + spec.FRAME_HEADER_BYTES + stored
+        return usual
+
+    def ends_in(self, bin_index: int, num_records: int) -> NDArray[np.int64]:
+        """Return where frames of a bin end, of so many records of the segment; undefined where one is lost."""
+        mine = slice(bin_index, num_records, self._info.num_bins)
+        usual = self.starts_in(bin_index, num_records) + spec.FRAME_HEADER_BYTES + self.entries[mine]["stored"]
+        return np.where(self._stops[mine] > 0, self._stops[mine], usual)
+
+    def starts_in(self, bin_index: int, num_records: int) -> NDArray[np.int64]:
+        """Return where frames of a bin begin, of so many records of the segment; undefined where one is lost."""
+        mine = slice(bin_index, num_records, self._info.num_bins)
+        return unpack_locs(self.entries[mine]["loc"])[1]
+
+    def stand_in_place(
+        self, bin_index: int, num_records: int, alignments: tuple[int, ...] | None = None
+    ) -> NDArray[np.bool_]:
+        """Say of each frame of a bin whether it begins where the one before ends; undefined where one is lost."""
+        starts, ends = self.starts_in(bin_index, num_records), self.ends_in(bin_index, num_records)
+        before = np.concatenate([[self.start_of_bin(bin_index)], ends[:-1]])[: len(starts)]
+        is_large = self.entries[bin_index : num_records : self._info.num_bins]["raw"] >= spec.LARGE_RECORD_BYTES
+        return follow(before, starts, is_large, alignments or self._alignments)
+
+    def first_start_in_bin_0(self) -> int:
+        """Return where the first frame of a record in bin 0 begins, the end of what can be if there is none."""
+        is_there = self.state[: self._info.num_records : self._info.num_bins] != LOST
+        return int(self.starts_in(0, self._info.num_records)[is_there].min(initial=_FAR))
+
+    def start_of_bin(self, bin_index: int) -> int:
+        """Return the end of what stands before the first record of a bin."""
+        return self.head.end if bin_index == 0 else spec.BIN_HEADER_BYTES
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _has_dictionary(self) -> bool:
+        """Say whether records that are compressed with the segment's dictionary can be read."""
+        if self._can_decompress is None:
+            try:
+                self.files.decompressor()
+                self._can_decompress = True
+            except (FormatError, OSError):
+                self._can_decompress = False
+        return self._can_decompress
+
+    def _linked(self, bin_index: int, count: int, alignments: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Say which of so many records of a segment are there, in a bin, in their places behind what is there, too."""
+        is_there = self.state[bin_index : count : self._info.num_bins] != LOST
+        linked: NDArray[np.bool_] = self.stand_in_place(bin_index, count, alignments) & is_there
+        linked[1:] &= is_there[:-1]
+        return linked
+
+    def _take(self, bin_index: int, frames: NDArray[np.void]) -> None:
+        """Note the frames of records, which are all different."""
+        sequences = frames["sequence"]
+        is_readable = frames["is_whole"].copy()
+        with_dictionary = frames["codec"] == spec.CODEC_ZSTD_DICTIONARY
+        if with_dictionary.any() and not self._has_dictionary():
+            is_readable &= ~with_dictionary
+        self.state[sequences] = np.where(is_readable, PROVEN, DAMAGED)
+        self.is_listed[sequences] = frames["is_listed"] & frames["is_whole"]
+        self._is_placed[sequences] = frames["is_listed"]
+        self._stops[sequences] = frames["stop"]
+        self._hashes[sequences] = frames["hash"]
+        self._has_hash[sequences] = (
+            frames["is_whole"]
+            & (frames["codec"] == spec.CODEC_NONE)
+            & (frames["key_length"] == 0)
+            & ~frames["is_large"]
+        )
+        entries = np.zeros(len(frames), ENTRY_DTYPE)
+        entries["loc"] = pack_locs(bin_index, frames["offset"])
+        entries["stored"], entries["raw"] = frames["stored"], frames["raw"]
+        self.entries[sequences] = entries
+        self.has_keys |= bool(frames["key_length"].any())
+        is_long = frames["raw"] == spec.LENGTH_ESCAPE
+        for sequence in sequences[is_long & frames["is_whole"]].tolist():
+            self.long_raw[sequence] = self._reader.locate(sequence).header.raw_length
+
+    def _note_anchored(self, plan: BinPlan) -> None:
+        """Find out which listed records of a bin stand in their places beside one that is known."""
+        mine = slice(plan.bin_index, self._info.num_records, plan.num_bins)
+        is_there = self.state[mine] != LOST
+        if not len(is_there):
+            return
+        is_linked = self._linked(plan.bin_index, self._info.num_records, self._alignments)
+        is_known = self._is_placed[mine] & ~self._is_behind_tombstone[mine]
+        # The first one is known if it begins where the bin does.
+        is_known[0] |= is_linked[0]
+        # In each run those from the first known one on.
+        num_known = np.cumsum(is_known)
+        num_before = np.where(is_linked, 0, num_known - is_known)
+        self.is_anchored[mine] = (num_known > np.maximum.accumulate(num_before)) & is_there
+
+    def _raw_hashes(self, start: int, stop: int) -> NDArray[np.uint64]:
+        hashes = self._hashes[start:stop].copy()
+        unknown = np.flatnonzero(~self._has_hash[start:stop] | (self.state[start:stop] != PROVEN))
+        for number in unknown.tolist():
+            hashes[number] = self.raw_hash(start + number)
+        return hashes
+
+    def _make_room(self, num_records: int) -> None:
+        more = num_records - len(self.state)
+        if more <= 0:
+            return
+        self.state = np.concatenate([self.state, np.zeros(more, np.uint8)])
+        self.files.found = np.concatenate([self.entries, np.zeros(more, ENTRY_DTYPE)])
+        self.is_listed = np.concatenate([self.is_listed, np.zeros(more, np.bool_)])
+        self.is_anchored = np.concatenate([self.is_anchored, np.zeros(more, np.bool_)])
+        self._is_placed = np.concatenate([self._is_placed, np.zeros(more, np.bool_)])
+        self._stops = np.concatenate([self._stops, np.zeros(more, np.int64)])
+        self._hashes = np.concatenate([self._hashes, np.zeros(more, _U64)])
+        self._has_hash = np.concatenate([self._has_hash, np.zeros(more, np.bool_)])
+
+    def _note_length(self, sequence: int, header: FrameHeader, offset: int) -> None:
+        self.has_keys |= header.key_length > 0
+        self._stops[sequence] = offset + footprint(header)
+        if header.raw_length >= spec.LENGTH_ESCAPE:
+            self.long_raw[sequence] = header.raw_length
