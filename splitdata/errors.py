@@ -181,7 +181,7 @@ class RecordTooLargeError(SplitDataError, ValueError):
 
 
 class DuplicateKeyError(SplitDataError, ValueError):
-    """Two records of one writing run have the same key, or very many keys one hash; nothing of that commit counts.
+    """Two records of one write session have the same key, or very many keys one hash; nothing of that commit counts.
 
     Attributes:
         key: The key.

@@ -1,11 +1,11 @@
-"""The log that a resumable conversion stores with each commit, by which the next run knows it again.
-
-Records and position are in one manifest, so they agree whenever the run was killed. Where the last commit
-began is there too: the next run reads it again, and so proves the position.
+"""What a resumable conversion stores with each commit, and how the next call tells that it is the same one.
 
     metadata {"conversion": {"source": ..., "options": ..., "position": ..., "records": n, "finished": false,
                              "commit_position": ..., "commit_records": m}}
-              commit 1       commit 2       commit 3 (killed here)        the next run reads on behind commit 2
+              commit 1       commit 2       commit 3 (killed here)        the next call reads on behind commit 2
+
+Records and position are in one manifest, so they agree whenever the call was killed. Where the last commit
+began is there too: the next call reads it again, and so proves the position.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ConversionLog:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any], dest: str) -> ConversionLog:
-        """Read what an earlier run has stored; `dest` is shown in errors.
+        """Read what an earlier call has stored; `dest` is shown in errors.
 
         Raises:
             DatasetExistsError: If the dataset was not written by a resumable conversion.
@@ -125,7 +125,7 @@ class ConversionLog:
         )
 
     def check_same(self, earlier: ConversionLog, dest: str) -> None:
-        """Raise `StateMismatchError`, which says both sides, if an earlier run had another source or other options."""
+        """Raise `StateMismatchError`, which says both sides, if an earlier call had another source or other options."""
         differences = [
             f"{cut(name)} was {_setting(then, name)}, is {_setting(now, name)}"
             for then, now in ((earlier.options, self.options), (earlier.source, self.source))

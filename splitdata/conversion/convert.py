@@ -1,11 +1,9 @@
 """Converts a source into a dataset, whole or not at all.
 
-Readers see nothing of a conversion before its one commit at the end, so one that fails leaves no half dataset.
-
-    source ──record by record──> SplitWriter ──end of the source──> one commit ──> ConversionReport
-      │                  `─> progress, every 256 records and every MiB
-      `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request;
-         with commits on the way, from where an earlier run stood (resumable.py) on request
+source ──record by record──> SplitWriter ──end of the source──> one commit ──> ConversionReport
+  │                  `─> progress, every 256 records and every MiB
+  `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request;
+     with commits on the way, from where an earlier call stood (resumable.py) on request
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from splitdata._types import BytesLike, ReadableFile
-    from splitdata.conversion.resumable import ResumedRun
+    from splitdata.conversion.resumable import ResumedConversion
     from splitdata.conversion.sources.choose import Named
     from splitdata.conversion.sources.source import Record, RecordSource
 
@@ -73,7 +71,7 @@ class ConversionReport:
         skipped: What the source left out: what each thing is, and how many there were.
         is_dry_run: Nothing was written; this is what would have been.
         first_records: Of a dry run: the first three records, in the order of the source.
-        num_resumed: Records that earlier runs of a resumed conversion had committed.
+        num_resumed: Records that earlier calls of a resumed conversion had committed.
         was_finished: It was finished before, and nothing was done.
         num_between: Records among the positions that another program has appended meanwhile.
     """
@@ -209,7 +207,7 @@ def convert(
         reproducible=source.identity() if reproducible else False,
     ) as writer:
         if conversion:
-            return watch.resumed_report(dest, conversion.run(writer, watch.watched, lambda: watch.num_bytes))
+            return watch.resumed_report(dest, conversion.convert(writer, watch.watched, lambda: watch.num_bytes))
         with closing(RecordFeed(source, limit=limit)) as feed:
             feed.write(writer, watch.watched(feed.records))
         positions = writer.commit()
@@ -246,11 +244,11 @@ def _log_of(
 
 def _try_out(watch: _Watch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
     """Read a source to its end, and report what would be written."""
-    run = DryRun(dest, mode=mode, bins=bins)
+    trial = DryRun(dest, mode=mode, bins=bins)
     with closing(RecordFeed(watch.source, limit=limit)) as feed:
-        run.take(watch.watched(feed.records), feed.next_key)
-    report = watch.final_report(dest, run.positions, num_bins=run.num_bins)
-    return replace(report, is_dry_run=True, first_records=tuple(run.first))
+        trial.take(watch.watched(feed.records), feed.next_key)
+    report = watch.final_report(dest, trial.positions, num_bins=trial.num_bins)
+    return replace(report, is_dry_run=True, first_records=tuple(trial.first))
 
 
 class _Watch:
@@ -295,13 +293,13 @@ class _Watch:
             skipped=dict(self.source.skipped),
         )
 
-    def resumed_report(self, dest: str, run: ResumedRun) -> ConversionReport:
+    def resumed_report(self, dest: str, resumed: ResumedConversion) -> ConversionReport:
         """Tell for the last time how far it has come, and return what a resumable conversion has done."""
         return replace(
-            self.final_report(dest, run.positions, num_bins=run.num_bins),
-            num_resumed=run.num_resumed,
-            was_finished=run.was_finished,
-            num_between=run.num_between,
+            self.final_report(dest, resumed.positions, num_bins=resumed.num_bins),
+            num_resumed=resumed.num_resumed,
+            was_finished=resumed.was_finished,
+            num_between=resumed.num_between,
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.writing.destination import BinChoice, check_target
+from splitdata.dataset.writing.destination import BinChoice, check_destination
 from splitdata.errors import DatasetExistsError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DryRun:
         self._first_position = 0
         if Path(dest).is_dir():
             directory = DatasetDirectory(dest)
-            check_target(directory, mode)
+            check_destination(directory, mode)
             manifest = directory.newest_or_none() if mode == "append" else None
             self._first_position = manifest.num_records if manifest else 0
         elif Path(dest).exists():

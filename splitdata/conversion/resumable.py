@@ -1,4 +1,4 @@
-"""A conversion that commits as it goes, and continues behind its last commit when it is run again.
+"""A conversion that commits as it goes, and goes on behind its last commit when it is called again.
 
 Each commit stores the position in the source beside its records, so both always agree, whenever the run was killed.
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.source import Record, RecordSource
     from splitdata.dataset.writer import SplitWriter
 
-__all__ = ["ResumableConversion", "ResumedRun", "bins_of_source"]
+__all__ = ["ResumableConversion", "ResumedConversion", "bins_of_source"]
 
 _NO_POSITIONS: Final = range(0)
 
@@ -39,13 +39,13 @@ def bins_of_source(source: RecordSource) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResumedRun:
-    """The records that one run of a resumable conversion has added.
+class ResumedConversion:
+    """What one call of a resumable conversion has added.
 
     Attributes:
         positions: From the first record that it has added to the last.
         num_between: Records among these that other programs have appended meanwhile.
-        num_resumed: Records that runs before it had committed.
+        num_resumed: Records that calls before it had committed.
         was_finished: There was nothing left to do.
         num_bins: That its records were written to.
     """
@@ -58,22 +58,22 @@ class ResumedRun:
 
 
 class ResumableConversion:
-    """One source and one dataset, in as many runs as it takes."""
+    """One source and one dataset, in as many calls as it takes."""
 
     def __init__(
         self, source: RecordSource, dest: str, log: ConversionLog, *, limit: int | None, by_time: bool
     ) -> None:
-        """Look at what earlier runs have left.
+        """Look at what earlier calls have left.
 
         Args:
             source: What is read.
             dest: The dataset.
             log: That of a conversion which begins.
-            limit: Records to take in all runs together.
+            limit: Records to take in all calls together.
             by_time: Commit each second too, not only each 64 MiB.
 
         Raises:
-            StateMismatchError: If earlier runs had another source or other options.
+            StateMismatchError: If earlier calls had another source or other options.
             DatasetExistsError: If there is a dataset that no resumable conversion has begun.
         """
         self._source = source
@@ -95,29 +95,29 @@ class ResumableConversion:
 
     @property
     def is_finished(self) -> bool:
-        """Whether an earlier run has done it all."""
+        """Whether an earlier call has done it all."""
         return self._log.is_finished
 
-    def finished_run(self) -> ResumedRun:
-        """Return what a run adds where all is done."""
-        return ResumedRun(num_resumed=self._log.num_records, was_finished=True)
+    def finished_run(self) -> ResumedConversion:
+        """Return what a call adds where all is done."""
+        return ResumedConversion(num_resumed=self._log.num_records, was_finished=True)
 
-    def run(
+    def convert(
         self,
         writer: SplitWriter,
         watched: Callable[[Iterator[Record]], Iterator[Record]],
         count_bytes: Callable[[], int],
-    ) -> ResumedRun:
+    ) -> ResumedConversion:
         """Write what is left, with a writer that resumes, and close it.
 
         Args:
-            writer: Has just been opened; it holds the lock if an earlier run has begun.
+            writer: Has just been opened; it holds the lock if an earlier call has begun.
             watched: Passes records on to the writer, and counts them.
             count_bytes: Says how many bytes of records it has passed on.
         """
         begins = not writer.metadata
         if not begins:
-            # Another run may have gone on, or finished, before the lock was ours.
+            # Another call may have gone on, or finished, before the lock was ours.
             self._log = self._checked(writer.metadata)
             if self._log.is_finished:
                 return self.finished_run()
@@ -138,18 +138,18 @@ class ResumableConversion:
         feed: RecordFeed,
         watched: Callable[[Iterator[Record]], Iterator[Record]],
         count_bytes: Callable[[], int],
-    ) -> ResumedRun:
+    ) -> ResumedConversion:
         """Write what a feed gives, and close the writer."""
         num_resumed = self._log.num_records
         if not writer.metadata or writer.num_written != num_resumed:
-            # A segment of its own that the manifest lists, be it empty, is what a second run finds locked.
+            # A segment of its own that the manifest lists, be it empty, is what a second call finds locked.
             self._commit(writer)
         self._write(writer, feed, watched, count_bytes)
         num_bins = writer.num_bins or 0
         writer.close(metadata=self._log.finished().to_metadata())
         first = self._positions[0].start if self._positions else 0
         last = self._positions[-1].stop if self._positions else 0
-        return ResumedRun(
+        return ResumedConversion(
             positions=range(first, last),
             num_between=last - first - sum(map(len, self._positions)),
             num_resumed=num_resumed,
@@ -175,7 +175,7 @@ class ResumableConversion:
             num_new = feed.write(writer, pace.until_due(passed_on))
             num_records = self._log.num_records + num_new
             self._log = self._log.at(position_of(self._source, num_records), num_records)
-            # A run that was killed behind its last record has nothing to add; then the next commit seals.
+            # A call that was killed behind its last record has nothing to add; then the next commit seals.
             if num_new:
                 self._commit(writer)
             if not pace.is_due:

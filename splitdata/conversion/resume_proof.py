@@ -55,7 +55,7 @@ def proven_feed(source: RecordSource, dest: str, log: ConversionLog, *, limit: i
         source: As the log describes it.
         dest: The dataset, in which nothing has been committed since the log was.
         log: Of a conversion that is not finished.
-        limit: Records to take in all runs together.
+        limit: Records to take in all calls together.
 
     Raises:
         StateMismatchError: If source, log and dataset do not fit together.

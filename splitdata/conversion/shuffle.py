@@ -1,8 +1,6 @@
 """A source in random order: every record equally likely at every place, the same for a seed and the same records.
 
-The order depends on the seed and the number of records alone: not on memory, disk or sizes.
-
-    source ──> record i gets the key random(seed, i) ──> sorted by key (spill.py) ──> records
+    source ──> record i gets the key random(seed, i) ──> sorted by key (external_sort.py) ──> records
 
     with names: | u32 length of the name | name | record |      so that each stays with its record
 """
@@ -15,9 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata.conversion.external_sort import Buckets, FilePlace, SortFile
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.conversion.sources.source import KeyedSource
-from splitdata.conversion.spill import Buckets, SpillFile, SpillPlace
 from splitdata.order.permutation import derive_key, random_keys
 
 if TYPE_CHECKING:
@@ -113,13 +111,13 @@ class ShuffledSource:
         yield from self._shuffled(self._taken)
 
     def _shuffled(
-        self, take: Callable[[SpillFile], Generator[bytes | SpillPlace, None, None]]
+        self, take: Callable[[SortFile], Generator[bytes | FilePlace, None, None]]
     ) -> Generator[Record, None, None]:
         """Yield what is taken of the source, in random order."""
         self._share_given = 0.0
         with (
             closing(Buckets(self._folder, memory_bytes=self._memory_bytes)) as buckets,
-            closing(SpillFile(self._folder)) as large,
+            closing(SortFile(self._folder)) as large,
         ):
             num_records = 0
             with closing(take(large)) as records:
@@ -135,15 +133,15 @@ class ShuffledSource:
                     num_given += 1
                 self._share_given = num_given / num_records
 
-    def _taken(self, large: SpillFile) -> Generator[bytes | SpillPlace, None, None]:
+    def _taken(self, large: SortFile) -> Generator[bytes | FilePlace, None, None]:
         with closing(iter(self._source)) as records:
             for record in records:
                 yield _held(record, large)
 
-    def _given(self, large: SpillFile, record: bytes | SpillPlace, position: int) -> Record:
-        return self._opened(large, record, position) if isinstance(record, SpillPlace) else record
+    def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Record:
+        return self._opened(large, record, position) if isinstance(record, FilePlace) else record
 
-    def _opened(self, large: SpillFile, place: SpillPlace, position: int) -> SizedFile:
+    def _opened(self, large: SortFile, place: FilePlace, position: int) -> SizedFile:
         offset = place.offset
 
         def read(size: int) -> bytes:
@@ -173,17 +171,17 @@ class KeyedShuffledSource(ShuffledSource):
             raise ValueError("a shuffle is done from its beginning only")
         yield from self._shuffled(self._taken_pairs)  # type: ignore[misc]  # `_given` makes pairs
 
-    def _taken_pairs(self, large: SpillFile) -> Generator[bytes | SpillPlace, None, None]:
+    def _taken_pairs(self, large: SortFile) -> Generator[bytes | FilePlace, None, None]:
         with closing(cast("KeyedSource", self._source).keyed_records()) as pairs:
             for key, record in pairs:
                 name, held = os.fsencode(key), _held(record, large)
-                if isinstance(held, SpillPlace):
-                    yield SpillPlace(held.offset, held.length, name)
+                if isinstance(held, FilePlace):
+                    yield FilePlace(held.offset, held.length, name)
                 else:
                     yield b"".join((len(name).to_bytes(_NAME_LENGTH_BYTES, "little"), name, held))
 
-    def _given(self, large: SpillFile, record: bytes | SpillPlace, position: int) -> Any:  # a pair
-        if isinstance(record, SpillPlace):
+    def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Any:  # noqa: ANN401  # a pair
+        if isinstance(record, FilePlace):
             return os.fsdecode(record.key), self._opened(large, record, position)
         stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")
         return os.fsdecode(record[_NAME_LENGTH_BYTES:stop]), record[stop:]
@@ -202,13 +200,13 @@ def shuffled(
     return kind(source, seed, folder=folder, limit=limit, tick=tick)
 
 
-def _batches(records: Iterator[bytes | SpillPlace]) -> Iterator[list[bytes | SpillPlace]]:
+def _batches(records: Iterator[bytes | FilePlace]) -> Iterator[list[bytes | FilePlace]]:
     """Yield records in lists of bounded size."""
-    batch: list[bytes | SpillPlace] = []
+    batch: list[bytes | FilePlace] = []
     num_bytes = 0
     for record in records:
         batch.append(record)
-        num_bytes += 0 if isinstance(record, SpillPlace) else len(record)
+        num_bytes += 0 if isinstance(record, FilePlace) else len(record)
         if len(batch) == _BATCH_RECORDS or num_bytes > _BATCH_BYTES:
             yield batch
             batch, num_bytes = [], 0
@@ -216,13 +214,13 @@ def _batches(records: Iterator[bytes | SpillPlace]) -> Iterator[list[bytes | Spi
         yield batch
 
 
-def _held(record: Record, large: SpillFile) -> bytes | SpillPlace:
+def _held(record: Record, large: SortFile) -> bytes | FilePlace:
     """Return a record as bytes, or write it away if it is large; a file is read to its end."""
     if type(record) is bytes and len(record) < READ_WHOLE_BYTES:
         return record
     if not is_file(record):
         data = payload(record)
-        return bytes(data) if len(data) < READ_WHOLE_BYTES else SpillPlace(large.append(data), len(data))
+        return bytes(data) if len(data) < READ_WHOLE_BYTES else FilePlace(large.append(data), len(data))
     file = cast("ReadableFile", record)
     pieces, size = [], 0
     while size < READ_WHOLE_BYTES and (piece := read_piece(file, _PIECE_BYTES)):
@@ -237,4 +235,4 @@ def _held(record: Record, large: SpillFile) -> bytes | SpillPlace:
     while piece := read_piece(file, _PIECE_BYTES):
         large.append(piece)
         size += len(piece)
-    return SpillPlace(offset, size)
+    return FilePlace(offset, size)

@@ -11,7 +11,7 @@ import numpy as np
 
 from splitdata._local_path import local_path
 from splitdata.dataset.legacy.legacy_files import bins_in
-from splitdata.dataset.legacy.legacy_survey import survey
+from splitdata.dataset.legacy.legacy_scan import scan
 from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_legacy, open_state
@@ -136,7 +136,7 @@ def _describe_legacy(directory: LegacyDirectory) -> DatasetDescription:
     sizes = bins_in(directory.path)
     raw_bytes = int(lengths.sum(dtype=np.int64))
     index_bytes = directory.num_records * ENTRY_BYTES + directory.tail_bytes
-    findings = () if directory.seems_whole() else survey(directory).findings
+    findings = () if directory.seems_whole() else scan(directory).findings
     return DatasetDescription(
         path=directory.path,
         format_version=(0, 0),

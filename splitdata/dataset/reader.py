@@ -286,7 +286,7 @@ class SplitDataLoader:
             raise FormatError(f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}") from None
 
     def find(self, key: str) -> int:
-        """Return the position of the record with a key; of several runs that wrote it, the newest.
+        """Return the position of the record with a key; of several sessions that wrote it, the newest.
 
         Costs O(log n) for each segment with keys; no more than a block of keys is read, and the
         record itself, which proves the answer.

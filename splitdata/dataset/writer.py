@@ -91,7 +91,7 @@ class SplitWriter:
             bins: Number of bin files. None: one up to 64 MiB of records, 64 for more.
             mode: "create" refuses a directory that holds anything, "append" adds to a dataset
                 (or begins one), "overwrite" replaces a dataset with the first commit, "resume" goes on
-                with a run that was killed (below).
+                with a session that was killed (below).
             compression: "zstd" compresses each record by itself where that makes it smaller.
             compression_level: Of zstd, -100 to 22.
             dictionary: Compress with what the first records have in common, if that saves more than it
@@ -106,11 +106,11 @@ class SplitWriter:
             codec: What all records of the dataset are, for `write_sample` and `SampleDataset`: stored in
                 its metadata as "record_codec". None: that of the dataset which is added to, if it has one.
 
-        A run that was killed, or has failed, leaves its last segment open. "resume" with the same
+        A session that was killed, or has failed, leaves its last segment open. "resume" with the same
         options takes that segment's lock, cuts off what was never committed, and goes on as if there
-        had been one run: `num_written` and the numbers that `write` returns count its committed records
+        had been one session: `num_written` and the numbers that `write` returns count its committed records
         too, and `metadata` are those of its last commit. Where there is no such segment, because the
-        run was closed, has other bins or another alignment, or another one has appended since, "resume"
+        session was closed, has other bins or another alignment, or another one has appended since, "resume"
         begins one as "append" does; and a dataset where there is none, as "create" does.
 
         Raises:
@@ -161,7 +161,7 @@ class SplitWriter:
         self._failure: BaseException | None = None
         self._codec: RecordCodec | None = None
         compressor = Compressor(compression_level) if compression else None
-        self._run = WriteSession(self._directory(), options, compressor)
+        self._session = WriteSession(self._directory(), options, compressor)
         self._chunk_bytes = _chunk_bytes(bins)
         self._is_closed = False
         renew_after_fork(self)
@@ -173,21 +173,21 @@ class SplitWriter:
 
     @property
     def num_written(self) -> int:
-        """Records written in this run, committed or not; with those of the run that it goes on with."""
-        return self._run.num_records + len(self._pending)
+        """Records written in this session, committed or not; with those of the session that it goes on with."""
+        return self._session.num_records + len(self._pending)
 
     @property
     def num_bins(self) -> int | None:
-        """Bins that this run writes to; None while that is open."""
-        return self._run.num_bins
+        """Bins that this session writes to; None while that is open."""
+        return self._session.num_bins
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The dataset's metadata as of this writer's last commit; before that what it adds to, {} if nothing."""
-        return self._run.metadata
+        return self._session.metadata
 
     def write(self, record: BytesLike | ReadableFile, key: str | None = None) -> int:
-        """Take one record; returns its number in this run, from 0.
+        """Take one record; returns its number in this session, from 0.
 
         Args:
             record: Any bytes-like object of bytes or numbers, or a binary file, whose rest becomes the
@@ -195,7 +195,7 @@ class SplitWriter:
                 copied; records of 16 MiB and more are written at once, in blocks, and never copied
                 whole. Of arrays the bytes alone are stored, in C order: `write_sample` keeps types.
             key: By which `SplitDataLoader.find` leads to the record; UTF-8 of 1 to 65,535 bytes. No
-                other record of this run may have it, which the commit checks; one of an earlier run
+                other record of this session may have it, which the commit checks; one of an earlier session
                 may, and is then no longer found.
 
         Raises:
@@ -221,8 +221,8 @@ class SplitWriter:
             self._guarded(self._flush)
         return number
 
-    def write_sample(self, sample: Any, key: str | None = None) -> int:  # what the codec takes
-        """Take one value and write it as a record of the dataset's codec; returns its number in this run, from 0.
+    def write_sample(self, sample: Any, key: str | None = None) -> int:  # noqa: ANN401  # what the codec takes
+        """Take one value and write it as a record of the dataset's codec; returns its number in this session, from 0.
 
         A writer of a new dataset that was given no codec takes "sample" with the first one: see
         `encode_sample` for what a sample may hold. `write` takes records of the codec that are encoded
@@ -234,7 +234,7 @@ class SplitWriter:
 
         Raises:
             TypeError, ValueError: If the sample does not fit, or the key; nothing was written.
-            ValueError: If this run, or the dataset, has records that are of no codec.
+            ValueError: If this session, or the dataset, has records that are of no codec.
             ClosedError: If the writer was closed, or has failed before.
         """
         self._check_usable()
@@ -265,9 +265,9 @@ class SplitWriter:
 
     def _encode(self, sample: Any) -> bytes:  # what the codec takes
         if self._codec is None:
-            if self._run.codec is None:
-                self._run.take_codec("sample", has_records=self.num_written > 0)
-            self._codec = record_codec(self._run.codec)
+            if self._session.codec is None:
+                self._session.take_codec("sample", has_records=self.num_written > 0)
+            self._codec = record_codec(self._session.codec)
         return self._codec.encode(sample)
 
     def write_many(
@@ -367,7 +367,7 @@ class SplitWriter:
         survive a loss of power. Costs a few milliseconds: commit by the second, not by the record.
 
         Raises:
-            DuplicateKeyError: If two records of this run have one key: nothing of this commit counts
+            DuplicateKeyError: If two records of this session have one key: nothing of this commit counts
                 then, and the writer is done.
             OSError: If the disk fails: nothing of this commit counts then, and the writer is done.
             ValueError, TypeError: If the metadata cannot be stored as JSON, or take more than 1 MiB.
@@ -393,11 +393,11 @@ class SplitWriter:
         try:
             if not self._has_failed:
                 self._guarded(lambda: self._commit(seal=True, metadata=metadata))
-                self._run.fold()
+                self._session.fold()
         except DuplicateKeyError:
             # The disk is well: leave nothing behind that stands in the way of another try.
             with suppress(OSError, SplitDataError):
-                self._run.undo()
+                self._session.undo()
             raise
         finally:
             self._release()
@@ -412,7 +412,7 @@ class SplitWriter:
         try:
             # A disk that fails may refuse this too; what is left then is ignored by readers.
             with suppress(OSError, SplitDataError):
-                self._run.undo()
+                self._session.undo()
         finally:
             self._release()
 
@@ -435,9 +435,9 @@ class SplitWriter:
         """Tell of records that were written and never committed."""
         if self._is_closed:
             # An interrupt may have come between the mark and what it stands for.
-            run = self.__dict__.get("_run")
-            if run is not None:
-                run.close()
+            session = self.__dict__.get("_session")
+            if session is not None:
+                session.close()
             return
         if not self._owner.is_current:
             return
@@ -465,7 +465,7 @@ class SplitWriter:
     def _after_fork_in_child(self) -> None:
         """Let go of the files, whose locks would outlive the parent; nothing in them is changed."""
         with suppress(OSError):
-            self._run.close()
+            self._session.close()
 
     def _end_with_program(self) -> None:
         """Tell what is lost, and drop it."""
@@ -480,7 +480,7 @@ class SplitWriter:
 
     def _report_lost(self) -> int:
         """Log how many records are lost if nothing more is committed; returns the number."""
-        lost = self.num_written - self._run.num_committed
+        lost = self.num_written - self._session.num_committed
         if lost:
             _logger.warning(
                 "%s was never closed: %d records that it was given are not committed, and lost; close it, or write in "
@@ -494,22 +494,22 @@ class SplitWriter:
         if self._has_pending_keys:
             records = [one[0] if isinstance(one, tuple) else one for one in self._pending]
             keys = [one[1] if isinstance(one, tuple) else b"" for one in self._pending]
-            self._run.append(records, keys if any(keys) else None)
+            self._session.append(records, keys if any(keys) else None)
         else:
-            self._run.append(cast("list[bytes]", self._pending))
+            self._session.append(cast("list[bytes]", self._pending))
         # The list itself stays: `write_many` holds it while an iterable that commits runs.
         self._pending.clear()
         self._has_pending_keys = False
         self._pending_bytes = 0
-        self._chunk_bytes = _chunk_bytes(self._run.num_bins)
+        self._chunk_bytes = _chunk_bytes(self._session.num_bins)
 
     def _write_large(self, source: LargeSource, key: bytes) -> None:
         self._flush()
-        self._run.append_large(source, key)
+        self._session.append_large(source, key)
 
     def _commit(self, *, seal: bool, metadata: dict[str, Any] | None) -> range:
         self._flush()
-        return self._run.commit(seal=seal, metadata=metadata)
+        return self._session.commit(seal=seal, metadata=metadata)
 
     def _guarded(self, action: Callable[[], _Result]) -> _Result:
         """Run a step that changes files; if it fails, the writer is done for."""
@@ -532,13 +532,13 @@ class SplitWriter:
             why = "it was interrupted" if self._failure is None else repr(self._failure)
             raise ClosedError(
                 f"{self._name} has failed and writes no more: {why}; the "
-                f"{self._run.num_committed} records that were committed in this run are safe"
+                f"{self._session.num_committed} records that were committed in this session are safe"
             ) from self._failure
 
     def _release(self) -> None:
         self._is_closed = True
         self._pending.clear()
-        self._run.close()
+        self._session.close()
 
 
 def _chunk_bytes(num_bins: int | None) -> int:

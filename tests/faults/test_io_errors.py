@@ -125,7 +125,7 @@ def test_writer_is_done_after_a_failed_sync(tmp_path: Path) -> None:
     writer = write_until_failure(tmp_path / "data", fail, "sync_data")
 
     for attempt in (lambda: writer.write(b"more"), lambda: writer.write_many([b"more"]), writer.commit):
-        with pytest.raises(ClosedError, match="2 records that were committed in this run are safe"):
+        with pytest.raises(ClosedError, match="2 records that were committed in this session are safe"):
             attempt()
     # The failure was raised where it happened; closing adds none.
     writer.close()

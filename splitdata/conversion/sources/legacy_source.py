@@ -19,8 +19,8 @@ from splitdata._local_path import local_path
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_files import bins_in
+from splitdata.dataset.legacy.legacy_scan import scan
 from splitdata.dataset.legacy.legacy_segment import LegacySegment
-from splitdata.dataset.legacy.legacy_survey import survey
 from splitdata.errors import FormatError, SourceError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from splitdata.dataset.legacy.legacy_survey import LegacySurvey
+    from splitdata.dataset.legacy.legacy_scan import LegacyScan
 
 __all__ = ["LegacySource"]
 
@@ -106,7 +106,7 @@ class LegacySource:
         self.bytes_read = 0
         directory = self._open()
         segment = LegacySegment(directory.files())
-        found = survey(directory) if self._from_bins or not directory.seems_whole() else None
+        found = scan(directory) if self._from_bins or not directory.seems_whole() else None
         sequences = np.arange(directory.num_records, dtype=np.int64)
         if found and self._from_bins:
             sequences = np.delete(sequences, found.damaged)
@@ -140,7 +140,7 @@ class LegacySource:
                     raise SourceError(f"{error}; {advice}", path=self.path) from None
                 yield self._file(partial(segment.read_range, sequence), length, sequence)
 
-    def _orphaned(self, segment: LegacySegment, found: LegacySurvey, *, first: int) -> Iterator[bytes | SizedFile]:
+    def _orphaned(self, segment: LegacySegment, found: LegacyScan, *, first: int) -> Iterator[bytes | SizedFile]:
         orphans = found.orphans
         rows = zip(orphans.bins.tolist(), orphans.offsets.tolist(), orphans.lengths.tolist(), strict=True)
         for position, (number, offset, length) in enumerate(rows, first):

@@ -46,7 +46,7 @@ _MERGED_RUNS: Final = 8
 
 
 class KeyMark(NamedTuple):
-    """The state of a builder when all its keys are under a directory; never changed."""
+    """Where a builder stands when all its keys are under a directory; nobody changes it."""
 
     runs: tuple[KeyRun, ...] = ()
     keys_end: int = 0
@@ -79,7 +79,7 @@ class KeyBuilder:
             segment_id: For their headers.
             read_key: Reads the key of an appended record back, where two have one hash; None where
                 all keys are known to differ.
-            first_number: Number in the writing run of the segment's first record, for messages.
+            first_number: Number in the write session of the segment's first record, for messages.
         """
         self.num_keys = 0
         self._folder = folder

@@ -180,7 +180,7 @@ class Uniqueness:
     """Finds keys that are there twice; sees hashes in ascending order and looks at keys where two are equal."""
 
     def __init__(self, read_key: Callable[[int], bytes] | None, first_number: int) -> None:
-        """Take what reads the key of a record, None not to look; and the number in the run of sequence 0."""
+        """Take what reads the key of a record, None not to look; and the number in the session of sequence 0."""
         self._read_key = read_key
         self._first_number = first_number
         self._last: tuple[int, int] | None = None
@@ -214,17 +214,17 @@ class Uniqueness:
         if len(self._keys) > spec.MAX_EQUAL_HASHES:
             numbers = sorted((one + self._first_number, other + self._first_number))
             raise DuplicateKeyError(
-                f"record {numbers[1]} of this run has the key {shown(text)}, and {spec.MAX_EQUAL_HASHES} others have "
-                "keys with the same hash: such are made on purpose, to make every look-up slow; nothing since the last "
-                "commit was added, and what was committed is safe: write it without this key, or change it",
+                f"record {numbers[1]} of this session has the key {shown(text)}, and {spec.MAX_EQUAL_HASHES} others "
+                "have keys with the same hash: such are made on purpose, to make every look-up slow; nothing since the "
+                "last commit was added, and what was committed is safe: write it without this key, or change it",
                 key=text,
                 numbers=(numbers[0], numbers[1]),
             )
         if first != other:
             numbers = sorted((first + self._first_number, other + self._first_number))
             raise DuplicateKeyError(
-                f"records {numbers[0]} and {numbers[1]} of this run have the same key {shown(text)}; nothing since the "
-                "last commit was added, and what was committed is safe: give every record of a run a key of its own",
+                f"records {numbers[0]} and {numbers[1]} of this session have the same key {shown(text)}; nothing since "
+                "the last commit was added, and what was committed is safe: give every record of a session its own key",
                 key=text,
                 numbers=(numbers[0], numbers[1]),
             )

@@ -96,9 +96,11 @@ class LegacySegment:
         """Return the records of a range in write order."""
         return self._many(np.arange(first, stop, dtype=np.int64), as_views=as_views)
 
-    def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
+    def get_of_bin(
+        self, bin_index: int, first: int, stop: int, *, as_views: bool = False
+    ) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin."""
-        return self._many(self.run_sequences(bin_index, first, stop), as_views=as_views)
+        return self._many(self.sequences_of_bin(bin_index, first, stop), as_views=as_views)
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end."""
@@ -117,15 +119,15 @@ class LegacySegment:
         borders = np.flatnonzero(np.diff(entries["bin"].astype(np.int64))) + 1
         starts = [0, *borders.tolist()]
         for start, stop in zip(starts, [*borders.tolist(), len(order)], strict=True):
-            run = self._neighbours(entries[start:stop], as_views=as_views) if stop - start >= _FEW_RECORDS else None
-            if run is None:
-                run = [
+            found = self._neighbours(entries[start:stop], as_views=as_views) if stop - start >= _FEW_RECORDS else None
+            if found is None:
+                found = [
                     self._payload(sequence, *entry, as_view=as_views)
                     for sequence, entry in zip(
                         sequences[order[start:stop]].tolist(), entries[start:stop].tolist(), strict=True
                     )
                 ]
-            for place, record in zip(order[start:stop].tolist(), run, strict=True):
+            for place, record in zip(order[start:stop].tolist(), found, strict=True):
                 records[place] = record
         return records
 
@@ -205,9 +207,9 @@ class LegacySegment:
         """Return the lengths of every `stride`-th record of a range, int64."""
         return self.files.entries(start, stop)["length"][::stride].astype(np.int64)
 
-    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+    def lengths_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
-        return self.files.entries_of(self.run_sequences(bin_index, first, stop))["length"].astype(np.int64)
+        return self.files.entries_of(self.sequences_of_bin(bin_index, first, stop))["length"].astype(np.int64)
 
     def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lengths of any records, int64."""
@@ -222,7 +224,7 @@ class LegacySegment:
         """Return how many records a bin holds."""
         return int(self._bin_table.counts[bin_index])
 
-    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+    def sequences_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
         start = int(self._bin_table.firsts[bin_index])
         return self._bin_table.sequence_at(np.arange(start + first, start + stop, dtype=np.int64))

@@ -3,9 +3,12 @@
 A chunk holds a few MiB, so memory stays bounded whatever the size of a bin. One in which a record cannot be read is
 walked record by record: the good ones come before the error, and a caller that goes on gets those behind it.
 
-    write order    chunk of sequences ─> one run of each bin ─> woven together
-    bin by bin     runs of one bin, then the next
-    shuffled       group of bins, all their records mixed (bin_shuffle.py), the next group asked for ahead
+    write order    chunk of sequences ─> a part of each bin ─> woven together
+    bin by bin     parts of one bin, then the next
+    shuffled       group of bins, all their records mixed (order/bins.py), the next group asked for ahead
+
+A chunk holds a few MiB, so memory stays bounded whatever the size of a bin. One in which a record cannot be read is
+walked record by record: the good ones come before the error, and who goes on gets those behind it.
 """
 
 from __future__ import annotations
@@ -124,10 +127,10 @@ def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
             count = segment.bin_count(bin_index)
             for start in range(0, count, step):
                 stop = min(start + step, count)
-                for part in _parts(partial(segment.run_lengths, bin_index, start, stop), stop - start):
+                for part in _parts(partial(segment.lengths_of_bin, bin_index, start, stop), stop - start):
                     first, last = start + part.start, start + part.stop
-                    positions = segment.run_sequences(bin_index, first, last) + snapshot.starts[number]
-                    read = partial(segment.get_run, bin_index, first, last, as_views=as_views)
+                    positions = segment.sequences_of_bin(bin_index, first, last) + snapshot.starts[number]
+                    read = partial(segment.get_of_bin, bin_index, first, last, as_views=as_views)
                     yield positions, _read(snapshot, positions, read, as_views=as_views)
 
 

@@ -4,8 +4,8 @@
     other listed segments    [committed | whole ]                  copied into a segment of its own at the end
     unlisted segments        [whole, whole, torn ]                 listed as they are, at the end
 
-Taken is the unbroken run of proven records behind the committed ones, never what lies behind a hole.
-The copy has an id derived from where its records come from: a second run knows it again.
+Taken is the unbroken stretch of proven records behind the committed ones, never what lies behind a hole.
+The copy has an id derived from where its records come from: a second call knows it again.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ class AdoptableTail:
     Attributes:
         info: The segment as it is listed; no records where it is not.
         search: Of its bins.
-        tally: Of the tail.
+        totals: Of the tail.
     """
 
     info: SegmentInfo
     search: FrameSearch
-    tally: Totals
+    totals: Totals
 
 
 def tail_of(info: SegmentInfo, search: FrameSearch) -> AdoptableTail:
-    """Return the unbroken run of proven records behind those that are listed."""
+    """Return the unbroken stretch of proven records behind those that are listed."""
     search.take_tails()
     count = 0 if info.is_sealed else search.num_proven_from(info.num_records)
-    return AdoptableTail(info, search, search.tally(info.num_records, info.num_records + count))
+    return AdoptableTail(info, search, search.totals(info.num_records, info.num_records + count))
 
 
 def contradicts_header(header: IndexHeader | None, search: FrameSearch) -> bool:
@@ -78,13 +78,13 @@ def contradicts_header(header: IndexHeader | None, search: FrameSearch) -> bool:
     return bool((search.state[:count] == PROVEN).all()) and search.digest(count) != header.digest
 
 
-def extended(info: SegmentInfo, tally: Totals) -> SegmentInfo:
-    """Return a segment with a run of records added to it."""
-    whole = Totals(info.num_records, info.digest, info.stored_bytes, info.raw_bytes).joined(tally)
+def extended(info: SegmentInfo, totals: Totals) -> SegmentInfo:
+    """Return a segment with consecutive records added to it."""
+    whole = Totals(info.num_records, info.digest, info.stored_bytes, info.raw_bytes).joined(totals)
     return replace(
         info,
         num_records=whole.num_records,
-        is_sealed=info.is_sealed and not tally.num_records,
+        is_sealed=info.is_sealed and not totals.num_records,
         digest=whole.digest,
         stored_bytes=whole.stored_bytes,
         raw_bytes=whole.raw_bytes,
@@ -92,12 +92,12 @@ def extended(info: SegmentInfo, tally: Totals) -> SegmentInfo:
 
 
 def is_copy(records: Totals, tail: AdoptableTail) -> bool:
-    """Say whether a run of records is what a tail begins with: a writer was killed while it moved them."""
+    """Say whether consecutive records are what a tail begins with: a writer was killed while it moved them."""
     count = records.num_records
-    if not 0 < count <= tail.tally.num_records:
+    if not 0 < count <= tail.totals.num_records:
         return False
     start = tail.info.num_records
-    return tail.search.tally(start, start + count).digest == records.digest
+    return tail.search.totals(start, start + count).digest == records.digest
 
 
 def is_unfinished_fold(directory: DatasetDirectory, search: FrameSearch, count: int, listed: list[SegmentInfo]) -> bool:
@@ -144,7 +144,7 @@ def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int,
     )
     reader = RecordReader(search.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     try:
-        for sequence in range(start, start + tail.tally.num_records):
+        for sequence in range(start, start + tail.totals.num_records):
             writer.append_stored(reader.locate(sequence), search.raw_hash(sequence))
         writer.seal()
         writer.sync(first_position=first_position, durable=True, is_first_commit=False)

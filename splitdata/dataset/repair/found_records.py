@@ -130,7 +130,7 @@ class FoundRecords:
         return self.files.found
 
     def num_proven_from(self, start: int) -> int:
-        """Return the length of the unbroken run of proven records that begins at a sequence number."""
+        """Return the length of the unbroken stretch of proven records that begins at a sequence number."""
         broken = np.flatnonzero(self.state[start:] != PROVEN)
         return int(broken[0]) if len(broken) else max(0, len(self.state) - start)
 
@@ -160,8 +160,8 @@ class FoundRecords:
         self._is_placed[sequence] = False
         self.long_raw.pop(sequence, None)
 
-    def tally(self, start: int, stop: int) -> Totals:
-        """Return the numbers of a run of records, which are read for it; a lost one counts as an empty one."""
+    def totals(self, start: int, stop: int) -> Totals:
+        """Return the totals of consecutive records, which are read for it; a lost one counts as an empty one."""
         total = Totals()
         for first in range(start, stop, _HASHED_TOGETHER):
             last = min(first + _HASHED_TOGETHER, stop)
@@ -172,7 +172,7 @@ class FoundRecords:
         return total
 
     def digest(self, num_records: int) -> int:
-        """Return the digest of the first records, as `tally` does."""
+        """Return the digest of the first records, as `totals` does."""
         total = Totals()
         for first in range(0, num_records, _HASHED_TOGETHER):
             last = min(first + _HASHED_TOGETHER, num_records)
@@ -300,7 +300,7 @@ class FoundRecords:
         is_known = self._is_placed[mine] & ~self._is_behind_tombstone[mine]
         # The first one is known if it begins where the bin does.
         is_known[0] |= is_linked[0]
-        # In each run those from the first known one on.
+        # In each row those from the first known one on.
         num_known = np.cumsum(is_known)
         num_before = np.where(is_linked, 0, num_known - is_known)
         self.is_anchored[mine] = (num_known > np.maximum.accumulate(num_before)) & is_there

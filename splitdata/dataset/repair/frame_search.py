@@ -258,7 +258,7 @@ class FrameSearch(FoundRecords):
         self._tails[plan.bin_index] = frames[: int(breaks[0]) + 1 if len(breaks) else len(frames)]
 
     def take_tails(self) -> None:
-        """Take the unbroken run of records behind the listed ones, in each bin behind one that is known.
+        """Take the unbroken stretch of records behind the listed ones, in each bin behind one that is known.
 
         Once more when it is clear what of the listed ones is true.
         """
@@ -267,7 +267,7 @@ class FrameSearch(FoundRecords):
         tails = [tail for bin_index, tail in self._tails.items() if self._is_end_known(bin_index)]
         self.num_behind_unproven = sum(map(len, self._tails.values())) - sum(map(len, tails))
         frames = np.concatenate([np.zeros(0, FRAME_DTYPE), *tails])
-        # However many bins there are said to be, the run is no longer than what was found.
+        # However many bins there are said to be, the stretch is no longer than what was found.
         is_found = np.zeros(len(frames) + 1, np.bool_)
         is_found[(frames["sequence"] - start)[frames["sequence"] - start < len(frames)]] = True
         count = int(np.argmin(is_found))

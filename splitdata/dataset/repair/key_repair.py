@@ -5,7 +5,7 @@
                                                                 in scratch files ──> renamed over it
 
 So a key is not forgotten because its bin is missing or its record is damaged: a search for it tells of
-the damage. Sealed segments have them in `keys`, open ones in `keys.open`, where a resumed run goes on.
+the damage. Sealed segments have them in `keys`, open ones in `keys.open`, where a resumed session goes on.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class KeysOnDisk:
         """Say whether the table lists exactly what is known, as `verify` looks at it, and is where it must be."""
         if check_keys(self._segment, self._sums):
             return False
-        # Readers take the keys of an open segment from `keys` too; a run that goes on with it does not.
+        # Readers take the keys of an open segment from `keys` too; a session that goes on with it does not.
         is_open = self._segment.info.num_keys and not self._segment.info.is_sealed
         return not is_open or self._segment.keys().path == self._segment.paths.open_keys
 
@@ -84,20 +84,20 @@ class KeysOnDisk:
         info, folder = self._segment.info, self._folder
         for name in (spec.KEYS_SCRATCH_NAME, spec.OPEN_KEYS_SCRATCH_NAME):
             folder.remove(name)
-        ledger = KeyBuilder(folder, spec.OPEN_KEYS_SCRATCH_NAME, spec.KEYS_SCRATCH_NAME, info.id, None)
+        builder = KeyBuilder(folder, spec.OPEN_KEYS_SCRATCH_NAME, spec.KEYS_SCRATCH_NAME, info.id, None)
         try:
             for pairs in self._all():
-                ledger.add(*pairs)
+                builder.add(*pairs)
             if info.is_sealed:
-                ledger.seal()
-            ledger.sync(durable=True)
+                builder.seal()
+            builder.sync(durable=True)
         except BaseException:
             folder.remove(spec.KEYS_SCRATCH_NAME)
             folder.remove(spec.OPEN_KEYS_SCRATCH_NAME)
             raise
         finally:
-            ledger.close()
-        if ledger.num_keys:
+            builder.close()
+        if builder.num_keys:
             made, place = spec.KEYS_SCRATCH_NAME, spec.KEYS_NAME
             if not info.is_sealed:
                 made, place = spec.OPEN_KEYS_SCRATCH_NAME, spec.OPEN_KEYS_NAME
@@ -105,7 +105,7 @@ class KeysOnDisk:
         folder.remove(spec.OPEN_KEYS_SCRATCH_NAME)
         folder.remove(spec.OPEN_KEYS_NAME if info.is_sealed else spec.KEYS_NAME)
         folder.sync()
-        return replace(info, num_keys=ledger.num_keys, keys_bytes=ledger.keys_bytes)
+        return replace(info, num_keys=builder.num_keys, keys_bytes=builder.keys_bytes)
 
     def _all(self) -> Iterator[Pairs]:
         yield from self._of_frames(self._records, range(self._segment.info.num_records))

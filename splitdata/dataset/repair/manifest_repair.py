@@ -121,8 +121,8 @@ def _with_stand_ins(
         found: tuple[SegmentInfo, ...] = ()
         if not _is_there(directory, info):
             older = (manifest for manifest in manifests[1:] if manifest.dataset_id == manifests[0].dataset_id)
-            runs = (_run_of(manifest, first, info) for manifest in older)
-            found = next((run for run in runs if run and all(_is_there(directory, one) for one in run)), ())
+            candidates = (_segments_of(manifest, first, info) for manifest in older)
+            found = next((some for some in candidates if some and all(_is_there(directory, one) for one in some)), ())
         if found:
             stand_ins.append((info.id, len(found)))
         listed += found or [info]
@@ -133,17 +133,17 @@ def _is_there(directory: DatasetDirectory, info: SegmentInfo) -> bool:
     return directory.has_segment(info.id)
 
 
-def _run_of(manifest: Manifest, first_position: int, info: SegmentInfo) -> tuple[SegmentInfo, ...]:
+def _segments_of(manifest: Manifest, first_position: int, info: SegmentInfo) -> tuple[SegmentInfo, ...]:
     """Return the segments of a manifest that hold exactly the records of another, which begins at a position."""
-    run: list[SegmentInfo] = []
+    found: list[SegmentInfo] = []
     position, digest = 0, EMPTY_DIGEST
     for segment in manifest.segments:
         if first_position <= position < first_position + info.num_records:
-            run.append(segment)
+            found.append(segment)
             digest = join_digests(digest, segment.digest, segment.num_records)
         position += segment.num_records
-    is_same = sum(one.num_records for one in run) == info.num_records and digest == info.digest
-    return tuple(run) if is_same and info.id not in {one.id for one in run} else ()
+    is_same = sum(one.num_records for one in found) == info.num_records and digest == info.digest
+    return tuple(found) if is_same and info.id not in {one.id for one in found} else ()
 
 
 def old_dataset_id(directory: DatasetDirectory, damaged: tuple[int, ...]) -> str | None:

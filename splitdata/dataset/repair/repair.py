@@ -4,8 +4,10 @@ Every step leaves a dataset that is no worse than before, and a second run does 
 
     manifests ─┐                             nothing is changed before it is clear what the dataset is
     headers  ──┴─> segments, in order ──> each: search its bins, mend index and headers
-                                      ──> unlisted ones: adopt, keep or remove
-                                      ──> a new manifest, where the list has changed ──> remove the damaged one
+                                     ──> unlisted ones: adopt, keep or remove
+                                     ──> a new manifest, where the list has changed ──> remove the damaged one
+
+Every step leaves a dataset that is no worse than before, and a second call does what is left.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def repair(
     itself wins over a search, what is found is held against the digest of the segment where all of it could be read,
     and what contradicts that is reported and left as it is. Segments in which a writer is at work are not touched.
     An index is replaced as a whole, so readers may have the dataset open; a kill at any point
-    leaves what a second run finishes.
+    leaves what a second call finishes.
 
     Args:
         path: The dataset.
@@ -112,9 +114,9 @@ def repair(
     try:
         with (
             directory.held() as held,
-            RepairSession(held, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress) as run,
+            RepairSession(held, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress) as session,
         ):
-            manifest = run.run()
+            manifest = session.repair()
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -129,12 +131,12 @@ def repair(
         generation=manifest.generation,
         num_records=manifest.num_records,
         is_dry_run=dry_run,
-        actions=tuple(run.actions),
-        findings=tuple(sorted(run.findings, key=lambda one: (one.position or 0, one.path))),
-        notes=tuple(run.notes),
-        num_adopted=run.num_adopted,
-        num_adoptable=run.num_adoptable,
-        num_found_alone=run.num_found_alone,
-        num_more_findings=run.findings.num_more,
-        num_more_lost_records=run.findings.num_more_records,
+        actions=tuple(session.actions),
+        findings=tuple(sorted(session.findings, key=lambda one: (one.position or 0, one.path))),
+        notes=tuple(session.notes),
+        num_adopted=session.num_adopted,
+        num_adoptable=session.num_adoptable,
+        num_found_alone=session.num_found_alone,
+        num_more_findings=session.findings.num_more,
+        num_more_lost_records=session.findings.num_more_records,
     )

@@ -1,4 +1,4 @@
-"""One run of repair, step by step: it keeps what each step has learnt; the work is done in the other modules here.
+"""One call of repair, step by step; what each step knows is kept here, its work is done in other rooms.
 
 Every step leaves a dataset that is no worse than before, so a run that is killed loses nothing.
 
@@ -96,7 +96,7 @@ class RepairSession:
         self._removable: list[SegmentOnDisk] = []
 
     def __enter__(self) -> Self:
-        """Return the run itself."""
+        """Return the session itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +106,7 @@ class RepairSession:
         for segment in self._disk.values():
             segment.release()
 
-    def run(self) -> Manifest:
+    def repair(self) -> Manifest:
         """Do everything; returns the newest manifest as it is afterwards, or would be."""
         # Scratch files are listed before the locks are tried: of those that are there now, none is in use then.
         scratch = [name for name in self._directory.names() if self._directory.paths.is_scratch(name)]
@@ -213,12 +213,14 @@ class RepairSession:
                 "committed and is not proven, so it is not known whether they are its content; they were not taken"
             )
         # Otherwise they are copied, if they are asked for: their own segment cannot be written.
-        is_adopted = self._adopt and is_last and tail.tally.num_records > 0 and odd is None
+        is_adopted = self._adopt and is_last and tail.totals.num_records > 0 and odd is None
         if is_adopted:
-            self.num_adopted += tail.tally.num_records
-            self.actions.append(f"{segment.paths.folder}: {tail.tally.num_records} records that it holds are committed")
-            info = extended(info, tail.tally)
-        elif tail.tally.num_records:
+            self.num_adopted += tail.totals.num_records
+            self.actions.append(
+                f"{segment.paths.folder}: {tail.totals.num_records} records that it holds are committed"
+            )
+            info = extended(info, tail.totals)
+        elif tail.totals.num_records:
             self._tails.append(tail)
         mender.plan(info)
         self._mend_files(segment, mender, search, info, is_new=is_new or is_adopted)
@@ -226,7 +228,7 @@ class RepairSession:
         info = self._mend_keys(segment, info, position, search)
         if is_new:
             self._add_metadata(search)
-        if not tail.tally.num_records or is_adopted:
+        if not tail.totals.num_records or is_adopted:
             search.close()
         # Until the new manifest stands nobody may go on with a segment that it will list otherwise.
         if not is_new and not is_adopted and info == listed:
@@ -321,7 +323,7 @@ class RepairSession:
         for tail in self._tails:
             identifier = copy_of(tail.info)
             unfinished = self._disk.pop(identifier, None) if identifier not in listed else None
-            count = tail.tally.num_records
+            count = tail.totals.num_records
             if identifier in listed:
                 continue
             if not self._adopt:
@@ -331,7 +333,7 @@ class RepairSession:
             folder = tail.search.files.paths.folder
             self.actions.append(f"{folder}: {count} records behind those that are listed are copied to the end")
             empty = replace(tail.info, num_records=0, digest=0, raw_bytes=0, stored_bytes=0)
-            info = extended(empty, tail.tally)
+            info = extended(empty, tail.totals)
             if not self._dry_run:
                 if unfinished is not None and not self._directory.remove_segment(identifier, if_damaged=True):
                     raise ManifestError(f"{unfinished.paths.folder}: another program is repairing this dataset")
@@ -351,7 +353,7 @@ class RepairSession:
         known = listed | self._manifests.superseded
         unlisted = [segment for one, segment in self._disk.items() if one not in known]
         unlisted.sort(key=lambda one: (one.header.first_position if one.header else 1 << 64, one.id))
-        # Each but the last is sealed: a run that was killed in the last one may be resumed.
+        # Each but the last is sealed: a session that was killed in the last one may be gone on with.
         waiting: AdoptableTail | None = None
         for segment in unlisted:
             tail = self._look_at(segment, position, segments)
@@ -360,7 +362,7 @@ class RepairSession:
             if waiting is not None:
                 adopted.append(self._adopt_segment(waiting, is_last=False))
             waiting = tail
-            position += tail.tally.num_records
+            position += tail.totals.num_records
         if waiting is not None:
             adopted.append(self._adopt_segment(waiting, is_last=True))
         return adopted
@@ -399,8 +401,8 @@ class RepairSession:
                     "has the digest; it was left as it is"
                 )
                 return None
-            found = AdoptableTail(replace(claimed, num_records=0, digest=EMPTY_DIGEST), search, search.tally(0, count))
-            is_second = not claimed.num_records and any(is_copy(found.tally, other) for other in self._tails)
+            found = AdoptableTail(replace(claimed, num_records=0, digest=EMPTY_DIGEST), search, search.totals(0, count))
+            is_second = not claimed.num_records and any(is_copy(found.totals, other) for other in self._tails)
             if is_second or is_unfinished_fold(self._directory, search, count, listed):
                 self._removable.append(segment)
             elif self._adopt and (odd := _odd_entry(search.folder, _WRITTEN_NAMES)):
@@ -417,8 +419,8 @@ class RepairSession:
     def _adopt_segment(self, tail: AdoptableTail, *, is_last: bool) -> SegmentInfo:
         """Mend an unlisted segment, and return the manifest entry with all of its records."""
         segment, search = self._disk[tail.info.id], tail.search
-        count, position = tail.tally.num_records, search.files.first_position
-        info = replace(extended(tail.info, tail.tally), is_sealed=not is_last)
+        count, position = tail.totals.num_records, search.files.first_position
+        info = replace(extended(tail.info, tail.totals), is_sealed=not is_last)
         self.num_adopted += count
         self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
         try:

@@ -83,7 +83,7 @@ def _last_grown(listed: tuple[SegmentInfo, ...], disk: dict[str, SegmentOnDisk])
 def _held_by_bins(segment: SegmentOnDisk, info: SegmentInfo) -> SegmentInfo:
     """Return a segment with the whole records behind those that are known to be in it."""
     search = segment.search(info, 0, _take_no_note)
-    grown = extended(info, tail_of(info, search).tally)
+    grown = extended(info, tail_of(info, search).totals)
     search.close()
     return grown
 

@@ -33,7 +33,7 @@ class Finding:
 
 
 class FindingList:
-    """The first findings of a run, and how many more there were.
+    """The first findings, and how many more there were.
 
     Attributes:
         num_more: Findings that are counted only.

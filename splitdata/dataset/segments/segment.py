@@ -63,7 +63,9 @@ class Segment(Protocol):
     def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
         """Return the records of a range in write order."""
 
-    def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
+    def get_of_bin(
+        self, bin_index: int, first: int, stop: int, *, as_views: bool = False
+    ) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin."""
 
     def view(self, sequence: int) -> memoryview:
@@ -84,7 +86,7 @@ class Segment(Protocol):
     def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
         """Return the lengths of every `stride`-th record of a range, int64."""
 
-    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+    def lengths_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the records with ordinals `first` to `stop` of one bin, int64."""
 
     def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -93,7 +95,7 @@ class Segment(Protocol):
     def bin_count(self, bin_index: int) -> int:
         """Return how many records a bin holds."""
 
-    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+    def sequences_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
 
     def bin_table(self) -> BinTable:

@@ -2,7 +2,7 @@
 
     one      entry words ─> frame words ─> slice ─> hash                     `get`
     many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
-    a run    one bin, ascending: as many                                     `get_run`
+    one bin  consecutive records of it, as many                              `get_of_bin`
 
 The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
 sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
@@ -60,8 +60,8 @@ _LOOK_SHARE: Final = 200
 _FEW_RECORDS: Final = 16
 # With fewer records of each bin in a range the work per bin would dominate.
 _STRETCH_OF_BIN: Final = 256
-# A run costs some 20 us before its first record.
-_WORTHWHILE_RUN: Final = 32
+# A read of one bin costs some 20 us before its first record.
+_WORTHWHILE_OF_BIN: Final = 32
 # A batch may have as many bytes as so many of the longest records, or so many times what lies in the files.
 _BATCH_RECORDS: Final = 4
 _MOST_EXPANSION: Final = 64
@@ -249,7 +249,9 @@ class SegmentReader:
                 f"its bins have {there}; read fewer at a time, or raise max_record_bytes if you trust this dataset"
             )
 
-    def get_run(self, bin_index: int, first: int, stop: int, *, as_views: bool = False) -> Sequence[bytes | memoryview]:
+    def get_of_bin(
+        self, bin_index: int, first: int, stop: int, *, as_views: bool = False
+    ) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin.
 
         Args:
@@ -258,7 +260,7 @@ class SegmentReader:
             stop: Ordinal behind the last.
             as_views: Return memoryviews of the map instead of copies, where there is a map.
         """
-        sequences = self.run_sequences(bin_index, first, stop)
+        sequences = self.sequences_of_bin(bin_index, first, stop)
         self._look_for_shrunk()
         try:
             self.files.bin(bin_index)
@@ -268,20 +270,20 @@ class SegmentReader:
             pairs = np.ascontiguousarray(entries).view(np.uint64).reshape(-1, 2)
             return self._read_warm(sequences, pairs, as_views=as_views)
         except (FormatError, IndexError):
-            # Some record of the run is out of reach: find out which, and return the others.
+            # Some record is out of reach: find out which, and return the others.
             return self._one_by_one(sequences, as_views=as_views)
 
     def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
-        """Return records `first` to `stop` in write order, read as a run of each bin."""
+        """Return records `first` to `stop` in write order, read bin by bin."""
         num_bins = self.files.info.num_bins
-        if stop - first < _WORTHWHILE_RUN * num_bins and not as_views:
+        if stop - first < _WORTHWHILE_OF_BIN * num_bins and not as_views:
             return self.get_many(np.arange(first, stop, dtype=np.int64))
         records: list[bytes | memoryview] = [b""] * (stop - first)
         for column in range(min(num_bins, stop - first)):
             bin_index = (first + column) % num_bins
             ordinal = (first + column) // num_bins
             count = len(range(column, stop - first, num_bins))
-            records[column::num_bins] = self.get_run(bin_index, ordinal, ordinal + count, as_views=as_views)
+            records[column::num_bins] = self.get_of_bin(bin_index, ordinal, ordinal + count, as_views=as_views)
         return records
 
     def view(self, sequence: int) -> memoryview:
@@ -322,7 +324,7 @@ class SegmentReader:
         """Return how many records a bin holds."""
         return len(range(bin_index, self.files.info.num_records, self.files.info.num_bins))
 
-    def run_sequences(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+    def sequences_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
         num_bins = self.files.info.num_bins
         return np.arange(bin_index + first * num_bins, bin_index + stop * num_bins, num_bins, dtype=np.int64)
@@ -335,7 +337,7 @@ class SegmentReader:
         strides = np.full(len(bins), info.num_bins, np.int64)
         return BinTable(bins, strides, (info.num_records - bins + info.num_bins - 1) // info.num_bins)
 
-    def run_lengths(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
+    def lengths_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the raw lengths of the records with ordinals `first` to `stop` of one bin, int64."""
         num_bins = self.files.info.num_bins
         return self.raw_lengths(bin_index + first * num_bins, bin_index + (stop - 1) * num_bins + 1, num_bins)

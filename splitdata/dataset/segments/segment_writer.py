@@ -92,7 +92,7 @@ class SegmentWriter:
         has_unique_keys: bool = True,
         dictionary: bytes = b"",
     ) -> None:
-        """Make the segment's folder and index, and take its lock; or go on with one that a dead run has left.
+        """Make the segment's folder and index, and take its lock; or go on with one that a dead writer has left.
 
         Args:
             directory: Of the dataset.
@@ -102,8 +102,8 @@ class SegmentWriter:
             metadata: Copied into bin 0.
             resumed: The segment as it was last committed, which has this id, these bins and this
                 alignment. What lies behind that is cut off. Its folder and index are closed with this.
-            first_number: Number of its first record in the writing run.
-            has_unique_keys: Refuse a key that comes twice, as a run does; where segments are joined, the
+            first_number: Number of its first record in the write session.
+            has_unique_keys: Refuse a key that comes twice, as a session does; where segments are joined, the
                 newest record of a key is found.
             dictionary: That records were or will be compressed with; one that is taken over has its own.
         """
@@ -146,7 +146,7 @@ class SegmentWriter:
         return self._at.pending
 
     @property
-    def tally(self) -> Totals:
+    def totals(self) -> Totals:
         """Numbers of all that was appended."""
         return self.committed.joined(self.pending)
 
@@ -158,15 +158,15 @@ class SegmentWriter:
 
     def info(self) -> SegmentInfo:
         """Return the entry that lists all that was appended."""
-        tally = self.tally
+        totals = self.totals
         return SegmentInfo(
             id=self.id,
-            num_records=tally.num_records,
+            num_records=totals.num_records,
             num_bins=self.num_bins,
             is_sealed=self._is_sealed,
-            digest=tally.digest,
-            raw_bytes=tally.raw_bytes,
-            stored_bytes=tally.stored_bytes,
+            digest=totals.digest,
+            raw_bytes=totals.raw_bytes,
+            stored_bytes=totals.stored_bytes,
             num_keys=self._keys.num_keys,
             keys_bytes=self._keys.keys_bytes,
         )
@@ -254,7 +254,7 @@ class SegmentWriter:
             self._bins.sync()
         self._keys.sync(durable=durable)
         self._first_position = first_position
-        self._index.write_header(self._header(self.tally))
+        self._index.write_header(self._header(self.totals))
         if durable:
             self._index.sync()
             self._folder.sync()
@@ -281,7 +281,7 @@ class SegmentWriter:
 
     def mark_committed(self) -> None:
         """Count everything appended as committed: a manifest lists it now."""
-        self._at = _Standing(self.tally, Totals(), self._ends.copy(), self._keys.mark())
+        self._at = _Standing(self.totals, Totals(), self._ends.copy(), self._keys.mark())
         if self._is_sealed:
             self._keys.drop_runs()
         if self._awaits_first_commit:
@@ -398,7 +398,7 @@ class SegmentWriter:
     def _check_room(self, count: int) -> None:
         if self.num_records + count > spec.MAX_SEGMENT_RECORDS:
             raise RecordTooLargeError(
-                f"one run may write {spec.MAX_SEGMENT_RECORDS} records; close this writer and append with a new one"
+                f"one session may write {spec.MAX_SEGMENT_RECORDS} records; close this writer and append with a new one"
             )
 
     @staticmethod
@@ -421,7 +421,7 @@ class SegmentWriter:
         self._at = replace(self._at, pending=self._at.pending.joined(appended))
 
     def _add_keys(self, keys: list[bytes], lengths: NDArray[np.uint64]) -> None:
-        """Tell the ledger of a chunk that is about to be counted."""
+        """Tell the builder of keys of a chunk that is about to be counted."""
         numbers = np.flatnonzero(lengths)
         present = keys if len(numbers) == len(keys) else filter(None, keys)
         hashes = np.fromiter(map(key_hash, present), _U64, len(numbers))
@@ -464,19 +464,19 @@ class SegmentWriter:
         # It is there before any record, and stays.
         self._at = replace(self._at, ends=self._ends.copy())
 
-    def _header(self, tally: Totals) -> IndexHeader:
+    def _header(self, totals: Totals) -> IndexHeader:
         return IndexHeader(
             segment_id=self.id,
             num_bins=self.num_bins,
             alignment=self._alignment,
             is_sealed=self._is_sealed,
             awaits_first_commit=self._awaits_first_commit,
-            num_records=tally.num_records,
+            num_records=totals.num_records,
             first_position=self._first_position,
-            digest=tally.digest,
-            stored_bytes=tally.stored_bytes,
-            raw_bytes=tally.raw_bytes,
-            max_raw_bytes=tally.max_raw_bytes,
+            digest=totals.digest,
+            stored_bytes=totals.stored_bytes,
+            raw_bytes=totals.raw_bytes,
+            max_raw_bytes=totals.max_raw_bytes,
             dictionary_bytes=len(self.dictionary),
         )
 

@@ -1,8 +1,6 @@
-"""Numbers of a row of records: those that a commit adds to the manifest, and those that stood there before.
+"""Totals over consecutive records: what a commit adds to the manifest, and what it had before.
 
-Two rows joined have the numbers of one row written at once, so a segment knows its own without reading it again.
-
-    committed | pending  ──joined──>  both, as if there had been one run
+committed | pending  ──joined──>  both, as if there had been one commit
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ __all__ = ["Totals"]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Numbers of a run of records; they add up when runs are joined."""
+    """Numbers of consecutive records, which add up."""
 
     num_records: int = 0
     digest: int = EMPTY_DIGEST
@@ -25,7 +23,7 @@ class Totals:
     max_raw_bytes: int = 0
 
     def joined(self, other: Totals) -> Totals:
-        """Return the numbers of this run and another behind it."""
+        """Return the numbers of these and of others behind them."""
         return Totals(
             self.num_records + other.num_records,
             join_digests(self.digest, other.digest, other.num_records),

@@ -1,6 +1,4 @@
-"""Finds what a killed run has left: the open segment to resume, and folders that no manifest lists.
-
-Nothing is changed before all that is drawn here is proven.
+"""What a killed writer has left: the open segment to go on with, and folders that no manifest lists.
 
     manifest ── last segment, not sealed ──> lock of its index ──> still the last one? ──> ResumedSegment
     entry of the last committed record of each bin ──> header of its frame ──> where the bin goes on
@@ -97,7 +95,7 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
 
 
 def remove_uncommitted(directory: DatasetDirectory) -> bool:
-    """Remove what a run has left that was killed before its first commit; for a directory without manifest.
+    """Remove what a writer has left that was killed before its first commit; for a directory without manifest.
 
     Returns:
         False if it was not dead, and has made its first commit meanwhile.

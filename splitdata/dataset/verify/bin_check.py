@@ -1,9 +1,7 @@
 """Verifies one bin: its frames must stand end to end, each proven, with zeros between them.
 
-All frames of a stretch are checked together by numpy; record by record only where something is wrong.
-
-    header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
-                      └ padding up to the alignment      a run that fails is looked at record by record
+header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
+└ padding up to the alignment      a part that fails is looked at record by record
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["BinCheck"]
 
 # What is held of a bin at a time, beside one record.
-_RUN_BYTES: Final = 16 << 20
+_PART_BYTES: Final = 16 << 20
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 # Padding to the next frame, and once more if that is a large one, whose header is longer.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
@@ -50,7 +48,7 @@ _U64: Final = np.uint64
 
 
 class BinCheck:
-    """The verification of one bin: `begin`, then `check_run` over all of its records in order, then `finish`.
+    """The verification of one bin: `begin`, then `check_part` over all of its records in order, then `finish`.
 
     For one thread at a time.
 
@@ -98,7 +96,7 @@ class BinCheck:
         except (FormatError, OSError) as error:
             self._give_up(str(error))
 
-    def check_run(self, first: int, entries: NDArray[np.void]) -> None:
+    def check_part(self, first: int, entries: NDArray[np.void]) -> None:
         """Look at the next records, from the ordinal `first` on; `entries` are theirs from the index, in order."""
         # Without an entry where the index is cut off.
         if not self._is_readable or not len(entries):
@@ -156,13 +154,13 @@ class BinCheck:
     # -- records -------------------------------------------------------------------------------
 
     def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
-        """Prove a run of ordinary frames with numpy; False if any is another kind, or wrong."""
+        """Prove consecutive ordinary frames with numpy; False if any is another kind, or wrong."""
         bins, offsets = unpack_locs(entries["loc"])
         if self._end is None or not (bins == self.bin_index).all():
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
         base = self._end // 8 * 8
-        data = self._read_run(source, base, offsets, entries)
+        data = self._read_part(source, base, offsets, entries)
         if data is None:
             return False
         words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
@@ -206,15 +204,15 @@ class BinCheck:
         gaps = offsets - ends
         return bool(((gaps >= 0) & (gaps < _MAX_ALIGNMENT)).all())
 
-    def _read_run(
+    def _read_part(
         self, source: MappedSource | PreadSource, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
     ) -> bytes | None:
-        """Return the bytes that hold a run of frames, None where they are not together, or cut off."""
+        """Return the bytes that hold consecutive frames, None where they are not together, or cut off."""
         stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])
         # The last key, whose length only its frame tells; what follows is read in vain.
         longest = spec.MAX_KEY_BYTES if self._files.info.num_keys else 0
         is_inside = (base <= offsets) & (offsets + spec.FRAME_HEADER_BYTES <= stop)
-        if not is_inside.all() or stop > base + _RUN_BYTES:
+        if not is_inside.all() or stop > base + _PART_BYTES:
             return None
         data = source.read(base, stop - base + longest)
         return data if len(data) >= stop - base else None
@@ -255,7 +253,7 @@ class BinCheck:
         return hashes
 
     def _check_singly(self, first: int, count: int) -> None:
-        """Look at each record of a run by itself, and say what is wrong with it."""
+        """Look at each record of a part by itself, and say what is wrong with it."""
         cut_off: list[str] = []
         for ordinal in range(first, first + count):
             sequence = self.bin_index + ordinal * self._files.info.num_bins

@@ -19,8 +19,7 @@ from splitdata._local_path import local_path
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
-from splitdata.dataset.legacy.legacy_survey import survey
-from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.legacy.legacy_scan import scan
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.key_check import check_keys
@@ -123,7 +122,7 @@ def verify(
     # Held to the end, so that nothing of it is removed meanwhile.
     manifest, pin = open_pinned(DatasetDirectory(folder), generation, None)
     if isinstance(manifest, LegacyDirectory):
-        found = survey(manifest, progress=progress)
+        found = scan(manifest, progress=progress)
         findings = FindingList()
         findings.extend(found.findings)
         return _report(folder, manifest, found.num_bytes, findings)
@@ -213,8 +212,8 @@ class _Verification:
                     # A task gets the entries of its own bin: the index is read once, not once for each bin.
                     places = [(check.bin_index - first) % num_bins for check in checks]
                     shares = [entries[place::num_bins] for place in places]
-                    runs = zip(checks, [(first + place) // num_bins for place in places], shares, strict=True)
-                    self._wait_for([pool.submit(BinCheck.check_run, *run) for run in runs], before, checks)
+                    parts = zip(checks, [(first + place) // num_bins for place in places], shares, strict=True)
+                    self._wait_for([pool.submit(BinCheck.check_part, *part) for part in parts], before, checks)
                     num_entries += len(entries)
                 self._report_holes(files, _num_entries(files) - num_entries)
                 list(pool.map(BinCheck.finish, checks))
@@ -229,17 +228,17 @@ class _Verification:
                 self.findings.extend(check_keys(files, KeySum.of([check.keys for check in checks])))
         self._report()
 
-    def _wait_for(self, runs: list[Future[None]], before: int, checks: list[BinCheck]) -> None:
+    def _wait_for(self, parts: list[Future[None]], before: int, checks: list[BinCheck]) -> None:
         """Wait until some bins are done so far, and report meanwhile: one record may take minutes."""
         from concurrent.futures import wait
 
-        pending = set(runs)
+        pending = set(parts)
         while pending:
             _, pending = wait(pending, timeout=_REPORT_SECONDS)
             self.bytes_done = before + sum(check.bytes_done for check in checks)
             self._report()
-        for run in runs:
-            run.result()
+        for part in parts:
+            part.result()
 
     def _report_holes(self, files: SegmentFiles, num_entries: int) -> None:
         """Report entries that were not looked at, as they are in holes of the index."""

@@ -1,6 +1,6 @@
-"""The folder that a run writes in: found by its path once, held open from then on.
+"""The folder that a session writes in: found by its path once, held open from then on.
 
-    path ── made, or allowed by the mode? ──> open ──> all steps of the run go through it
+    path ── made, or allowed by the mode? ──> open ──> all steps of the session go through it
                                                |
         moved, another in its place  <── commit: has it its path still? ──> ManifestError
         taken away while it was empty, by a writer that gave up ──> made again
@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.writing.destination import check_target
+from splitdata.dataset.writing.destination import check_destination
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestError
 from splitdata.format import spec
 from splitdata.storage import files
@@ -30,7 +30,7 @@ MAX_TRIES: Final = 100
 
 
 class ClaimedFolder:
-    """One that a run may write in, open until it is closed; what it has made goes with a run that commits nothing.
+    """One that a session may write in, open until it is closed; without a commit, what it made is removed.
 
     Attributes:
         directory: The dataset, reached through the open folder.
@@ -80,7 +80,7 @@ class ClaimedFolder:
             self._has_made_folder |= self._make_folder()
             self._hold(Folder.open(self.directory.folder))
         directory = self.directory
-        check_target(directory, self._mode)
+        check_destination(directory, self._mode)
         with directory.opened() as root:
             # Now rather than at the commit, when all is written.
             root.check_writable()
@@ -163,7 +163,7 @@ class ClaimedFolder:
             return
         try:
             directory = DatasetDirectory(folder, root)
-            check_target(directory, "append")
+            check_destination(directory, "append")
             if self._mode in ("create", "overwrite") and directory.generations():
                 raise DatasetExistsError(f"{folder}: another program has written a dataset here meanwhile", path=folder)
         except BaseException:

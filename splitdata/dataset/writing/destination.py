@@ -1,4 +1,4 @@
-"""Checks the destination of a write and chooses the number of bins; it changes nothing.
+"""What a write session meets where it is to write, and how many bins it begins; nothing is changed here.
 
 A writer asks before its first record, so that a wrong mode costs no work and no data.
 
@@ -19,7 +19,7 @@ from splitdata.format import spec
 if TYPE_CHECKING:
     from splitdata.dataset.manifests.directory import DatasetDirectory
 
-__all__ = ["ONE_BIN_BYTES", "BinChoice", "bins_for", "check_target"]
+__all__ = ["ONE_BIN_BYTES", "BinChoice", "bins_for", "check_destination"]
 
 # Up to this size one bin is enough; beyond, 64 give an even sample each and room for parallel readers.
 ONE_BIN_BYTES: Final = 64 << 20
@@ -32,7 +32,7 @@ def bins_for(first_bytes: int | None) -> int:
 
 
 class BinChoice:
-    """Foretells how many bins a run will have that writes records of given sizes."""
+    """Foretells how many bins a session will have that writes records of given sizes."""
 
     def __init__(self, bins: int | None) -> None:
         """Take what the writer was told."""
@@ -41,7 +41,7 @@ class BinChoice:
 
     @property
     def num_bins(self) -> int:
-        """Bins of the run, if it ends here."""
+        """Bins of the session, if it ends here."""
         return self._chosen or bins_for(self._pending_bytes)
 
     def take(self, size: int) -> None:
@@ -56,7 +56,7 @@ class BinChoice:
             self._chosen = bins_for(self._pending_bytes)
 
 
-def check_target(directory: DatasetDirectory, mode: str) -> None:
+def check_destination(directory: DatasetDirectory, mode: str) -> None:
     """Raise if a mode does not allow what is in a directory that exists.
 
     Raises:

@@ -4,7 +4,7 @@
     └──── folded ───┘
 
 Tiers grow by a factor of 32, so a record is copied once a tier, and a dataset of n appends has
-about 32 segments a tier instead of n. Frames are copied as they are stored; a run in which
+about 32 segments a tier instead of n. Frames are copied as they are stored; a group in which
 anything is damaged is left alone.
 """
 
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
     from splitdata.format.manifest import Manifest, SegmentInfo
     from splitdata.storage.locked_file import LockedFile
 
-__all__ = ["fold_small_segments", "foldable_run"]
+__all__ = ["fold_small_segments", "foldable_group"]
 
 _logger = logging.getLogger(__name__)
 
 _FANOUT: Final = 32
 # So many times what it had a folded segment may take for the alignment of its payloads.
 _MOST_GROWTH: Final = 2
-# Of the largest segment in a run, with what its records cost beside their payload. Folding the
+# Of the largest segment in a group, with what its records cost beside their payload. Folding the
 # last tier makes segments of up to 128 MiB or so, which are no longer small.
 _TIER_BYTES: Final = (4 << 10, 128 << 10, 4 << 20)
 
 
-def foldable_run(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]:
-    """Return the first run of segments that is worth folding, of the lowest tier; empty if there is none.
+def foldable_group(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]:
+    """Return the first adjacent segments that are worth folding, of the lowest tier; empty if there is none.
 
     Smaller segments between those of the tier go along, but do not count: else a few large ones
     would be copied again for every few small ones that come behind them.
     """
     for above, most_bytes in pairwise((0, *_TIER_BYTES)):
-        run: list[SegmentInfo] = []
+        group: list[SegmentInfo] = []
         for info in (*segments, None):
             if info is not None and info.is_sealed and _disk_bytes(info) <= most_bytes:
-                run.append(info)
-            elif _count_above(run, above) >= _FANOUT:
+                group.append(info)
+            elif _count_above(group, above) >= _FANOUT:
                 break
             else:
-                run = []
-        if _count_above(run, above) >= _FANOUT:
-            return tuple(run)
+                group = []
+        if _count_above(group, above) >= _FANOUT:
+            return tuple(group)
     return ()
 
 
-def _count_above(run: list[SegmentInfo], num_bytes: int) -> int:
-    return sum(_disk_bytes(info) > num_bytes for info in run)
+def _count_above(group: list[SegmentInfo], num_bytes: int) -> int:
+    return sum(_disk_bytes(info) > num_bytes for info in group)
 
 
 def _disk_bytes(info: SegmentInfo) -> int:
@@ -73,41 +73,41 @@ def _disk_bytes(info: SegmentInfo) -> int:
 
 
 def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], *, durable: bool) -> None:
-    """Fold runs of small segments until none is left; gives up quietly where another program is faster.
+    """Fold groups of small segments until none is left; gives up quietly where another program is faster.
 
     Args:
         directory: Of the dataset.
         new_id: Makes the id of a new segment.
         durable: Whether to wait for the medium.
     """
-    while run := foldable_run((manifest := directory.newest()).segments):
-        if not _fold(directory, manifest, run, new_id(), durable=durable):
+    while group := foldable_group((manifest := directory.newest()).segments):
+        if not _fold(directory, manifest, group, new_id(), durable=durable):
             return
 
 
 def _fold(
-    directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+    directory: DatasetDirectory, manifest: Manifest, group: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
     locks: list[LockedFile] = []
     try:
-        if not _take_locks(directory, run, locks):
+        if not _take_locks(directory, group, locks):
             return False
         # Another program may have folded them before they were ours: then they are on their way out.
-        if not set(run) <= set(directory.newest().segments):
+        if not set(group) <= set(directory.newest().segments):
             return False
-        return _fold_locked(directory, manifest, run, segment_id, durable=durable)
+        return _fold_locked(directory, manifest, group, segment_id, durable=durable)
     finally:
         for lock in locks:
             lock.close()
 
 
-def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
+def _take_locks(directory: DatasetDirectory, group: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
     """Add the lock of each segment to `locks`; False if a writer still has one.
 
     A writer holds its own until it has seen its last commit in the newest manifest: were its
     segment folded before, it would find it nowhere, and commit it again.
     """
-    for info in run:
+    for info in group:
         try:
             with directory.open_segment(info.id) as folder:
                 lock = folder.open_locked(spec.INDEX_NAME)
@@ -120,25 +120,25 @@ def _take_locks(directory: DatasetDirectory, run: tuple[SegmentInfo, ...], locks
 
 
 def _fold_locked(
-    directory: DatasetDirectory, manifest: Manifest, run: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+    directory: DatasetDirectory, manifest: Manifest, group: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
 ) -> bool:
     target = SegmentWriter(
         directory,
         segment_id,
         num_bins=1,
-        alignment=_alignment_for(directory, run),
+        alignment=_alignment_for(directory, group),
         metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
         has_unique_keys=False,
     )
     is_done = False
     try:
-        for info in run:
+        for info in group:
             first_position = manifest.position_of(info.id) or 0
             source = SegmentFiles(directory.paths.segment(info.id), info, first_position, OpenFiles("pread"))
             copy_records(source, range(info.num_records), target)
-        if target.tally.digest == replace(manifest, segments=run).digest:
+        if target.totals.digest == replace(manifest, segments=group).digest:
             target.seal()
-            is_done = replace_segments(directory, run, target, durable=durable)
+            is_done = replace_segments(directory, group, target, durable=durable)
     except FormatError as error:
         _logger.warning("%s: small segments are not folded, as one is damaged: %s", directory.folder, error)
     finally:
@@ -150,13 +150,13 @@ def _fold_locked(
     return is_done
 
 
-def _alignment_for(directory: DatasetDirectory, run: tuple[SegmentInfo, ...]) -> int:
-    """Return the alignment of payloads for a run: the greatest of any that does not make it several times larger.
+def _alignment_for(directory: DatasetDirectory, group: tuple[SegmentInfo, ...]) -> int:
+    """Return the alignment of payloads for a group: the greatest of any that does not make it several times larger.
 
     One segment of a few records with 4096 would make each of a million small records take a page.
     """
-    headers = [header for info in run if (header := directory.index_header(info.id)) is not None]
-    num_bytes = sum(sum(directory.paths.segment(info.id).sizes_of_bins().values()) for info in run)
-    num_records = sum(info.num_records for info in run)
+    headers = [header for info in group if (header := directory.index_header(info.id)) is not None]
+    num_bytes = sum(sum(directory.paths.segment(info.id).sizes_of_bins().values()) for info in group)
+    num_records = sum(info.num_records for info in group)
     possible = {header.alignment for header in headers if num_records * header.alignment <= _MOST_GROWTH * num_bytes}
     return max(possible, default=spec.FRAME_UNIT)

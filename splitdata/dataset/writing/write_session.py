@@ -1,10 +1,11 @@
-"""One write session: it puts chunks into a segment of its own; commits enter the segment into the manifest.
+"""A write session, from the opening of a writer to its end: chunks go into a segment, commits list that.
 
-Several sessions may write to one dataset at once, since none writes into a segment of another.
+The segment is its own, and made when the number of bins is known; or it is the open one that a dead writer has left.
 
-    append(records) ──> segment (made when the number of bins is known, or that of a dead run)
-    commit          ──> manifest, positions          a rival's segment lies behind ours?
-                                                       └─> seal ours, move what is pending into a new one
+    append(records) ──> segment  [committed | pending]
+    commit          ──> manifest, positions
+                          `─ a rival's segment lies behind ours? pending records are copied into a new
+                             segment, ours is sealed without them, and the new one is committed
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _MOST_DERIVED: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """The options of a write session; see `SplitWriter`.
+    """How a session writes; see `SplitWriter`.
 
     Attributes:
         identity: From what ids are derived, None for random ones.
@@ -64,10 +65,10 @@ class SessionOptions:
 
 
 class WriteSession:
-    """The segments of one run and their way into the manifest.
+    """The segments of one session and their way into the manifest.
 
     Attributes:
-        num_records: Records appended in this run.
+        num_records: Records appended in this session.
         num_committed: Those of them that are in the manifest.
     """
 
@@ -75,17 +76,17 @@ class WriteSession:
         """Open or make the directory; raises as `SplitWriter` says."""
         self._options = options
         self._compressor = compressor
-        # The records of this run in segments before the present one, and that: changed in one step.
+        # The records of this session in segments before the present one, and that: changed in one step.
         self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0
         self._claimed = ClaimedFolder(directory, options.mode, durable=options.is_durable)
         try:
-            self._begin_run()
+            self._begin_session()
         except BaseException:
             self.close()
             raise
 
-    def _begin_run(self) -> None:
+    def _begin_session(self) -> None:
         options, found = self._options, self._claimed.found
         self._metadata = options.metadata
         self._found_codec: str | None = None
@@ -126,13 +127,13 @@ class WriteSession:
 
     @property
     def num_records(self) -> int:
-        """Records appended in this run."""
+        """Records appended in this session."""
         before, segment = self._present
         return before + (segment.num_records if segment else 0)
 
     @property
     def num_committed(self) -> int:
-        """Records of this run that are in the manifest."""
+        """Records of this session that are in the manifest."""
         return self._num_before + (self._segment.committed.num_records if self._segment else 0)
 
     @property
@@ -150,10 +151,10 @@ class WriteSession:
         return self._options.alignment or default_alignment(self.codec)
 
     def take_codec(self, codec: str, *, has_records: bool) -> None:
-        """Give the records a codec that the run was not given, before the first of them.
+        """Give the records a codec that the session was not given, before the first of them.
 
         Raises:
-            ValueError: If there are records of no codec already, in the run or the dataset.
+            ValueError: If there are records of no codec already, in the session or the dataset.
         """
         if has_records or self._segment:
             raise ValueError(f"records were written that are of no codec; open the writer with codec={codec!r}")
@@ -165,7 +166,7 @@ class WriteSession:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The dataset's metadata as of this run's last commit, or before it as they were found."""
+        """The dataset's metadata as of this session's last commit, or before it as they were found."""
         manifest = self._committer.manifest
         if manifest is None and self._options.mode in ("append", "resume"):
             manifest = self._claimed.readable().newest_or_none()
@@ -186,11 +187,11 @@ class WriteSession:
         """Put all that was appended into the manifest; returns its positions.
 
         Args:
-            seal: Nothing follows in this run.
+            seal: Nothing follows in this session.
             metadata: Replace those of the dataset, key by key, with this commit.
         """
         if self._segment is None and metadata and not seal and self._options.mode == "resume" and self._options.bins:
-            # Listed while it is empty, the segment is what the next run, or a second one now, finds and locks.
+            # Listed while it is empty, the segment is what the next session, or a second one now, finds and locks.
             self._begin(self._new_segment(self._options.bins))
         while True:
             segment = self._segment
@@ -230,7 +231,7 @@ class WriteSession:
                 return range(first, first)
 
     def fold(self) -> None:
-        """Fold small segments, of this run and others; what fails here has changed nothing."""
+        """Fold small segments, of this session and others; what fails here has changed nothing."""
         # Its lock is let go: nothing more is written to it.
         self._close_segment()
         try:
@@ -243,7 +244,7 @@ class WriteSession:
             _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
 
     def undo(self) -> None:
-        """Drop what was not committed; where nothing was, also what this run has made."""
+        """Drop what was not committed; where nothing was, also what this session has made."""
         if self._segment:
             self._undo_segment(self._segment)
         if self._committer.manifest is None and not self._generations():
@@ -292,7 +293,7 @@ class WriteSession:
         return self._segment
 
     def _find_open(self) -> ResumedSegment | None:
-        """Return the segment that a dead run has left open; clear away what one has left that committed nothing."""
+        """Return the segment that a dead writer has left open; clear away what one has left that committed nothing."""
         if not self._generations() and remove_uncommitted(self._directory):
             return None
         return find_open_segment(self._directory, bins=self._options.bins, alignment=self._alignment)
@@ -325,8 +326,8 @@ class WriteSession:
                     number, num_bins, resumed, first_number=first_number, dictionary=dictionary
                 )
             except (BlockingIOError, FileExistsError, FileNotFoundError):
-                # Another run that derives its ids from the same options was faster; or one that clears away took
-                # the folder for what a dead run has left; or the folders went with a writer that gave up.
+                # Another writer that derives its ids from the same options was faster; or one that clears away took
+                # the folder for what a dead writer has left; or the folders went with a writer that gave up.
                 if resumed or not tries:
                     raise
                 self._make_folders()
@@ -355,7 +356,7 @@ class WriteSession:
         return segment
 
     def _next_segment(self) -> int:
-        """Return the number of the next segment of this run, from 0."""
+        """Return the number of the next segment of this session, from 0."""
         self._num_segments += 1
         return self._num_segments - 1
 
@@ -383,13 +384,13 @@ class WriteSession:
                     self._directory.remove_segment(new.id)
 
     def _new_id(self, what: str) -> str:
-        """Return 32 hex digits: random, or derived from the run's identity and its place in the dataset."""
+        """Return 32 hex digits: random, or derived from the session's identity and its place in the dataset."""
         if self._options.identity is None:
             return os.urandom(16).hex()
-        # The newest generation keeps equal runs apart, of which one adds to the other or replaces it.
+        # The newest generation keeps equal sessions apart, of which one adds to the other or replaces it.
         generation = max(self._generations(), default=0)
         derived = f"{generation} {what} {self._options.identity}"
-        # A run that was killed before its first commit has left its folder.
+        # A writer that was killed before its first commit has left its folder.
         taken = set(self._directory.segment_ids())
         tries = 0
         while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:

@@ -86,7 +86,7 @@ def test_folder_moved_elsewhere_while_the_walk_is_in_it_does_not_lead_it_on_ther
 
 
 @pytest.mark.usefixtures("has_descriptors")
-def test_survey_of_a_folder_that_is_replaced_by_a_link_is_an_error(tmp_path: Path) -> None:
+def test_look_at_a_folder_that_is_replaced_by_a_link_is_an_error(tmp_path: Path) -> None:
     source, foreign = tree(tmp_path / "source", "own"), tree(tmp_path / "foreign", "foreign")
     found = folder_walk.walk(str(source), Counter(), follow_links=False)
     assert next(found).relative == "a"

@@ -444,7 +444,7 @@ def test_segment_without_a_record_is_removed_if_its_writer_is_dead(path: Path) -
     write(path, A)
     abandoned(path, [], [])
     with SplitWriter(path, mode="append", bins=2) as writer:
-        writer._run._open_segment(1)
+        writer._session._open_segment(1)
         kept = set((path / "segments").iterdir())
         report = repair(path)
         assert set((path / "segments").iterdir()) == kept

@@ -13,7 +13,7 @@ import pytest
 from splitdata import FormatError, SplitDataLoader, SplitWriter, describe, repair, verify
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.writing import commit
-from splitdata.dataset.writing.fold import fold_small_segments, foldable_run
+from splitdata.dataset.writing.fold import fold_small_segments, foldable_group
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage.folder import Folder
 from splitdata.storage.publish import publish
@@ -45,25 +45,25 @@ def segment(number: int, num_bytes: int, *, is_sealed: bool = True) -> SegmentIn
 def test_run_of_32_small_segments_is_foldable_and_one_of_31_is_not() -> None:
     small = tuple(segment(number, 100) for number in range(32))
 
-    assert foldable_run(small) == small
-    assert foldable_run(small[:31]) == ()
+    assert foldable_group(small) == small
+    assert foldable_group(small[:31]) == ()
 
 
 def test_run_ends_at_a_large_or_an_open_segment() -> None:
     small = tuple(segment(number, 100) for number in range(40))
     large, still_open = segment(90, 1 << 30), segment(91, 100, is_sealed=False)
 
-    assert foldable_run((*small[:20], large, *small[20:])) == ()
-    assert foldable_run((*small[:20], still_open, *small[20:])) == ()
-    assert foldable_run((large, *small[:35], still_open, *small[35:])) == small[:35]
+    assert foldable_group((*small[:20], large, *small[20:])) == ()
+    assert foldable_group((*small[:20], still_open, *small[20:])) == ()
+    assert foldable_group((large, *small[:35], still_open, *small[35:])) == small[:35]
 
 
 def test_larger_segments_are_not_folded_again_for_a_few_small_ones_behind_them() -> None:
     larger = tuple(segment(number, 50_000) for number in range(20))
     small = tuple(segment(100 + number, 100) for number in range(31))
 
-    assert foldable_run((*larger, *small)) == ()
-    assert foldable_run((*larger, *(segment(200 + n, 50_000) for n in range(12)))) != ()
+    assert foldable_group((*larger, *small)) == ()
+    assert foldable_group((*larger, *(segment(200 + n, 50_000) for n in range(12)))) != ()
 
 
 def test_many_appends_leave_few_segments_and_every_record_in_its_place(tmp_path: Path) -> None:

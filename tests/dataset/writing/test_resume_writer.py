@@ -1,4 +1,4 @@
-"""mode="resume": a killed run is gone on with as if it had never been interrupted.
+"""mode="resume": a killed session is gone on with as if it had never been interrupted.
 
     run 1 ── SIGKILL        run 2 ── SIGKILL        run 3 ── closed        files == those of one whole run
         at byte or operation p       at q
@@ -171,20 +171,20 @@ def test_full_disk_at_any_operation_ends_the_run_and_a_resumed_one_finishes(fold
     assert number > 50
 
 
-def failed_run(path: Path, committed: Records, pending: Records, **options: Any) -> None:  # whatever SplitWriter takes
+def failed_session(path: Path, committed: Records, pending: Records, **options: Any) -> None:  # noqa: ANN401  # whatever SplitWriter takes
     """Commit records, write more of them, and die by an exception that cannot even tidy up."""
     writer = SplitWriter(path, **options)
     writer.write_many(committed)
     writer.commit(metadata={"done": len(committed)})
     writer.write_many(pending)
-    writer._run.append(pending)
+    writer._session.append(pending)
     writer._is_closed = True
-    writer._run.close()
+    writer._session.close()
 
 
 def test_resumed_writer_counts_on_and_gives_positions_behind_what_is_there(tmp_path: Path) -> None:
     written(tmp_path / "data", [b"before"])
-    failed_run(tmp_path / "data", [b"a", b"b"], [b"lost"], mode="append", bins=2)
+    failed_session(tmp_path / "data", [b"a", b"b"], [b"lost"], mode="append", bins=2)
 
     with SplitWriter(tmp_path / "data", mode="resume", bins=2) as writer:
         assert writer.num_written == 2
@@ -213,7 +213,7 @@ def test_resume_begins_a_dataset_where_there_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"bins": 3}, {"alignment": 64}], ids=str)
 def test_other_bins_or_alignment_begin_a_segment(tmp_path: Path, options: dict[str, Any]) -> None:
-    failed_run(tmp_path / "data", [b"a", b"b"], [], bins=2)
+    failed_session(tmp_path / "data", [b"a", b"b"], [], bins=2)
 
     with SplitWriter(tmp_path / "data", mode="resume", **options) as writer:
         assert writer.num_written == 0
@@ -233,7 +233,7 @@ def test_closed_run_is_not_reopened(tmp_path: Path) -> None:
 
 
 def test_run_behind_which_another_has_appended_is_left_as_it_is(tmp_path: Path) -> None:
-    failed_run(tmp_path / "data", [b"a", b"b"], [b"lost"], bins=2)
+    failed_session(tmp_path / "data", [b"a", b"b"], [b"lost"], bins=2)
     with SplitWriter(tmp_path / "data", mode="append") as writer:
         writer.write(b"rival")
 
@@ -243,7 +243,7 @@ def test_run_behind_which_another_has_appended_is_left_as_it_is(tmp_path: Path) 
 
 
 def test_rival_that_appends_meanwhile_moves_what_a_resumed_writer_has_pending(tmp_path: Path) -> None:
-    failed_run(tmp_path / "data", [b"a", b"b"], [b"lost"], bins=2)
+    failed_session(tmp_path / "data", [b"a", b"b"], [b"lost"], bins=2)
     with SplitWriter(tmp_path / "data", mode="resume", bins=2) as writer:
         writer.write(b"c")
         with SplitWriter(tmp_path / "data", mode="append") as rival:
@@ -260,7 +260,7 @@ def test_writer_that_lives_is_not_disturbed(tmp_path: Path) -> None:
         alive.write(b"a")
         alive.commit()
         alive.write(b"b")
-        alive._run.append([b"pending"])
+        alive._session.append([b"pending"])
         before = files_of(tmp_path / "data")
         with pytest.raises(BlockingIOError, match="another program is writing to this dataset"):
             SplitWriter(tmp_path / "data", mode="resume")
@@ -271,7 +271,7 @@ def test_writer_that_lives_is_not_disturbed(tmp_path: Path) -> None:
 
 def test_writer_that_lives_before_its_first_commit_is_not_disturbed(tmp_path: Path) -> None:
     with SplitWriter(tmp_path / "data", bins=2) as alive:
-        alive._run.append([b"a"])
+        alive._session.append([b"a"])
         with pytest.raises(BlockingIOError, match="has not committed yet"):
             SplitWriter(tmp_path / "data", mode="resume")
 
@@ -311,7 +311,7 @@ def test_aborted_resumed_writer_keeps_what_was_committed_even_if_that_is_nothing
         assert writer.num_written == 0
         writer.write_many(committed)
         writer.commit(metadata={"done": len(committed)})
-        writer._run.append([b"pending"])
+        writer._session.append([b"pending"])
         writer.abort()
         assert read(tmp_path / "data") == committed
         assert verify(tmp_path / "data").is_intact
@@ -346,7 +346,7 @@ def test_longest_record_that_was_never_committed_is_forgotten(tmp_path: Path) ->
             with intercepted(stop, ("create_unnamed",)), pytest.raises(StopError):
                 writer.commit()
             writer._is_closed = True
-            writer._run.close()
+            writer._session.close()
             writer = SplitWriter(tmp_path / name, bins=2, reproducible=True, mode="resume")
         writer.write(b"c" * 20)
         writer.close()
@@ -355,7 +355,7 @@ def test_longest_record_that_was_never_committed_is_forgotten(tmp_path: Path) ->
 
 
 def test_reader_of_a_dead_run_is_not_disturbed_by_the_resumed_one(tmp_path: Path) -> None:
-    failed_run(tmp_path / "data", [b"a" * 5000, b"b" * 5000], [b"lost" * 5000] * 4, bins=2)
+    failed_session(tmp_path / "data", [b"a" * 5000, b"b" * 5000], [b"lost" * 5000] * 4, bins=2)
     with SplitDataLoader(tmp_path / "data", io="mmap") as loader:
         view = loader.view(0)
         with SplitWriter(tmp_path / "data", mode="resume", bins=2) as writer:
@@ -398,7 +398,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], type[FormatError], str]] = 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_to_what_was_committed_is_refused_and_nothing_changed(tmp_path: Path, kind: str) -> None:
     name, damage, error, message = DAMAGE[kind]
-    failed_run(tmp_path / "data", [b"a" * 300, b"b" * 300], [], bins=2)
+    failed_session(tmp_path / "data", [b"a" * 300, b"b" * 300], [], bins=2)
     damage(next((tmp_path / "data" / "segments").iterdir()) / name)
     before = files_of(tmp_path / "data")
 
@@ -408,7 +408,7 @@ def test_damage_to_what_was_committed_is_refused_and_nothing_changed(tmp_path: P
 
 
 def test_lost_last_record_begins_a_segment(tmp_path: Path) -> None:
-    failed_run(tmp_path / "data", [b"a", b"b"], [], bins=2)
+    failed_session(tmp_path / "data", [b"a", b"b"], [], bins=2)
     index = next((tmp_path / "data" / "segments").iterdir()) / "index"
     data = bytearray(index.read_bytes())
     data[128 + 16 : 128 + 32] = b"\xff" * 8 + bytes(8)
@@ -420,8 +420,8 @@ def test_lost_last_record_begins_a_segment(tmp_path: Path) -> None:
         assert [loader[0], loader[2]] == [b"a", b"c"]
 
 
-def test_lost_manifest_is_not_taken_for_a_dead_run(tmp_path: Path) -> None:
-    failed_run(tmp_path / "data", [b"a"], [], bins=1)
+def test_lost_manifest_is_not_taken_for_a_dead_writer(tmp_path: Path) -> None:
+    failed_session(tmp_path / "data", [b"a"], [], bins=1)
     for manifest in (tmp_path / "data").glob("manifest.*"):
         manifest.unlink()
     before = files_of(tmp_path / "data")
@@ -471,7 +471,7 @@ def test_metadata_alone_are_committed_in_every_mode(tmp_path: Path) -> None:
 
 
 def test_lock_is_let_go_after_a_refusal(tmp_path: Path) -> None:
-    failed_run(tmp_path / "data", [b"a", b"b"], [], bins=2)
+    failed_session(tmp_path / "data", [b"a", b"b"], [], bins=2)
 
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -125,7 +125,7 @@ def test_writer_that_has_failed_says_so_and_what_is_safe(tmp_path: Path, monkeyp
         writer.write(b"lost")
         with pytest.raises(OSError, match="No space left"):
             writer.commit()
-    with pytest.raises(ClosedError, match="1 records that were committed in this run are safe"):
+    with pytest.raises(ClosedError, match="1 records that were committed in this session are safe"):
         writer.write(b"more")
     writer.close()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.legacy.legacy_files import LegacyFiles
     from splitdata.storage.file_source import MappedSource, PreadSource
 
-__all__ = ["LegacySurvey", "Orphans", "survey"]
+__all__ = ["LegacyScan", "Orphans", "scan"]
 
 _WINDOW_BYTES: Final = 4 << 20
 # With fewer lengths to look at in a window it is not read as a whole.
@@ -58,8 +58,8 @@ class Orphans:
 
 
 @dataclass(frozen=True, slots=True)
-class LegacySurvey:
-    """The result of the survey.
+class LegacyScan:
+    """What was found.
 
     Attributes:
         findings: What is wrong, by file.
@@ -74,7 +74,7 @@ class LegacySurvey:
     num_bytes: int
 
 
-def survey(directory: LegacyDirectory, *, progress: Callable[[int, int], None] | None = None) -> LegacySurvey:
+def scan(directory: LegacyDirectory, *, progress: Callable[[int, int], None] | None = None) -> LegacyScan:
     """Look at every length in index and bins; takes some 50 bytes of memory a record.
 
     Args:
@@ -83,7 +83,7 @@ def survey(directory: LegacyDirectory, *, progress: Callable[[int, int], None] |
     """
     files = directory.files()
     sizes = bins_in(directory.path)
-    work = _Survey(files)
+    work = _Scan(files)
     if directory.tail_bytes:
         work.find(
             files.index_path,
@@ -107,8 +107,8 @@ def survey(directory: LegacyDirectory, *, progress: Callable[[int, int], None] |
     return work.result(done)
 
 
-class _Survey:
-    """The knowledge that one survey collects."""
+class _Scan:
+    """What one scan has come to know."""
 
     def __init__(self, files: LegacyFiles) -> None:
         self._files = files
@@ -125,13 +125,13 @@ class _Survey:
         if sequences is not None:
             self._damaged.append(sequences)
 
-    def result(self, num_bytes: int) -> LegacySurvey:
+    def result(self, num_bytes: int) -> LegacyScan:
         """Return all of it; orphans in turn from each bin, as records are dealt out when they are written."""
         table = np.concatenate([np.empty((0, 4), np.int64), *self._orphans])
         table = table[np.lexsort((table[:, 1], table[:, 0]))]
         damaged = np.sort(np.concatenate([np.empty(0, np.int64), *self._damaged]))
         orphans = Orphans(table[:, 1], table[:, 2], table[:, 3])
-        return LegacySurvey(tuple(self._findings), damaged, orphans, num_bytes)
+        return LegacyScan(tuple(self._findings), damaged, orphans, num_bytes)
 
     def look_at(self, number: int, sequences: NDArray[np.int64], all_entries: NDArray[np.void]) -> None:
         """Hold one bin against the entries of its records, whose sequence numbers these are."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Buckets", "SpillFile", "SpillPlace"]
+__all__ = ["Buckets", "FilePlace", "SortFile"]
 
 _BITS: Final = 8
 _NUM_BUCKETS: Final = 1 << _BITS
@@ -46,8 +46,8 @@ _OUT_OF_SPACE: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), er
 
 
 @dataclass(frozen=True, slots=True)
-class SpillPlace:
-    """The place of a record that is too large to be moved around, and its key."""
+class FilePlace:
+    """Where a record lies that is too large to be moved around, and its key."""
 
     offset: int
     length: int
@@ -58,12 +58,12 @@ class SpillPlace:
         return self.offset.to_bytes(8, "little") + self.length.to_bytes(8, "little") + self.key
 
     @classmethod
-    def unpack(cls, data: bytes) -> SpillPlace:
+    def unpack(cls, data: bytes) -> FilePlace:
         """Return what was packed."""
         return cls(int.from_bytes(data[:8], "little"), int.from_bytes(data[8:16], "little"), data[16:])
 
 
-class SpillFile:
+class SortFile:
     """A temporary file that is gone as soon as the process is, however it ends; made at the first byte.
 
     On Linux it never has a name, elsewhere on POSIX only until it is open; Windows removes it with its
@@ -150,7 +150,7 @@ class _Bucket:
 
     blocks: list[_Block] = field(default_factory=list)
     keys: list[NDArray[np.uint64]] = field(default_factory=list)
-    records: list[bytes | SpillPlace] = field(default_factory=list)
+    records: list[bytes | FilePlace] = field(default_factory=list)
     num_records: int = 0
     num_bytes: int = 0
     waiting_bytes: int = 0
@@ -171,10 +171,10 @@ class Buckets:
         self._memory_bytes = memory_bytes
         self._depth = depth
         self._shift = np.uint64(64 - _BITS * (depth + 1))
-        self._file = SpillFile(folder)
+        self._file = SortFile(folder)
         self._buckets = [_Bucket() for _ in range(_NUM_BUCKETS)]
 
-    def add(self, keys: NDArray[np.uint64], records: Sequence[bytes | SpillPlace]) -> None:
+    def add(self, keys: NDArray[np.uint64], records: Sequence[bytes | FilePlace]) -> None:
         """Take records with their keys, any number of them."""
         numbers = (keys >> self._shift).astype(np.intp) % _NUM_BUCKETS
         order = np.argsort(numbers, kind="stable")
@@ -183,8 +183,8 @@ class Buckets:
             if len(share):
                 self._add_to(self._buckets[numbers[share[0]]], keys[share], [records[place] for place in share])
 
-    def _add_to(self, bucket: _Bucket, keys: NDArray[np.uint64], records: list[bytes | SpillPlace]) -> None:
-        num_bytes = sum(16 + len(one.key) if isinstance(one, SpillPlace) else len(one) for one in records)
+    def _add_to(self, bucket: _Bucket, keys: NDArray[np.uint64], records: list[bytes | FilePlace]) -> None:
+        num_bytes = sum(16 + len(one.key) if isinstance(one, FilePlace) else len(one) for one in records)
         bucket.keys.append(keys)
         bucket.records += records
         bucket.num_records += len(records)
@@ -199,7 +199,7 @@ class Buckets:
         bucket.blocks.append(_Block(self._file.append(data), len(payloads), len(data)))
         bucket.keys, bucket.records, bucket.waiting_bytes = [], [], 0
 
-    def drain(self) -> Iterator[list[bytes | SpillPlace]]:
+    def drain(self) -> Iterator[list[bytes | FilePlace]]:
         """Yield all records in the order of their keys, some at a time; what was yielded is forgotten."""
         for number, bucket in enumerate(self._buckets):
             self._buckets[number] = _Bucket()
@@ -209,7 +209,7 @@ class Buckets:
             elif bucket.num_records:
                 yield from self._sorted(bucket)
 
-    def _dealt_out_again(self, bucket: _Bucket) -> Iterator[list[bytes | SpillPlace]]:
+    def _dealt_out_again(self, bucket: _Bucket) -> Iterator[list[bytes | FilePlace]]:
         finer = Buckets(self._folder, memory_bytes=self._memory_bytes, depth=self._depth + 1)
         try:
             for keys, lengths, data in self._parts(bucket):
@@ -218,7 +218,7 @@ class Buckets:
         finally:
             finer.close()
 
-    def _sorted(self, bucket: _Bucket) -> Iterator[list[bytes | SpillPlace]]:
+    def _sorted(self, bucket: _Bucket) -> Iterator[list[bytes | FilePlace]]:
         parts = list(self._parts(bucket))
         keys = np.concatenate([part[0] for part in parts])
         lengths = np.concatenate([part[1] for part in parts])
@@ -249,20 +249,20 @@ class Buckets:
 
 def _columns(bucket: _Bucket) -> tuple[NDArray[np.uint64], NDArray[np.uint32], list[bytes]]:
     """Return what waits in a bucket as keys, lengths with flags, and payloads."""
-    payloads = [record.pack() if isinstance(record, SpillPlace) else record for record in bucket.records]
+    payloads = [record.pack() if isinstance(record, FilePlace) else record for record in bucket.records]
     lengths = np.fromiter(map(len, payloads), np.uint32, len(payloads))
-    flags = np.fromiter((isinstance(record, SpillPlace) for record in bucket.records), np.uint32, len(payloads))
+    flags = np.fromiter((isinstance(record, FilePlace) for record in bucket.records), np.uint32, len(payloads))
     return np.concatenate(bucket.keys), lengths | flags * np.uint32(_PLACE_FLAG), payloads
 
 
-def _records(data: bytes, lengths: NDArray[np.uint32], order: NDArray[np.intp]) -> list[bytes | SpillPlace]:
+def _records(data: bytes, lengths: NDArray[np.uint32], order: NDArray[np.intp]) -> list[bytes | FilePlace]:
     """Return some of the records whose payloads lie end to end, in an order."""
     sizes = (lengths & np.uint32(_PLACE_FLAG - 1)).astype(np.int64)
     stops = np.cumsum(sizes)
     starts = stops - sizes
-    pieces: list[bytes | SpillPlace] = [
+    pieces: list[bytes | FilePlace] = [
         data[start:stop] for start, stop in zip(starts[order].tolist(), stops[order].tolist(), strict=True)
     ]
     for number in np.flatnonzero(lengths[order] & np.uint32(_PLACE_FLAG)).tolist():
-        pieces[number] = SpillPlace.unpack(cast("bytes", pieces[number]))
+        pieces[number] = FilePlace.unpack(cast("bytes", pieces[number]))
     return pieces
