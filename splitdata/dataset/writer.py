@@ -131,16 +131,12 @@ class SplitWriter:
         _check_bins(bins)
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
-        encode_metadata({} if metadata is None else metadata)
-        metadata = dict(metadata or {})
-        codec_name = chosen_codec(codec, metadata)
-        if codec_name is not None:
-            metadata[RECORD_CODEC] = codec_name
-        metadata_bytes = encode_metadata(metadata) if metadata else b""
+        metadata = _with_codec(metadata, codec)
         identity = None
         if reproducible:
             source = reproducible if isinstance(reproducible, str) else ""
-            aligned = alignment or default_alignment(codec_name)
+            aligned = alignment or default_alignment(metadata.get(RECORD_CODEC))
+            metadata_bytes = encode_metadata(metadata) if metadata else b""
             made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
             identity = repr((*made_by, "dictionary") if dictionary else made_by)
         options = SessionOptions(
@@ -539,6 +535,17 @@ class SplitWriter:
         self._is_closed = True
         self._pending.clear()
         self._session.close()
+
+
+def _with_codec(metadata: dict[str, Any] | None, codec: str | None) -> dict[str, Any]:
+    """Return metadata that name the codec which was asked for, by itself or in them; raises where they cannot be."""
+    encode_metadata({} if metadata is None else metadata)
+    result = dict(metadata or {})
+    chosen = chosen_codec(codec, result)
+    if chosen is not None:
+        result[RECORD_CODEC] = chosen
+        encode_metadata(result)
+    return result
 
 
 def _chunk_bytes(num_bins: int | None) -> int:

@@ -11,6 +11,7 @@ whose frame is damaged keeps its place, and one whose bin is missing is back whe
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -190,14 +191,12 @@ class SegmentRepair:
         for bin_index, offset, count in self._zeros:
             self._write_in_bin(bin_index, bytes(count), offset)
         for bin_index, length in self._new_lengths.items():
-            self._set_length(bin_index, length)
+            with self._opened_bin(bin_index) as descriptor:
+                files.truncate(descriptor, length)
         if is_new:
             for bin_index in self._search.frames_in:
-                descriptor = self._open_bin(bin_index)
-                try:
-                    files.sync_data(descriptor)
-                finally:
-                    files.close(descriptor)
+                with self._opened_bin(bin_index):
+                    pass
         if self._replaces_index:
             replace_file(self._search.folder, spec.INDEX_SCRATCH_NAME, spec.INDEX_NAME, self._pieces())
         elif is_new:
@@ -467,22 +466,16 @@ class SegmentRepair:
                 lengths[bin_index] = self._search.files.bin(bin_index).size
         return tuple(lengths)
 
-    def _set_length(self, bin_index: int, length: int) -> None:
-        descriptor = self._open_bin(bin_index)
-        try:
-            files.truncate(descriptor, length)
-            files.sync_data(descriptor)
-        finally:
-            files.close(descriptor)
-
     def _write_in_bin(self, bin_index: int, data: bytes, offset: int) -> None:
-        descriptor = self._open_bin(bin_index)
-        try:
+        with self._opened_bin(bin_index) as descriptor:
             files.write_at(descriptor, data, offset)
+
+    @contextmanager
+    def _opened_bin(self, bin_index: int) -> Iterator[int]:
+        """Open a bin to write in its place, and wait for the medium; a copy, if it has other names, which stay."""
+        descriptor = open_sole(self._search.folder, self._paths.bin_name(bin_index), spec.INDEX_SCRATCH_NAME)
+        try:
+            yield descriptor
             files.sync_data(descriptor)
         finally:
             files.close(descriptor)
-
-    def _open_bin(self, bin_index: int) -> int:
-        """Open a bin to write in its place: a copy of it, if it has other names, which keep what they have."""
-        return open_sole(self._search.folder, self._paths.bin_name(bin_index), spec.INDEX_SCRATCH_NAME)
