@@ -128,7 +128,9 @@ class UsualFrames:
             if not self.size:
                 return None
             cells = self.mapped.rows_at(self.words + spec.FRAME_HEADER_BYTES // spec.FRAME_UNIT, self.size)
-        if verify and not self._are_intact(cells.tolist() if self.key_lengths is None else self._bodies()):
+        if verify and not self._are_intact(
+            cells.tolist() if self.key_lengths is None else self._bodies(self.mapped.maps)
+        ):
             return None
         return cells.view(np.uint8).reshape(len(cells), -1)
 
@@ -137,13 +139,7 @@ class UsualFrames:
         if self.cells is not None and (self.key_lengths is None or not verify):
             payloads: list[bytes] = self.cells.tolist()
             return payloads if not verify or self._are_intact(payloads) else None
-        return self._slices(self.mapped.maps, verify=verify)
-
-    def views(self, *, verify: bool) -> list[memoryview] | None:
-        """Return the records as views of the maps; None if one is damaged."""
-        return self._slices(self.mapped.views, verify=verify)
-
-    def _slices(self, maps: Sequence[Any], *, verify: bool) -> list[Any] | None:
+        maps = self.mapped.maps
         if not verify:
             places = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
             return [maps[number][start:stop] for number, start, stop in places]
@@ -153,20 +149,29 @@ class UsualFrames:
         bodies = [
             body for number, start, end, expected in frames if hash64(body := maps[number][start:end]) == expected
         ]
-        if len(bodies) < len(self.starts):
-            return None
+        return self._without_keys(bodies) if len(bodies) == len(self.starts) else None
+
+    def views(self, *, verify: bool) -> list[memoryview] | None:
+        """Return the records as views of the maps; None if one is damaged."""
+        bodies = self._bodies(self.mapped.views)
+        return None if verify and not self._are_intact(bodies) else self._without_keys(bodies)
+
+    def _without_keys(self, bodies: list[Any]) -> list[Any]:
         if self.key_lengths is None:
             return bodies
         return [body[:size] for body, size in zip(bodies, (self.stops - self.starts).tolist(), strict=True)]
 
-    def _bodies(self) -> list[bytes]:
+    def _bodies(self, maps: Sequence[Any]) -> list[Any]:
         """Return each payload with the key behind it, which are hashed together."""
         ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
-        maps = self.mapped.maps
-        places = zip(self.bins.tolist(), self.starts.tolist(), ends.tolist(), strict=True)
-        return [maps[number][start:end] for number, start, end in places]
+        starts, stops = self.starts.tolist(), ends.tolist()
+        if (self.bins == self.bins[0]).all():
+            one = maps[int(self.bins[0])]
+            return [one[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        places = zip(self.bins.tolist(), starts, stops, strict=True)
+        return [maps[number][start:stop] for number, start, stop in places]
 
-    def _are_intact(self, payloads: list[bytes]) -> bool:
+    def _are_intact(self, payloads: list[Any]) -> bool:
         found = np.fromiter(map(hash64, payloads), np.uint64, len(payloads))
         return bool((found == self.hashes).all())
 

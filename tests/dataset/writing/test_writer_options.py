@@ -19,7 +19,7 @@ from tests.faults.file_faults import intercepted
 @pytest.fixture
 def small_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one bin hold 1,000 bytes before 64 are made."""
-    for module in ("target", "writer"):
+    for module in ("writing.destination", "writer"):
         monkeypatch.setattr(f"splitdata.dataset.{module}.ONE_BIN_BYTES", 1000)
 
 
