@@ -1,8 +1,8 @@
 """What a killed writer has left: the open segment to go on with, and folders that no manifest lists.
 
     manifest ── last segment, not sealed ──> lock of its index ──> still the last one? ──> ResumedSegment
-    entry of the last committed record of each bin ──> header of its frame ──> where the bin goes on
-        index  [header | entries ... n | never committed]        the rest is cut off when the segment is resumed
+    last committed record of each bin, as every reader finds it ──> where the bin goes on
+        index  [header | entries ... n | never committed]        the rest is cut off by the one who goes on
         bin    [header | frames  ...   | never committed]
 """
 
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.segments.open_files import OpenFiles
+from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.errors import CorruptRecordError, FormatError, MissingBinError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
-from splitdata.format.checksum import bin_salt
-from splitdata.format.frames import FrameHeader, aligned_start, footprint, lengths_word, padding_of
-from splitdata.format.index import IndexHeader, unpack_loc
+from splitdata.format.frames import aligned_start, footprint, padding_of
+from splitdata.format.index import IndexHeader
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
 from splitdata.storage.replace import open_sole
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.format.manifest import Manifest, SegmentInfo
+    from splitdata.storage.file_source import MappedSource, PreadSource
     from splitdata.storage.folder import Folder
     from splitdata.storage.locked_file import LockedFile
 
@@ -86,7 +89,7 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
         try:
             # The last holder of the lock may have committed, sealed or removed it meanwhile.
             if directory.newest() == manifest:
-                resumed = _resumed(folder, index, manifest, alignment)
+                resumed = _resumed(directory, folder, index, manifest, alignment)
                 return resumed
         finally:
             if resumed is None:
@@ -193,7 +196,9 @@ def _has_entries(directory: DatasetDirectory, segment_id: str) -> bool:
         files.close(descriptor)
 
 
-def _resumed(folder: Folder, lock: LockedFile, manifest: Manifest, alignment: int) -> ResumedSegment | None:
+def _resumed(
+    directory: DatasetDirectory, folder: Folder, lock: LockedFile, manifest: Manifest, alignment: int
+) -> ResumedSegment | None:
     info, index = manifest.segments[-1], lock.descriptor
     size = files.size_of(index)
     needed = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
@@ -207,19 +212,29 @@ def _resumed(folder: Folder, lock: LockedFile, manifest: Manifest, alignment: in
     # A repair may have given a record up: where its bin ends is then not known from the index.
     if (last[:, 0] == spec.TOMBSTONE).any():
         return None
-    found, ends = _bins(folder, info, last)
-    # Without any record the alignment is free, and an intact header says it.
+    first_position = manifest.num_records - info.num_records
+    pool = OpenFiles("pread", folder)
+    paths = directory.paths.segment(info.id)
+    reader = RecordReader(
+        SegmentFiles(paths, info, first_position, pool), verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES
+    )
+    try:
+        found, ends = _ends(reader, folder, info)
+        max_raw_bytes = _max_raw_bytes(reader, index, info, header)
+    finally:
+        pool.drop_all()
+    # Of a segment without any record the alignment is free, and its header says it where that is intact.
     if alignment != (found or (header.alignment if header else alignment)):
         return None
     return ResumedSegment(
         manifest=manifest,
         info=info,
-        first_position=manifest.num_records - info.num_records,
+        first_position=first_position,
         folder=folder,
         index=lock,
         alignment=alignment,
         ends=ends,
-        max_raw_bytes=_max_raw_bytes(folder, index, info, header),
+        max_raw_bytes=max_raw_bytes,
     )
 
 
@@ -243,103 +258,51 @@ def _entries(index: int, start: int, stop: int) -> NDArray[np.uint64]:
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 
-def _bins(folder: Folder, info: SegmentInfo, last: NDArray[np.uint64]) -> tuple[int, NDArray[np.uint64]]:
-    """Return the alignment, 0 without any bin, and where each bin that holds records goes on."""
-    ends = np.zeros(len(last), np.uint64)
+def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int, NDArray[np.uint64]]:
+    """Return the alignment, 0 without any bin, and where each bin that holds records goes on: behind its last one."""
+    ends = np.zeros(min(info.num_bins, info.num_records), np.uint64)
     alignments = set()
-    first = info.num_records - len(last)
     # Before any is opened: a manifest may claim millions.
     there = set(map(SegmentPaths.bin_of_name, folder.names())) - {None}
-    if len(there) < len(last):
-        missing = next((number for number in range(len(last)) if number not in there), 0)
+    if len(there) < len(ends):
+        missing = next((number for number in range(len(ends)) if number not in there), 0)
         path = folder.path_of(SegmentPaths.bin_name(missing))
         raise MissingBinError(f"{path} is missing, which holds committed records; nothing was changed", path=path)
-    for row, (place, lengths) in enumerate(last.tolist()):
-        sequence = first + row
-        bin_index = sequence % info.num_bins
-        name = SegmentPaths.bin_name(bin_index)
-        path = folder.path_of(name)
-        try:
-            descriptor = folder.open_file(name)
-        except FileNotFoundError:
-            raise MissingBinError(
-                f"{path} is missing, which holds committed records; nothing was changed", path=path
-            ) from None
-        try:
-            header = _bin_header(descriptor, path, info, bin_index)
-            alignments.add(header.alignment)
-            listed_bin, offset = unpack_loc(place)
-            if listed_bin != bin_index:
-                raise _damaged(path, offset, f"record {sequence} of its segment is listed in another bin")
-            end = _end_of_frame(descriptor, path, bin_salt(info.id, bin_index), offset, sequence, lengths)
-            ends[bin_index] = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, header.alignment)
-            size = files.size_of(descriptor)
-        finally:
-            files.close(descriptor)
-        # Padding behind it is nothing that a record needs.
-        if size < end:
-            raise TruncatedFileError(
-                f"{path} has {size} bytes, and {end} were committed; nothing was changed, verify the dataset",
+    for sequence in range(info.num_records - len(ends), info.num_records):
+        place = reader.locate(sequence)
+        path = folder.path_of(SegmentPaths.bin_name(place.bin_index))
+        if not reader.has_header_check(place):
+            raise CorruptRecordError(
+                f"{path}, byte {place.offset}: the header check of record {sequence} of its segment is wrong; nothing "
+                "was changed, verify the dataset",
                 path=path,
+                offset=place.offset,
             )
+        header = _bin_header(place.source, path)
+        alignments.add(header.alignment)
+        end = place.offset + footprint(place.header)
+        ends[place.bin_index] = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, header.alignment)
     if len(alignments) > 1:
         raise FormatError(f"the bins in {folder.path} have different alignments", path=folder.path)
     return (alignments.pop() if alignments else 0), ends
 
 
-def _bin_header(descriptor: int, path: str, info: SegmentInfo, bin_index: int) -> BinHeader:
+def _bin_header(source: MappedSource | PreadSource, path: str) -> BinHeader:
     try:
-        header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
+        return BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES))
     except FormatError as error:
         raise type(error)(f"{path}: {error}; nothing was changed, verify the dataset", path=path) from None
-    if other := header.other_owner(info.id, bin_index, info.num_bins):
-        raise FormatError(f"{path} is {other}", path=path)
-    return header
 
 
-def _end_of_frame(descriptor: int, path: str, salt: int, offset: int, sequence: int, lengths: int) -> int:
-    """Return where a frame ends, its header proven by its check and by the index entry."""
-    data = files.read_at(descriptor, spec.LARGE_FRAME_HEADER_BYTES, offset)
-    try:
-        header = FrameHeader.unpack(data)
-    except FormatError as error:
-        raise _damaged(path, offset, str(error)) from None
-    if (
-        header.sequence != sequence
-        or lengths_word(header.stored_length, header.raw_length) != lengths
-        or int.from_bytes(data[:8], "little") != header.first_word(salt, offset)
-    ):
-        raise _damaged(path, offset, f"the frame of record {sequence} of its segment is not the one in the index")
-    return offset + footprint(header)
-
-
-def _damaged(path: str, offset: int, reason: str) -> CorruptRecordError:
-    return CorruptRecordError(
-        f"{path}, byte {offset}: {reason}; nothing was changed, verify the dataset", path=path, offset=offset
-    )
-
-
-def _max_raw_bytes(folder: Folder, index: int, info: SegmentInfo, header: IndexHeader | None) -> int:
+def _max_raw_bytes(reader: RecordReader, index: int, info: SegmentInfo, header: IndexHeader | None) -> int:
     """Return the longest committed raw length: from the header, or from all entries where that counts others."""
     if header is not None and header.num_records == info.num_records:
         return header.max_raw_bytes
     longest = 0
     for start in range(0, info.num_records, _ENTRIES_PER_READ):
         entries = _entries(index, start, min(start + _ENTRIES_PER_READ, info.num_records))
-        entries = entries[entries[:, 0] != spec.TOMBSTONE]
-        lengths = entries[:, 1] >> np.uint64(32)
-        if len(lengths) and int(lengths.max()) < spec.LENGTH_ESCAPE:
-            longest = max(longest, int(lengths.max()))
-        for place in entries[lengths == spec.LENGTH_ESCAPE, 0].tolist():
-            longest = max(longest, _raw_length(folder, place))
+        lengths = np.where(entries[:, 0] == spec.TOMBSTONE, 0, entries[:, 1] >> np.uint64(32))
+        is_long = lengths == spec.LENGTH_ESCAPE
+        longest = max(longest, int(lengths[~is_long].max(initial=0)))
+        longest = max([longest, *(reader.length(start + number) for number in np.flatnonzero(is_long).tolist())])
     return longest
-
-
-def _raw_length(folder: Folder, place: int) -> int:
-    """Return a raw length that the index has no room for, from the frame."""
-    bin_index, offset = unpack_loc(place)
-    descriptor = folder.open_file(SegmentPaths.bin_name(bin_index))
-    try:
-        return FrameHeader.unpack(files.read_at(descriptor, spec.LARGE_FRAME_HEADER_BYTES, offset)).raw_length
-    finally:
-        files.close(descriptor)

@@ -380,15 +380,15 @@ def flip(offset: int) -> Callable[[Path], None]:
 
 
 DAMAGE: dict[str, tuple[str, Callable[[Path], None], type[FormatError], str]] = {
-    "bin cut": ("000001.bin", cut, TruncatedFileError, "were committed"),
+    "bin cut": ("000001.bin", cut, TruncatedFileError, "ends at byte"),
     "bin gone": ("000001.bin", Path.unlink, MissingBinError, "is missing"),
     "bin header": ("000001.bin", flip(20), FormatError, "header of the bin is damaged"),
     "bin magic": ("000001.bin", flip(0), BadMagicError, "does not begin as a bin"),
-    "frame": ("000001.bin", flip(64 + 18), CorruptRecordError, "not the one in the index"),
-    "frame check": ("000001.bin", flip(64 + 5), CorruptRecordError, "not the one in the index"),
-    "frame lengths": ("000001.bin", flip(64 + 24), CorruptRecordError, "nothing was changed"),
-    "entry": ("index", flip(128 + 16), CorruptRecordError, "nothing was changed"),
-    "bin of entry": ("index", flip(128 + 16 + 5), CorruptRecordError, "listed in another bin"),
+    "frame": ("000001.bin", flip(64 + 18), CorruptRecordError, "do not agree"),
+    "frame check": ("000001.bin", flip(64 + 5), CorruptRecordError, "header check of record 1"),
+    "frame lengths": ("000001.bin", flip(64 + 24), CorruptRecordError, "no other record is affected"),
+    "entry": ("index", flip(128 + 16), FormatError, "record 1 "),
+    "bin of entry": ("index", flip(128 + 16 + 5), CorruptRecordError, "leads to bin"),
     "index cut": ("index", cut, TruncatedFileError, "were committed"),
     "index gone": ("index", Path.unlink, TruncatedFileError, "is missing"),
     "index magic": ("index", flip(0), BadMagicError, "does not begin as an index"),
