@@ -10,6 +10,7 @@ Each position must have exactly one claim; where two segments claim it, or none 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,13 +19,21 @@ from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, join_digests
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
+from splitdata.storage.publish import publish
 
 if TYPE_CHECKING:
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.format.index import IndexHeader
     from splitdata.format.manifest import Manifest
 
-__all__ = ["ManifestsOnDisk", "continue_segments", "info_of_header", "look_at_manifests", "old_dataset_id"]
+__all__ = [
+    "ManifestsOnDisk",
+    "continue_segments",
+    "info_of_header",
+    "look_at_manifests",
+    "old_dataset_id",
+    "publish_manifest",
+]
 
 # Commits count by one. At a thousand a second this many take two months, in which not one manifest stayed intact.
 _MOST_AHEAD: Final = spec.MAX_GENERATION // 2
@@ -318,3 +327,32 @@ def _is_copy(claim: IndexHeader, places: dict[int, list[SegmentInfo]]) -> bool:
         digest = join_digests(digest, parts[0].digest, parts[0].num_records)
         position += parts[0].num_records
     return digest == claim.digest
+
+
+def publish_manifest(directory: DatasetDirectory, manifest: Manifest, *, far: tuple[int, ...]) -> None:
+    """Publish what a repair has found, and remove the manifests of numbers that no commit can have reached.
+
+    Raises:
+        ManifestError: If another program has committed meanwhile; nothing is lost.
+    """
+    overtaken = ManifestError(
+        f"{directory.folder}: another program has committed while this was repaired; nothing is lost, run "
+        f"`splitdata repair {directory.folder}` again",
+        path=directory.folder,
+    )
+    with directory.opened() as root:
+        # The names in all folders must survive a loss of power; one that is not there has none.
+        for info in manifest.segments:
+            with suppress(FileNotFoundError, NotADirectoryError), directory.open_segment(info.id) as folder:
+                folder.sync()
+        root.sync()
+        with suppress(FileNotFoundError, NotADirectoryError), directory.open_segments() as folder:
+            folder.sync()
+        if not publish(root, manifest.generation, manifest.encode(), durable=True):
+            raise overtaken
+    for generation in far:
+        directory.remove_manifest(generation)
+    # As every writer does: old manifests are removed, so the number may be free since others have gone beyond it.
+    if directory.newest().generation != manifest.generation:
+        directory.remove_manifest(manifest.generation)
+        raise overtaken

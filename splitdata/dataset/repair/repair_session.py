@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +25,7 @@ from splitdata.dataset.repair.adoption import (
 )
 from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.dataset.repair.key_repair import KeysOnDisk
-from splitdata.dataset.repair.manifest_repair import look_at_manifests, old_dataset_id
+from splitdata.dataset.repair.manifest_repair import look_at_manifests, old_dataset_id, publish_manifest
 from splitdata.dataset.repair.segment_on_disk import SegmentOnDisk
 from splitdata.dataset.repair.segment_order import committed_segments
 from splitdata.dataset.repair.segment_repair import SegmentRepair
@@ -37,7 +36,6 @@ from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST
 from splitdata.format.manifest import Manifest, decode_metadata
-from splitdata.storage.publish import publish
 from splitdata.storage.replace import remove_scratch
 
 if TYPE_CHECKING:
@@ -466,35 +464,9 @@ class RepairSession:
         path = self._directory.paths.manifest(manifest.generation)
         why = f"{len(damaged)} damaged, " if damaged else ""
         self.actions.append(f"{path}: new manifest ({why}{manifest.num_records} records in {len(segments)} segments)")
-        if self._dry_run:
-            return manifest
-        with self._directory.opened() as root:
-            self._sync_folders(segments, root)
-            if not publish(root, manifest.generation, manifest.encode(), durable=True):
-                self._raise_overtaken()
-        for generation in self._manifests.far:
-            self._directory.remove_manifest(generation)
-        # As every writer does: old manifests are removed, so the number may be free because others are beyond it.
-        if self._directory.newest().generation != manifest.generation:
-            self._directory.remove_manifest(manifest.generation)
-            self._raise_overtaken()
+        if not self._dry_run:
+            publish_manifest(self._directory, manifest, far=self._manifests.far)
         return manifest
-
-    def _sync_folders(self, segments: list[SegmentInfo], root: Folder) -> None:
-        """Wait until the names in all folders would survive a loss of power; one that is not there has none."""
-        for info in segments:
-            with suppress(FileNotFoundError, NotADirectoryError), self._directory.open_segment(info.id) as folder:
-                folder.sync()
-        root.sync()
-        with suppress(FileNotFoundError, NotADirectoryError), self._directory.open_segments() as folder:
-            folder.sync()
-
-    def _raise_overtaken(self) -> None:
-        raise ManifestError(
-            f"{self._directory.folder}: another program has committed while this was repaired; nothing is lost, run "
-            f"`splitdata repair {self._directory.folder}` again",
-            path=self._directory.folder,
-        )
 
     # -- leftovers -----------------------------------------------------------------------------
 

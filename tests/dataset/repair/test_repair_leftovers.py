@@ -174,7 +174,7 @@ def test_adoption_that_was_killed_in_copying_is_finished_also_without_an_intact_
         file.unlink() if is_deleted else file.write_bytes(b"damaged")
 
     with monkeypatch.context() as patch:
-        patch.setattr("splitdata.dataset.repair.repair_session.publish", interrupted)
+        patch.setattr("splitdata.dataset.repair.manifest_repair.publish", interrupted)
         with pytest.raises(KeyboardInterrupt):
             repair(path, adopt=True)
     report = repair(path, adopt=True)
