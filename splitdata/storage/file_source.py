@@ -127,12 +127,23 @@ class PreadSource:
 
     def __init__(self, path: str, *, at: int | None = None) -> None:
         self._descriptor = files.open_existing(path, at=at)
-        self.size = files.size_of(self._descriptor)
+        try:
+            self.size = files.size_of(self._descriptor)
+        except BaseException:
+            # The error refers to this object for as long as anybody keeps it.
+            self.close()
+            raise
 
     def __del__(self, close: Callable[[int], None] = files.close) -> None:
         descriptor = getattr(self, "_descriptor", -1)
         if descriptor >= 0:
             close(descriptor)
+
+    def close(self) -> None:
+        """Close the file now, where nobody else reads it: otherwise that is done when nothing refers to this."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            files.close(descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
         """Return some bytes, fewer where the file ends."""

@@ -11,6 +11,7 @@ the file is open and mapped, None otherwise. `mapped_bins` is all of them as one
 from __future__ import annotations
 
 import sys
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,7 +26,7 @@ from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
 from splitdata.format.codec import Decompressor
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
-from splitdata.storage.file_source import MappedSource
+from splitdata.storage.file_source import MappedSource, PreadSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from splitdata.dataset.keys.key_lookup import KeyTable
     from splitdata.dataset.segments.open_files import OpenFiles
     from splitdata.format.manifest import SegmentInfo
-    from splitdata.storage.file_source import PreadSource
     from splitdata.storage.paths import SegmentPaths
 
 __all__ = ["SegmentFiles"]
@@ -116,6 +116,8 @@ class SegmentFiles:
         self._keys: KeyTable | None = None
         self._decompressor: Decompressor | None = None
         self._has_real_folders = False
+        # Not held yet while its header is looked at.
+        self._newest: Callable[[], MappedSource | PreadSource | None] = lambda: None
         self._mapped_bins: MappedBins | None = None
 
     @property
@@ -149,6 +151,7 @@ class SegmentFiles:
             self.paths.refuse_links()
             self._has_real_folders = True
         source = self._pool.open(path)
+        self._newest = weakref.ref(source)
         if not self._pool.is_of_folder:
             self.paths.refuse_links()
         return source
@@ -322,6 +325,13 @@ class SegmentFiles:
         self.mapped[bin_index] = None
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
+
+    def close(self) -> None:
+        """Close what is read by pread, by the one who alone reads it: an error may keep references to it alive."""
+        for source in (self._newest(), self._index, *self._bins.values()):
+            if isinstance(source, PreadSource):
+                source.close()
+        self._pool.drop_all()
 
     def drop_shrunk(self) -> None:
         """Let go of maps of files that are shorter by now; opened again, they tell which records are cut off."""

@@ -213,16 +213,13 @@ def _resumed(
     if (last[:, 0] == spec.TOMBSTONE).any():
         return None
     first_position = manifest.num_records - info.num_records
-    pool = OpenFiles("pread", folder)
-    paths = directory.paths.segment(info.id)
-    reader = RecordReader(
-        SegmentFiles(paths, info, first_position, pool), verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES
-    )
+    segment = SegmentFiles(directory.paths.segment(info.id), info, first_position, OpenFiles("pread", folder))
+    reader = RecordReader(segment, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     try:
         found, ends = _ends(reader, folder, info)
         max_raw_bytes = _max_raw_bytes(reader, index, info, header)
     finally:
-        pool.drop_all()
+        segment.close()
     # Of a segment without any record the alignment is free, and its header says it where that is intact.
     if alignment != (found or (header.alignment if header else alignment)):
         return None

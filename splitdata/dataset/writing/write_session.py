@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -368,7 +368,8 @@ class WriteSession:
         num_before = self._num_before + old.committed.num_records
         new = self._new_segment(old.num_bins, first_number=num_before, dictionary=old.dictionary)
         try:
-            copy_records(old.stored(self._num_before), range(old.committed.num_records, old.num_records), new)
+            with closing(old.stored(self._num_before)) as stored:
+                copy_records(stored, range(old.committed.num_records, old.num_records), new)
             old.drop_pending()
             old.unseal()
             old.seal()
