@@ -1,11 +1,11 @@
-"""What a resumable conversion stores with each commit, and how the next call tells that it is the same one.
+"""The log that a resumable conversion stores with each commit, by which the next call knows it again.
+
+Records and position are in one manifest, so they agree whenever the call was killed. Where the last commit
+began is there too: the next call reads it again, and so proves the position.
 
     metadata {"conversion": {"source": ..., "options": ..., "position": ..., "records": n, "finished": false,
                              "commit_position": ..., "commit_records": m}}
               commit 1       commit 2       commit 3 (killed here)        the next call reads on behind commit 2
-
-Records and position are in one manifest, so they agree whenever the call was killed. Where the last commit
-began is there too: the next call reads it again, and so proves the position.
 """
 
 from __future__ import annotations

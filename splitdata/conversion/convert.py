@@ -1,9 +1,11 @@
 """Converts a source into a dataset, whole or not at all.
 
-source ──record by record──> SplitWriter ──end of the source──> one commit ──> ConversionReport
-  │                  `─> progress, every 256 records and every MiB
-  `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request;
-     with commits on the way, from where an earlier call stood (resumable.py) on request
+Readers see nothing of a conversion before its one commit at the end, so one that fails leaves no half dataset.
+
+    source ──record by record──> SplitWriter ──end of the source──> one commit ──> ConversionReport
+      │                  `─> progress, every 256 records and every MiB
+      `─ in random order (shuffle.py) on request; without a writer (dry_run.py) on request;
+         with commits on the way, from where an earlier call stood (resumable.py) on request
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A conversion that commits as it goes, and goes on behind its last commit when it is called again.
+"""A conversion that commits as it goes, and continues behind its last commit when it is called again.
 
-Each commit stores the position in the source beside its records, so both always agree, whenever the run was killed.
+Each commit stores the position in the source beside its records, so both always agree, whenever the call was killed.
 
     log in DEST ── same source, same options? ── finished? ──> nothing to do
      `─ position, once it is proven ──> records behind it ──64 MiB or 1 s──> commit records, position ──> ... ──> seal

@@ -1,5 +1,7 @@
 """A source in random order: every record equally likely at every place, the same for a seed and the same records.
 
+The order depends on the seed and the number of records alone: not on memory, disk or sizes.
+
     source ──> record i gets the key random(seed, i) ──> sorted by key (external_sort.py) ──> records
 
     with names: | u32 length of the name | name | record |      so that each stays with its record
@@ -180,7 +182,7 @@ class KeyedShuffledSource(ShuffledSource):
                 else:
                     yield b"".join((len(name).to_bytes(_NAME_LENGTH_BYTES, "little"), name, held))
 
-    def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Any:  # noqa: ANN401  # a pair
+    def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Any:  # a pair
         if isinstance(record, FilePlace):
             return os.fsdecode(record.key), self._opened(large, record, position)
         stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")

@@ -217,7 +217,7 @@ class SplitWriter:
             self._guarded(self._flush)
         return number
 
-    def write_sample(self, sample: Any, key: str | None = None) -> int:  # noqa: ANN401  # what the codec takes
+    def write_sample(self, sample: Any, key: str | None = None) -> int:  # what the codec takes
         """Take one value and write it as a record of the dataset's codec; returns its number in this session, from 0.
 
         A writer of a new dataset that was given no codec takes "sample" with the first one: see

@@ -48,10 +48,10 @@ def test_verify_reports_progress_within_a_large_record(tmp_path: Path, monkeypat
         writer.write(bytes(LENGTH))
     half, was_shown = LENGTH // 2, threading.Event()
     shown: list[int] = []
-    reach = bin_check._Progress.reach
+    note_done = bin_check.BinCheck._note_done
 
-    def stop_half_way(progress: bin_check._Progress, offset: int) -> None:
-        reach(progress, offset)
+    def stop_half_way(check: bin_check.BinCheck, offset: int) -> None:
+        note_done(check, offset)
         if offset >= half:
             assert was_shown.wait(30)
 
@@ -61,7 +61,7 @@ def test_verify_reports_progress_within_a_large_record(tmp_path: Path, monkeypat
         if done >= half:
             was_shown.set()
 
-    monkeypatch.setattr(bin_check._Progress, "reach", stop_half_way)
+    monkeypatch.setattr(bin_check.BinCheck, "_note_done", stop_half_way)
     monkeypatch.setattr(verify_module, "_REPORT_SECONDS", 0.01)
 
     report = verify(tmp_path / "d", progress=show)

@@ -1,13 +1,7 @@
 """Chooses the source of records for what a user typed.
 
--                       lines of standard input, unless a kind says otherwise
-a folder                folder; splitdataloader, if that package wrote it
-name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
-name.txt(.gz, ...)      lines        also .text, .log
-name.csv, name.tsv      csv, tsv     also .tab
-*.jsonl, several names  these files one after another, by the same table; of other names each is a record
-@list.txt               files        each file that the list names is a record, whatever its name
-anything else           an error that asks for the kind
+Only kind="callable", or a function that is given itself, runs code: no name that comes from data, a folder or a
+pattern is ever imported.
 
     -                       lines of standard input, unless a kind says otherwise
     a folder                its files; the records of its index, if the package splitdataloader wrote it

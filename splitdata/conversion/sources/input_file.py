@@ -259,3 +259,7 @@ def _without_first(blocks: Iterator[bytes], num_bytes: int) -> Iterator[bytes]:
             break
         num_bytes -= len(block)
     yield from blocks
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,13 +1,7 @@
 """A dataset directory as a whole: which manifest is current, and what may be touched in it.
 
-DIR/manifest.0000000041.json
-manifest.0000000042.json     <- highest number = current
-segments/<32 hex>/           folders that the manifest lists, and those of writers at work
-README, .DS_Store, ...       strays: ignored, and left alone
-anything else                is foreign: then nobody writes here, and nothing is removed
-
-One rule for all who remove or cut what a writer has left, be it their own: what the newest manifest lists is
-not theirs. They ask `listing`, or let `remove_segment` ask, at that moment. What they remember says less: a
+All who remove or cut what a writer has left, even their own, keep one rule: what the newest manifest lists is
+not theirs. They ask `listing`, or let `remove_segment` ask, at that moment. Their own memory is no proof: a
 commit that failed, or was interrupted, may have been made.
 
     DIR/manifest.0000000041.json

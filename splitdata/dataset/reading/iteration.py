@@ -5,10 +5,7 @@ walked record by record: the good ones come before the error, and a caller that 
 
     write order    chunk of sequences ─> a part of each bin ─> woven together
     bin by bin     parts of one bin, then the next
-    shuffled       group of bins, all their records mixed (order/bins.py), the next group asked for ahead
-
-A chunk holds a few MiB, so memory stays bounded whatever the size of a bin. One in which a record cannot be read is
-walked record by record: the good ones come before the error, and who goes on gets those behind it.
+    shuffled       group of bins, all their records mixed (bin_shuffle.py), the next group asked for ahead
 """
 
 from __future__ import annotations

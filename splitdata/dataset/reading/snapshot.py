@@ -1,8 +1,8 @@
 """A snapshot: the segments of one or several datasets at one generation each, end to end.
 
-    dataset a, generation 7     segments a0 a1        positions 0 ..
-    dataset b, generation 2     segment  b0
-    a legacy directory          one segment           .. num_records - 1
+    dataset a, generation 7             segments a0 a1     positions 0 ..
+    dataset b, generation 2             segment  b0
+    a directory of splitdataloader      one segment        .. num_records - 1
 
 A position leads to (segment, sequence) by one bisection. Segments are opened where they are used.
 """
@@ -75,7 +75,8 @@ def open_pinned(
     Takes and raises what `open_state` does. A legacy directory stands for its manifest itself, and needs no keeping.
     Waits for nobody: where another program holds the lock, there is a warning, and nothing that keeps the files.
     """
-    if legacy := open_legacy(path, generation, known):
+    path = found.folder
+    if not found.is_held and (legacy := open_legacy(path, generation, known)):
         return legacy, None
     for _ in range(_MAX_TRIES):
         # Opened once for all that is asked of it, and anew where it may be another one by now.

@@ -1,6 +1,8 @@
 """The head of bin 0: the dictionary and the copy of the user's metadata, which stand before the records.
 
-header | dictionary | metadata | first record          either may be missing, or damaged
+Both are kept twice, here and in the index or the manifest, so that either can be made again.
+
+    header | dictionary | metadata | first record          either may be missing, or damaged
 """
 
 from __future__ import annotations

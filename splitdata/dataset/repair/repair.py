@@ -1,13 +1,11 @@
 """repair: makes again what can be known again, and changes nothing else.
 
-Every step leaves a dataset that is no worse than before, and a second run does what is left.
+Every step leaves a dataset that is no worse than before, and a second call does what is left.
 
     manifests ─┐                             nothing is changed before it is clear what the dataset is
     headers  ──┴─> segments, in order ──> each: search its bins, mend index and headers
-                                     ──> unlisted ones: adopt, keep or remove
-                                     ──> a new manifest, where the list has changed ──> remove the damaged one
-
-Every step leaves a dataset that is no worse than before, and a second call does what is left.
+                                      ──> unlisted ones: adopt, keep or remove
+                                      ──> a new manifest, where the list has changed ──> remove the damaged one
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One call of repair, step by step; what each step knows is kept here, its work is done in other rooms.
+"""One call of repair, step by step: it keeps what each step has learnt; the work is done in the other modules here.
 
 Every step leaves a dataset that is no worse than before, so a run that is killed loses nothing.
 

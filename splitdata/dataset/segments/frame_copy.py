@@ -1,6 +1,8 @@
 """Copying records from one segment into another as they are stored: proven, but neither compressed nor joined again.
 
-segment A   [ . . r3 r4 r5 ]  ──locate, check──>  segment B  [ r3 r4 r5 ]       fold, and a commit behind a rival's
+A frame of another place needs another header check, so it cannot be copied blindly.
+
+    segment A   [ . . r3 r4 r5 ]  ──locate, check──>  segment B  [ r3 r4 r5 ]       fold, and a commit behind a rival's
 """
 
 from __future__ import annotations

@@ -136,8 +136,10 @@ class RecordReader:
         place = self.locate(sequence)
         self._raise_corrupt(sequence, "has a damaged key", place.bin_index, place.offset)
 
-    def check(self, sequence: int) -> int:
+    def check(self, sequence: int, *, on_block: Callable[[int], None] | None = None) -> int:
         """Read one record to its end, hold nothing of it, and return the xxh3-64 of its raw bytes.
+
+        Of a large one `on_block` is told up to which byte of its bin it has been read.
 
         The header check of its frame, which no other way of reading needs, is not looked at.
         """

@@ -1,16 +1,12 @@
 """Fast reads of one committed segment; whatever is not the usual goes to record_reader.py.
 
-    one      entry words ─> frame words ─> slice ─> hash                     `get`
-    many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
-    one bin  consecutive records of it, as many                              `get_of_bin`
-
 The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
 sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
 careful reader, one record at a time, where it fails: so speed never decides what is an error.
 
     one      entry words ─> frame words ─> slice ─> hash                     `get`
     many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
-    a run    one bin, ascending: as many, or views of the map                `get_run`
+    one bin  consecutive records of it, as many                              `get_of_bin`
 """
 
 from __future__ import annotations

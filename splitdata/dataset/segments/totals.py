@@ -1,6 +1,8 @@
-"""Totals over consecutive records: what a commit adds to the manifest, and what it had before.
+"""Numbers of a row of records: those that a commit adds to the manifest, and those that stood there before.
 
-committed | pending  ──joined──>  both, as if there had been one commit
+Two rows joined have the numbers of one row written at once, so a segment knows its own without reading it again.
+
+    committed | pending  ──joined──>  both, as if there had been one commit
 """
 
 from __future__ import annotations

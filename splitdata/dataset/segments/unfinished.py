@@ -1,8 +1,10 @@
-"""What a killed writer has left: the open segment to go on with, and folders that no manifest lists.
+"""Finds what a killed writer has left: the open segment to resume, and folders that no manifest lists.
+
+Nothing is changed before all that is drawn here is proven.
 
     manifest ── last segment, not sealed ──> lock of its index ──> still the last one? ──> ResumedSegment
-    last committed record of each bin, as every reader finds it ──> where the bin goes on
-        index  [header | entries ... n | never committed]        the rest is cut off by the one who goes on
+    entry of the last committed record of each bin ──> header of its frame ──> where the bin goes on
+        index  [header | entries ... n | never committed]        the rest is cut off when the segment is resumed
         bin    [header | frames  ...   | never committed]
 """
 

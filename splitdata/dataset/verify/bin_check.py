@@ -1,7 +1,9 @@
 """Verifies one bin: its frames must stand end to end, each proven, with zeros between them.
 
-header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
-└ padding up to the alignment      a part that fails is looked at record by record
+All frames of a stretch are checked together by numpy; record by record only where something is wrong.
+
+    header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
+                      └ padding up to the alignment      a part that fails is looked at record by record
 """
 
 from __future__ import annotations
@@ -47,17 +49,6 @@ _PLAIN: Final = Decompressor()
 _U64: Final = np.uint64
 
 
-class _Progress:
-    """How far into its bin a check has come: apart from it, as a circle of references would keep its files open."""
-
-    def __init__(self) -> None:
-        self.num_bytes = 0
-
-    def reach(self, offset: int) -> None:
-        """Count up to a byte; within a record too, which may have a hundred gigabytes."""
-        self.num_bytes = max(self.num_bytes, offset)
-
-
 class BinCheck:
     """The verification of one bin: `begin`, then `check_part` over all of its records in order, then `finish`.
 
@@ -67,6 +58,7 @@ class BinCheck:
         findings: What is wrong.
         digest: Of the raw records of this bin, as a share of the segment's (digest.py).
         keys: Of the records of this bin that have one: how many, and a sum that ties each to its record.
+        bytes_done: How far into the file everything was looked at.
     """
 
     def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None) -> None:
@@ -75,16 +67,14 @@ class BinCheck:
         self.findings = FindingList()
         self.digest = EMPTY_DIGEST
         self.keys = KeySum()
-        self._progress = _Progress()
+        self.bytes_done = 0
         self.num_records = len(range(bin_index, info.num_records, info.num_bins))
         self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
         self._files = files
         self.bin_index = bin_index
         self._table_length = table_length
         self._salt = files.salt(bin_index)
-        self._records = RecordReader(
-            files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES, on_block=self._progress.reach
-        )
+        self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
         # Whether there is any point in going on. The file itself is asked for each time, so that of
         # thousands of bins only a few are open.
         self._is_readable = False
@@ -96,11 +86,6 @@ class BinCheck:
         # For frames that were checked one by one: the farthest end, and bytes of those that begin before it.
         self._farthest = 0
         self._overlapping = 0
-
-    @property
-    def bytes_done(self) -> int:
-        """How far into the file everything was looked at."""
-        return self._progress.num_bytes
 
     def begin(self) -> None:
         """Open the bin and look at its header."""
@@ -127,7 +112,7 @@ class BinCheck:
                 self._check_singly(first, len(entries))
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(first))
-        self._progress.reach(self._end or 0)
+        self._note_done(self._end or 0)
 
     def finish(self) -> None:
         """Look at what lies behind the last record."""
@@ -279,7 +264,7 @@ class BinCheck:
                 self._refuse_flood(place)
                 self._check_gap(place)
                 self._end = place.offset + footprint(place.header)
-                self._join(np.array([self._records.check(sequence)], _U64))
+                self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
                 if not self._records.has_header_check(place):
                     self._add(_HEADER_CHECK.format(self._position(ordinal), place.offset), self._position(ordinal))
                 if place.header.key_length:
@@ -330,6 +315,10 @@ class BinCheck:
         if place.header.kind == spec.KIND_LARGE:
             start = aligned_start(start, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
         return place.offset == start
+
+    def _note_done(self, offset: int) -> None:
+        """Count the blocks of a record that may have a hundred gigabytes."""
+        self.bytes_done = max(self.bytes_done, offset)
 
     # -- keeping the result --------------------------------------------------------------------
 

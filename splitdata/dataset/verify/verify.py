@@ -20,6 +20,7 @@ from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_scan import scan
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.key_check import check_keys

@@ -1,4 +1,4 @@
-"""What a write session meets where it is to write, and how many bins it begins; nothing is changed here.
+"""Checks the destination of a write and chooses the number of bins; it changes nothing.
 
 A writer asks before its first record, so that a wrong mode costs no work and no data.
 

@@ -1,5 +1,7 @@
 """Starts a worker: shared memory, pipes, process, job, receiver. All of it or nothing.
 
+Whatever fails on the way, all that was made before it is taken back.
+
     call --pack--> bytes      arena   data pipe   note pipe   lifeline   stack pipe
                      |          `---------+-----------+-----------+----------'
                      |                        launch (spawn, fork)

@@ -171,7 +171,9 @@ def test_full_disk_at_any_operation_ends_the_run_and_a_resumed_one_finishes(fold
     assert number > 50
 
 
-def failed_session(path: Path, committed: Records, pending: Records, **options: Any) -> None:  # noqa: ANN401  # whatever SplitWriter takes
+def failed_session(
+    path: Path, committed: Records, pending: Records, **options: Any
+) -> None:  # whatever SplitWriter takes
     """Commit records, write more of them, and die by an exception that cannot even tidy up."""
     writer = SplitWriter(path, **options)
     writer.write_many(committed)
