@@ -32,7 +32,7 @@ _BATCHES = """
 import sys
 import numpy as np
 from splitdata import SplitDataLoader, TruncatedFileError
-from splitdata.dataset import segment_reader
+from splitdata.dataset.segments import segment_reader
 
 segment_reader._LOOK_SECONDS, segment_reader._LOOK_SHARE = 0.0, 0
 path, cut, how = sys.argv[1], sys.argv[2], sys.argv[3]
