@@ -41,7 +41,7 @@ from pathlib import Path
 import numpy as np
 import splitdata
 from splitdata import SplitDataError, convert, decode_sample, open_source
-from splitdata.samples import spec
+from splitdata.samples import sample_spec as spec
 from splitdata.samples.record_codecs import record_codec
 
 def peak():
