@@ -157,9 +157,10 @@ def pack_locs(bins: NDArray[np.integer] | int, offsets: NDArray[np.integer]) -> 
 
 
 def unpack_locs(locs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return bin of each of many frames, and the byte at which it begins, int64; bin -1 where a record is lost."""
-    signed = locs.view("<i8")
-    return signed >> spec.BIN_SHIFT, (signed & spec.PLACE_MASK) * spec.FRAME_UNIT
+    """Return bin of each of many frames, and the byte at which it begins, int64; the last possible of both if lost."""
+    # Both fit into int64, and are shown as such without a copy.
+    bins = (locs >> np.uint64(spec.BIN_SHIFT)).view("<i8")
+    return bins, (locs & np.uint64(spec.PLACE_MASK)).view("<i8") * spec.FRAME_UNIT
 
 
 def make_entries(

@@ -192,11 +192,13 @@ def test_loc_of_one_frame_and_of_many_survive_packing(places: list[tuple[int, in
     assert [column.tolist() for column in unpack_locs(np.array(locs, np.uint64))] == [bins, offsets]
 
 
-def test_loc_of_a_lost_record_leads_to_no_bin() -> None:
-    bins, _ = unpack_locs(np.array([spec.TOMBSTONE], np.uint64))
+def test_loc_of_a_lost_record_is_the_last_place_of_the_last_bin() -> None:
+    last = (spec.MAX_BINS - 1, spec.PLACE_MASK * spec.FRAME_UNIT)
 
-    assert bins.tolist() == [-1]
-    assert unpack_loc(spec.TOMBSTONE)[0] >= spec.MAX_BINS - 1
+    bins, offsets = unpack_locs(np.array([spec.TOMBSTONE], np.uint64))
+
+    assert (bins.tolist(), offsets.tolist()) == ([last[0]], [last[1]])
+    assert unpack_loc(spec.TOMBSTONE) == last
 
 
 @pytest.mark.parametrize("field", ["segment_id", "bin_index", "num_bins"])

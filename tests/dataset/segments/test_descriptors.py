@@ -111,7 +111,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 use_up()
 # What the readers hold they give up for what is asked for.
 assert [loader[n] for n in range(20)] == [b"%d" % n for n in range(20)]
-loader._snapshot._pools["pread"].drop_all()
+for pool in loader._snapshot._pools.values():
+    pool.drop_all()
 use_up()
 try:
     loader[30]
