@@ -1,16 +1,17 @@
-"""Shows foreign text in a message: on one line, and shortened.
+r"""Shows foreign text in a message: on one line, and shortened.
 
 Names and values in messages may come from a damaged file or from somebody else, and may be of any length.
 
     "a" * 1000           -> aaaa...              200 characters
     [[[... ]]]           -> a list too large to show
+    a folder "a\nb"       -> a\nb                  in a line of a log, which is text for a terminal
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["cut", "shown"]
+__all__ = ["cut", "one_line", "shown"]
 
 _MOST_CHARACTERS: Final = 200
 
@@ -23,6 +24,14 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):
         # Python writes out neither long ints nor deep lists.
         return f"a {type(value).__name__} too large to show"
+
+
+def one_line(text: object) -> str:
+    r"""Return a name, a path or an error for a line of a log: what does not print in it as `\n`, `\x1b`, `\u202e`."""
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
 
 
 def cut(text: str) -> str:

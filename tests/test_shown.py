@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from splitdata import SplitDataError, SplitWriter, open_source
-from splitdata._shown import shown
+from splitdata._shown import one_line, shown
 from splitdata.samples.collate import collate
+from tests.command import ROOT
 
 LONG = "x" * 1_000_000
 
@@ -70,3 +73,56 @@ def test_codec_that_metadata_name_makes_no_long_message(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="codec must be") as caught:
         SplitWriter(tmp_path / "data", metadata={"record_codec": LONG[:500_000]})
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("plain é 日", "plain é 日"),
+        ("two\nlines", r"two\nlines"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\u202eright to left", r"\u202eright to left"),
+        ("\udcff", r"\udcff"),
+        (OSError(2, "no such file", "a\rb"), r"[Errno 2] no such file: 'a\rb'"),
+    ],
+)
+def test_line_of_a_log_shows_what_does_not_print(text: object, line: str) -> None:
+    assert one_line(text) == line
+
+
+# What a line of a log shows beside numbers that is not foreign: our own words, stacks of threads, torch's version.
+OURS = {"where", "worker.name", "worker.progress()", "world", "reason", "error.strerror", "torch.__version__"} | {
+    "_name_of(stuck[0], threads[stuck[0]])",
+    "_stack_of(threads[stuck[0]])",
+    "self.timeout",
+}
+
+
+def test_every_line_of_a_log_escapes_what_is_foreign() -> None:
+    found = []
+    for path in sorted((ROOT / "splitdata").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="_log" | "_logger"), attr=level), args=[text, *rest]
+                ):
+                    if level in ("isEnabledFor", "setLevel"):
+                        continue
+                    assert isinstance(text, ast.Constant), f"{path}:{node.lineno}: a text that is put together"
+                    kinds = re.findall(r"%(?:\.\d+)?([a-z])", str(text.value))
+                    shown_as = [ast.unparse(one) for kind, one in zip(kinds, rest, strict=True) if kind == "s"]
+                    found += [(path, node.lineno, one) for one in shown_as if one not in OURS]
+
+    assert len(found) > 10
+    assert [one for one in found if not one[2].startswith(("one_line(", "shown("))] == []
+
+
+def test_writer_that_is_dropped_is_named_on_one_line(tmp_path: Path) -> None:
+    writers = [SplitWriter(tmp_path / "odd\nname")]
+    writers[0].write(b"lost")
+    with pytest.warns(ResourceWarning) as caught:
+        writers.clear()
+
+    (message,) = [str(one.message) for one in caught if "SplitWriter" in str(one.message)]
+    assert r"odd\nname" in message
+    assert message.isprintable()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 from splitdata._local_path import local_path
 from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_codec, default_alignment
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.segments.large_record import LargeSource
@@ -440,7 +441,7 @@ class SplitWriter:
         try:
             if lost := self._report_lost():
                 warnings.warn(
-                    f"{self._name} was dropped with {lost} records that were not committed; close it",
+                    f"{one_line(self._name)} was dropped with {lost} records that were not committed; close it",
                     ResourceWarning,
                     stacklevel=2,
                     source=self,
@@ -481,7 +482,7 @@ class SplitWriter:
             _logger.warning(
                 "%s was never closed: %d records that it was given are not committed, and lost; close it, or write in "
                 "`with SplitWriter(...) as writer:`",
-                self._name,
+                one_line(self._name),
                 lost,
             )
         return lost

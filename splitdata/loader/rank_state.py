@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from splitdata._shown import one_line
 from splitdata.loader.plan.loader_state import LoaderState
 from splitdata.loader.plan.steps import Position, StepShape
 from splitdata.loader.plan.world import Ranks
@@ -52,7 +53,9 @@ class RankState:
             plan = self._plan = self._resolved.plan(world, shape.lanes)
             reason = self._resolved.why_no_steps(plan)
             if reason is not None:
-                _log.warning("the loader of %s has %s: its epochs have no batches", self._resolved.source.name, reason)
+                _log.warning(
+                    "the loader of %s has %s: its epochs have no batches", one_line(self._resolved.source.name), reason
+                )
         return plan
 
     def plan_of_a_look(self) -> Plan:

@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from splitdata._shown import one_line
 from splitdata.errors import FormatError
 from splitdata.storage.failure import explains, raise_explained
 
@@ -334,7 +335,7 @@ def sync_directory(path: str, *, at: int | None = None) -> None:
             _warned_of_sync.add(device)
             _logger.warning(
                 "%s: this file system cannot sync a folder (%s), so a loss of power may cost what was committed last",
-                path,
+                one_line(path),
                 error.strerror,
             )
     finally:

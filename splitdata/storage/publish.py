@@ -15,6 +15,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
+from splitdata._shown import one_line
 from splitdata.storage import files
 from splitdata.storage.paths import DatasetPaths
 
@@ -105,7 +106,7 @@ def _name(folder: Folder, scratch: str, name: str) -> bool:
 def _rename(folder: Folder, scratch: str, name: str) -> bool:
     if folder.path not in _warned_of_links:
         _warned_of_links.add(folder.path)
-        _logger.warning("%s: no hard links here, so only one program may write at a time", folder.path)
+        _logger.warning("%s: no hard links here, so only one program may write at a time", one_line(folder.path))
     with folder.again() as again:
         if not again.lock():
             raise BlockingIOError(errno.EAGAIN, "another program is committing to this dataset", folder.path)

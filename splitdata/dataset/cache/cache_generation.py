@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Self
 
 from splitdata._ownership import renew_after_fork
+from splitdata._shown import one_line
 from splitdata.dataset.cache.cache_key import CacheKey
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import remove_dataset
@@ -192,7 +193,7 @@ class Generation:
             if _key_in(lock.descriptor) == key:
                 stack.pop_all()
                 return cls(folder, key, lock.detach())
-        _logger.info("%s: its key is damaged or another one; what it holds is discarded", folder.path)
+        _logger.info("%s: its key is damaged or another one; what it holds is discarded", one_line(folder.path))
         remove_generation(cache, name)
         return None
 

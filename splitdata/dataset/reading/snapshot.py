@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from splitdata._shown import one_line
 from splitdata.dataset.legacy.legacy_directory import LEGACY_DATASET_ID, LegacyDirectory, is_legacy_directory
 from splitdata.dataset.legacy.legacy_segment import LegacySegment
 from splitdata.dataset.manifests.directory import DatasetDirectory
@@ -109,7 +110,7 @@ def _warn_of_lock(directory: DatasetDirectory, generation: int) -> None:
     _logger.warning(
         "%s: another program holds its lock (`lsof` names it), so this reader has none: once that lets go, its files "
         "may be removed %d commits later, or when the dataset is replaced",
-        file,
+        one_line(file),
         KEPT_MANIFESTS,
     )
 

@@ -16,6 +16,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
 from splitdata.dataset.manifests.retention import remove_superseded, remove_unlisted
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
@@ -162,7 +163,9 @@ class Committer:
             remove_superseded(self.directory, manifest.generation)
         except (OSError, FormatError) as error:
             # The commit stands. What should be gone only takes up room.
-            _logger.warning("%s: cannot remove what is no longer needed: %s", self.directory.folder, error)
+            _logger.warning(
+                "%s: cannot remove what is no longer needed: %s", one_line(self.directory.folder), one_line(error)
+            )
 
 
 def replace_segments(
@@ -192,6 +195,8 @@ def replace_segments(
             try:
                 remove_superseded(directory, newest.generation)
             except (OSError, FormatError) as error:
-                _logger.warning("%s: cannot remove what is no longer needed: %s", directory.folder, error)
+                _logger.warning(
+                    "%s: cannot remove what is no longer needed: %s", one_line(directory.folder), one_line(error)
+                )
             return True
         directory.remove_manifest(manifest.generation)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from splitdata._shown import one_line
 from splitdata.dataset.segments.frame_copy import copy_records
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -140,7 +141,9 @@ def _fold_locked(
             target.seal()
             is_done = replace_segments(directory, group, target, durable=durable)
     except FormatError as error:
-        _logger.warning("%s: small segments are not folded, as one is damaged: %s", directory.folder, error)
+        _logger.warning(
+            "%s: small segments are not folded, as one is damaged: %s", one_line(directory.folder), one_line(error)
+        )
     finally:
         target.close()
         if not is_done:

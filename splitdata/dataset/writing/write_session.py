@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
+from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec, default_alignment, stated_codec
 from splitdata.dataset.segments.dictionary import train
 from splitdata.dataset.segments.frame_copy import copy_records
@@ -241,7 +242,7 @@ class WriteSession:
                 durable=self._options.is_durable,
             )
         except (OSError, SplitDataError) as error:
-            _logger.warning("%s: small segments are not folded: %s", self._directory.folder, error)
+            _logger.warning("%s: small segments are not folded: %s", one_line(self._directory.folder), one_line(error))
 
     def undo(self) -> None:
         """Drop what was not committed; where nothing was, also what this session has made."""

@@ -17,6 +17,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from splitdata._shown import one_line
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.cache.cache_key import CacheKey
 from splitdata.errors import SplitDataError
@@ -117,7 +118,7 @@ def discard_stale(job: CacheJob) -> None:
         _log.info(
             "%s: %d generations of cached samples are discarded: they are of another dataset, transform (its code "
             "or its arguments), version or seed",
-            folder.paths.folder,
+            one_line(folder.paths.folder),
             num_discarded,
         )
 

@@ -18,6 +18,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Final
 
+from splitdata._shown import one_line
 from splitdata.order.counts import MAX_LANES
 
 __all__ = ["Ranks", "World"]
@@ -167,7 +168,7 @@ class Ranks:
 
 def _tell(world: World) -> None:
     if world.said_by != _NOBODY:
-        _log.info("%s, as %s says", world, world.said_by)
+        _log.info("%s, as %s says", world, one_line(world.said_by))
         return
     alone = sorted({*_RANKS_ALONE}.union(*_LAUNCHERS).intersection(os.environ))
     if alone:
@@ -175,7 +176,7 @@ def _tell(world: World) -> None:
             "%s in the environment may say that this process is one of several, but not which of how many: it takes "
             "itself for the only one, and reads everything. If there are others, pass rank= and world_size=, or set "
             "RANK and WORLD_SIZE; if not, world_size=1 says so",
-            ", ".join(f"{name}={os.environ[name]}" for name in alone),
+            one_line(", ".join(f"{name}={os.environ[name]}" for name in alone)),
         )
 
 

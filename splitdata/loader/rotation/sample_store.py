@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol, cast
 import numpy as np
 
 from splitdata._ownership import OwnerProcess
+from splitdata._shown import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -256,7 +257,7 @@ class StoreMaker:
         _log.warning(
             "rotation: no room for samples in %s (%s). What does not fit there is kept in memory from here on, and "
             "nothing is lost; choose a smaller size, or a path with more room",
-            folder or "the folder for temporary files",
+            one_line(folder or "the folder for temporary files"),
             error.strerror,
         )
 

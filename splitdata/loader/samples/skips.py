@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata._shown import one_line
 from splitdata.errors import TooManySkippedError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class SkipLog:
                 one.replacement,
                 one.position,
                 one.epoch,
-                one.error,
+                one_line(one.error),
             )
         if len(self.listed) < _MAX_LOGGED <= len(self.listed) + len(skipped):
             _log.warning("further records that are replaced are not logged: they are counted in stats(), see `skipped`")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
+from splitdata._shown import one_line
 from splitdata.loader.plan.steps import StepTimings
 from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
 from splitdata.loader.stats.stats import LoaderStats
@@ -170,7 +171,7 @@ class StatsMeter:
         )
         if counts.problem is not None and not self._has_warned:
             self._has_warned = True
-            _log.warning("%s", counts.problem)
+            _log.warning("%s", one_line(counts.problem))
 
     def made(self, num_samples: int) -> None:
         """Count samples that a worker has made for rotation."""

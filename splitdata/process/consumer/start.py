@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
+from splitdata._shown import one_line
 from splitdata.process.consumer.channel import Channel
 from splitdata.process.consumer.child_process import ChildProcess
 from splitdata.process.consumer.launch import (
@@ -212,7 +213,9 @@ def _make_arena(max_bytes: int, options: ChannelOptions, theirs: contextlib.Exit
     try:
         arena = Arena.create(max_bytes, options.arena_kind)
     except OSError as error:
-        _log.warning("no shared memory for a worker (%s): its batches come through the pipe, which is slower", error)
+        _log.warning(
+            "no shared memory for a worker (%s): its batches come through the pipe, which is slower", one_line(error)
+        )
         return None
     theirs.callback(arena.release_descriptor)
     return arena
