@@ -25,7 +25,7 @@ QUICK := tests/format tests/order tests/samples tests/storage $(wildcard tests/t
 help:
 	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
 	@echo "make test     run the tests"
-	@echo "make quick    run those that start no process, in less than a minute on two free cores"
+	@echo "make quick    run those of rooms without processes, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
 	@echo "make format   put the code into its standard form"
 	@echo "make bench    measure against other libraries on this machine"

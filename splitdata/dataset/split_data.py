@@ -44,7 +44,7 @@ def write_split_data(
         shuffle: Accepted for old callers. It used to permute the names of the bins, which changes
             nothing that can be read; to shuffle, read with ``iterate_binwise(shuffle=True)``.
         start_clean: Replace the dataset that is there, once the new one is whole: mode="overwrite" in fewer words.
-        mode: As `SplitWriter` takes it. None is "create": a second run of the same script is refused, and never
+        mode: As `SplitWriter` takes it. None is "create": a second start of the same script is refused, and never
             doubles the data.
         compression: As `SplitWriter` takes it, and so are the following.
         compression_level: Of zstd.

@@ -1,4 +1,6 @@
-"""Many permutations of one size at once, each chosen by the number of its block.
+"""Permutes the records inside many small blocks at once: what Window (order/window.py) shuffles with.
+
+Each block has a permutation of its own, chosen by its number, and thousands of them are asked for in one call.
 
     block   7 7 7 3 3 3 9
     place   0 1 2 0 1 2 0

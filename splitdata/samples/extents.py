@@ -1,4 +1,4 @@
-"""Bounds the elements that have no bytes: a shape may claim any number of them, and no length in the data bounds it.
+"""Limits how many elements without bytes an array may have: no length in the data bounds what its shape claims.
 
     (0, 224, 224)      fine: no rows                    (2^40, 0)  2^40 rows of nothing: a list of them has no end
     "S0", "V0"         elements of no bytes themselves, of which copying 2^40 takes hours

@@ -174,6 +174,8 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
         return CsvSource(text, form, kind=kind)
     if kind == "prefixed":
         return PrefixedSource(text)
+    if kind != "splitdataloader":
+        raise ValueError(f"no source reads one {kind!r} alone")
     return LegacySource(text, from_bins=from_bins)
 
 

@@ -169,7 +169,7 @@ def _read_between(segment: LegacySegment, number: int, offset: int, start: int, 
 
 
 def _bounded(lengths: NDArray[np.int64]) -> Iterator[slice]:
-    """Cut a chunk into runs of a few MiB; a record that is large is a run by itself."""
+    """Cut a chunk into parts of a few MiB; a record that is large is a part by itself."""
     start = total = 0
     for place, length in enumerate(lengths.tolist()):
         if place > start and (length >= READ_WHOLE_BYTES or total + length > _CHUNK_BYTES):

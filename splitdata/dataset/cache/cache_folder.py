@@ -2,7 +2,7 @@
 
     other lineage           another dataset, transform version or seed: discarded unless in use
     own lineage, other      of the others the newest stays until the present generation is complete,
-        generations         for a run that goes back to a checkpoint
+        generations         for a training that goes back to a checkpoint
     anything else           is foreign: then nothing is written or removed here
 
 Each loader that enters a generation tidies up; a generation in use stays. The folder is one user's alone: what

@@ -1,4 +1,6 @@
-"""Finds the frames of a hole that nothing disputes: rows of them ascend in place and number, and none overlaps another.
+"""Says which of the frames that were found in a hole are certainly records: those that are in every likely layout.
+
+A layout is a row of frames that ascend in place and in number, of which none overlaps another.
 
     ....[5 ]..[6 ][7 ]....[8 ]     5 6 7 8 and 5 6' 8 are nearly as long, so either may be true: of 6, 6' and 7
     ..........[6'    ]........     nothing is known

@@ -1,6 +1,6 @@
 """One call of repair, step by step: it keeps what each step has learnt; the work is done in the other modules here.
 
-Every step leaves a dataset that is no worse than before, so a run that is killed loses nothing.
+Every step leaves a dataset that is no worse than before, so a call that is killed loses nothing.
 
     look ── order ── listed segments ── their tails ── unlisted segments ── manifest ── clean up
     manifest_repair  segment_repair     adoption       adoption             publish

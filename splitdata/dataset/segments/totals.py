@@ -1,6 +1,6 @@
-"""Numbers of a row of records: those that a commit adds to the manifest, and those that stood there before.
+"""Totals over consecutive records: how many, their bytes, and their digest; a commit adds them to the manifest.
 
-Two rows joined have the numbers of one row written at once, so a segment knows its own without reading it again.
+Two totals joined are those of all the records written at once, so a segment knows its own without reading it again.
 
     committed | pending  ──joined──>  both, as if there had been one commit
 """

@@ -1,4 +1,7 @@
-"""The groups that a rank holds: which samples were asked for, where those that were made are, and when they go.
+"""Keeps the samples that rotation uses again: which were asked for, where those that were made lie, and when they go.
+
+A group is the samples that are used several times together; a row has one group of each lane, and a pass goes once
+through the data (order/rotation.py has the words).
 
     positions of the rank     | row 0: a group of each lane | row 1 ...    | row 2 ...
                                   ^ in use                    ^ being made   not before row 0 is used up

@@ -1,4 +1,6 @@
-"""A slot whose arrays are written before it is known what else its message holds, so that they are not copied.
+"""Lets a loader's worker collate a batch directly in shared memory, so that sending it copies nothing.
+
+The arrays of the batch are written before the rest of the message is known: room is left in front of them.
 
     allocate, allocate       | head: room left free |  array 1  |  array 2  |  to spare  |
     message_offset           |    | table | pickle  |  array 1  |  array 2  |
