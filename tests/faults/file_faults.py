@@ -37,7 +37,7 @@ CHANGING = (
     "write_at",
     "write_gathered",
 )
-READING = ("list_names", "open_directory", "open_existing", "read_at", "size_of")
+READING = ("list_entries", "list_names", "open_directory", "open_existing", "read_at", "size_of")
 
 Handler = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], object]
 

@@ -21,7 +21,8 @@ import os
 import numpy as np
 from splitdata import *
 from splitdata.process.wire.channel_options import ChannelOptions
-from splitdata.process.pool.pool import WorkerPool
+from splitdata.process.pool.process_pool import ProcessPool
+from splitdata.process.pool.thread_pool import ThreadPool
 
 with SplitWriter("data") as writer:
     writer.write_many(b"%d" % number for number in range(100))

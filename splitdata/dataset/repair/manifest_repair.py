@@ -335,11 +335,6 @@ def publish_manifest(directory: DatasetDirectory, manifest: Manifest, *, far: tu
     Raises:
         ManifestError: If another program has committed meanwhile; nothing is lost.
     """
-    overtaken = ManifestError(
-        f"{directory.folder}: another program has committed while this was repaired; nothing is lost, run "
-        f"`splitdata repair {directory.folder}` again",
-        path=directory.folder,
-    )
     with directory.opened() as root:
         # The names in all folders must survive a loss of power; one that is not there has none.
         for info in manifest.segments:
@@ -349,10 +344,18 @@ def publish_manifest(directory: DatasetDirectory, manifest: Manifest, *, far: tu
         with suppress(FileNotFoundError, NotADirectoryError), directory.open_segments() as folder:
             folder.sync()
         if not publish(root, manifest.generation, manifest.encode(), durable=True):
-            raise overtaken
+            raise _overtaken(directory.folder)
     for generation in far:
         directory.remove_manifest(generation)
     # As every writer does: old manifests are removed, so the number may be free since others have gone beyond it.
     if directory.newest().generation != manifest.generation:
         directory.remove_manifest(manifest.generation)
-        raise overtaken
+        raise _overtaken(directory.folder)
+
+
+def _overtaken(folder: str) -> ManifestError:
+    return ManifestError(
+        f"{folder}: another program has committed while this was repaired; nothing is lost, run "
+        f"`splitdata repair {folder}` again",
+        path=folder,
+    )
