@@ -14,8 +14,10 @@ BENCH := $(VENV)/.installed-bench
 RELEASE := $(VENV)/.installed-release
 
 # Rooms whose tests start no process, and what holds for the whole library.
-QUICK := tests/format tests/order tests/samples tests/storage $(wildcard tests/test_format_*.py) tests/test_drawings.py tests/test_layering.py \
-	tests/test_local_path.py tests/test_names.py tests/test_payload.py tests/test_public_api.py
+QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/sources tests/dataset/keys \
+	tests/loader/plan/test_state.py tests/loader/plan/test_world.py tests/process/wire/test_messages.py \
+	tests/process/wire/test_slots.py $(wildcard tests/test_format_*.py) tests/test_drawings.py tests/test_layering.py \
+	tests/test_local_path.py tests/test_names.py tests/test_owners.py tests/test_payload.py tests/test_public_api.py
 
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.

@@ -112,6 +112,7 @@ def test_bin_with_a_large_uncompressed_record_is_what_the_document_says(tmp_path
     assert (expected.large_frame + 48) % alignment == 0
 
 
+@pytest.mark.slow
 def test_large_uncompressed_record_reads_whole_and_in_parts(tmp_path: Path) -> None:
     write(tmp_path / "data", 8)
     assert verify(tmp_path / "data").is_intact

@@ -25,16 +25,16 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and 
 
 # Points of each workload in a normal run, spread evenly over its bytes and operations.
 POINTS = {
-    "plain": 500,
-    "zstd": 200,
-    "scratch": 250,
-    "rename": 250,
+    "plain": 250,
+    "zstd": 150,
+    "scratch": 200,
+    "rename": 200,
     "blocks": 100,
     "blocks-zstd": 100,
     "keys": 120,
-    "rivals": 250,
-    "append": 150,
-    "overwrite": 200,
+    "rivals": 200,
+    "append": 130,
+    "overwrite": 170,
 }
 LARGE_POINTS = 12
 ADDED = b"added after the kill"

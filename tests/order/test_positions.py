@@ -161,6 +161,7 @@ def test_row_of_positions_is_refused_where_there_is_one(path: Path, index: Anyth
         SplitDataLoader(path).view(index)
 
 
+@pytest.mark.slow
 def test_positions_need_no_torch() -> None:
     code = "import sys, splitdata.order.positions as p; p.checked_positions([1, 2], 3); print('torch' in sys.modules)"
 

@@ -399,6 +399,7 @@ def test_array_that_cannot_become_a_tensor_afterwards_is_named() -> None:
         with_tensors(batch)
 
 
+@pytest.mark.slow
 def test_collating_arrays_loads_neither_torch_nor_the_masked_arrays() -> None:
     code = (
         "import sys, numpy; from splitdata.samples.collate import collate, nbytes, with_tensors\n"

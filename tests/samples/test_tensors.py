@@ -117,6 +117,7 @@ print(tensor.tolist())
 """
 
 
+@pytest.mark.slow
 def test_torch_is_loaded_when_a_stored_tensor_is_read_and_not_before() -> None:
     ended = run_python("-c", CHILD, encode_sample(torch.arange(3)).hex())
     assert (ended.returncode, ended.stdout) == (0, "[0, 1, 2]\n"), ended.stderr
