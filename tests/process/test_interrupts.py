@@ -21,17 +21,19 @@ from splitdata.process.mpqitr import MpQItr
 from tests.process.generators import count, forever, slowly, stuck
 method, what = sys.argv[1:]
 options = MpQItr.options(start_method=method, max_bytes=1 << 20)
-# Python itself loses a Ctrl-C that arrives in one of the finalizers of its import system.
+# Python itself loses a Ctrl-C that arrives in a finalizer, be it of its import system or of an iterator that is
+# dropped: so each is closed.
 list(options(count, 1))
 print("begin", flush=True)
 for _ in range(1000):
-    for number, _ in enumerate({{
+    with iter({{
         "flowing": lambda: options(forever, 30_000),
         "waiting": lambda: options(slowly, 10, 0.05),
         "stuck": lambda: options(stuck, "holding the GIL", 1),
-    }}[what]()):
-        if number == 20:
-            break
+    }}[what]()) as batches:
+        for number, _ in enumerate(batches):
+            if number == 20:
+                break
 """
 
 

@@ -215,23 +215,24 @@ PROGRAM = f"""
 import sys; sys.path[:0] = [{str(ROOT)!r}]
 from tests.process import servers
 way, what = sys.argv[1:]
-# Python itself loses a Ctrl-C that arrives in one of the finalizers of its import system.
+# Python itself loses a Ctrl-C that arrives in a finalizer, be it of its import system or of a pool that is dropped: so
+# each pool is closed.
 servers.make_pool(servers.echo, way=way).close()
 print("begin", flush=True)
 for _ in range(1000):
     if what == "flowing":
-        pool = servers.make_pool(servers.arrays, 30_000, way=way, n=3, max_bytes=1 << 20)
-        for number in range(600):
-            pool.submit(number % 3, number)
-        for number in range(60):
-            pool.receive(number % 3)
-        pool.cancel()
+        with servers.make_pool(servers.arrays, 30_000, way=way, n=3, max_bytes=1 << 20) as pool:
+            for number in range(600):
+                pool.submit(number % 3, number)
+            for number in range(60):
+                pool.receive(number % 3)
+            pool.cancel()
     else:
-        pool = servers.make_pool(servers.orders, way=way, n=3)
-        pool.submit(0, ("sleep" if what == "waiting" else "sleep holding the GIL", 1 if way == "thread" else 600))
-        pool.submit(1, ("ok", 1))
-        pool.receive(1)
-        pool.receive(0)
+        with servers.make_pool(servers.orders, way=way, n=3) as pool:
+            pool.submit(0, ("sleep" if what == "waiting" else "sleep holding the GIL", 1 if way == "thread" else 600))
+            pool.submit(1, ("ok", 1))
+            pool.receive(1)
+            pool.receive(0)
 """
 
 
