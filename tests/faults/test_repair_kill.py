@@ -23,8 +23,8 @@ from tests.faults.test_kill import cost_of_all, read_all, spread, write_until_ki
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
-WRITER_POINTS = 50
-REPAIR_POINTS = 80
+WRITER_POINTS = 36
+REPAIR_POINTS = 56
 ADOPTING = ("plain", "zstd", "scratch", "blocks", "rivals", "append")
 
 

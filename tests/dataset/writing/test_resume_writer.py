@@ -134,7 +134,7 @@ def test_run_killed_twice_and_resumed_leaves_the_files_of_a_whole_one(name: str,
     workload = BY_NAME[name]
     total = cost_of_all(workload, folder)
 
-    both = kill_twice_and_finish(workload, folder, pairs_of_points(total, 40))
+    both = kill_twice_and_finish(workload, folder, pairs_of_points(total, 26))
 
     assert both > 5
     with pytest.MonkeyPatch.context() as patch:
