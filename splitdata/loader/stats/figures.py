@@ -92,11 +92,7 @@ class RotationStats:
 
 @dataclass(frozen=True, slots=True)
 class LoaderFigures:
-    """The figures of a loader, since its start or in one epoch. Times are in seconds, sizes in bytes.
-
-    Counted is what was handed to the training loop; workers are ahead of that. Time passes only while an iterator
-    of the loader is in use, not between epochs.
-    """
+    """The numbers of `LoaderStats`, without what follows from them: that says when they count."""
 
     num_batches: int
     num_samples: int
