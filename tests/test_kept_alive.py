@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import DistributedLoader, MpQItr, SplitDataLoader, SplitWriter, open_source
+from splitdata import DistributedLoader, MpQItr, RecordOptions, SplitDataLoader, SplitWriter, WorkerOptions, open_source
 from splitdata.dataset.segments import open_files
 from splitdata.process.consumer import start
 from splitdata.process.worker.requests import Requests
@@ -168,7 +168,9 @@ def test_transfer_that_fails_keeps_nothing(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     with (
         numbers(tmp_path / "data") as dataset,
-        DistributedLoader(dataset, batch_size=2, collate_fn=list, device="cpu", to_device=ends) as loader,
+        DistributedLoader(
+            dataset, batch_size=2, collate_fn=list, device="cpu", workers=WorkerOptions(to_device=ends)
+        ) as loader,
     ):
         batches = iter(loader)
         assert goes_at_once(lambda: next(batches))
@@ -186,7 +188,7 @@ def test_record_that_is_skipped_does_not_stay(tmp_path: Path) -> None:
 
     with (
         numbers(tmp_path / "data") as dataset,
-        DistributedLoader(dataset, batch_size=2, transform=transform, on_error="skip", num_workers=0) as loader,
+        DistributedLoader(dataset, batch_size=2, transform=transform, records=RecordOptions(on_error="skip")) as loader,
     ):
         gc.collect()
         gc.disable()

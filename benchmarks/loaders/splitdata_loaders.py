@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarks.loaders.base import Batch, Feed, Group, Images, LoaderPeer, to_image
-from splitdata import DistributedLoader, RecordOptions, SplitWriter, WorkerOptions
+from splitdata import DistributedLoader, OrderOptions, RecordOptions, SplitWriter, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ class _Feed(Feed):
             records=RecordOptions(as_views=as_views),
             as_tensors=True,
             # Several passes are one epoch.
-            num_steps=images.num_samples // images.batch_size if images.passes > 1 else None,
+            order=OrderOptions(num_steps=images.num_samples // images.batch_size if images.passes > 1 else None),
         )
 
     def epoch(self) -> Iterator[Batch]:

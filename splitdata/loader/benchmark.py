@@ -27,6 +27,7 @@ from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.reading.cold_start import drop_dataset
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import OrderOptions, RecordOptions
 from splitdata.loader.stats.meter import num_cores
 from splitdata.loader.stats.stats import LoaderStats
 from splitdata.order.counts import checked_count
@@ -301,12 +302,12 @@ class _Bench:
             shuffle=self.shuffle,
             transform=self.transform,
             num_workers=num_workers,
-            subset=self._positions(),
+            records=RecordOptions(subset=self._positions()),
             rank=0,
             world_size=1,
             tail="keep",
             # A second epoch would not be cold.
-            num_steps=None if is_cold else _ENDLESS,
+            order=OrderOptions(num_steps=None if is_cold else _ENDLESS),
         )
         with loader:
             asked = time.perf_counter()

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any, Self
 from splitdata.errors import ClosedError
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
-from splitdata.loader.loader_options import Device, LoaderOptions, OnError
+from splitdata.loader.loader_options import Device, LoaderOptions
 from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
 from splitdata.loader.plan.epoch_steps import num_records_in, records_of, seek, skip, whole_epoch
 from splitdata.loader.plan.loader_state import StateDict
 from splitdata.loader.plan.plan import Plan
 from splitdata.loader.plan.progress import EpochProgress
-from splitdata.loader.plan.selection import Subset
 from splitdata.loader.plan.steps import Position
 from splitdata.loader.plan.user_samplers import BatchSampler, Sampler
 from splitdata.loader.rank_state import RankState
@@ -91,16 +90,12 @@ class DistributedLoader:
         as_tensors: bool = False,
         sampler: Sampler | None = None,
         batch_sampler: BatchSampler | None = None,
-        subset: Subset | None = None,
-        num_steps: int | None = None,
         tail: Tail = "pad",
         rank: int | None = None,
         world_size: int | None = None,
         device: Device = None,
         pin_memory: bool = False,
-        to_device: Callable[[Any, Any], Any] | None = None,
         timeout: float | None = None,
-        on_error: OnError = "raise",
         cache: Cache | None = None,
         rotation: Rotation | None = None,
         workers: WorkerOptions | None = None,
@@ -125,26 +120,23 @@ class DistributedLoader:
             as_tensors: Let the default collate give tensors where it would give arrays.
             sampler: The records of an epoch, for all ranks together: an iterable, or a function of the epoch.
             batch_sampler: The batches of an epoch, for all ranks together, dealt out one by one.
-            subset: The records that take part: slice, array of ints or bools, HashSplit.
-            num_steps: Steps of an epoch, cut from pass after pass through the data: no tails.
             tail: "pad": the last step repeats up to world_size - 1 samples, so that all ranks have as many
                 batches; "drop": full steps only; "keep": nothing repeated or dropped, ranks may differ by a batch.
             rank, world_size: None: from torch.distributed if it runs, else from RANK and WORLD_SIZE or what
                 mpirun and srun set, else 0 of 1; found when first needed (start, iter, len), compared at each iter.
             device: Where batches go, as torch names it. "cuda" is torch's current device.
             pin_memory: Hand out tensors in pinned memory where no device is given.
-            to_device: (batch, device) -> batch, instead of ours.
             timeout: Seconds to wait for a batch before WorkerTimeoutError. Without workers nobody could interrupt
                 what takes too long: a warning says that it has no effect.
-            on_error: "skip": a record that cannot be read or transformed is replaced by another of those that take
-                part (with a sampler: in epoch 0), counted, and listed in `skipped`; more than half of a rank's records
-                in an epoch are an error all the same. Skip(max_records) sets another limit.
             cache: Keep transformed samples, and read them again in later epochs.
             rotation: Make each sample once and use it several times: see Rotation and docs/reuse.md. Epochs become
                 longer, and batches are collated in this process.
-            workers: Kind and start of workers, and how far they work ahead: see WorkerOptions.
-            order: How the order is dealt out to ranks: see OrderOptions and docs/order.md.
-            records: In what form the transform gets records: see RecordOptions.
+            workers: Kind and start of workers, how far they work ahead, and what moves batches to the device: see
+                WorkerOptions.
+            order: How many steps an epoch has, and how the order is dealt out to ranks: see OrderOptions and
+                docs/order.md.
+            records: Which records take part, in what form the transform gets them, and whether bad ones are skipped:
+                see RecordOptions.
 
         Raises:
             TypeError, ValueError, IndexError: An option of a wrong type or out of range, or options that clash.
@@ -169,7 +161,7 @@ class DistributedLoader:
         # Weak: the iterator holds this loader, and both must be freed as soon as nobody uses them.
         self._iterator: weakref.ref[EpochIterator] | None = None
         self._meter = StatsMeter(self._options.num_workers, self._options.workers.kind)
-        self._skips = SkipLog(self._options.skip or Skip())
+        self._skips = SkipLog(self._options.records.skip or Skip())
         self._is_closed = False
 
     # -- what is there -----------------------------------------------------------------------
@@ -210,8 +202,8 @@ class DistributedLoader:
     def records(self, epoch: int, step: int, rank: int | None = None) -> NDArray[np.int64]:
         """Return the records of one batch, int64[n], in its order; computed, without running anything.
 
-        Of this rank, if none is given. With `num_steps` the epoch is one of this loader's, counted from the very
-        beginning with the present batch size and world size. Costs O(batch_size).
+        Of this rank, if none is given. With `num_steps` of OrderOptions the epoch is one of this loader's, counted from
+        the very beginning with the present batch size and world size. Costs O(batch_size).
 
         Raises:
             IndexError: There is no such step or rank.

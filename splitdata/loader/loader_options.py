@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.option_groups import (
@@ -15,11 +15,9 @@ from splitdata.loader.option_groups import (
     check_choice,
     check_function,
 )
-from splitdata.loader.plan.selection import Subset
 from splitdata.loader.plan.user_samplers import BatchSampler, Sampler
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.loader.samples.sample_maker import Transform
-from splitdata.loader.samples.skips import Skip
 from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import Shuffle
 from splitdata.order.partition import Tail
@@ -27,13 +25,12 @@ from splitdata.order.permutation import derive_key
 from splitdata.order.window import Window
 from splitdata.process.wire.channel_options import ChannelOptions
 
-__all__ = ["Device", "LoaderOptions", "OnError"]
+__all__ = ["Device", "LoaderOptions"]
 
 _log = logging.getLogger("splitdata")
 
 # A torch.device, its name or number; torch need not be installed.
 Device: TypeAlias = Any
-OnError: TypeAlias = "Literal['raise', 'skip'] | Skip"
 
 # The option, its class, and a hint for what is often meant by it.
 _GROUPS: Final = (
@@ -41,7 +38,7 @@ _GROUPS: Final = (
     ("rotation", Rotation, "as in rotation=Rotation(times=3)"),
     ("workers", WorkerOptions, "as in workers=WorkerOptions(prefetch=4); how many there are is num_workers="),
     ("order", OrderOptions, 'as in order=OrderOptions(lanes=8); a shuffled order is shuffle="global"'),
-    ("records", RecordOptions, "as in records=RecordOptions(with_keys=True); which records take part is subset="),
+    ("records", RecordOptions, "as in records=RecordOptions(subset=slice(1000))"),
 )
 
 
@@ -58,16 +55,12 @@ class LoaderOptions:
     as_tensors: bool
     sampler: Sampler | None
     batch_sampler: BatchSampler | None
-    subset: Subset | None
-    num_steps: int | None
     tail: Tail
     rank: int | None
     world_size: int | None
     device: Device
     pin_memory: bool
-    to_device: Callable[[Any, Any], Any] | None
     timeout: float | None
-    on_error: OnError
     cache: Cache | None
     rotation: Rotation | None
     workers: WorkerOptions
@@ -83,35 +76,20 @@ class LoaderOptions:
         for name, least in (("batch_size", 1), ("num_workers", 0)):
             # An int of numpy would not go into a state, which is JSON.
             object.__setattr__(self, name, checked_count(name, getattr(self, name), least))
-        if self.num_steps is not None:
-            object.__setattr__(self, "num_steps", checked_count("num_steps", self.num_steps, 1))
-        for name in ("transform", "collate_fn", "to_device"):
+        for name in ("transform", "collate_fn"):
             check_function(name, getattr(self, name))
         # Checks the seed.
         derive_key(self.seed)
         self._check_shuffle()
-        self._check_on_error()
         self._check_samplers()
         self._check_rotation()
         self._check_workers()
-
-    @property
-    def skip(self) -> Skip | None:
-        """What on_error says of bad records; None where they are errors."""
-        if isinstance(self.on_error, Skip):
-            return self.on_error
-        return Skip() if self.on_error == "skip" else None
 
     def _check_shuffle(self) -> None:
         # Values that callers without a type checker may pass.
         shuffle: object = self.shuffle
         if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
             raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}')
-
-    def _check_on_error(self) -> None:
-        on_error: object = self.on_error
-        if not (isinstance(on_error, Skip) or on_error in ("raise", "skip")):
-            raise ValueError(f"on_error must be 'raise', 'skip' or Skip(max_records), got {on_error!r}")
 
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
@@ -130,13 +108,13 @@ class LoaderOptions:
             return
         others = {
             "shuffle": self.shuffle is not False,
-            "subset": self.subset is not None,
+            "subset": self.records.subset is not None,
             "lanes": self.order.lanes is not None and self.rotation is None,
         }
         if given == ["batch_sampler"]:
             others |= {
                 "batch_size": self.batch_size != 1,
-                "num_steps": self.num_steps is not None,
+                "num_steps": self.order.num_steps is not None,
                 'partition="contiguous"': self.order.partition == "contiguous",
             }
         clash = [name for name, is_set in others.items() if is_set]
@@ -155,8 +133,6 @@ class LoaderOptions:
             )
 
     def _check_workers(self) -> None:
-        if self.num_steps is not None and self.order.partition == "contiguous":
-            raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
         gpus, kind = self.workers.gpu_indices, self.workers.kind
         if gpus is not None and (kind == "thread" or len(gpus) != self.num_workers):
             raise ValueError(

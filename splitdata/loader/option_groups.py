@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from splitdata.loader.plan.plan import PartitionKind
+from splitdata.loader.plan.selection import Subset
+from splitdata.loader.samples.skips import Skip
 from splitdata.order.counts import MAX_LANES, checked_count
 from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
 
-__all__ = ["OrderOptions", "RecordOptions", "WorkerKind", "WorkerOptions", "check_choice", "check_function"]
+__all__ = ["OnError", "OrderOptions", "RecordOptions", "WorkerKind", "WorkerOptions", "check_choice", "check_function"]
 
+OnError: TypeAlias = "Literal['raise', 'skip'] | Skip"
 WorkerKind: TypeAlias = Literal["process", "thread"]
 
 
@@ -32,6 +35,7 @@ class WorkerOptions:
         prefetch: Batches that each worker makes ahead.
         prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
         device_batches: Batches that are on their way to the device ahead of the loop.
+        to_device: (batch, device) -> batch, in place of what moves batches to the device; called in this process.
         read_ahead: Steps for which each worker asks the disk before it needs them.
         max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
         threads: Threads of OpenMP, BLAS and torch in each worker process. None: what these libraries take, which is
@@ -54,6 +58,7 @@ class WorkerOptions:
     prefetch: int = 2
     prefetch_epochs: bool = False
     device_batches: int = 1
+    to_device: Callable[[Any, Any], Any] | None = None
     read_ahead: int = 16
     max_bytes: int | None = None
     threads: int | None = 1
@@ -70,7 +75,8 @@ class WorkerOptions:
         for name in ("max_bytes", "threads"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else checked_count(name, value, 1))
-        check_function("init_fn", self.init_fn)
+        for name in ("to_device", "init_fn"):
+            check_function(name, getattr(self, name))
         for index in () if self.gpu_indices is None else self.gpu_indices:
             checked_count("each of gpu_indices", index, 0)
         # Checks start_method and stall_warning.
@@ -90,19 +96,22 @@ class WorkerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderOptions:
-    """How the order is dealt out to ranks, and mixed with shuffle="bins": see docs/order.md.
+    """How the order is cut into epochs, dealt out to ranks, and mixed with shuffle="bins": see docs/order.md.
 
         DistributedLoader(path, shuffle="bins", order=OrderOptions(lanes=64, interleave=8))
 
     Attributes:
+        num_steps: Steps of an epoch, cut from pass after pass through the data: no tails. None: an epoch is one pass.
+            Not with partition="contiguous".
         partition: "strided": rank r takes every world_size-th position; "contiguous": a stretch of its own.
         lanes: See docs/order.md; None: the world size at first use, kept in the state.
         interleave: Bins that are mixed, with shuffle="bins".
 
     Raises:
-        TypeError, ValueError: An attribute of a wrong type or out of range.
+        TypeError, ValueError: An attribute of a wrong type or out of range, or two that clash.
     """
 
+    num_steps: int | None = None
     partition: PartitionKind = "strided"
     lanes: int | None = None
     interleave: int = 4
@@ -111,30 +120,54 @@ class OrderOptions:
         check_choice("partition", self.partition, get_args(PartitionKind))
         # An int of numpy would not go into a state, which is JSON.
         object.__setattr__(self, "interleave", checked_count("interleave", self.interleave, 1))
-        if self.lanes is not None:
-            object.__setattr__(self, "lanes", checked_count("lanes", self.lanes, 1))
-            if self.lanes > MAX_LANES:
-                raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {self.lanes}")
+        for name in ("num_steps", "lanes"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else checked_count(name, value, 1))
+        if self.lanes is not None and self.lanes > MAX_LANES:
+            raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {self.lanes}")
+        if self.num_steps is not None and self.partition == "contiguous":
+            raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordOptions:
-    """In what form the transform gets a record.
+    """Which records take part, in what form the transform gets them, and what becomes of bad ones.
 
-        DistributedLoader(path, transform=decode, records=RecordOptions(as_views=True, with_keys=True))
+        DistributedLoader(path, transform=decode, records=RecordOptions(subset=HashSplit(0.0, 0.9), with_keys=True))
 
     Attributes:
+        subset: The records that take part: slice, range, array of ints or bools, HashSplit. None: all.
+        on_error: "raise", or "skip": a record that cannot be read or transformed is replaced by another of those that
+            take part (with a sampler: in epoch 0), counted, and listed in `skipped`; more than half of a rank's
+            records in an epoch are an error all the same. Skip(max_records) sets another limit.
         as_views: As read-only memoryviews, verified, without a copy where the file is mapped; faster for large ones.
             Not for datasets without a method `view`.
         with_keys: As the tuple `(record, key)`, of which the key is None where a record has none: for labels that are
             a part of it. Reads and verifies a record twice. Not for datasets without a method `key`.
         with_positions: As `(record, position)`, the record's number in the dataset; with `with_keys` too,
             `(record, key, position)`.
+
+    Raises:
+        ValueError: `on_error` is something else. A subset is checked against its dataset.
     """
 
+    subset: Subset | None = None
+    on_error: OnError = "raise"
     as_views: bool = False
     with_keys: bool = False
     with_positions: bool = False
+
+    def __post_init__(self) -> None:
+        on_error: object = self.on_error
+        if not (isinstance(on_error, Skip) or on_error in ("raise", "skip")):
+            raise ValueError(f"on_error must be 'raise', 'skip' or Skip(max_records), got {on_error!r}")
+
+    @property
+    def skip(self) -> Skip | None:
+        """What on_error says of bad records; None where they are errors."""
+        if isinstance(self.on_error, Skip):
+            return self.on_error
+        return Skip() if self.on_error == "skip" else None
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:

@@ -93,7 +93,7 @@ class RankState:
     def give_epoch(self, epoch: int) -> bool:
         """Stand at the beginning of an epoch, or stay where a position in it was set; return whether that changed."""
         progress = self.progress
-        if self._resolved.options.num_steps is None:
+        if self._resolved.options.order.num_steps is None:
             # The same for all ranks, who may come later.
             return progress.give_epoch(Position(epoch), progress.shape)
         plan = self.plan()

@@ -58,7 +58,7 @@ class ResolvedOptions:
                 options.cache, self.facts, options.transform, options.seed, seeds_globals=options.workers.seed_globals
             )
         num_records = self.facts.num_records
-        self.selection = Selection(options.subset, num_records)
+        self.selection = Selection(options.records.subset, num_records)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
         self._batches = None if options.batch_sampler is None else BatchSampling(options.batch_sampler, num_records)
         if options.shuffle == "bins":
@@ -85,7 +85,7 @@ class ResolvedOptions:
             world_size=world.world_size,
             tail=options.tail,
             partition=options.order.partition,
-            num_steps=options.num_steps,
+            num_steps=options.order.num_steps,
             sampling=self._sampling,
             batches=self._batches,
             rotation=None if options.rotation is None else (options.rotation.times, options.rotation.size),
@@ -101,12 +101,12 @@ class ResolvedOptions:
         if self._sampling is not None or self._batches is not None:
             return None
         if not num_records:
-            if self.options.num_steps is not None:
-                raise ValueError(f"num_steps={self.options.num_steps} goes on without end, but there are no records")
+            if plan.num_steps is not None:
+                raise ValueError(f"num_steps={plan.num_steps} goes on without end, but there are no records")
             return "no records"
         step = plan.batch_size * plan.world_size
         times = 1 if plan.rotation is None else plan.rotation[0]
-        if self.options.num_steps is None and self.options.tail == "drop" and times * num_records < step:
+        if plan.num_steps is None and self.options.tail == "drop" and times * num_records < step:
             return f"fewer samples than one step of {plan.world_size} x {plan.batch_size}, and tail='drop'"
         return None
 
@@ -116,8 +116,8 @@ class ResolvedOptions:
         Raises:
             StateMismatchError: Naming both numbers.
         """
-        if self.options.num_steps is not None:
-            length = self.options.num_steps * state.shape.samples
+        if self.options.order.num_steps is not None:
+            length = self.options.order.num_steps * state.shape.samples
             if state.origin + state.samples < 0:
                 raise StateMismatchError(
                     f"the state is damaged: it stands {-state.origin - state.samples} samples before the first"
@@ -153,7 +153,7 @@ class ResolvedOptions:
             subset=self.selection.digest,
             # An epoch that has not begun: its sampler must not be asked yet, and nothing depends on it.
             sampler=self._digest(position.epoch) if position.samples else None,
-            num_steps=options.num_steps,
+            num_steps=options.order.num_steps,
             unit="samples" if self._batches is None else "batches",
             rotation=None if options.rotation is None else [options.rotation.times, options.rotation.size],
             num_records=self.facts.num_records,

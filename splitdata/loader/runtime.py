@@ -181,12 +181,12 @@ class Runtime:
         return Job(
             source=self._source,
             # A sampler is asked only where it matters.
-            selection=self.plan.replacements() if options.skip else self.plan.selection,
+            selection=self.plan.replacements() if options.records.skip else self.plan.selection,
             transform=options.transform,
             collate_fn=options.collate_fn,
             as_tensors=options.as_tensors,
             seed=options.seed,
-            on_error="skip" if options.skip else "raise",
+            on_error="skip" if options.records.skip else "raise",
             init_fn=options.workers.init_fn,
             read_ahead=options.workers.read_ahead > 0,
             packs=options.rotation is not None,
@@ -231,12 +231,12 @@ class Runtime:
     def _open_transfer(self) -> DeviceTransfer | None:
         """Return what moves batches to the device, kept over epochs; None where they stay."""
         options = self._options
-        if self._device is None and not options.pin_memory and options.to_device is None:
+        if self._device is None and not options.pin_memory and options.workers.to_device is None:
             return None
         if self._transfer is None:
             self._transfer = DeviceTransfer(
                 open_engine(self._device, pin_memory=options.pin_memory),
-                to_device=options.to_device,
+                to_device=options.workers.to_device,
                 device_batches=options.workers.device_batches,
                 transferred=self._meter.transferred,
             )

@@ -4,8 +4,6 @@
     DistributedLoader(..., lanes=4)         ──>  TypeError: ... instead of lanes use order=OrderOptions(lanes=...)
 
 The signature stays as it is written; only what Python would refuse anyway gets a better answer.
-
-    DistributedLoader(..., drop_last=True)  ──>  TypeError: ... instead of drop_last use tail="drop" ...
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ _OURS: Final = {
     "worker_init_fn": "workers=WorkerOptions(init_fn=...)",
     "worker_kind": "workers=WorkerOptions(kind=...)",
     "worker_threads": "workers=WorkerOptions(threads=...)",
-    "max_skipped": "on_error=Skip(max_records=...)",
+    "max_skipped": "records=RecordOptions(on_error=Skip(max_records=...))",
     "validate": "nothing, loader.peek() makes a batch in this process",
     "generator": "seed= (an int; order and randomness follow from it and the epoch)",
     "num_replicas": "world_size=",

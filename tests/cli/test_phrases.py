@@ -84,7 +84,7 @@ def test_every_advice_of_the_library_is_said_in_options() -> None:
         ("delimiter=';' divides it", "--delimiter ';' divides it"),
         ("(quotes=False)", "(--no-quotes)"),
         ("repair(path, adopt=True) takes it in", "`splitdata repair --adopt` takes it in"),
-        ("record 7 is damaged; on_error='skip' would replace bad records", "record 7 is damaged"),
+        ("record 7 is damaged; RecordOptions(on_error='skip') would replace bad records", "record 7 is damaged"),
         (
             "cannot be pickled, or use start_method='fork'. Nothing was started.",
             "cannot be pickled. Nothing was started.",

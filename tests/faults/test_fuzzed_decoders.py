@@ -206,7 +206,7 @@ def dataset(tmp_path: Path) -> SplitDataLoader:
 STATES: dict[str, dict[str, Any]] = {
     "plain": {"batch_size": 4},
     "bins": {"batch_size": 2, "shuffle": "bins"},
-    "steps": {"batch_size": 4, "num_steps": 7},
+    "steps": {"batch_size": 4, "order": OrderOptions(num_steps=7)},
     "rotation": {"batch_size": 4, "rotation": Rotation(2, 4)},
 }
 

@@ -240,7 +240,7 @@ def test_empty_dataset_has_no_batches_and_one_warning(caplog: pytest.LogCaptureF
 
 
 def test_endless_steps_of_no_records_are_refused() -> None:
-    loader = DistributedLoader(Numbers(3), num_steps=5, subset=[])
+    loader = DistributedLoader(Numbers(3), order=OrderOptions(num_steps=5), records=RecordOptions(subset=[]))
 
     with pytest.raises(ValueError, match="num_steps=5 goes on without end, but there are no records"):
         next(iter(loader))
@@ -325,18 +325,24 @@ def test_contiguous_ranks_read_stretches_of_their_own() -> None:
     ],
 )
 def test_subset_takes_part_in_its_order(subset: Anything, expected: list[int]) -> None:
-    assert flat(list(DistributedLoader(Numbers(10), batch_size=2, subset=subset))) == expected
+    assert flat(list(DistributedLoader(Numbers(10), batch_size=2, records=RecordOptions(subset=subset)))) == expected
 
 
 @pytest.mark.parametrize("subset", [[10], [-11], range(8, 12), np.ones(9, bool)])
 def test_subset_beyond_the_dataset_is_refused(subset: Anything) -> None:
     with pytest.raises(IndexError, match="10 records"):
-        DistributedLoader(Numbers(10), subset=subset)
+        DistributedLoader(Numbers(10), records=RecordOptions(subset=subset))
 
 
 def test_splits_by_hash_share_all_records_and_stay_when_data_are_appended() -> None:
     def part(num_records: int, start: float, stop: float) -> list[int]:
-        return flat(list(DistributedLoader(Numbers(num_records), batch_size=7, subset=HashSplit(start, stop))))
+        return flat(
+            list(
+                DistributedLoader(
+                    Numbers(num_records), batch_size=7, records=RecordOptions(subset=HashSplit(start, stop))
+                )
+            )
+        )
 
     small, large = [(part(size, 0.0, 0.8), part(size, 0.8, 1.0)) for size in (100, 300)]
     assert sorted(small[0] + small[1]) == list(range(100))
@@ -417,9 +423,10 @@ def test_option_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], 
             {"lanes": 2, "with_keys": True},
             r"use order=OrderOptions\(lanes=.*; .* use records=RecordOptions\(with_keys=",
         ),
+        ({"subset": [1]}, r"use records=RecordOptions\(subset="),
         ({"workers": 2}, "workers must be WorkerOptions, .*how many there are is num_workers=, got 2"),
         ({"order": "global"}, "order must be OrderOptions, .*got 'global'"),
-        ({"records": [1]}, r"records must be RecordOptions, .*subset=, got \[1\]"),
+        ({"records": [1]}, r"records must be RecordOptions, .*subset=slice.*, got \[1\]"),
         (
             {"drop_last": True, "generator": 1},
             "no drop_last and no generator: instead .*; instead of generator use seed=",
@@ -438,6 +445,8 @@ def test_signature_is_the_one_that_is_written() -> None:
 
     # LoaderOptions takes them by their names.
     assert list(parameters) == ["dataset", *(field.name for field in dataclasses.fields(LoaderOptions))]
+    # What few need is in the option classes.
+    assert len(parameters) <= 21
     assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
 
 

@@ -15,7 +15,7 @@ import pytest
 from splitdata.errors import ClosedError
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.option_groups import WorkerOptions
+from splitdata.loader.option_groups import RecordOptions, WorkerOptions
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.window import Window
 from tests.loader.counting import Counting, calls, write_numbers
@@ -162,7 +162,7 @@ def test_peek_of_a_bad_record_replaces_it_and_counts_nothing() -> None:
             raise ValueError("bad")
         return record
 
-    loader = DistributedLoader(range(8), batch_size=4, transform=fail, on_error="skip")
+    loader = DistributedLoader(range(8), batch_size=4, transform=fail, records=RecordOptions(on_error="skip"))
     peeked = loader.peek().tolist()
     assert loader.skipped == []
     assert next(iter(loader)).tolist() == peeked

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from splitdata import DistributedLoader, SampleDataset, SplitDataLoader, SplitWriter
+from splitdata import DistributedLoader, RecordOptions, SampleDataset, SplitDataLoader, SplitWriter
 from splitdata.order.positions import are_several, checked_position, checked_positions
 from tests.command import run_python
 
@@ -73,7 +73,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def taken_by_loader(path: Path, positions: Anything) -> list[int]:
-    with DistributedLoader(path, subset=positions) as loader:
+    with DistributedLoader(path, records=RecordOptions(subset=positions)) as loader:
         return [batch["n"][0] for batch in loader]
 
 

@@ -249,7 +249,7 @@ class SampleMaker:
 
     def _reading_note(self, epoch: int, records: list[int]) -> str:
         what = f"record {self._named(records[0])} was" if len(records) == 1 else f"records {_listed(records)} were"
-        return f"raised while {what} read for epoch {epoch}; on_error='skip' would replace bad records"
+        return f"raised while {what} read for epoch {epoch}; RecordOptions(on_error='skip') would replace bad records"
 
     def _named(self, record: int) -> str:
         key = self._source.key_of(record)

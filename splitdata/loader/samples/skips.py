@@ -41,7 +41,7 @@ _MAX_SHOWN: Final = 5
 class Skip:
     """Bad records are replaced and counted, as with on_error="skip", up to a budget.
 
-        DistributedLoader(path, on_error=Skip(max_records=100))
+        DistributedLoader(path, records=RecordOptions(on_error=Skip(max_records=100)))
 
     Attributes:
         max_records: How many records may be replaced in an epoch, on this rank. An int is a number, a float a share of
@@ -135,7 +135,8 @@ class SkipLog:
         return (
             f"{count} records of epoch {self._epoch} could not be read or transformed on rank {self._rank}, and "
             f"Skip(max_records={self._max_records}) allows {allowed}{of}: {shown}. Mend them, or leave them out with "
-            "subset=; to go on without them, load the present state into a loader with a larger max_records"
+            "RecordOptions(subset=...); to go on without them, load the present state into a loader with a larger "
+            "max_records"
         )
 
     def _write(self, skipped: Sequence[SkippedRecord]) -> None:

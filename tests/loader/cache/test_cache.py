@@ -23,6 +23,7 @@ from splitdata import (
     CacheError,
     DistributedLoader,
     HashSplit,
+    OrderOptions,
     RecordOptions,
     SplitDataLoader,
     Window,
@@ -141,7 +142,11 @@ def test_cache_is_of_the_dataset_so_subsets_share_it(
     log = tmp_path / "log"
     for chosen in (subset, None, subset):
         with DistributedLoader(
-            dataset, batch_size=8, subset=chosen, transform=Counting(log), cache=cache_in(tmp_path)
+            dataset,
+            batch_size=8,
+            records=RecordOptions(subset=chosen),
+            transform=Counting(log),
+            cache=cache_in(tmp_path),
         ) as loader:
             samples_of(loader)
     assert calls(log) == Counter(range(NUM_RECORDS))
@@ -153,7 +158,7 @@ def test_epochs_of_num_steps_make_each_sample_once_in_a_pass_through_the_data(da
         dataset,
         batch_size=8,
         shuffle="global",
-        num_steps=10,
+        order=OrderOptions(num_steps=10),
         num_workers=3,
         workers=WorkerOptions(kind="thread"),
         transform=Counting(log, seconds=0.001),
@@ -200,7 +205,7 @@ def test_replacement_of_a_bad_record_is_not_kept_in_its_place(dataset: Path, tmp
             return super().__call__(record, rng)
 
     with DistributedLoader(
-        dataset, batch_size=8, transform=Picky(log), on_error="skip", cache=cache_in(tmp_path)
+        dataset, batch_size=8, transform=Picky(log), records=RecordOptions(on_error="skip"), cache=cache_in(tmp_path)
     ) as loader:
         for epoch in range(2):
             numbers = [number for number, _ in samples_of(loader)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitdata import Cache, DistributedLoader, Rotation, SplitDataLoader, WorkerOptions, describe_cache
+from splitdata import Cache, DistributedLoader, RecordOptions, Rotation, SplitDataLoader, WorkerOptions, describe_cache
 from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
 from splitdata.loader.plan.steps import CacheCounts, Part, StepReply
 from tests.command import ROOT, run_cli
@@ -267,7 +267,7 @@ def test_command_line_tells_what_a_cache_is(dataset: SplitDataLoader, tmp_path: 
         dataset,
         batch_size=8,
         seed=5,
-        subset=slice(0, 20),
+        records=RecordOptions(subset=slice(0, 20)),
         transform=Counting(tmp_path / "log"),
         cache=Cache(tmp_path / "cache", version="first try"),
     ) as loader:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import OrderOptions
+
+FIVE = OrderOptions(num_steps=5)
 
 
 def numbers(loader: DistributedLoader) -> list[int]:
@@ -13,11 +16,11 @@ def numbers(loader: DistributedLoader) -> list[int]:
 
 def test_set_epoch_at_the_beginning_of_an_epoch_keeps_the_place_in_the_stream() -> None:
     data = list(range(100))
-    loader = DistributedLoader(data, batch_size=4, num_steps=5)
+    loader = DistributedLoader(data, batch_size=4, order=FIVE)
     iterator = iter(loader)
     seen = [*next(iterator).tolist(), *next(iterator).tolist()]
     # With batches of three the epoch ends elsewhere than five steps of three from its beginning.
-    again = DistributedLoader(data, batch_size=3, num_steps=5)
+    again = DistributedLoader(data, batch_size=3, order=FIVE)
     again.load_state_dict(loader.state_dict())
     for epoch in range(3):
         again.set_epoch(epoch)
@@ -29,7 +32,7 @@ def test_set_epoch_at_the_beginning_of_an_epoch_keeps_the_place_in_the_stream() 
 
 @pytest.mark.parametrize("change", [1, -1])
 def test_sampler_of_varying_length_is_refused(change: int) -> None:
-    loader = DistributedLoader(range(100), batch_size=4, num_steps=5, sampler=lambda epoch: range(10 + change * epoch))
+    loader = DistributedLoader(range(100), batch_size=4, order=FIVE, sampler=lambda epoch: range(10 + change * epoch))
 
     with pytest.raises(ValueError, match=f"it gave 10 in epoch 0 and {10 + change} in epoch 1"):
         numbers(loader)
@@ -37,7 +40,10 @@ def test_sampler_of_varying_length_is_refused(change: int) -> None:
 
 def test_sampler_of_one_length_may_give_other_records_in_each_pass() -> None:
     loader = DistributedLoader(
-        range(100), batch_size=4, num_steps=5, sampler=lambda epoch: range(10 * epoch, 10 * epoch + 10)
+        range(100),
+        batch_size=4,
+        order=FIVE,
+        sampler=lambda epoch: range(10 * epoch, 10 * epoch + 10),
     )
 
     assert numbers(loader) + numbers(loader) == list(range(40))
@@ -47,7 +53,9 @@ def test_sampler_of_one_length_may_give_other_records_in_each_pass() -> None:
 @pytest.mark.parametrize("begun", [0, 2])
 def test_skip_of_many_epochs_is_where_single_steps_lead(num_steps: int | None, begun: int) -> None:
     for skipped in range(24):
-        one, other = (DistributedLoader(range(20), batch_size=3, num_steps=num_steps) for _ in range(2))
+        one, other = (
+            DistributedLoader(range(20), batch_size=3, order=OrderOptions(num_steps=num_steps)) for _ in range(2)
+        )
         for loader in (one, other):
             loader.skip(begun)
         one.skip(skipped)

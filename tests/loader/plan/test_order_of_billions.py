@@ -22,7 +22,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from splitdata import DistributedLoader, HashSplit, OrderOptions, SplitDataLoader, Window, WorkerOptions
+from splitdata import DistributedLoader, HashSplit, OrderOptions, RecordOptions, SplitDataLoader, Window, WorkerOptions
 
 path, number, positions = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 
@@ -45,7 +45,7 @@ orders = {
     "bins": {"shuffle": "bins"},
     "bins in lanes": {"shuffle": "bins", "order": OrderOptions(lanes=7)},
     "window": {"shuffle": Window(1 << 20)},
-    "slice": {"shuffle": "global", "subset": slice(5, None, 3)},
+    "slice": {"shuffle": "global", "records": RecordOptions(subset=slice(5, None, 3))},
     "threads": {"shuffle": "global", "workers": WorkerOptions(kind="thread"), "num_workers": 2},
 }
 found = {}

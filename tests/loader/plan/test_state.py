@@ -14,7 +14,7 @@ import pytest
 from splitdata import SplitDataLoader, SplitWriter
 from splitdata.errors import StateMismatchError
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.option_groups import OrderOptions
+from splitdata.loader.option_groups import OrderOptions, RecordOptions
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.order.hash_split import HashSplit
 from splitdata.order.window import Window
@@ -160,7 +160,7 @@ def test_append_is_told_also_where_it_changes_the_subset(
         writer.write_many([b"new"] * 50)
 
     with pytest.raises(StateMismatchError, match="50 records were appended since"):
-        DistributedLoader(tmp_path / "data", batch_size=4, subset=subset).load_state_dict(state)
+        DistributedLoader(tmp_path / "data", batch_size=4, records=RecordOptions(subset=subset)).load_state_dict(state)
 
 
 @pytest.mark.parametrize("options", [{"num_steps": np.int64(3)}, {"lanes": np.int64(2)}, {"interleave": np.int32(2)}])

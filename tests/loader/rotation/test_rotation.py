@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from splitdata import Cache, ClosedError, Rotation, Window
 from splitdata.loader import runtime
 from splitdata.loader.distributed_loader import DistributedLoader
-from splitdata.loader.option_groups import OrderOptions, WorkerOptions
+from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
 from splitdata.loader.pipeline.executors import InProcess
 from tests.loader.grouped import grouped
 
@@ -257,7 +257,12 @@ def test_seek_and_skip_give_the_batches_of_the_place() -> None:
 def test_epochs_of_num_steps_make_each_sample_once_a_pass() -> None:
     transform = Counting()
     loader = DistributedLoader(
-        Numbers(50), batch_size=8, num_steps=5, transform=transform, rotation=Rotation(2, 10), shuffle="global"
+        Numbers(50),
+        batch_size=8,
+        order=OrderOptions(num_steps=5),
+        transform=transform,
+        rotation=Rotation(2, 10),
+        shuffle="global",
     )
     stream = [record for _ in range(10) for record in used(list(loader))]
 
@@ -355,8 +360,7 @@ def test_batches_ahead_on_the_device_do_not_count_as_seen(num_workers: int) -> N
             shuffle="global",
             transform=Counting(),
             rotation=Rotation(3, 10),
-            to_device=to_device,
-            workers=WorkerOptions(device_batches=3, kind="thread"),
+            workers=WorkerOptions(to_device=to_device, device_batches=3, kind="thread"),
             num_workers=num_workers,
         )
 
@@ -527,13 +531,15 @@ def test_failure_that_was_not_needed_yet_does_not_spoil_the_next_iterator(monkey
     assert begun + rest == [loader.records(0, step).tolist() for step in range(80)]
 
 
-@pytest.mark.parametrize("on_error", ["skip"])
-def test_bad_record_is_replaced_once_however_often_it_is_used(
-    on_error: Anything, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_bad_record_is_replaced_once_however_often_it_is_used(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "splitdata")
     loader = DistributedLoader(
-        Numbers(40), batch_size=4, transform=bad_at_13, rotation=Rotation(3, 10), on_error=on_error, shuffle="global"
+        Numbers(40),
+        batch_size=4,
+        transform=bad_at_13,
+        rotation=Rotation(3, 10),
+        records=RecordOptions(on_error="skip"),
+        shuffle="global",
     )
     uses = Counter(used(list(loader)))
     (skipped,) = loader.skipped

@@ -10,6 +10,7 @@ import pytest
 
 from splitdata.errors import TooManySkippedError
 from splitdata.loader.distributed_loader import DistributedLoader
+from splitdata.loader.option_groups import RecordOptions
 from splitdata.loader.plan.steps import Part, SkippedRecord, StepRequest
 from splitdata.loader.rotation.rotation_options import Rotation
 from splitdata.loader.samples.skips import Skip, SkipLog
@@ -79,7 +80,7 @@ def test_bad_records_are_replaced_and_nothing_else_shifts(kind: str, caplog: pyt
                 dataset,
                 batch_size=batch_size,
                 transform=fail_on_bad,
-                on_error="skip",
+                records=RecordOptions(on_error="skip"),
                 rank=rank,
                 world_size=world_size,
             )
@@ -98,7 +99,7 @@ def test_bad_records_are_replaced_and_nothing_else_shifts(kind: str, caplog: pyt
 
 
 def test_replacements_are_listed_and_counted_and_differ_between_epochs() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip")
+    loader = DistributedLoader(Damaged(), batch_size=4, records=RecordOptions(on_error="skip"))
     first, second = numbers(loader), numbers(loader)
 
     assert first != second
@@ -110,7 +111,7 @@ def test_replacements_are_listed_and_counted_and_differ_between_epochs() -> None
 
 
 def test_replacements_come_from_the_subset() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, on_error="skip", subset=[3, 5])
+    loader = DistributedLoader(Damaged(), batch_size=4, records=RecordOptions(on_error="skip", subset=[3, 5]))
 
     assert numbers(loader) == [5, 5]
 
@@ -123,7 +124,7 @@ def test_replacements_are_records_that_the_sampler_gives(options: dict[str, Any]
 
 
 def test_sampler_of_nothing_in_epoch_0_leaves_nothing_to_replace_with() -> None:
-    loader = DistributedLoader(Damaged(), on_error="skip", sampler=lambda epoch: [3] * epoch)
+    loader = DistributedLoader(Damaged(), records=RecordOptions(on_error="skip"), sampler=lambda epoch: [3] * epoch)
 
     assert numbers(loader) == []
     with pytest.raises(TooManySkippedError, match="the sampler gave none in epoch 0"):
@@ -131,7 +132,7 @@ def test_sampler_of_nothing_in_epoch_0_leaves_nothing_to_replace_with() -> None:
 
 
 def test_dataset_that_is_bad_throughout_is_an_error_and_no_endless_search() -> None:
-    loader = DistributedLoader(Damaged(frozenset(range(20))), batch_size=4, on_error="skip")
+    loader = DistributedLoader(Damaged(frozenset(range(20))), batch_size=4, records=RecordOptions(on_error="skip"))
 
     with pytest.raises(TooManySkippedError, match="record 0 and 99 others") as caught:
         list(loader)
@@ -139,7 +140,9 @@ def test_dataset_that_is_bad_throughout_is_an_error_and_no_endless_search() -> N
 
 
 def test_log_of_a_very_bad_dataset_ends_after_ten_records(caplog: pytest.LogCaptureFixture) -> None:
-    loader = DistributedLoader(Damaged(frozenset(range(0, 20, 2))), batch_size=4, on_error="skip")
+    loader = DistributedLoader(
+        Damaged(frozenset(range(0, 20, 2))), batch_size=4, records=RecordOptions(on_error="skip")
+    )
     with caplog.at_level(logging.WARNING, logger="splitdata"):
         for _ in range(3):
             list(loader)
@@ -186,7 +189,7 @@ def handed_out(loader: DistributedLoader) -> tuple[int, str]:
 def test_budget_is_exact(max_records: float | None, num_bad: int, is_error: bool) -> None:
     bad = frozenset(range(19, 19 - num_bad, -1))
     loader = DistributedLoader(
-        Damaged(bad), batch_size=4, on_error="skip" if max_records is None else Skip(max_records)
+        Damaged(bad), batch_size=4, records=RecordOptions(on_error="skip" if max_records is None else Skip(max_records))
     )
     if is_error:
         number, text = handed_out(loader)
@@ -205,7 +208,7 @@ def test_step_in_messages_names_its_first_records_and_how_many_more() -> None:
 
 
 def test_error_of_the_budget_names_count_budget_and_the_first_records() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, on_error=Skip(max_records=0.1))
+    loader = DistributedLoader(Damaged(), batch_size=4, records=RecordOptions(on_error=Skip(max_records=0.1)))
     number, text = handed_out(loader)
 
     assert number == 3
@@ -260,7 +263,7 @@ def test_share_is_of_the_records_of_this_rank(options: dict[str, Any], of: int) 
 
 
 def test_count_goes_on_in_an_epoch_and_begins_anew_with_a_state_or_another_epoch() -> None:
-    loader = DistributedLoader(Damaged(), batch_size=4, on_error=Skip(max_records=1))
+    loader = DistributedLoader(Damaged(), batch_size=4, records=RecordOptions(on_error=Skip(max_records=1)))
     assert handed_out(loader)[0] == 2
     with pytest.raises(TooManySkippedError, match="2 records"):
         list(loader.resume())
@@ -271,7 +274,7 @@ def test_count_goes_on_in_an_epoch_and_begins_anew_with_a_state_or_another_epoch
     with pytest.raises(TooManySkippedError, match="2 records of epoch 5"):
         list(loader)
 
-    larger = DistributedLoader(Damaged(), batch_size=4, on_error=Skip(max_records=2))
+    larger = DistributedLoader(Damaged(), batch_size=4, records=RecordOptions(on_error=Skip(max_records=2)))
     loader.set_epoch(0)
     handed_out(loader)
     larger.load_state_dict(loader.state_dict())

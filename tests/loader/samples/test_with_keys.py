@@ -83,8 +83,7 @@ def test_keys_positions_and_both_have_their_stated_forms(tmp_path: Path) -> None
     for (keys, positions), expected in forms.items():
         with DistributedLoader(
             path,
-            records=RecordOptions(with_keys=keys, with_positions=positions),
-            subset=[3],
+            records=RecordOptions(with_keys=keys, with_positions=positions, subset=[3]),
             collate_fn=lambda samples: samples,
         ) as loader:
             assert list(loader) == [[expected]]
@@ -139,8 +138,7 @@ def test_bad_record_is_replaced_with_the_key_of_the_other_one(tmp_path: Path) ->
         write(tmp_path / "data"),
         batch_size=4,
         transform=fails_once,
-        records=RecordOptions(with_keys=True),
-        on_error="skip",
+        records=RecordOptions(with_keys=True, on_error="skip"),
     ) as loader:
         seen = checked(loader)
         assert len(seen) == COUNT
