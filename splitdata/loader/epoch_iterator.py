@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from splitdata._ownership import OwnerProcess
+from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata.errors import ClosedError
 from splitdata.loader.plan.steps import Position
 from splitdata.process.wire.own_frames import fold_traceback
@@ -61,6 +61,11 @@ class EpochIterator(Iterator[Any]):
         self._num_handed_out = 0
         meter.begin(start.epoch)
         self._items: Iterator[tuple[BatchInfo, Any]] = runtime.run(start)
+        renew_after_fork(self)
+
+    def _after_fork_in_child(self) -> None:
+        # `_refuse` tells whose it is; so `next` need not ask.
+        self._over = self._over or ""
 
     def __iter__(self) -> Self:
         return self
@@ -68,7 +73,6 @@ class EpochIterator(Iterator[Any]):
     def __next__(self) -> Any:
         if self._over is not None:
             self._refuse()
-        self._owner.check("this iterator over epoch %d", self.epoch)
         if not self._num_handed_out:
             # Ranks may have come into being since `iter()`.
             self._check_ranks()
@@ -116,6 +120,7 @@ class EpochIterator(Iterator[Any]):
         self._position = position
 
     def _refuse(self) -> None:
+        self._owner.check("this iterator over epoch %d", self.epoch)
         if self._over:
             raise ClosedError(
                 f"this iterator over epoch {self.epoch} {self._over}: resume() on the loader goes on behind the last "

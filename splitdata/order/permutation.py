@@ -43,7 +43,7 @@ def derive_key(seed: int, *context: int | str) -> int:
     if seed < 0:
         raise ValueError(f"seed must be an int of 0 or more, got {seed!r}")
     # Each part ends in a byte that no part contains, so (1, 23) and (12, 3) differ.
-    text = "".join(f"{part}\x00" for part in (int(seed), *context))
+    text = "\x00".join(map(str, (int(seed), *context, "")))
     return xxhash.xxh3_64_intdigest(text.encode())
 
 

@@ -76,6 +76,7 @@ class ActiveRun(Generic[RunType]):
     Attributes:
         start: Where it began.
         num_asked, num_received: Steps of it; asked for, or planned to be.
+        positions: Behind each step that was asked for and not received: noted for many steps at a time.
     """
 
     def __init__(self, run: RunType, start: Position) -> None:
@@ -84,6 +85,7 @@ class ActiveRun(Generic[RunType]):
         self.num_steps = run.num_steps
         self.num_asked = 0
         self.num_received = 0
+        self.positions: deque[Position] = deque()
 
     def stands_at(self, position: Position) -> bool:
         """Whether a position is that of its next step."""
@@ -171,6 +173,7 @@ class StepStream:
         worker_id, reply = self._workers.receive()
         self._num_waiting -= 1
         active.num_received += 1
+        position = active.positions.popleft()
         self._is_whole = True
         self._meter.worker_reply(worker_id, reply.timings)
         if reply.cache is not None:
@@ -178,7 +181,6 @@ class StepStream:
         if self._barrier is not None:
             self._barrier.note_reply(reply)
         batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
-        position = active.run.position_after(active.num_received)
         return BatchInfo(position, reply.num_samples, reply.num_bytes, reply.skipped), batch
 
     def next_is_ready(self) -> bool:
@@ -232,4 +234,5 @@ class StepStream:
             self._planned.append(StepRequest(self._next_ticket, active.run.first_step + active.num_asked, parts))
             self._next_ticket += 1
             active.num_asked += 1
+            active.positions.append(active.run.position_after(active.num_asked))
         return True
