@@ -1,6 +1,8 @@
 """DataCollator: makes the tensors of a batch, of any framework.
 
-{"input_ids": [[1, 2], [3, 0]], "label": [0, 1]} ─collate_batch─> {"input_ids": array, "label": array}
+The last step of a batch, and the only one that knows of devices.
+
+    {"input_ids": [[1, 2], [3, 0]], "label": [0, 1]} ─collate_batch─> {"input_ids": array, "label": array}
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Dataset: turns a batch from raw values into numbers; TextDataset does it for words.
 
-{"input_text": ["a b", "b"], "label": [0, 1]} ─> {"input_ids": [[1, 2, 0], [2, 0, 0]],
-                                                  "attention_mask": [[1, 1, 0], [1, 0, 0]], "label": [0, 1]}
+What comes in and what goes out are dicts of lists, of one length each.
+
+    {"input_text": ["a b", "b"], "label": [0, 1]} ─> {"input_ids": [[1, 2, 0], [2, 0, 0]],
+                                                      "attention_mask": [[1, 1, 0], [1, 0, 0]], "label": [0, 1]}
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """DataLoader: the batches of all files of a folder, over all epochs, in one iterator.
 
-for inputs in DataLoader(reader, dataset, collator, "data", num_epoch=5): ...
-    ChunkStream.first ─> collate_batch, if it belongs here ─> inputs
+It holds what the user gave, asks the stream for encoded batches, and makes tensors of them.
+
+    for inputs in DataLoader(reader, dataset, collator, "data", num_epoch=5): ...
+        ChunkStream.first ─> collate_batch, if it belongs here ─> inputs
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """DataReader: the samples of one file at a time, cut into batches.
 
-load(path) ─> read_file ─> {"text": [...], "label": [...]}, n ─shuffle?─> columns ─> get_batch(i)
+A file is held whole while its batches are given, and no longer.
+
+    load(path) ─> read_file ─> {"text": [...], "label": [...]}, n ─shuffle?─> columns ─> get_batch(i)
 """
 
 from __future__ import annotations

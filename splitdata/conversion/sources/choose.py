@@ -8,6 +8,7 @@ pattern is ever imported.
     name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
     name.txt(.gz, ...)      lines        also .text, .log
     name.csv, name.tsv      csv, tsv     also .tab
+    name.bin                binaryblob   if name.idx lies beside it, as mlproject and dataset_server write both
     *.jsonl, several names  these files one after another, by the same table; of other names each is a record
     @list.txt               files        each file that the list names is a record, whatever its name
     anything else           an error that asks for the kind
@@ -20,9 +21,10 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 
 from splitdata._local_path import local_path
+from splitdata.conversion.sources.binary_blob import BinaryBlobSource, is_binary_blob
 from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.file_folder import FolderSource
 from splitdata.conversion.sources.file_list import FileListSource, ListedPaths, matching_files, naming_line
@@ -48,10 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Named", "RecordFunction", "SourceKind", "open_source"]
 
 SourceKind: TypeAlias = Literal[
-    "auto", "folder", "files", "list", "lines", "jsonl", "csv", "tsv", "prefixed", "splitdataloader", "callable"
-]
-
-KINDS: Final[tuple[SourceKind, ...]] = (
     "auto",
     "folder",
     "files",
@@ -62,8 +60,11 @@ KINDS: Final[tuple[SourceKind, ...]] = (
     "tsv",
     "prefixed",
     "splitdataloader",
+    "binaryblob",
     "callable",
-)
+]
+
+KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
 _KIND_OF_SUFFIX: Final[dict[str, SourceKind]] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -104,8 +105,9 @@ def open_source(
         kind: "folder" and "files" take each file as a record, "list" each file that a file names,
             "lines" and "jsonl" each line, "csv" and "tsv" each row, "prefixed" reads records that
             follow their length as u32 little-endian, "splitdataloader" a directory that the package of this name
-            wrote, "callable" calls a function that yields them: given as "module:function", its module
-            is imported, which runs it, so never pass on such a text that you do not trust.
+            wrote, "binaryblob" the .bin of a BinaryBlob with its .idx beside it, "callable" calls a function that
+            yields them: given as "module:function", its module is imported, which runs it, so never pass on such a
+            text that you do not trust.
             "auto" decides by what is there and by the name, never imports, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
         column: Of CSV and TSV: the column whose values are the records; None makes a JSON object of
@@ -174,6 +176,8 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
         return CsvSource(text, form, kind=kind)
     if kind == "prefixed":
         return PrefixedSource(text)
+    if kind == "binaryblob":
+        return BinaryBlobSource(text)
     if kind != "splitdataloader":
         raise ValueError(f"no source reads one {kind!r} alone")
     return LegacySource(text, from_bins=from_bins)
@@ -294,7 +298,7 @@ def _kind_among_several(path: str) -> SourceKind:
         return _kind_of_folder(Path(path))
     if _FUNCTION.fullmatch(path) and not Path(path).exists():
         raise _not_found(path)
-    return _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
+    return "binaryblob" if is_binary_blob(Path(path)) else _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
 
 
 def _kind_of(text: str) -> SourceKind:
@@ -320,6 +324,8 @@ def _kind_of_file(text: str) -> SourceKind:
     suffix = plain_suffix(text)
     if suffix in _KIND_OF_SUFFIX:
         return _KIND_OF_SUFFIX[suffix]
+    if is_binary_blob(Path(text)):
+        return "binaryblob"
     raise SourceError(
         f"{text}: its name does not tell how to find records in it; "
         "say which kind it is: kind='lines', 'jsonl', 'csv', 'tsv', 'prefixed', or 'files' for one record",
@@ -341,6 +347,12 @@ def _kind_of_folder(folder: Path) -> SourceKind:
             f"{folder} holds bins of the package splitdataloader without their index.dat; "
             "kind='splitdataloader' with from_bins=True takes records from the bins, kind='folder' takes each file as "
             "a record",
+            path=folder,
+        )
+    if is_binary_blob(next(folder.glob("*.bin"), folder)):
+        raise SourceError(
+            f"{folder} holds files of a BinaryBlob: name them, '{folder}/*.bin', to convert their values; "
+            "kind='folder' takes each file as a record",
             path=folder,
         )
     return "folder"

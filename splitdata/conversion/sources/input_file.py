@@ -118,7 +118,7 @@ class InputFile:
                 f"a conversion of {self.shown} cannot be resumed, as it cannot be read again; write it to a file first"
             )
         ends = xxhash.xxh3_64()
-        with self._open() as file:
+        with self.open() as file:
             ends.update(self._read(file, _SAMPLE_BYTES))
             file.seek(max(0, status.st_size - _SAMPLE_BYTES))
             ends.update(self._read(file, _SAMPLE_BYTES))
@@ -144,7 +144,7 @@ class InputFile:
         return _without_first(decompress(self._stored(0), self._named), start)
 
     def _stored(self, start: int) -> Iterator[bytes]:
-        with self._open() as file:
+        with self.open() as file:
             size = _size_of(file)
             if size is not None and start > size:
                 raise SourceError(f"{self.shown} has {size} bytes, and none at {start}", path=self.path)
@@ -152,7 +152,7 @@ class InputFile:
                 self.bytes_read = file.seek(start)
             yield from self._counted(file, size)
 
-    def _open(self) -> IO[bytes]:
+    def open(self) -> IO[bytes]:
         """Open the file; a pipe is waited for only where it was there from the start."""
         # Unbuffered: it is read in large pieces.
         file = open(self.path, "rb", buffering=0, opener=_open_at_once if self._is_regular else None)  # noqa: SIM115
