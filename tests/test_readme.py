@@ -10,7 +10,13 @@ from tests.command import ROOT, Completed, run_python
 from tests.readme_blocks import RUN, SHOWN, Block, ReadmeError, blocks_of, check_output
 
 README = ROOT / "README.md"
-PAGES = [README, *(ROOT / "docs" / name for name in ("data.md", "dataset.md", "samples.md", "training.md"))]
+PAGES = [
+    README,
+    *(
+        ROOT / "docs" / name
+        for name in ("data.md", "dataset.md", "from-the-older-loaders.md", "samples.md", "training.md")
+    ),
+]
 RUNNER = ROOT / "tests" / "readme_blocks.py"
 
 # What sets up a copy of the repository would replace the environment that runs the tests.
