@@ -64,9 +64,10 @@ if TYPE_CHECKING:
     from splitdata.loader.cache.cache_options import Cache
     from splitdata.loader.distributed_loader import DistributedLoader
     from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
+    from splitdata.loader.plan.steps import CacheStats, WorkerStats
     from splitdata.loader.rotation.rotation_options import Rotation
     from splitdata.loader.samples.skips import Skip
-    from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+    from splitdata.loader.stats.figures import RotationStats
     from splitdata.loader.stats.stats import LoaderStats
     from splitdata.order.hash_split import HashSplit
     from splitdata.order.window import Window
@@ -144,7 +145,7 @@ __all__ = [
 _HOMES = {
     "Cache": "splitdata.loader.cache.cache_options",
     "CacheDescription": "splitdata.loader.cache.cache_description",
-    "CacheStats": "splitdata.loader.stats.figures",
+    "CacheStats": "splitdata.loader.plan.steps",
     "ConversionProgress": "splitdata.conversion.convert",
     "ConversionReport": "splitdata.conversion.convert",
     "DatasetBenchmark": "splitdata.loader.benchmark",
@@ -173,7 +174,7 @@ _HOMES = {
     "VerifyReport": "splitdata.dataset.verify.verify",
     "Window": "splitdata.order.window",
     "WorkerOptions": "splitdata.loader.option_groups",
-    "WorkerStats": "splitdata.loader.stats.figures",
+    "WorkerStats": "splitdata.loader.plan.steps",
     "convert": "splitdata.conversion.convert",
     "decode_sample": "splitdata.samples.decode",
     "describe": "splitdata.dataset.describe",

@@ -15,7 +15,7 @@ from splitdata.loader.plan.plan import PartitionKind
 from splitdata.loader.plan.selection import Subset
 from splitdata.loader.samples.skips import Skip
 from splitdata.order.counts import MAX_LANES, checked_count
-from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
+from splitdata.process.wire.channel_options import STALL_WARNING, ChannelOptions, StartMethod
 
 __all__ = ["OnError", "OrderOptions", "RecordOptions", "WorkerKind", "WorkerOptions", "check_choice", "check_function"]
 
@@ -63,7 +63,7 @@ class WorkerOptions:
     max_bytes: int | None = None
     threads: int | None = 1
     in_order: bool = True
-    stall_warning: float | None = 60.0
+    stall_warning: float | None = STALL_WARNING
     init_fn: Callable[[int], Any] | None = None
     gpu_indices: Sequence[int] | None = None
     seed_globals: bool = True

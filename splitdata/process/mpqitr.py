@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from splitdata._ownership import Closeable, renew_after_fork
 from splitdata.errors import ClosedError
-from splitdata.process.wire.channel_options import ChannelOptions, StartMethod
+from splitdata.process.wire.channel_options import STALL_WARNING, ChannelOptions, StartMethod
 
 if TYPE_CHECKING:
     from splitdata.process.consumer.channel import Channel
@@ -90,7 +90,7 @@ class MpQItr(Closeable, Generic[BatchType]):
         max_bytes: int | None = None,
         start_method: StartMethod | None = None,
         timeout: float | None = None,
-        stall_warning: float | None = 60.0,
+        stall_warning: float | None = STALL_WARNING,
         copy: bool = False,
         worker_threads: int | None = 1,
     ) -> MpQItrFactory:

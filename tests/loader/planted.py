@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from splitdata.loader.option_groups import WorkerKind
-from splitdata.loader.plan.steps import CacheCounts, StepTimings
+from splitdata.loader.plan.steps import CacheStats, WorkerStats
 from splitdata.loader.stats.meter import StatsMeter
 from splitdata.loader.stats.stats import LoaderStats
 
@@ -100,7 +100,7 @@ class Plant:
         starved = sum(processor for _, processor in self._stages()) * (crowding - 1)
         is_shown = self.shows_starved and not self.interpreter
         walls, processors = [wall for wall, _ in stages], [processor for _, processor in stages[:4]]
-        timings = StepTimings._make([*walls, *processors, starved if is_shown else 0.0])
+        timings = WorkerStats._make([1, *walls, *processors, starved if is_shown else 0.0])
         waited = self.seconds_per_batch() - self.training
         num_hits = round(BATCH_SIZE * (self.hits or 0.0))
         meter.begin(epoch)
@@ -108,9 +108,9 @@ class Plant:
             clock.now += self.seconds_per_batch()
             for worker in range(max(1, self.num_workers)):
                 # Each its part of a batch, so that all are as busy as each other.
-                meter.worker_reply(worker, StepTimings(*(one / max(1, self.num_workers) for one in timings)))
+                meter.worker_reply(worker, WorkerStats(1, *(one / max(1, self.num_workers) for one in timings[1:])))
             if self.hits is not None:
-                meter.cached(CacheCounts(num_hits, BATCH_SIZE - num_hits, 0, 10, 10, self.problem))
+                meter.cached(CacheStats(num_hits, BATCH_SIZE - num_hits, 0, 10, 10, self.problem))
             if self.uses:
                 meter.made(BATCH_SIZE // self.uses)
                 meter.collated(self.rotation_collate)

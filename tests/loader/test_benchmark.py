@@ -113,7 +113,7 @@ def test_large_records_are_read_one_at_a_time_and_none_fills_a_batch(
     monkeypatch.setattr(benchmark, "_STRIDE_BYTES", 120)
     monkeypatch.setattr(benchmark, "_MOST_BYTES", 300)
 
-    report = measure_dataset(data, num_workers=0, batch_size=64, seconds=0.01)
+    report = measure_dataset(data, num_workers=0, batch_size=64, seconds=0.1)
 
     assert report.num_measured == 3
     assert set(sizes) == {3}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.errors import FormatError
-from splitdata.loader.plan.steps import CacheCounts, Part
+from splitdata.loader.plan.steps import CacheStats, Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,12 +70,12 @@ class CachedSampleMaker:
         self._maker.begin()
         self._hits = self._misses = self._bytes_read = 0
 
-    def counts(self) -> CacheCounts:
+    def counts(self) -> CacheStats:
         """Return what was counted since `begin`; of damaged entries and kept bytes those since the last call."""
         store = self.store
         damaged, self._num_damaged = store.num_damaged - self._num_damaged, store.num_damaged
         kept, self._num_bytes_kept = store.num_bytes_kept - self._num_bytes_kept, store.num_bytes_kept
-        return CacheCounts(self._hits, self._misses, damaged, self._bytes_read, kept, store.problem)
+        return CacheStats(self._hits, self._misses, damaged, self._bytes_read, kept, store.problem)
 
     def make(self, part: Part) -> list[Any]:
         """Return the samples of a part, in its order.

@@ -44,4 +44,4 @@ class EpochBarrier:
     def note_reply(self, reply: StepReply) -> None:
         """Note the step that came back last."""
         counts = reply.cache
-        self._is_filling = counts is not None and counts.misses > 0 and counts.problem is None
+        self._is_filling = counts is not None and counts.num_misses > 0 and counts.problem is None

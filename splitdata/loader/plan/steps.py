@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchInfo",
-    "CacheCounts",
+    "CacheStats",
     "Part",
     "Position",
     "SkippedRecord",
     "StepReply",
     "StepRequest",
     "StepShape",
-    "StepTimings",
+    "WorkerStats",
 ]
 
 
@@ -96,12 +96,19 @@ class StepRequest(NamedTuple):
         return f"step {self.step} of epoch {epoch}, {noun} {shown}" + (f" and {more} more" if more else "")
 
 
-class StepTimings(NamedTuple):
-    """A worker's time for one batch by stage, in seconds; without the time it waited for work or for room."""
+class WorkerStats(NamedTuple):
+    """The figures of one worker; times are sums over its batches, in seconds, without waiting for work or for room.
 
+    Beside the time that a stage took stands how much of it the worker has computed (of sending it is not measured). The
+    rest it has waited: for a disk, a network, another thread, or a free core. A reply brings those of its one batch.
+    """
+
+    num_batches: int = 0
     read: float = 0.0
+    """Reading records of the dataset."""
     transform: float = 0.0
     cache: float = 0.0
+    """Reading samples of a cache, and putting them there."""
     collate: float = 0.0
     send: float = 0.0
     read_processor: float = 0.0
@@ -109,6 +116,18 @@ class StepTimings(NamedTuple):
     cache_processor: float = 0.0
     collate_processor: float = 0.0
     starved: float = 0.0
+    """Ready to compute, in whichever stage, while no core was free; 0 where the system does not say."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """The time that it worked."""
+        return self.read + self.transform + self.cache + self.collate + self.send
+
+    @property
+    def processor_seconds(self) -> float:
+        """The part of that time in which it computed; sending counts as computing."""
+        measured = self.read_processor + self.transform_processor + self.cache_processor + self.collate_processor
+        return measured + self.send
 
 
 class SkippedRecord(NamedTuple):
@@ -121,18 +140,25 @@ class SkippedRecord(NamedTuple):
     error: str
 
 
-class CacheCounts(NamedTuple):
-    """The figures of the cache for one step of a worker: samples that it got, and that it put there.
+class CacheStats(NamedTuple):
+    """The figures of the cache, for the samples that were handed out. A reply brings those of its one batch."""
 
-    `problem` says why samples are not kept any more, None while all is well.
-    """
+    num_hits: int = 0
+    """Samples that were read."""
+    num_misses: int = 0
+    """Samples that were computed."""
+    num_damaged: int = 0
+    """Entries that could not be read, and were computed again."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    """Of samples that were kept. What waits to be committed is counted with a later batch."""
+    problem: str | None = None
+    """Why samples are not kept any more, None while all is well."""
 
-    hits: int
-    misses: int
-    damaged: int
-    bytes_read: int
-    bytes_written: int
-    problem: str | None
+    @property
+    def hit_share(self) -> float:
+        """The part of the samples that was read: 0 to 1."""
+        return self.num_hits / max(1, self.num_hits + self.num_misses)
 
 
 class BatchInfo(NamedTuple):
@@ -151,6 +177,6 @@ class StepReply(NamedTuple):
     batch: Any
     num_samples: int
     num_bytes: int
-    timings: StepTimings
+    timings: WorkerStats
     skipped: tuple[SkippedRecord, ...]
-    cache: CacheCounts | None
+    cache: CacheStats | None

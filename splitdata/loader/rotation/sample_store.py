@@ -141,13 +141,13 @@ class FileStore:
         # A loader that is dropped without being closed lets go of its files, too.
         self._close_file = weakref.finalize(self, self._file.close)
         self._end = 0
-        self._spill = MemoryStore(maker.spare)
+        self._memory = MemoryStore(maker.spare)
         self._is_full = False
 
     @property
     def memory_bytes(self) -> int:
         """Of what the disk had no room for."""
-        return self._spill.memory_bytes
+        return self._memory.memory_bytes
 
     def add(self, data: NDArray[np.uint8]) -> int:
         """Keep a copy of some bytes; return their address.
@@ -165,7 +165,7 @@ class FileStore:
                     raise
                 self._is_full = True
                 self._maker.warn_of_full_disk(self._folder, error)
-        return _IN_MEMORY + self._spill.add(data)
+        return _IN_MEMORY + self._memory.add(data)
 
     def _write(self, data: NDArray[np.uint8]) -> int:
         address = self._end
@@ -179,7 +179,7 @@ class FileStore:
 
     def view(self, address: int, length: int) -> memoryview | None:
         """Return bytes that are in memory."""
-        return self._spill.view(address - _IN_MEMORY, length) if address >= _IN_MEMORY else None
+        return self._memory.view(address - _IN_MEMORY, length) if address >= _IN_MEMORY else None
 
     def read_into(self, address: int, room: memoryview) -> None:
         """Read bytes.
@@ -190,7 +190,7 @@ class FileStore:
         """
         self._check_owner()
         if address >= _IN_MEMORY:
-            self._spill.read_into(address - _IN_MEMORY, room)
+            self._memory.read_into(address - _IN_MEMORY, room)
             return
         self._file.seek(address)
         rest = room
@@ -209,7 +209,7 @@ class FileStore:
     def close(self) -> None:
         """Give the disk's space back."""
         self._close_file()
-        self._spill.close()
+        self._memory.close()
         self.disk_bytes = 0
 
 

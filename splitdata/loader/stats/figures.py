@@ -12,66 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["STAGES", "CacheStats", "LoaderFigures", "RotationStats", "WorkerStats", "percent", "share"]
+from splitdata.loader.plan.steps import CacheStats, WorkerStats
+
+__all__ = ["STAGES", "LoaderFigures", "RotationStats", "percent", "share"]
 
 STAGES: Final = ("read", "transform", "cache", "collate", "send")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStats:
-    """The figures of one worker; times are sums over its batches, in seconds.
-
-    Beside the time that a stage took stands how much of it the worker has computed (of sending it is not measured). The
-    rest it has waited: for a disk, a network, another thread, or a free core.
-    """
-
-    num_batches: int = 0
-    read: float = 0.0
-    """Reading records of the dataset."""
-    transform: float = 0.0
-    cache: float = 0.0
-    """Reading samples of a cache, and putting them there."""
-    collate: float = 0.0
-    send: float = 0.0
-    read_processor: float = 0.0
-    transform_processor: float = 0.0
-    cache_processor: float = 0.0
-    collate_processor: float = 0.0
-    starved: float = 0.0
-    """Ready to compute, in whichever stage, while no core was free; 0 where the system does not say."""
-
-    @property
-    def busy_seconds(self) -> float:
-        """The time that it worked."""
-        return self.read + self.transform + self.cache + self.collate + self.send
-
-    @property
-    def processor_seconds(self) -> float:
-        """The part of that time in which it computed; sending counts as computing."""
-        measured = self.read_processor + self.transform_processor + self.cache_processor + self.collate_processor
-        return measured + self.send
-
-
-@dataclass(frozen=True, slots=True)
-class CacheStats:
-    """The figures of the cache, for the samples that were handed out."""
-
-    num_hits: int = 0
-    """Samples that were read."""
-    num_misses: int = 0
-    """Samples that were computed."""
-    num_damaged: int = 0
-    """Entries that could not be read, and were computed again."""
-    bytes_read: int = 0
-    bytes_written: int = 0
-    """Of samples that were kept. What waits to be committed is counted with a later batch."""
-    problem: str | None = None
-    """Why samples are not kept any more, None while all is well."""
-
-    @property
-    def hit_share(self) -> float:
-        """The part of the samples that was read: 0 to 1."""
-        return share(self.num_hits, self.num_hits + self.num_misses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,12 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from splitdata._shown import one_line
-from splitdata.loader.plan.steps import StepTimings
-from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+from splitdata.loader.plan.steps import CacheStats, WorkerStats
+from splitdata.loader.stats.figures import RotationStats
 from splitdata.loader.stats.stats import LoaderStats
-
-if TYPE_CHECKING:
-    from splitdata.loader.plan.steps import CacheCounts
 
 __all__ = ["StatsMeter", "num_cores"]
 
@@ -31,7 +28,6 @@ _log = logging.getLogger("splitdata")
 
 # So many epochs are told apart, the newest; older ones are counted together.
 _MAX_EPOCHS: Final = 100
-_NUM_TIMES: Final = len(StepTimings._fields)
 
 
 class _Sums:
@@ -42,7 +38,7 @@ class _Sums:
         self.num_skipped = self.num_made = 0
         self.seconds = self.launch = self.starting = self.waiting = self.transfer = self.collating = 0.0
         self.waiting_processor = self.transfer_processor = 0.0
-        self.workers: list[list[float]] = [[0.0] * (1 + _NUM_TIMES) for _ in range(max(1, num_workers))]
+        self.workers: list[list[float]] = [list(WorkerStats()) for _ in range(max(1, num_workers))]
         self.cache: CacheStats | None = None
 
     def add(self, other: _Sums) -> None:
@@ -145,11 +141,10 @@ class StatsMeter:
             sums.waiting += waited
             sums.waiting_processor += processor
 
-    def worker_reply(self, worker_id: int, timings: StepTimings) -> None:
+    def worker_reply(self, worker_id: int, made: WorkerStats) -> None:
         """Count a batch that a worker has made."""
         sums = self._sums.workers[worker_id]
-        sums[0] += 1
-        for place, seconds in enumerate(timings, 1):
+        for place, seconds in enumerate(made):
             sums[place] += seconds
 
     def transferred(self, seconds: float, processor: float = 0.0) -> None:
@@ -161,14 +156,9 @@ class StatsMeter:
         """Count records that were replaced because of an error."""
         self._sums.num_skipped += num_records
 
-    def cached(self, counts: CacheCounts) -> None:
+    def cached(self, counts: CacheStats) -> None:
         """Count what a worker got from the cache and put there for one batch; of a problem warn once."""
-        self._sums.cache = _added(
-            self._sums.cache,
-            CacheStats(
-                counts.hits, counts.misses, counts.damaged, counts.bytes_read, counts.bytes_written, counts.problem
-            ),
-        )
+        self._sums.cache = _added(self._sums.cache, counts)
         if counts.problem is not None and not self._has_warned:
             self._has_warned = True
             _log.warning("%s", one_line(counts.problem))
@@ -231,14 +221,7 @@ class StatsMeter:
 def _added(sums: CacheStats | None, more: CacheStats) -> CacheStats:
     if sums is None:
         return more
-    return CacheStats(
-        sums.num_hits + more.num_hits,
-        sums.num_misses + more.num_misses,
-        sums.num_damaged + more.num_damaged,
-        sums.bytes_read + more.bytes_read,
-        sums.bytes_written + more.bytes_written,
-        more.problem,
-    )
+    return CacheStats._make([*map(sum, zip(sums[:-1], more[:-1], strict=True)), more.problem])
 
 
 def num_cores() -> int:

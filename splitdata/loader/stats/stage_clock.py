@@ -4,7 +4,7 @@ A stage that took long and used little processor time has waited: for a disk, a 
 how long a thread was ready and no core was free; the rest of what it waited, it waited for something else.
 
     begin, mark ──> lap("read") ──> lap("transform") ──> lap("cache") ...    wall, and processor time of this thread
-    timings() ──> StepTimings
+    timings() ──> WorkerStats
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from splitdata.loader.plan.steps import StepTimings
+from splitdata.loader.plan.steps import WorkerStats
 
 __all__ = ["StageClock"]
 
@@ -67,7 +67,7 @@ class StageClock:
         sums[1] += processor - self._marks[1]
         self._marks = wall, processor
 
-    def timings(self, *, send: float = 0.0) -> StepTimings:
+    def timings(self, *, send: float = 0.0) -> WorkerStats:
         """Return what the step took; `send` is what sending the last one has cost."""
         starved = 0.0
         if self._marks[0] >= self._asked + _ASK_SECONDS:
@@ -75,7 +75,8 @@ class StageClock:
             before, self._starved_before = self._starved_before, self._starved()
             starved = self._starved_before - before
         read, transform, cache, collate = self._sums.values()
-        return StepTimings(
+        return WorkerStats(
+            num_batches=1,
             read=read[0],
             transform=transform[0],
             cache=cache[0],

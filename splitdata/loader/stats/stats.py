@@ -29,7 +29,11 @@ class LoaderStats(LoaderFigures):
     def as_dict(self) -> dict[str, Any]:
         """Return everything as a dict of JSON values, rates and verdict included."""
         derived = ("batches_per_second", "samples_per_second", "bytes_per_second", "waiting_share", "verdict")
-        return dataclasses.asdict(self) | {name: getattr(self, name) for name in derived}
+        tuples = {
+            "workers": [worker._asdict() for worker in self.workers],
+            "cache": None if self.cache is None else self.cache._asdict(),
+        }
+        return dataclasses.asdict(self) | tuples | {name: getattr(self, name) for name in derived}
 
     def __str__(self) -> str:
         """The verdict, then a table."""

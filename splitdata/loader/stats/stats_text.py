@@ -15,7 +15,8 @@ from splitdata.loader.stats.figures import STAGES, percent
 from splitdata.loader.stats.verdict import verdict_of
 
 if TYPE_CHECKING:
-    from splitdata.loader.stats.figures import LoaderFigures, WorkerStats
+    from splitdata.loader.plan.steps import WorkerStats
+    from splitdata.loader.stats.figures import LoaderFigures
 
 __all__ = ["html_of", "text_of"]
 

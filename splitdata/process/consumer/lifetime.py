@@ -14,6 +14,7 @@ from __future__ import annotations
 import _thread
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from typing import Any, NoReturn, Protocol
 
 from splitdata._ownership import Closeable, OwnerProcess, renew_after_fork
@@ -52,7 +53,7 @@ class OwnedWorkers(Protocol):
         """Close, in a thread of its own, after a failure or when the holder was collected."""
 
 
-class Lifetime(Closeable):
+class Lifetime(Closeable, ABC):
     """Base of what holds workers. `close` is safe at any time, from any thread, more than once."""
 
     # In words, for messages.
@@ -152,6 +153,6 @@ class Lifetime(Closeable):
             raise ValueError(f"this {self._kind} was not started: call start() first")
         raise ClosedError(f"this {self._kind} was {self._ended} {self._progress()}: start another one")
 
+    @abstractmethod
     def _progress(self) -> str:
         """Say how far it had come."""
-        raise NotImplementedError

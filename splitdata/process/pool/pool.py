@@ -21,6 +21,7 @@ place in the order has come.
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -107,9 +108,9 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
             elif not self.is_open:
                 self._refuse()
 
+    @abstractmethod
     def _start(self) -> None:
         """Start the workers, hold them, and set `_remotes`."""
-        raise NotImplementedError
 
     def submit(self, worker_id: int, *requests: RequestType) -> None:
         """Queue requests for one worker. Never waits, however many are queued.
@@ -275,9 +276,9 @@ class WorkerPool(Lifetime, Generic[RequestType, ReplyType]):
             if found is not None:
                 return found
 
+    @abstractmethod
     def _wait(self, wanted: tuple[int, ...], patience: float | None) -> Sequence[int]:
         """Wait until something arrives, for at most so many seconds; return the workers that have ended."""
-        raise NotImplementedError
 
     def _refuse_crashes(self, wanted: tuple[int, ...], ended: Sequence[int]) -> None:
         """Raise if one of the workers that have ended did not tell why."""

@@ -11,6 +11,7 @@ A cancelled request may still be served, so it is kept too, until the worker has
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ __all__ = ["RemoteWorker"]
 _MAX_DESCRIPTION = 300
 
 
-class RemoteWorker:
+class RemoteWorker(ABC):
     """One worker of a pool. Belongs to one thread at a time.
 
     Attributes:
@@ -50,18 +51,18 @@ class RemoteWorker:
         self._generation = 0
 
     @property
+    @abstractmethod
     def is_ready(self) -> bool:
         """Whether it has started."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def num_reads(self) -> int:
         """Counts up whenever something arrives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pack(self, requests: Sequence[Any]) -> Any:
         """Make requests ready for `submit`; nothing has changed if that fails."""
-        raise NotImplementedError
 
     def submit(self, numbers: Iterator[int], requests: Sequence[Any], packed: Any) -> None:
         """Send requests; does not wait. The numbers grow over the whole pool."""
@@ -69,21 +70,21 @@ class RemoteWorker:
             self.pending.append((next(numbers), request))
         self._send(packed)
 
+    @abstractmethod
     def _send(self, packed: Any) -> None:
         """Send what `pack` has made."""
-        raise NotImplementedError
 
+    @abstractmethod
     def peek(self) -> int | None:
         """Return what has arrived and comes next: the kind of a reply, FAILURE, or None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self) -> Any:
         """Return the reply that `peek` has shown; raise the failure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def has_reply(self) -> bool:
         """Whether nothing needs to be waited for: there is a reply or a failure, or nothing more can come."""
-        raise NotImplementedError
 
     def cancel(self) -> None:
         """Forget all requests, here and there."""
@@ -92,9 +93,9 @@ class RemoteWorker:
         self.pending.clear()
         self._send_cancel()
 
+    @abstractmethod
     def _send_cancel(self) -> None:
         """Tell the worker, and drop what is there."""
-        raise NotImplementedError
 
     def _dropped_one(self) -> None:
         """Note that the oldest cancelled request has been replied to nevertheless."""
@@ -106,21 +107,21 @@ class RemoteWorker:
         while self._cancelled and self._cancelled[0][0] <= generation:
             self._cancelled.popleft()
 
+    @abstractmethod
     def has_told_why(self) -> bool:
         """Whether a worker that has ended left a failure; it stays for its place in the order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def crash(self) -> WorkerCrashedError:
         """Return the error for a worker that has ended without telling why."""
-        raise NotImplementedError
 
     def progress(self) -> str:
         """Say how far it has come and what it is at."""
         return f"after {self.num_received} batches{self._current()}"
 
+    @abstractmethod
     def stack(self) -> str | None:
         """Return where it stands, None where that cannot be known."""
-        raise NotImplementedError
 
     def _current(self) -> str:
         """Say what it is at, as far as that can be known: "" if nothing was asked."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
-__all__ = ["ArenaKind", "ChannelOptions", "StartMethod"]
+__all__ = ["STALL_WARNING", "ArenaKind", "ChannelOptions", "StartMethod"]
 
 StartMethod = Literal["spawn", "fork"]
 ArenaKind = Literal["memfd", "file", "mapping"]
+
+# Seconds, unless something else is asked for.
+STALL_WARNING: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class ChannelOptions:
     max_bytes: int | None = None
     start_method: StartMethod | None = None
     timeout: float | None = None
-    stall_warning: float | None = 60.0
+    stall_warning: float | None = STALL_WARNING
     copy: bool = False
     worker_threads: int | None = 1
     arena_kind: ArenaKind | None = None

@@ -14,7 +14,7 @@ import pytest
 
 from splitdata import Cache, DistributedLoader, RecordOptions, Rotation, SplitDataLoader, WorkerOptions, describe_cache
 from splitdata.loader.pipeline.epoch_barrier import EpochBarrier
-from splitdata.loader.plan.steps import CacheCounts, Part, StepReply
+from splitdata.loader.plan.steps import CacheStats, Part, StepReply
 from tests.command import ROOT, run_cli
 from tests.loader.counting import Counting, calls, expected_sample, samples_of, write_numbers
 from tests.loader.grouped import grouped
@@ -294,7 +294,7 @@ def parts_of(*epochs: int) -> tuple[Part, ...]:
 
 
 def reply_of(misses: int, problem: str | None = None) -> StepReply:
-    counts = CacheCounts(0, misses, 0, 0, 0, problem)
+    counts = CacheStats(0, misses, 0, 0, 0, problem)
     return StepReply(0, None, 0, 0, None, (), counts)  # type: ignore[arg-type]
 
 

@@ -21,9 +21,9 @@ from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.option_groups import WorkerOptions
 from splitdata.loader.pipeline.worker_job import Job, StepMaker
 from splitdata.loader.plan.selection import Selection
-from splitdata.loader.plan.steps import CacheCounts, Part, StepRequest, StepTimings
+from splitdata.loader.plan.steps import CacheStats, Part, StepRequest, WorkerStats
 from splitdata.loader.samples.record_source import RecordFetcher
-from splitdata.loader.stats.figures import CacheStats, RotationStats, WorkerStats
+from splitdata.loader.stats.figures import RotationStats
 from splitdata.loader.stats.meter import StatsMeter
 from splitdata.loader.stats.stage_clock import StageClock
 from splitdata.loader.stats.stats import LoaderStats
@@ -36,9 +36,9 @@ def test_meter_sums_what_it_is_told() -> None:
     meter.launch()
     meter.begin(0)
     clock.now += 3
-    meter.worker_reply(0, StepTimings(0.5, 1.0, 0.0, 0.25, 0.125, 0.25, 0.75, 0.0, 0.25, 0.0625))
-    meter.worker_reply(1, StepTimings(0.5, 2.0, 0.0, 0.25, 0.125))
-    meter.worker_reply(0, StepTimings(0.5, 1.0, 0.0, 0.25, 0.125, 0.25, 0.75, 0.0, 0.25, 0.0625))
+    meter.worker_reply(0, WorkerStats(1, 0.5, 1.0, 0.0, 0.25, 0.125, 0.25, 0.75, 0.0, 0.25, 0.0625))
+    meter.worker_reply(1, WorkerStats(1, 0.5, 2.0, 0.0, 0.25, 0.125))
+    meter.worker_reply(0, WorkerStats(1, 0.5, 1.0, 0.0, 0.25, 0.125, 0.25, 0.75, 0.0, 0.25, 0.0625))
     meter.handed_out(64, 1000, 3.0)
     meter.handed_out(64, 1000, 0.5)
     meter.handed_out(1, 10, 0.25)
@@ -131,8 +131,8 @@ def test_each_epoch_is_told_apart_and_all_are_added_up() -> None:
     for epoch, seconds in ((0, 8.0), (1, 1.0), (2, 2.0), (1, 4.0)):
         meter.begin(epoch)
         clock.now += seconds
-        meter.worker_reply(0, StepTimings(transform=seconds))
-        meter.cached(CacheCounts(epoch, 1, 0, 10 * epoch, 5, None))
+        meter.worker_reply(0, WorkerStats(1, transform=seconds))
+        meter.cached(CacheStats(epoch, 1, 0, 10 * epoch, 5, None))
         meter.handed_out(1, 1, seconds / 2, processor=seconds / 4)
         meter.handed_out(1, 1, seconds / 4, processor=seconds / 8)
         meter.end()
@@ -264,7 +264,7 @@ class Records:
         return records
 
 
-def timings_of(times: Times, folder: Path | None = None, bad: int | None = None, num_steps: int = 1) -> StepTimings:
+def timings_of(times: Times, folder: Path | None = None, bad: int | None = None, num_steps: int = 1) -> WorkerStats:
     """Return the times of the last of some equal steps of records 0 to 3."""
 
     def transform(record: int) -> int:
@@ -302,7 +302,8 @@ def timings_of(times: Times, folder: Path | None = None, bad: int | None = None,
 
 
 def test_worker_tells_wall_and_processor_time_of_each_stage() -> None:
-    assert timings_of(Times()) == StepTimings(
+    assert timings_of(Times()) == WorkerStats(
+        num_batches=1,
         read=1.0,
         transform=4 * 3.5,
         collate=4.0,
