@@ -1,4 +1,7 @@
-"""measure_dataset: what it measures and on which records; how fast that is, nobody asserts."""
+"""measure_dataset: what it measures and on which records; how fast that is, nobody asserts.
+
+The clock here counts the looks at it, so that a measurement ends after as many records on every machine.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,13 @@ from splitdata.loader.benchmark import DatasetBenchmark, Measurement
 from splitdata.loader.stats.meter import num_cores
 
 RECORDS = [b"%06d" % number * 20 for number in range(500)]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every look at the clock take a millisecond."""
+    looks = itertools.count()
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: next(looks) / 1000))
 
 
 @pytest.fixture
@@ -67,9 +77,6 @@ def test_each_way_of_reading_is_measured_cold_and_warm(data: Path, monkeypatch: 
 
 def test_cold_measurement_ends_with_the_data(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "drop_dataset", lambda path: True)
-    # Every look at the clock takes a millisecond.
-    clock = itertools.count()
-    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: next(clock) / 1000))
 
     report = measure_dataset(data, num_workers=0, batch_size=8, seconds=0.1)
 
