@@ -414,7 +414,8 @@ def test_entries_are_committed_while_a_long_batch_is_made(folder: Path) -> None:
 
 def test_commits_are_few(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One for each half second, or so many bytes: not one for each batch."""
-    monkeypatch.setattr(cache_writer, "_COMMIT_SECONDS", 3600.0)
+    for name in ("_COMMIT_SECONDS", "_LATE_SECONDS"):
+        monkeypatch.setattr(cache_writer, name, 3600.0)
     with loader_of(folder, 400) as loader:
         samples_of(loader)
     described = describe_cache(folder / "cache")
