@@ -558,6 +558,7 @@ def conversions(tmp_path: Path) -> Workload:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.usefixtures("small_process")
 def test_conversion_killed_at_spread_points_three_times_ends_with_the_files_of_a_whole_one(tmp_path: Path) -> None:
     workload = conversions(tmp_path)
     with fast_folder(tmp_path) as folder:
@@ -566,9 +567,9 @@ def test_conversion_killed_at_spread_points_three_times_ends_with_the_files_of_a
         for number, point in enumerate(spread(total, 40)):
             dest = folder / "data"
             for budget in (point, (number * 7919) % total, total // 3):
-                status = os.waitstatus_to_exitcode(write_until_killed(workload, dest, budget)[0])
-                assert status in (0, -signal.SIGKILL)
-                killed += status != 0
+                exit_code = write_until_killed(workload, dest, budget).exit_code
+                assert exit_code in (0, -signal.SIGKILL)
+                killed += exit_code != 0
             with pytest.MonkeyPatch.context() as patch:
                 workload.patch(patch)
                 list(workload.run(dest))

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from splitdata.loader.cache import cache_writer
 from splitdata.loader.cache.cache_entry import EntryCodec
 from splitdata.loader.cache.cache_reader import CacheReader
 from splitdata.storage import files
-from tests.faults.file_faults import Budget, fast_folder, intercepted
+from tests.faults.file_faults import fast_folder, intercepted
+from tests.faults.small_process import run_until_killed
 from tests.faults.test_io_errors import NAMES, Failing
 from tests.loader.counting import Counting, calls, expected_sample, samples_of
 from tests.loader.grouped import grouped
@@ -204,39 +206,23 @@ def test_small_disk_fills_up_and_training_goes_on(tmp_path: Path, caplog: pytest
 # -- kills ---------------------------------------------------------------------------------------
 
 
-def run_until_killed(folder: Path, budget: int | None) -> tuple[int, int]:
-    """Run three epochs in a child that is killed; return its exit status and what it spent."""
-    spender, reporter = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            counter = Budget(budget)
-            with intercepted(counter):
-                run_epochs(folder, 3, refresh_every=2)
-            os.write(reporter, str(counter.spent).encode())
-            status = 0
-        except BaseException as error:
-            sys.stderr.write(f"{error!r}\n")
-        finally:
-            os._exit(status)
-    os.close(reporter)
-    with os.fdopen(spender, "rb") as report:
-        spent = int(report.read() or b"0")
-    return os.waitpid(child, 0)[1], spent
+def three_epochs(folder: Path) -> list[object]:
+    run_epochs(folder, 3, refresh_every=2)
+    return []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+@pytest.mark.usefixtures("small_process")
 def test_kill_at_any_byte_costs_nothing_that_was_committed(folder: Path) -> None:
     whole = folder / "whole"
     whole.mkdir()
-    status, spent = run_until_killed(whole, None)
-    assert status == 0
+    exit_code, _, spent = run_until_killed(partial(three_epochs, whole), None)
+    assert exit_code == 0
     for number in range(KILL_POINTS):
         place = folder / f"{number}"
         place.mkdir()
-        status, _ = run_until_killed(place, 1 + number * (spent - 1) // KILL_POINTS)
-        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        point = 1 + number * (spent - 1) // KILL_POINTS
+        assert run_until_killed(partial(three_epochs, place), point).exit_code == -signal.SIGKILL
         kept = committed(place)
         newest = max([epoch for epoch, _ in CacheFolder(place / "cache").generations()], default=0)
         (place / "log").unlink(missing_ok=True)

@@ -11,17 +11,21 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from splitdata import DatasetNotFoundError, SplitDataLoader, SplitWriter, verify
-from tests.faults.file_faults import Budget, fast_folder, intercepted
+from tests.faults.file_faults import fast_folder
 from tests.faults.kill_workloads import Records, Workload, large, workloads
+from tests.faults.small_process import Ending, run_until_killed
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+    pytest.mark.usefixtures("small_process"),
+]
 
 # Points of each workload in a normal run, spread evenly over its bytes and operations.
 POINTS = {
@@ -46,33 +50,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-def write_until_killed(workload: Workload, path: Path, budget: int | None) -> tuple[int, int, int]:
-    """Run a workload in a child; returns its exit status, the commits it acknowledged, and what it spent."""
-    receiver, sender = os.pipe()
-    spender, reporter = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(receiver)
-            os.close(spender)
-            counter = Budget(budget)
-            with pytest.MonkeyPatch.context() as patch:
-                workload.patch(patch)
-                with intercepted(counter):
-                    for _ in workload.run(path):
-                        os.write(sender, b".")
-            os.write(reporter, str(counter.spent).encode())
-            status = 0
-        except BaseException as error:
-            sys.stderr.write(f"{error!r}\n")
-        finally:
-            os._exit(status)
-    os.close(sender)
-    os.close(reporter)
-    with os.fdopen(receiver, "rb") as acknowledgements, os.fdopen(spender, "rb") as report:
-        acknowledged, spent = len(acknowledgements.read()), int(report.read() or b"0")
-    return os.waitpid(child, 0)[1], acknowledged, spent
+def write_until_killed(workload: Workload, path: Path, budget: int | None) -> Ending:
+    """Run a workload in a child; each of its items is a commit that it acknowledged."""
+    return run_until_killed(partial(workload.run, path), budget, patch=workload.patch)
 
 
 def read_all(path: Path) -> Records | None:
@@ -118,8 +98,8 @@ def kill_at(workload: Workload, folder: Path, points: list[int]) -> int:
     for number, point in enumerate(points):
         path = folder / "dataset"
         workload.prepare(path)
-        status, acknowledged, _ = write_until_killed(workload, path, point)
-        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, f"{workload.name} at {point}"
+        exit_code, acknowledged, _ = write_until_killed(workload, path, point)
+        assert exit_code == -signal.SIGKILL, f"{workload.name} at {point}"
         killed += 1
         with pytest.MonkeyPatch.context() as patch:
             workload.patch(patch)
@@ -133,8 +113,8 @@ def cost_of_all(workload: Workload, folder: Path) -> int:
     """Return what the whole workload costs, and check that it does what its states say."""
     path = folder / "whole"
     workload.prepare(path)
-    status, acknowledged, spent = write_until_killed(workload, path, None)
-    assert status == 0
+    exit_code, acknowledged, spent = write_until_killed(workload, path, None)
+    assert exit_code == 0
     assert acknowledged == len(workload.states) - 1
     with pytest.MonkeyPatch.context() as patch:
         workload.patch(patch)

@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from splitdata import FormatError, ManifestError, SplitDataLoader, SplitWriter, repair, verify
-from tests.faults.file_faults import Budget, fast_folder, intercepted
+from tests.faults.file_faults import fast_folder
 from tests.faults.kill_workloads import Workload, workloads
+from tests.faults.small_process import run_until_killed
 from tests.faults.test_kill import cost_of_all, read_all, spread, write_until_killed
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+    pytest.mark.usefixtures("small_process"),
+]
 
 WRITER_POINTS = 36
 REPAIR_POINTS = 56
@@ -184,27 +188,9 @@ def readable(path: Path) -> dict[int, bytes]:
     return found
 
 
-def repair_until_killed(path: Path, budget: int | None, *, adopt: bool) -> tuple[int, int]:
-    """Repair in a child; returns its exit code and what it spent."""
-    receiver, sender = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(receiver)
-            counter = Budget(budget)
-            with intercepted(counter):
-                repair(path, adopt=adopt)
-            os.write(sender, str(counter.spent).encode())
-            status = 0
-        except BaseException as error:
-            sys.stderr.write(f"{error!r}\n")
-        finally:
-            os._exit(status)
-    os.close(sender)
-    with os.fdopen(receiver, "rb") as report:
-        spent = int(report.read() or b"0")
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), spent
+def repair_in_child(path: Path, adopt: bool) -> list[object]:
+    repair(path, adopt=adopt)
+    return []
 
 
 def kill_repairs(prepare: Callable[[Path], None], folder: Path, count: int | None, *, adopt: bool) -> int:
@@ -213,15 +199,14 @@ def kill_repairs(prepare: Callable[[Path], None], folder: Path, count: int | Non
     before = readable(folder / "damaged")
     whole = folder / "whole"
     shutil.copytree(folder / "damaged", whole)
-    code, total = repair_until_killed(whole, None, adopt=adopt)
-    assert code == 0
+    exit_code, _, total = run_until_killed(partial(repair_in_child, whole, adopt), None)
+    assert exit_code == 0
     expected = readable(whole)
     points = spread(total, count or total)
     for point in points:
         path = folder / "dataset"
         shutil.copytree(folder / "damaged", path)
-        code, _ = repair_until_killed(path, point, adopt=adopt)
-        assert code == -signal.SIGKILL, point
+        assert run_until_killed(partial(repair_in_child, path, adopt), point).exit_code == -signal.SIGKILL, point
         assert before.items() <= readable(path).items() <= expected.items(), point
         assert repair(path, adopt=adopt).is_whole, point
         assert readable(path) == expected, point
