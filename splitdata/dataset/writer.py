@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
 from splitdata._local_path import local_path
@@ -53,6 +54,8 @@ _CHUNK_BYTES_PER_BIN: Final = 16 << 10
 _MAX_CHUNK_BYTES: Final = 64 << 20
 # Of a list so many records are looked at together.
 _BATCH_RECORDS: Final = 1024
+_FIRST: Final = itemgetter(0)
+_SECOND: Final = itemgetter(1)
 
 
 class SplitWriter:
@@ -69,6 +72,9 @@ class SplitWriter:
 
     # For an object whose construction has failed.
     _is_closed = True
+    # One look before each record: False while a step changes files, and for good where it ends by an exception, in a
+    # forked child, and once the writer is closed. `_check_usable` says which.
+    _takes_records = False
 
     def __init__(
         self,
@@ -153,14 +159,15 @@ class SplitWriter:
         self._pending: list[bytes | tuple[bytes, bytes]] = []
         self._has_pending_keys = False
         self._pending_bytes = 0
-        # Set for as long as a step changes files: where it ends by an exception, the writer is done.
-        self._is_changing = False
         self._failure: BaseException | None = None
         self._codec: RecordCodec | None = None
         compressor = Compressor(compression_level) if compression else None
         self._session = WriteSession(self._directory(), options, compressor)
+        # Number in the session of the first record that is pending.
+        self._first_pending = self._session.num_records
         self._chunk_bytes = _chunk_bytes(bins)
         self._is_closed = False
+        self._takes_records = True
         renew_after_fork(self)
         end_with_program(self)
 
@@ -202,18 +209,25 @@ class SplitWriter:
                 empty, too long or not to be had as UTF-8.
             ClosedError: If the writer was closed, or has failed before.
         """
-        self._check_usable()
-        number = self.num_written
+        if not self._takes_records:
+            self._check_usable()
+        number = self._first_pending + len(self._pending)
         encoded = b"" if key is None else encode_key(key)
-        taken = record if type(record) is bytes and len(record) < spec.LARGE_RECORD_BYTES else _taken(record)
-        if isinstance(taken, LargeSource):
-            self._guarded(lambda: self._write_large(taken, encoded))
-            return number
-        if encoded:
-            self._has_pending_keys = True
-        self._pending.append((taken, encoded) if encoded else taken)
+        if type(record) is bytes and len(record) < spec.LARGE_RECORD_BYTES:
+            taken = record
+        else:
+            source = _taken(record)
+            if isinstance(source, LargeSource):
+                self._guarded(lambda: self._write_large(source, encoded))
+                return number
+            taken = source
         # The header counts too, so that empty records fill a chunk as well.
         self._pending_bytes += len(taken) + len(encoded) + spec.FRAME_HEADER_BYTES
+        if encoded:
+            self._has_pending_keys = True
+            self._pending.append((taken, encoded))
+        else:
+            self._pending.append(taken)
         if self._pending_bytes >= self._chunk_bytes:
             self._guarded(self._flush)
         return number
@@ -388,7 +402,7 @@ class SplitWriter:
         if metadata:
             encode_metadata(metadata)
         try:
-            if not self._has_failed:
+            if self._takes_records:
                 self._guarded(lambda: self._commit(seal=True, metadata=metadata))
                 self._session.fold()
         except DuplicateKeyError:
@@ -455,12 +469,9 @@ class SplitWriter:
     def _name(self) -> str:
         return _NAME % (self.path,)
 
-    @property
-    def _has_failed(self) -> bool:
-        return self._is_changing or self._failure is not None
-
     def _after_fork_in_child(self) -> None:
         """Let go of the files, whose locks would outlive the parent; nothing in them is changed."""
+        self._takes_records = False
         with suppress(OSError):
             self._session.close()
 
@@ -474,6 +485,7 @@ class SplitWriter:
         else:
             # Another thread may be at work in it, until the very end.
             self._is_closed = True
+            self._takes_records = False
 
     def _report_lost(self) -> int:
         """Log how many records are lost if nothing more is committed; returns the number."""
@@ -489,9 +501,7 @@ class SplitWriter:
 
     def _flush(self) -> None:
         if self._has_pending_keys:
-            records = [one[0] if isinstance(one, tuple) else one for one in self._pending]
-            keys = [one[1] if isinstance(one, tuple) else b"" for one in self._pending]
-            self._session.append(records, keys if any(keys) else None)
+            self._session.append(*_records_and_keys(self._pending))
         else:
             self._session.append(cast("list[bytes]", self._pending))
         # The list itself stays: `write_many` holds it while an iterable that commits runs.
@@ -512,20 +522,21 @@ class SplitWriter:
         """Run a step that changes files; if it fails, the writer is done for."""
         self._owner.check(_NAME, self.path)
         # Before and after it, rather than where an exception is caught: an interrupt may come there as well.
-        self._is_changing = True
+        self._takes_records = False
         try:
             result = action()
         except BaseException as error:
             self._failure = error
             raise
-        self._is_changing = False
+        self._first_pending = self._session.num_records
+        self._takes_records = not self._is_closed
         return result
 
     def _check_usable(self) -> None:
         if self._is_closed:
             raise ClosedError(f"{self._name} is closed")
         self._owner.check(_NAME, self.path)
-        if self._has_failed:
+        if not self._takes_records:
             why = "it was interrupted" if self._failure is None else repr(self._failure)
             raise ClosedError(
                 f"{self._name} has failed and writes no more: {why}; the "
@@ -534,6 +545,7 @@ class SplitWriter:
 
     def _release(self) -> None:
         self._is_closed = True
+        self._takes_records = False
         self._pending.clear()
         self._session.close()
 
@@ -547,6 +559,16 @@ def _with_codec(metadata: dict[str, Any] | None, codec: str | None) -> dict[str,
         result[RECORD_CODEC] = chosen
         encode_metadata(result)
     return result
+
+
+def _records_and_keys(pending: list[bytes | tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes] | None]:
+    """Return records and the key of each, empty for none; the usual case, that each has one, takes half the time."""
+    if set(map(type, pending)) == {tuple}:
+        pairs = cast("list[tuple[bytes, bytes]]", pending)
+    else:
+        pairs = [one if isinstance(one, tuple) else (one, b"") for one in pending]
+    keys = list(map(_SECOND, pairs))
+    return list(map(_FIRST, pairs)), keys if any(keys) else None
 
 
 def _chunk_bytes(num_bins: int | None) -> int:

@@ -64,7 +64,7 @@ def test_interrupt_in_any_line_of_writing_shifts_no_key(
             writer.close()
         except ClosedError:
             writer.close()
-    assert num_struck > 10
+    assert num_struck >= 10
 
     with SplitDataLoader(path) as loader:
         for position, record in enumerate(loader):
