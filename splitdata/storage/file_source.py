@@ -22,6 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from splitdata.errors import FormatError
 from splitdata.storage import files
 
@@ -47,9 +49,10 @@ class MappedSource:
         map: The mapping itself: slices of it are `bytes`. Empty bytes for an empty file.
         data: A memoryview of all of it: slices of it are views.
         words: The whole u64 of it as integers in the machine's order, by `offset // 8`.
+        address: Where the map begins in memory, 0 where there is none.
     """
 
-    __slots__ = ("__weakref__", "_file", "_path", "data", "map", "size", "words")
+    __slots__ = ("__weakref__", "_file", "_path", "address", "data", "map", "size", "words")
 
     def __init__(self, path: str, *, at: int | None = None) -> None:
         self._path = path
@@ -66,6 +69,7 @@ class MappedSource:
         finally:
             # The map has one of its own, and readers of hundreds of bins need every other.
             files.close(descriptor)
+        self.address: int = np.frombuffer(self.map, np.uint8).__array_interface__["data"][0] if self.size else 0
         self.data = memoryview(self.map)
         self.words = self.data[: self.size // _WORD_BYTES * _WORD_BYTES].cast("Q")
 

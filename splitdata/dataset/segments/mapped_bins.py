@@ -22,9 +22,10 @@ from splitdata.format.index import unpack_locs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from mmap import mmap
 
     from numpy.typing import NDArray
+
+    from splitdata.storage.file_source import MappedSource
 
 __all__ = ["MappedBins", "UsualFrames"]
 
@@ -38,12 +39,12 @@ class MappedBins:
     It holds the maps, so its memory stays valid for as long as it is held itself.
     """
 
-    def __init__(self, maps: Sequence[Any]) -> None:
-        """Take the map of each bin; None, or empty bytes, where there is none."""
-        self.maps = list(maps)
-        self.views = [memoryview(one) if one else b"" for one in self.maps]
-        addresses = [_address(one) if one else 0 for one in self.maps]
-        lengths = [len(one) if one else 0 for one in self.maps]
+    def __init__(self, bins: Sequence[MappedSource | None]) -> None:
+        """Take each bin as it is mapped, None where it is not open."""
+        self.maps = [one.map if one else b"" for one in bins]
+        self.views = [one.data if one else b"" for one in bins]
+        addresses = [one.address if one else 0 for one in bins]
+        lengths = [one.size if one else 0 for one in bins]
         lowest = min(filter(None, addresses), default=0)
         self._lengths = np.array(lengths, np.int64)
         # Maps begin with a page, so their distance is a multiple of 8.
@@ -51,13 +52,16 @@ class MappedBins:
         highest = max(address + length for address, length in zip(addresses, lengths, strict=True))
         self._memory = np.asarray(_AddressedMemory(lowest, highest - lowest)) if highest else np.empty(0, np.uint8)
 
-    def find(self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], limit: int) -> UsualFrames | None:
+    def find(
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], limit: int, *, as_views: bool
+    ) -> UsualFrames | None:
         """Return the frames to which index entries lead; None unless all are within their bins and usual.
 
         Args:
             sequences: Sequence number of each record, at least one.
             pairs: Its index entry, as place and lengths.
             limit: Records are shorter than this.
+            as_views: The payloads stay where they are: none is copied with its header.
         """
         quarters = pairs.view(np.uint32).reshape(-1, 4)
         bins, offsets = unpack_locs(pairs[:, 0])
@@ -72,7 +76,7 @@ class MappedBins:
         # A forged entry may say 4 GiB, and so may the frame.
         if (int(quarters[:, 3].max()) if size is None else size) >= limit:
             return None
-        small = size if size is not None and 0 < size <= _SMALL_RECORD_BYTES else 0
+        small = size if not as_views and size is not None and 0 < size <= _SMALL_RECORD_BYTES else 0
         # Header and small payload in one go: what such a copy waits for is memory, not bytes.
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
@@ -191,8 +195,3 @@ class _AddressedMemory:
 
     def __init__(self, address: int, length: int) -> None:
         self.__array_interface__ = {"data": (address, True), "shape": (length,), "typestr": "|u1", "version": 3}
-
-
-def _address(buffer: mmap) -> int:
-    address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
-    return address

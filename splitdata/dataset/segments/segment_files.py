@@ -235,7 +235,8 @@ class SegmentFiles:
             and isinstance(self.mapped, list)
             and len(self.mapped) <= self._pool.limit
         ):
-            mapped = self._mapped_bins = MappedBins([one[-1] if one else None for one in self.mapped])
+            sources = map(self._bins.get, range(len(self.mapped)))
+            mapped = self._mapped_bins = MappedBins([one if isinstance(one, MappedSource) else None for one in sources])
         return mapped
 
     def dictionary(self) -> bytes:

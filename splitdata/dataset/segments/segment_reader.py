@@ -224,7 +224,7 @@ class SegmentReader:
         # Only so many can be more than a batch may have together.
         if len(pairs) > self._few_enough and not as_views:
             self._refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
-        return mapped.find(sequences, pairs, self._limit >> 32)
+        return mapped.find(sequences, pairs, self._limit >> 32, as_views=as_views)
 
     def _refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
         """Raise for a batch that is larger than what the files of its segment can hold.
