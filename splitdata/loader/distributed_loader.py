@@ -15,13 +15,13 @@ import operator
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from splitdata._ownership import Closeable
 from splitdata.errors import ClosedError
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
-from splitdata.loader.loader_options import Device, LoaderOptions
+from splitdata.loader.loader_options import Device, LoaderOptions, answers_torch_words
 from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
 from splitdata.loader.plan.epoch_steps import num_records_in, records_of, seek, skip, whole_epoch
 from splitdata.loader.plan.loader_state import StateDict
@@ -37,7 +37,6 @@ from splitdata.loader.samples.record_source import DatasetLike
 from splitdata.loader.samples.skips import Skip, SkipLog
 from splitdata.loader.stats.meter import StatsMeter
 from splitdata.loader.stats.stats import LoaderStats
-from splitdata.loader.torch_names import answers_torch_words
 from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ __all__ = ["DistributedLoader"]
 _log = logging.getLogger("splitdata")
 
 
-class DistributedLoader:
+class DistributedLoader(Closeable):
     """Feeds one rank its share of a dataset, batch by batch.
 
         loader = DistributedLoader("data/train", batch_size=64, shuffle="global", num_workers=4, transform=decode)
@@ -376,16 +375,6 @@ class DistributedLoader:
         self._is_closed = True
         self._end_iterator("was closed")
         self._close_runtime()
-
-    def __enter__(self) -> Self:
-        """Return the loader itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle configuration and position; rank and world size are found anew where it arrives."""

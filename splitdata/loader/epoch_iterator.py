@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata.errors import ClosedError
 from splitdata.loader.plan.steps import Position
-from splitdata.process.wire.own_frames import fold_traceback
 from splitdata.process.wire.remote_error import WorkerTraceback
+from splitdata.process.wire.traceback_folding import fold_traceback
 
 if TYPE_CHECKING:
     from splitdata.loader.plan.progress import EpochProgress

@@ -1,11 +1,18 @@
-"""The options of a loader, checked once, when it is made."""
+"""The options of a loader, checked once, when it is made; other names for them are answered with ours.
+
+The signature stays as it is written; only what Python would refuse anyway gets a better answer.
+
+    DistributedLoader(..., drop_last=True)  ──>  TypeError: ... instead of drop_last use tail="drop" ...
+    DistributedLoader(..., lanes=4)         ──>  TypeError: ... instead of lanes use order=OrderOptions(lanes=...)
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, get_args
 
 from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.option_groups import (
@@ -25,7 +32,10 @@ from splitdata.order.permutation import derive_key
 from splitdata.order.window import Window
 from splitdata.process.wire.channel_options import ChannelOptions
 
-__all__ = ["Device", "LoaderOptions"]
+__all__ = ["Device", "LoaderOptions", "answers_torch_words"]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 _log = logging.getLogger("splitdata")
 
@@ -40,6 +50,26 @@ _GROUPS: Final = (
     ("order", OrderOptions, 'as in order=OrderOptions(lanes=8); a shuffled order is shuffle="global"'),
     ("records", RecordOptions, "as in records=RecordOptions(subset=slice(1000))"),
 )
+# What takes the place of words of torch's DataLoader and DistributedSampler, and of options given in the wrong place.
+_ANSWERS: Final = {
+    field.name: f"{option}={group.__name__}({field.name}=...)"
+    for option, group, _ in _GROUPS[2:]
+    for field in fields(group)
+} | {
+    "drop_last": 'tail="drop" for True (drops the last, shorter step on all ranks); False is the default, tail="pad"',
+    "prefetch_factor": "workers=WorkerOptions(prefetch=...) (batches that each worker makes ahead)",
+    "persistent_workers": "nothing, workers always stay until close()",
+    "pin_memory_device": 'device= (as "cuda": batches go there through pinned memory)',
+    "multiprocessing_context": 'workers=WorkerOptions(start_method=...) ("spawn" or "fork")',
+    "worker_init_fn": "workers=WorkerOptions(init_fn=...)",
+    "worker_kind": "workers=WorkerOptions(kind=...)",
+    "worker_threads": "workers=WorkerOptions(threads=...)",
+    "max_skipped": "records=RecordOptions(on_error=Skip(max_records=...))",
+    "validate": "nothing, loader.peek() makes a batch in this process",
+    "generator": "seed= (an int; order and randomness follow from it and the epoch)",
+    "num_replicas": "world_size=",
+    "collate": "collate_fn=",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,3 +181,17 @@ class LoaderOptions:
     def channel_options(self) -> ChannelOptions:
         """Return what a pool of workers is told."""
         return self.workers.channel_options(self.timeout)
+
+
+def answers_torch_words(init: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let a constructor answer words of torch's with its own; all else is left to it."""
+
+    @functools.wraps(init)
+    def answer(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+        foreign = [name for name in options if name in _ANSWERS]
+        if foreign:
+            answers = "; ".join(f"instead of {name} use {_ANSWERS[name]}" for name in foreign)
+            raise TypeError(f"DistributedLoader has no {' and no '.join(foreign)}: {answers}")
+        return init(*args, **options)
+
+    return answer

@@ -37,7 +37,6 @@ NOT_REACHED_MODULES = frozenset(
         "skips.py",
         "split_data.py",
         "stats.py",
-        "torch_names.py",
         # Advice to one who writes the loop, which `bench` reports and does not fail with.
         "verdict.py",
         "world.py",

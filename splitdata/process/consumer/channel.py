@@ -22,8 +22,8 @@ from splitdata.process.consumer.lifetime import Lifetime
 from splitdata.process.consumer.receiver import NOTHING, Receiver
 from splitdata.process.consumer.wait import selector_of
 from splitdata.process.consumer.wait_timeout import WaitTimeout
-from splitdata.process.wire.own_frames import fold_traceback
 from splitdata.process.wire.remote_error import WorkerTraceback
+from splitdata.process.wire.traceback_folding import fold_traceback
 
 if TYPE_CHECKING:
     from splitdata.process.wire.channel_options import ChannelOptions

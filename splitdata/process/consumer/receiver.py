@@ -164,10 +164,10 @@ class Receiver:
         return self._hand_out(kind, content)
 
     def discard(self) -> int:
-        """Take what `peek` has shown, drop it, and return the number that a GENERATION carries, else 0."""
+        """Take what `peek` has shown, drop it, and return the number that a CANCELLED carries, else 0."""
         kind, content = self._next or _NEVER
         self._next = None
-        if kind == messages.GENERATION:
+        if kind == messages.CANCELLED:
             return int(messages.COUNT.unpack(content)[0])
         self._num_discarded += 1
         self._num_taken += 1

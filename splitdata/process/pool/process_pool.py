@@ -16,7 +16,7 @@ one worker it watches all: a process that has ended without telling why is an er
                   3  wait for {pipes of the wanted, processes of all}; meanwhile notes go out to all     wait.py
 
         cancel    what is pending is forgotten here; a note tells the worker to drop it too. What was on its way
-                  is dropped on arrival, up to the GENERATION frame that answers the note. Nothing waits for it.
+                  is dropped on arrival, up to the CANCELLED frame that answers the note. Nothing waits for it.
 """
 
 from __future__ import annotations
@@ -78,23 +78,23 @@ class RemoteProcess(Receiver, RemoteWorker):
     def _send_cancel(self) -> None:
         self._is_skipping = True
         self.send(_CANCEL)
-        # What is there is dropped now: its slots are of use to the next generation.
+        # What is there is dropped now: its slots are of use to what is asked for next.
         self._skip()
         self.send_notes()
 
     def _skip(self) -> bool:
-        """Drop what arrives of older generations; return whether that is over."""
+        """Drop what was made before the last cancel; return whether that is over."""
         while (kind := super().peek()) is not None:
             if kind == messages.FAILURE:
                 # It has failed at what nobody wants any more, but failed it has.
                 self._is_skipping = False
                 return True
-            generation = self.discard()
-            if kind != messages.GENERATION:
+            num_cancels = self.discard()
+            if kind != messages.CANCELLED:
                 self._dropped_one()
                 continue
-            self._confirmed(generation)
-            if generation == self._generation:
+            self._confirmed(num_cancels)
+            if num_cancels == self._num_cancels:
                 self._is_skipping = False
                 return True
         return False

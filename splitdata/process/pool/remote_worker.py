@@ -48,7 +48,7 @@ class RemoteWorker(ABC):
         self.pending: deque[tuple[int, Any]] = deque()
         # With each the number of the cancel that took it back.
         self._cancelled: deque[tuple[int, Any]] = deque()
-        self._generation = 0
+        self._num_cancels = 0
 
     @property
     @abstractmethod
@@ -88,8 +88,8 @@ class RemoteWorker(ABC):
 
     def cancel(self) -> None:
         """Forget all requests, here and there."""
-        self._generation += 1
-        self._cancelled.extend((self._generation, request) for _, request in self.pending)
+        self._num_cancels += 1
+        self._cancelled.extend((self._num_cancels, request) for _, request in self.pending)
         self.pending.clear()
         self._send_cancel()
 
@@ -102,9 +102,9 @@ class RemoteWorker(ABC):
         if self._cancelled:
             self._cancelled.popleft()
 
-    def _confirmed(self, generation: int) -> None:
-        """Note that the worker knows of cancel number `generation`."""
-        while self._cancelled and self._cancelled[0][0] <= generation:
+    def _confirmed(self, num_cancels: int) -> None:
+        """Note that the worker knows of cancel number `num_cancels`."""
+        while self._cancelled and self._cancelled[0][0] <= num_cancels:
             self._cancelled.popleft()
 
     @abstractmethod

@@ -76,8 +76,8 @@ class RemoteThread(RemoteWorker):
         replies = self._worker.replies
         while replies:
             first = replies[0]
-            if first.generation == self._generation:
-                self._confirmed(self._generation)
+            if first.num_cancels == self._num_cancels:
+                self._confirmed(self._num_cancels)
                 return first.kind
             if first.kind == messages.FAILURE:
                 return first.kind

@@ -63,7 +63,7 @@ class Bell:
 class Reply(NamedTuple):
     """A reply that a thread hands over: `kind` is ITEM or FAILURE."""
 
-    generation: int
+    num_cancels: int
     kind: int
     content: Any
 
@@ -103,7 +103,7 @@ class ThreadWorker:
         except Hangup:
             pass
         except BaseException as error:
-            self._hand_over(Reply(self.requests.generation, messages.FAILURE, error))
+            self._hand_over(Reply(self.requests.num_cancels, messages.FAILURE, error))
         finally:
             self.has_ended = True
             self._bell.ring()
@@ -122,13 +122,13 @@ class ThreadWorker:
         self.read_notes(block=False)
         if not self.requests.settle():
             return
-        generation = self.requests.generation
+        num_cancels = self.requests.num_cancels
         size = estimate_bytes(reply)
         while self._sizes and self._bytes_ahead + size > self._max_bytes:
             self.read_notes(block=True)
         self._sizes.append(size)
         self._bytes_ahead += size
-        self._hand_over(Reply(generation, messages.ITEM, reply))
+        self._hand_over(Reply(num_cancels, messages.ITEM, reply))
 
     def _hand_over(self, reply: Reply) -> None:
         self.replies.append(reply)

@@ -13,7 +13,7 @@
     MULTIPART   u64 size, u64 why not in a slot       the message, size bytes
     END         u64 number of items
     FAILURE     u64 number of items, u64 size         a report of remote_error.py, size bytes
-    GENERATION  u64 number of cancels                 what follows answers requests made after so many
+    CANCELLED   u64 number of cancels                 what follows answers requests made after so many
 
     TAKEN       u64 items taken since the last such note, u64 offset of each slot that is free again
     REQUEST     one pickle
@@ -38,10 +38,10 @@ from collections.abc import Sequence
 __all__ = [
     "ALIGNMENT",
     "CANCEL",
+    "CANCELLED",
     "COUNT",
     "END",
     "FAILURE",
-    "GENERATION",
     "HEADER",
     "HELLO",
     "ITEM",
@@ -67,7 +67,7 @@ SLOT = 3
 MULTIPART = 4
 END = 5
 FAILURE = 6
-GENERATION = 7
+CANCELLED = 7
 
 TAKEN = 1
 REQUEST = 2

@@ -18,7 +18,7 @@ import pickle
 import traceback
 
 from splitdata.errors import WorkerError
-from splitdata.process.wire.own_frames import folded_text
+from splitdata.process.wire.traceback_folding import folded_text
 
 __all__ = ["WorkerTraceback", "rebuild", "report"]
 

@@ -30,7 +30,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
     """The requests to one worker, in order, each once; ends when the consumer closes. Belongs to one thread.
 
     Attributes:
-        generation: Number of cancels so far.
+        num_cancels: Counts the cancels; what is asked for before one counts no more.
         send_seconds: What sending the last reply has cost, waiting for room left out; 0 between threads.
     """
 
@@ -47,7 +47,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         # Those that `upcoming` has unpickled: they come before the packed ones.
         self._loaded: deque[RequestType] = deque()
         self._open: deque[int] = deque()
-        self.generation = 0
+        self.num_cancels = 0
         self.send_seconds = 0.0
 
     def __next__(self) -> RequestType:
@@ -59,7 +59,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         except Hangup:
             raise StopIteration from None
         request = self._loaded.popleft() if self._loaded else self._load(self._packed.popleft())
-        self._open.append(self.generation)
+        self._open.append(self.num_cancels)
         return request
 
     def upcoming(self, limit: int | None = None) -> list[RequestType]:
@@ -87,7 +87,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
 
     def cancel(self) -> None:
         """Drop what waits; replies to what is open are not wanted any more."""
-        self.generation += 1
+        self.num_cancels += 1
         self._packed.clear()
         self._loaded.clear()
 
@@ -99,7 +99,7 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         """
         if not self._open:
             raise RuntimeError("a worker's function yielded more replies than it has taken requests: one for each")
-        return self._open.popleft() == self.generation
+        return self._open.popleft() == self.num_cancels
 
 
 def send_all(batches: Iterator[Any], await_room: Callable[[], None], send: Callable[[Any], None]) -> None:

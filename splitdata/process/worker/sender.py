@@ -64,7 +64,7 @@ class Sender:
         self._notes = bytearray()
         self._num_taken = 0
         self._unread = 0
-        self._generation = 0
+        self._num_cancels = 0
         # Seconds spent waiting for a free slot, since the last reply.
         self._waited = 0.0
         self.max_batches = 1
@@ -111,9 +111,9 @@ class Sender:
         self.read_notes(block=False)
         if self.requests.settle():
             # A cancel that arrives from here on finds this reply on its way, so its frame must come after.
-            if self._generation != self.requests.generation:
-                self._generation = self.requests.generation
-                self._frame(messages.GENERATION, messages.COUNT.pack(self._generation))
+            if self._num_cancels != self.requests.num_cancels:
+                self._num_cancels = self.requests.num_cancels
+                self._frame(messages.CANCELLED, messages.COUNT.pack(self._num_cancels))
             begin = time.perf_counter()
             self._waited = 0.0
             self.send(reply)

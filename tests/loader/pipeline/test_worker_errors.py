@@ -16,7 +16,7 @@ from splitdata.errors import ClosedError, SplitDataError, WorkerError
 from splitdata.loader.distributed_loader import DistributedLoader
 from splitdata.loader.option_groups import WorkerOptions
 from splitdata.process.mpqitr import MpQItr
-from splitdata.process.wire.own_frames import fold_traceback
+from splitdata.process.wire.traceback_folding import fold_traceback
 from tests.command import ROOT
 from tests.loader.grouped import grouped
 from tests.loader.workloads import Fails, Numbers, Rows, Sample, Stream

@@ -333,11 +333,11 @@ def test_flood_of_requests_against_replies_that_fill_the_pipe_is_no_deadlock(siz
 @pytest.mark.parametrize("way", KINDS)
 def test_cancelled_requests_are_never_seen(way: Way, size: int) -> None:
     with make_pool(servers.arrays, size, way=way, max_bytes=2 * MIB, max_batches=4) as pool:
-        for generation in range(30):
+        for repetition in range(30):
             for number in range(20):
-                pool.submit(number % 2, 100 * generation + number)
-            for number in range(generation % 7):
-                assert is_reply(pool.receive(number % 2), number % 2, 100 * generation + number)
+                pool.submit(number % 2, 100 * repetition + number)
+            for number in range(repetition % 7):
+                assert is_reply(pool.receive(number % 2), number % 2, 100 * repetition + number)
             pool.cancel()
         pool.submit(1, -1)
         assert is_reply(pool.receive(1), 1, -1)
@@ -375,16 +375,16 @@ def test_cancel_does_not_wait_for_the_request_that_is_being_served(way: Way) -> 
 @pytest.mark.parametrize("way", KINDS)
 def test_cancelled_replies_give_their_slots_back(way: Way) -> None:
     with make_pool(servers.arrays, 100_000, way=way, n=1, max_bytes=2 * MIB, max_batches=64) as pool:
-        for generation in range(20):
+        for repetition in range(20):
             for number in range(10):
                 pool.submit(0, number)
             while not pool.has_reply(0):
                 pass
             pool.cancel()
             assert pool.bytes_out == 0
-            pool.submit(0, generation)
+            pool.submit(0, repetition)
             reply = pool.receive(0)
-            assert is_reply(reply, 0, generation)
+            assert is_reply(reply, 0, repetition)
             assert way == "thread" or is_shared(reply["large"])
             del reply
 

@@ -297,10 +297,10 @@ def test_fallback_carries_requests_replies_and_cancels(name: str) -> None:
     cases: list[tuple[Way, int]] = [("fork", 3), ("fork", 30_000), ("fork", 400_000), ("spawn", 30_000)]
     for way, size in cases:
         with make_pool(servers.arrays, size, way=way, max_bytes=1 << 20, **FALLBACKS[name]) as pool:
-            for generation in range(3):
+            for repetition in range(3):
                 for number in range(40):
                     pool.submit(number % 2, number)
-                for number in range(20 - generation):
+                for number in range(20 - repetition):
                     assert is_reply(pool.receive(number % 2), number % 2, number)
                 pool.cancel()
             pool.submit(1, 7)
