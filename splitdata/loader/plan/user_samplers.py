@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["BatchSampler", "BatchSampling", "Sampler", "Sampling", "SequenceOrder"]
 
 Sampler: TypeAlias = "Iterable[int] | Callable[[int], Iterable[int]]"
-BatchSampler: TypeAlias = "Iterable[Sequence[int]] | Callable[[int], Iterable[Sequence[int]]]"
+# The records of one batch.
+_Records: TypeAlias = "Sequence[int] | NDArray[Any]"
+BatchSampler: TypeAlias = "Iterable[_Records] | Callable[[int], Iterable[_Records]]"
 
 
 class SequenceOrder:

@@ -1,0 +1,66 @@
+"""A dataset as the older loaders take it: a class, and the keyword arguments to make one with.
+
+KeywordDataset(Photos, {"folder": "data"})      pickles as class and arguments
+    here          made once, when it is first needed; the user's global random state stays
+    in a worker   made once
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from splitdata.loader.samples.global_random import GlobalRandom
+from splitdata.process.identity.code_identity import code_identity
+
+__all__ = ["KeywordDataset"]
+
+
+class KeywordDataset:
+    """Makes a dataset when it is called, in each process once: a factory for DistributedLoader.
+
+    Raises:
+        TypeError: The class cannot be called, or the arguments are no dict with names as keys.
+    """
+
+    def __init__(self, dataset_class: Callable[..., Any], arguments: Mapping[str, Any], *, argument: str) -> None:
+        """Note what to make; nothing is made yet.
+
+        Args:
+            dataset_class: The class, or a function that returns a dataset.
+            arguments: For it.
+            argument: How messages call the arguments.
+        """
+        if not callable(dataset_class):
+            raise TypeError(
+                f"dataset_class must be a class or a function, not an object of {type(dataset_class).__name__}: give "
+                f"what makes the dataset, and its arguments as {argument}"
+            )
+        # What callers without a type checker may pass.
+        given: object = arguments
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise TypeError(f"{argument} must be a dict of keyword arguments for dataset_class, got {given!r:.200}")
+        self._class = dataset_class
+        self._arguments = dict(arguments)
+        self._made: Any = None
+        # How messages and states call the dataset.
+        self.__qualname__ = getattr(dataset_class, "__qualname__", type(dataset_class).__qualname__)
+
+    def __call__(self) -> Any:
+        """Return the dataset of this process."""
+        if self._made is None:
+            with GlobalRandom(0, puts_back=True).borrowed():
+                self._made = self._class(**self._arguments)
+        return self._made
+
+    def identity(self) -> str:
+        """Return text that is another one for another class, other code of it or other arguments.
+
+        Raises:
+            TypeError: Part of them does not tell what it does, as an open file; names it.
+        """
+        return code_identity(functools.partial(self._class, **self._arguments), name="dataset_class")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made": None}
