@@ -34,7 +34,8 @@ class ConsumerBatches:
         num_records: Of the dataset.
         batch_size: Records of a batch, at most. Where a stretch would fill one batch fewer than others, its last
             ones are smaller.
-        consumer, num_consumers: Whose. With fewer records than consumers some are given to several.
+        consumer, num_consumers: Whose. Where records do not suffice, as with batches of one, a consumer takes a record
+            that another one has too.
         shuffle: Inside the stretch.
         seed: An int of 0 or more.
     """
@@ -53,11 +54,11 @@ class ConsumerBatches:
         place = self.consumer if self.shuffle is False else (self.consumer + epoch) % self.num_consumers
         least, longer = divmod(self.num_records, self.num_consumers)
         first, length = place * least + min(place, longer), least + (place < longer)
-        if not length:
-            first, length = place % self.num_records, 1
-        order = epoch_order(self.shuffle, length, seed=derive_key(self.seed, place), epoch=epoch)
-        records = first + order(np.arange(length, dtype=np.int64))
         num_batches = -(-(least + (longer > 0)) // self.batch_size)
+        # A stretch that is too short for so many batches takes the next record too.
+        length = max(length, num_batches)
+        order = epoch_order(self.shuffle, length, seed=derive_key(self.seed, place), epoch=epoch)
+        records = (first + order(np.arange(length, dtype=np.int64))) % self.num_records
         # Each batch leaves one record for every batch behind it.
         ends = np.arange(1, num_batches + 1) * self.batch_size
         ends = np.minimum(ends, length - np.arange(num_batches)[::-1])

@@ -146,7 +146,7 @@ class DataLoader:
 
     def close(self) -> None:
         """End the workers. Batches stay valid. May be called more than once, and need not be."""
-        self._loader.close()
+        self._epochs.close()
 
     def __enter__(self) -> Self:
         """Return the loader itself."""

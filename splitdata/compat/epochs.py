@@ -20,7 +20,7 @@ class Epochs(Iterator[Any]):
     """Iterates over a DistributedLoader. Not thread-safe.
 
     Args:
-        loader: Stays the caller's to close.
+        loader: From now on this object's, to close too.
         finish: What each batch becomes when it is handed out.
         at_end: Called with the number of each epoch that was gone through, behind its last batch.
     """
@@ -59,3 +59,8 @@ class Epochs(Iterator[Any]):
                 self._at_end(running.epoch)
             raise
         return batch if self._finish is None else self._finish(batch)
+
+    def close(self) -> None:
+        """End the workers; every further epoch is refused. May be called more than once."""
+        self._running, self._is_fresh = None, False
+        self._loader.close()

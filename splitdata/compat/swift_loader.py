@@ -235,8 +235,8 @@ class SwiftLoader:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._loader is not None:
-            self._loader.close()
+        if self._epochs is not None:
+            self._epochs.close()
         if self._delivery is not None:
             self._delivery.close()
         if self._log is not None:
@@ -296,7 +296,7 @@ class SwiftLoader:
             return
         stats = self._loader.stats(epoch)
         if self._benchmark_file is None:
-            self._log.write("info", "benchmark", epoch=epoch, **stats.as_dict())
+            self._log.write("info", "benchmark", **stats.as_dict())
         else:
             append_text(self._benchmark_file, f"epoch {epoch}\n{stats}\n\n")
 
