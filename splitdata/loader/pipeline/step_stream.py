@@ -87,6 +87,12 @@ class ActiveRun(Generic[RunType]):
         self.num_received = 0
         self.positions: deque[Position] = deque()
 
+    def ask(self, num_steps: int) -> None:
+        """Note that so many more steps are asked for."""
+        first = self.num_asked + 1
+        self.num_asked += num_steps
+        self.positions.extend(map(self.run.position_after, range(first, first + num_steps)))
+
     def stands_at(self, position: Position) -> bool:
         """Whether a position is that of its next step."""
         if not self.num_received:
@@ -233,6 +239,5 @@ class StepStream:
         for parts in active.run.parts(active.num_asked, active.num_asked + count):
             self._planned.append(StepRequest(self._next_ticket, active.run.first_step + active.num_asked, parts))
             self._next_ticket += 1
-            active.num_asked += 1
-            active.positions.append(active.run.position_after(active.num_asked))
+            active.ask(1)
         return True

@@ -9,6 +9,7 @@ function of the epoch, or an object that is iterated once an epoch, after `set_e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -46,18 +47,20 @@ _REMEMBERED = 3
 Sequences = TypeVar("Sequences")
 
 
-class _RememberedEpochs(Generic[Sequences]):
+class _RememberedEpochs(ABC, Generic[Sequences]):
     """The answers of a sampler for the epochs that were asked for last, with their digests."""
 
     def __init__(self) -> None:
         self._known: dict[int, Sequences] = {}
         self._digests: dict[int, str] = {}
 
+    @abstractmethod
     def _ask(self, epoch: int) -> Sequences:
-        raise NotImplementedError
+        """Return what the sampler gives for an epoch, checked."""
 
+    @abstractmethod
     def _name(self, given: Sequences) -> str:
-        raise NotImplementedError
+        """Return text that names it."""
 
     def _given(self, epoch: int) -> Sequences:
         if epoch not in self._known:

@@ -127,8 +127,8 @@ class RotationStream:
         num_samples, batch = self._next_of(active)
         skipped = self._prefetcher.take_skipped()
         active.num_received += 1
+        position = active.positions.popleft()
         self._is_whole = True
-        position = active.run.position_after(active.num_received)
         return BatchInfo(position, num_samples, nbytes(batch), skipped), batch
 
     def end_of_run(self) -> Position:
@@ -252,7 +252,7 @@ class RotationStream:
         num_steps = int(np.searchsorted(ends, num_uses, "right"))
         if num_steps:
             self._cut(active, uses.part(slice(int(ends[num_steps - 1]))))
-            active.num_asked += num_steps
+            active.ask(num_steps)
         self._is_blocked = self._is_blocked or num_steps < len(ends)
         return True
 
