@@ -273,7 +273,12 @@ def test_lists_of_different_lengths_are_refused_and_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("line", "text"),
-    [("{", "line 2 of .* is not JSON"), ("[1]", "line 2 of .* is no JSON object"), ('{"b": 1}', "line 2 .* names")],
+    [
+        ("{", "line 2 of .* is not JSON"),
+        ('{"a": 1} 2', "line 2 of .* is not JSON"),
+        ("[1]", "line 2 of .* is no JSON object"),
+        ('{"b": 1}', "line 2 .* names"),
+    ],
 )
 def test_line_that_does_not_fit_is_named(tmp_path: Path, line: str, text: str) -> None:
     (tmp_path / "x.jsonl").write_text(f'{{"a": 1}}\n{line}\n')
