@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.faults.small_process import small_process
 from tests.holdings import collect_and_freeze
 from tests.watchdog import end_processes, limit_of, processes_left, running_ids, time_limit
+
+__all__ = ["report", "small_process"]
 
 # The same examples in every run: a failure is found by the change that causes it. The machines
 # that run the tests are shared, so how long an example takes says nothing.

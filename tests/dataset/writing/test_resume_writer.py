@@ -106,13 +106,13 @@ def kill_twice_and_finish(workload: Workload, folder: Path, pairs: list[tuple[in
     whole, path, both = folder / "whole", folder / "dataset", 0
     for first, second in pairs:
         where = f"{workload.name} killed at {first}, then at {second}"
-        assert os.waitstatus_to_exitcode(write_until_killed(workload, path, first)[0]) == -signal.SIGKILL
+        assert write_until_killed(workload, path, first).exit_code == -signal.SIGKILL
         with pytest.MonkeyPatch.context() as patch:
             workload.patch(patch)
             check_state(workload, path, where)
-            status = os.waitstatus_to_exitcode(write_until_killed(workload, path, second)[0])
-            assert status in (0, -signal.SIGKILL), where
-            both += status != 0
+            exit_code = write_until_killed(workload, path, second).exit_code
+            assert exit_code in (0, -signal.SIGKILL), where
+            both += exit_code != 0
             check_state(workload, path, where)
             for _ in workload.run(path):
                 pass
@@ -129,6 +129,7 @@ def pairs_of_points(total: int, count: int) -> list[tuple[int, int]]:
 
 
 @needs_fork
+@pytest.mark.usefixtures("small_process")
 @every_workload
 def test_run_killed_twice_and_resumed_leaves_the_files_of_a_whole_one(name: str, folder: Path) -> None:
     workload = BY_NAME[name]
@@ -144,6 +145,7 @@ def test_run_killed_twice_and_resumed_leaves_the_files_of_a_whole_one(name: str,
 
 @needs_fork
 @pytest.mark.soak
+@pytest.mark.usefixtures("small_process")
 @every_workload
 def test_run_killed_at_every_point_and_resumed_leaves_the_files_of_a_whole_one(name: str, folder: Path) -> None:
     workload = BY_NAME[name]
