@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
@@ -70,6 +71,17 @@ class Part(NamedTuple):
     epoch: int
     positions: NDArray[np.int64]
     records: NDArray[np.int64]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As bytes: pickling an array costs several times as much, and this is done for every step.
+        numbers = (np.asarray(part, np.int64).tobytes() for part in (self.positions, self.records))
+        return _part_of, (self.epoch, *numbers)
+
+
+def _part_of(epoch: int, *numbers: bytes) -> Part:
+    # Of copies, which may be written to.
+    positions, records = (np.frombuffer(bytearray(part), np.int64) for part in numbers)
+    return Part(epoch, positions, records)
 
 
 class StepRequest(NamedTuple):
