@@ -153,7 +153,7 @@ def test_shuffled_order_depends_on_the_seed_and_the_epoch_and_not_on_workers(fol
     options = {"num_epoch": 3, "shuffle": True, "batch_size": 1}
     states = random.getstate(), pickle.dumps(np.random.get_state())
     in_thread, in_processes, other = (
-        [one for [one] in batches_of(folder, num_workers=num, random_seed=seed, **options)]
+        [one for [one] in batches_of(folder, num_workers=num, random_seed=seed, max_queue_size=2, **options)]
         for num, seed in ((0, 42), (2, 42), (0, 7))
     )
     epochs = [in_thread[start : start + 20] for start in (0, 20, 40)]
@@ -429,6 +429,43 @@ def test_no_more_files_are_read_ahead_than_max_queue_size(tmp_path: Path) -> Non
             assert len(read) <= 1 + 3
             time.sleep(0.01)
         assert len(list(loader)) == 19
+
+
+def test_worker_goes_on_with_a_long_file_while_the_loop_is_at_another(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in "ab":
+        (tmp_path / "data" / name).write_text(json.dumps([name] * 300))
+    done = tmp_path / "done"
+
+    class Telling(Dataset):
+        num_batches = 0
+
+        def batch_encode(self, batch_data: Any) -> Any:
+            if batch_data["x"] == ["b"]:
+                self.num_batches += 1
+                if self.num_batches == 300:
+                    done.touch()
+            return batch_data
+
+    with DataLoader(Numbers(1), Telling(), Plain(), tmp_path / "data", max_queue_size=2, num_workers=2) as loader:
+        next(loader)
+        deadline = time.monotonic() + 60
+        while not done.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert len(list(loader)) == 599
+
+
+def test_interrupt_before_a_worker_was_asked_does_not_make_the_loop_wait(folder: Path) -> None:
+    plan = ChunkPlan([str(folder / name) for name in ("a.json", "b.json")], 2, False, 42, Numbers(100), Same(), None)
+    stream = ChunkStream(plan, num_workers=0, max_files=1, max_bytes=None)
+    stream._ask = lambda worker_id, num_groups: None  # type: ignore[method-assign]  # what Ctrl-C leaves undone
+    stream.first()
+    stream.drop_first()
+    del stream._ask
+
+    assert len(stream.first()["x"]) == 7
+    stream.close()
 
 
 def test_batches_that_wait_are_bounded_in_bytes(tmp_path: Path) -> None:

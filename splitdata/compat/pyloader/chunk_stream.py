@@ -3,10 +3,10 @@
 Each worker reads every n-th file, whole, and sends its batches in groups: light ones together, heavy ones alone.
 
     epoch 1: b a c   epoch 2: c b a          worker 0: b c b      worker 1: a c a
-    request ─> worker k mod n ─> (epoch, batches, is the file done?)      as many requests as files may wait
+    request: files below this number ─> worker k mod n ─> (epoch, batches, is the file done?)
 
-A group is of one file, and none is made without a request: so no more files than these are read ahead, and no more
-bytes of finished batches wait than the pool's budget has.
+A request allows one group, and every file whose number is below that in it. So no more files than the user says are
+begun before they are needed. Groups that wait are bounded by the bytes of the pool, and in number by the requests.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _log = logging.getLogger("splitdata")
 # A reply costs some 50 us, whatever is in it.
 _GROUP_BATCHES: Final = 16
 _GROUP_SECONDS: Final = 0.01
+# Of one worker on their way. A file may have many: it is read while the loop is at one of another worker.
+_MOST_GROUPS: Final = 1000
 
 
 class BatchGroup(NamedTuple):
@@ -100,14 +102,39 @@ class ChunkPlan:
         yield BatchGroup(epoch, batches, is_last=True)
 
 
-def serve_groups(
-    worker_id: int, requests: Iterator[None], plan: ChunkPlan, num_workers: int
-) -> Iterator[BatchGroup | None]:
-    """Yield a group of this worker's files for each request; None when there is no more."""
-    mine = islice(plan.chunks(), worker_id, None, num_workers)
-    groups = (group for epoch, path in mine for group in plan.groups(epoch, path))
+class Permits:
+    """What a worker was allowed by requests and has not used."""
+
+    def __init__(self, requests: Iterator[int]) -> None:
+        self._requests = requests
+        self._num_groups = 0
+        self._first_forbidden = 0
+
+    def take(self, number: int) -> bool:
+        """Wait until a group of this file may be sent, and use that up; False where nothing is wanted any more."""
+        while not self._num_groups or number >= self._first_forbidden:
+            request = next(self._requests, None)
+            if request is None:
+                return False
+            self._num_groups += 1
+            self._first_forbidden = max(self._first_forbidden, request)
+        self._num_groups -= 1
+        return True
+
+
+def serve_groups(worker_id: int, requests: Iterator[int], plan: ChunkPlan, num_workers: int) -> Iterator[BatchGroup]:
+    """Yield the groups of this worker's files, as requests allow."""
+    permits = Permits(requests)
+    for number, (epoch, path) in islice(enumerate(plan.chunks()), worker_id, None, num_workers):
+        groups = plan.groups(epoch, path)
+        # Before a file is read, too.
+        while permits.take(number):
+            group = next(groups)
+            yield group
+            if group.is_last:
+                break
     for _ in requests:
-        yield next(groups, None)
+        pass
 
 
 class ChunkStream:
@@ -128,13 +155,23 @@ class ChunkStream:
         """
         self.epoch = 0
         self._num_chunks = plan.num_chunks
+        self._max_files = max_files
+        # The file of the next group.
         self._number = 0
         self._batches: deque[Any] = deque()
-        self._depth = max(1, max_files // max(1, num_workers))
-        options = ChannelOptions(max_batches=self._depth, max_bytes=max_bytes)
+        options = ChannelOptions(max_batches=_MOST_GROUPS, max_bytes=max_bytes)
         self._pool = _started(plan, num_workers, options)
+        # Of each worker: replies that are to come, and the number below which it may read files.
+        self._owed = [0] * self._pool.num_workers
+        self._allowed = [0] * self._pool.num_workers
         for worker_id in range(self._pool.num_workers):
-            self._pool.submit(worker_id, *[None] * self._depth)
+            self._ask(worker_id, _MOST_GROUPS)
+
+    def _ask(self, worker_id: int, num_groups: int) -> None:
+        allowed = self._number + self._max_files
+        self._pool.submit(worker_id, *[allowed] * num_groups)
+        self._owed[worker_id] += num_groups
+        self._allowed[worker_id] = allowed
 
     def first(self) -> Any:
         """Return the next batch and leave it there.
@@ -148,15 +185,23 @@ class ChunkStream:
             if self._number == self._num_chunks:
                 raise StopIteration
             worker_id = self._number % self._pool.num_workers
-            if self._pool.is_open and self._pool.num_pending(worker_id) != self._depth:
-                raise ClosedError("an interrupt came while a batch was received, and it is lost: begin anew")
-            group: BatchGroup | None = self._pool.receive(worker_id)
-            if group is None:
-                raise RuntimeError(f"worker {worker_id} has no more files, and {self._number} of them were read")
+            if self._pool.is_open and self._pool.num_pending(worker_id) != self._owed[worker_id]:
+                raise ClosedError("an interrupt came while batches were received, and they are lost: begin anew")
+            # An interrupt may have come before it was asked.
+            if not self._owed[worker_id] or self._allowed[worker_id] <= self._number:
+                self._ask(worker_id, 1)
+            group = self._pool.receive(worker_id)
             self.epoch = group.epoch
             self._batches.extend(group.batches)
             self._number += group.is_last
-            self._pool.submit(worker_id, None)
+            # Last: until here an interrupt is found out by the check above.
+            self._owed[worker_id] -= 1
+            if group.is_last:
+                # All may read a file more.
+                for other in range(self._pool.num_workers):
+                    self._ask(other, 1)
+            elif self._owed[worker_id] < _MOST_GROUPS:
+                self._ask(worker_id, 1)
         return self._batches[0]
 
     def drop_first(self) -> None:
@@ -168,16 +213,16 @@ class ChunkStream:
         self._pool.close()
 
 
-def _started(plan: ChunkPlan, num_workers: int, options: ChannelOptions) -> WorkerPool[None, BatchGroup | None]:
+def _started(plan: ChunkPlan, num_workers: int, options: ChannelOptions) -> WorkerPool[int, BatchGroup]:
     """Return a running pool; of one thread where what it needs cannot be sent to a process."""
     if num_workers:
-        pool = ProcessPool[None, BatchGroup | None](serve_groups, (plan, num_workers), options, num_workers=num_workers)
+        pool = ProcessPool[int, BatchGroup](serve_groups, (plan, num_workers), options, num_workers=num_workers)
         try:
             pool.start()
         except TypeError as error:
             _log.warning("files are read by a thread, which shares this process's time with the loop: %s", error)
         else:
             return pool
-    threads = ThreadPool[None, BatchGroup | None](serve_groups, (plan, 1), options, num_workers=1)
+    threads = ThreadPool[int, BatchGroup](serve_groups, (plan, 1), options, num_workers=1)
     threads.start()
     return threads
