@@ -20,15 +20,15 @@ from splitdata._local_path import local_path
 from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata._shown import one_line
-from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_codec, default_alignment
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.segments.large_record import LargeSource
 from splitdata.dataset.writing.destination import ONE_BIN_BYTES
+from splitdata.dataset.writing.session_options import SessionOptions
 from splitdata.dataset.writing.unclosed import end_with_program
-from splitdata.dataset.writing.write_session import SessionOptions, WriteSession
+from splitdata.dataset.writing.write_session import WriteSession
 from splitdata.errors import ClosedError, DuplicateKeyError, SplitDataError
 from splitdata.format import spec
-from splitdata.format.codec import DEFAULT_LEVEL, Compressor
+from splitdata.format.codec import DEFAULT_LEVEL
 from splitdata.format.keys import encode_key, encode_keys
 from splitdata.format.manifest import encode_metadata
 from splitdata.samples.record_codecs import record_codec
@@ -131,29 +131,17 @@ class SplitWriter:
         """
         self.path = local_path(path)
         self._owner = OwnerProcess()
-        _check_choice("mode", mode, ("create", "append", "overwrite", "resume"))
-        _check_choice("compression", compression, (None, "zstd"))
-        _check_choice("durability", durability, ("commit", "none"))
-        _check_choice("alignment", alignment, (None, *spec.ALIGNMENTS))
-        _check_bins(bins)
-        if dictionary and compression is None:
-            raise ValueError("a dictionary is for compression='zstd'")
-        metadata = _with_codec(metadata, codec)
-        identity = None
-        if reproducible:
-            source = reproducible if isinstance(reproducible, str) else ""
-            aligned = alignment or default_alignment(metadata.get(RECORD_CODEC))
-            metadata_bytes = encode_metadata(metadata) if metadata else b""
-            made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
-            identity = repr((*made_by, "dictionary") if dictionary else made_by)
-        options = SessionOptions(
+        options = SessionOptions.checked(
             mode=mode,
             bins=bins,
-            alignment=alignment,
-            is_durable=durability == "commit",
+            compression=compression,
+            compression_level=compression_level,
+            dictionary=dictionary,
+            durability=durability,
             metadata=metadata,
-            identity=identity,
-            has_dictionary=dictionary,
+            reproducible=reproducible,
+            alignment=alignment,
+            codec=codec,
         )
         # A record with a key is one item, so that an interrupt finds both or neither.
         self._pending: list[bytes | tuple[bytes, bytes]] = []
@@ -161,8 +149,7 @@ class SplitWriter:
         self._pending_bytes = 0
         self._failure: BaseException | None = None
         self._codec: RecordCodec | None = None
-        compressor = Compressor(compression_level) if compression else None
-        self._session = WriteSession(self._directory(), options, compressor)
+        self._session = WriteSession(self._directory(), options)
         # Number in the session of the first record that is pending.
         self._first_pending = self._session.num_records
         self._chunk_bytes = _chunk_bytes(bins)
@@ -550,17 +537,6 @@ class SplitWriter:
         self._session.close()
 
 
-def _with_codec(metadata: dict[str, Any] | None, codec: str | None) -> dict[str, Any]:
-    """Return metadata that name the codec which was asked for, by itself or in them; raises where they cannot be."""
-    encode_metadata({} if metadata is None else metadata)
-    result = dict(metadata or {})
-    chosen = chosen_codec(codec, result)
-    if chosen is not None:
-        result[RECORD_CODEC] = chosen
-        encode_metadata(result)
-    return result
-
-
 def _records_and_keys(pending: list[bytes | tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes] | None]:
     """Return records and the key of each, empty for none; the usual case, that each has one, takes half the time."""
     if set(map(type, pending)) == {tuple}:
@@ -597,16 +573,3 @@ def _taken_from_file(file: ReadableFile) -> bytes | LargeSource:
         check_has_rest(file)
     head = b"".join(pieces)
     return head if size < spec.LARGE_RECORD_BYTES else LargeSource(head=head, file=file)
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    # By type too: 8.0 equals 8, and would fail much later.
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def _check_bins(bins: int | None) -> None:
-    if bins is not None and (isinstance(bins, bool) or not isinstance(bins, int)):
-        raise TypeError(f"bins must be an int or None, got {bins!r}")
-    if bins is not None and not 1 <= bins <= spec.MAX_BINS:
-        raise ValueError(f"bins must be from 1 to {spec.MAX_BINS}, got {bins}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
@@ -36,33 +35,14 @@ from splitdata.format.manifest import encode_metadata
 if TYPE_CHECKING:
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.dataset.segments.large_record import LargeSource
+    from splitdata.dataset.writing.session_options import SessionOptions
 
-__all__ = ["SessionOptions", "WriteSession"]
+__all__ = ["WriteSession"]
 
 _logger = logging.getLogger(__name__)
 
 # Ids that are derived one after the other until one is free.
 _MOST_DERIVED: Final = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
-    """How a session writes; see `SplitWriter`.
-
-    Attributes:
-        identity: From what ids are derived, None for random ones.
-        has_dictionary: Compress with a dictionary, if one pays.
-        alignment: None for what suits the codec.
-        metadata: What the first commit adds to the dataset's; they name the codec of the records, if they have one.
-    """
-
-    mode: str
-    bins: int | None
-    alignment: int | None
-    is_durable: bool
-    metadata: dict[str, Any]
-    identity: str | None
-    has_dictionary: bool = False
 
 
 class WriteSession:
@@ -73,10 +53,10 @@ class WriteSession:
         num_committed: Those of them that are in the manifest.
     """
 
-    def __init__(self, directory: DatasetDirectory, options: SessionOptions, compressor: Compressor | None) -> None:
+    def __init__(self, directory: DatasetDirectory, options: SessionOptions) -> None:
         """Open or make the directory; raises as `SplitWriter` says."""
         self._options = options
-        self._compressor = compressor
+        self._compressor = options.compressor
         # The records of this session in segments before the present one, and that: changed in one step.
         self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0

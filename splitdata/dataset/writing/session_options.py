@@ -1,0 +1,113 @@
+"""The options of a write session: what a user gave to `SplitWriter`, checked and put together.
+
+What a session needs to know is decided here, before any file is touched.
+
+    arguments of SplitWriter ── checked ──> SessionOptions ──> WriteSession
+    codec                    ─> in the metadata, as "record_codec"
+    reproducible             ─> identity: all that decides the bytes, as one text
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_codec, default_alignment
+from splitdata.format import spec
+from splitdata.format.codec import Compressor
+from splitdata.format.manifest import encode_metadata
+
+__all__ = ["SessionOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a session writes; see `SplitWriter`.
+
+    Attributes:
+        bins: None where the first records decide.
+        alignment: None for what suits the codec.
+        metadata: What the first commit adds to the dataset's; they name the codec of the records, if they have one.
+        identity: From what ids are derived, None for random ones.
+        compressor: None where records are stored as they are.
+        has_dictionary: Compress with a dictionary, if one pays.
+    """
+
+    mode: str
+    bins: int | None
+    alignment: int | None
+    is_durable: bool
+    metadata: dict[str, Any]
+    identity: str | None
+    compressor: Compressor | None
+    has_dictionary: bool
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        mode: str,
+        bins: int | None,
+        compression: str | None,
+        compression_level: int,
+        dictionary: bool,
+        durability: str,
+        metadata: dict[str, Any] | None,
+        reproducible: bool | str,
+        alignment: int | None,
+        codec: str | None,
+    ) -> Self:
+        """Take the arguments of `SplitWriter`.
+
+        Raises:
+            ValueError, TypeError: If one of them is invalid, or two do not go together.
+        """
+        _check_choice("mode", mode, ("create", "append", "overwrite", "resume"))
+        _check_choice("compression", compression, (None, "zstd"))
+        _check_choice("durability", durability, ("commit", "none"))
+        _check_choice("alignment", alignment, (None, *spec.ALIGNMENTS))
+        _check_bins(bins)
+        if dictionary and compression is None:
+            raise ValueError("a dictionary is for compression='zstd'")
+        metadata = _with_codec(metadata, codec)
+        identity = None
+        if reproducible:
+            source = reproducible if isinstance(reproducible, str) else ""
+            aligned = alignment or default_alignment(metadata.get(RECORD_CODEC))
+            metadata_bytes = encode_metadata(metadata) if metadata else b""
+            made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
+            identity = repr((*made_by, "dictionary") if dictionary else made_by)
+        return cls(
+            mode=mode,
+            bins=bins,
+            alignment=alignment,
+            is_durable=durability == "commit",
+            metadata=metadata,
+            identity=identity,
+            compressor=Compressor(compression_level) if compression else None,
+            has_dictionary=dictionary,
+        )
+
+
+def _with_codec(metadata: dict[str, Any] | None, codec: str | None) -> dict[str, Any]:
+    """Return metadata that name the codec which was asked for, by itself or in them; raises where they cannot be."""
+    encode_metadata({} if metadata is None else metadata)
+    result = dict(metadata or {})
+    chosen = chosen_codec(codec, result)
+    if chosen is not None:
+        result[RECORD_CODEC] = chosen
+        encode_metadata(result)
+    return result
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    # By type too: 8.0 equals 8, and would fail much later.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _check_bins(bins: int | None) -> None:
+    if bins is not None and (isinstance(bins, bool) or not isinstance(bins, int)):
+        raise TypeError(f"bins must be an int or None, got {bins!r}")
+    if bins is not None and not 1 <= bins <= spec.MAX_BINS:
+        raise ValueError(f"bins must be from 1 to {spec.MAX_BINS}, got {bins}")
