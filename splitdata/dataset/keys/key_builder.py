@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["KeyBuilder", "KeyMark"]
 
 # Keys that wait in memory, 12 bytes each.
-_SPILLED_KEYS: Final = 1 << 20
+_MOST_WAITING_KEYS: Final = 1 << 20
 _MERGED_RUNS: Final = 8
 
 
@@ -92,7 +92,7 @@ class KeyBuilder:
         self._num_waiting = 0
         # In keys.open: runs that a directory lists, those that none lists yet, and the end of the file.
         self._runs: list[KeyRun] = []
-        self._spilled: list[KeyRun] = []
+        self._unlisted: list[KeyRun] = []
         self._end = 0
         self._keys_end = 0
         self._descriptor = -1
@@ -109,9 +109,9 @@ class KeyBuilder:
         self._waiting.append((hashes, sequences))
         self._num_waiting += len(hashes)
         self.num_keys += len(hashes)
-        if self._num_waiting >= _SPILLED_KEYS:
+        if self._num_waiting >= _MOST_WAITING_KEYS:
             pairs = self._sorted_waiting()
-            self._spilled.append(self._write_run([pairs]))
+            self._unlisted.append(self._write_run([pairs]))
             self._waiting, self._num_waiting = [], 0
 
     def take_over(self, num_keys: int, keys_bytes: int) -> None:
@@ -167,18 +167,18 @@ class KeyBuilder:
         Raises:
             DuplicateKeyError: If a key is there twice.
         """
-        if not self._waiting and not self._spilled:
+        if not self._waiting and not self._unlisted:
             return
         check = self._new_check()
         pairs = self._sorted_waiting()
-        if not self._spilled:
+        if not self._unlisted:
             check.check(pairs)
             new = self._write_run([pairs])
         else:
-            new = self._write_run(_checked(merge(self._readers(self._spilled), pairs), check))
+            new = self._write_run(_checked(merge(self._readers(self._unlisted), pairs), check))
         self._check_against_older(new)
         self._runs.append(new)
-        self._waiting, self._num_waiting, self._spilled = [], 0, []
+        self._waiting, self._num_waiting, self._unlisted = [], 0, []
         self._merge_equals()
         directory = pack_directory(self._runs)
         files.write_at(self._descriptor, directory, self._end)
@@ -199,7 +199,7 @@ class KeyBuilder:
         files.write_at(self._sealed_descriptor, self._header, 0)
         sink = SortedKeysWriter(self._sealed_descriptor, len(self._header))
         check = self._new_check()
-        for pairs in _checked(merge(self._readers(self._runs + self._spilled), self._sorted_waiting()), check):
+        for pairs in _checked(merge(self._readers(self._runs + self._unlisted), self._sorted_waiting()), check):
             sink.add(pairs)
         run = sink.finish()
         directory = pack_directory([run])
@@ -241,7 +241,7 @@ class KeyBuilder:
         self.unseal()
         self._keys_end, self.num_keys = mark.keys_end, mark.num_keys
         self._runs = list(mark.runs)
-        self._waiting, self._num_waiting, self._spilled = [], 0, []
+        self._waiting, self._num_waiting, self._unlisted = [], 0, []
         if self._descriptor >= 0:
             self._end = max(self._keys_end, len(self._header))
             cut_sole(self._descriptor, self._end)

@@ -36,9 +36,9 @@ RECORDS = [name.encode() * (number % 3) for number, name in enumerate(NAMES)]
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make blocks and spilled runs so small that few keys fill many of them."""
+    """Make blocks and runs that no directory lists so small that few keys fill many of them."""
     monkeypatch.setattr(spec, "KEYS_PER_BLOCK", 4)
-    monkeypatch.setattr(key_builder, "_SPILLED_KEYS", 20)
+    monkeypatch.setattr(key_builder, "_MOST_WAITING_KEYS", 20)
     monkeypatch.setattr(sorted_keys, "_BATCH_BLOCKS", 3)
 
 
@@ -153,7 +153,7 @@ def test_lists_of_unequal_length_are_refused_before_anything_is_taken(tmp_path: 
     check_keys(tmp_path / "d", ["a"])
 
 
-# -- commits, spilled runs, merging ----------------------------------------------------------------
+# -- commits, unlisted runs, merging -----------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None)
@@ -162,7 +162,7 @@ def test_keys_of_every_commit_are_found_at_once_and_after_sealing(groups: list[t
     source = random.Random(seed)
     with pytest.MonkeyPatch.context() as patch, fast_folder(Path.cwd()) as folder:
         patch.setattr(spec, "KEYS_PER_BLOCK", 4)
-        patch.setattr(key_builder, "_SPILLED_KEYS", 20)
+        patch.setattr(key_builder, "_MOST_WAITING_KEYS", 20)
         patch.setattr(sorted_keys, "_BATCH_BLOCKS", 3)
         keys: list[str | None] = []
         loader: SplitDataLoader | None = None
@@ -283,12 +283,12 @@ def test_ledger_refuses_to_go_on_behind_damaged_runs(small_parts: None, tmp_path
 # -- uniqueness ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gap", ["together", "chunks", "commit", "spill"])
+@pytest.mark.parametrize("gap", ["together", "chunks", "commit", "run"])
 def test_key_given_twice_fails_the_commit_and_loses_nothing_before(tmp_path: Path, gap: str) -> None:
     path = tmp_path / "d"
     with pytest.MonkeyPatch.context() as patch:
-        if gap == "spill":
-            patch.setattr(key_builder, "_SPILLED_KEYS", 1)
+        if gap == "run":
+            patch.setattr(key_builder, "_MOST_WAITING_KEYS", 1)
         writer = SplitWriter(path, bins=1, durability="none")
         writer.write(b"safe", key="safe")
         writer.commit()
