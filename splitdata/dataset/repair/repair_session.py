@@ -178,24 +178,8 @@ class RepairSession:
     def _mend(self, info: SegmentInfo, position: int, *, is_last: bool, is_new: bool) -> SegmentInfo:
         segment = self._disk.get(info.id) or SegmentOnDisk(self._directory, info.id)
         self._disk[info.id] = segment
-        if not self._directory.has_segment(segment.id):
-            problem = "the folder of the segment does not exist: nothing can be made again without its bins"
-            self._lose(segment.paths.folder, problem, position, info.num_records)
-            return info
-        try:
-            is_free = segment.take_lock()
-        except FormatError as error:
-            self._lose(segment.paths.index, f"{error}; move it away", position, info.num_records)
-            return info
-        if not is_free:
-            self._note_lock(segment)
-            return info
-        if not self._is_still_listed_as(None if is_new else info, segment.id):
-            return info
-        try:
-            search = segment.search(info, position, self._advance)
-        except FormatError as error:
-            self._lose(segment.paths.folder, str(error), position, info.num_records)
+        search = self._search_listed(segment, info, position, is_new=is_new)
+        if search is None:
             return info
         mender = SegmentRepair(segment.paths, info, position, search, search.alignment(), is_committed=True)
         if not mender.decide():
@@ -232,6 +216,30 @@ class RepairSession:
         if not is_new and not is_adopted and info == listed:
             segment.release()
         return info
+
+    def _search_listed(
+        self, segment: SegmentOnDisk, info: SegmentInfo, position: int, *, is_new: bool
+    ) -> FrameSearch | None:
+        """Take the lock of a listed segment and search its bins; None, and said why, where it stays as it is."""
+        if not self._directory.has_segment(segment.id):
+            problem = "the folder of the segment does not exist: nothing can be made again without its bins"
+            self._lose(segment.paths.folder, problem, position, info.num_records)
+            return None
+        try:
+            is_free = segment.take_lock()
+        except FormatError as error:
+            self._lose(segment.paths.index, f"{error}; move it away", position, info.num_records)
+            return None
+        if not is_free:
+            self._note_lock(segment)
+            return None
+        if not self._is_still_listed_as(None if is_new else info, segment.id):
+            return None
+        try:
+            return segment.search(info, position, self._advance)
+        except FormatError as error:
+            self._lose(segment.paths.folder, str(error), position, info.num_records)
+            return None
 
     def _is_still_listed_as(self, info: SegmentInfo | None, segment_id: str) -> bool:
         """Say, with the lock held, whether what was read of a segment before still holds.
