@@ -160,6 +160,8 @@ def convert(
         raise ValueError(f"limit must be 1 or more records, got {limit}")
     # More than Python counts in a sequence is all of them.
     limit = None if limit is None or limit > sys.maxsize else limit
+    if resume and (mode != "create" or shuffle is not None or dry_run):
+        raise ValueError("resume goes with neither append, overwrite, shuffle nor dry_run")
     if shuffle is not None:
         derive_key(shuffle)
     dest = local_path(dest, "the dataset")
@@ -169,8 +171,6 @@ def convert(
     _check_apart(source, dest)
     if mode == "append":
         _check_codec(source, dest)
-    if resume and (mode != "create" or shuffle is not None or dry_run):
-        raise ValueError("resume goes with neither append, overwrite, shuffle nor dry_run")
     watch = _Watch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
@@ -181,35 +181,19 @@ def convert(
         metadata = {"source": {"kind": source.kind, "name": storable(source.name)}}
         if shuffle is not None:
             metadata["source"]["shuffle"] = shuffle
-    conversion = None
-    if resume:
-        log = _log_of(
-            source,
-            bins=bins,
-            compression=compression,
-            level=compression_level,
-            dictionary=dictionary,
-            limit=limit,
-            reproducible=reproducible,
-            metadata=metadata,
-        )
-        conversion = ResumableConversion(source, dest, log, limit=limit, by_time=not reproducible)
-        if conversion.is_finished:
-            return watch.resumed_report(dest, conversion.finished_run())
-        bins = bins or bins_of_source(source)
-    with SplitWriter(
-        dest,
+    output = _Output(
+        dest=dest,
         bins=bins,
-        mode="resume" if conversion else mode,
         compression=compression,
         compression_level=compression_level,
         dictionary=dictionary,
         durability=durability,
         metadata=metadata,
-        reproducible=source.identity() if reproducible else False,
-    ) as writer:
-        if conversion:
-            return watch.resumed_report(dest, conversion.convert(writer, watch.watched, lambda: watch.num_bytes))
+        reproducible=reproducible,
+    )
+    if resume:
+        return _resume(watch, output, limit=limit)
+    with output.open(source, mode=mode, bins=bins) as writer:
         with closing(RecordFeed(source, limit=limit)) as feed:
             feed.write(writer, watch.watched(feed.records))
         positions = writer.commit()
@@ -217,31 +201,61 @@ def convert(
     return watch.final_report(dest, positions, num_bins=num_bins)
 
 
-def _log_of(
-    source: RecordSource,
-    *,
-    bins: int | None,
-    compression: str | None,
-    level: int,
-    dictionary: bool,
-    limit: int | None,
-    reproducible: bool,
-    metadata: dict[str, Any] | None,
-) -> ConversionLog:
-    """Return the log of a resumable conversion that begins: all that its records and files depend on."""
-    options = {
-        "kind": source.kind,
-        "name": storable(source.name),
-        "bins": bins,
-        "compression": compression,
-        "level": level if compression else None,
-        "dictionary": dictionary,
-        "limit": limit,
-        "reproducible": reproducible,
-        "hash of metadata": hash_of(metadata),
-    }
-    # Equal sources of equal name, such as copies, give equal files, so their times are left out.
-    return ConversionLog(source=state_of(source, with_times=not reproducible), options=options)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """The dataset that a conversion writes, and how; see `convert`."""
+
+    dest: str
+    bins: int | None
+    compression: Literal["zstd"] | None
+    compression_level: int
+    dictionary: bool
+    durability: Literal["commit", "none"]
+    metadata: dict[str, Any] | None
+    reproducible: bool
+
+    def open(
+        self, source: RecordSource, *, mode: Literal["create", "append", "overwrite", "resume"], bins: int | None
+    ) -> SplitWriter:
+        """Open the dataset for writing."""
+        return SplitWriter(
+            self.dest,
+            bins=bins,
+            mode=mode,
+            compression=self.compression,
+            compression_level=self.compression_level,
+            dictionary=self.dictionary,
+            durability=self.durability,
+            metadata=self.metadata,
+            reproducible=source.identity() if self.reproducible else False,
+        )
+
+    def new_log(self, source: RecordSource, *, limit: int | None) -> ConversionLog:
+        """Return the log of a resumable conversion that begins: all that its records and files depend on."""
+        options = {
+            "kind": source.kind,
+            "name": storable(source.name),
+            "bins": self.bins,
+            "compression": self.compression,
+            "level": self.compression_level if self.compression else None,
+            "dictionary": self.dictionary,
+            "limit": limit,
+            "reproducible": self.reproducible,
+            "hash of metadata": hash_of(self.metadata),
+        }
+        # Equal sources of equal name, such as copies, give equal files, so their times are left out.
+        return ConversionLog(source=state_of(source, with_times=not self.reproducible), options=options)
+
+
+def _resume(watch: _Watch, output: _Output, *, limit: int | None) -> ConversionReport:
+    """Begin a conversion that can be resumed, or go on with one; nothing where it was finished."""
+    source, dest = watch.source, output.dest
+    log = output.new_log(source, limit=limit)
+    conversion = ResumableConversion(source, dest, log, limit=limit, by_time=not output.reproducible)
+    if conversion.is_finished:
+        return watch.resumed_report(dest, conversion.finished_run())
+    with output.open(source, mode="resume", bins=output.bins or bins_of_source(source)) as writer:
+        return watch.resumed_report(dest, conversion.convert(writer, watch.watched, lambda: watch.num_bytes))
 
 
 def _try_out(watch: _Watch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
@@ -283,7 +297,7 @@ class _Watch:
         if self._progress:
             self._progress(ConversionProgress(self.num_records, self.num_bytes, self.source.bytes_read))
 
-    def final_report(self, dest: str, positions: range, *, num_bins: int, is_dry_run: bool = False) -> ConversionReport:
+    def final_report(self, dest: str, positions: range, *, num_bins: int) -> ConversionReport:
         """Tell for the last time how far it has come, and return what was done."""
         self.report()
         return ConversionReport(
