@@ -5,7 +5,7 @@
     python -m benchmarks.compat --only pyloader     the cases whose name begins so
 
 In each round all sides of a case run, one after the other. A case is from the call to the last sample, with the start
-of its processes; datasets to read are open, and were read once. The goal is twice the old library's speed; a library
+of its processes (but in class_loaders.py); datasets to read are open, and were read once. The goal is twice the old library's speed; a library
 that is not installed is left out.
 
     a case: name -> {side: function of a folder -> samples}      cases(scale)
@@ -30,6 +30,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.class_loaders import class_loader_cases
 from splitdata.compat import pyloader
 from splitdata.compat import splitdataloader as ours
 
@@ -257,7 +258,7 @@ def pyloader_cases(scale: float) -> Cases:
 
 def cases(scale: float) -> Cases:
     """Return all cases."""
-    return splitdataloader_cases(scale) | pyloader_cases(scale)
+    return splitdataloader_cases(scale) | pyloader_cases(scale) | class_loader_cases(scale)
 
 
 def measure(chosen: Cases, rounds: int) -> dict[str, dict[str, float]]:

@@ -1,8 +1,10 @@
 """The interface of dataset_server: `from splitdata.compat.dataset_server import DataLoader`.
 
-DataLoader(dataset_class, dataset_params, batch_size, nb_worker, ...) ──> DistributedLoader over KeywordDataset
-    cache_setting      {"prefix", "update_frequency"}                 ──> Cache(prefix + ".samples", refresh_every)
-    rotation_setting   {"rotation", "medium", "prefix", "size"}       ──> Rotation(times, size, medium, path)
+A script needs another import and nothing else; what it asks for are options of DistributedLoader here.
+
+    DataLoader(dataset_class, dataset_params, batch_size, nb_worker, ...) ──> DistributedLoader over KeywordDataset
+        cache_setting      {"prefix", "update_frequency"}                 ──> Cache(prefix + ".samples", refresh_every)
+        rotation_setting   {"rotation", "medium", "prefix", "size"}       ──> Rotation(times, size, medium, path)
 """
 
 from __future__ import annotations

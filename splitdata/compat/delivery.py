@@ -1,8 +1,10 @@
 """Delivery: what becomes of a batch on its way from samples in a worker to the loop of one consumer.
 
-worker        samples ── collate_fn ──> batch           or bytes, with an encoder of the user's
-ahead         batch ── to_device ──> on the device      or decoded, here or in threads
-handed out    batch ── finish ──> as swift_loader gives it
+There is one way for batches as they are, one for batches that the user encodes, and one where threads decode.
+
+    worker        samples ── collate_fn ──> batch           or bytes, with an encoder of the user's
+    ahead         batch ── to_device ──> on the device      or decoded, here or in threads
+    handed out    batch ── finish ──> as swift_loader gives it
 """
 
 from __future__ import annotations

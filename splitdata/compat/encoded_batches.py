@@ -1,7 +1,9 @@
 """Batches that a function of the user's makes bytes of in the worker, and another one makes batches of again here.
 
-worker    samples ── collate ── batch_encoder ──> bytes, as an array: through shared memory
-here      array ──> bytes ── batch_decoder, in this thread or several ahead of the loop ──> batch ──> device
+Without them batches travel as they are, which is faster.
+
+    worker    samples ── collate ── batch_encoder ──> bytes, as an array: through shared memory
+    here      array ──> bytes ── batch_decoder, in this thread or several ahead of the loop ──> batch ──> device
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Epoch after epoch of a loader from one object that is its own iterator, as the older loaders were.
 
-for batch in epochs     begins the next epoch, also after a break
-next(epochs)            goes on; behind the StopIteration of an epoch it begins the next
+Scripts of theirs call `iter` and `next` on it, in any mixture.
+
+    for batch in epochs     begins the next epoch, also after a break
+    next(epochs)            goes on; behind the StopIteration of an epoch it begins the next
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The log of a loader, as swift_loader keeps it: one line of JSON for each event, in a file of each consumer.
 
+Nothing stays open, and no logger of the program's own is touched.
+
     {"path": "logs/train"}    ──>  logs/train_Dataloader-0.json
     {"event": "epoch is over", "level": "info", "logger": "Dataloader-0", "timestamp": "2026-...", "epoch": 3}
 
-Files are opened for each line, of which there are a few an epoch: nothing stays open, and no logger of the program's
-own is touched.
+Files are opened for each line, of which there are a few an epoch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """A dataset as the older loaders take it: a class, and the keyword arguments to make one with.
 
-KeywordDataset(Photos, {"folder": "data"})      pickles as class and arguments
-    here          made once, when it is first needed; the user's global random state stays
-    in a worker   made once
+Workers get the class and the arguments, never the dataset.
+
+    KeywordDataset(Photos, {"folder": "data"})      pickles as class and arguments
+        here          made once, when it is first needed; the user's global random state stays
+        in a worker   made once
 """
 
 from __future__ import annotations

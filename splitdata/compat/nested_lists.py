@@ -1,9 +1,11 @@
 """Batches in the form of the older loaders: nested lists of arrays and tensors.
 
-samples   (x f32[3, 8], (y u8[5], 7))            of collate    (f32[n, 3, 8], (u8[n, 5], i64[n]))
-                                                 here          [f32[n, 3, 8], [u8[n, 5], i64[n]]]
-tensors of one element                           of collate    tensor[n, 1]
-                                                 here          tensor[n]
+They know lists only, and give a label of one number a sample as one axis.
+
+    samples   (x f32[3, 8], (y u8[5], 7))            of collate    (f32[n, 3, 8], (u8[n, 5], i64[n]))
+                                                     here          [f32[n, 3, 8], [u8[n, 5], i64[n]]]
+    tensors of one element                           of collate    tensor[n, 1]
+                                                     here          tensor[n]
 """
 
 from __future__ import annotations

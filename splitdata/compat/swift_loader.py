@@ -1,9 +1,11 @@
 """The interface of swift_loader: `from splitdata.compat.swift_loader import SwiftLoader`.
 
-SwiftLoader(dataset_class, dataset_kwargs, batch_size, nb_consumer, worker_per_consumer, ...)     starts nothing
-    start(consumer_index) ──> DistributedLoader over KeywordDataset, with ConsumerBatches as its batch sampler
-    iteration ──> Epochs: batches as nested lists, or what batch_decoder makes
-    end of an epoch ──> figures of the loader to benchmark_file or the log
+A script needs another import and nothing else. Each object serves one consumer; ConsumerBatches deals out.
+
+    SwiftLoader(dataset_class, dataset_kwargs, batch_size, nb_consumer, worker_per_consumer, ...)     starts nothing
+        start(consumer_index) ──> DistributedLoader over KeywordDataset, with ConsumerBatches as its batch sampler
+        iteration ──> Epochs: batches as nested lists, or what batch_decoder makes
+        end of an epoch ──> figures of the loader to benchmark_file or the log
 """
 
 from __future__ import annotations
