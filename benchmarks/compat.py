@@ -5,8 +5,8 @@
     python -m benchmarks.compat --only pyloader     the cases whose name begins so
 
 In each round all sides of a case run, one after the other. A case is from the call to the last sample, with the start
-of its processes (but in class_loaders.py); datasets to read are open, and were read once. The goal is twice the old library's speed; a library
-that is not installed is left out.
+of its processes (but in class_loaders.py); datasets to read are open, and were read once. The goal is twice the old
+library's speed; a library that is not installed is left out.
 
     a case: name -> {side: function of a folder -> samples}      cases(scale)
     sides:  ours first, then what it is held against

@@ -87,14 +87,15 @@ class DataLoader:
                 are kept at a time.
             use_threading: Taken, and the same either way: batches wait in shared memory without a thread's help.
             collate_fn: List of samples -> batch, in the workers; the batch is handed out as it is.
-            seed: Of the order, and of the global generators, which are set for each sample in the workers.
+            seed: Of the order, and of the global generators, which are set for each batch in the workers.
 
         Raises:
             TypeError, ValueError: An argument of a wrong type or out of range, or a setting that lacks something.
             Exception: What the dataset's constructor raised.
         """
         del use_threading
-        dataset = KeywordDataset(dataset_class, dataset_params, argument="dataset_params")
+        is_kept = cache_setting is not None or rotation_setting is not None
+        dataset = KeywordDataset(dataset_class, dataset_params, argument="dataset_params", reads_together=not is_kept)
         nb_worker = checked_count("nb_worker", nb_worker, 0)
         max_queue_size = checked_count("max_queue_size", max_queue_size, 1)
         nearby_shuffle = checked_count("nearby_shuffle", nearby_shuffle, 0)

@@ -91,7 +91,7 @@ class SwiftLoader:
             worker_per_consumer: Worker processes of each.
             shuffle: Whether a consumer's samples come in another order in each epoch.
             seed, seed_numer: Two names of one number, 0 or more: of the order, and of the global generators, which
-                are set for each sample in the workers. None: the time in milliseconds.
+                are set for each batch in the workers. None: the time in milliseconds.
             data_queue_size: Batches that each worker makes ahead.
             message_queue_size: Messages of a worker that may wait; each of them brings one batch, so that the
                 smaller of the two holds.
@@ -153,7 +153,7 @@ class SwiftLoader:
     @property
     def dataset(self) -> Any:
         """The dataset, as it was made in this process."""
-        return self._factory()
+        return self._factory.dataset
 
     def start(
         self, consumer_index: int, device: Any = None, to_device: Callable[[Any, Any], Any] | None = None
@@ -264,7 +264,7 @@ class SwiftLoader:
         return DistributedLoader(
             self._factory,
             batch_sampler=ConsumerBatches(
-                num_records=len(self._factory()),
+                num_records=len(self._factory),
                 batch_size=self._batch_size,
                 consumer=consumer,
                 num_consumers=self._num_consumers,
@@ -285,7 +285,7 @@ class SwiftLoader:
 
     def _validate(self) -> None:
         """Make the first batch, and decode it; what the user has of random generators stays."""
-        if not len(self._factory()):
+        if not len(self._factory):
             raise ValueError("the dataset is empty: there is no batch to try out. validate=False takes it as it is")
         decoding = None if self._decoding is None else replace(self._decoding, num_threads=0)
         with self._loader_of(0, Delivery(self._collate_fn, decoding)) as loader:

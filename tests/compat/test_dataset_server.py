@@ -293,12 +293,12 @@ def test_more_workers_than_samples_read_each_once() -> None:
 
 @pytest.mark.parametrize(("how", "error"), [("raise", OSError), ("exit", WorkerError), ("kill", WorkerCrashedError)])
 def test_worker_that_fails_is_an_error_of_the_loop(how: str, error: type[Exception]) -> None:
-    with DataLoader(Failing, {"how": how}, 1, 1) as loader:
+    with DataLoader(Failing, {"how": how}, 3, 1) as loader:
         with pytest.raises(error) as raised:
             labels_of(loader)
         if how == "raise":
             assert "__getitem__" in str(raised.value.__cause__)
-            assert "record 5" in str(raised.value.__notes__)
+            assert "sample 5 of Failing" in str(raised.value.__notes__)
 
 
 def test_dataset_that_cannot_be_made_raises_what_its_constructor_raised() -> None:

@@ -163,6 +163,20 @@ def test_unknown_keyword_is_a_type_error() -> None:
         SwiftLoader(Numbered, {}, 3, 1, 1, seed_number=3)  # type: ignore[call-arg]  # what is tested
 
 
+class Iterating:
+    """Can only be gone through."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
+
+
+class Together(Numbered):
+    """Reads several samples at once."""
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [(np.zeros(1), 100 + index) for index in indices]
+
+
 # -- consumers and epochs ----------------------------------------------------------------------------------
 
 
@@ -266,7 +280,21 @@ def test_numbers_of_consumers_and_workers_are_checked(name: str, kind: type[Exce
 
 
 def test_dataset_is_there_for_its_length(in_process: None) -> None:
-    assert len(started(7).dataset) == 7
+    loader = started(7)
+
+    assert len(loader.dataset) == 7
+    assert type(loader.dataset) is Numbered
+
+
+@pytest.mark.parametrize("made", [object, Iterating], ids=stable_id)
+@pytest.mark.parametrize("validate", [False, True])
+def test_what_is_no_dataset_is_named(made: type, validate: bool) -> None:
+    with pytest.raises(TypeError, match=f"a dataset has a length.*; {made.__name__} has no __len__"):
+        started(dataset_class=made, dataset_kwargs={}, validate=validate)
+
+
+def test_own_way_to_read_several_samples_is_used(in_process: None) -> None:
+    assert labels_of(started(dataset_class=Together)) == [100 + number for number in range(10)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
