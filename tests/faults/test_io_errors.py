@@ -80,8 +80,19 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
 
 
-@pytest.mark.parametrize("sticky", [False, True], ids=["once", "sticky"])
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+# Either error in either way, at each operation of each workload: the other two pairs take as long, and are for soak.
+@pytest.mark.parametrize(
+    ("code", "sticky"),
+    [
+        pytest.param(code, sticky, id=f"{errno.errorcode[code]}-{'sticky' if sticky else 'once'}", marks=marks)
+        for code, sticky, marks in (
+            (errno.EIO, False, ()),
+            (errno.ENOSPC, True, ()),
+            (errno.EIO, True, pytest.mark.soak),
+            (errno.ENOSPC, False, pytest.mark.soak),
+        )
+    ],
+)
 @pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.name)
 def test_failing_operation_raises_and_loses_nothing(workload: Workload, folder: Path, code: int, sticky: bool) -> None:
     number, path = 0, folder / "dataset"
