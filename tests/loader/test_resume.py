@@ -1,7 +1,9 @@
-"""The loader resumes exactly: every mode through the resume harness, at hundreds of random points."""
+"""The loader resumes exactly: every order, with and without rotation, through the resume harness, at random points."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,22 @@ MODES: dict[str, dict[str, Any]] = {
     "slice in bins": {"shuffle": "bins", "subset": slice(3, None, 2), "lanes": 2},
     "sampler": {"sampler": lambda epoch: np.random.default_rng(epoch).integers(0, NUM_RECORDS, 31)},
 }
+ROTATIONS = {
+    "small": Rotation(2, 3),
+    "middle": Rotation(3, 9),
+    "one group": Rotation(2, 1000),
+    "disk": Rotation(3, 5, "disk"),
+}
+# Lanes come from the world size unless they are given; worlds of any size are compared here.
+ROTATING = {mode: {"lanes": 2} | options for mode, options in MODES.items()} | {
+    "in order": {"lanes": 1},
+    "global in lanes": {"shuffle": "global", "lanes": 6},
+    "subset": MODES["subset"] | {"lanes": 4},
+}
+
+
+def rotating(mode: str, rotation: str) -> dict[str, Any]:
+    return ROTATING[mode] | {"rotation": ROTATIONS[rotation]}
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +74,42 @@ def maker(dataset: SplitDataLoader, mode: dict[str, Any]) -> LoaderMaker:
     return make
 
 
+def check(
+    dataset: SplitDataLoader,
+    options: dict[str, Any],
+    seeds: Sequence[int],
+    num_actions: int,
+    *,
+    world_sizes: tuple[int, ...] = (1, 2, 3),
+    workers: tuple[int, ...] = (0,),
+    course: Course | None = None,
+) -> None:
+    """Examine loaders with each seed, and see that many a state was loaded."""
+    num_loads = sum(
+        examine(
+            maker(dataset, options),
+            seed=seed,
+            num_actions=num_actions,
+            world_sizes=world_sizes,
+            workers=workers,
+            course=course,
+        )
+        for seed in seeds
+    )
+    assert num_loads >= len(seeds) * num_actions // 12
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_loader_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str) -> None:
-    num_loads = sum(examine(maker(dataset, MODES[mode]), seed=seed, num_actions=120) for seed in range(4))
+    check(dataset, MODES[mode], range(4), 120)
 
-    assert num_loads > 40
+
+@pytest.mark.parametrize(
+    ("mode", "rotation"),
+    [(mode, "small") for mode in ROTATING] + [("global", name) for name in ROTATIONS] + [("bins in lanes", "disk")],
+)
+def test_rotation_in_process_resumes_exactly(dataset: SplitDataLoader, mode: str, rotation: str) -> None:
+    check(dataset, rotating(mode, rotation), [len(mode)], 40)
 
 
 # Kinds of cutting: options, and the course that they are held against.
@@ -78,34 +127,42 @@ def test_loader_resumes_exactly_however_epochs_are_cut_and_whenever_ranks_are_kn
     dataset: SplitDataLoader, cut: str
 ) -> None:
     options, course = CUTS[cut]
-    make = maker(dataset, {"shuffle": "global"} | options)
-    num_loads = sum(examine(make, seed=seed, num_actions=100, course=course) for seed in range(3))
-
-    assert num_loads > 30
+    check(dataset, {"shuffle": "global"} | options, range(3), 100, course=course)
 
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_loader_with_threads_resumes_exactly_however_epochs_are_cut(dataset: SplitDataLoader, cut: str) -> None:
     options, course = CUTS[cut]
-    make = maker(dataset, {"shuffle": "global", "kind": "thread"} | options)
-
-    assert examine(make, seed=3, num_actions=40, workers=(0, 1, 3), course=course) > 2
+    check(dataset, {"shuffle": "global", "kind": "thread"} | options, [3], 40, workers=(0, 1, 3), course=course)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_loader_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str) -> None:
-    make = maker(dataset, {"kind": "thread"} | MODES[mode])
-    num_loads = examine(make, seed=7, num_actions=60, workers=(0, 1, 3))
-
-    assert num_loads > 4
+    check(dataset, {"kind": "thread"} | MODES[mode], [7], 60, workers=(0, 1, 3))
 
 
-@pytest.mark.parametrize("prefetch_epochs", [False, True])
-def test_loader_with_processes_resumes_exactly(dataset: SplitDataLoader, prefetch_epochs: bool) -> None:
-    make = maker(dataset, {"shuffle": "global", "start_method": "fork", "prefetch_epochs": prefetch_epochs})
-    num_loads = examine(make, seed=4, num_actions=30, world_sizes=(1, 2), workers=(1, 2))
+@pytest.mark.parametrize("mode", ["global in lanes", "bins in lanes"])
+@pytest.mark.parametrize("rotation", ["middle", "disk"])
+def test_rotation_with_threads_resumes_exactly(dataset: SplitDataLoader, mode: str, rotation: str) -> None:
+    options = {"kind": "thread", "prefetch_epochs": True} | rotating(mode, rotation)
+    check(dataset, options, [7], 40, workers=(1, 3))
 
-    assert num_loads > 2
+
+@pytest.mark.parametrize(
+    ("options", "seed", "num_actions"),
+    [
+        pytest.param({"shuffle": "global", "prefetch_epochs": False}, 4, 30, id="plain"),
+        pytest.param({"shuffle": "global", "prefetch_epochs": True}, 4, 30, id="next epoch ahead"),
+        pytest.param(ROTATING["global"] | {"rotation": Rotation(3, 8)}, 11, 20, id="rotation"),
+        pytest.param(
+            ROTATING["global"] | {"rotation": Rotation(3, 8), "in_order": False}, 11, 20, id="rotation, as ready"
+        ),
+    ],
+)
+def test_loader_with_processes_resumes_exactly(
+    dataset: SplitDataLoader, options: dict[str, Any], seed: int, num_actions: int
+) -> None:
+    check(dataset, {"start_method": "fork"} | options, [seed], num_actions, world_sizes=(1, 2), workers=(1, 2))
 
 
 @pytest.mark.soak
@@ -114,14 +171,30 @@ def test_loader_with_processes_resumes_exactly(dataset: SplitDataLoader, prefetc
 def test_loader_with_processes_resumes_exactly_many_times(
     dataset: SplitDataLoader, mode: str, start_method: str
 ) -> None:
-    make = maker(dataset, {"start_method": start_method} | MODES[mode])
+    check(dataset, {"start_method": start_method} | MODES[mode], range(10), 100, workers=(1, 2, 3))
 
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mode", ROTATING)
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_rotation_resumes_exactly_many_times(dataset: SplitDataLoader, mode: str, kind: str) -> None:
     for seed in range(10):
-        examine(make, seed=seed, num_actions=100, workers=(1, 2, 3))
+        options = {"kind": kind, "prefetch_epochs": seed % 3 == 0, "in_order": seed % 2 == 0}
+        check(dataset, options | rotating(mode, [*ROTATIONS][seed % 4]), [seed], 100, workers=(1, 2, 3))
 
 
-def test_state_at_every_batch_of_two_epochs_resumes_exactly(dataset: SplitDataLoader) -> None:
-    make = maker(dataset, {"shuffle": "global"})
+WITH_AND_WITHOUT_ROTATION = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"shuffle": "global"}, id="plain"),
+        pytest.param(ROTATING["global in lanes"] | {"rotation": Rotation(2, 6)}, id="rotation"),
+    ],
+)
+
+
+@WITH_AND_WITHOUT_ROTATION
+def test_state_at_every_batch_of_two_epochs_resumes_exactly(dataset: SplitDataLoader, options: dict[str, Any]) -> None:
+    make = maker(dataset, options)
     whole = make(rank=0, world_size=1, batch_size=4, num_workers=0)
     states, batches = [whole.state_dict()], []
     for _ in range(2):
@@ -137,15 +210,19 @@ def test_state_at_every_batch_of_two_epochs_resumes_exactly(dataset: SplitDataLo
         assert (taken + len(rest)) % len(whole) == 0
 
 
-def test_epochs_of_num_steps_resume_exactly_and_go_on_through_the_data(dataset: SplitDataLoader) -> None:
-    make = maker(dataset, {"shuffle": "global", "num_steps": 9})
+@WITH_AND_WITHOUT_ROTATION
+def test_epochs_of_num_steps_resume_exactly_and_go_on_through_the_data(
+    dataset: SplitDataLoader, options: dict[str, Any]
+) -> None:
+    make = maker(dataset, options | {"num_steps": 9})
     whole = make(rank=0, world_size=1, batch_size=4, num_workers=0)
     epochs = [list(whole) for _ in range(5)]
     stream = [number for epoch in epochs for batch in epoch for number, _ in batch]
 
     assert [len(epoch) for epoch in epochs] == [9] * 5
-    for first in range(0, len(stream) - NUM_RECORDS, NUM_RECORDS):
-        assert sorted(stream[first : first + NUM_RECORDS]) == list(range(NUM_RECORDS))
+    uses = options["rotation"].times if "rotation" in options else 1
+    for first in range(0, len(stream) - uses * NUM_RECORDS, uses * NUM_RECORDS):
+        assert Counter(stream[first : first + uses * NUM_RECORDS]) == Counter(dict.fromkeys(range(NUM_RECORDS), uses))
 
     for cut in (1, 5, 8):
         broken = make(rank=0, world_size=1, batch_size=4, num_workers=0)
