@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import termios
 import threading
 import time
 import weakref
@@ -27,9 +26,8 @@ from splitdata.process.mpqitr import MpQItr
 from tests.command import ROOT
 from tests.loader.grouped import grouped
 from tests.loader.workloads import Numbers, Rows, Sample, Stream
-from tests.process.family import members, new_mark, seconds_until_gone
 from tests.process.generators import count
-from tests.process.terminal import CTRL_C, read_until, run_at_terminal
+from tests.process.terminal import interrupt_at_random
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing_behind")
 
@@ -280,26 +278,5 @@ while True:
 def test_ctrl_c_in_a_program_is_one_interrupt_and_leaves_nothing(trials: int) -> None:
     chance = random.Random("ctrl-c in a loader")
     for trial in range(trials):
-        kind = ["spawn", "fork", "thread", "none"][trial % 4]
         what = chance.choice(["flowing", "stuck"])
-        mark = new_mark()
-        program, master = run_at_terminal(["-c", PROGRAM, kind, what], mark)
-        try:
-            assert b"begin" in read_until(master, b"begin", 20)
-            settings = termios.tcgetattr(master)
-            time.sleep(chance.uniform(0.0, 0.7))
-            os.write(master, CTRL_C)
-            text = read_until(master, b"never written", 10)
-            program.wait(10)
-            context = (kind, what, text.decode(errors="replace"))
-            assert program.returncode in (-signal.SIGINT, 130), context
-            assert text.count(b"KeyboardInterrupt") == 1, context
-            assert text.count(b"Traceback") == 1, context
-            assert b"Exception ignored" not in text, context
-            assert seconds_until_gone(mark, 2.0) < 2.0, (context, members(mark))
-            assert termios.tcgetattr(master) == settings, context
-        finally:
-            os.close(master)
-            if program.poll() is None:
-                program.kill()
-                program.wait()
+        interrupt_at_random(["-c", PROGRAM, ["spawn", "fork", "thread", "none"][trial % 4], what], chance)

@@ -6,12 +6,10 @@ import gc
 import logging
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from tests.process import servers
 from tests.process.consumer.test_fallbacks import FALLBACKS
 from tests.process.family import environment, members, new_mark, seconds_until_gone
 from tests.process.servers import Way, is_reply, make_pool
-from tests.process.terminal import read_until, run_at_terminal
+from tests.process.terminal import interrupt_at_random
 
 WAYS: list[Way] = ["spawn", "fork", "thread"]
 METHODS: list[Way] = ["spawn", "fork"]
@@ -237,36 +235,11 @@ for _ in range(1000):
 
 
 @pytest.mark.parametrize("trials", [pytest.param(6, id="few"), pytest.param(120, id="many", marks=pytest.mark.soak)])
-def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(
-    trials: int, report: Callable[[str], None]
-) -> None:
+def test_ctrl_c_at_a_random_moment_is_one_interrupt_and_leaves_nothing(trials: int) -> None:
     chance = random.Random("ctrl-c")
-    slowest = 0.0
     for trial in range(trials):
-        way = WAYS[trial % len(WAYS)]
         what = chance.choice(["flowing", "waiting", "stuck"])
-        mark = new_mark()
-        program, master = run_at_terminal(["-c", PROGRAM, way, what], mark)
-        try:
-            assert b"begin" in read_until(master, b"begin", 20)
-            time.sleep(chance.uniform(0.0, 0.7))
-            os.write(master, b"\x03")
-            pressed = time.monotonic()
-            text = read_until(master, b"never written", 10)
-            program.wait(10)
-            slowest = max(slowest, time.monotonic() - pressed)
-            context = (way, what, text.decode(errors="replace"))
-            assert program.returncode in (-signal.SIGINT, 130), context
-            assert text.count(b"KeyboardInterrupt") == 1, context
-            assert text.count(b"Traceback") == 1, context
-            assert b"Exception ignored" not in text, context
-            assert seconds_until_gone(mark, 2.0) < 2.0, (context, members(mark))
-        finally:
-            os.close(master)
-            if program.poll() is None:
-                program.kill()
-                program.wait()
-    report(f"{trials} interrupts, the program ended after at most {slowest:.2f} s")
+        interrupt_at_random(["-c", PROGRAM, WAYS[trial % len(WAYS)], what], chance)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +262,7 @@ def test_killed_program_takes_all_workers_along(way: Way, what: str, trials: int
         program.wait()
         program.stdout.close()
 
-        assert seconds_until_gone(mark, 5.0) < 5.0, members(mark)
+        assert seconds_until_gone(mark, 20.0) < 20.0, members(mark)
 
 
 @pytest.mark.parametrize("name", FALLBACKS)
