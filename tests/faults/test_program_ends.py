@@ -94,7 +94,7 @@ def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
         check=False,
         env=environment(mark),
     )
-    assert seconds_until_gone(mark, 10.0) < 10.0, members(mark)
+    assert seconds_until_gone(mark, 20.0) < 20.0, members(mark)
     return ended
 
 

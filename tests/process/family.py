@@ -48,5 +48,5 @@ def seconds_until_gone(mark: str, limit: float) -> float:
     while members(mark):
         if time.monotonic() - begun > limit:
             return float("inf")
-        time.sleep(0.002)
+        time.sleep(0.01)
     return time.monotonic() - begun

@@ -117,7 +117,7 @@ def test_program_without_a_handler_ends_as_usual_and_leaves_nothing(method: Star
             program.wait()
         assert len(family) >= 3
         assert program.returncode == -number
-        assert seconds_until_gone(marks[number], 10.0) < 10.0, members(marks[number])
+        assert seconds_until_gone(marks[number], 20.0) < 20.0, members(marks[number])
 
 
 @pytest.mark.parametrize("use_signals", [None, False], ids=["by signal", "by the thread that listens"])

@@ -194,7 +194,7 @@ def test_batches_that_had_arrived_come_before_the_crash() -> None:
     stream = Stream(loader)
     batches = iter(loader)
     stream.take(batches, 1)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while loader.stats().num_ready == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.1)

@@ -97,7 +97,7 @@ def test_fallback_ends_with_a_killed_parent(name: str) -> None:
     program.wait()
     program.stdout.close()
 
-    assert seconds_until_gone(mark, 5.0) < 5.0
+    assert seconds_until_gone(mark, 20.0) < 20.0
 
 
 @pytest.mark.parametrize("how", ["os._exit", "SIGKILL"])

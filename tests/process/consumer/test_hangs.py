@@ -30,11 +30,12 @@ COMBINATIONS: list[tuple[StartMethod, str]] = [
 
 @pytest.mark.parametrize(("method", "how"), COMBINATIONS)
 def test_hanging_worker_is_a_timeout_with_its_stack(method: StartMethod, how: str) -> None:
-    # Long enough for a fresh interpreter on a busy machine: the first batch counts too.
-    running = iter(MpQItr.options(start_method=method, timeout=2.0)(stuck, how, 2))
+    # Long enough for a fork or a fresh interpreter on a busy machine: the first batch counts too.
+    timeout = 1 if method == "fork" else 6
+    running = iter(MpQItr.options(start_method=method, timeout=timeout)(stuck, how, 2))
     received = [next(running), next(running)]
 
-    with pytest.raises(WorkerTimeoutError, match="no batch for 2 s, after 2 batches") as caught:
+    with pytest.raises(WorkerTimeoutError, match=f"no batch for {timeout} s, after 2 batches") as caught:
         next(running)
     assert received == [0, 1]
     assert caught.value.stack is not None

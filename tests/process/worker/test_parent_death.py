@@ -69,7 +69,7 @@ def test_killed_parent_takes_its_workers_along(method: str, what: str, how: str)
     assert len(members(mark)) >= 2
     die(program, how)
 
-    assert seconds_until_gone(mark, 5.0) < 5.0, members(mark)
+    assert seconds_until_gone(mark, 20.0) < 20.0, members(mark)
 
 
 @pytest.mark.parametrize("trials", [pytest.param(4, id="few"), pytest.param(100, id="many", marks=pytest.mark.soak)])
@@ -86,8 +86,8 @@ def test_parent_killed_at_a_random_moment_leaves_nothing(
         # From the first instructions of the parent, over the start of the worker, to running batches.
         time.sleep(chance.uniform(0.05, 0.45))
         die(program, how)
-        taken = seconds_until_gone(mark, 5.0)
-        assert taken < 5.0, members(mark)
+        taken = seconds_until_gone(mark, 20.0)
+        assert taken < 20.0, members(mark)
         slowest = max(slowest, taken)
     report(f"{method} {how}: {trials} deaths, all gone after at most {slowest:.3f} s")
 
@@ -109,7 +109,7 @@ def test_parent_killed_while_a_sibling_holds_its_descriptors_takes_its_worker_al
     program.kill()
     program.wait()
     program.stdout.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while len(members(mark)) > 1 and time.monotonic() < deadline:
         time.sleep(0.01)
     left = members(mark)
