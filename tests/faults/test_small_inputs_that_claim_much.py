@@ -18,22 +18,25 @@ MIB = 1 << 20
 # Beyond what is asked for. A line of text may have half of it, and is held until it is longer.
 MOST = 256 * MIB
 
-SOURCES: dict[str, tuple[str, bytes, int]] = {
-    # The name of the file, what is repeated in it, how often.
-    "endless line": ("a.txt.zst", b"x" * MIB, 150),
-    "endless line of CR": ("b.txt.zst", b"x\r" * (MIB // 2), 150),
-    "endless line of JSON": ("c.jsonl.zst", b"[" * MIB, 150),
-    "endless field": ("d.csv.zst", b'"' + b"y" * (MIB - 1), 40),
-    "endless fields": ("e.csv.zst", b"ab," * (MIB // 3), 40),
-    "many fields": ("h.csv.zst", b"ab," * (8 * MIB // 3 - 9) + b"\n", 1),
-    "long rows": ("i.csv.zst", b"," * (8 * MIB - 2) + b"\n", 8),
-    "columns without names": ("no header k.csv.zst", b"," * (8 * MIB - 2) + b"\n", 1),
-    "quoted columns": ("no header l.csv.zst", b'"\xf0\x9f\x92\xbe",' * MIB + b"\n", 1),
-    "distinct columns": ("m.csv.zst", b",".join(b"%d" % number for number in range(MIB)) + b"\n1,2\n", 1),
-    "endless quoted lines": ("f.csv.zst", b'"a\n",' * (MIB // 5), 40),
-    "endless path": ("@j.txt.zst", b"x" * MIB, 40),
-    "claims 4 GiB": ("g.bin.zst", b"\xff\xff\xff\xff" + bytes(MIB), 4),
-}
+
+def sources() -> dict[str, tuple[str, bytes, int]]:
+    """Return the name of each file, what is repeated in it, how often; made when asked for, as it is much."""
+    return {
+        "endless line": ("a.txt.zst", b"x" * MIB, 150),
+        "endless line of CR": ("b.txt.zst", b"x\r" * (MIB // 2), 150),
+        "endless line of JSON": ("c.jsonl.zst", b"[" * MIB, 150),
+        "endless field": ("d.csv.zst", b'"' + b"y" * (MIB - 1), 40),
+        "endless fields": ("e.csv.zst", b"ab," * (MIB // 3), 40),
+        "many fields": ("h.csv.zst", b"ab," * (8 * MIB // 3 - 9) + b"\n", 1),
+        "long rows": ("i.csv.zst", b"," * (8 * MIB - 2) + b"\n", 8),
+        "columns without names": ("no header k.csv.zst", b"," * (8 * MIB - 2) + b"\n", 1),
+        "quoted columns": ("no header l.csv.zst", b'"\xf0\x9f\x92\xbe",' * MIB + b"\n", 1),
+        "distinct columns": ("m.csv.zst", b",".join(b"%d" % number for number in range(MIB)) + b"\n1,2\n", 1),
+        "endless quoted lines": ("f.csv.zst", b'"a\n",' * (MIB // 5), 40),
+        "endless path": ("@j.txt.zst", b"x" * MIB, 40),
+        "claims 4 GiB": ("g.bin.zst", b"\xff\xff\xff\xff" + bytes(MIB), 4),
+    }
+
 
 PROGRAM = """
 import json, struct, sys
@@ -92,18 +95,19 @@ SMALL_ONES = ("empty lists", "empty dicts", "nones", "deep npy", "deep json", "l
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux reports it")
 def test_memory_follows_what_is_there_and_the_stated_limits(tmp_path: Path) -> None:
-    for path, piece, times in SOURCES.values():
+    made = sources()
+    for path, piece, times in made.values():
         stream = zstandard.ZstdCompressor(level=1).compressobj()
         data = b"".join([*(stream.compress(piece) for _ in range(times)), stream.flush()])
         assert len(data) < 4 * MIB
         (tmp_path / path.removeprefix("@")).write_bytes(data)
-    paths = {name: source[0] for name, source in SOURCES.items()}
+    paths = {name: source[0] for name, source in made.items()}
 
     ended = run_python("-c", PROGRAM, tmp_path, json.dumps(paths))
 
     assert ended.returncode == 0, ended.stderr
     found = {name: (outcome, used) for name, outcome, used in map(json.loads, ended.stdout.splitlines())}
-    assert found.keys() == {*SOURCES, *SMALL_ONES}
+    assert found.keys() == {*made, *SMALL_ONES}
     assert {name: used // MIB for name, (_, used) in found.items() if used > MOST} == {}
     assert {name for name, (outcome, _) in found.items() if outcome == "read"} == {
         *("empty lists", "empty dicts", "nones", "most lanes")
