@@ -35,6 +35,13 @@ def make_pool(serve: Any, *args: Any, way: Way = "fork", n: int = 2, **options: 
     return pool
 
 
+def await_start(pool: Any, *workers: int) -> None:
+    """Wait until workers serve requests: on a busy machine their start takes what it takes."""
+    for worker_id in workers:
+        pool.submit(worker_id, ("ok", "begun"))
+        assert pool.receive(worker_id) == "begun"
+
+
 def echo(worker_id: int, requests: Requests[Any]) -> Iterator[tuple[int, Any]]:
     for request in requests:
         yield worker_id, request

@@ -48,7 +48,7 @@ def test_worker_that_is_slow_but_in_time_is_no_timeout() -> None:
 
 
 def test_stopped_worker_is_a_timeout_without_stack() -> None:
-    running: Any = iter(MpQItr.options(start_method="fork", timeout=0.3)(stuck, "sleep", 1))
+    running: Any = iter(MpQItr.options(start_method="fork", timeout=1)(stuck, "sleep", 1))
     next(running)
     os.kill(running.pid, signal.SIGSTOP)
 

@@ -20,7 +20,7 @@ from tests.command import ROOT, run_python
 from tests.process import servers
 from tests.process.consumer.test_fallbacks import FALLBACKS
 from tests.process.family import environment, members, new_mark, seconds_until_gone
-from tests.process.servers import Way, is_reply, make_pool
+from tests.process.servers import Way, await_start, is_reply, make_pool
 from tests.process.terminal import interrupt_at_random
 
 WAYS: list[Way] = ["spawn", "fork", "thread"]
@@ -55,9 +55,10 @@ def marks_left(folder: Path, name: str) -> list[str]:
 
 def test_stuck_processes_end_together_and_all_are_asked_first(tmp_path: Path) -> None:
     pool = make_pool(servers.marks_its_end, str(tmp_path / "end"), n=4)
+    await_start(pool, *range(4))
     for worker_id in range(4):
         pool.submit(worker_id, ("sleep", 600))
-    time.sleep(0.3)
+    time.sleep(0.1)
     pool.close()
 
     # Each was asked and got the time to unwind, also those that came last.

@@ -17,7 +17,7 @@ from splitdata.errors import ClosedError, WorkerCrashedError, WorkerError, Worke
 from splitdata.process.consumer.worker_handle import HandleGroup, WorkerHandle
 from splitdata.process.wire.remote_error import WorkerTraceback
 from tests.process import hostile, servers
-from tests.process.servers import Way, is_reply, make_pool
+from tests.process.servers import Way, await_start, is_reply, make_pool
 
 WAYS: list[Way] = ["spawn", "fork", "thread"]
 KINDS: list[Way] = ["fork", "thread"]
@@ -224,13 +224,6 @@ def test_idle_worker_that_dies_is_noticed_while_another_is_waited_for() -> None:
             pool.receive(0)
 
         assert caught.value.items_received == 1
-
-
-def await_start(pool: Any, *workers: int) -> None:
-    """Wait until workers serve requests: on a busy machine their start takes what it takes."""
-    for worker_id in workers:
-        pool.submit(worker_id, ("ok", "begun"))
-        assert pool.receive(worker_id) == "begun"
 
 
 def test_replies_that_are_there_come_before_a_crash() -> None:
