@@ -166,6 +166,15 @@ def test_shuffled_order_depends_on_the_seed_and_the_epoch_and_not_on_workers(fol
     assert states == (random.getstate(), pickle.dumps(np.random.get_state()))
 
 
+def test_files_come_in_another_order_in_each_epoch() -> None:
+    plan = ChunkPlan([f"{number:02}" for number in range(20)], 2, True, 42, Numbers(), Same(), None)
+    paths = [path for _, path in plan.chunks()]
+
+    assert sorted(paths[:20]) == sorted(paths[20:]) == [*plan.files]
+    assert paths[:20] != paths[20:]
+    assert paths[:20] != [*plan.files]
+
+
 def test_iterator_goes_on_after_a_break_and_begins_again_after_its_end(folder: Path) -> None:
     with DataLoader(Numbers(10), Same(), Plain(), folder, num_epoch=2, num_workers=0) as loader:
         assert loader.get_epoch() == 0
