@@ -362,6 +362,21 @@ def test_cache_of_other_arguments_or_another_class_is_not_used(tmp_path: Path) -
     assert total(Numbered, size=3) == 18
 
 
+@pytest.mark.parametrize("kept", ["cache", "rotation"])
+def test_samples_that_are_kept_draw_the_same_in_batches_of_any_size(tmp_path: Path, kept: str) -> None:
+    drawn = []
+    for batch_size in (1, 3, 7):
+        prefix = str(tmp_path / f"by_{batch_size}")
+        settings: dict[str, Any] = {
+            "cache": {"cache_setting": {"prefix": prefix, "update_frequency": math.inf}},
+            "rotation": {"rotation_setting": {"rotation": 2, "medium": "memory"}},
+        }[kept]
+        with DataLoader(Drawing, {}, batch_size, 0, **settings) as loader:
+            drawn.append(dict(pair for batch in loader for pair in zip(*map(list, batch), strict=True)))
+
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
 @pytest.mark.parametrize("medium", ["memory", "disk"])
 def test_cache_and_rotation_work_together(tmp_path: Path, medium: str) -> None:
     log = tmp_path / "log"
