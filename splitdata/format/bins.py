@@ -18,7 +18,7 @@ import numpy as np
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.version import check_version
+from splitdata.format.version import check_flags, check_version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,8 @@ class BinHeader:
         if len(head) < spec.BIN_HEADER_BYTES or hash64(head[:-8]) != int.from_bytes(head[-8:], "little"):
             raise FormatError("the header of the bin is damaged")
         _, major, minor, _, segment, bin_index, num_bins, must, _, alignment_bits = _LAYOUT.unpack_from(head)
-        check_version(major, minor, must)
+        check_version(major, minor)
+        check_flags(must)
         return cls(
             segment_id=segment.hex(),
             bin_index=bin_index,

@@ -28,7 +28,7 @@ from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.bins import alignment_of
 from splitdata.format.checksum import hash64
-from splitdata.format.version import check_version
+from splitdata.format.version import check_flags, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +121,8 @@ class IndexHeader:
         if len(head) < spec.INDEX_HEADER_BYTES or hash64(head[:-8]) != int.from_bytes(head[-8:], "little"):
             raise FormatError("the header of the index is damaged")
         fields = _LAYOUT.unpack_from(head)
-        check_version(fields[1], fields[2], fields[5])
+        check_version(fields[1], fields[2])
+        check_flags(fields[5])
         if not 1 <= fields[9] <= spec.MAX_BINS or fields[7] > spec.MAX_SEGMENT_RECORDS:
             raise FormatError(f"the index says {fields[7]} records in {fields[9]} bins, which no segment has")
         return cls(

@@ -24,7 +24,7 @@ import numpy as np
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.version import check_version
+from splitdata.format.version import check_flags, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,8 @@ class KeysHeader:
         if len(head) < spec.KEYS_HEADER_BYTES or hash64(head[:-8]) != int.from_bytes(head[-8:], "little"):
             raise FormatError("the header of the keys is damaged")
         _, major, minor, _, segment, must, _ = _HEADER.unpack_from(head)
-        check_version(major, minor, must)
+        check_version(major, minor)
+        check_flags(must)
         return cls(segment.hex())
 
 

@@ -21,12 +21,14 @@ from splitdata.errors import ManifestError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
-from splitdata.format.version import check_version
+from splitdata.format.version import are_known, check_features, check_version
 
 __all__ = ["Manifest", "SegmentInfo"]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_INT: Final = (1 << 63) - 1
+# Of who made the commit, and when: for people, so nothing depends on what it says.
+_ORIGIN: Final = re.compile(r".{0,200}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class SegmentInfo:
     Attributes:
         num_keys: Records that have a key.
         keys_bytes: Where the table of keys ends in its file; 0 where no record has a key.
+        features: Names of what a reader of this segment must understand.
+        others: What else stands in the entry, under names that this version does not know; carried along.
     """
 
     id: str
@@ -47,6 +51,8 @@ class SegmentInfo:
     stored_bytes: int
     num_keys: int = 0
     keys_bytes: int = 0
+    features: tuple[str, ...] = ()
+    others: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def num_bin_files(self) -> int:
@@ -56,6 +62,7 @@ class SegmentInfo:
     def to_json(self) -> dict[str, Any]:
         """Return the entry as it stands in the manifest."""
         keys = {"keys": self.num_keys, "keys_bytes": self.keys_bytes} if self.num_keys else {}
+        features = {"must_understand": list(self.features)} if self.features else {}
         return {
             "id": self.id,
             "records": self.num_records,
@@ -65,37 +72,61 @@ class SegmentInfo:
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,
             **keys,
+            **features,
+            **self.others,
         }
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether this version knows all features that its files have."""
+        return are_known(self.features)
+
+    def check_features(self) -> None:
+        """Raise `UnsupportedVersionError` if the files of this segment have what this version does not know."""
+        check_features(self.features, f"segment {self.id}")
 
     @classmethod
     def from_json(cls, value: object) -> SegmentInfo:
         """Read and check one entry; raises `ManifestError`."""
         fields = _Fields(value, "a segment")
         digest = fields.text("digest", re.compile(r"[0-9a-f]{16}"))
-        info = cls(
+        return cls(
             id=fields.text("id", _ID),
             num_records=fields.integer("records", spec.MAX_SEGMENT_RECORDS),
-            num_bins=fields.integer("bins", spec.MAX_BINS),
+            num_bins=fields.integer("bins", spec.MAX_BINS, least=1),
             is_sealed=fields.boolean("sealed"),
             digest=int(digest, 16),
             raw_bytes=fields.integer("raw_bytes", _MAX_INT),
             stored_bytes=fields.integer("stored_bytes", _MAX_INT),
-            num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if "keys" in fields.value else 0,
-            keys_bytes=fields.integer("keys_bytes", _MAX_INT) if "keys_bytes" in fields.value else 0,
+            num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if fields.has("keys") else 0,
+            keys_bytes=fields.integer("keys_bytes", _MAX_INT) if fields.has("keys_bytes") else 0,
+            features=fields.names("must_understand") if fields.has("must_understand") else (),
+            others=fields.others(),
         )
-        if info.num_bins < 1:
-            raise ManifestError("a segment of the manifest has no bins")
-        return info
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """One committed state of a dataset."""
+    """One committed state of a dataset.
+
+    Attributes:
+        generation: Its number.
+        dataset_id: Of the dataset, for ever.
+        segments: In the order of positions.
+        metadata: The user's.
+        version: Of the format, as the manifest says it.
+        writer, time: Which program made the commit, and when (UTC, RFC 3339); None where that is not said.
+        others: What else stands in the manifest, under names that this version does not know; carried along.
+    """
 
     generation: int
     dataset_id: str
     segments: tuple[SegmentInfo, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    version: tuple[int, int] = spec.FORMAT_VERSION
+    writer: str | None = None
+    time: str | None = None
+    others: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def num_records(self) -> int:
@@ -129,10 +160,12 @@ class Manifest:
         return next((segment for segment in self.segments if segment.id == segment_id), None)
 
     def with_segment(self, info: SegmentInfo) -> Manifest:
-        """Return this with one segment updated, or added at the end."""
-        known = self.find(info.id) is not None
-        segments = tuple(info if old.id == info.id else old for old in self.segments)
-        return replace(self, segments=segments if known else (*segments, info))
+        """Return this with one segment updated, or added at the end; what its entry has beside that stays."""
+        known = self.find(info.id)
+        if known is None:
+            return replace(self, segments=(*self.segments, info))
+        updated = replace(info, others=known.others | info.others)
+        return replace(self, segments=tuple(updated if old is known else old for old in self.segments))
 
     def encode(self) -> bytes:
         """Return the two lines of the file.
@@ -142,14 +175,19 @@ class Manifest:
             ManifestError: If the whole is.
         """
         encode_metadata(self.metadata)
+        if len(self.segments) > spec.MAX_SEGMENTS:
+            raise ManifestError(f"the manifest would list {len(self.segments)} segments, the limit {spec.MAX_SEGMENTS}")
+        origin = {"writer": self.writer, "time": self.time}
         body = {
             "format": spec.FORMAT_NAME,
-            "version": [spec.MAJOR, spec.MINOR],
+            "version": list(self.version),
             "generation": self.generation,
             "dataset": self.dataset_id,
             "must_understand": [],
+            **{name: text for name, text in origin.items() if text is not None},
             "metadata": self.metadata,
             "segments": [segment.to_json() for segment in self.segments],
+            **self.others,
         }
         line = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
         data = line + b'\n{"xxh3":"' + f"{hash64(line):016x}".encode() + b'"}\n'
@@ -166,11 +204,11 @@ class Manifest:
             UnsupportedVersionError: If it is intact and needs a newer splitdata.
         """
         fields = _Fields(_parse(_proven_line(data)), "the manifest")
-        if fields.value.get("format") != spec.FORMAT_NAME:
+        if fields.get("format") != spec.FORMAT_NAME:
             raise ManifestError('the manifest does not say "format":"splitdata"')
-        _check_version(fields.value)
-        segments = fields.value.get("segments")
-        metadata = fields.value.get("metadata")
+        version = _checked_version(fields)
+        segments = fields.get("segments")
+        metadata = fields.get("metadata")
         if not isinstance(segments, list) or not isinstance(metadata, dict):
             raise ManifestError("the manifest has no list of segments or no metadata")
         if len(segments) > spec.MAX_SEGMENTS:
@@ -179,10 +217,14 @@ class Manifest:
             _check_size(metadata)
         _check_depth(metadata)
         manifest = cls(
-            generation=fields.integer("generation", spec.MAX_GENERATION),
+            generation=fields.integer("generation", spec.MAX_GENERATION, least=1),
             dataset_id=fields.text("dataset", _ID),
             segments=tuple(SegmentInfo.from_json(segment) for segment in segments),
             metadata=metadata,
+            version=version,
+            writer=fields.text("writer", _ORIGIN) if fields.has("writer") else None,
+            time=fields.text("time", _ORIGIN) if fields.has("time") else None,
+            others=fields.others(),
         )
         if len({segment.id for segment in manifest.segments}) != len(manifest.segments):
             raise ManifestError("the manifest lists a segment twice")
@@ -229,14 +271,14 @@ def _check_size(metadata: dict[str, Any]) -> None:
 
 
 def _check_depth(metadata: dict[str, Any]) -> None:
-    """Raise if metadata are nested deeper than the limit; what Python can parse depends on how deep its calls are."""
+    """Raise if an object is nested deeper than the limit; what Python can parse depends on how deep its calls are."""
     level: list[Any] = [metadata]
     for _ in range(spec.MAX_METADATA_DEPTH):
         parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
         level = [part for part in parts if isinstance(part, (dict, list))]
         if not level:
             return
-    raise ManifestError(f"the metadata are nested more than {spec.MAX_METADATA_DEPTH} deep, which is the limit")
+    raise ManifestError(f"objects are nested more than {spec.MAX_METADATA_DEPTH} deep, which is the limit")
 
 
 def _proven_line(data: bytes) -> bytes:
@@ -287,38 +329,63 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _check_version(body: dict[str, Any]) -> None:
-    version, must = body.get("version"), body.get("must_understand")
+def _checked_version(fields: _Fields) -> tuple[int, int]:
+    version = fields.get("version")
     if not (isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)):
         raise ManifestError("the manifest has no version")
-    if not isinstance(must, list):
-        raise ManifestError("the manifest has no list of required features")
-    check_version(version[0], version[1], must)
+    major, minor = version
+    check_version(major, minor)
+    check_features(fields.names("must_understand"), "this dataset")
+    return major, minor
 
 
 class _Fields:
-    """Typed look-ups in one JSON object."""
+    """Typed look-ups in one JSON object, which remember what was asked for."""
 
     def __init__(self, value: object, what: str) -> None:
         if not isinstance(value, dict):
             raise ManifestError(f"{what} is not a JSON object")
         self.value: dict[str, Any] = value
         self._what = what
+        self._known: set[str] = set()
 
-    def integer(self, name: str, limit: int) -> int:
-        value = self.value.get(name)
-        if type(value) is not int or not 0 <= value <= limit:
-            raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not a whole number up to {limit}")
+    def get(self, name: str) -> object:
+        self._known.add(name)
+        return self.value.get(name)
+
+    def has(self, name: str) -> bool:
+        """Say whether a field is there that need not be."""
+        self._known.add(name)
+        return name in self.value
+
+    def others(self) -> dict[str, Any]:
+        """Return the fields that nobody has asked for: those of later versions, which this one carries along."""
+        others = {name: value for name, value in self.value.items() if name not in self._known}
+        _check_depth(others)
+        return others
+
+    def integer(self, name: str, limit: int, *, least: int = 0) -> int:
+        value = self.get(name)
+        if type(value) is not int or not least <= value <= limit:
+            raise ManifestError(
+                f"{self._what}: {name} is {reprlib.repr(value)}, not a whole number from {least} to {limit}"
+            )
         return value
 
     def text(self, name: str, pattern: re.Pattern[str]) -> str:
-        value = self.value.get(name)
+        value = self.get(name)
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not {pattern.pattern}")
         return value
 
+    def names(self, name: str) -> tuple[str, ...]:
+        value = self.get(name)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not a list of names")
+        return tuple(value)
+
     def boolean(self, name: str) -> bool:
-        value = self.value.get(name)
+        value = self.get(name)
         if not isinstance(value, bool):
             raise ManifestError(f"{self._what}: {name} is {reprlib.repr(value)}, not true or false")
         return value

@@ -1,30 +1,61 @@
-"""The versions of the format that are read here: one rule for manifest, index and bins. FORMAT.md section 12."""
+"""The versions and features of the format that are known here: one rule for manifest, index, bins and keys.
+
+    header     version, bits of must_understand ──┐
+    manifest   version, names of must_understand ─┴─ all known? ── no ──> UnsupportedVersionError, never damage
+
+FORMAT.md section 12.
+"""
 
 from __future__ import annotations
 
 import reprlib
+from typing import TYPE_CHECKING, Final
 
 from splitdata.errors import UnsupportedVersionError
 from splitdata.format import spec
 
-__all__ = ["check_version"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FEATURES", "OLD_VERSION", "are_known", "check_features", "check_flags", "check_version"]
+
+# Each minor of major 0 was a format of its own. This one is still read, and not written.
+OLD_VERSION: Final = (0, 1)
+# What a reader of a segment may have to understand, by name, with its bit in the headers of the segment's files.
+FEATURES: Final = {"groups": 1 << 0, "hash": 1 << 1, "encryption": 1 << 2}
+# Those that are understood here.
+_KNOWN: Final[frozenset[str]] = frozenset()
+_NEXT_STEP: Final = "install the splitdata that wrote it, or a newer one"
 
 
-def check_version(major: int, minor: int, must_understand: object) -> None:
-    """Raise unless a file of this version, with these required features, can be read here.
+def check_version(major: int, minor: int) -> None:
+    """Raise unless a file of this version can be read here.
 
-    Version 0 is not frozen: each minor of it is a format of its own. From version 1 on a greater
-    minor adds only what may be ignored.
-
-    Args:
-        major: Of the file.
-        minor: Of the file.
-        must_understand: Its required features, flags or names; this version knows none.
+    Version 0 was not frozen: each minor of it is a format of its own. From version 1 on a greater
+    minor adds only what may be ignored, or is announced by a feature.
     """
-    is_readable = major == spec.MAJOR and (major > 0 or minor == spec.MINOR)
-    if not is_readable or must_understand:
-        features = f"{must_understand:#x}" if isinstance(must_understand, int) else reprlib.repr(must_understand)
+    if not (major == spec.MAJOR > 0 or (major, minor) == OLD_VERSION):
         raise UnsupportedVersionError(
-            f"format {major}.{minor} with required features {features}; this splitdata reads "
-            f"{spec.MAJOR}.{spec.MINOR}: install the splitdata that wrote it, or a newer one"
+            f"format {major}.{minor}; this splitdata reads {spec.MAJOR}.{spec.MINOR}: {_NEXT_STEP}"
         )
+
+
+def are_known(names: Iterable[str]) -> bool:
+    """Say whether all features of these names are known here."""
+    return _KNOWN.issuperset(names)
+
+
+def check_features(names: Iterable[str], what: str) -> None:
+    """Raise unless all features that a manifest names are known; `what` says of what they are."""
+    unknown = [name for name in names if name not in _KNOWN]
+    if unknown:
+        raise UnsupportedVersionError(
+            f"{what} has the feature {reprlib.repr(unknown[0])}, which this splitdata does not know: {_NEXT_STEP}"
+        )
+
+
+def check_flags(bits: int) -> None:
+    """Raise unless all features that a header must be understood for are known."""
+    names = [name for name, bit in FEATURES.items() if bits & bit]
+    rest = bits & ~sum(FEATURES.values())
+    check_features([*names, *([f"bits {rest:#x}"] if rest else [])], "the file")

@@ -39,7 +39,7 @@ SEGMENTS = st.builds(
 )
 MANIFESTS = st.builds(
     Manifest,
-    generation=st.integers(0, spec.MAX_GENERATION),
+    generation=st.integers(1, spec.MAX_GENERATION),
     dataset_id=IDS,
     segments=st.lists(SEGMENTS, unique_by=lambda segment: segment.id).map(tuple),
     metadata=st.dictionaries(st.text(), JSON),
@@ -118,6 +118,14 @@ REFUSED: dict[str, bytes] = {
     "version of text": changed(version="0.1"),
     "version of one": changed(version=[0]),
     "version of booleans": changed(version=[False, True]),
+    "required features no list": changed(must_understand={}),
+    "required features no names": changed(must_understand=[1]),
+    "one segment too many": changed(
+        segments=[SEGMENT.to_json() | {"id": f"{number:032x}"} for number in range(spec.MAX_SEGMENTS + 1)]
+    ),
+    "metadata above a mebibyte": changed(metadata={"a": "x" * spec.MAX_METADATA_BYTES}),
+    "writer no text": changed(writer=1),
+    "unknown field too deep": changed(later=json.loads("[" * 101 + "]" * 101)),
     "no segments": changed(segments=None),
     "segments no list": changed(segments={}),
     "segment no object": changed(segments=[3]),
@@ -126,6 +134,7 @@ REFUSED: dict[str, bytes] = {
     "metadata no object": changed(metadata=[]),
     "no generation": changed(generation=None),
     "generation negative": changed(generation=-1),
+    "generation zero": changed(generation=0),
     "generation fractional": changed(generation=3.0),
     "generation boolean": changed(generation=True),
     "generation of text": changed(generation="3"),
@@ -143,6 +152,8 @@ REFUSED: dict[str, bytes] = {
     "sealed a number": segment_changed(sealed=1),
     "digest short": segment_changed(digest="ff"),
     "digest a number": segment_changed(digest=255),
+    "features no list": segment_changed(must_understand="groups"),
+    "features no names": segment_changed(must_understand=[None]),
     "raw bytes negative": segment_changed(raw_bytes=-1),
     "stored bytes fractional": segment_changed(stored_bytes=1.5),
 }
@@ -163,8 +174,45 @@ def test_intact_manifest_of_another_version_asks_for_a_newer_splitdata(data: byt
         Manifest.decode(data)
 
 
-def test_unknown_fields_are_ignored() -> None:
-    assert Manifest.decode(changed(note="later")) == MANIFEST
+def test_version_is_looked_at_before_all_other_fields() -> None:
+    with pytest.raises(UnsupportedVersionError, match=r"9\.0"):
+        Manifest.decode(changed(version=[9, 0], must_understand=None, generation=0, segments=None, metadata=3))
+
+
+def test_unknown_fields_are_carried_along_by_whoever_adds_a_segment() -> None:
+    later = {"note": "later", "pages": [1, {"a": 2}]}
+    given = json.loads(changed(**later, segments=[SEGMENT.to_json() | {"rows": 7}]).splitlines()[0])
+    other = dataclasses.replace(SEGMENT, id="0c" * 16)
+
+    manifest = Manifest.decode(signed(json.dumps(given)))
+    written = json.loads(manifest.with_segment(other).with_segment(SEGMENT).encode().splitlines()[0])
+
+    assert manifest.others == later
+    assert written == given | {"segments": [SEGMENT.to_json() | {"rows": 7}, other.to_json()]}
+
+
+def test_features_of_a_segment_do_not_hinder_reading_of_the_manifest() -> None:
+    (segment,) = Manifest.decode(segment_changed(must_understand=["encryption", "later"])).segments
+
+    assert segment.features == ("encryption", "later")
+    assert segment.to_json()["must_understand"] == ["encryption", "later"]
+    assert not segment.is_understood
+    with pytest.raises(UnsupportedVersionError, match="encryption"):
+        segment.check_features()
+
+
+def test_writer_and_time_survive_bytes() -> None:
+    manifest = dataclasses.replace(MANIFEST, writer="splitdata 9.8", time="2026-11-30T06:32:33Z")
+
+    assert Manifest.decode(manifest.encode()) == manifest
+    assert b'"writer":"splitdata 9.8","time":"2026-11-30T06:32:33Z"' in manifest.encode()
+
+
+def test_manifest_of_too_many_segments_is_not_written() -> None:
+    segments = tuple(dataclasses.replace(SEGMENT, id=f"{number:032x}") for number in range(spec.MAX_SEGMENTS + 1))
+
+    with pytest.raises(ManifestError, match="10001 segments"):
+        dataclasses.replace(MANIFEST, segments=segments).encode()
 
 
 def test_manifest_beyond_the_limit_is_refused_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:

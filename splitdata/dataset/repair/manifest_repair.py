@@ -258,8 +258,8 @@ class _Chain:
                 names = [claim.segment_id for claim in here] + ([grown.id] if grown else [])
                 self._refuse(self._total, names)
             return False
-        if grown:
-            self.segments[-1] = grown
+        if grown and last:
+            self.segments[-1] = replace(grown, features=last.features, others=last.others)
             self._total = end
         elif here:
             self._add(info_of_header(here[0]))

@@ -32,7 +32,7 @@ from splitdata.dataset.repair.segment_repair import SegmentRepair
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
-from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError
+from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST
 from splitdata.format.manifest import Manifest, decode_metadata
@@ -221,6 +221,11 @@ class RepairSession:
         self, segment: SegmentOnDisk, info: SegmentInfo, position: int, *, is_new: bool
     ) -> FrameSearch | None:
         """Take the lock of a listed segment and search its bins; None, and said why, where it stays as it is."""
+        try:
+            info.check_features()
+        except UnsupportedVersionError as error:
+            self.notes.append(f"{segment.paths.folder}: {error}; it was left as it is")
+            return None
         if not self._directory.has_segment(segment.id):
             problem = "the folder of the segment does not exist: nothing can be made again without its bins"
             self._lose(segment.paths.folder, problem, position, info.num_records)
@@ -458,10 +463,13 @@ class RepairSession:
 
     def _publish(self, segments: list[SegmentInfo]) -> Manifest:
         intact, damaged = self._manifests.intact, self._manifests.damaged
-        dataset_id = intact.dataset_id if intact else old_dataset_id(self._directory, damaged) or os.urandom(16).hex()
-        manifest = Manifest(
+        base = intact or Manifest(
             generation=self._manifests.next_generation,
-            dataset_id=dataset_id,
+            dataset_id=old_dataset_id(self._directory, damaged) or os.urandom(16).hex(),
+        )
+        manifest = replace(
+            base,
+            generation=self._manifests.next_generation,
             segments=tuple(segments),
             metadata=self._metadata,
         )

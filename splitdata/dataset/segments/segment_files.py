@@ -146,7 +146,9 @@ class SegmentFiles:
 
         Raises:
             FormatError: If a folder on the way is a link, or has become one meanwhile.
+            UnsupportedVersionError: If the segment has a feature that is not known here.
         """
+        self.info.check_features()
         if not self._has_real_folders:
             self.paths.refuse_links()
             self._has_real_folders = True

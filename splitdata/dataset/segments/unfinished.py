@@ -84,7 +84,7 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
         if manifest is None or not manifest.segments:
             return None
         info = manifest.segments[-1]
-        if info.is_sealed or bins not in (None, info.num_bins):
+        if info.is_sealed or not info.is_understood or bins not in (None, info.num_bins):
             return None
         folder, index = _opened(directory, info)
         resumed: ResumedSegment | None = None

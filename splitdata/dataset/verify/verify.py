@@ -28,7 +28,7 @@ from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.verify.bin_check import BinCheck
 from splitdata.dataset.verify.index_check import check_index
-from splitdata.errors import DatasetNotFoundError, FormatError
+from splitdata.errors import DatasetNotFoundError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.paths import DatasetPaths
@@ -204,6 +204,8 @@ class _Verification:
 
         with ThreadPoolExecutor(num_workers) as pool:
             for files in self._segments:
+                if not self._is_understood(files):
+                    continue
                 findings, bin_lengths = check_index(files)
                 checks = [BinCheck(files, number, bin_lengths.get(number)) for number in _bins_to_check(files)]
                 before = self.bytes_done
@@ -228,6 +230,16 @@ class _Verification:
                 self._check_digest(files, checks)
                 self.findings.extend(check_keys(files, KeySum.of([check.keys for check in checks])))
         self._report()
+
+    def _is_understood(self, files: SegmentFiles) -> bool:
+        """Say whether a segment can be looked at; one of a later version is named, and nothing of it is damage."""
+        try:
+            files.info.check_features()
+        except UnsupportedVersionError as error:
+            problem = f"{error}; it was not looked at"
+            self.findings.add(Finding(path=files.paths.folder, problem=problem, position=None, num_records=0))
+            return False
+        return True
 
     def _wait_for(self, parts: list[Future[None]], before: int, checks: list[BinCheck]) -> None:
         """Wait until some bins are done so far, and report meanwhile: one record may take minutes."""

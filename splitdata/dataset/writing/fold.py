@@ -54,7 +54,7 @@ def foldable_group(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]
     for above, most_bytes in pairwise((0, *_TIER_BYTES)):
         group: list[SegmentInfo] = []
         for info in (*segments, None):
-            if info is not None and info.is_sealed and _disk_bytes(info) <= most_bytes:
+            if info is not None and _may_be_folded(info) and _disk_bytes(info) <= most_bytes:
                 group.append(info)
             elif _count_above(group, above) >= _FANOUT:
                 break
@@ -63,6 +63,11 @@ def foldable_group(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]
         if _count_above(group, above) >= _FANOUT:
             return tuple(group)
     return ()
+
+
+def _may_be_folded(info: SegmentInfo) -> bool:
+    # What a later version says of a segment may not be true of what it is folded into.
+    return info.is_sealed and info.is_understood and not info.others
 
 
 def _count_above(group: list[SegmentInfo], num_bytes: int) -> int:
