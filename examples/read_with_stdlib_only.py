@@ -28,7 +28,7 @@ def open_file(path: Path, owner: bytes = b"", flags: int = 0) -> mmap:
     demand(path.is_file() and path.resolve() == path, f"{path.name} is missing, or no regular file")
     with path.open("rb") as file:
         data = mmap(file.fileno(), 0, access=ACCESS_READ)
-    right = (data[8:12], data[16:36], data[flags : flags + 4]) == (b"\0\0\1\0", owner, bytes(4))
+    right = (data[8:10], data[16:36], data[flags : flags + 4]) == (b"\1\0", owner, bytes(4))
     demand(right or data[:3] != b"\x89SD", f"{path.name} is of another version, segment or bin")
     return data
 
@@ -38,9 +38,10 @@ def find_records(dataset: Path) -> Iterator[tuple[Path, int, int]]:
     name = max(path.name for path in dataset.iterdir() if re.fullmatch(r"manifest\.[0-9]{10}\.json", path.name))
     [line] = re.findall(rb'\A(.*)\n\{"xxh3":"[0-9a-f]{16}"\}\n\Z', open_file(dataset / name))
     manifest = json.loads(line.decode())
-    known = [manifest[key] for key in ("format", "version", "must_understand", "generation")]
-    demand(known == ["splitdata", [0, 1], [], int(name[9:19])], f"{name} is not of version 0.1, but {known}")
+    demand(manifest["format"] == "splitdata" and manifest["version"][0] == 1, f"{name} is not of version 1")
+    demand([manifest["must_understand"], manifest["generation"]] == [[], int(name[9:19])], f"{name} is not understood")
     for segment in manifest["segments"]:
+        demand(not segment.get("must_understand"), f"a segment needs {segment.get('must_understand')}")
         folder = dataset / "segments" / bytes.fromhex(segment["id"]).hex()
         yield from ((folder, segment["bins"], sequence) for sequence in range(segment["records"]))
 
@@ -53,15 +54,15 @@ def read_record(folder: Path, bins: int, sequence: int) -> str:
     if loc == 2**64 - 1:
         return "lost, says the index"
     data, begin = open_file(folder / f"{number:06}.bin", owner + number.to_bytes(4, "little"), 40), loc % 2**40 * 8
-    found, kind, codec, key, *lengths = unpack_from("<IBBHII", data, begin + 16)
+    found, kind, codec, _, *lengths = unpack_from("<IBBHII", data, begin + 16)
     demand((loc >> 40, found, lengths) == (number, sequence, entry), "entry and frame disagree")
     stored, raw = unpack_from("<QQ", data, begin + 32) if kind == 4 else lengths
     demand(codec in (0, 1) and kind == (4 if raw >= 2**24 else 0), "the kind of the frame is wrong")
     demand(lengths == [min(length, 2**32 - 1) for length in (stored, raw)], "the lengths of the frame disagree")
     demand(stored < raw if codec else stored == raw, "the lengths do not fit the codec")
     # A large frame has a longer header, and behind its payload zeros to a multiple of 8 and a hash for each MiB.
-    payload, table = (begin + 48, -stored % 8 + (stored + 2**20 - 1) // 2**20 * 8) if kind else (begin + 32, 0)
-    demand(payload + stored + table + key <= len(data), "the bin ends within the frame")
+    payload, table = (begin + 64, -stored % 8 + (stored + 2**20 - 1) // 2**20 * 8) if kind else (begin + 32, 0)
+    demand(payload + stored + table <= len(data), "the bin ends within the frame")
     record = data[payload : payload + stored]
     if codec and zstd:
         demand(raw <= 2**30 and zstd.get_frame_info(record).decompressed_size == raw, "the zstd frame is damaged")
@@ -72,7 +73,7 @@ def read_record(folder: Path, bins: int, sequence: int) -> str:
 
 
 if __name__ == "__main__":
-    start = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).parent.parent / "tests/golden/v0.1/tiny")
+    start = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).parent.parent / "tests/golden/v1/tiny")
     for position, place in enumerate(find_records(start.resolve())):
         try:
             print(position, read_record(*place))

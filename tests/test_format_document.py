@@ -1,8 +1,8 @@
 """FORMAT.md, the code and the golden datasets say the same.
 
 FORMAT.md ── constants, tables, vectors ──> splitdata/format
-    `─ hex dump ──> tests/golden/v0.1/tiny <── SplitWriter
-                    tests/golden/v0.1/rich ──> SplitDataLoader
+    `─ hex dump ──> tests/golden/v1/tiny <── SplitWriter
+                    tests/golden/v1/rich ──> SplitDataLoader
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader, candidate_frames
 from splitdata.format.checksum import bin_salt, frame_check, frame_checks, hash64, sync_word
 from splitdata.format.digest import digest_of_hashes, fingerprint
-from splitdata.format.frames import FrameHeader, aligned_start, footprint
+from splitdata.format.frame_layout import aligned_start
+from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries
 from splitdata.format.manifest import Manifest
 from tests.format_tables import DOCUMENT, ROOT, code_words, constant_of, fields_of, records_of, section, table
@@ -187,7 +188,7 @@ def test_table_of_the_large_frame_header_describes_what_the_code_packs() -> None
     fields = fields_of(table("5.2", "offset") + table("5.2", "offset", 1), data)
     assert (fields["stored_low"], fields["raw_low"]) == (spec.LENGTH_ESCAPE, spec.LENGTH_ESCAPE)
     assert (fields["stored_length"], fields["raw_length"]) == (1 << 33, 1 << 33)
-    assert footprint(header) == 48 + (1 << 33) + 8 * (1 << 13) + 3
+    assert footprint(header) == 64 + (1 << 33) + 8 * (1 << 13) + 3 + 8
 
 
 def test_table_of_index_entries_describes_what_the_code_packs() -> None:
@@ -224,7 +225,7 @@ def test_vectors_of_salt_and_header_check_hold() -> None:
     assert len(rows) == 6
     for salt, offset, listed, check in rows:
         words = tuple(int(word, 16) for word in code_words(listed))
-        assert len(words) in (3, 5)
+        assert len(words) in (3, 7)
         assert f"`{frame_check(int(salt.strip('`'), 16), int(offset), words):08x}`" == check
         arrays = tuple(np.array([word], np.uint64) for word in words)
         salts, offsets = np.array([int(salt.strip("`"), 16)], np.uint64), np.array([int(offset)], np.uint64)
@@ -245,10 +246,12 @@ def test_formula_and_vectors_of_the_digest_hold() -> None:
 
 def test_manifest_has_exactly_the_stated_fields() -> None:
     body = json.loads((RICH / "manifest.0000000004.json").read_bytes().splitlines()[0])
-    assert list(body) == [code_words(row[0])[0] for row in table("7.2", "key")]
-    stated = [code_words(row[0])[0] for row in table("7.2", "key", 1)]
-    assert stated[-2:] == ["keys", "keys_bytes"]
-    assert [list(segment) for segment in body["segments"]] == [stated[:-2], stated[:-2], stated, stated[:-2]]
+    fields, of_segment = ({code_words(row[0])[0]: row[2] for row in table("7.2", "key", number)} for number in (0, 1))
+    assert list(body) == [name for name, what in fields.items() if "absent" not in what]
+    always = [name for name, what in of_segment.items() if "absent" not in what]
+    assert list(of_segment) == [*always, "keys", "keys_bytes", "must_understand"]
+    keyed = [*always, "keys", "keys_bytes"]
+    assert [list(segment) for segment in body["segments"]] == [always, always, keyed, always]
 
 
 # -- golden datasets -----------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def header_of(salt: int, offset: int, words: list[int]) -> bytes:
 def layout(segment: bytes, alignment: int) -> Layout:
     """Lay out the small and the large record in bin 0 of 1."""
     head = b"\x89SDB\r\n\x1a\n" + struct.pack(
-        "<HHI16sIIIIB7x", 0, 1, 64, segment, 0, 1, 0, 0, alignment.bit_length() - 1
+        "<HHI16sIIIIB7x", 1, 0, 64, segment, 0, 1, 0, 0, alignment.bit_length() - 1
     )
     data = bytearray(head + struct.pack("<Q", xxh3_64_intdigest(head)))
     salt = xxh3_64_intdigest(segment + struct.pack("<I", 0), 0x5D)
@@ -68,7 +68,7 @@ def layout(segment: bytes, alignment: int) -> Layout:
     data += bytes(small - len(data))
     data += header_of(salt, small, [xxh3_64_intdigest(SMALL), 0, len(SMALL) | len(SMALL) << 32]) + SMALL
 
-    large = next_frame(next_frame(len(data), 32, alignment), 48, alignment)
+    large = next_frame(len(data), 64, alignment)
     data += bytes(large - len(data))
     starts = range(0, len(LARGE), MEBIBYTE)
     hashes = b"".join(struct.pack("<Q", xxh3_64_intdigest(LARGE[start : start + MEBIBYTE])) for start in starts)
@@ -79,8 +79,10 @@ def layout(segment: bytes, alignment: int) -> Layout:
         len(LARGE) | len(LARGE) << 32,
         len(LARGE),
         len(LARGE),
+        0,
+        0,
     ]
-    table = large + align_up(48 + len(LARGE), 8)
+    table = large + align_up(64 + len(LARGE), 8)
     data += header_of(salt, large, words) + LARGE
     data += bytes(table - len(data)) + hashes
     data += bytes(next_frame(len(data), 32, alignment) - len(data))
@@ -109,7 +111,7 @@ def test_bin_with_a_large_uncompressed_record_is_what_the_document_says(tmp_path
     # Not by `==` in the assertion, which would print 16 MiB.
     is_equal = path.read_bytes() == expected.data
     assert is_equal
-    assert (expected.large_frame + 48) % alignment == 0
+    assert (expected.large_frame + 64) % alignment == 0
 
 
 @pytest.mark.slow
@@ -126,7 +128,7 @@ def test_large_uncompressed_record_reads_whole_and_in_parts(tmp_path: Path) -> N
 
 def test_flip_in_one_block_leaves_the_other_blocks_readable(tmp_path: Path) -> None:
     path, expected = write(tmp_path / "data", 8)
-    flip(path, expected.large_frame + 48 + 3 * MEBIBYTE)
+    flip(path, expected.large_frame + 64 + 3 * MEBIBYTE)
     with SplitDataLoader(tmp_path / "data") as loader:
         with pytest.raises(CorruptRecordError, match="block 3"):
             loader[1]

@@ -1,7 +1,7 @@
 """FORMAT.md section 17, the sample codec and the golden samples say the same.
 
 FORMAT.md ── constants, kinds, hex dump ──> splitdata/samples
-    `─ a reader made from it alone <── tests/golden/v0.1/samples ──> SampleDataset
+    `─ a reader made from it alone <── tests/golden/v1/samples ──> SampleDataset
 """
 
 from __future__ import annotations

@@ -273,17 +273,26 @@ class SplitDataLoader:
     # -- keys --------------------------------------------------------------------------------
 
     def key(self, index: int) -> str | None:
-        """Return the key of a record, None if it has none. Verified, for which the record is read.
+        """Return the key of a record, None if it has none. Verified; the record is not read for it.
 
         Raises:
             IndexError: If the position is out of range.
-            FormatError: If the record is damaged.
+            FormatError: If the key, or the header of the record, is damaged.
         """
         segment, sequence = self._find(index)
         try:
             return segment.key(sequence).decode() or None
         except UnicodeDecodeError as error:
             raise FormatError(f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}") from None
+
+    def keys_of(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> list[str | None]:
+        """Return the keys of many records, as `key` does for one; no record is read for it."""
+        self._check_open()
+        keys = self._snapshot.get_keys(checked_positions(indices, self._num_records))
+        try:
+            return [key.decode() or None for key in keys]
+        except UnicodeDecodeError as error:
+            raise FormatError(f"a key of {self.paths[0]} is not UTF-8: {error}") from None
 
     def find(self, key: str) -> int:
         """Return the position of the record with a key; of several sessions that wrote it, the newest.

@@ -97,7 +97,7 @@ def candidate_frames(data: NDArray[np.uint8], base: int, salt: int) -> NDArray[n
 
     Args:
         data: Bytes of the bin from byte `base` on, a multiple of 8; a window that ends within
-            a header does not find it, so windows must overlap by 48 bytes.
+            a header does not find it, so windows must overlap by the 64 bytes of a large one.
         base: Where `data` begins in the bin.
         salt: Of the bin.
 
@@ -109,7 +109,7 @@ def candidate_frames(data: NDArray[np.uint8], base: int, salt: int) -> NDArray[n
     places = places[places + 4 <= len(words)]
     is_large = (words[places + 2] >> np.uint64(32)).astype("<u1") == spec.KIND_LARGE
     found = []
-    for num_words, chosen in ((3, places[~is_large]), (5, places[is_large])):
+    for num_words, chosen in ((3, places[~is_large]), (7, places[is_large])):
         inside = chosen[chosen + 1 + num_words <= len(words)]
         offsets = (inside * 8 + base).astype(np.uint64)
         salts = np.full(len(inside), salt, np.uint64)

@@ -4,7 +4,7 @@ The header check is not xxh3 because the headers of a whole chunk of frames are 
 checked in a scan, as one numpy array; xxh3 would take a Python call for each. It finds
 damage, it does not stop an attacker. FORMAT.md section 5.3.
 
-    payload hash   xxh3-64, seed 0, of the stored bytes (and the key behind them)
+    payload hash   xxh3-64, seed 0, of the stored bytes
     header check   32 bits of   words of the header -> mix with salt and place
 """
 
@@ -52,7 +52,7 @@ def frame_check(salt: int, offset: int, words: tuple[int, ...]) -> int:
     Args:
         salt: Of the bin.
         offset: Byte in the bin at which the frame begins.
-        words: The header's u64 words from byte 8 on: 3 of a record's, 5 of a large record's.
+        words: The header's u64 words from byte 8 on: 3 of a record's, 7 of a large record's.
     """
     mixed = salt ^ (offset * _MULTIPLIERS[0] & _MASK64)
     for number, word in enumerate(words):

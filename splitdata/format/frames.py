@@ -1,16 +1,16 @@
 """Frames: how one record lies in a bin.
 
     word 0   sync u32 | check u32          sync: low half of the bin's salt; check: checksum.py
-    word 1   payload hash u64              xxh3-64 of payload and key; of a large record: of table and key
+    word 1   payload hash u64              xxh3-64 of the stored payload; of a large record: of its table
     word 2   sequence u32 | kind u8 | codec u8 | key length u16
     word 3   stored length u32 | raw length u32        0xFFFFFFFF: see words 4 and 5
-   [word 4   stored length u64    word 5   raw length u64]       large records only
-    payload, key, zeros up to the next frame
-    large:  payload, zeros to 8, table of block hashes, key, zeros
+   [word 4   stored length u64    word 5   raw length u64    words 6, 7   zeros]       large records only
+    payload, key and its hash if there is one, zeros up to the next frame
+    large:  payload, zeros to 8, table of block hashes, key and its hash, zeros
 
-Word 2 of an uncompressed record without a key is its sequence number, and word 3 equals the
+Word 2 of an uncompressed record is its sequence number, but for the length of a key, and word 3 equals the
 lengths in the index entry: a reader proves the usual frame with two comparisons and a hash.
-FORMAT.md section 5.
+FORMAT.md section 5; frame_layout.py knows what version 0.1 did otherwise.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import numpy as np
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import frame_check, frame_checks, sync_word
+from splitdata.format.frame_layout import LAYOUT, FrameLayout, aligned_starts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
     "FrameHeader",
-    "aligned_start",
-    "aligned_starts",
     "are_ordinary",
     "follow",
     "footprint",
+    "key_extents",
     "lengths_word",
     "nonzero_gaps",
     "num_blocks",
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _WORDS: Final = struct.Struct("<4Q")
-_LARGE_WORDS: Final = struct.Struct("<6Q")
+_LARGE_LENGTHS: Final = struct.Struct("<2Q")
 _MASK32: Final = 0xFFFFFFFF
 _U64: Final = np.uint64
 
@@ -74,9 +74,9 @@ def padding_of(length: int) -> int:
     return -length % spec.FRAME_UNIT
 
 
-def aligned_start(end: int, header_bytes: int, alignment: int) -> int:
-    """Return where the next frame begins behind byte `end`, so that its payload is aligned."""
-    return end + -(end + header_bytes) % alignment
+def key_extents(key_lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many bytes each key takes with its hash, 0 where there is none."""
+    return key_lengths + spec.KEY_HASH_BYTES * (key_lengths > 0)
 
 
 def follow(
@@ -93,15 +93,9 @@ def follow(
     found = np.zeros(len(offsets), np.bool_)
     for alignment in alignments:
         ordinary = aligned_starts(stops, spec.FRAME_HEADER_BYTES, alignment)
-        large = aligned_starts(ordinary, spec.LARGE_FRAME_HEADER_BYTES, alignment)
+        large = aligned_starts(stops, spec.LARGE_FRAME_HEADER_BYTES, alignment)
         found |= offsets == np.where(are_large, large, ordinary)
     return found
-
-
-def aligned_starts(ends: NDArray[np.int64], header_bytes: int, alignment: int) -> NDArray[np.int64]:
-    """Return `aligned_start` of many ends."""
-    starts: NDArray[np.int64] = ends + -(ends + header_bytes) % alignment
-    return starts
 
 
 def nonzero_gaps(data: bytes, stops: NDArray[np.int64], gaps: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -120,14 +114,16 @@ def nonzero_gaps(data: bytes, stops: NDArray[np.int64], gaps: NDArray[np.int64])
 
 def footprint(header: FrameHeader) -> int:
     """Return the bytes from the begin of a frame to the end of its last part, without padding behind it."""
-    if header.kind != spec.KIND_LARGE:
-        return spec.FRAME_HEADER_BYTES + header.stored_length + header.key_length
-    return header.table_offset + 8 * num_blocks(header.stored_length) + header.key_length
+    return header.key_offset + header.key_extent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeader:
-    """The header of one frame; lengths are true lengths, never the escape."""
+    """The header of one frame; lengths are true lengths, never the escape.
+
+    Attributes:
+        layout: Of the version that wrote it.
+    """
 
     sequence: int
     stored_length: int
@@ -136,11 +132,12 @@ class FrameHeader:
     kind: int = spec.KIND_RECORD
     codec: int = spec.CODEC_NONE
     key_length: int = 0
+    layout: FrameLayout = LAYOUT
 
     @property
     def size(self) -> int:
         """Bytes of the header itself: where the payload begins, counted from the frame."""
-        return spec.LARGE_FRAME_HEADER_BYTES if self.kind == spec.KIND_LARGE else spec.FRAME_HEADER_BYTES
+        return self.layout.large_header_bytes if self.kind == spec.KIND_LARGE else spec.FRAME_HEADER_BYTES
 
     @property
     def is_record(self) -> bool:
@@ -152,6 +149,24 @@ class FrameHeader:
         """Where a large record's block hashes begin, counted from the frame."""
         return self.size + self.stored_length + padding_of(self.stored_length)
 
+    @property
+    def key_offset(self) -> int:
+        """Where the key begins, or would, counted from the frame."""
+        if self.kind == spec.KIND_LARGE:
+            return self.table_offset + 8 * num_blocks(self.stored_length)
+        return self.size + self.stored_length
+
+    @property
+    def key_extent(self) -> int:
+        """Bytes of the key with what proves it, 0 if there is none."""
+        return self.layout.key_extent(self.key_length)
+
+    @property
+    def hashed(self) -> slice:
+        """What the payload hash covers, counted from the frame: the payload, of a large record its table."""
+        start = self.table_offset if self.kind == spec.KIND_LARGE else self.size
+        return slice(start, self.key_offset + (0 if self.layout.has_key_hash else self.key_length))
+
     def pack(self, salt: int, offset: int) -> bytes:
         """Return the header's bytes for this place; `offset` is where the frame begins in its bin."""
         words = [
@@ -161,12 +176,13 @@ class FrameHeader:
         ]
         if self.kind == spec.KIND_LARGE:
             words += [self.stored_length, self.raw_length]
+        words += [0] * (self.size // 8 - 1 - len(words))
         check = frame_check(salt, offset, tuple(words))
         return struct.pack(f"<{1 + len(words)}Q", sync_word(salt) | check << 32, *words)
 
     @classmethod
-    def unpack(cls, buffer: bytes | memoryview) -> FrameHeader:
-        """Read a header from its first 32 (large: 48) bytes, without proving the check.
+    def unpack(cls, buffer: bytes | memoryview, layout: FrameLayout = LAYOUT) -> FrameHeader:
+        """Read a header from its first 32 (large: 64) bytes, without proving the check.
 
         Raises:
             FormatError: If the bytes are too few or the fields contradict each other.
@@ -177,9 +193,9 @@ class FrameHeader:
         stored_length, raw_length = lengths & _MASK32, lengths >> 32
         kind, codec, key_length = word >> 32 & 0xFF, word >> spec.CODEC_SHIFT & 0xFF, word >> spec.KEY_SHIFT
         if kind == spec.KIND_LARGE:
-            if len(buffer) < spec.LARGE_FRAME_HEADER_BYTES:
-                raise FormatError(f"a large frame header has {spec.LARGE_FRAME_HEADER_BYTES} bytes")
-            stored_length, raw_length = _LARGE_WORDS.unpack_from(buffer)[4:]
+            if len(buffer) < layout.large_header_bytes:
+                raise FormatError(f"a large frame header has {layout.large_header_bytes} bytes")
+            stored_length, raw_length = _LARGE_LENGTHS.unpack_from(buffer, spec.FRAME_HEADER_BYTES)
             if lengths_word(stored_length, raw_length) != lengths:
                 raise FormatError("the two lengths of a large frame header differ")
         if (codec == spec.CODEC_NONE) != (stored_length == raw_length) or stored_length > raw_length:
@@ -194,7 +210,14 @@ class FrameHeader:
             kind=kind,
             codec=codec,
             key_length=key_length,
+            layout=layout,
         )
+
+    @staticmethod
+    def has_right_check(head: bytes, salt: int, offset: int) -> bool:
+        """Say whether sync word and check of a header are right for this place; `head` is all of the header."""
+        first, *words = struct.unpack(f"<{len(head) // 8}Q", head)
+        return bool(first == sync_word(salt) | frame_check(salt, offset, tuple(words)) << 32)
 
     def first_word(self, salt: int, offset: int) -> int:
         """Return word 0, sync word and check, as it must stand at this place."""

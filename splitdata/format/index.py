@@ -61,6 +61,7 @@ class IndexHeader:
     Attributes:
         awaits_first_commit: Set until the first manifest of the dataset exists: without a manifest
             it tells a first commit that was interrupted from a dataset whose manifests were deleted.
+        version: Of the format.
     """
 
     segment_id: str
@@ -75,13 +76,13 @@ class IndexHeader:
     raw_bytes: int = 0
     max_raw_bytes: int = 0
     dictionary_bytes: int = 0
+    version: tuple[int, int] = spec.FORMAT_VERSION
 
     def pack(self) -> bytes:
         """Return the 128 bytes with which the file begins."""
         body = _LAYOUT.pack(
             spec.INDEX_MAGIC,
-            spec.MAJOR,
-            spec.MINOR,
+            *self.version,
             spec.INDEX_HEADER_BYTES,
             bytes.fromhex(self.segment_id),
             0,
@@ -138,6 +139,7 @@ class IndexHeader:
             raw_bytes=fields[15],
             max_raw_bytes=fields[16],
             dictionary_bytes=fields[17],
+            version=(fields[1], fields[2]),
         )
 
 

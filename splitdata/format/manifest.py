@@ -21,7 +21,7 @@ from splitdata.errors import ManifestError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
-from splitdata.format.version import are_known, check_features, check_version
+from splitdata.format.version import are_known, check_features, check_version, check_written_here
 
 __all__ = ["Manifest", "SegmentInfo"]
 
@@ -40,6 +40,7 @@ class SegmentInfo:
         keys_bytes: Where the table of keys ends in its file; 0 where no record has a key.
         features: Names of what a reader of this segment must understand.
         others: What else stands in the entry, under names that this version does not know; carried along.
+        version: Of the manifest, so of the format of the segment's files.
     """
 
     id: str
@@ -53,6 +54,7 @@ class SegmentInfo:
     keys_bytes: int = 0
     features: tuple[str, ...] = ()
     others: dict[str, Any] = field(default_factory=dict, hash=False)
+    version: tuple[int, int] = spec.FORMAT_VERSION
 
     @property
     def num_bin_files(self) -> int:
@@ -86,7 +88,7 @@ class SegmentInfo:
         check_features(self.features, f"segment {self.id}")
 
     @classmethod
-    def from_json(cls, value: object) -> SegmentInfo:
+    def from_json(cls, value: object, version: tuple[int, int] = spec.FORMAT_VERSION) -> SegmentInfo:
         """Read and check one entry; raises `ManifestError`."""
         fields = _Fields(value, "a segment")
         digest = fields.text("digest", re.compile(r"[0-9a-f]{16}"))
@@ -102,6 +104,7 @@ class SegmentInfo:
             keys_bytes=fields.integer("keys_bytes", _MAX_INT) if fields.has("keys_bytes") else 0,
             features=fields.names("must_understand") if fields.has("must_understand") else (),
             others=fields.others(),
+            version=version,
         )
 
 
@@ -127,6 +130,10 @@ class Manifest:
     writer: str | None = None
     time: str | None = None
     others: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def check_writable(self) -> None:
+        """Raise `UnsupportedVersionError` if the dataset is of a version that is read and not written."""
+        check_written_here(self.version, "the dataset")
 
     @property
     def num_records(self) -> int:
@@ -219,7 +226,7 @@ class Manifest:
         manifest = cls(
             generation=fields.integer("generation", spec.MAX_GENERATION, least=1),
             dataset_id=fields.text("dataset", _ID),
-            segments=tuple(SegmentInfo.from_json(segment) for segment in segments),
+            segments=tuple(SegmentInfo.from_json(segment, version) for segment in segments),
             metadata=metadata,
             version=version,
             writer=fields.text("writer", _ORIGIN) if fields.has("writer") else None,

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Final
 
 # -- versions (section 12) ---------------------------------------------------------------------
-MAJOR: Final = 0
-MINOR: Final = 1
+MAJOR: Final = 1
+MINOR: Final = 0
 FORMAT_VERSION: Final = (MAJOR, MINOR)
 
 # -- bins (section 5) --------------------------------------------------------------------------
@@ -22,7 +22,7 @@ BIN_MAGIC: Final = b"\x89SDB\r\n\x1a\n"
 BIN_HEADER_BYTES: Final = 64
 
 FRAME_HEADER_BYTES: Final = 32
-LARGE_FRAME_HEADER_BYTES: Final = 48
+LARGE_FRAME_HEADER_BYTES: Final = 64
 # Places are stored in units of 8 bytes, and the header words of a frame are read as aligned u64.
 FRAME_UNIT: Final = 8
 ALIGNMENTS: Final = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -39,11 +39,13 @@ CODEC_ZSTD_DICTIONARY: Final = 2
 # From this raw length on a record is hashed in blocks, so that a range of it can be verified alone.
 LARGE_RECORD_BYTES: Final = 1 << 24
 BLOCK_BYTES: Final = 1 << 20
-# In the u32 length fields of frame and index: the length stands in the 48-byte frame header.
+# In the u32 length fields of frame and index: the length stands in the header of a large frame.
 LENGTH_ESCAPE: Final = 0xFFFFFFFF
 # The sequence number of a frame that is not a record (dictionary, metadata).
 CONTROL_SEQUENCE: Final = 0xFFFFFFFF
 MAX_KEY_BYTES: Final = 0xFFFF
+# Behind a key its xxh3-64: the hash by which the table of keys knows it.
+KEY_HASH_BYTES: Final = 8
 # Word 2 of a frame: sequence number, kind, codec, length of the key.
 CODEC_SHIFT: Final = 40
 KEY_SHIFT: Final = 48

@@ -17,7 +17,15 @@ from splitdata.format import spec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FEATURES", "OLD_VERSION", "are_known", "check_features", "check_flags", "check_version"]
+__all__ = [
+    "FEATURES",
+    "OLD_VERSION",
+    "are_known",
+    "check_features",
+    "check_flags",
+    "check_version",
+    "check_written_here",
+]
 
 # Each minor of major 0 was a format of its own. This one is still read, and not written.
 OLD_VERSION: Final = (0, 1)
@@ -37,6 +45,15 @@ def check_version(major: int, minor: int) -> None:
     if not (major == spec.MAJOR > 0 or (major, minor) == OLD_VERSION):
         raise UnsupportedVersionError(
             f"format {major}.{minor}; this splitdata reads {spec.MAJOR}.{spec.MINOR}: {_NEXT_STEP}"
+        )
+
+
+def check_written_here(version: tuple[int, int], what: str) -> None:
+    """Raise if a dataset of this version is read here and not written; `what` is its name, for the message."""
+    if version == OLD_VERSION:
+        raise UnsupportedVersionError(
+            f"{what} has format {version[0]}.{version[1]}, which is read and not written any more: "
+            "`splitdata write OLD NEW` copies its records into a new dataset"
         )
 
 

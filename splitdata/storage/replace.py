@@ -72,10 +72,15 @@ def make_sole(folder: Folder, name: str, descriptor: int, scratch: str) -> int:
     return _replaced(folder, scratch, name, _content(descriptor, size), size)
 
 
-def cut_sole(descriptor: int, length: int) -> None:
-    """Cut an open file if it has no other name; one that has keeps its bytes, which a copy may have committed."""
+def cut_sole(descriptor: int, length: int, *, padded_to: int = 0) -> None:
+    """Cut an open file, and make it longer again with zeros if asked for, if it has no other name.
+
+    One that has keeps its bytes, which a copy may have committed.
+    """
     if files.num_links(descriptor) < 2:
         files.truncate(descriptor, length)
+        if padded_to > length:
+            files.truncate(descriptor, padded_to)
 
 
 def _content(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import candidate_frames
+from splitdata.format.frame_layout import aligned_start
 from splitdata.format.frames import (
     FrameHeader,
-    aligned_start,
     footprint,
     lengths_word,
     num_blocks,
@@ -88,7 +90,7 @@ def test_header_of_too_few_bytes_is_refused(length: int) -> None:
 def test_large_header_of_too_few_bytes_is_refused() -> None:
     data = FrameHeader(sequence=0, stored_length=1 << 24, raw_length=1 << 24, payload_hash=0, kind=4).pack(1, 64)
 
-    with pytest.raises(FormatError, match="48 bytes"):
+    with pytest.raises(FormatError, match="64 bytes"):
         FrameHeader.unpack(data[:47])
 
 
@@ -102,8 +104,8 @@ def test_large_header_of_too_few_bytes_is_refused() -> None:
         ({"stored_length": 1 << 24, "raw_length": 1 << 24}, "kind 0 with 16777216 raw"),
     ],
 )
-def test_header_that_contradicts_itself_is_refused(changes: dict[str, int], message: str) -> None:
-    fields = {"sequence": 0, "stored_length": 3, "raw_length": 3, "payload_hash": 0, **changes}
+def test_header_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
+    fields: dict[str, Any] = {"sequence": 0, "stored_length": 3, "raw_length": 3, "payload_hash": 0, **changes}
     data = FrameHeader(**fields).pack(1, 64)
 
     with pytest.raises(FormatError, match=message):
@@ -126,7 +128,7 @@ def test_lengths_from_the_escape_on_are_saturated() -> None:
     assert lengths_word(2**32 - 1, 2**40) == 2**64 - 1
 
 
-@given(st.integers(0, 2**43), st.sampled_from([32, 48]), st.sampled_from(spec.ALIGNMENTS))
+@given(st.integers(0, 2**43), st.sampled_from([32, 64]), st.sampled_from(spec.ALIGNMENTS))
 def test_aligned_start_is_the_first_place_with_an_aligned_payload(end: int, header: int, alignment: int) -> None:
     start = aligned_start(end, header, alignment)
 
@@ -147,8 +149,8 @@ def test_footprint_counts_key_padding_and_table() -> None:
     length = (1 << 24) + 1
     large = FrameHeader(sequence=0, stored_length=length, raw_length=length, payload_hash=0, kind=4, key_length=2)
 
-    assert footprint(small) == 32 + 5 + 3
-    assert footprint(large) == 48 + length + 7 + 17 * 8 + 2
+    assert footprint(small) == 32 + 5 + 3 + 8
+    assert footprint(large) == 64 + length + 7 + 17 * 8 + 2 + 8
 
 
 @given(st.lists(headers(), min_size=1, max_size=6), U64, st.integers(0, 100))
@@ -158,7 +160,7 @@ def test_search_finds_every_header_of_the_bin_and_none_of_another(many: list[Fra
         data += bytes(8 * gap)
         places.append(len(data) + 4096)
         data += header.pack(salt, places[-1])
-    array = np.frombuffer(data + bytes(48), np.uint8)
+    array = np.frombuffer(data + bytes(64), np.uint8)
 
     assert candidate_frames(array, 4096, salt).tolist() == places
     assert candidate_frames(array, 4104, salt).tolist() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -111,12 +112,22 @@ def test_every_flipped_bit_behind_the_magic_is_refused(header: BinHeader | Index
 
 
 @BOTH
-@pytest.mark.parametrize(("offset", "what"), [(8, "major"), (10, "minor")])
+@pytest.mark.parametrize("version", [(0, 0), (0, 2), (2, 0), (99, 1)], ids=str)
 def test_intact_header_of_another_version_asks_for_a_newer_splitdata(
-    header: BinHeader | IndexHeader, offset: int, what: str
+    header: BinHeader | IndexHeader, version: tuple[int, int]
 ) -> None:
     with pytest.raises(UnsupportedVersionError, match="newer"):
-        type(header).unpack(resigned(header.pack(), offset, b"\x63\x00"))
+        type(header).unpack(resigned(header.pack(), 8, struct.pack("<2H", *version)))
+
+
+@BOTH
+@pytest.mark.parametrize("version", [(0, 1), (1, 0), (1, 99)], ids=str)
+def test_header_of_the_old_version_and_of_later_minors_is_read(
+    header: BinHeader | IndexHeader, version: tuple[int, int]
+) -> None:
+    found = type(header).unpack(resigned(header.pack(), 8, struct.pack("<2H", *version)))
+
+    assert found.segment_id == header.segment_id
 
 
 @pytest.mark.parametrize(("header", "offset"), [(BIN, 40), (INDEX, 32)], ids=["bin", "index"])

@@ -1,8 +1,8 @@
 """Makes the golden datasets of FORMAT.md, and the hex dump that FORMAT.md shows of the first.
 
-    v0.1/tiny   3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
-    v0.1/rich   every kind of frame, a lost record, 4 segments, one of them left open by its writer
-    v0.1/samples    records of the codec "sample": FORMAT.md section 17.7, and one of every kind
+    v1/tiny     3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
+    v1/rich     every kind of frame, a lost record, 4 segments, one of them left open by its writer
+    v1/samples  records of the codec "sample": FORMAT.md section 17.7, and one of every kind
 
 Run it after a change of the format, in the root of the repository; what it makes is committed:
 
@@ -10,7 +10,7 @@ Run it after a change of the format, in the root of the repository; what it make
 
 It writes the folders anew and puts the dumps between the marks in FORMAT.md. How zstd
 compresses may differ between its versions, so `rich` need not come out as it was: commit it only
-where the format asks for it.
+where the format asks for it. `v0.1` holds datasets of the version before, which is read and no longer written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -34,7 +34,7 @@ from splitdata.format.frames import FrameHeader, padding_of
 from splitdata.format.index import IndexHeader, IndexTables, make_entries, tables_size
 from splitdata.format.manifest import SegmentInfo
 
-GOLDEN: Final = Path(__file__).resolve().parent / f"v{spec.MAJOR}.{spec.MINOR}"
+GOLDEN: Final = Path(__file__).resolve().parent / f"v{spec.MAJOR}"
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "FORMAT.md"
 DUMP_BEGIN: Final = "<!-- dump: begin -->\n"
 DUMP_END: Final = "<!-- dump: end -->\n"
@@ -69,7 +69,7 @@ RICH_RECORDS: Final = (*RICH_MAIN, *RICH_APPENDED, *RICH_KEYED, RICH_COMMITTED)
 # What each part of a file is, for the dump: bytes and words, in order.
 _BIN_NOTES: Final = (
     (8, "magic"),
-    (8, "version 0.1, header of 64 bytes"),
+    (8, "version 1.0, header of 64 bytes"),
     (16, "segment"),
     (8, "bin {bin} of 2"),
     (8, "feature flags: none"),
@@ -84,7 +84,7 @@ _FRAME_NOTES: Final = (
 )
 _INDEX_NOTES: Final = (
     (8, "magic"),
-    (8, "version 0.1, header of 128 bytes"),
+    (8, "version 1.0, header of 128 bytes"),
     (16, "segment"),
     (8, "feature flags: none"),
     (8, "3 records"),
@@ -243,7 +243,7 @@ def _leave_segment_open(folder: Path) -> None:
     _commit(folder, replace(info, num_records=1, digest=_digest([RICH_COMMITTED]), raw_bytes=size, stored_bytes=size))
 
 
-def _plain(record: bytes) -> dict[str, int]:
+def _plain(record: bytes) -> dict[str, Any]:  # fields of a frame header
     return {"stored_length": len(record), "raw_length": len(record), "payload_hash": hash64(record)}
 
 

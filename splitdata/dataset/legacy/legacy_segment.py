@@ -191,6 +191,10 @@ class LegacySegment:
         self.view(sequence)
         return b""
 
+    def get_keys(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return the empty keys of records, which have none; raises as `key` does."""
+        return [self.key(sequence) for sequence in sequences.tolist()]
+
     def find_key(self, key: bytes) -> int | None:
         """Return None: no record has a key."""
         del key

@@ -325,6 +325,10 @@ class Snapshot:
         """Return records in the order of `positions`, whatever their segments."""
         return self._join(positions, lambda segment, sequences: segment.get_many(sequences))
 
+    def get_keys(self, positions: NDArray[np.int64]) -> list[bytes]:
+        """Return keys in the order of `positions`, whatever their segments."""
+        return self._join(positions, lambda segment, sequences: segment.get_keys(sequences))
+
     def lengths_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lengths of records in the order of `positions`, int64."""
         lengths = np.empty(len(positions), np.int64)

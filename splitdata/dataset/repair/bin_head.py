@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from splitdata.dataset.repair.frame_scan import is_whole_frame
 from splitdata.dataset.segments.dictionary import head_frames
 from splitdata.format import spec
-from splitdata.format.frames import FrameHeader, aligned_start, footprint
+from splitdata.format.frame_layout import next_start
+from splitdata.format.frames import FrameHeader, footprint
 
 if TYPE_CHECKING:
     from splitdata.dataset.repair.frame_choice import BinPlan
@@ -67,7 +68,7 @@ class BinHead:
             return True
         # A damaged dictionary or damaged metadata may stand there, unless the header is seen to be another one's.
         for alignment in self._alignments:
-            offset = aligned_start(self.end, spec.FRAME_HEADER_BYTES, alignment)
+            offset = next_start(self.end, alignment)
             header = source.read(offset, spec.FRAME_HEADER_BYTES)
             if any(header) and not any(header[16:20]):
                 return True

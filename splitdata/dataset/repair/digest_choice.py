@@ -18,7 +18,7 @@ from splitdata.errors import SplitDataError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import add_digests, shift_digest
-from splitdata.format.frames import aligned_start
+from splitdata.format.frame_layout import LAYOUT, next_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _possible_records(search: FrameSearch, missing: int, alignment: int) -> Iter
     if gap is None:
         return
     bin_index, end_before, stop = gap
-    place = aligned_start(end_before, spec.FRAME_HEADER_BYTES, alignment)
+    place = next_start(end_before, alignment)
     start = place + spec.FRAME_HEADER_BYTES
     if not start <= stop <= start + _HASHED_BYTES:
         return
@@ -85,14 +85,14 @@ def _possible_records(search: FrameSearch, missing: int, alignment: int) -> Iter
             continue
         for key_length in {0, int.from_bytes(header[_KEY_LENGTH], "little")}:
             num_hashed += length
-            if key_length <= length and num_hashed <= _HASHED_BYTES:
-                yield from _decoded(search, body[: length - key_length])
+            extent = LAYOUT.key_extent(key_length)
+            if extent <= length and num_hashed <= _HASHED_BYTES:
+                yield from _decoded(search, body[: length - extent])
 
 
 def _may_end(end: int, stop: int, alignment: int) -> bool:
     """Say whether a frame that ends at one byte may have the next one at another."""
-    ordinary = aligned_start(end, spec.FRAME_HEADER_BYTES, alignment)
-    return stop in (ordinary, aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, alignment))
+    return stop in (next_start(end, alignment), next_start(end, alignment, is_large=True))
 
 
 def _decoded(search: FrameSearch, stored: bytes) -> Iterator[bytes]:

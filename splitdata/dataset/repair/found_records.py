@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.repair.bin_head import BinHead
+from splitdata.dataset.repair.header_mending import HeaderMending
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -79,7 +80,7 @@ class FoundRecords:
         long_raw: Raw lengths of records for which the entry has the escape.
         num_passed_over: Places that look like frames and were not looked at, as too many of them overlap.
         has_keys: Whether any record was found that has a key.
-        first_words: Word 0 of frames in which nothing but that is wrong: bin, offset, what it must be.
+        first_words: Words of frame headers in which nothing but that is wrong: bin, offset, what it must be.
     """
 
     def __init__(
@@ -106,8 +107,7 @@ class FoundRecords:
         self._alignments = alignments
         # Entries may lead to frames that lie inside of each other: then each byte would be hashed for every one.
         self._bytes_to_prove = 0
-        # Where frames end that were found, 0 where none was; and hashes of payloads, which is all of an uncompressed
-        # record without a key.
+        # Where frames end that were found, 0 where none was; and hashes of payloads, which are uncompressed records.
         self._stops = np.zeros(count, np.int64)
         self._hashes = np.zeros(count, _U64)
         self._has_hash = np.zeros(count, np.bool_)
@@ -145,11 +145,16 @@ class FoundRecords:
             self._reader.check(sequence)
         except SplitDataError:
             return False
+        salt = self.files.salt(place.bin_index)
+        mending = HeaderMending(place.source, salt, self._info.num_bins, self._alignments)
+        mended = mending.mend(place.header, place.offset)
+        if mended is None:
+            return False
+        header, offset, word = mended
+        if word:
+            self.first_words.append((place.bin_index, offset, word))
         self.state[sequence] = PROVEN
-        word = place.header.first_word(self.files.salt(place.bin_index), place.offset)
-        if word != place.stored_word():
-            self.first_words.append((place.bin_index, place.offset, word.to_bytes(8, "little")))
-        self._note_length(sequence, place.header, place.offset)
+        self._note_length(sequence, header, place.offset)
         return True
 
     def drop(self, sequence: int) -> None:
@@ -275,12 +280,7 @@ class FoundRecords:
         self._is_placed[sequences] = frames["is_listed"]
         self._stops[sequences] = frames["stop"]
         self._hashes[sequences] = frames["hash"]
-        self._has_hash[sequences] = (
-            frames["is_whole"]
-            & (frames["codec"] == spec.CODEC_NONE)
-            & (frames["key_length"] == 0)
-            & ~frames["is_large"]
-        )
+        self._has_hash[sequences] = frames["is_whole"] & (frames["codec"] == spec.CODEC_NONE) & ~frames["is_large"]
         entries = np.zeros(len(frames), ENTRY_DTYPE)
         entries["loc"] = pack_locs(bin_index, frames["offset"])
         entries["stored"], entries["raw"] = frames["stored"], frames["raw"]

@@ -20,8 +20,8 @@ import numpy as np
 
 from splitdata.dataset.repair.frame_layouts import sort_out
 from splitdata.dataset.repair.frame_scan import follows_in
-from splitdata.format import spec
-from splitdata.format.frames import aligned_start, follow
+from splitdata.format.frame_layout import next_start
+from splitdata.format.frames import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +77,8 @@ class BinPlan:
         """Return where the frame behind one that ends here may begin, and whether that is a large one."""
         offsets: dict[int, bool] = {}
         for alignment in self.alignments:
-            ordinary = aligned_start(stop, spec.FRAME_HEADER_BYTES, alignment)
-            offsets.setdefault(ordinary, False)
-            offsets.setdefault(aligned_start(ordinary, spec.LARGE_FRAME_HEADER_BYTES, alignment), True)
+            offsets.setdefault(next_start(stop, alignment), False)
+            offsets.setdefault(next_start(stop, alignment, is_large=True), True)
         if len(self.alignments) == 1:
             return offsets
         # The bytes before the place of another alignment are not padding: perhaps a frame with a damaged header.

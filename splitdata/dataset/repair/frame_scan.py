@@ -18,7 +18,7 @@ from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import candidate_frames
 from splitdata.format.checksum import hash64
-from splitdata.format.frames import FrameHeader, are_ordinary, follow, footprint, num_blocks
+from splitdata.format.frames import FrameHeader, are_ordinary, follow, footprint, key_extents, num_blocks
 from splitdata.format.index import pack_locs
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ FRAME_DTYPE: Final = np.dtype(
     ]
 )
 """A frame whose header is right: where it begins and ends, what its header says, whether its payload has its hash,
-and whether the old index leads to it. Lengths are those of the index entry, so they may be the escape."""
+and whether the old index leads to it; not whether its key has its hash. Lengths are those of the index entry, so they
+may be the escape."""
 
 _WINDOW: Final = 16 << 20
 _OVERLAP: Final = spec.LARGE_FRAME_HEADER_BYTES
@@ -61,16 +62,14 @@ _LOW: Final = _U64(0xFFFFFFFF)
 
 
 def is_whole_frame(source: MappedSource | PreadSource, offset: int, header: FrameHeader) -> bool:
-    """Say whether payload and key of a frame have the hashes that belong to them; a large one is read in blocks."""
-    if offset + footprint(header) > source.size:
+    """Say whether the payload of a frame has its hash, whatever its key; a large one is read in blocks."""
+    covered = header.hashed
+    if offset + covered.stop > source.size:
         return False
-    if header.kind != spec.KIND_LARGE:
-        body = source.read(offset + header.size, header.stored_length + header.key_length)
-        return hash64(body) == header.payload_hash
-    blocks = num_blocks(header.stored_length)
-    table = source.read(offset + header.table_offset, 8 * blocks + header.key_length)
+    table = source.read(offset + covered.start, covered.stop - covered.start)
     if hash64(table) != header.payload_hash:
         return False
+    blocks = num_blocks(header.stored_length) if header.kind == spec.KIND_LARGE else 0
     for number in range(blocks):
         start = number * spec.BLOCK_BYTES
         data = source.read(offset + header.size + start, min(spec.BLOCK_BYTES, header.stored_length - start))
@@ -195,7 +194,9 @@ class BinScan:
         frames["stored"], frames["raw"] = word3 & _LOW, word3 >> _U64(32)
         frames["key_length"] = word2 >> _U64(spec.KEY_SHIFT)
         frames["codec"] = word2 >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
-        frames["stop"] = places + spec.FRAME_HEADER_BYTES + frames["stored"] + frames["key_length"]
+        frames["stop"] = (
+            places + spec.FRAME_HEADER_BYTES + frames["stored"] + key_extents(frames["key_length"].astype("<i8"))
+        )
         is_record = are_ordinary(word2, word3)
         for number in np.flatnonzero(~is_record).tolist():
             is_record[number] = self._parse_unusual(frames, number, data[8 * int(at[number]) :][:_OVERLAP])
@@ -255,9 +256,9 @@ class BinScan:
     def _hash_together(self, frames: NDArray[np.void], chosen: NDArray[np.bool_], base: int, data: bytes) -> None:
         """Say of each chosen frame whether it is whole."""
         is_here = chosen & ~frames["is_large"] & (frames["stop"] <= base + len(data))
-        starts = (frames["offset"][is_here] + spec.FRAME_HEADER_BYTES - base).tolist()
-        stops = (frames["stop"][is_here] - base).tolist()
-        hashes = (hash64(data[start:stop]) for start, stop in zip(starts, stops, strict=True))
+        starts = frames["offset"][is_here] + spec.FRAME_HEADER_BYTES - base
+        places = zip(starts.tolist(), (starts + frames["stored"][is_here]).tolist(), strict=True)
+        hashes = (hash64(data[start:stop]) for start, stop in places)
         frames["is_whole"][is_here] = np.fromiter(hashes, _U64, len(starts)) == frames["hash"][is_here]
         for number in np.flatnonzero(chosen & ~is_here).tolist():
             is_free = bool(frames["is_listed"][number])
@@ -275,8 +276,8 @@ class BinScan:
             self._hashed += stop - start
         if frame["is_large"] or stop > base + len(data):
             return is_whole_frame(self._source, start, FrameHeader.unpack(self._source.read(start, _OVERLAP)))
-        body = memoryview(data)[start + spec.FRAME_HEADER_BYTES - base : stop - base]
-        return hash64(body) == int(frame["hash"])
+        begin = start + spec.FRAME_HEADER_BYTES - base
+        return hash64(memoryview(data)[begin : begin + int(frame["stored"])]) == int(frame["hash"])
 
     # -- what is known -------------------------------------------------------------------------
 

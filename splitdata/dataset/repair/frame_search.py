@@ -17,10 +17,12 @@ import numpy as np
 from splitdata.dataset.repair.found_records import DAMAGED, LOST, FoundRecords
 from splitdata.dataset.repair.frame_choice import BinPlan, choose
 from splitdata.dataset.repair.frame_scan import FRAME_DTYPE, BinScan, follows_in, is_whole_frame
+from splitdata.dataset.repair.header_mending import HeaderMending
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.codec import Decompressor
-from splitdata.format.frames import FrameHeader, aligned_start, follow, footprint, lengths_word
+from splitdata.format.frame_layout import next_start
+from splitdata.format.frames import FrameHeader, follow, footprint, lengths_word
 from splitdata.format.index import ENTRY_DTYPE, unpack_loc
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class FrameSearch(FoundRecords):
                 int(np.count_nonzero(self._linked(bin_index, len(self.state), (alignment,))))
                 for bin_index in self.frames_in
             )
-            + sum(aligned_start(end, spec.FRAME_HEADER_BYTES, alignment) == at for end, at in self.head.places)
+            + sum(next_start(end, alignment) == at for end, at in self.head.places)
             for alignment in self._alignments
         }
         return max(sorted(counts), key=counts.__getitem__)
@@ -212,7 +214,9 @@ class FrameSearch(FoundRecords):
             if header.sequence != sequence or not header.is_record or (header.kind == spec.KIND_LARGE) != is_large:
                 continue
             if is_whole_frame(source, offset, header):
-                return _frame_of(header, offset)
+                mending = HeaderMending(source, self.files.salt(plan.bin_index), plan.num_bins, self._alignments)
+                mended = mending.mend(header, offset)
+                return _frame_of(mended[0] if mended else header, offset)
         return None
 
     # -- what only the digest can say ------------------------------------------------------------

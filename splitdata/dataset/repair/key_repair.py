@@ -1,7 +1,7 @@
 """Making the keys of a segment again, from its frames and from what is left of the old table.
 
-    frames that can be read ── key of each ─────────────────┐
-    records that cannot ── proven blocks of the old table ──┴─> as the table says? ── no ──> KeyBuilder,
+    frames ── key of each, with its hash ───────────────────────┐
+    where that is damaged ── proven blocks of the old table ────┴─> as the table says? ── no ──> KeyBuilder,
                                                                 in scratch files ──> renamed over it
 
 So a key is not forgotten because its bin is missing or its record is damaged: a search for it tells of
@@ -41,6 +41,7 @@ class KeysOnDisk:
 
     Attributes:
         num_keys: Keys that are known.
+        are_damaged: Of each record, whether its frame does not tell its key.
         num_unknown: Keys that the manifest counts and neither a frame nor the old table tells any more.
     """
 
@@ -55,8 +56,8 @@ class KeysOnDisk:
         self._folder = folder
         self._segment = segment
         self._records = RecordReader(found, verify=True, max_record_bytes=0)
-        self._damaged_records = RecordReader(found, verify=False, max_record_bytes=0)
         self._is_unread = np.zeros(segment.info.num_records, np.bool_)
+        self.are_damaged = self._is_unread.copy()
         sums = KeySum()
         for pairs in self._all():
             sums.add(*pairs)
@@ -108,21 +109,19 @@ class KeysOnDisk:
         return replace(info, num_keys=builder.num_keys, keys_bytes=builder.keys_bytes)
 
     def _all(self) -> Iterator[Pairs]:
-        yield from self._of_frames(self._records, range(self._segment.info.num_records))
+        yield from self._of_frames(range(self._segment.info.num_records))
         if self._is_unread.any():
             yield from self._of_table()
-            # At least the place of a damaged record is known: a search for its key reports the damage.
-            yield from self._of_frames(self._damaged_records, np.flatnonzero(self._is_unread).tolist())
 
-    def _of_frames(self, records: RecordReader, sequences: Sequence[int]) -> Iterator[Pairs]:
+    def _of_frames(self, sequences: Sequence[int]) -> Iterator[Pairs]:
         """Yield hashes and sequence numbers of keys, some thousand records at a time; notes what cannot be read."""
         for start in range(0, len(sequences), _CHUNK_RECORDS):
             found = []
             for sequence in sequences[start : start + _CHUNK_RECORDS]:
                 try:
-                    key = records.key(sequence)
+                    key = self._records.key(sequence)
                 except (FormatError, OSError):
-                    self._is_unread[sequence] = True
+                    self._is_unread[sequence] = self.are_damaged[sequence] = True
                     continue
                 if key:
                     found.append((key_hash(key), sequence))

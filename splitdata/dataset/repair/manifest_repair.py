@@ -106,6 +106,8 @@ def look_at_manifests(directory: DatasetDirectory) -> ManifestsOnDisk:
                 raise
             odd.append(generation)
             continue
+        if not intact:
+            manifest.check_writable()
         intact.append(manifest)
     listed, stand_ins = _with_stand_ins(directory, intact) if intact else ((), ())
     ids = {segment.id for segment in listed}

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_GAP", "dirty_gaps"]
 
-# Padding to the next frame, and once more if that is a large one, whose header is longer.
-MAX_GAP: Final = 2 * max(spec.ALIGNMENTS)
+# Padding to the next frame.
+MAX_GAP: Final = max(spec.ALIGNMENTS)
 # Frames that are farther apart are not read for what lies between them.
 _FAR_APART_BYTES: Final = 4096
 _READ_BYTES: Final = 8 << 20

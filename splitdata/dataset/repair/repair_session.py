@@ -13,6 +13,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from splitdata.dataset.repair.adoption import (
     AdoptableTail,
     contradicts_header,
@@ -308,6 +310,12 @@ class RepairSession:
             return info
         files = SegmentFiles(segment.paths, info, position, OpenFiles("pread", search.folder))
         keys = KeysOnDisk(search.folder, files, search.files)
+        num_damaged = np.count_nonzero(keys.are_damaged & (search.state[: info.num_records] == PROVEN))
+        if num_damaged:
+            self.notes.append(
+                f"{segment.paths.folder}: {num_damaged} records can be read and their keys cannot: reading or finding "
+                "one of these keys tells of the damage, until the bins are restored"
+            )
         if keys.are_intact():
             return info
         odd = _odd_entry(search.folder, _KEYS_NAMES)

@@ -17,6 +17,7 @@ from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.manifest import SegmentInfo
+from splitdata.format.version import check_written_here
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -49,11 +50,14 @@ class SegmentOnDisk:
 
         Raises:
             FormatError: If the folder, or that of all segments, is a link.
+            UnsupportedVersionError: If it is of a version that is only read.
         """
         self.id = segment_id
         self._directory = directory
         self.paths = directory.paths.segment(segment_id)
         header = directory.index_header(segment_id)
+        if header is not None:
+            check_written_here(header.version, self.paths.folder)
         self.header = header if header is not None and header.segment_id == segment_id else None
         self._lock: LockedFile | None = None
         sizes: dict[int, int] = {}

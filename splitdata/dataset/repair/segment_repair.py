@@ -27,7 +27,8 @@ from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.frames import aligned_start, follow
+from splitdata.format.frame_layout import next_start
+from splitdata.format.frames import follow
 from splitdata.format.index import IndexHeader, IndexTables, num_lengths_of, unpack_loc
 from splitdata.storage import files
 from splitdata.storage.replace import open_sole, replace_file
@@ -144,7 +145,7 @@ class SegmentRepair:
         in_bin = self._search.head.dictionary or b""
         in_index = old.dictionary() if self._info.is_sealed else None
         if in_index and in_index != in_bin and 0 in self._search.frames_in:
-            offset = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
+            offset = next_start(spec.BIN_HEADER_BYTES, self._alignment)
             frame = control_frame(spec.KIND_DICTIONARY, in_index, self._search.files.salt(0), offset)
             if offset + len(frame) > self._search.first_start_in_bin_0():
                 self.notes.append(
@@ -461,7 +462,7 @@ class SegmentRepair:
             last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
             end = self._search.end_of(last) if self._search.state[last] == PROVEN else None
             if end is not None:
-                lengths[bin_index] = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
+                lengths[bin_index] = next_start(end, self._alignment)
             elif known is None:
                 lengths[bin_index] = self._search.files.bin(bin_index).size
         return tuple(lengths)

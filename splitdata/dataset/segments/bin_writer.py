@@ -66,10 +66,13 @@ class BinWriter:
         """Read back what was written."""
         return files.read_at(self._descriptor(bin_index), length, offset)
 
-    def cut(self, bin_index: int, length: int) -> None:
-        """Cut a bin behind its last committed frame, if it goes on there and has no other name."""
+    def cut(self, bin_index: int, end: int, length: int) -> None:
+        """Cut a bin behind the end of its last committed frame and pad it to a length again, if it has no other name.
+
+        The frame behind may begin within the padding, if it is a large one.
+        """
         if self._exists[bin_index] and files.size_of(descriptor := self._descriptor(bin_index)) > length:
-            cut_sole(descriptor, length)
+            cut_sole(descriptor, end, padded_to=length)
 
     def sync(self) -> None:
         """Wait until all that was written to the bins has reached the medium."""

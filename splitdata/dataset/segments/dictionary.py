@@ -19,7 +19,8 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
 from splitdata.format.codec import Compressor
-from splitdata.format.frames import FrameHeader, aligned_start, footprint
+from splitdata.format.frame_layout import aligned_start
+from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import IndexHeader, tables_size
 
 if TYPE_CHECKING:

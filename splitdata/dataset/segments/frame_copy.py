@@ -37,6 +37,9 @@ def copy_records(source: SegmentFiles, sequences: range, target: SegmentWriter) 
     for sequence in sequences:
         place = reader.locate(sequence)
         num_bytes += place.header.raw_length
+        if place.header.key_length:
+            # Nothing else proves it, and the copy is sealed with the hash that it has.
+            reader.key(sequence)
         # Frames of a forged bin may lie inside of each other, and make gigabytes of a megabyte.
         if num_bytes > source.info.raw_bytes:
             raise FormatError(f"the records of segment {source.info.id} are longer than the manifest says")

@@ -3,7 +3,7 @@
     records r0 r1 r2 ... of sequence s, s+1, s+2, ...
          `─ column j of the chunk ─> bin (s + j) % N        records[j::N]
     footprints, summed down each column ─> offsets ─> headers, index entries
-    with keys: the body of a frame is payload and key, joined before it is hashed
+    with keys: what stands behind a payload is the key and its hash, and then the zeros
 
 What is per record in Python is `len` and the hash, both under `map`.
 """
@@ -11,15 +11,16 @@ What is per record in Python is `len` and the hash, both under `map`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import add
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.frames import pack_headers
+from splitdata.format.frame_layout import aligned_starts
+from splitdata.format.frames import key_extents, pack_headers
 from splitdata.format.index import make_entries, pack_locs
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,18 +41,18 @@ class FramedChunk:
 
     Attributes:
         writes: For each touched bin: its number, the offset, the pieces to write there.
-        ends: New end of each bin, uint64[num_bins].
+        ends: New end of each bin, that of its last frame without padding, int64[num_bins].
         entries: Index entries of the records, in order.
         raw_hashes: xxh3-64 of each raw record, for the digest.
-        key_lengths: Of the key of each record, 0 where it has none; None where no record has one.
+        key_hashes: Of the keys of the records that have one, in order; None where no record has one.
         stored_bytes, raw_bytes, max_raw_bytes: Sums and maximum over the records.
     """
 
     writes: list[tuple[int, int, list[bytes | memoryview]]]
-    ends: NDArray[np.uint64]
+    ends: NDArray[np.int64]
     entries: NDArray[np.void]
     raw_hashes: NDArray[np.uint64]
-    key_lengths: NDArray[np.uint64] | None
+    key_hashes: NDArray[np.uint64] | None
     stored_bytes: int
     raw_bytes: int
     max_raw_bytes: int
@@ -62,7 +63,7 @@ def frame_chunk(
     *,
     first_sequence: int,
     salts: NDArray[np.uint64],
-    ends: NDArray[np.uint64],
+    ends: NDArray[np.int64],
     alignment: int,
     compressor: Compressor | None,
     keys: list[bytes] | None = None,
@@ -73,7 +74,7 @@ def frame_chunk(
         records: The raw records, at least one.
         first_sequence: Sequence number of the first.
         salts: Of each bin, uint64[num_bins].
-        ends: Where the next frame of each bin begins.
+        ends: Where the last frame of each bin ends, int64[num_bins].
         alignment: Of payloads, in bytes.
         compressor: Compresses each record where that makes it smaller.
         keys: Of each record, empty where it has none; None where no record has one.
@@ -87,71 +88,77 @@ def frame_chunk(
         encoded = list(map(compressor.encode, records))
         stored = [pair[0] for pair in encoded]
         stored_lengths = np.fromiter(map(len, stored), _U64, num_records)
-        stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records) if keys is None else raw_hashes
+        stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records)
         codecs = np.fromiter((pair[1] for pair in encoded), _U64, num_records)
-    bodies, body_lengths, key_lengths = stored, stored_lengths, None
-    if keys is not None:
-        key_lengths = np.fromiter(map(len, keys), _U64, num_records)
-        bodies, body_lengths = list(map(add, stored, keys)), stored_lengths + key_lengths
-        stored_hashes = np.fromiter(map(hash64, bodies), _U64, num_records)
-
+    key_lengths = (
+        np.zeros(num_records, np.int64) if keys is None else np.fromiter(map(len, keys), np.int64, num_records)
+    )
+    frame_lengths = spec.FRAME_HEADER_BYTES + stored_lengths.astype(np.int64) + key_extents(key_lengths)
     columns = min(num_bins, num_records)
     bins = (first_sequence + np.arange(columns)) % num_bins
-    steps = _U64(alignment)
-    footprints = (body_lengths + _U64(spec.FRAME_HEADER_BYTES) + steps - _U64(1)) // steps * steps
-    offsets, column_sums = _offsets(footprints, columns, ends[bins])
+    paddings = -frame_lengths % alignment
+    starts = aligned_starts(ends[bins], spec.FRAME_HEADER_BYTES, alignment)
+    offsets = _offsets(frame_lengths + paddings, columns, starts)
     row_bins = np.tile(bins, -(-num_records // columns))[:num_records]
     headers = pack_headers(
         salts=salts[row_bins],
-        offsets=offsets,
+        offsets=offsets.astype(_U64),
         payload_hashes=stored_hashes,
         sequences=np.arange(first_sequence, first_sequence + num_records, dtype=_U64),
         stored_lengths=stored_lengths,
         raw_lengths=raw_lengths,
         codecs=codecs,
-        key_lengths=0 if key_lengths is None else key_lengths,
+        key_lengths=key_lengths.astype(_U64),
     )
-    paddings = footprints - body_lengths - _U64(spec.FRAME_HEADER_BYTES)
+    tails = list(map(_ZEROS.__getitem__, paddings.tolist()))
+    key_hashes: NDArray[np.uint64] | None = None
+    if keys is not None:
+        key_hashes = np.fromiter(map(key_hash, filter(None, keys)), _U64, int(np.count_nonzero(key_lengths)))
+        tails = _with_keys(keys, key_hashes, tails)
     writes = [
         (int(bins[column]), int(offsets[column]), pieces)
-        for column, pieces in enumerate(_pieces(bodies, headers, paddings, columns))
+        for column, pieces in enumerate(_pieces(stored, headers, tails, columns))
     ]
     new_ends = ends.copy()
-    new_ends[bins] += column_sums
+    new_ends[row_bins[-columns:]] = (offsets + frame_lengths)[-columns:]
     return FramedChunk(
         writes=writes,
         ends=new_ends,
         entries=make_entries(pack_locs(row_bins, offsets), stored_lengths, raw_lengths),
         raw_hashes=raw_hashes,
-        key_lengths=key_lengths,
+        key_hashes=key_hashes,
         stored_bytes=int(stored_lengths.sum()),
         raw_bytes=int(raw_lengths.sum()),
         max_raw_bytes=int(raw_lengths.max()),
     )
 
 
-def _offsets(
-    footprints: NDArray[np.uint64], columns: int, column_ends: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return where each frame begins, and how much each column adds to its bin."""
+def _with_keys(keys: list[bytes], key_hashes: NDArray[np.uint64], zeros: list[bytes]) -> list[bytes]:
+    """Return what stands behind each payload: key and hash of the key, where it has one, then the zeros."""
+    hashes = iter(key_hashes.astype("<u8").view("V8").tolist())
+    return [key + next(hashes) + zero if key else zero for key, zero in zip(keys, zeros, strict=True)]
+
+
+def _offsets(footprints: NDArray[np.int64], columns: int, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each frame begins, the first of each column at its start."""
     num_records = len(footprints)
     rows = -(-num_records // columns)
-    table = np.zeros(rows * columns, _U64)
+    table = np.zeros(rows * columns, np.int64)
     table[:num_records] = footprints
     sums = np.cumsum(table.reshape(rows, columns), axis=0)
-    offsets = (sums - table.reshape(rows, columns) + column_ends).reshape(-1)[:num_records]
-    return offsets, sums[-1]
+    offsets: NDArray[np.int64] = (sums - table.reshape(rows, columns) + starts).reshape(-1)[:num_records]
+    return offsets
 
 
 def _pieces(
-    stored: list[bytes], headers: NDArray[np.uint64], paddings: NDArray[np.uint64], columns: int
+    stored: list[bytes], headers: NDArray[np.uint64], tails: list[bytes], columns: int
 ) -> list[list[bytes | memoryview]]:
     """Return, for each column, its frames as few large pieces."""
     # Joining copies every byte once more, handing over many pieces costs time for each of them.
     is_joined = sum(map(len, stored)) < _GATHERED_MEAN_BYTES * len(stored)
-    if is_joined and len(set(map(len, stored))) == 1:
+    if is_joined and len(set(map(len, stored))) == 1 and len(set(map(len, tails))) == 1:
         return [
-            [_equal_frames(stored[column::columns], headers[column::columns], int(paddings[0]))]
+            [_equal_frames(stored[column::columns], headers[column::columns], tails[column::columns])]
             for column in range(columns)
         ]
     pieces: list[list[bytes | memoryview]] = []
@@ -160,7 +167,7 @@ def _pieces(
         parts: list[bytes] = [b""] * (3 * len(payloads))
         parts[0::3] = _rows_as_bytes(headers[column::columns])
         parts[1::3] = payloads
-        parts[2::3] = map(_ZEROS.__getitem__, paddings[column::columns].tolist())
+        parts[2::3] = tails[column::columns]
         pieces.append([b"".join(parts)] if is_joined else list(filter(None, parts)))
     return pieces
 
@@ -170,11 +177,12 @@ def _rows_as_bytes(headers: NDArray[np.uint64]) -> list[bytes]:
     return rows
 
 
-def _equal_frames(payloads: list[bytes], headers: NDArray[np.uint64], padding: int) -> memoryview:
-    """Return frames of one length: headers and payloads as two columns of one array."""
-    length = len(payloads[0])
-    frames = np.zeros((len(payloads), spec.FRAME_HEADER_BYTES + length + padding), np.uint8)
-    frames[:, : spec.FRAME_HEADER_BYTES] = np.ascontiguousarray(headers).view(np.uint8)
-    body = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), length)
-    frames[:, spec.FRAME_HEADER_BYTES : spec.FRAME_HEADER_BYTES + length] = body
+def _equal_frames(payloads: list[bytes], headers: NDArray[np.uint64], tails: list[bytes]) -> memoryview:
+    """Return frames of one length: headers, payloads and what stands behind them as three columns of one array."""
+    begin, end = spec.FRAME_HEADER_BYTES, spec.FRAME_HEADER_BYTES + len(payloads[0])
+    frames = np.zeros((len(payloads), end + len(tails[0])), np.uint8)
+    frames[:, :begin] = np.ascontiguousarray(headers).view(np.uint8)
+    frames[:, begin:end] = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), end - begin)
+    if tails[0]:
+        frames[:, end:] = np.frombuffer(b"".join(tails), np.uint8).reshape(len(tails), len(tails[0]))
     return frames.reshape(-1).data

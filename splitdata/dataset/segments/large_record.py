@@ -17,6 +17,7 @@ from splitdata._payload import read_piece
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.frames import FrameHeader, padding_of
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,13 +146,15 @@ def write_large(
         block_hashes += hash64(block).to_bytes(8, "little")
         stored_length += len(block)
         end += len(block)
-    tail = bytes(padding_of(stored_length)) + block_hashes + key
+    tail = bytes(padding_of(stored_length)) + block_hashes
+    if key:
+        tail += key + key_hash(key).to_bytes(spec.KEY_HASH_BYTES, "little")
     bins.write(bin_index, [tail], end)
     header = FrameHeader(
         sequence=sequence,
         stored_length=stored_length,
         raw_length=raw.length,
-        payload_hash=hash64(bytes(block_hashes) + key),
+        payload_hash=hash64(bytes(block_hashes)),
         kind=spec.KIND_LARGE,
         codec=spec.CODEC_ZSTD if is_compressed else spec.CODEC_NONE,
         key_length=len(key),

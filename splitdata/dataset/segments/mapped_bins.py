@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.format import spec
-from splitdata.format.checksum import hash64
+from splitdata.format.checksum import frame_checks, hash64
+from splitdata.format.frames import are_ordinary, key_extents
 from splitdata.format.index import unpack_locs
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,10 @@ __all__ = ["MappedBins", "UsualFrames"]
 
 # Up to here records of one size are copied twice, by numpy, which is faster than a slice for each.
 _SMALL_RECORD_BYTES: Final = 2048
+# What shifts the length of a key out of word 2.
+_KEY_BITS: Final = np.uint64(64 - spec.KEY_SHIFT)
+_HALF: Final = np.uint64(32)
+_LOW: Final = np.uint64(0xFFFFFFFF)
 
 
 class MappedBins:
@@ -80,19 +86,45 @@ class MappedBins:
         # Header and small payload in one go: what such a copy waits for is memory, not bytes.
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
-        # Neither kind nor codec beside the number, the lengths of the entry, and only one length.
-        difference = headers[:, 2] ^ sequences.view(np.uint64)
-        key_lengths = (difference >> np.uint64(spec.KEY_SHIFT)).astype(np.int64) if difference.any() else None
-        if key_lengths is not None and (stops + key_lengths > self._lengths[bins]).any():
-            return None
+        # Neither kind nor codec beside the number, a key or none, the lengths of the entry, and only one length.
         if not (
-            (key_lengths is None or not (difference << np.uint64(64 - spec.KEY_SHIFT)).any())
+            (headers[:, 2] << _KEY_BITS == sequences.view(np.uint64) << _KEY_BITS).all()
             and (headers[:, 3] == pairs[:, 1]).all()
             and (quarters[:, 2] == quarters[:, 3]).all()
         ):
             return None
         cells = _as_cells(frames[:, spec.FRAME_HEADER_BYTES :]) if small else None
-        return UsualFrames(self, bins, starts, stops, words, headers[:, 1], size, cells, key_lengths)
+        return UsualFrames(self, bins, starts, stops, words, headers[:, 1], size, cells)
+
+    def keys(
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], salts: NDArray[np.uint64]
+    ) -> list[bytes] | None:
+        """Return the keys of records, empty where one has none; None unless all are ordinary and proven.
+
+        Args:
+            sequences: Sequence number of each record, at least one.
+            pairs: Its index entry, as place and lengths.
+            salts: Of all bins.
+        """
+        bins, offsets = unpack_locs(pairs[:, 0])
+        starts = offsets + spec.FRAME_HEADER_BYTES + pairs.view(np.uint32).reshape(-1, 4)[:, 2]
+        if (bins != sequences % len(self.maps)).any() or (starts > self._lengths[bins]).any():
+            return None
+        words = self.rows_at(self._first_words[bins] + (offsets >> 3), spec.FRAME_HEADER_BYTES).view("<u8")
+        headers = words.reshape(-1, 4).T
+        of_bins = salts[bins]
+        checks = frame_checks(of_bins, offsets.view(np.uint64), (headers[1], headers[2], headers[3]))
+        proven = headers[0] == (of_bins & _LOW | np.uint64(1) | checks << _HALF)
+        proven &= (headers[2] & _LOW == sequences.view(np.uint64)) & (headers[3] == pairs[:, 1])
+        stops = starts + key_extents((headers[2] >> np.uint64(spec.KEY_SHIFT)).view(np.int64))
+        if not proven.all() or not are_ordinary(headers[2], headers[3]).all() or (stops > self._lengths[bins]).any():
+            return None
+        places = zip(bins.tolist(), starts.tolist(), stops.tolist(), strict=True)
+        stored = [self.maps[number][start:stop] for number, start, stop in places]
+        keys = [one[: -spec.KEY_HASH_BYTES] for one in stored]
+        hashes = np.frombuffer(b"".join(one[-spec.KEY_HASH_BYTES :] for one in stored), "<u8")
+        found = np.fromiter(map(key_hash, filter(None, keys)), np.uint64)
+        return keys if len(found) == len(hashes) and (found == hashes).all() else None
 
     def rows_at(self, words: NDArray[np.int64], length: int) -> NDArray[np.void]:
         """Return copies of `length` bytes from each place on; whether they are ours is for the caller to know."""
@@ -112,7 +144,6 @@ class UsualFrames:
         hashes: Of the payloads, as the headers say.
         size: The length of each record, None if they differ.
         cells: The payloads, where they are of one size and small.
-        key_lengths: Of the key behind each payload, None where no record has one.
     """
 
     mapped: MappedBins
@@ -123,7 +154,6 @@ class UsualFrames:
     hashes: NDArray[np.uint64]
     size: int | None
     cells: NDArray[np.void] | None
-    key_lengths: NDArray[np.int64] | None
 
     def rows(self, *, verify: bool) -> NDArray[np.uint8] | None:
         """Return the records as rows, uint8[records, size]; None if they differ in size, or one is damaged."""
@@ -132,43 +162,33 @@ class UsualFrames:
             if not self.size:
                 return None
             cells = self.mapped.rows_at(self.words + spec.FRAME_HEADER_BYTES // spec.FRAME_UNIT, self.size)
-        if verify and not self._are_intact(
-            cells.tolist() if self.key_lengths is None else self._bodies(self.mapped.maps)
-        ):
+        if verify and not self._are_intact(cells.tolist()):
             return None
         return cells.view(np.uint8).reshape(len(cells), -1)
 
     def payloads(self, *, verify: bool) -> list[bytes] | None:
         """Return the records; None if one is damaged."""
-        if self.cells is not None and (self.key_lengths is None or not verify):
+        if self.cells is not None:
             payloads: list[bytes] = self.cells.tolist()
             return payloads if not verify or self._are_intact(payloads) else None
         maps = self.mapped.maps
         if not verify:
-            places = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
-            return [maps[number][start:stop] for number, start, stop in places]
-        ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
-        frames = zip(self.bins.tolist(), self.starts.tolist(), ends.tolist(), self.hashes.tolist(), strict=True)
+            return self._payloads(maps)
+        frames = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), self.hashes.tolist(), strict=True)
         # Each is hashed as soon as it was touched, while it is in the caches.
-        bodies = [
-            body for number, start, end, expected in frames if hash64(body := maps[number][start:end]) == expected
+        records = [
+            one for number, start, stop, expected in frames if hash64(one := maps[number][start:stop]) == expected
         ]
-        return self._without_keys(bodies) if len(bodies) == len(self.starts) else None
+        return records if len(records) == len(self.starts) else None
 
     def views(self, *, verify: bool) -> list[memoryview] | None:
         """Return the records as views of the maps; None if one is damaged."""
-        bodies = self._bodies(self.mapped.views)
-        return None if verify and not self._are_intact(bodies) else self._without_keys(bodies)
+        views = self._payloads(self.mapped.views)
+        return None if verify and not self._are_intact(views) else views
 
-    def _without_keys(self, bodies: list[Any]) -> list[Any]:
-        if self.key_lengths is None:
-            return bodies
-        return [body[:size] for body, size in zip(bodies, (self.stops - self.starts).tolist(), strict=True)]
-
-    def _bodies(self, maps: Sequence[Any]) -> list[Any]:
-        """Return each payload with the key behind it, which are hashed together."""
-        ends = self.stops if self.key_lengths is None else self.stops + self.key_lengths
-        starts, stops = self.starts.tolist(), ends.tolist()
+    def _payloads(self, maps: Sequence[Any]) -> list[Any]:
+        """Cut each payload from the map, or the view, of its bin."""
+        starts, stops = self.starts.tolist(), self.stops.tolist()
         if (self.bins == self.bins[0]).all():
             one = maps[int(self.bins[0])]
             return [one[start:stop] for start, stop in zip(starts, stops, strict=True)]

@@ -3,8 +3,9 @@
 Slower than segment_reader.py, which comes here for whatever is not the usual.
 
     entry ─ lost? other bin? ─> bin ─ there? long enough? ─> header ─ same sequence, same lengths? ─>
-      ordinary   payload | key            hash over both, then the codec
-      large      blocks | table | key     hash over table and key, then block by block
+      ordinary   payload        hash, then the codec
+      large      blocks | table hash over the table, then block by block
+      key        behind these   header check, then the hash behind it
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from splitdata.format.checksum import hash64
 from splitdata.format.codec import decompress, decompress_stream
 from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
 from splitdata.format.index import unpack_loc, unpack_locs
+from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,9 +49,9 @@ class Located:
         """Where the stored payload begins in the bin."""
         return self.offset + self.header.size
 
-    def stored_word(self) -> int:
-        """Return word 0 of the frame, sync word and header check, as it stands in the file."""
-        return int.from_bytes(self.source.read(self.offset, 8), "little")
+    def head(self) -> bytes:
+        """Return the header as it stands in the file."""
+        return self.source.read(self.offset, self.header.size)
 
 
 class RecordReader:
@@ -111,25 +113,23 @@ class RecordReader:
     def key(self, sequence: int) -> bytes:
         """Return the key of a record as it is stored; empty if it has none, which is proven too.
 
-        By the hash over record and key, or, where that is not to be computed, by the check of the header, in
-        which the length of the key stands: one flipped bit of that must not hide a key.
+        By the check of the header, in which the length of the key stands: one flipped bit of that must not hide a
+        key. Then by the hash behind the key. The payload is not read, but in a segment of version 0.1.
         """
         place = self.locate(sequence)
         header = place.header
-        if not self._verify and not self.has_header_check(place):
+        if not self.has_header_check(place):
             self._raise_corrupt(sequence, "has a frame whose header check is wrong", place.bin_index, place.offset)
-        if header.kind == spec.KIND_LARGE:
-            return self._table(place)[8 * num_blocks(header.stored_length) :]
-        stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
-        if self._verify and hash64(stored) != header.payload_hash:
-            self._raise_checksum(place)
-        return bytes(stored[header.stored_length :])
-
-    def unproven_key(self, sequence: int) -> bytes:
-        """Return the key of a record as it stands in its frame, whether or not that is damaged; reads no payload."""
-        place = self.locate(sequence)
-        header = place.header
-        return place.source.read(place.offset + footprint(header) - header.key_length, header.key_length)
+        if not header.layout.has_key_hash and header.key_length:
+            self._hashed(place)
+        end = place.offset + footprint(header)
+        if end > place.source.size:
+            self._raise_cut_off(sequence, place.bin_index, end, place.source.size)
+        stored = place.source.read(place.offset + header.key_offset, header.key_extent)
+        key = stored[: header.key_length]
+        if len(stored) > len(key) and key_hash(key) != int.from_bytes(stored[header.key_length :], "little"):
+            self.raise_damaged_key(sequence)
+        return key
 
     def raise_damaged_key(self, sequence: int) -> NoReturn:
         """Raise for a record whose key is not the one that the table of keys lists."""
@@ -153,7 +153,7 @@ class RecordReader:
 
     def has_header_check(self, place: Located) -> bool:
         """Say whether sync word and header check of a frame are right: by them it is found without an index."""
-        return place.header.first_word(self._files.salt(place.bin_index), place.offset) == place.stored_word()
+        return FrameHeader.has_right_check(place.head(), self._files.salt(place.bin_index), place.offset)
 
     # -- finding the frame -------------------------------------------------------------------
 
@@ -175,7 +175,8 @@ class RecordReader:
         if offset + spec.FRAME_HEADER_BYTES > source.size:
             self._raise_cut_off(sequence, bin_index, offset + spec.FRAME_HEADER_BYTES, source.size)
         try:
-            header = FrameHeader.unpack(source.read(offset, spec.LARGE_FRAME_HEADER_BYTES))
+            layout = self._files.layout
+            header = FrameHeader.unpack(source.read(offset, layout.large_header_bytes), layout)
         except FormatError as error:
             self._raise_corrupt(sequence, f"has a damaged frame: {error}", bin_index, offset)
         if header.sequence != sequence or lengths != lengths_word(header.stored_length, header.raw_length):
@@ -183,7 +184,8 @@ class RecordReader:
         if not header.is_record:
             text = f"has kind {header.kind} and codec {header.codec}, unknown here"
             self._raise_corrupt(sequence, text, bin_index, offset)
-        end = offset + footprint(header)
+        # Of the key nothing is needed, and nothing is said, before somebody wants it.
+        end = offset + header.hashed.stop
         if end > source.size:
             self._raise_cut_off(sequence, bin_index, end, source.size)
         return Located(sequence, bin_index, offset, header, source)
@@ -207,10 +209,7 @@ class RecordReader:
     def _ordinary(self, place: Located) -> bytes | memoryview:
         """Return the raw record: a view of the stored bytes, or the decompressed ones."""
         header = place.header
-        stored = place.source.view(place.payload_offset, header.stored_length + header.key_length)
-        if self._verify and hash64(stored) != header.payload_hash:
-            self._raise_checksum(place)
-        stored = stored[: header.stored_length]
+        stored = self._hashed(place)[: header.stored_length]
         if header.codec == spec.CODEC_NONE:
             return stored
         try:
@@ -245,7 +244,7 @@ class RecordReader:
     ) -> Iterator[bytes]:
         """Yield stored blocks, each held against the table, which is held against the header."""
         header = place.header
-        table = self._table(place)
+        table = self._hashed(place)
         for block in range(first, stop):
             start = block * spec.BLOCK_BYTES
             length = min(spec.BLOCK_BYTES, header.stored_length - start)
@@ -257,14 +256,17 @@ class RecordReader:
                 on_block(place.payload_offset + start + length)
             yield data
 
-    def _table(self, place: Located) -> bytes:
-        """Return the block hashes of a large record and its key behind them, held against the header."""
+    def _hashed(self, place: Located) -> memoryview:
+        """Return what the payload hash covers: the stored payload, of a large record its table; held against it."""
         header = place.header
-        length = 8 * num_blocks(header.stored_length) + header.key_length
-        table = place.source.read(place.offset + header.table_offset, length)
-        if self._verify and hash64(table) != header.payload_hash:
-            self._raise_corrupt(place.sequence, "has a damaged table of block hashes", place.bin_index, place.offset)
-        return table
+        covered = header.hashed
+        data = place.source.view(place.offset + covered.start, covered.stop - covered.start)
+        if self._verify and hash64(data) != header.payload_hash:
+            if header.kind == spec.KIND_LARGE:
+                text = "has a damaged table of block hashes"
+                self._raise_corrupt(place.sequence, text, place.bin_index, place.offset)
+            self._raise_checksum(place)
+        return data
 
     # -- saying what is wrong ----------------------------------------------------------------
 

@@ -77,6 +77,9 @@ class Segment(Protocol):
     def key(self, sequence: int) -> bytes:
         """Return the key of one record, empty if it has none."""
 
+    def get_keys(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return the keys of records in the order of `sequences`, empty where one has none."""
+
     def find_key(self, key: bytes) -> int | None:
         """Return the sequence number of the record with a key, None if none has it."""
 

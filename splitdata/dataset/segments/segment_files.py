@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import weakref
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
 from splitdata.format.codec import Decompressor
+from splitdata.format.frame_layout import layout_of
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader
 from splitdata.storage.file_source import MappedSource, PreadSource
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.keys.key_lookup import KeyTable
     from splitdata.dataset.segments.open_files import OpenFiles
+    from splitdata.format.frame_layout import FrameLayout
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.paths import SegmentPaths
 
@@ -260,6 +263,16 @@ class SegmentFiles:
         if made is None:
             made = self._decompressor = Decompressor(self.dictionary())
         return made
+
+    @property
+    def layout(self) -> FrameLayout:
+        """How the frames of the segment are laid out."""
+        return layout_of(self.info.version)
+
+    @cached_property
+    def salts(self) -> NDArray[np.uint64]:
+        """The salts of all bins."""
+        return np.array([self.salt(bin_index) for bin_index in range(self.info.num_bin_files)], np.uint64)
 
     def salt(self, bin_index: int) -> int:
         """Return the salt of a bin."""

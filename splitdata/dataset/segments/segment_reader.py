@@ -1,7 +1,7 @@
 """Fast reads of one committed segment; whatever is not the usual goes to record_reader.py.
 
-The usual record is uncompressed, has no key and is below 16 MiB: its header word 2 is its
-sequence number, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
+The usual record is uncompressed and below 16 MiB: its header word 2 is its sequence number, but for the length of a
+key, word 3 equals the index entry, stored and raw length are one. These reads try that and fall back to the
 careful reader, one record at a time, where it fails: so speed never decides what is an error.
 
     one      entry words ─> frame words ─> slice ─> hash                     `get`
@@ -41,9 +41,8 @@ _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
 # A length times this is the second word of the entry of a record that is stored as it is.
 _BOTH_LENGTHS: Final = (1 << 32) + 1
-# Word 2 without the length of the key: kind and codec must be 0.
-_KEYED_MASK: Final = 0x0000FFFFFFFFFFFF
-_KEY_SHIFT: Final = spec.KEY_SHIFT
+# Word 2 without the length of the key, on which no reading of a record depends: kind and codec must be 0.
+_WITHOUT_KEY: Final = (1 << spec.KEY_SHIFT) - 1
 # Of a batch this many records are asked after; each question opens the file for a moment.
 _RESIDENCE_SAMPLES: Final = 4
 # A record that takes longer than this, in seconds, and for each byte of it, was perhaps not in memory.
@@ -118,23 +117,13 @@ class SegmentReader:
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
             hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if there[word] == lengths < self._limit:
-                second = numbers[word]
+            if there[word] == lengths < self._limit and numbers[word] & _WITHOUT_KEY == sequence:
                 start = word * 8 + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
-                stop = start + (lengths >> 32)
-                if second == sequence:
-                    payload: bytes = data[start:stop]
-                    # Both lengths are that of what was found, as a slice ends with the file.
-                    if len(payload) * _BOTH_LENGTHS == lengths and (
-                        not self._verify or hash64(payload) == hashes[word]
-                    ):
-                        return payload
-                elif second & _KEYED_MASK == sequence and (stop - start) * _BOTH_LENGTHS == lengths:
-                    end = stop + (second >> _KEY_SHIFT)
-                    body: bytes = data[start:end]
-                    if len(body) == end - start and hash64(body) == hashes[word]:
-                        return body[: stop - start]
+                payload: bytes = data[start : start + (lengths >> 32)]
+                # Both lengths are that of what was found, as a slice ends with the file.
+                if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
+                    return payload
         except (IndexError, TypeError):
             # A file that is not open yet, or a place outside of it: the careful reader's to handle.
             pass
@@ -159,14 +148,12 @@ class SegmentReader:
             # A table that was sealed later has keys that this snapshot does not show.
             if sequence >= files.info.num_records:
                 continue
-            # Two keys may have one hash, and any number of them if somebody wants so: then the record is not hashed.
-            other = self.records.unproven_key(sequence)
-            if other != key and key_hash(other) == key_hash(key):
-                continue
-            # Otherwise this is the bin that is sought, or was.
-            if self.records.key(sequence) == key:
+            other = self.records.key(sequence)
+            if other == key:
                 return sequence
-            self.records.raise_damaged_key(sequence)
+            # Two keys may have one hash. Otherwise the table is of another bin.
+            if key_hash(other) != key_hash(key):
+                self.records.raise_damaged_key(sequence)
         return None
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
@@ -290,7 +277,7 @@ class SegmentReader:
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
             hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if there[word] == lengths < _VIEW_LIMIT and numbers[word] == sequence:
+            if there[word] == lengths < _VIEW_LIMIT and numbers[word] & _WITHOUT_KEY == sequence:
                 start = word * 8 + 32
                 payload = memoryview(data)[start : start + (lengths >> 32)]
                 if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
@@ -306,6 +293,16 @@ class SegmentReader:
     def key(self, sequence: int) -> bytes:
         """Return the key of one record, empty if it has none."""
         return self.records.key(sequence)
+
+    def get_keys(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return the keys of records in the order of `sequences`, empty where one has none."""
+        keys: list[bytes] | None = None
+        mapped = self.files.mapped_bins() if len(sequences) >= _FEW_RECORDS else None
+        if mapped is not None and self.files.layout.has_key_hash:
+            self._look_for_shrunk()
+            pairs = self._entry_pairs(sequences)
+            keys = None if pairs is None else mapped.keys(sequences, pairs, self.files.salts)
+        return [self.key(sequence) for sequence in sequences.tolist()] if keys is None else keys
 
     def length(self, sequence: int) -> int:
         """Return the raw length of one record."""

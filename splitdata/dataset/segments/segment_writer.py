@@ -32,7 +32,8 @@ from splitdata.errors import FormatError, ManifestError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt
 from splitdata.format.digest import digest_of_hashes
-from splitdata.format.frames import FrameHeader, aligned_start, footprint, padding_of
+from splitdata.format.frame_layout import next_start
+from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import IndexHeader, IndexTables, make_entries, pack_loc, unpack_loc
 from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
@@ -61,13 +62,13 @@ class _Standing:
     Attributes:
         committed: What a manifest lists.
         pending: What was appended since.
-        ends: Where each bin ended at the last commit.
+        ends: Where the last frame of each bin ended at the last commit, without padding.
         keys: Where the keys stood then.
     """
 
     committed: Totals
     pending: Totals
-    ends: NDArray[np.uint64]
+    ends: NDArray[np.int64]
     keys: KeyMark
 
 
@@ -116,8 +117,7 @@ class SegmentWriter:
         self._awaits_first_commit = False
         self._first_position = 0
         self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
-        start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment)
-        self._ends = np.full(num_bins, start, _U64)
+        self._ends = np.full(num_bins, spec.BIN_HEADER_BYTES, np.int64)
         self._at = _Standing(Totals(), Totals(), self._ends.copy(), KeyMark())
         self._folder = self._made_folder() if resumed is None else resumed.folder
         self._index = IndexWriter(self._folder)
@@ -183,13 +183,14 @@ class SegmentWriter:
             compressor=compressor,
             keys=keys,
         )
-        self._check_bin_length(int(chunk.ends.max()))
+        self._check_bin_length(self._length_for(int(chunk.ends.max())))
         for bin_index, offset, pieces in chunk.writes:
             self._bins.write(bin_index, pieces, offset)
         self._append_entries(chunk.entries)
         self._ends = chunk.ends
-        if keys is not None and chunk.key_lengths is not None:
-            self._add_keys(keys, chunk.key_lengths)
+        if keys is not None and chunk.key_hashes is not None:
+            numbers = np.flatnonzero(np.fromiter(map(bool, keys), np.bool_, len(keys)))
+            self._keys.add(chunk.key_hashes, (numbers + self.num_records).astype(np.uint32))
         self._count(
             Totals(
                 len(records),
@@ -205,7 +206,7 @@ class SegmentWriter:
         self._check_room(1)
         sequence = self.num_records
         bin_index = sequence % self.num_bins
-        offset = aligned_start(int(self._ends[bin_index]), spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
+        offset = next_start(int(self._ends[bin_index]), self._alignment, is_large=True)
         written = write_large(
             self._bins,
             bin_index,
@@ -218,14 +219,14 @@ class SegmentWriter:
         )
         self._finish_frame(bin_index, offset, written.header, written.end, written.raw_hash)
         if key:
-            self._add_key(key, sequence)
+            self._add_key(key_hash(key), sequence)
 
     def append_stored(self, place: Located, raw_hash: int) -> None:
         """Append a record as another segment stores it, of which xxh3-64 of the raw record is given."""
         self._check_room(1)
         own = replace(place.header, sequence=self.num_records)
         bin_index = own.sequence % self.num_bins
-        offset = aligned_start(int(self._ends[bin_index]), own.size, self._alignment)
+        offset = next_start(int(self._ends[bin_index]), self._alignment, is_large=own.kind == spec.KIND_LARGE)
         self._bins.write(bin_index, [own.pack(int(self._salts[bin_index]), offset)], offset)
         end, stop = offset + own.size, place.offset + footprint(own)
         for start in range(place.payload_offset, stop, spec.BLOCK_BYTES):
@@ -234,7 +235,8 @@ class SegmentWriter:
             end += len(piece)
         self._finish_frame(bin_index, offset, own, end, raw_hash)
         if own.key_length:
-            self._add_key(self._bins.read(bin_index, own.key_length, end - own.key_length), own.sequence)
+            stored_hash = self._bins.read(bin_index, spec.KEY_HASH_BYTES, end - spec.KEY_HASH_BYTES)
+            self._add_key(int.from_bytes(stored_hash, "little"), own.sequence)
 
     def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all that was appended to the files, and to the medium if `durable`.
@@ -312,7 +314,8 @@ class SegmentWriter:
         # Also those that were written when something failed, before that was counted.
         changed = {*np.flatnonzero(self._ends != at.ends).tolist(), *self._bins.unsynced}
         for bin_index in sorted(changed):
-            self._bins.cut(bin_index, int(at.ends[bin_index]))
+            end = int(at.ends[bin_index])
+            self._bins.cut(bin_index, end, self._length_for(end))
         self._index.cut(at.committed.num_records)
         self._keys.drop_pending(at.keys)
         self._is_sealed = False
@@ -328,7 +331,7 @@ class SegmentWriter:
         """Read the key of an appended record back; empty if it has none."""
         bin_index, offset = unpack_loc(self._index.loc(sequence))
         header = FrameHeader.unpack(self._bins.read(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
-        return self._bins.read(bin_index, header.key_length, offset + footprint(header) - header.key_length)
+        return self._bins.read(bin_index, header.key_length, offset + header.key_offset)
 
     def close(self) -> None:
         """Close all files; safe to call again."""
@@ -407,11 +410,11 @@ class SegmentWriter:
             raise RecordTooLargeError(f"a bin would have {length} bytes, the limit is {spec.MAX_BIN_BYTES}: more bins")
 
     def _finish_frame(self, bin_index: int, offset: int, header: FrameHeader, end: int, raw_hash: int) -> None:
-        aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
-        if aligned != end:
-            self._bins.write(bin_index, [bytes(aligned - end)], end)
-        self._check_bin_length(aligned)
-        self._ends[bin_index] = aligned
+        length = self._length_for(end)
+        if length != end:
+            self._bins.write(bin_index, [bytes(length - end)], end)
+        self._check_bin_length(length)
+        self._ends[bin_index] = end
         lengths = (np.array([length], _U64) for length in (header.stored_length, header.raw_length))
         self._append_entries(make_entries(np.array([pack_loc(bin_index, offset)], _U64), *lengths))
         digest = digest_of_hashes(np.array([raw_hash], _U64))
@@ -420,15 +423,8 @@ class SegmentWriter:
     def _count(self, appended: Totals) -> None:
         self._at = replace(self._at, pending=self._at.pending.joined(appended))
 
-    def _add_keys(self, keys: list[bytes], lengths: NDArray[np.uint64]) -> None:
-        """Tell the builder of keys of a chunk that is about to be counted."""
-        numbers = np.flatnonzero(lengths)
-        present = keys if len(numbers) == len(keys) else filter(None, keys)
-        hashes = np.fromiter(map(key_hash, present), _U64, len(numbers))
-        self._keys.add(hashes, (numbers + self.num_records).astype(np.uint32))
-
-    def _add_key(self, key: bytes, sequence: int) -> None:
-        self._keys.add(np.array([key_hash(key)], _U64), np.array([sequence], np.uint32))
+    def _add_key(self, hash_of_key: int, sequence: int) -> None:
+        self._keys.add(np.array([hash_of_key], _U64), np.array([sequence], np.uint32))
 
     def _append_entries(self, entries: NDArray[np.void]) -> None:
         # `num_records` counts these only afterwards, so it tells where they belong.
@@ -455,12 +451,11 @@ class SegmentWriter:
 
     def _write_control(self, kind: int, payload: bytes) -> None:
         """Put a dictionary, or a copy of the user's metadata for a repair without a manifest, at the head of bin 0."""
-        offset = int(self._ends[0])
+        offset = next_start(int(self._ends[0]), self._alignment)
         frame = control_frame(kind, payload, int(self._salts[0]), offset)
         end = offset + len(frame)
-        aligned = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, self._alignment)
-        self._bins.write(0, [frame + bytes(aligned - end)], offset)
-        self._ends[0] = aligned
+        self._bins.write(0, [frame + bytes(self._length_for(end) - end)], offset)
+        self._ends[0] = end
         # It is there before any record, and stays.
         self._at = replace(self._at, ends=self._ends.copy())
 
@@ -482,5 +477,8 @@ class SegmentWriter:
 
     def _bin_lengths(self) -> tuple[int, ...]:
         # A bin without a record has no file, unless it carries the metadata.
-        start = aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, self._alignment)
-        return tuple(0 if end == start else end for end in self._ends.tolist())
+        return tuple(0 if end == spec.BIN_HEADER_BYTES else self._length_for(end) for end in self._ends.tolist())
+
+    def _length_for(self, end: int) -> int:
+        """Return how long a bin is whose last frame ends at a byte: up to where an ordinary frame would begin."""
+        return next_start(end, self._alignment)

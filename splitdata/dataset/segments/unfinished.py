@@ -22,7 +22,8 @@ from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.errors import CorruptRecordError, FormatError, MissingBinError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
-from splitdata.format.frames import aligned_start, footprint, padding_of
+from splitdata.format.frame_layout import next_start
+from splitdata.format.frames import footprint
 from splitdata.format.index import IndexHeader
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
@@ -53,7 +54,7 @@ class ResumedSegment:
         folder: Of the segment; the owner of this object closes it.
         index: Its index, with the lock, to be closed likewise.
         alignment: Of its payloads.
-        ends: Where the next frame of each bin begins, uint64[bins with records].
+        ends: Where the last committed frame of each bin ends, int64[bins with records].
         max_raw_bytes: Its longest record.
     """
 
@@ -63,7 +64,7 @@ class ResumedSegment:
     folder: Folder
     index: LockedFile
     alignment: int
-    ends: NDArray[np.uint64]
+    ends: NDArray[np.int64]
     max_raw_bytes: int
 
 
@@ -146,8 +147,12 @@ def cut_off(resumed: ResumedSegment, index: int) -> list[int]:
             continue
         descriptor = open_sole(resumed.folder, name, spec.INDEX_SCRATCH_NAME)
         try:
-            if files.size_of(descriptor) != int(resumed.ends[bin_index]):
-                files.truncate(descriptor, int(resumed.ends[bin_index]))
+            end = int(resumed.ends[bin_index])
+            length = next_start(end, resumed.alignment)
+            # What was never committed may begin within the padding, if it is a large frame.
+            if files.size_of(descriptor) != length or any(files.read_at(descriptor, length - end, end)):
+                files.truncate(descriptor, end)
+                files.truncate(descriptor, length)
                 changed.append(bin_index)
         finally:
             files.close(descriptor)
@@ -257,9 +262,9 @@ def _entries(index: int, start: int, stop: int) -> NDArray[np.uint64]:
     return np.frombuffer(data, "<u8").reshape(-1, 2)
 
 
-def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int, NDArray[np.uint64]]:
-    """Return the alignment, 0 without any bin, and where each bin that holds records goes on: behind its last one."""
-    ends = np.zeros(min(info.num_bins, info.num_records), np.uint64)
+def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int, NDArray[np.int64]]:
+    """Return the alignment, 0 without any bin, and where the last record of each bin that holds some ends."""
+    ends = np.zeros(min(info.num_bins, info.num_records), np.int64)
     alignments = set()
     # Before any is opened: a manifest may claim millions.
     there = set(map(SegmentPaths.bin_of_name, folder.names())) - {None}
@@ -279,8 +284,7 @@ def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int,
             )
         header = _bin_header(place.source, path)
         alignments.add(header.alignment)
-        end = place.offset + footprint(place.header)
-        ends[place.bin_index] = aligned_start(end + padding_of(end), spec.FRAME_HEADER_BYTES, header.alignment)
+        ends[place.bin_index] = place.offset + footprint(place.header)
     if len(alignments) > 1:
         raise FormatError(f"the bins in {folder.path} have different alignments", path=folder.path)
     return (alignments.pop() if alignments else 0), ends

@@ -16,13 +16,14 @@ from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.segments.dictionary import head_frames
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.record_reader import RecordReader
-from splitdata.errors import FormatError, RecordTooLargeError, TruncatedFileError
+from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
 from splitdata.format.codec import Decompressor
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
-from splitdata.format.frames import aligned_start, aligned_starts, are_ordinary, footprint, nonzero_gaps
+from splitdata.format.frame_layout import LAYOUT, aligned_starts
+from splitdata.format.frames import are_ordinary, footprint, key_extents, nonzero_gaps
 from splitdata.format.index import unpack_locs
 from splitdata.format.keys import key_hash
 
@@ -38,12 +39,12 @@ __all__ = ["BinCheck"]
 # What is held of a bin at a time, beside one record.
 _PART_BYTES: Final = 16 << 20
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
-# Padding to the next frame, and once more if that is a large one, whose header is longer.
+# Padding to the next frame; version 0.1 has it twice before a large one.
 _MAX_GAP: Final = 2 * _MAX_ALIGNMENT
 _OVERLAPPING_BYTES: Final = 64 << 20
 _HEADER_CHECK: Final = (
     "the header check of record {}, in the frame at byte {}, is wrong: the record can be read by the index, and not be "
-    "found without it; `splitdata repair` makes the check again"
+    "found without it, nor its key be read; `splitdata repair` makes the check again"
 )
 _PLAIN: Final = Decompressor()
 _U64: Final = np.uint64
@@ -58,6 +59,7 @@ class BinCheck:
         findings: What is wrong.
         digest: Of the raw records of this bin, as a share of the segment's (digest.py).
         keys: Of the records of this bin that have one: how many, and a sum that ties each to its record.
+        are_keys_known: Whether that is so of all of them.
         bytes_done: How far into the file everything was looked at.
     """
 
@@ -67,6 +69,7 @@ class BinCheck:
         self.findings = FindingList()
         self.digest = EMPTY_DIGEST
         self.keys = KeySum()
+        self.are_keys_known = True
         self.bytes_done = 0
         self.num_records = len(range(bin_index, info.num_records, info.num_bins))
         self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
@@ -74,6 +77,7 @@ class BinCheck:
         self.bin_index = bin_index
         self._table_length = table_length
         self._salt = files.salt(bin_index)
+        self._layout = files.layout
         self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
         # Whether there is any point in going on. The file itself is asked for each time, so that of
         # thousands of bins only a few are open.
@@ -158,7 +162,7 @@ class BinCheck:
     def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
         """Prove consecutive ordinary frames with numpy; False if any is another kind, or wrong."""
         bins, offsets = unpack_locs(entries["loc"])
-        if self._end is None or not (bins == self.bin_index).all():
+        if self._end is None or self._layout != LAYOUT or not (bins == self.bin_index).all():
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
         base = self._end // 8 * 8
@@ -171,7 +175,7 @@ class BinCheck:
         header = [words[place + number] for number in range(4)]
         key_lengths = (header[2] >> _U64(spec.KEY_SHIFT)).astype(np.int64)
         starts_of_keys = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
-        stops = starts_of_keys + key_lengths
+        stops = starts_of_keys + key_extents(key_lengths)
         ends = np.concatenate([[self._end], stops[:-1]])
         gaps = offsets - ends
         if not self._follow(ends, offsets) or int(stops[-1]) > base + len(data):
@@ -187,14 +191,15 @@ class BinCheck:
             or any(data[self._end - base : int(offsets[0]) - base])
         ):
             return False
-        frames = offsets - base, stops - base, header[1], key_lengths
-        hashes = self._payload_hashes(data, frames, entries, codecs)
-        if hashes is None:
-            return False
+        hashes = self._payload_hashes(data, offsets - base, header[1], entries, codecs)
         keyed = np.flatnonzero(key_lengths)
         begins, ends = (starts_of_keys[keyed] - base).tolist(), (stops[keyed] - base).tolist()
         keys = [data[start:stop] for start, stop in zip(begins, ends, strict=True)]
-        self.keys.add(np.fromiter(map(key_hash, keys), _U64, len(keys)), sequences[keyed])
+        key_hashes = np.fromiter((key_hash(key[: -spec.KEY_HASH_BYTES]) for key in keys), _U64, len(keys))
+        stored_hashes = np.frombuffer(b"".join(key[-spec.KEY_HASH_BYTES :] for key in keys), "<u8")
+        if hashes is None or (key_hashes != stored_hashes).any():
+            return False
+        self.keys.add(key_hashes, sequences[keyed])
         self._join(hashes)
         self._end = int(stops[-1])
         return True
@@ -212,7 +217,7 @@ class BinCheck:
         """Return the bytes that hold consecutive frames, None where they are not together, or cut off."""
         stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])
         # The last key, whose length only its frame tells; what follows is read in vain.
-        longest = spec.MAX_KEY_BYTES if self._files.info.num_keys else 0
+        longest = spec.MAX_KEY_BYTES + spec.KEY_HASH_BYTES if self._files.info.num_keys else 0
         is_inside = (base <= offsets) & (offsets + spec.FRAME_HEADER_BYTES <= stop)
         if not is_inside.all() or stop > base + _PART_BYTES:
             return None
@@ -222,7 +227,8 @@ class BinCheck:
     def _payload_hashes(
         self,
         data: bytes,
-        frames: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64]],
+        offsets: NDArray[np.int64],
+        expected: NDArray[np.uint64],
         entries: NDArray[np.void],
         codecs: NDArray[np.uint64],
     ) -> NDArray[np.uint64] | None:
@@ -230,20 +236,17 @@ class BinCheck:
 
         Args:
             data: The bytes in which they are.
-            frames: Offsets and ends in these, payload hashes, lengths of keys.
+            offsets: Where the frames begin in these.
+            expected: What they say of their payloads.
             entries: Of the index.
             codecs: How each is stored.
         """
-        offsets, stops, expected, key_lengths = frames
-        starts = (offsets + spec.FRAME_HEADER_BYTES).tolist()
-        bodies = [data[start:stop] for start, stop in zip(starts, stops.tolist(), strict=True)]
-        hashes = np.fromiter(map(hash64, bodies), _U64, len(bodies))
+        starts = offsets + spec.FRAME_HEADER_BYTES
+        places = zip(starts.tolist(), (starts + entries["stored"]).tolist(), strict=True)
+        payloads = [data[start:stop] for start, stop in places]
+        hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
         if (hashes != expected).any():
             return None
-        payloads = bodies
-        if key_lengths.any():
-            payloads = [body[:length] for body, length in zip(bodies, entries["stored"].tolist(), strict=True)]
-            hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
         for number in np.flatnonzero(codecs != spec.CODEC_NONE).tolist():
             try:
                 with_dictionary = codecs[number] == spec.CODEC_ZSTD_DICTIONARY
@@ -265,11 +268,7 @@ class BinCheck:
                 self._check_gap(place)
                 self._end = place.offset + footprint(place.header)
                 self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
-                if not self._records.has_header_check(place):
-                    self._add(_HEADER_CHECK.format(self._position(ordinal), place.offset), self._position(ordinal))
-                if place.header.key_length:
-                    hashes = np.array([key_hash(self._records.key(sequence))], _U64)
-                    self.keys.add(hashes, np.array([sequence], _U64))
+                self._check_header_and_key(place, self._position(ordinal))
             except TruncatedFileError as error:
                 cut_off.append(str(error))
             except (FormatError, RecordTooLargeError) as error:
@@ -278,6 +277,22 @@ class BinCheck:
         if cut_off:
             self._end = None
             self._add(cut_off[0], self._position(first + count - len(cut_off)), len(cut_off))
+
+    def _check_header_and_key(self, place: Located, position: int) -> None:
+        """Look at what no reading of a record needs: the check of the header, and the key, which that leads to."""
+        if not self._records.has_header_check(place):
+            self.are_keys_known = False
+            # What follows may be a key whose length is damaged.
+            self._end = None
+            self._add(_HEADER_CHECK.format(position, place.offset), position)
+        elif place.header.key_length:
+            try:
+                hashes = np.array([key_hash(self._records.key(place.sequence))], _U64)
+            except CorruptRecordError as error:
+                self.are_keys_known = False
+                self._add(str(error), position)
+                return
+            self.keys.add(hashes, np.array([place.sequence], _U64))
 
     def _refuse_flood(self, place: Located) -> None:
         """Raise for a record inside of others, once these would have to be hashed many times over.
@@ -311,10 +326,8 @@ class BinCheck:
     def _is_in_place(self, end: int, place: Located) -> bool:
         if self._alignment is None:
             return 0 <= place.offset - end < _MAX_GAP
-        start = aligned_start(end, spec.FRAME_HEADER_BYTES, self._alignment)
-        if place.header.kind == spec.KIND_LARGE:
-            start = aligned_start(start, spec.LARGE_FRAME_HEADER_BYTES, self._alignment)
-        return place.offset == start
+        is_large = place.header.kind == spec.KIND_LARGE
+        return place.offset == self._layout.next_start(end, self._alignment, is_large=is_large)
 
     def _note_done(self, offset: int) -> None:
         """Count the blocks of a record that may have a hundred gigabytes."""

@@ -224,11 +224,12 @@ class _Verification:
                 for check in checks:
                     self.findings.extend(check.findings)
                 self._report_missing(files, {check.bin_index for check in checks})
-                if self.findings.num_records:
-                    self.findings.extend(check_keys(files, None))
-                    continue
-                self._check_digest(files, checks)
-                self.findings.extend(check_keys(files, KeySum.of([check.keys for check in checks])))
+                is_whole = not self.findings.num_records
+                if is_whole:
+                    self._check_digest(files, checks)
+                are_keys_known = is_whole and all(check.are_keys_known for check in checks)
+                keys = KeySum.of([check.keys for check in checks]) if are_keys_known else None
+                self.findings.extend(check_keys(files, keys))
         self._report()
 
     def _is_understood(self, files: SegmentFiles) -> bool:

@@ -130,6 +130,7 @@ class Committer:
                 )
             if self._replaces:
                 return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds)
+            current.check_writable()
             check_codec(current, adds.get(RECORD_CODEC))
             return replace(current, generation=generation, metadata=current.metadata | adds)
         if current.dataset_id != self.manifest.dataset_id:

@@ -62,6 +62,7 @@ def check_destination(directory: DatasetDirectory, mode: str) -> None:
     Raises:
         DatasetExistsError: If there is a dataset that the mode does not add to or replace, or anything else.
         ManifestError: If the dataset to extend is damaged.
+        UnsupportedVersionError: If it is of a version that is only read.
     """
     folder = directory.folder
     if is_legacy_directory(folder) and not directory.generations():
@@ -84,7 +85,7 @@ def check_destination(directory: DatasetDirectory, mode: str) -> None:
     if mode in ("append", "resume"):
         # Raises if it is damaged, or its manifests are gone.
         with suppress(DatasetNotFoundError):
-            directory.newest()
+            directory.newest().check_writable()
 
 
 def _hint(directory: DatasetDirectory) -> str:

@@ -24,7 +24,7 @@ from splitdata import (
 )
 from splitdata.dataset.keys import key_builder, sorted_keys
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.segments import segment_reader, segment_writer
+from splitdata.dataset.segments import framing, record_reader, segment_reader
 from splitdata.format import spec
 from splitdata.format.keys import KeyRun
 from splitdata.storage.folder import Folder
@@ -326,7 +326,7 @@ def test_different_keys_with_one_hash_are_told_apart(
     def weak_hash(key: bytes) -> int:
         return key[-1] % num_hashes
 
-    for module in (segment_writer, segment_reader):
+    for module in (framing, record_reader, segment_reader):
         monkeypatch.setattr(module, "key_hash", weak_hash)
     monkeypatch.setattr("splitdata.dataset.verify.bin_check.key_hash", weak_hash)
     keys: list[str | None] = [f"k{number}" for number in range(50)]
@@ -474,7 +474,26 @@ def test_table_with_right_checksums_and_other_keys_is_a_finding(tmp_path: Path) 
     assert "other ones than" in finding.problem
 
 
-def test_search_for_the_key_of_a_damaged_record_tells_of_the_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("offset", [22, 33, 35], ids=["length of the key", "key", "hash of the key"])
+def test_damaged_key_is_told_of_by_every_way_to_it_and_costs_no_record(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "d"
+    write_few(path, is_sealed=True)
+    bin_file = segment_folder(path) / "000000.bin"
+    data = bytearray(bin_file.read_bytes())
+    data[64 + offset] ^= 2
+    bin_file.write_bytes(data)
+
+    with SplitDataLoader(path) as loader:
+        with pytest.raises(CorruptRecordError, match="record 0"):
+            loader.find("k0")
+        with pytest.raises(CorruptRecordError, match="record 0"):
+            loader.key(0)
+        assert (loader.find("k2"), loader[0]) == (2, b"r")
+    report = verify(path)
+    assert (report.num_damaged_records, [one.position for one in report.findings]) == (0, [0])
+
+
+def test_key_of_a_damaged_record_is_found_and_the_record_tells_of_the_damage(tmp_path: Path) -> None:
     path = tmp_path / "d"
     write_few(path, is_sealed=True)
     bin_file = segment_folder(path) / "000000.bin"
@@ -483,11 +502,47 @@ def test_search_for_the_key_of_a_damaged_record_tells_of_the_damage(tmp_path: Pa
     bin_file.write_bytes(data)
 
     with SplitDataLoader(path) as loader:
+        assert (loader.find("k0"), loader.key(0)) == (0, "k0")
         with pytest.raises(CorruptRecordError, match="record 0"):
-            loader.find("k0")
+            loader[0]
+
+
+@pytest.mark.parametrize("bit", range(16))
+def test_flipped_bit_in_the_length_of_a_key_is_flipped_back_by_repair(tmp_path: Path, bit: int) -> None:
+    path = tmp_path / "d"
+    write_few(path, is_sealed=True)
+    bin_file = segment_folder(path) / "000000.bin"
+    data = bin_file.read_bytes()
+    damaged = bytearray(data)
+    damaged[64 + 22 + bit // 8] ^= 1 << bit % 8
+    bin_file.write_bytes(damaged)
+
+    repair(path)
+
+    assert bin_file.read_bytes() == data
+    assert verify(path).is_intact
+
+
+@pytest.mark.parametrize("alignment", [8, 64])
+def test_key_whose_length_is_damaged_beyond_recognition_is_not_written_over_by_repair(
+    tmp_path: Path, alignment: int
+) -> None:
+    path = tmp_path / "d"
+    with SplitWriter(path, bins=1, alignment=alignment) as writer:
+        writer.write_many([b"0123456", b"r", b"s"], keys=["abc", "k1", None])
+    bin_file = segment_folder(path) / "000000.bin"
+    data = bytearray(bin_file.read_bytes())
+    frame = data.index(b"0123456abc") - 32
+    data[frame + 22] = 0
+    bin_file.write_bytes(data)
+
+    repair(path)
+
+    assert b"0123456abc" in bin_file.read_bytes()
+    with SplitDataLoader(path) as loader:
+        assert loader[0] == b"0123456"
         with pytest.raises(CorruptRecordError, match="record 0"):
             loader.key(0)
-        assert loader.find("k2") == 2
 
 
 def test_repair_without_any_manifest_brings_the_keys_back(tmp_path: Path) -> None:

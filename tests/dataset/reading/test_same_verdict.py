@@ -207,7 +207,7 @@ def cut_in_frame(path: Path) -> None:
     """The bin ends in the middle of the frame, and with it go the records behind."""
     file, offset, header = frame_of(path)
     with file.open("r+b") as stream:
-        stream.truncate(offset + header.size + header.stored_length // 2)
+        stream.truncate(offset + header.size + (header.stored_length + 1) // 2 - 1)
 
 
 def no_bin(path: Path) -> None:

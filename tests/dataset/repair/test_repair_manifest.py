@@ -286,7 +286,7 @@ def test_listed_segment_whose_folder_is_gone_is_reported(path: Path) -> None:
 def test_manifest_of_another_version_is_refused(path: Path) -> None:
     write(path, A)
     line = manifests(path)[0].read_bytes().split(b"\n")[0]
-    write_manifest(path, line.replace(b'"version":[0,1]', b'"version":[9,9]'))
+    write_manifest(path, line.replace(b'"version":[1,0]', b'"version":[9,9]'))
     before = tree_of(path)
 
     with pytest.raises(UnsupportedVersionError):
