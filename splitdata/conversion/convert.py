@@ -25,6 +25,7 @@ from splitdata.conversion.record_feed import RecordFeed, storable
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
+from splitdata.conversion.sources.dataset_source import DatasetSource
 from splitdata.conversion.sources.seek import state_of
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
@@ -171,6 +172,7 @@ def convert(
     _check_apart(source, dest)
     if mode == "append":
         _check_codec(source, dest)
+    own = source.metadata if isinstance(source, DatasetSource) else {}
     watch = _Watch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
@@ -178,7 +180,7 @@ def convert(
         folder = str(Path(dest).resolve().parent)
         source = watch.source = shuffled(source, shuffle, folder=folder, limit=limit, tick=watch.report)
     if metadata is None and mode != "append":
-        metadata = {"source": {"kind": source.kind, "name": storable(source.name)}}
+        metadata = own | {"source": {"kind": source.kind, "name": storable(source.name)}}
         if shuffle is not None:
             metadata["source"]["shuffle"] = shuffle
     output = _Output(
@@ -358,5 +360,6 @@ def _check_codec(source: RecordSource, dest: str) -> None:
     """Raise if plain records would be added to samples, which could then not be read as such."""
     metadata, _ = metadata_of(dest) or ({}, 0)
     # A function may well encode its samples by itself.
-    if metadata.get("record_codec") == "sample" and source.kind != "callable":
+    own = source.metadata if isinstance(source, DatasetSource) else {}
+    if metadata.get("record_codec") == "sample" != own.get("record_codec") and source.kind != "callable":
         raise ValueError(f"{dest} holds samples, and the records of {source.name} are not; choose another place")

@@ -41,7 +41,7 @@ class RecordFeed:
         self, source: RecordSource, position: SourcePosition | None = None, *, limit: int | None = None
     ) -> None:
         """Begin behind a position, and end after so many records."""
-        self._paths: deque[str] | None = None
+        self._paths: deque[str | None] | None = None
         if isinstance(source, KeyedSource):
             self._paths = deque()
             self._opened: Generator[object, None, None] = (pairs := source.keyed_records(position))
@@ -62,14 +62,15 @@ class RecordFeed:
 
     def next_key(self) -> str | None:
         """Return the key of the record that was passed on last; to be asked for once each, in their order."""
-        return None if self._paths is None else storable(self._paths.popleft())
+        path = None if self._paths is None else self._paths.popleft()
+        return None if path is None else storable(path)
 
     def close(self) -> None:
         """Release files at once, so that they are closed before an error is looked at."""
         self._opened.close()
 
     @staticmethod
-    def _noting(pairs: Iterable[tuple[str, Record]], paths: deque[str]) -> Iterator[Record]:
+    def _noting(pairs: Iterable[tuple[str | None, Record]], paths: deque[str | None]) -> Iterator[Record]:
         """Pass on records, and put their paths aside."""
         for path, record in pairs:
             paths.append(path)

@@ -163,7 +163,7 @@ class KeyedShuffledSource(ShuffledSource):
         for _, record in self.keyed_records():
             yield record
 
-    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str, Record], None, None]:
+    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str | None, Record], None, None]:
         """Yield key and record; only from the beginning.
 
         Raises:
@@ -176,7 +176,7 @@ class KeyedShuffledSource(ShuffledSource):
     def _taken_pairs(self, large: SortFile) -> Generator[bytes | FilePlace, None, None]:
         with closing(cast("KeyedSource", self._source).keyed_records()) as pairs:
             for key, record in pairs:
-                name, held = os.fsencode(key), _held(record, large)
+                name, held = os.fsencode(key or ""), _held(record, large)
                 if isinstance(held, FilePlace):
                     yield FilePlace(held.offset, held.length, name)
                 else:
@@ -184,9 +184,9 @@ class KeyedShuffledSource(ShuffledSource):
 
     def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Any:  # a pair
         if isinstance(record, FilePlace):
-            return os.fsdecode(record.key), self._opened(large, record, position)
+            return os.fsdecode(record.key) or None, self._opened(large, record, position)
         stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")
-        return os.fsdecode(record[_NAME_LENGTH_BYTES:stop]), record[stop:]
+        return os.fsdecode(record[_NAME_LENGTH_BYTES:stop]) or None, record[stop:]
 
 
 def shuffled(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 from splitdata._local_path import local_path
 from splitdata.conversion.sources.binary_blob import BinaryBlobSource, is_binary_blob
 from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
+from splitdata.conversion.sources.dataset_source import open_dataset
 from splitdata.conversion.sources.file_folder import FolderSource
 from splitdata.conversion.sources.file_list import FileListSource, ListedPaths, matching_files, naming_line
 from splitdata.conversion.sources.function import FunctionSource
@@ -59,6 +60,7 @@ SourceKind: TypeAlias = Literal[
     "csv",
     "tsv",
     "prefixed",
+    "splitdata",
     "splitdataloader",
     "binaryblob",
     "callable",
@@ -178,6 +180,8 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
         return PrefixedSource(text)
     if kind == "binaryblob":
         return BinaryBlobSource(text)
+    if kind == "splitdata":
+        return open_dataset(text)
     if kind != "splitdataloader":
         raise ValueError(f"no source reads one {kind!r} alone")
     return LegacySource(text, from_bins=from_bins)
@@ -334,12 +338,9 @@ def _kind_of_file(text: str) -> SourceKind:
 
 
 def _kind_of_folder(folder: Path) -> SourceKind:
-    """Return the kind of a folder; raise for a dataset, whose bins and manifests are hardly meant as records."""
+    """Return the kind of a folder; the bins and manifests of a dataset are hardly meant as records."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
-        raise SourceError(
-            f"{folder} is a splitdata dataset already; kind='folder' stores its files as records",
-            path=folder,
-        )
+        return "splitdata"
     if is_legacy_directory(str(folder)):
         return "splitdataloader"
     if bins_in(str(folder)):

@@ -69,5 +69,5 @@ class RecordSource(Protocol):
 class KeyedSource(Protocol):
     """A source of records that have keys."""
 
-    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str, Record], None, None]:
-        """Yield the key of each record behind a position, None for all, and the record."""
+    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str | None, Record], None, None]:
+        """Yield the key of each record behind a position, None for all; None for one without a key, and the record."""

@@ -191,18 +191,25 @@ class RecordFetcher:
         fetched = self._fetch_alone(records)
         if not (self._with_keys or self._with_positions):
             return fetched
-        return [self._with_more(record, position) for record, position in zip(fetched, records.tolist(), strict=True)]
+        more: list[Sequence[Any]] = [self._keys_of(records)] if self._with_keys else []
+        if self._with_positions:
+            more.append(records.tolist())
+        return list(zip(fetched, *more, strict=True))
+
+    def _keys_of(self, records: NDArray[np.int64]) -> list[Any]:
+        """Return the key of each record; of our own readers all at once."""
+        dataset = self.dataset
+        reader = dataset.records if type(dataset) is SampleDataset else dataset
+        if type(reader) is SplitDataLoader:
+            return list(reader.keys_of(records))
+        keys = self._keys()
+        return [None if keys is None else keys(position) for position in records.tolist()]
 
     def _keys(self) -> Callable[[int], Any] | None:
         """Return what gives the key of a record, None where nothing does."""
         dataset = self.dataset
         found: Callable[[int], Any] | None = getattr(dataset, "key", None)
         return dataset.records.key if found is None and isinstance(dataset, SampleDataset) else found
-
-    def _with_more(self, record: Any, position: int) -> Any:
-        keys = self._keys() if self._with_keys else None
-        key = () if keys is None else (keys(position),)
-        return (record, *key, position) if self._with_positions else (record, *key)
 
     def _fetch_alone(self, records: NDArray[np.int64]) -> Sequence[Any]:
         dataset = self.dataset if self._opened is None else self._opened
@@ -227,7 +234,9 @@ class RecordFetcher:
     def fetch_one(self, record: int) -> Any:
         """Return one record."""
         fetched = self.dataset.view(record) if self._as_views else self.dataset[record]
-        return self._with_more(fetched, record) if self._with_keys or self._with_positions else fetched
+        keys = self._keys() if self._with_keys else None
+        more = [*([] if keys is None else [keys(record)]), *([record] if self._with_positions else [])]
+        return (fetched, *more) if more else fetched
 
     @property
     def gives_read_only_arrays(self) -> bool:
