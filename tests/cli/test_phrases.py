@@ -152,7 +152,6 @@ FAILURES: dict[str, tuple[Callable[[], object] | None, str]] = {
     "resume and append": (None, "write a.txt data --resume --append"),
     "unknown kind": (None, "write a.unknown data"),
     "several kinds": (None, "write a.txt a.csv data"),
-    "a dataset as source": (dataset, "write data other"),
     "dictionary without compression": (None, "write a.txt data --dictionary"),
     "validation of text": (None, "write a.txt data --validate"),
     "columns of text": (None, "write a.txt data --column a"),
