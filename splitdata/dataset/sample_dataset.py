@@ -192,9 +192,9 @@ class SampleDataset:
         """Ask the kernel to bring records into memory, and return without waiting."""
         self.records.prefetch(indices)
 
-    def is_warm(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> bool:
-        """Say whether a few of these records are in memory, as `SplitDataLoader.is_warm` does."""
-        return self.records.is_warm(indices)
+    def read_ahead(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> None:
+        """Prefetch records if a few of them are not in memory, as `SplitDataLoader.read_ahead` does."""
+        self.records.read_ahead(indices)
 
     def bin_layout(self) -> BinLayout:
         """Return which records lie in which bin: what an order needs that reads bin by bin."""

@@ -120,14 +120,15 @@ def test_positions_that_are_none_are_refused_everywhere(path: Path, place: str, 
 
 
 @pytest.mark.parametrize("name", SEVERAL)
-def test_positions_of_each_kind_gather_prefetch_and_tell_warmth(path: Path, name: str) -> None:
+def test_positions_of_each_kind_gather_prefetch_and_read_ahead(path: Path, name: str) -> None:
     given, expected = SEVERAL[name]
     with SplitDataLoader(path) as loader:
         loader.prefetch(given)
-        assert loader.is_warm(given) in (True, False)
+        loader.read_ahead(given)
         assert loader.gather([3]).tobytes() == loader[3]
     with SampleDataset(path) as dataset:
         dataset.prefetch(given)
+        dataset.read_ahead(given)
         if expected:
             assert dataset.gather(given)["n"].tolist() == expected
 

@@ -247,13 +247,13 @@ class LegacySegment:
         firsts = np.cumsum(counts) - counts
         return BinTable(firsts.astype(np.int64), np.ones(len(counts), np.int64), counts.astype(np.int64), order)
 
-    def is_warm(self, sequences: NDArray[np.int64]) -> bool:
-        """Say whether the first bytes of each record are in memory; True where the system cannot tell."""
+    def any_is_cold(self, sequences: NDArray[np.int64]) -> bool:
+        """Say whether the first bytes of any of these are not in memory; False where the system cannot tell."""
         with suppress(FormatError, OSError):
             for bin_number, position, _ in self.files.entries_of(sequences).tolist():
                 if not self.files.bin(bin_number).is_resident(position):
-                    return False
-        return True
+                    return True
+        return False
 
     def prefetch(self, sequences: NDArray[np.int64]) -> None:
         """Ask the kernel for records; returns without waiting for them."""

@@ -24,6 +24,7 @@ from splitdata.dataset.legacy.legacy_directory import LEGACY_DATASET_ID, LegacyD
 from splitdata.dataset.legacy.legacy_segment import LegacySegment
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_MANIFESTS, Pin
+from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.segment_reader import SegmentReader
@@ -241,6 +242,7 @@ class Snapshot:
     Attributes:
         manifests: Of each dataset.
         num_records: Of all of them.
+        cold_reads: Decides when to look whether records are in memory.
     """
 
     def __init__(
@@ -254,8 +256,9 @@ class Snapshot:
     ) -> None:
         self.manifests = [listing for listing, _ in states]
         self._pins = [pin for _, pin in states]
+        self.cold_reads = ColdReads()
         # No method of this object: it would hold itself, and its files stay open until the next garbage collection.
-        open_one = partial(_open_segment, verify=verify, max_record_bytes=max_record_bytes)
+        open_one = partial(_open_segment, cold_reads=self.cold_reads, verify=verify, max_record_bytes=max_record_bytes)
         self._pools: dict[tuple[IoMode, DatasetDirectory | None], OpenFiles] = {}
         self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
@@ -364,6 +367,19 @@ class Snapshot:
         rows.reshape(-1)[:] = np.frombuffer(b"".join(records), np.uint8)
         return rows
 
+    def prefetch(self, positions: NDArray[np.int64]) -> None:
+        """Ask the kernel for records; returns without waiting for them."""
+        for segment, sequences, _ in self.by_segment(positions):
+            segment.prefetch(sequences)
+
+    def read_ahead(self, positions: NDArray[np.int64]) -> None:
+        """Look whether records are in memory, and ask the kernel for them if not; returns at once."""
+        if self.cold_reads.is_cold_ahead(positions, self._any_is_cold):
+            self.prefetch(positions)
+
+    def _any_is_cold(self, positions: NDArray[np.int64]) -> bool:
+        return any(segment.any_is_cold(sequences) for segment, sequences, _ in self.by_segment(positions))
+
     def drop(self) -> None:
         """Let go of all files, and of the snapshot itself: it may be removed from now on."""
         self._pins = []
@@ -379,11 +395,12 @@ def _open_segment(
     pool: OpenFiles,
     check_dataset: Callable[[], None],
     *,
+    cold_reads: ColdReads,
     verify: bool,
     max_record_bytes: int,
 ) -> SegmentReader:
     files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool, check_dataset)
-    return SegmentReader(files, verify=verify, max_record_bytes=max_record_bytes)
+    return SegmentReader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
 
 
 def _open_legacy_segment(directory: LegacyDirectory, pool: OpenFiles) -> LegacySegment:

@@ -104,8 +104,8 @@ class Segment(Protocol):
     def bin_table(self) -> BinTable:
         """Return which records lie in which bin, of all bins at once: 24 bytes a bin and more."""
 
-    def is_warm(self, sequences: NDArray[np.int64]) -> bool:
-        """Say whether the first bytes of each record are in memory; True where the system cannot tell."""
+    def any_is_cold(self, sequences: NDArray[np.int64]) -> bool:
+        """Say whether the first bytes of any of these are not in memory; False where the system cannot tell."""
 
     def prefetch(self, sequences: NDArray[np.int64]) -> None:
         """Ask the kernel for records; returns without waiting for them."""

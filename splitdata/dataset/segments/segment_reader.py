@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.dataset.keys.key_lookup import raise_keys_error
+from splitdata.dataset.segments.cold_reads import ColdReads, slow_seconds
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
@@ -43,11 +44,6 @@ _LENGTH_MASK: Final = 0xFFFFFFFF
 _BOTH_LENGTHS: Final = (1 << 32) + 1
 # Word 2 without the length of the key, on which no reading of a record depends: kind and codec must be 0.
 _WITHOUT_KEY: Final = (1 << spec.KEY_SHIFT) - 1
-# Of a batch this many records are asked after; each question opens the file for a moment.
-_RESIDENCE_SAMPLES: Final = 4
-# A record that takes longer than this, in seconds, and for each byte of it, was perhaps not in memory.
-_SLOW_SECONDS: Final = 4e-6
-_SLOW_SECONDS_PER_BYTE: Final = 1e-9
 # How often open files are asked for their size, and how much longer that pause is than asking takes.
 _LOOK_SECONDS: Final = 0.05
 _LOOK_SHARE: Final = 200
@@ -71,8 +67,9 @@ class SegmentReader:
         records: The careful reader.
     """
 
-    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+    def __init__(self, files: SegmentFiles, cold_reads: ColdReads, *, verify: bool, max_record_bytes: int) -> None:
         self.files = files
+        self._cold_reads = cold_reads
         self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
         self._verify = verify
         # Both lengths of an index entry as one number: below it the raw length is one of an ordinary record that
@@ -80,10 +77,9 @@ class SegmentReader:
         self._limit = min(max_record_bytes + 1, spec.LARGE_RECORD_BYTES) << 32
         self._batch_bytes = _BATCH_RECORDS * max_record_bytes
         self._few_enough = self._batch_bytes // spec.LARGE_RECORD_BYTES
-        self._asks = True
         self._next_look = 0.0
-        mean_bytes = files.info.raw_bytes / max(1, files.info.num_records)
-        self._slow_seconds = _SLOW_SECONDS + _SLOW_SECONDS_PER_BYTE * mean_bytes
+        self._folder = files.paths.folder
+        self._slow_seconds = slow_seconds(self.mean_bytes)
 
     @property
     def num_records(self) -> int:
@@ -167,10 +163,11 @@ class SegmentReader:
     def _read_many(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[Any]:
         self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
-        if pairs is None or not self._is_cold(pairs):
+        if pairs is None or not self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold):
             start = perf_counter()
             records = self._read_warm(sequences, pairs, as_views=as_views)
-            self._asks = perf_counter() - start > self._slow_seconds * len(records)
+            was_slow = perf_counter() - start > self._slow_seconds * len(records)
+            self._cold_reads.note_batch(self._folder, was_slow=was_slow)
             return records
         self._prefetch(pairs)
         order = np.argsort(pairs[:, 0], kind="stable")
@@ -184,12 +181,13 @@ class SegmentReader:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
         self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
-        if pairs is None or self._is_cold(pairs):
+        if pairs is None or self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold):
             return None
         start = perf_counter()
         frames = self._usual_frames(sequences, pairs)
         rows = frames.rows(verify=self._verify) if frames else None
-        self._asks = perf_counter() - start > self._slow_seconds * len(pairs)
+        was_slow = perf_counter() - start > self._slow_seconds * len(pairs)
+        self._cold_reads.note_batch(self._folder, was_slow=was_slow)
         return rows
 
     def _read_warm(
@@ -374,10 +372,10 @@ class SegmentReader:
 
     # -- cold data ---------------------------------------------------------------------------
 
-    def is_warm(self, sequences: NDArray[np.int64]) -> bool:
-        """Say whether the first bytes of each record are in memory; True where the system cannot tell."""
+    def any_is_cold(self, sequences: NDArray[np.int64]) -> bool:
+        """Say whether the first bytes of any of these are not in memory; False where the system cannot tell."""
         pairs = self._entry_pairs(sequences)
-        return pairs is None or all(map(self._is_resident, pairs[:, 0].tolist()))
+        return pairs is not None and self._any_is_cold(pairs)
 
     def prefetch(self, sequences: NDArray[np.int64]) -> None:
         """Ask the kernel for records; returns without waiting for them."""
@@ -397,17 +395,8 @@ class SegmentReader:
         except (FormatError, IndexError):
             return None
 
-    def _is_cold(self, pairs: NDArray[np.uint64]) -> bool:
-        """Say whether a batch should be asked for before it is read.
-
-        A few of its records are looked up in the page cache: of the first batch, of every batch
-        behind a cold one, and behind one that took long. The usual batch is not asked after, nor one
-        record: to read it is to ask for it.
-        """
-        if not self._asks or len(pairs) < 2:
-            return False
-        samples = pairs[:: max(1, len(pairs) // _RESIDENCE_SAMPLES), 0].tolist()
-        return any(not self._is_resident(place) for place in samples)
+    def _any_is_cold(self, pairs: NDArray[np.uint64]) -> bool:
+        return not all(map(self._is_resident, pairs[:, 0].tolist()))
 
     def _is_resident(self, place: int) -> bool:
         try:

@@ -193,14 +193,10 @@ class CacheReader:
         unknown: NDArray[np.int64] = records[self._table[records] == 0]
         return unknown
 
-    def prefetch(self, records: NDArray[np.int64]) -> None:
-        """Ask the kernel for entries; returns without waiting for them."""
+    def read_ahead(self, records: NDArray[np.int64]) -> None:
+        """Ask the kernel for entries that are not in memory; returns without waiting for them."""
         for loader, positions in self._by_writer(records):
-            loader.prefetch(positions)
-
-    def is_warm(self, records: NDArray[np.int64]) -> bool:
-        """Tell whether entries seem to be in memory."""
-        return all(loader.is_warm(positions) for loader, positions in self._by_writer(records))
+            loader.read_ahead(positions)
 
     def _by_writer(self, records: NDArray[np.int64]) -> list[tuple[SplitDataLoader, NDArray[np.int64]]]:
         addresses = self._table[records]

@@ -158,17 +158,10 @@ class CachedRecords:
         self._source = source
         self._store = store
 
-    def prefetch(self, records: NDArray[np.int64]) -> None:
-        """Ask for what will be read; returns at once."""
+    def read_ahead(self, records: NDArray[np.int64]) -> None:
+        """Ask for what will be read and is not in memory; returns at once."""
         unknown = self._store.unknown(records)
         if len(unknown):
-            self._source.prefetch(unknown)
+            self._source.read_ahead(unknown)
         if len(unknown) < len(records):
-            self._store.prefetch(records)
-
-    def is_warm(self, records: NDArray[np.int64]) -> bool:
-        """Tell whether what will be read seems to be in memory."""
-        unknown = self._store.unknown(records)
-        if len(unknown) and not self._source.is_warm(unknown):
-            return False
-        return len(unknown) == len(records) or self._store.is_warm(records)
+            self._store.read_ahead(records)

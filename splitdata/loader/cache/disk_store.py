@@ -188,14 +188,10 @@ class DiskStore:
         """Return those of some records that have no entry, as far as is known without looking anew."""
         return records if self._opened is None else self._opened.reader.unknown(records)
 
-    def prefetch(self, records: NDArray[np.int64]) -> None:
-        """Ask the kernel for entries; returns at once."""
+    def read_ahead(self, records: NDArray[np.int64]) -> None:
+        """Ask the kernel for entries that are not in memory; returns at once."""
         if self._opened is not None:
-            self._opened.reader.prefetch(records)
-
-    def is_warm(self, records: NDArray[np.int64]) -> bool:
-        """Tell whether entries seem to be in memory."""
-        return self._opened is None or self._opened.reader.is_warm(records)
+            self._opened.reader.read_ahead(records)
 
     def close(self) -> None:
         """Commit, and release everything."""

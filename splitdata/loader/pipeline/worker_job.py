@@ -28,7 +28,6 @@ from splitdata.loader.samples.draws import may_draw, transform_may_draw
 from splitdata.loader.samples.error_notes import add_note
 from splitdata.loader.samples.global_random import GlobalRandom
 from splitdata.loader.samples.packing import SamplePacker
-from splitdata.loader.samples.read_ahead import ReadAhead
 from splitdata.loader.samples.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats.stage_clock import StageClock
 from splitdata.samples.collate import Allocate, collate, nbytes
@@ -138,11 +137,11 @@ class StepMaker:
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
         self._packer = SamplePacker(memory or np.empty) if job.packs else None
-        self._read_ahead = ReadAhead(job.source) if job.read_ahead else None
+        self._ahead: RecordFetcher | CachedRecords = job.source
+        self._newest_ahead = -1
         if job.cache is not None:
             self._maker = self._cached = open_cache(job.cache, maker, job.source)
-            if job.read_ahead:
-                self._read_ahead = ReadAhead(CachedRecords(job.source, self._cached.store))
+            self._ahead = CachedRecords(job.source, self._cached.store)
 
     def make(self, request: StepRequest, *, is_last: bool, send_seconds: float = 0.0) -> StepReply:
         """Return the batch of a step and what it took; `send_seconds` is noted with it.
@@ -190,9 +189,14 @@ class StepMaker:
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
-        """Ask the disk for the records of steps to come."""
-        if self._read_ahead is not None:
-            self._read_ahead.look(upcoming)
+        """Ask the disk for the records of steps to come, which are given in order: for each step once."""
+        if not self._job.read_ahead:
+            return
+        for request in upcoming:
+            if request.ticket > self._newest_ahead:
+                self._newest_ahead = request.ticket
+                for part in request.parts:
+                    self._ahead.read_ahead(part.records)
 
     def close(self) -> None:
         """Let go of the cache, what is in it committed."""

@@ -4,7 +4,8 @@
     object                      its __getitems__, else __getitem__; its `fingerprint`, else type and length
     function or class           called in each worker, and here once for the length
 
-Whatever else the object offers is used: `prefetch` reads ahead, `bin_layout` allows shuffle="bins".
+Whatever else the object offers is used: `read_ahead`, or else `prefetch`, is called with the records of each step some
+steps before it, and `bin_layout` allows shuffle="bins".
 """
 
 from __future__ import annotations
@@ -253,16 +254,12 @@ class RecordFetcher:
                 return keys(record)  # type: ignore[no-any-return]  # of a dataset of the user's it may be anything
         return None
 
-    def prefetch(self, records: NDArray[np.int64]) -> None:
+    def read_ahead(self, records: NDArray[np.int64]) -> None:
         """Ask for records to be brought into memory, where the dataset can do that; returns at once."""
-        ask = getattr(self.dataset, "prefetch", None)
+        dataset = self.dataset
+        ask = getattr(dataset, "read_ahead", None) or getattr(dataset, "prefetch", None)
         if ask is not None:
             ask(records)
-
-    def is_warm(self, records: NDArray[np.int64]) -> bool:
-        """Tell whether records seem to be in memory; False where the dataset cannot tell."""
-        tell = getattr(self.dataset, "is_warm", None)
-        return tell is not None and bool(tell(records))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}

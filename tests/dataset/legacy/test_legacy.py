@@ -88,6 +88,7 @@ def test_records_are_those_that_the_package_reads_itself(tmp_path: Path, io: str
         assert [loader.read_range(i, 1, 4) for i in range(200)] == [record[1:4] for record in records]
         assert list(loader.iterate_binwise()) == list(theirs.iterate_binwise())
         loader.prefetch(range(200))
+        loader.read_ahead(range(200))
 
 
 @each_mode

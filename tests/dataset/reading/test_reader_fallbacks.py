@@ -95,6 +95,7 @@ def test_every_way_to_read_gives_the_same_records(
     ]
     assert list(loader.sizes) == [len(record) for record in RECORDS]
     loader.prefetch(slice(None))
+    loader.read_ahead(slice(None))
     assert loader.read_range(400, 1 << 20, (1 << 20) + 7) == RECORDS[400][1 << 20 : (1 << 20) + 7]
 
 
@@ -146,29 +147,3 @@ def test_batch_behind_a_slow_one_is_asked_after_again(path: Path, monkeypatch: p
     loader[[5, 100, 3, 150]]
     loader[[5, 100, 3, 150]]
     assert len(questions) == 12
-
-
-@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system cannot tell what is in memory")
-def test_records_are_warm_when_they_have_been_read(path: Path) -> None:
-    # Not mapped: pages that a process has mapped are not dropped.
-    loader = SplitDataLoader(path, io="pread")
-    positions = np.arange(402)
-    records = loader[positions]
-    warm = loader.is_warm(positions)
-    for one in bins_of(path):
-        drop_from_page_cache(one)
-
-    assert warm
-    assert not loader.is_warm(positions)
-    assert loader.is_warm([])
-    assert loader[positions] == records
-
-
-def test_records_of_mapped_bins_are_warm_if_a_sample_of_them_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loader = SplitDataLoader(path, io="mmap")
-    loader[:]
-    warm = loader.is_warm(np.arange(402))
-    monkeypatch.setattr(SegmentReader, "_is_resident", lambda *_: False)
-
-    assert warm
-    assert not loader.is_warm(np.arange(402))

@@ -283,6 +283,7 @@ def test_closed_loader_refuses_and_may_be_closed_again(path: Path) -> None:
         lambda: loader.gather([0]),
         lambda: loader.read_range(0, 0, 1),
         lambda: loader.prefetch([0]),
+        lambda: loader.read_ahead([0]),
         lambda: loader.sizes,
         lambda: next(iter(loader)),
         loader.iterate_binwise,
