@@ -27,6 +27,7 @@ from splitdata.format.frame_layout import aligned_start
 from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries
 from splitdata.format.manifest import Manifest
+from splitdata.format.version import FEATURES
 from tests.format_tables import DOCUMENT, ROOT, code_words, constant_of, fields_of, records_of, section, table
 from tests.golden import make_golden
 
@@ -65,8 +66,20 @@ def test_errors_that_the_document_names_exist() -> None:
     assert all(issubclass(getattr(splitdata, name), splitdata.SplitDataError) for name in names)
 
 
+def test_table_of_features_is_the_one_of_the_code() -> None:
+    assert {code_words(name)[0]: 1 << int(bit) for bit, name, _ in table("12", "bit")} == FEATURES
+
+
 def test_table_of_the_bin_header_describes_what_the_code_packs() -> None:
-    data = BinHeader(segment_id=SEGMENT, bin_index=5, num_bins=0x01020304, alignment=256).pack()
+    data = BinHeader(
+        segment_id=SEGMENT,
+        bin_index=5,
+        num_bins=0x01020304,
+        alignment=256,
+        features=("groups", "encryption"),
+        hash_kind=9,
+        group_log2=6,
+    ).pack()
     assert len(data) == spec.BIN_HEADER_BYTES
     assert fields_of(table("5.1", "offset"), data) == {
         "magic": spec.BIN_MAGIC,
@@ -76,10 +89,12 @@ def test_table_of_the_bin_header_describes_what_the_code_packs() -> None:
         "segment_id": bytes.fromhex(SEGMENT),
         "bin_index": 5,
         "num_bins": 0x01020304,
-        "must_understand": 0,
+        "must_understand": 0b101,
         "may_ignore": 0,
         "alignment_log2": 8,
-        "reserved": bytes(7),
+        "hash_kind": 9,
+        "group_log2": 6,
+        "reserved": bytes(5),
         "header_hash": hash64(data[:56]),
     }
 
@@ -99,6 +114,10 @@ def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool
         raw_bytes=1 << 42,
         max_raw_bytes=1 << 35,
         dictionary_bytes=9,
+        features=("hash",),
+        hash_kind=9,
+        group_log2=6,
+        key_id=b"k" * 16,
     ).pack()
     assert len(data) == spec.INDEX_HEADER_BYTES
     assert fields_of(table("6.1", "offset"), data) == {
@@ -107,7 +126,7 @@ def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool
         "minor": spec.MINOR,
         "header_bytes": spec.INDEX_HEADER_BYTES,
         "segment_id": bytes.fromhex(SEGMENT),
-        "must_understand": 0,
+        "must_understand": 0b10,
         "may_ignore": 0,
         "num_records": 1 << 33,
         "first_position": 1 << 34,
@@ -121,7 +140,10 @@ def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool
         "raw_bytes": 1 << 42,
         "max_raw_bytes": 1 << 35,
         "dictionary_bytes": 9,
-        "reserved_b": bytes(20),
+        "hash_kind": 9,
+        "group_log2": 6,
+        "reserved_b": bytes(2),
+        "key_id": b"k" * 16,
         "header_hash": hash64(data[:120]),
     }
 

@@ -18,24 +18,33 @@ import numpy as np
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.version import check_flags, check_version
+from splitdata.format.version import check_flags, check_version, features_of, flags_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["BinHeader", "alignment_of", "candidate_frames"]
 
-_LAYOUT: Final = struct.Struct("<8sHHI16sIIIIB7x")
+_LAYOUT: Final = struct.Struct("<8sHHI16sIIIIBBB5x")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinHeader:
-    """The header of a bin file: it says which bin of which segment the file is."""
+    """The header of a bin file: it says which bin of which segment the file is.
+
+    Attributes:
+        features: Names of what a reader must understand.
+        hash_kind: Of all hashes in the segment; 0 is xxh3-64.
+        group_log2: Records in a group, as a power of two; 0 where each has a frame.
+    """
 
     segment_id: str
     bin_index: int
     num_bins: int
     alignment: int = spec.FRAME_UNIT
+    features: tuple[str, ...] = ()
+    hash_kind: int = spec.HASH_XXH3
+    group_log2: int = 0
 
     def pack(self) -> bytes:
         """Return the 64 bytes with which the file begins."""
@@ -47,9 +56,11 @@ class BinHeader:
             bytes.fromhex(self.segment_id),
             self.bin_index,
             self.num_bins,
-            0,
+            flags_of(self.features),
             0,
             self.alignment.bit_length() - 1,
+            self.hash_kind,
+            self.group_log2,
         )
         return body + hash64(body).to_bytes(8, "little")
 
@@ -73,7 +84,8 @@ class BinHeader:
             raise BadMagicError("the file does not begin as a bin of splitdata does")
         if len(head) < spec.BIN_HEADER_BYTES or hash64(head[:-8]) != int.from_bytes(head[-8:], "little"):
             raise FormatError("the header of the bin is damaged")
-        _, major, minor, _, segment, bin_index, num_bins, must, _, alignment_bits = _LAYOUT.unpack_from(head)
+        fields = _LAYOUT.unpack_from(head)
+        _, major, minor, _, segment, bin_index, num_bins, must, _, alignment_bits, hash_kind, group_log2 = fields
         check_version(major, minor)
         check_flags(must)
         return cls(
@@ -81,6 +93,9 @@ class BinHeader:
             bin_index=bin_index,
             num_bins=num_bins,
             alignment=alignment_of(alignment_bits, "the bin"),
+            features=features_of(must),
+            hash_kind=hash_kind,
+            group_log2=group_log2,
         )
 
 

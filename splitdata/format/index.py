@@ -28,7 +28,7 @@ from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.bins import alignment_of
 from splitdata.format.checksum import hash64
-from splitdata.format.version import check_flags, check_version
+from splitdata.format.version import check_flags, check_version, features_of, flags_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 _ZERO_BYTES: Final = 1 << 20
-_LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBBBxQQQQI20x")
+_LAYOUT: Final = struct.Struct("<8sHHI16sIIQQIBBBxQQQQIBBxx16s")
 
 ENTRY_DTYPE: Final = np.dtype([("loc", "<u8"), ("stored", "<u4"), ("raw", "<u4")])
 
@@ -62,6 +62,10 @@ class IndexHeader:
         awaits_first_commit: Set until the first manifest of the dataset exists: without a manifest
             it tells a first commit that was interrupted from a dataset whose manifests were deleted.
         version: Of the format.
+        features: Names of what a reader must understand.
+        hash_kind: Of all hashes in the segment; 0 is xxh3-64.
+        group_log2: Records in a group, as a power of two; 0 where each has a frame.
+        key_id: Names the key of encrypted payloads, 16 bytes; zeros where they are not encrypted.
     """
 
     segment_id: str
@@ -77,6 +81,10 @@ class IndexHeader:
     max_raw_bytes: int = 0
     dictionary_bytes: int = 0
     version: tuple[int, int] = spec.FORMAT_VERSION
+    features: tuple[str, ...] = ()
+    hash_kind: int = spec.HASH_XXH3
+    group_log2: int = 0
+    key_id: bytes = spec.NO_KEY_ID
 
     def pack(self) -> bytes:
         """Return the 128 bytes with which the file begins."""
@@ -85,7 +93,7 @@ class IndexHeader:
             *self.version,
             spec.INDEX_HEADER_BYTES,
             bytes.fromhex(self.segment_id),
-            0,
+            flags_of(self.features),
             0,
             self.num_records,
             self.first_position,
@@ -98,6 +106,9 @@ class IndexHeader:
             self.raw_bytes,
             self.max_raw_bytes,
             self.dictionary_bytes,
+            self.hash_kind,
+            self.group_log2,
+            self.key_id,
         )
         return body + hash64(body).to_bytes(8, "little")
 
@@ -140,6 +151,10 @@ class IndexHeader:
             max_raw_bytes=fields[16],
             dictionary_bytes=fields[17],
             version=(fields[1], fields[2]),
+            features=features_of(fields[5]),
+            hash_kind=fields[18],
+            group_log2=fields[19],
+            key_id=fields[20],
         )
 
 

@@ -46,6 +46,9 @@ CONTROL_SEQUENCE: Final = 0xFFFFFFFF
 MAX_KEY_BYTES: Final = 0xFFFF
 # Behind a key its xxh3-64: the hash by which the table of keys knows it.
 KEY_HASH_BYTES: Final = 8
+# What stands in a header that names no other hash, and no key of an encryption.
+HASH_XXH3: Final = 0
+NO_KEY_ID: Final = bytes(16)
 # Word 2 of a frame: sequence number, kind, codec, length of the key.
 CODEC_SHIFT: Final = 40
 KEY_SHIFT: Final = 48

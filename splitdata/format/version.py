@@ -25,6 +25,8 @@ __all__ = [
     "check_flags",
     "check_version",
     "check_written_here",
+    "features_of",
+    "flags_of",
 ]
 
 # Each minor of major 0 was a format of its own. This one is still read, and not written.
@@ -71,8 +73,17 @@ def check_features(names: Iterable[str], what: str) -> None:
         )
 
 
-def check_flags(bits: int) -> None:
-    """Raise unless all features that a header must be understood for are known."""
-    names = [name for name, bit in FEATURES.items() if bits & bit]
+def flags_of(names: Iterable[str]) -> int:
+    """Return the bits by which a header names features."""
+    return sum(FEATURES[name] for name in names)
+
+
+def features_of(bits: int) -> tuple[str, ...]:
+    """Return the features that the bits of a header name; bits that have no name here are one more, shown as bits."""
     rest = bits & ~sum(FEATURES.values())
-    check_features([*names, *([f"bits {rest:#x}"] if rest else [])], "the file")
+    return (*(name for name, bit in FEATURES.items() if bits & bit), *([f"bits {rest:#x}"] if rest else []))
+
+
+def check_flags(bits: int) -> None:
+    """Raise unless all features that the bits of a header name are known."""
+    check_features(features_of(bits), "the file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,3 +117,15 @@ def test_folding_carries_names_along_and_leaves_a_segment_alone_of_which_somethi
     assert len(body["segments"]) < 5
     with SplitDataLoader(path) as reader:
         assert list(reader) == RECORDS * 34
+
+
+def test_manifest_says_who_made_it_and_when_unless_the_dataset_is_reproducible(tmp_path: Path) -> None:
+    append(tmp_path / "d")
+    with SplitWriter(tmp_path / "r", reproducible=True) as writer:
+        writer.write(b"r")
+
+    body = body_of(tmp_path / "d")
+    assert body["writer"].startswith("splitdata ")
+    made = datetime.strptime(body["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - made) < timedelta(hours=1)
+    assert not {"writer", "time"} & set(body_of(tmp_path / "r"))

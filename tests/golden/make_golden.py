@@ -73,7 +73,7 @@ _BIN_NOTES: Final = (
     (16, "segment"),
     (8, "bin {bin} of 2"),
     (8, "feature flags: none"),
-    (8, "alignment 2**3, zeros"),
+    (8, "alignment 2**3; hashes are xxh3, no groups"),
     (8, "xxh3-64 of bytes 0 to 55"),
 )
 _FRAME_NOTES: Final = (
@@ -94,8 +94,8 @@ _INDEX_NOTES: Final = (
     (8, "stored bytes: 14"),
     (8, "raw bytes: 14"),
     (8, "longest raw record: 9"),
-    (8, "no dictionary, zeros"),
-    (16, "zeros"),
+    (8, "no dictionary; hashes are xxh3, no groups"),
+    (16, "not encrypted"),
     (8, "xxh3-64 of bytes 0 to 119"),
     (16, "entry 0: bin 0, 8 * 8; 5 and 5 bytes"),
     (16, "entry 1: bin 1, 8 * 8; empty"),

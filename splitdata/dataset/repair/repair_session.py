@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.dataset.manifests.stamp import restamped
 from splitdata.dataset.repair.adoption import (
     AdoptableTail,
     contradicts_header,
@@ -475,11 +476,13 @@ class RepairSession:
             generation=self._manifests.next_generation,
             dataset_id=old_dataset_id(self._directory, damaged) or os.urandom(16).hex(),
         )
-        manifest = replace(
-            base,
-            generation=self._manifests.next_generation,
-            segments=tuple(segments),
-            metadata=self._metadata,
+        manifest = restamped(
+            replace(
+                base,
+                generation=self._manifests.next_generation,
+                segments=tuple(segments),
+                metadata=self._metadata,
+            )
         )
         if len(segments) > spec.MAX_SEGMENTS:
             raise ManifestError(

@@ -340,6 +340,7 @@ class SegmentRepair:
                     bin_index=bin_index,
                     num_bins=self._info.num_bins,
                     alignment=self._alignment,
+                    features=self._info.features,
                 )
                 self._bin_headers[bin_index] = header.pack()
                 self.actions.append(f"{self._paths.bin(bin_index)}: header made again")
@@ -357,6 +358,7 @@ class SegmentRepair:
             stored_bytes=info.stored_bytes,
             raw_bytes=info.raw_bytes,
             max_raw_bytes=self._longest(old),
+            features=info.features,
         )
 
     def _longest(self, old: OldIndex) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
 from splitdata.dataset.manifests.retention import remove_superseded, remove_unlisted
+from splitdata.dataset.manifests.stamp import restamped, stamped, unstamped
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, encode_metadata
@@ -54,6 +55,7 @@ class Committer:
         replaces: bool,
         creates: bool,
         durable: bool,
+        has_stamp: bool,
         resumes: Manifest | None = None,
     ) -> None:
         """Say what the first commit does.
@@ -64,6 +66,7 @@ class Committer:
             replaces: The first commit leaves out all that was there before.
             creates: The first commit must find nothing.
             durable: Whether commits wait for the medium.
+            has_stamp: Whether manifests say which program made them, and when.
             resumes: The newest manifest, if its last segment is resumed: then no commit is the first.
         """
         self.manifest = resumes
@@ -72,6 +75,7 @@ class Committer:
         self._replaces = replaces
         self._creates = creates
         self._durable = durable
+        self._stamp = stamped if has_stamp else unstamped
 
     def commit(
         self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None, *, adds: dict[str, Any]
@@ -90,7 +94,7 @@ class Committer:
         """
         while True:
             current = self.directory.newest_or_none()
-            base = self._base(current, adds)
+            base = self._stamp(self._base(current, adds))
             if metadata:
                 base = replace(base, metadata=base.metadata | metadata)
                 encode_metadata(base.metadata)
@@ -185,7 +189,7 @@ def replace_segments(
         first_position = sum(info.num_records for info in current.segments[:start])
         segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
         segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
-        manifest = replace(current, generation=current.generation + 1, segments=segments)
+        manifest = restamped(replace(current, generation=current.generation + 1, segments=segments))
         with directory.held() as held, held.opened() as root:
             segment.check_in_place(held)
             if not publish(root, manifest.generation, manifest.encode(), durable=durable):

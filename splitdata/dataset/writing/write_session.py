@@ -85,6 +85,7 @@ class WriteSession:
             replaces=options.mode == "overwrite",
             creates=begins,
             durable=options.is_durable,
+            has_stamp=options.identity is None,
             resumes=resumed.manifest if resumed else None,
         )
         if resumed:
