@@ -367,6 +367,24 @@ def header_of(folder: Path, position: int) -> FrameHeader:
     raise AssertionError(f"no segment has the position {position}")
 
 
+def test_one_range_that_follows_from_the_index_entry_proves_each_record() -> None:
+    for segment in Manifest.decode((RICH / "manifest.0000000004.json").read_bytes()).segments:
+        files = RICH / "segments" / segment.id
+        entries = np.frombuffer((files / "index").read_bytes(), "<u8", 2 * segment.num_records, spec.INDEX_HEADER_BYTES)
+        for loc, lengths in entries.reshape(-1, 2).tolist():
+            if loc == spec.TOMBSTONE:
+                continue
+            stored, begin = lengths & 0xFFFFFFFF, (loc & spec.PLACE_MASK) * spec.FRAME_UNIT
+            stop = begin + 32 + stored
+            if lengths >> 32 >= spec.LARGE_RECORD_BYTES:
+                stop = begin + -(-(64 + stored) // 8) * 8 + 8 * -(-stored // spec.BLOCK_BYTES)
+            piece = (files / f"{loc >> spec.BIN_SHIFT:06d}.bin").read_bytes()[begin:stop]
+            header = FrameHeader.unpack(piece)
+            hashed = piece[header.hashed]
+            assert len(hashed) == header.hashed.stop - header.hashed.start
+            assert hash64(hashed) == header.payload_hash
+
+
 def test_rich_dataset_has_one_of_everything_and_one_finding() -> None:
     report = verify(RICH)
     assert [finding.position for finding in report.findings] == [make_golden.RICH_LOST]

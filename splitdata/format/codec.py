@@ -32,6 +32,8 @@ DEFAULT_LEVEL = 3
 _CLEAR_SAVING = 0.6
 # One raw block of one byte, its size declared.
 _EMPTY_FRAME = b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x"
+# The largest that zstd takes for a limit.
+_MAX_ZSTD_WINDOW = 1 << 31
 _WORTHWHILE = spec.BLOCK_BYTES - spec.BLOCK_BYTES // 16
 
 
@@ -168,13 +170,16 @@ class _BlockReader:
 def decompress_stream(stored_blocks: Iterator[bytes], raw_length: int, max_record_bytes: int) -> Iterator[bytes]:
     """Yield the raw pieces of a large record, 1 MiB each, from its stored blocks.
 
-    Memory stays at a block and zstd's window, however far the stored bytes would expand.
+    Memory stays at a block and zstd's window, however far the stored bytes would expand. A window of more than 128 MiB
+    is that of a frame which was compressed with one as long as the record.
     """
     first = next(stored_blocks, b"")
     check_declared_size(first, raw_length, max_record_bytes)
     # Across frames, so that whatever follows the frame is met, and refused.
     source = _BlockReader(chain((first,), stored_blocks))
-    stream = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", source), read_across_frames=True)
+    # A window may be as long as the record, whose length was compared with its limit.
+    zstd = zstandard.ZstdDecompressor(max_window_size=min(max(spec.MAX_WINDOW_BYTES, raw_length), _MAX_ZSTD_WINDOW))
+    stream = zstd.stream_reader(cast("IO[bytes]", source), read_across_frames=True)
     try:
         for start in range(0, raw_length, spec.BLOCK_BYTES):
             wanted = min(spec.BLOCK_BYTES, raw_length - start)

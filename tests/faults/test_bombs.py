@@ -104,6 +104,22 @@ def test_honest_record_above_the_limit_is_refused_by_name(tmp_path: Path, raw_le
         assert loader[0] == bytes(raw_length)
 
 
+def single_segment(size: int) -> bytes:
+    """Return a frame of zeros whose window is as long as its content: what zstd makes with a window log to match."""
+    count, rest = divmod(size, 128 << 10)
+    blocks = zeros_block(128 << 10, last=False) * count + zeros_block(rest, last=True)
+    return b"\x28\xb5\x2f\xfd\xa0" + size.to_bytes(4, "little") + blocks
+
+
+def test_large_record_whose_window_is_as_long_as_itself_is_read(tmp_path: Path) -> None:
+    raw_length = 150 * MIB + 5
+    stored = single_segment(raw_length)
+    write_forged_record(tmp_path / "data", stored, raw_length=raw_length, codec=spec.CODEC_ZSTD, kind=spec.KIND_LARGE)
+
+    with SplitDataLoader(tmp_path / "data") as loader:
+        assert loader.read_range(0, raw_length - 3, raw_length) == bytes(3)
+
+
 MEASURE = """
 import sys
 from pathlib import Path

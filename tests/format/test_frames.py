@@ -15,6 +15,7 @@ from splitdata.format.bins import candidate_frames
 from splitdata.format.frame_layout import aligned_start
 from splitdata.format.frames import (
     FrameHeader,
+    are_ordinary,
     footprint,
     lengths_word,
     num_blocks,
@@ -142,6 +143,19 @@ def test_aligned_start_is_the_first_place_with_an_aligned_payload(end: int, head
 def test_padding_and_blocks_of_literal_lengths(length: int, padding: int, blocks: int) -> None:
     assert padding_of(length) == padding
     assert num_blocks(length) == blocks
+
+
+@pytest.mark.parametrize("codec", [3, 127, 128, 255])
+@pytest.mark.parametrize("stored_length", [2, 3, 70])
+def test_codec_that_is_not_known_may_make_longer_and_is_no_record(codec: int, stored_length: int) -> None:
+    header = FrameHeader(sequence=0, stored_length=stored_length, raw_length=3, payload_hash=0, codec=codec)
+
+    found = FrameHeader.unpack(header.pack(1, 64))
+
+    assert found == header
+    assert not found.is_record
+    words = np.frombuffer(header.pack(1, 64), "<u8")
+    assert not are_ordinary(words[2:3], words[3:4]).any()
 
 
 def test_footprint_counts_key_padding_and_table() -> None:

@@ -68,6 +68,8 @@ def _sum_of(files: SegmentFiles, table: KeyTable) -> tuple[int, int]:
                 raise FormatError("the keys are not sorted")
             last = hashes[-1]
             shown = sequences < info.num_records
+            if info.is_sealed and not shown.all():
+                raise FormatError(f"it lists record {int(sequences[~shown][0])}, which the segment lacks")
             found.add(hashes[shown], sequences[shown])
     return found.num_keys, found.total
 

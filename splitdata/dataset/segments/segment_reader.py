@@ -141,8 +141,10 @@ class SegmentReader:
         except FormatError as error:
             raise_keys_error(files.paths, table.path, str(error))
         for sequence in sorted(candidates, reverse=True):
-            # A table that was sealed later has keys that this snapshot does not show.
             if sequence >= files.info.num_records:
+                if files.info.is_sealed:
+                    raise_keys_error(files.paths, table.path, f"it lists record {sequence}, which the segment lacks")
+                # A table that was sealed later has keys that this snapshot does not show.
                 continue
             other = self.records.key(sequence)
             if other == key:

@@ -39,8 +39,6 @@ __all__ = ["BinCheck"]
 # What is held of a bin at a time, beside one record.
 _PART_BYTES: Final = 16 << 20
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
-# Padding to the next frame; version 0.1 has it twice before a large one.
-_MAX_GAP: Final = 2 * _MAX_ALIGNMENT
 _OVERLAPPING_BYTES: Final = 64 << 20
 _HEADER_CHECK: Final = (
     "the header check of record {}, in the frame at byte {}, is wrong: the record can be read by the index, and not be "
@@ -325,7 +323,8 @@ class BinCheck:
 
     def _is_in_place(self, end: int, place: Located) -> bool:
         if self._alignment is None:
-            return 0 <= place.offset - end < _MAX_GAP
+            # Version 0.1 pads twice before a large frame.
+            return 0 <= place.offset - end < _MAX_ALIGNMENT * (1 if self._layout == LAYOUT else 2)
         is_large = place.header.kind == spec.KIND_LARGE
         return place.offset == self._layout.next_start(end, self._alignment, is_large=is_large)
 

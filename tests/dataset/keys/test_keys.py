@@ -26,7 +26,7 @@ from splitdata.dataset.keys import key_builder, sorted_keys
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.segments import framing, record_reader, segment_reader
 from splitdata.format import spec
-from splitdata.format.keys import KeyRun
+from splitdata.format.keys import KeyRun, key_hash
 from splitdata.storage.folder import Folder
 from tests.faults.file_faults import fast_folder
 
@@ -457,21 +457,41 @@ def test_keys_of_another_segment_are_refused(tmp_path: Path) -> None:
     assert not verify(tmp_path / "one").is_intact
 
 
+def write_table(path: Path, hashes: list[int], sequences: list[int]) -> None:
+    """Put another table of keys, with right checksums, in the place of that of a dataset of one sealed segment."""
+    folder = Folder.open(str(path))
+    forged = key_builder.KeyBuilder(folder, "x", "y", segment_folder(path).name, None)
+    forged.add(np.array(hashes, np.uint64), np.array(sequences, np.uint32))
+    forged.seal()
+    forged.close()
+    folder.close()
+    (path / "y").replace(segment_folder(path) / "keys")
+
+
 def test_table_with_right_checksums_and_other_keys_is_a_finding(tmp_path: Path) -> None:
     path = tmp_path / "d"
     file = write_few(path, is_sealed=True)
     keys_bytes = len(file.read_bytes())
-    folder = Folder.open(str(tmp_path))
-    forged = key_builder.KeyBuilder(folder, "x", "y", segment_folder(path).name, None)
-    forged.add(np.arange(11, dtype=np.uint64), np.arange(11, dtype=np.uint32))
-    forged.seal()
-    forged.close()
-    folder.close()
-    file.write_bytes((tmp_path / "y").read_bytes())
+    write_table(path, list(range(11)), list(range(11)))
 
     assert len(file.read_bytes()) == keys_bytes
     (finding,) = verify(path).findings
     assert "other ones than" in finding.problem
+
+
+def test_table_of_a_sealed_segment_that_lists_a_record_beyond_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "d"
+    write_few(path, is_sealed=True)
+    hashes = sorted((key_hash(key.encode()), number) for number, key in enumerate(_FEW))
+    write_table(path, [one for one, _ in hashes], [number if number != 4 else 11 for _, number in hashes])
+
+    with SplitDataLoader(path) as loader:
+        assert loader.find("k3") == 3
+        with pytest.raises(FormatError, match="record 11, which the segment lacks"):
+            loader.find("k4")
+    assert "record 11, which the segment lacks" in verify(path).findings[0].problem
+    repair(path)
+    check_keys(path, list(_FEW))
 
 
 @pytest.mark.parametrize("offset", [22, 33, 35], ids=["length of the key", "key", "hash of the key"])
