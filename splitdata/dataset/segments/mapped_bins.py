@@ -87,8 +87,9 @@ class MappedBins:
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
         # Neither kind nor codec beside the number, a key or none, the lengths of the entry, and only one length.
+        difference = headers[:, 2] ^ sequences.view(np.uint64)
         if not (
-            (headers[:, 2] << _KEY_BITS == sequences.view(np.uint64) << _KEY_BITS).all()
+            (not difference.any() or not (difference << _KEY_BITS).any())
             and (headers[:, 3] == pairs[:, 1]).all()
             and (quarters[:, 2] == quarters[:, 3]).all()
         ):
