@@ -25,8 +25,8 @@ from splitdata.conversion.record_feed import RecordFeed, storable
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
-from splitdata.conversion.sources.dataset_source import DatasetSource
 from splitdata.conversion.sources.seek import state_of
+from splitdata.conversion.sources.source import metadata_in
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
@@ -172,7 +172,7 @@ def convert(
     _check_apart(source, dest)
     if mode == "append":
         _check_codec(source, dest)
-    own = source.metadata if isinstance(source, DatasetSource) else {}
+    own = metadata_in(source)
     watch = _Watch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
@@ -360,6 +360,8 @@ def _check_codec(source: RecordSource, dest: str) -> None:
     """Raise if plain records would be added to samples, which could then not be read as such."""
     metadata, _ = metadata_of(dest) or ({}, 0)
     # A function may well encode its samples by itself.
-    own = source.metadata if isinstance(source, DatasetSource) else {}
-    if metadata.get("record_codec") == "sample" != own.get("record_codec") and source.kind != "callable":
+    if (
+        metadata.get("record_codec") == "sample" != metadata_in(source).get("record_codec")
+        and source.kind != "callable"
+    ):
         raise ValueError(f"{dest} holds samples, and the records of {source.name} are not; choose another place")

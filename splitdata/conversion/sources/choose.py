@@ -34,7 +34,7 @@ from splitdata.conversion.sources.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.conversion.sources.legacy_source import LegacySource
 from splitdata.conversion.sources.lines import JsonLineSource, LineSource
 from splitdata.conversion.sources.prefixed import PrefixedSource
-from splitdata.conversion.sources.several import SeveralFolders, SeveralSources
+from splitdata.conversion.sources.several import SeveralFolders, several_sources
 from splitdata.dataset.legacy.legacy_directory import is_legacy_directory
 from splitdata.dataset.legacy.legacy_files import bins_in
 from splitdata.errors import SourceError
@@ -165,7 +165,7 @@ def open_source(
             _open_one(_found(path) if paths.are_found else path, kind, form, validate=validate, from_bins=from_bins)
             for path in paths
         ]
-    return SeveralSources(parts, name=paths.name) if paths.are_several else parts[0]
+    return several_sources(parts, name=paths.name) if paths.are_several else parts[0]
 
 
 def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, from_bins: bool) -> RecordSource:
@@ -205,7 +205,7 @@ def _open_functions(given: Sequence[Named], *, has_options: bool) -> RecordSourc
     if has_options:
         raise ValueError("options of files and folders are for these, and this is read as callable")
     parts = [FunctionSource(one if callable(one) else os.fspath(one)) for one in given]
-    return SeveralSources(parts, name=f"{parts[0].name} and {len(parts) - 1} more") if len(parts) > 1 else parts[0]
+    return several_sources(parts, name=f"{parts[0].name} and {len(parts) - 1} more") if len(parts) > 1 else parts[0]
 
 
 def _text_of(source: Any) -> str:  # what callers without a type checker pass

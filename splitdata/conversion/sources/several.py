@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import xxhash
 
 from splitdata.conversion.sources.seek import count_at, counts_at, position_at, position_of, records_from, state_of
+from splitdata.conversion.sources.source import KeyedSource, metadata_in
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.file_folder import FolderSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
 
-__all__ = ["SeveralFolders", "SeveralSources"]
+__all__ = ["SeveralFolders", "SeveralKeyedSources", "SeveralSources", "several_sources"]
 
 _Given = TypeVar("_Given")
 
@@ -70,6 +71,23 @@ class SeveralSources:
     def skipped(self) -> Mapping[str, int]:
         """The things that the newest iteration left out so far."""
         return self._finished_skipped + Counter(self._current.skipped if self._current else {})
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What all of them say alike of their records.
+
+        Raises:
+            SourceError: If the records of one are of another codec than those of the first.
+        """
+        first, *others = map(metadata_in, self._parts)
+        for part, other in zip(self._parts[1:], others, strict=True):
+            if first.get("record_codec") != other.get("record_codec"):
+                raise SourceError(
+                    f"the records of {self._parts[0].name} are of the codec {first.get('record_codec')}, those of "
+                    f"{part.name} of {other.get('record_codec')}: convert them into two datasets",
+                    path=part.inputs[0],
+                )
+        return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
     def identity(self) -> str:
         """Return kind and a hash of the identities of all of them, in their order."""
@@ -137,6 +155,20 @@ class SeveralSources:
             self._finished_skipped.update(part.skipped)
 
 
+class SeveralKeyedSources(SeveralSources):
+    """Sources whose records have keys, end to end; the writer refuses a key that two of them give."""
+
+    def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str | None, Record], None, None]:
+        """Yield the key of each record behind a position, and the record."""
+        yield from self._given_by(_keyed_records, position or {})
+
+
+def several_sources(parts: Sequence[RecordSource], *, name: str) -> SeveralSources:
+    """Return sources of the same kind as one, with keys if all have them."""
+    kind = SeveralKeyedSources if all(isinstance(part, KeyedSource) for part in parts) else SeveralSources
+    return kind(parts, name=name)
+
+
 class SeveralFolders(SeveralSources):
     """Folders of files, end to end; each file keeps the key that it has in its folder alone."""
 
@@ -173,5 +205,5 @@ class SeveralFolders(SeveralSources):
             before, holder = key, path
 
 
-def _keyed_records(folder: FolderSource, position: SourcePosition) -> Iterable[tuple[str, Record]]:
-    return folder.keyed_records(position)
+def _keyed_records(source: KeyedSource, position: SourcePosition) -> Iterable[tuple[Any, Record]]:
+    return source.keyed_records(position)

@@ -3,6 +3,7 @@
 The conversion knows nothing else of a source: a new layout is one more class.
 
     source ──for record in source──> bytes, or an open file for a big one ──> SplitWriter
+    samples are records too: `encode_sample` makes them in the source, whose metadata name the codec
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Record: TypeAlias = BytesLike | ReadableFile
     """An open file is valid until the next record is asked for, and read once, to its end."""
 
-__all__ = ["KeyedSource", "Record", "RecordSource", "SourcePosition"]
+__all__ = ["KeyedSource", "MetadataSource", "Record", "RecordSource", "SourcePosition", "metadata_in"]
 
 
 class RecordSource(Protocol):
@@ -71,3 +72,20 @@ class KeyedSource(Protocol):
 
     def keyed_records(self, position: SourcePosition | None = None) -> Generator[tuple[str | None, Record], None, None]:
         """Yield the key of each record behind a position, None for all; None for one without a key, and the record."""
+
+
+@runtime_checkable
+class MetadataSource(Protocol):
+    """A source that says something of its records, which is stored with the dataset."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Metadata of the dataset, as JSON has them.
+
+        Records that are samples have "record_codec": "sample" here, and are what `encode_sample` made of them.
+        """
+
+
+def metadata_in(source: RecordSource) -> dict[str, Any]:
+    """Return what a source says of its records, nothing for most."""
+    return dict(source.metadata) if isinstance(source, MetadataSource) else {}
