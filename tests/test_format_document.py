@@ -78,7 +78,7 @@ def test_table_of_the_bin_header_describes_what_the_code_packs() -> None:
         alignment=256,
         features=("groups", "encryption"),
         hash_kind=9,
-        group_log2=6,
+        group=64,
     ).pack()
     assert len(data) == spec.BIN_HEADER_BYTES
     assert fields_of(table("5.1", "offset"), data) == {
@@ -116,7 +116,7 @@ def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool
         dictionary_bytes=9,
         features=("hash",),
         hash_kind=9,
-        group_log2=6,
+        group=64,
         key_id=b"k" * 16,
     ).pack()
     assert len(data) == spec.INDEX_HEADER_BYTES
@@ -271,7 +271,7 @@ def test_manifest_has_exactly_the_stated_fields() -> None:
     fields, of_segment = ({code_words(row[0])[0]: row[2] for row in table("7.2", "key", number)} for number in (0, 1))
     assert list(body) == [name for name, what in fields.items() if "absent" not in what]
     always = [name for name, what in of_segment.items() if "absent" not in what]
-    assert list(of_segment) == [*always, "keys", "keys_bytes", "must_understand"]
+    assert list(of_segment) == [*always, "group", "keys", "keys_bytes", "must_understand"]
     keyed = [*always, "keys", "keys_bytes"]
     assert [list(segment) for segment in body["segments"]] == [always, always, keyed, always]
 

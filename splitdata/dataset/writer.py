@@ -90,6 +90,7 @@ class SplitWriter:
         reproducible: bool | str = False,
         alignment: int | None = None,
         codec: Literal["sample", "text", "json", "npy", "bytes"] | None = None,
+        group: int | None = None,
     ) -> None:
         """Open a dataset for writing.
 
@@ -112,6 +113,10 @@ class SplitWriter:
                 that hold arrays, which are read in place then, 8 for all others.
             codec: What all records of the dataset are, for `write_sample` and `SampleDataset`: stored in
                 its metadata as "record_codec". None: that of the dataset which is added to, if it has one.
+            group: Records that are stored together, with one checksum, and compressed together: a power of two up to
+                65,536; 1 stores each by itself. None groups records of fewer than 512 bytes, if 4,096 or more come
+                before the first commit. Together they take 8 bytes beside a record instead of 52, and a walk is
+                faster; a single record costs the reading of its group, and damage costs the group.
 
         A session that was killed, or has failed, leaves its last segment open. "resume" with the same
         options takes that segment's lock, cuts off what was never committed, and goes on as if there
@@ -142,6 +147,7 @@ class SplitWriter:
             reproducible=reproducible,
             alignment=alignment,
             codec=codec,
+            group=group,
         )
         # A record with a key is one item, so that an interrupt finds both or neither.
         self._pending: list[bytes | tuple[bytes, bytes]] = []

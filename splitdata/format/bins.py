@@ -18,12 +18,12 @@ import numpy as np
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.version import check_flags, check_version, features_of, flags_of
+from splitdata.format.version import GROUPS, check_flags, check_version, features_of, flags_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BinHeader", "alignment_of", "candidate_frames"]
+__all__ = ["BinHeader", "alignment_of", "candidate_frames", "group_of"]
 
 _LAYOUT: Final = struct.Struct("<8sHHI16sIIIIBBB5x")
 
@@ -35,7 +35,7 @@ class BinHeader:
     Attributes:
         features: Names of what a reader must understand.
         hash_kind: Of all hashes in the segment; 0 is xxh3-64.
-        group_log2: Records in a group, as a power of two; 0 where each has a frame.
+        group: Records of a frame, a power of two.
     """
 
     segment_id: str
@@ -44,7 +44,7 @@ class BinHeader:
     alignment: int = spec.FRAME_UNIT
     features: tuple[str, ...] = ()
     hash_kind: int = spec.HASH_XXH3
-    group_log2: int = 0
+    group: int = 1
 
     def pack(self) -> bytes:
         """Return the 64 bytes with which the file begins."""
@@ -60,7 +60,7 @@ class BinHeader:
             0,
             self.alignment.bit_length() - 1,
             self.hash_kind,
-            self.group_log2,
+            self.group.bit_length() - 1,
         )
         return body + hash64(body).to_bytes(8, "little")
 
@@ -95,7 +95,7 @@ class BinHeader:
             alignment=alignment_of(alignment_bits, "the bin"),
             features=features_of(must),
             hash_kind=hash_kind,
-            group_log2=group_log2,
+            group=group_of(must, group_log2, "the bin"),
         )
 
 
@@ -105,6 +105,16 @@ def alignment_of(bits: int, what: str) -> int:
     if alignment not in spec.ALIGNMENTS:
         raise FormatError(f"the header of {what} says that payloads are aligned to 2**{bits} bytes, which none can be")
     return alignment
+
+
+def group_of(flags: int, bits: int, what: str) -> int:
+    """Return the records of a group that a header gives as a power of two; raises `FormatError` if none can be so."""
+    group = 1 << min(bits, 63)
+    if group > spec.MAX_GROUP or (group > 1) != (GROUPS in features_of(flags)):
+        raise FormatError(
+            f"the header of {what} says that a frame holds 2**{bits} records, with the features {flags:#x}"
+        )
+    return group
 
 
 def candidate_frames(data: NDArray[np.uint8], base: int, salt: int) -> NDArray[np.int64]:

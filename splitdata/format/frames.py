@@ -51,6 +51,7 @@ _U64: Final = np.uint64
 # asks here, by `is_record` or `are_ordinary`: two lists of this once cost thousands of records.
 _CODECS: Final = {
     spec.KIND_RECORD: (spec.CODEC_NONE, spec.CODEC_ZSTD, spec.CODEC_ZSTD_DICTIONARY),
+    spec.KIND_GROUP: (spec.CODEC_NONE, spec.CODEC_ZSTD, spec.CODEC_ZSTD_DICTIONARY),
     spec.KIND_LARGE: (spec.CODEC_NONE, spec.CODEC_ZSTD),
 }
 
@@ -226,18 +227,19 @@ class FrameHeader:
         return int.from_bytes(self.pack(salt, offset)[:8], "little")
 
 
-def are_ordinary(words: NDArray[np.uint64], lengths: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def are_ordinary(
+    words: NDArray[np.uint64], lengths: NDArray[np.uint64], kind: int = spec.KIND_RECORD
+) -> NDArray[np.bool_]:
     """Say of each frame whether it is a record below 16 MiB, with or without a key: `is_record` for many.
 
     Args:
         words: Word 2 of the headers.
         lengths: Word 3.
+        kind: That it must be: groups have the form of records.
     """
     stored, raw, codecs = lengths & _U64(_MASK32), lengths >> _U64(32), words >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
-    are: NDArray[np.bool_] = (words >> _U64(32) & _U64(0xFF) == spec.KIND_RECORD) & (
-        words & _U64(_MASK32) != spec.CONTROL_SEQUENCE
-    )
-    are &= np.isin(codecs, _CODECS[spec.KIND_RECORD])
+    are: NDArray[np.bool_] = (words >> _U64(32) & _U64(0xFF) == kind) & (words & _U64(_MASK32) != spec.CONTROL_SEQUENCE)
+    are &= np.isin(codecs, _CODECS[kind])
     are &= (stored <= raw) & ((codecs == spec.CODEC_NONE) == (stored == raw)) & (raw < spec.LARGE_RECORD_BYTES)
     return are
 
@@ -251,6 +253,7 @@ def pack_headers(
     stored_lengths: NDArray[np.uint64],
     raw_lengths: NDArray[np.uint64],
     codecs: NDArray[np.uint64] | int = 0,
+    kind: int = spec.KIND_RECORD,
     key_lengths: NDArray[np.uint64] | int = 0,
 ) -> NDArray[np.uint64]:
     """Return the headers of many ordinary records: shape (n, 4), little-endian u64, ready for the file."""
@@ -258,6 +261,7 @@ def pack_headers(
     words = np.empty((len(sequences), 4), "<u8")
     words[:, 1] = payload_hashes
     words[:, 2] = sequences | np.uint64(codecs) << np.uint64(spec.CODEC_SHIFT)
+    words[:, 2] |= np.uint64(kind << 32)
     words[:, 2] |= np.uint64(key_lengths) << np.uint64(spec.KEY_SHIFT)
     words[:, 3] = stored_lengths | raw_lengths << half
     checks = frame_checks(salts, offsets, (words[:, 1], words[:, 2], words[:, 3]))

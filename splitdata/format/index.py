@@ -1,9 +1,10 @@
 """The index of a segment: where each record lies.
 
     0        header, 128 bytes        IndexHeader
-    128      entries, 16 bytes each   loc u64 | stored u32 | raw u32     by sequence number
+    128      entries, 16 bytes each   loc u64 | stored u32 | raw u32     by number of the frame
+                                      of a group also the length u32 of each record
     when sealed, behind the last entry:
-             block sums   u64 xxh3-64 of each 4,096 entries
+             block sums   u64 xxh3-64 of each 64 KiB of entries
              bin table    u64 length of each bin file
              dictionary   its bytes, zeros to a multiple of 8
              footer       u64 xxh3-64 each of block sums, bin table, dictionary
@@ -26,7 +27,7 @@ import xxhash
 
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
-from splitdata.format.bins import alignment_of
+from splitdata.format.bins import alignment_of, group_of
 from splitdata.format.checksum import hash64
 from splitdata.format.version import check_flags, check_version, features_of, flags_of
 
@@ -39,6 +40,10 @@ __all__ = [
     "ENTRY_DTYPE",
     "IndexHeader",
     "IndexTables",
+    "entries_per_sum",
+    "entries_with_lengths",
+    "entry_bytes",
+    "entry_offset",
     "make_entries",
     "num_lengths_of",
     "pack_loc",
@@ -64,7 +69,7 @@ class IndexHeader:
         version: Of the format.
         features: Names of what a reader must understand.
         hash_kind: Of all hashes in the segment; 0 is xxh3-64.
-        group_log2: Records in a group, as a power of two; 0 where each has a frame.
+        group: Records of a frame, a power of two.
         key_id: Names the key of encrypted payloads, 16 bytes; zeros where they are not encrypted.
     """
 
@@ -83,7 +88,7 @@ class IndexHeader:
     version: tuple[int, int] = spec.FORMAT_VERSION
     features: tuple[str, ...] = ()
     hash_kind: int = spec.HASH_XXH3
-    group_log2: int = 0
+    group: int = 1
     key_id: bytes = spec.NO_KEY_ID
 
     def pack(self) -> bytes:
@@ -107,7 +112,7 @@ class IndexHeader:
             self.max_raw_bytes,
             self.dictionary_bytes,
             self.hash_kind,
-            self.group_log2,
+            self.group.bit_length() - 1,
             self.key_id,
         )
         return body + hash64(body).to_bytes(8, "little")
@@ -153,9 +158,24 @@ class IndexHeader:
             version=(fields[1], fields[2]),
             features=features_of(fields[5]),
             hash_kind=fields[18],
-            group_log2=fields[19],
+            group=group_of(fields[5], fields[19], "the index"),
             key_id=fields[20],
         )
+
+
+def entry_bytes(group: int) -> int:
+    """Return the length of an entry of a segment with so many records in a frame."""
+    return spec.INDEX_ENTRY_BYTES + (4 * group if group > 1 else 0)
+
+
+def entry_offset(frame: int, group: int) -> int:
+    """Return where the entry of a frame begins in the file."""
+    return spec.INDEX_HEADER_BYTES + frame * entry_bytes(group)
+
+
+def entries_per_sum(group: int) -> int:
+    """Return how many entries one block sum covers."""
+    return max(1, spec.SUM_BYTES // entry_bytes(group))
 
 
 def pack_loc(bin_index: int, offset: int) -> int:
@@ -192,14 +212,27 @@ def make_entries(
     return entries
 
 
-def num_lengths_of(num_records: int, num_bins: int) -> int:
+def entries_with_lengths(entries: NDArray[np.void], lengths: NDArray[np.int64]) -> bytes:
+    """Return the entries of groups for the file.
+
+    Args:
+        entries: Of the groups, as `make_entries` gives them.
+        lengths: Of their records, int64[groups, records of a group], zeros behind the last.
+    """
+    rows = np.empty((len(entries), entry_bytes(lengths.shape[1]) // 4), "<u4")
+    rows[:, :4] = np.ascontiguousarray(entries).view("<u4").reshape(-1, 4)
+    rows[:, 4:] = lengths
+    return rows.tobytes()
+
+
+def num_lengths_of(num_frames: int, num_bins: int) -> int:
     """Return how many bins of a segment may hold a frame: the first ones, and bin 0 always."""
-    return max(1, min(num_bins, num_records))
+    return max(1, min(num_bins, num_frames))
 
 
-def tables_size(num_records: int, num_bins: int, dictionary_bytes: int = 0) -> int:
+def tables_size(num_frames: int, num_bins: int, dictionary_bytes: int = 0, group: int = 1) -> int:
     """Return the bytes that sealing writes behind the last entry."""
-    num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
+    num_sums = -(-num_frames // entries_per_sum(group))
     return 8 * num_sums + 8 * num_bins + (dictionary_bytes + 7) // 8 * 8 + 24
 
 
@@ -240,18 +273,20 @@ class IndexTables:
         yield b"".join(one.to_bytes(8, "little") for one in hashes)
 
     @classmethod
-    def unpack(cls, buffer: bytes, *, num_records: int, num_bins: int, dictionary_bytes: int = 0) -> IndexTables:
+    def unpack(
+        cls, buffer: bytes, *, num_frames: int, num_bins: int, dictionary_bytes: int = 0, group: int = 1
+    ) -> IndexTables:
         """Read and prove the tables.
 
         Raises:
             FormatError: If one is damaged; the message names it.
         """
-        if len(buffer) != tables_size(num_records, num_bins, dictionary_bytes):
+        if len(buffer) != tables_size(num_frames, num_bins, dictionary_bytes, group):
             raise FormatError(f"the tables of the index have {len(buffer)} bytes, other than its header implies")
-        num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
+        num_sums = -(-num_frames // entries_per_sum(group))
         borders = [0, 8 * num_sums, 8 * (num_sums + num_bins), len(buffer) - 24]
         parts = [memoryview(buffer)[start:stop] for start, stop in pairwise(borders)]
-        num_lengths = num_lengths_of(num_records, num_bins)
+        num_lengths = num_lengths_of(num_frames, num_bins)
         for number, (part, name) in enumerate(zip(parts, ("block sums", "bin table", "dictionary"), strict=True)):
             stored = buffer[len(buffer) - 24 + 8 * number :][:8]
             if hash64(part) != int.from_bytes(stored, "little"):

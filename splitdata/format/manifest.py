@@ -21,7 +21,8 @@ from splitdata.errors import ManifestError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
-from splitdata.format.version import are_known, check_features, check_version, check_written_here
+from splitdata.format.index import entry_bytes
+from splitdata.format.version import GROUPS, are_known, check_features, check_version, check_written_here
 
 __all__ = ["Manifest", "SegmentInfo"]
 
@@ -36,6 +37,7 @@ class SegmentInfo:
     """One segment as the manifest lists it.
 
     Attributes:
+        group: Records of a frame: 1 where each has its own.
         num_keys: Records that have a key.
         keys_bytes: Where the table of keys ends in its file; 0 where no record has a key.
         features: Names of what a reader of this segment must understand.
@@ -50,6 +52,7 @@ class SegmentInfo:
     digest: int
     raw_bytes: int
     stored_bytes: int
+    group: int = 1
     num_keys: int = 0
     keys_bytes: int = 0
     features: tuple[str, ...] = ()
@@ -57,12 +60,32 @@ class SegmentInfo:
     version: tuple[int, int] = spec.FORMAT_VERSION
 
     @property
+    def num_frames(self) -> int:
+        """Frames, each with an entry of the index: records, or groups of them."""
+        return -(-self.num_records // self.group)
+
+    @property
     def num_bin_files(self) -> int:
-        """Bins that hold a record, and so must exist: record `s` is in bin `s % num_bins`."""
-        return min(self.num_bins, self.num_records)
+        """Bins that hold a frame, and so must exist: frame `f` is in bin `f % num_bins`."""
+        return min(self.num_bins, self.num_frames)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether frames are groups."""
+        return self.group > 1
+
+    @property
+    def entry_bytes(self) -> int:
+        """Length of an index entry: of a group it has the length of each record too."""
+        return entry_bytes(self.group)
+
+    def records_of(self, frame: int) -> range:
+        """Return the sequence numbers of the records in a frame."""
+        return range(frame * self.group, min((frame + 1) * self.group, self.num_records))
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as it stands in the manifest."""
+        group = {"group": self.group} if self.is_grouped else {}
         keys = {"keys": self.num_keys, "keys_bytes": self.keys_bytes} if self.num_keys else {}
         features = {"must_understand": list(self.features)} if self.features else {}
         return {
@@ -73,6 +96,7 @@ class SegmentInfo:
             "digest": f"{self.digest:016x}",
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,
+            **group,
             **keys,
             **features,
             **self.others,
@@ -92,7 +116,7 @@ class SegmentInfo:
         """Read and check one entry; raises `ManifestError`."""
         fields = _Fields(value, "a segment")
         digest = fields.text("digest", re.compile(r"[0-9a-f]{16}"))
-        return cls(
+        info = cls(
             id=fields.text("id", _ID),
             num_records=fields.integer("records", spec.MAX_SEGMENT_RECORDS),
             num_bins=fields.integer("bins", spec.MAX_BINS, least=1),
@@ -100,12 +124,20 @@ class SegmentInfo:
             digest=int(digest, 16),
             raw_bytes=fields.integer("raw_bytes", _MAX_INT),
             stored_bytes=fields.integer("stored_bytes", _MAX_INT),
+            group=fields.integer("group", spec.MAX_GROUP, least=2) if fields.has("group") else 1,
             num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if fields.has("keys") else 0,
             keys_bytes=fields.integer("keys_bytes", _MAX_INT) if fields.has("keys_bytes") else 0,
             features=fields.names("must_understand") if fields.has("must_understand") else (),
             others=fields.others(),
             version=version,
         )
+        if info.group & (info.group - 1) or info.is_grouped != (GROUPS in info.features):
+            raise ManifestError(
+                f"a segment of the manifest has groups of {info.group} and the features {info.features}"
+            )
+        if info.is_grouped and not info.is_sealed and info.num_records % info.group:
+            raise ManifestError("a segment of the manifest is open and its last group is not full")
+        return info
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ ALIGNMENTS: Final = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 KIND_RECORD: Final = 0
 KIND_DICTIONARY: Final = 1
 KIND_METADATA: Final = 2
+KIND_GROUP: Final = 3
 KIND_LARGE: Final = 4
 
 CODEC_NONE: Final = 0
@@ -53,6 +54,10 @@ NO_KEY_ID: Final = bytes(16)
 CODEC_SHIFT: Final = 40
 KEY_SHIFT: Final = 48
 
+# -- groups (section 5.5) ----------------------------------------------------------------------
+# A power of two; a table of 256 KiB is enough for one hash.
+MAX_GROUP: Final = 65536
+
 # -- index (section 6) -------------------------------------------------------------------------
 INDEX_MAGIC: Final = b"\x89SDI\r\n\x1a\n"
 INDEX_HEADER_BYTES: Final = 128
@@ -61,8 +66,8 @@ INDEX_ENTRY_BYTES: Final = 16
 TOMBSTONE: Final = 0xFFFFFFFFFFFFFFFF
 BIN_SHIFT: Final = 40
 PLACE_MASK: Final = (1 << BIN_SHIFT) - 1
-# Entries under one checksum of the block sums: 64 KiB, what one disk read brings anyway.
-ENTRIES_PER_SUM: Final = 4096
+# Entries under one checksum of the block sums: what one disk read brings anyway.
+SUM_BYTES: Final = 65536
 
 # -- keys (section 7.4) ------------------------------------------------------------------------
 KEYS_MAGIC: Final = b"\x89SDK\r\n\x1a\n"

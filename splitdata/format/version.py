@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES",
+    "GROUPS",
     "OLD_VERSION",
     "are_known",
     "check_features",
@@ -26,15 +27,17 @@ __all__ = [
     "check_version",
     "check_written_here",
     "features_of",
+    "features_with",
     "flags_of",
 ]
 
 # Each minor of major 0 was a format of its own. This one is still read, and not written.
 OLD_VERSION: Final = (0, 1)
 # What a reader of a segment may have to understand, by name, with its bit in the headers of the segment's files.
-FEATURES: Final = {"groups": 1 << 0, "hash": 1 << 1, "encryption": 1 << 2}
+GROUPS: Final = "groups"
+FEATURES: Final = {GROUPS: 1 << 0, "hash": 1 << 1, "encryption": 1 << 2}
 # Those that are understood here.
-_KNOWN: Final[frozenset[str]] = frozenset()
+_KNOWN: Final = frozenset({GROUPS})
 _NEXT_STEP: Final = "install the splitdata that wrote it, or a newer one"
 
 
@@ -71,6 +74,11 @@ def check_features(names: Iterable[str], what: str) -> None:
         raise UnsupportedVersionError(
             f"{what} has the feature {reprlib.repr(unknown[0])}, which this splitdata does not know: {_NEXT_STEP}"
         )
+
+
+def features_with(group: int) -> tuple[str, ...]:
+    """Return the features of a segment with so many records in a frame."""
+    return (GROUPS,) if group > 1 else ()
 
 
 def flags_of(names: Iterable[str]) -> int:

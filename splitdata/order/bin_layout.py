@@ -28,20 +28,23 @@ __all__ = ["BinLayout", "BinTable"]
 class BinTable:
     """Which records of one segment lie in which bin.
 
-    Without a table bins take turns: the record of sequence number s is in bin s mod stride, the same stride for
-    all. With one they stand end to end in it.
+    Without a table bins take turns: the record of sequence number s is in bin s // group mod stride, the same stride
+    for all. With one they stand end to end in it.
 
     Attributes:
         firsts: Of each bin, int64[num_bins]: place of its first record.
-        strides: From one place in the bin to the next, int64[num_bins].
+        strides: From one place in the bin to the next, int64[num_bins]; with groups from one group to the next, in
+            groups.
         counts: Records of each bin, int64[num_bins].
         sequences: Sequence number at each place; None where the place is the sequence number.
+        group: Records that lie together in a bin before the next bin has its turn.
     """
 
     firsts: NDArray[np.int64]
     strides: NDArray[np.int64]
     counts: NDArray[np.int64]
     sequences: NDArray[np.integer] | None = None
+    group: int = 1
 
     def sequence_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the sequence numbers at some places."""
@@ -50,7 +53,7 @@ class BinTable:
     def bins_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the bins that hold these sequence numbers; a table is turned round for it, 8 bytes a record."""
         if self.sequences is None:
-            return sequences % self.strides[0] if len(sequences) else sequences
+            return sequences // self.group % self.strides[0] if len(sequences) else sequences
         places = np.empty(len(self.sequences), np.int64)
         places[self.sequences] = np.arange(len(self.sequences))
         return np.searchsorted(self.firsts, places[sequences], "right") - 1
@@ -75,12 +78,20 @@ class BinLayout:
         starts = self._starts[:-1].tolist()
         self._firsts = _joined([table.firsts + start for table, start in zip(tables, starts, strict=True)])
         self._strides = _joined([table.strides for table in tables])
+        groups = [table.group for table in tables]
+        self._groups = np.repeat(np.array(groups, np.int64), [len(table.counts) for table in tables])
+        self._is_grouped = max(groups, default=1) > 1
         self.counts = _joined([table.counts for table in tables])
         self._with_table = [number for number, table in enumerate(tables) if table.sequences is not None]
 
     def positions(self, bins: NDArray[np.int64], ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the records with these ordinals in these bins, int64."""
-        positions = self._firsts[bins] + ordinals * self._strides[bins]
+        if self._is_grouped:
+            groups = self._groups[bins]
+            numbers, slots = np.divmod(ordinals, groups)
+            positions = self._firsts[bins] + numbers * self._strides[bins] * groups + slots
+        else:
+            positions = self._firsts[bins] + ordinals * self._strides[bins]
         for number in self._with_table:
             here = np.flatnonzero((bins >= self._first_bins[number]) & (bins < self._first_bins[number + 1]))
             start = self._starts[number]

@@ -18,6 +18,7 @@ from splitdata.format.index import (
     ENTRY_DTYPE,
     IndexHeader,
     IndexTables,
+    entries_per_sum,
     make_entries,
     num_lengths_of,
     pack_loc,
@@ -142,27 +143,34 @@ def test_feature_that_must_be_understood_is_refused_and_one_that_need_not_is_ign
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[int, IndexTables]:
-    num_records = draw(st.integers(0, 5 * spec.ENTRIES_PER_SUM))
-    num_sums = -(-num_records // spec.ENTRIES_PER_SUM)
+def tables(draw: st.DrawFn) -> tuple[int, int, IndexTables]:
+    group = draw(st.sampled_from([1, 2, 64, spec.MAX_GROUP]))
+    num_frames = draw(st.integers(0, 5 * entries_per_sum(group)))
+    num_sums = -(-num_frames // entries_per_sum(group))
     num_bins = draw(st.integers(1, 20))
-    num_lengths = num_lengths_of(num_records, num_bins)
-    return num_records, IndexTables(
-        block_sums=tuple(draw(st.lists(U64, min_size=num_sums, max_size=num_sums))),
-        bin_lengths=tuple(draw(st.lists(U64, min_size=num_lengths, max_size=num_lengths))),
-        num_empty_bins=num_bins - num_lengths,
-        dictionary=draw(st.binary(max_size=30)),
+    num_lengths = num_lengths_of(num_frames, num_bins)
+    return (
+        num_frames,
+        group,
+        IndexTables(
+            block_sums=tuple(draw(st.lists(U64, min_size=num_sums, max_size=num_sums))),
+            bin_lengths=tuple(draw(st.lists(U64, min_size=num_lengths, max_size=num_lengths))),
+            num_empty_bins=num_bins - num_lengths,
+            dictionary=draw(st.binary(max_size=30)),
+        ),
     )
 
 
 @given(tables())
-def test_tables_survive_bytes(case: tuple[int, IndexTables]) -> None:
-    num_records, made = case
+def test_tables_survive_bytes(case: tuple[int, int, IndexTables]) -> None:
+    num_frames, group, made = case
     num_bins, dictionary_bytes = len(made.bin_lengths) + made.num_empty_bins, len(made.dictionary)
     data = made.pack()
 
-    assert len(data) == tables_size(num_records, num_bins, dictionary_bytes)
-    found = IndexTables.unpack(data, num_records=num_records, num_bins=num_bins, dictionary_bytes=dictionary_bytes)
+    assert len(data) == tables_size(num_frames, num_bins, dictionary_bytes, group)
+    found = IndexTables.unpack(
+        data, num_frames=num_frames, num_bins=num_bins, dictionary_bytes=dictionary_bytes, group=group
+    )
     assert found == made
 
 
@@ -172,14 +180,14 @@ def test_damaged_table_is_named() -> None:
         data = bytearray(made.pack())
         data[offset] ^= 1
         with pytest.raises(FormatError, match=f"the {name} of the index is damaged"):
-            IndexTables.unpack(bytes(data), num_records=5000, num_bins=3, dictionary_bytes=5)
+            IndexTables.unpack(bytes(data), num_frames=5000, num_bins=3, dictionary_bytes=5)
 
 
 def test_tables_of_another_length_are_refused() -> None:
     data = IndexTables(block_sums=(1,), bin_lengths=(3,)).pack()
     for wrong in (data[:-1], data + b"x", b""):
         with pytest.raises(FormatError, match=f"have {len(wrong)} bytes"):
-            IndexTables.unpack(wrong, num_records=1, num_bins=1)
+            IndexTables.unpack(wrong, num_frames=1, num_bins=1)
 
 
 def test_entries_have_their_literal_bytes_and_long_lengths_become_the_escape() -> None:

@@ -111,7 +111,7 @@ PARSERS = {
     "index header": Parser(INDEX_HEADER, IndexHeader.unpack, header_sealed),
     "index tables": Parser(
         TABLES.pack(),
-        lambda data: IndexTables.unpack(data, num_records=3, num_bins=2, dictionary_bytes=16),
+        lambda data: IndexTables.unpack(data, num_frames=3, num_bins=2, dictionary_bytes=16),
         tables_sealed,
     ),
     "dictionary in the index": Parser(

@@ -224,7 +224,7 @@ def _lose_record(folder: Path) -> None:
 
     index[start : start + spec.INDEX_ENTRY_BYTES] = spec.TOMBSTONE.to_bytes(8, "little") + bytes(8)
     end = spec.INDEX_HEADER_BYTES + segment.num_records * spec.INDEX_ENTRY_BYTES
-    old = IndexTables.unpack(bytes(index[end:]), num_records=segment.num_records, num_bins=segment.num_bins)
+    old = IndexTables.unpack(bytes(index[end:]), num_frames=segment.num_frames, num_bins=segment.num_bins)
     entries = bytes(index[spec.INDEX_HEADER_BYTES : end])
     index[end:] = IndexTables(block_sums=(hash64(entries),), bin_lengths=old.bin_lengths).pack()
     if len(index) != end + tables_size(segment.num_records, segment.num_bins):

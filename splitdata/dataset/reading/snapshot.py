@@ -25,9 +25,9 @@ from splitdata.dataset.legacy.legacy_segment import LegacySegment
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_MANIFESTS, Pin
 from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.group_reader import open_reader
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
-from splitdata.dataset.segments.segment_reader import SegmentReader
 from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError, SplitDataError
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.storage.file_source import choose_io
@@ -398,9 +398,9 @@ def _open_segment(
     cold_reads: ColdReads,
     verify: bool,
     max_record_bytes: int,
-) -> SegmentReader:
+) -> Segment:
     files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool, check_dataset)
-    return SegmentReader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
+    return open_reader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
 
 
 def _open_legacy_segment(directory: LegacyDirectory, pool: OpenFiles) -> LegacySegment:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 import xxhash
 
 from splitdata.dataset.repair.found_records import PROVEN
+from splitdata.dataset.segments.frame_copy import copy_group
+from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -24,6 +26,7 @@ from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.dataset.segments.totals import Totals
 from splitdata.errors import FormatError, SplitDataError
 from splitdata.format import spec
+from splitdata.format.checksum import hash64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +69,13 @@ class AdoptableTail:
 def tail_of(info: SegmentInfo, search: FrameSearch) -> AdoptableTail:
     """Return the unbroken stretch of proven records behind those that are listed."""
     search.take_tails()
-    count = 0 if info.is_sealed else search.num_proven_from(info.num_records)
-    return AdoptableTail(info, search, search.totals(info.num_records, info.num_records + count))
+    count = 0 if info.is_sealed else search.num_proven_from(info.num_frames)
+    return AdoptableTail(info, search, search.totals(info.num_frames, info.num_frames + count))
 
 
 def contradicts_header(header: IndexHeader | None, search: FrameSearch) -> bool:
     """Say whether all records that an index header counts were found, some by searching alone, and are other ones."""
-    count = header.num_records if header else 0
+    count = -(-header.num_records // header.group) if header else 0
     if header is None or not 0 < count <= len(search.state) or search.is_listed[:count].all():
         return False
     return bool((search.state[:count] == PROVEN).all()) and search.digest(count) != header.digest
@@ -96,19 +99,20 @@ def is_copy(records: Totals, tail: AdoptableTail) -> bool:
     count = records.num_records
     if not 0 < count <= tail.totals.num_records:
         return False
-    start = tail.info.num_records
-    return tail.search.totals(start, start + count).digest == records.digest
+    info = tail.info
+    start = info.num_frames
+    return tail.search.totals(start, start + -(-count // info.group)).digest == records.digest
 
 
 def is_unfinished_fold(directory: DatasetDirectory, search: FrameSearch, count: int, listed: list[SegmentInfo]) -> bool:
-    """Say whether the first `count` records of a segment are those of listed segments: a fold was killed.
+    """Say whether the records of the first `count` frames of a segment are those of listed ones: a fold was killed.
 
     Only where there are enough listed segments to be folded. Reads one record of each, as a rule.
     """
     pool = OpenFiles("pread")
     for start in range(len(listed) - _MIN_FOLDED + 1):
         there = _raw_hashes(directory, listed[start:], pool)
-        if all(next(there, None) == search.raw_hash(sequence) for sequence in range(count)):
+        if all(next(there, None) == raw_hash for raw_hash in search.record_hashes(count)):
             return True
     return False
 
@@ -118,11 +122,15 @@ def _raw_hashes(directory: DatasetDirectory, listed: list[SegmentInfo], pool: Op
     for info in listed:
         files = SegmentFiles(directory.paths.segment(info.id), info, 0, pool)
         reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
-        for sequence in range(info.num_records):
+        for frame in range(info.num_frames):
+            count = len(info.records_of(frame))
             try:
-                yield reader.check(sequence)
+                if info.is_grouped:
+                    yield from map(hash64, read_group(reader, count, frame).records)
+                else:
+                    yield reader.check(frame)
             except SplitDataError:
-                yield None
+                yield from [None] * count
 
 
 def copy_of(info: SegmentInfo) -> str:
@@ -135,17 +143,26 @@ def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int,
 
     Sealed, and returned with its lock, which the caller keeps until a manifest lists it.
     """
-    search, start = tail.search, tail.info.num_records
+    search, start = tail.search, tail.info.num_frames
     dictionary = b""
     with suppress(FormatError):
         dictionary = search.files.dictionary()
     writer = SegmentWriter(
-        directory, copy_of(tail.info), num_bins=tail.info.num_bins, alignment=alignment, dictionary=dictionary
+        directory,
+        copy_of(tail.info),
+        num_bins=tail.info.num_bins,
+        alignment=alignment,
+        dictionary=dictionary,
+        group=tail.info.group,
     )
     reader = RecordReader(search.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    num_frames = -(-tail.totals.num_records // tail.info.group)
     try:
-        for sequence in range(start, start + tail.totals.num_records):
-            writer.append_stored(reader.locate(sequence), search.raw_hash(sequence))
+        for frame in range(start, start + num_frames):
+            if tail.info.is_grouped:
+                copy_group(reader, tail.info.group, frame, writer)
+            else:
+                writer.append_stored(reader.locate(frame), search.raw_hash(frame))
         writer.seal()
         writer.sync(first_position=first_position, durable=True, is_first_commit=False)
     except BaseException:

@@ -42,24 +42,25 @@ def settle_by_digest(search: FrameSearch, info: SegmentInfo, alignment: int) -> 
     for layout in search.layouts():
         search.take_layout(layout)
         if _is_confirmed(search, info, alignment):
-            search.note_confirmed(info.num_records)
+            search.note_confirmed(info.num_frames)
             return
     if search.layouts():
         search.take_layout(None)
     elif not search.is_all_anchored and _is_confirmed(search, info, alignment):
-        search.note_confirmed(info.num_records)
+        search.note_confirmed(info.num_frames)
 
 
 def _is_confirmed(search: FrameSearch, info: SegmentInfo, alignment: int) -> bool:
     """Say whether the records that are there, and the bytes in the place of one that is missing, have the digest."""
-    missing = np.flatnonzero(search.state[: info.num_records] != PROVEN).tolist()
-    if len(missing) > 1:
+    missing = np.flatnonzero(search.state[: info.num_frames] != PROVEN).tolist()
+    # What is missing of a group is not one record.
+    if len(missing) > (0 if info.is_grouped else 1):
         return False
     # A missing record counts as an empty one.
-    digest = search.digest(info.num_records)
+    digest = search.digest(info.num_frames)
     if not missing:
         return digest == info.digest
-    behind = info.num_records - 1 - missing[0]
+    behind = info.num_frames - 1 - missing[0]
     empty = hash64(b"")
     return any(
         add_digests([digest, shift_digest(hash64(raw) - empty, behind)]) == info.digest

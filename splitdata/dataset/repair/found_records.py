@@ -12,6 +12,7 @@ import numpy as np
 
 from splitdata.dataset.repair.bin_head import BinHead
 from splitdata.dataset.repair.header_mending import HeaderMending
+from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -24,9 +25,12 @@ from splitdata.format.frames import FrameHeader, follow, footprint
 from splitdata.format.index import ENTRY_DTYPE, pack_locs, unpack_loc, unpack_locs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from splitdata.dataset.repair.frame_choice import BinPlan
+    from splitdata.dataset.segments.group_reader import GroupContents
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.folder import Folder
     from splitdata.storage.paths import SegmentPaths
@@ -49,7 +53,7 @@ class _FoundFiles(SegmentFiles):
     def __init__(self, folder: Folder, paths: SegmentPaths, info: SegmentInfo, first_position: int) -> None:
         self.pool = OpenFiles("pread", folder)
         super().__init__(paths, info, first_position, self.pool)
-        self.found = np.zeros(info.num_records, ENTRY_DTYPE)
+        self.found = np.zeros(info.num_frames, ENTRY_DTYPE)
 
     def entry(self, sequence: int) -> tuple[int, int]:
         """Return place and lengths as they were found."""
@@ -79,7 +83,6 @@ class FoundRecords:
             leads, or from the bin's begin on.
         long_raw: Raw lengths of records for which the entry has the escape.
         num_passed_over: Places that look like frames and were not looked at, as too many of them overlap.
-        has_keys: Whether any record was found that has a key.
         first_words: Words of frame headers in which nothing but that is wrong: bin, offset, what it must be.
     """
 
@@ -94,16 +97,17 @@ class FoundRecords:
     ) -> None:
         """Say of which segment, of which none is known yet, and which alignments its payloads may have."""
         self.files = _FoundFiles(folder, paths, info, first_position)
-        count = info.num_records
+        count = info.num_frames
         self.state = np.zeros(count, np.uint8)
         self.is_listed = np.zeros(count, np.bool_)
         self.is_anchored = np.zeros(count, np.bool_)
         self.long_raw: dict[int, int] = {}
         self.num_passed_over = 0
-        self.has_keys = False
+        self._has_frames_with_keys = False
         self.first_words: list[tuple[int, int, bytes]] = []
         self.head = BinHead(self.files.salt(0), alignments)
         self._info = info
+        self._kind = spec.KIND_GROUP if info.is_grouped else spec.KIND_RECORD
         self._alignments = alignments
         # Entries may lead to frames that lie inside of each other: then each byte would be hashed for every one.
         self._bytes_to_prove = 0
@@ -121,8 +125,16 @@ class FoundRecords:
     @property
     def is_all_anchored(self) -> bool:
         """Whether all listed records that are there are known, without the digest."""
-        count = self._info.num_records
+        count = self._info.num_frames
         return bool((self.is_anchored[:count] | (self.state[:count] == LOST)).all())
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether any record was found that has a key; of groups one after the other is read for it."""
+        if not self._info.is_grouped:
+            return self._has_frames_with_keys
+        contents = map(self._contents, range(len(self.state)))
+        return any(any(one.keys) for one in contents if one is not None)
 
     @property
     def entries(self) -> NDArray[np.void]:
@@ -142,7 +154,10 @@ class FoundRecords:
             if self._bytes_to_prove < 0:
                 self.num_passed_over += 1
                 return False
-            self._reader.check(sequence)
+            if self._info.is_grouped:
+                read_group(self._reader, self._count_of(sequence), sequence)
+            else:
+                self._reader.check(sequence)
         except SplitDataError:
             return False
         salt = self.files.salt(place.bin_index)
@@ -168,6 +183,10 @@ class FoundRecords:
     def totals(self, start: int, stop: int) -> Totals:
         """Return the totals of consecutive records, which are read for it; a lost one counts as an empty one."""
         total = Totals()
+        if self._info.is_grouped:
+            for frame in range(start, stop):
+                total = total.joined(self._totals_of_group(frame))
+            return total
         for first in range(start, stop, _HASHED_TOGETHER):
             last = min(first + _HASHED_TOGETHER, stop)
             hashes = self._raw_hashes(first, last)
@@ -177,12 +196,63 @@ class FoundRecords:
         return total
 
     def digest(self, num_records: int) -> int:
-        """Return the digest of the first records, as `totals` does."""
+        """Return the digest of the records of the first frames, as `totals` does."""
+        if self._info.is_grouped:
+            return self.totals(0, num_records).digest
         total = Totals()
         for first in range(0, num_records, _HASHED_TOGETHER):
             last = min(first + _HASHED_TOGETHER, num_records)
             total = total.joined(Totals(last - first, digest_of_hashes(self._raw_hashes(first, last))))
         return total.digest
+
+    def _count_of(self, frame: int) -> int:
+        """Return how many records a group must hold: behind the listed ones all are full."""
+        return len(self._info.records_of(frame)) if frame < self._info.num_frames else self._info.group
+
+    def _contents(self, frame: int) -> GroupContents | None:
+        """Return what a group holds, None if it cannot be read."""
+        if self.state[frame] != PROVEN:
+            return None
+        try:
+            return read_group(self._reader, self._count_of(frame), frame)
+        except SplitDataError:
+            self.state[frame] = DAMAGED
+            return None
+
+    def _totals_of_group(self, frame: int) -> Totals:
+        contents, count = self._contents(frame), self._count_of(frame)
+        records = contents.records if contents else [b""] * count
+        lengths = list(map(len, records))
+        hashes = np.fromiter(map(hash64, records), _U64, count)
+        stored, _ = self.lengths(frame)
+        return Totals(count, digest_of_hashes(hashes), stored, sum(lengths), max(lengths))
+
+    def record_hashes(self, num_frames: int) -> Iterator[int]:
+        """Yield xxh3-64 of each raw record of the first frames, that of an empty one where it cannot be read."""
+        for frame in range(num_frames):
+            if not self._info.is_grouped:
+                yield self.raw_hash(frame)
+                continue
+            contents = self._contents(frame)
+            yield from map(hash64, contents.records if contents else [b""] * self._count_of(frame))
+
+    def record_lengths(self, num_frames: int, old: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths of the records of the first groups, of one that cannot be read as the old index has them.
+
+        Args:
+            num_frames: How many groups.
+            old: Those of the old index, int64[groups, records of a group], as many as are there.
+        """
+        lengths = np.zeros((num_frames, self._info.group), np.int64)
+        lengths[: len(old)] = old[: len(lengths)]
+        lengths[self.state[: len(lengths)] == LOST] = 0
+        for frame in range(len(lengths)):
+            contents = self._contents(frame)
+            if contents is not None:
+                found = list(map(len, contents.records))
+                lengths[frame] = 0
+                lengths[frame, : len(found)] = found
+        return lengths
 
     def raw_hash(self, sequence: int) -> int:
         """Return xxh3-64 of the raw record, that of an empty one if it cannot be read."""
@@ -242,8 +312,8 @@ class FoundRecords:
 
     def first_start_in_bin_0(self) -> int:
         """Return where the first frame of a record in bin 0 begins, the end of what can be if there is none."""
-        is_there = self.state[: self._info.num_records : self._info.num_bins] != LOST
-        return int(self.starts_in(0, self._info.num_records)[is_there].min(initial=_FAR))
+        is_there = self.state[: self._info.num_frames : self._info.num_bins] != LOST
+        return int(self.starts_in(0, self._info.num_frames)[is_there].min(initial=_FAR))
 
     def start_of_bin(self, bin_index: int) -> int:
         """Return the end of what stands before the first record of a bin."""
@@ -280,23 +350,28 @@ class FoundRecords:
         self._is_placed[sequences] = frames["is_listed"]
         self._stops[sequences] = frames["stop"]
         self._hashes[sequences] = frames["hash"]
-        self._has_hash[sequences] = frames["is_whole"] & (frames["codec"] == spec.CODEC_NONE) & ~frames["is_large"]
+        self._has_hash[sequences] = (
+            frames["is_whole"]
+            & (frames["codec"] == spec.CODEC_NONE)
+            & ~frames["is_large"]
+            & (self._kind == spec.KIND_RECORD)
+        )
         entries = np.zeros(len(frames), ENTRY_DTYPE)
         entries["loc"] = pack_locs(bin_index, frames["offset"])
         entries["stored"], entries["raw"] = frames["stored"], frames["raw"]
         self.entries[sequences] = entries
-        self.has_keys |= bool(frames["key_length"].any())
+        self._has_frames_with_keys |= bool(frames["key_length"].any())
         is_long = frames["raw"] == spec.LENGTH_ESCAPE
         for sequence in sequences[is_long & frames["is_whole"]].tolist():
             self.long_raw[sequence] = self._reader.locate(sequence).header.raw_length
 
     def _note_anchored(self, plan: BinPlan) -> None:
         """Find out which listed records of a bin stand in their places beside one that is known."""
-        mine = slice(plan.bin_index, self._info.num_records, plan.num_bins)
+        mine = slice(plan.bin_index, self._info.num_frames, plan.num_bins)
         is_there = self.state[mine] != LOST
         if not len(is_there):
             return
-        is_linked = self._linked(plan.bin_index, self._info.num_records, self._alignments)
+        is_linked = self._linked(plan.bin_index, self._info.num_frames, self._alignments)
         is_known = self._is_placed[mine] & ~self._is_behind_tombstone[mine]
         # The first one is known if it begins where the bin does.
         is_known[0] |= is_linked[0]
@@ -326,7 +401,7 @@ class FoundRecords:
         self._has_hash = np.concatenate([self._has_hash, np.zeros(more, np.bool_)])
 
     def _note_length(self, sequence: int, header: FrameHeader, offset: int) -> None:
-        self.has_keys |= header.key_length > 0
+        self._has_frames_with_keys |= header.key_length > 0
         self._stops[sequence] = offset + footprint(header)
         if header.raw_length >= spec.LENGTH_ESCAPE:
             self.long_raw[sequence] = header.raw_length

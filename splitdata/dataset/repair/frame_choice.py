@@ -43,7 +43,7 @@ class BinPlan:
     Attributes:
         bin_index: Its number: the sequence number of its first record.
         num_bins: From one sequence number to the next.
-        num_records: Of the segment, that were committed.
+        num_frames: Of the segment, that were committed: records, or groups of them.
         is_sealed: Whether nothing stands behind these.
         start: Where what stands before the first record ends.
         is_start_sure: Whether nothing else can stand there.
@@ -54,7 +54,7 @@ class BinPlan:
 
     bin_index: int
     num_bins: int
-    num_records: int
+    num_frames: int
     is_sealed: bool
     start: int
     is_start_sure: bool
@@ -65,7 +65,7 @@ class BinPlan:
     @property
     def last(self) -> int:
         """Sequence number of the last record that was committed, below that of the first if there is none."""
-        return self.bin_index + (self.num_records - 1 - self.bin_index) // self.num_bins * self.num_bins
+        return self.bin_index + (self.num_frames - 1 - self.bin_index) // self.num_bins * self.num_bins
 
     def begins_here(self, frames: NDArray[np.void]) -> NDArray[np.bool_]:
         """Say of each frame whether it is the first record, in its place."""

@@ -106,6 +106,8 @@ class BinScan:
         alignments: tuple[int, ...],
         old: NDArray[np.void],
         is_sure: NDArray[np.bool_],
+        num_together: int,
+        kind: int,
     ) -> None:
         """Say of which bin.
 
@@ -117,7 +119,9 @@ class BinScan:
             start: Where what stands before the first record ends.
             alignments: That payloads may have: one, where it is known.
             old: Entries of the old index, from sequence number 0 on; as many as are there.
-            is_sure: Of each 4,096 of them, whether a checksum proves them.
+            is_sure: Of each block of them, whether a checksum proves them.
+            num_together: Entries of a block.
+            kind: Of ordinary frames: records, or groups.
         """
         self.num_passed_over = 0
         self.metadata_places: list[int] = []
@@ -128,6 +132,8 @@ class BinScan:
         self._alignments = alignments
         self._old = old
         self._is_sure = is_sure
+        self._num_together = num_together
+        self._kind = kind
         # Up to here all is the inside of known frames.
         self._covered = 0
         # The last known frame: its end, and the sequence number that comes next. The end is -1 where that is not known.
@@ -197,7 +203,7 @@ class BinScan:
         frames["stop"] = (
             places + spec.FRAME_HEADER_BYTES + frames["stored"] + key_extents(frames["key_length"].astype("<i8"))
         )
-        is_record = are_ordinary(word2, word3)
+        is_record = are_ordinary(word2, word3, self._kind)
         for number in np.flatnonzero(~is_record).tolist():
             is_record[number] = self._parse_unusual(frames, number, data[8 * int(at[number]) :][:_OVERLAP])
         own: NDArray[np.void] = frames[is_record & (frames["sequence"] % self._num_bins == self._bin)]
@@ -213,7 +219,7 @@ class BinScan:
         is_metadata = header.kind == spec.KIND_METADATA and header.sequence == spec.CONTROL_SEQUENCE
         if self._bin == 0 and is_metadata and len(self.metadata_places) < _MOST_METADATA:
             self.metadata_places.append(offset)
-        if not header.is_record:
+        if not header.is_record or header.kind != spec.KIND_LARGE or self._kind != spec.KIND_RECORD:
             return False
         frames["is_large"][number] = header.kind == spec.KIND_LARGE
         frames["stop"][number] = min(offset + footprint(header), _FAR)
@@ -229,7 +235,7 @@ class BinScan:
         locs = pack_locs(self._bin, frames["offset"])
         same = (entries["loc"] == locs) & (entries["stored"] == frames["stored"]) & (entries["raw"] == frames["raw"])
         frames["is_listed"] = is_inside & same
-        is_sure = self._is_sure[sequences // spec.ENTRIES_PER_SUM] & (entries["loc"] != _U64(spec.TOMBSTONE))
+        is_sure = self._is_sure[sequences // self._num_together] & (entries["loc"] != _U64(spec.TOMBSTONE))
         possible: NDArray[np.void] = frames[frames["is_listed"] | ~(is_inside & is_sure)]
         return possible
 

@@ -23,7 +23,7 @@ from splitdata.format import spec
 from splitdata.format.codec import Decompressor
 from splitdata.format.frame_layout import next_start
 from splitdata.format.frames import FrameHeader, follow, footprint, lengths_word
-from splitdata.format.index import ENTRY_DTYPE, unpack_loc
+from splitdata.format.index import ENTRY_DTYPE, entries_per_sum, unpack_loc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ class FrameSearch(FoundRecords):
     ) -> None:
         """Say of which segment, and which alignments its payloads may have.
 
-        `info.num_records` are expected, and more are taken note of unless it is sealed. The folder is open, and
+        `info.num_frames` are expected, and more are taken note of unless it is sealed. The folder is open, and
         closed with this.
         """
         super().__init__(folder, paths, info, first_position, alignments=alignments)
@@ -105,7 +105,7 @@ class FrameSearch(FoundRecords):
         start = self.start_of_bin(bin_index) if sequence < step else self.end_of(sequence - step)
         if start is None or bin_index not in self.frames_in:
             return None
-        if after >= self._info.num_records:
+        if after >= self._info.num_frames:
             return (bin_index, start, self.files.bin(bin_index).size) if self._info.is_sealed else None
         _, stop = unpack_loc(int(self.entries[after]["loc"]))
         return None if self.state[after] == LOST else (bin_index, start, stop)
@@ -120,7 +120,7 @@ class FrameSearch(FoundRecords):
         """
         entries, is_sure = old.entries() if old else (np.zeros(0, ENTRY_DTYPE), np.zeros(0, np.bool_))
         for bin_index in bins:
-            there = slice(bin_index, min(len(entries), self._info.num_records), self._info.num_bins)
+            there = slice(bin_index, min(len(entries), self._info.num_frames), self._info.num_bins)
             are_lost = entries[there]["loc"] == _U64(spec.TOMBSTONE)
             self._is_behind_tombstone[there] = np.logical_or.accumulate(are_lost)
             try:
@@ -153,7 +153,7 @@ class FrameSearch(FoundRecords):
         plan = BinPlan(
             bin_index=bin_index,
             num_bins=self._info.num_bins,
-            num_records=self._info.num_records,
+            num_frames=self._info.num_frames,
             is_sealed=self._info.is_sealed,
             start=self.start_of_bin(bin_index),
             is_start_sure=bin_index > 0 or self.head.is_end_sure(source),
@@ -170,6 +170,8 @@ class FrameSearch(FoundRecords):
             alignments=self._alignments,
             old=old,
             is_sure=is_sure,
+            num_together=entries_per_sum(self._info.group),
+            kind=self._kind,
         )
         choice = choose(
             scan.run(advance), plan, lambda sequence, stop: self._frame_behind(plan, source, sequence, stop)
@@ -193,7 +195,7 @@ class FrameSearch(FoundRecords):
 
     def _take_all(self, frames: NDArray[np.void], plan: BinPlan) -> None:
         """Note the frames of a bin, those of listed records and those behind them."""
-        is_listed_record = frames["sequence"] < self._info.num_records
+        is_listed_record = frames["sequence"] < self._info.num_frames
         self._take(plan.bin_index, frames[is_listed_record])
         self._note_anchored(plan)
         if not self._info.is_sealed:
@@ -213,6 +215,8 @@ class FrameSearch(FoundRecords):
                 continue
             if header.sequence != sequence or not header.is_record or (header.kind == spec.KIND_LARGE) != is_large:
                 continue
+            if (header.kind == spec.KIND_GROUP) != self._info.is_grouped:
+                continue
             if is_whole_frame(source, offset, header):
                 mending = HeaderMending(source, self.files.salt(plan.bin_index), plan.num_bins, self._alignments)
                 mended = mending.mend(header, offset)
@@ -230,7 +234,7 @@ class FrameSearch(FoundRecords):
         plan = self._plan_of_layouts
         if plan is None:
             return
-        there = self.state[plan.bin_index : self._info.num_records : plan.num_bins] != LOST
+        there = self.state[plan.bin_index : self._info.num_frames : plan.num_bins] != LOST
         for number in np.flatnonzero(there).tolist():
             self.drop(plan.bin_index + number * plan.num_bins)
         self._take_all(self._frames_without_layout if layout is None else layout, plan)
@@ -266,7 +270,7 @@ class FrameSearch(FoundRecords):
 
         Once more when it is clear what of the listed ones is true.
         """
-        start = self._info.num_records
+        start = self._info.num_frames
         self.state[start:] = LOST
         tails = [tail for bin_index, tail in self._tails.items() if self._is_end_known(bin_index)]
         self.num_behind_unproven = sum(map(len, self._tails.values())) - sum(map(len, tails))
@@ -283,7 +287,7 @@ class FrameSearch(FoundRecords):
 
     def _is_end_known(self, bin_index: int) -> bool:
         """Say whether the last listed record of a bin is known, so that what stands behind it is, too."""
-        last = bin_index + (self._info.num_records - 1 - bin_index) // self._info.num_bins * self._info.num_bins
+        last = bin_index + (self._info.num_frames - 1 - bin_index) // self._info.num_bins * self._info.num_bins
         return last < 0 or bool(self.state[last] != LOST and self.is_anchored[last])
 
 

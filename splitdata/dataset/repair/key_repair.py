@@ -17,6 +17,8 @@ import numpy as np
 
 from splitdata.dataset.keys.key_builder import KeyBuilder
 from splitdata.dataset.keys.key_sum import KeySum
+from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.group_reader import GroupReader
 from splitdata.dataset.segments.key_check import check_keys
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError
@@ -55,7 +57,12 @@ class KeysOnDisk:
         """
         self._folder = folder
         self._segment = segment
-        self._records = RecordReader(found, verify=True, max_record_bytes=0)
+        # A key of a group is in its payload; any other is read without the record.
+        self._records: GroupReader | RecordReader
+        if found.info.is_grouped:
+            self._records = GroupReader(found, ColdReads(), verify=True, max_record_bytes=spec.LARGE_RECORD_BYTES)
+        else:
+            self._records = RecordReader(found, verify=True, max_record_bytes=0)
         self._is_unread = np.zeros(segment.info.num_records, np.bool_)
         self.are_damaged = self._is_unread.copy()
         sums = KeySum()

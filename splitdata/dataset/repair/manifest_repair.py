@@ -181,6 +181,7 @@ def info_of_header(header: IndexHeader) -> SegmentInfo:
         digest=header.digest,
         raw_bytes=header.raw_bytes,
         stored_bytes=header.stored_bytes,
+        group=header.group,
         features=header.features,
     )
 

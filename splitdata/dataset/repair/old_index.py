@@ -2,7 +2,7 @@
 
 Nothing here raises for damage; what is not proven is left to the bins to say.
 
-    header        its hash               block sums ── hash in the footer ── hash of 4,096 entries
+    header        its hash               block sums ── hash in the footer ── hash of 64 KiB of entries
     bin table     hash in the footer
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from splitdata.dataset.segments.dictionary import read_from_index
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.index import ENTRY_DTYPE, IndexHeader, num_lengths_of, tables_size
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entries_per_sum, entry_offset, num_lengths_of, tables_size
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage import files
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EntryBlock", "OldIndex"]
 
-_BLOCK_BYTES: Final = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
-
 
 @dataclass(frozen=True, slots=True)
 class EntryBlock:
@@ -38,13 +36,14 @@ class EntryBlock:
 
     data: bytes
     is_proven: bool
+    entry_bytes: int
 
     def entry(self, number: int) -> tuple[int, int, int] | None:
         """Return place, stored and raw length; None where the index has ended."""
-        data = self.data[number * spec.INDEX_ENTRY_BYTES : (number + 1) * spec.INDEX_ENTRY_BYTES]
-        if len(data) < spec.INDEX_ENTRY_BYTES:
+        data = self.data[number * self.entry_bytes : (number + 1) * self.entry_bytes]
+        if len(data) < self.entry_bytes:
             return None
-        loc, stored, raw = np.frombuffer(data, ENTRY_DTYPE)[0].tolist()
+        loc, stored, raw = np.frombuffer(data, ENTRY_DTYPE, 1)[0].tolist()
         return loc, stored, raw
 
 
@@ -67,6 +66,7 @@ class OldIndex:
         self.problem: str | None = None
         self._descriptor = -1
         self._info = info
+        self._num_together = entries_per_sum(info.group)
         self._tables: dict[int, bytes | None] = {}
         try:
             self._descriptor = folder.open_file(spec.INDEX_NAME)
@@ -98,26 +98,35 @@ class OldIndex:
         return files.read_at(self._descriptor, length, offset) if self._descriptor >= 0 else b""
 
     def block(self, start: int) -> EntryBlock:
-        """Return up to 4,096 entries from a multiple of that on."""
-        length = min(_BLOCK_BYTES, self._tables_start() - self._entry_offset(start))
+        """Return the entries under one block sum, from a multiple of that number on."""
+        block_bytes = self._num_together * self._info.entry_bytes
+        length = min(block_bytes, self._tables_start() - self._entry_offset(start))
         data = self.read(self._entry_offset(start), length)
         sums = self._table(0)
-        number = start // spec.ENTRIES_PER_SUM
+        number = start // self._num_together
         is_proven = sums is not None and hash64(data) == int.from_bytes(sums[8 * number : 8 * number + 8], "little")
-        return EntryBlock(data, is_proven)
+        return EntryBlock(data, is_proven, self._info.entry_bytes)
 
     def entries(self) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
-        """Return the entries that are there, and of each 4,096 of them whether their sum proves them."""
-        num_blocks = -(-self._num_there() // spec.ENTRIES_PER_SUM)
-        blocks = [self.block(number * spec.ENTRIES_PER_SUM) for number in range(num_blocks)]
+        """Return the entries that are there, and of each block of them whether its sum proves them."""
+        num_blocks = -(-self._num_there() // self._num_together)
+        blocks = [self.block(number * self._num_together) for number in range(num_blocks)]
         data = b"".join(block.data for block in blocks)
-        whole = len(data) // spec.INDEX_ENTRY_BYTES
-        return np.frombuffer(data, ENTRY_DTYPE, whole), np.array([block.is_proven for block in blocks], np.bool_)
+        whole = len(data) // self._info.entry_bytes
+        entries: NDArray[np.void] = np.ndarray((whole,), ENTRY_DTYPE, data, strides=(self._info.entry_bytes,))
+        return entries.copy(), np.array([block.is_proven for block in blocks], np.bool_)
+
+    def record_lengths(self) -> NDArray[np.int64]:
+        """Return the lengths of the records of each group that is there, int64[groups, records of a group]."""
+        count = self._num_there()
+        data = self.read(self._entry_offset(0), count * self._info.entry_bytes)
+        rows = np.frombuffer(data, "<u4").reshape(count, self._info.entry_bytes // 4)
+        return rows[:, spec.INDEX_ENTRY_BYTES // 4 :].astype(np.int64)
 
     def _num_there(self) -> int:
         """Return how many of the segment's entries the file has."""
         size = files.size_of(self._descriptor) if self._descriptor >= 0 else 0
-        return max(0, min(self._info.num_records, (size - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES))
+        return max(0, min(self._info.num_frames, (size - spec.INDEX_HEADER_BYTES) // self._info.entry_bytes))
 
     def dictionary(self) -> bytes | None:
         """Return the zstd dictionary, empty if the segment has none, None if this index cannot say."""
@@ -140,12 +149,12 @@ class OldIndex:
 
     def _proven_table(self, number: int) -> bytes | None:
         info = self._info
-        sums = 8 * -(-info.num_records // spec.ENTRIES_PER_SUM)
+        sums = 8 * -(-info.num_frames // self._num_together)
         start = self._tables_start()
         # Where the header is damaged, the length of the dictionary is not known.
         end = files.size_of(self._descriptor) if self._descriptor >= 0 else 0
         if self.header is not None:
-            end = start + tables_size(info.num_records, info.num_bins, self.header.dictionary_bytes)
+            end = start + tables_size(info.num_frames, info.num_bins, self.header.dictionary_bytes, info.group)
         footer = end - 24
         if footer < start:
             return None
@@ -156,11 +165,10 @@ class OldIndex:
         if not is_intact:
             return None
         # Of bins without a record there may be millions.
-        return data[: 8 * num_lengths_of(info.num_records, info.num_bins)] if number else data
+        return data[: 8 * num_lengths_of(info.num_frames, info.num_bins)] if number else data
 
     def _tables_start(self) -> int:
-        return self._entry_offset(self._info.num_records)
+        return self._entry_offset(self._info.num_frames)
 
-    @staticmethod
-    def _entry_offset(sequence: int) -> int:
-        return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
+    def _entry_offset(self, frame: int) -> int:
+        return entry_offset(frame, self._info.group)

@@ -38,7 +38,7 @@ def dirty_gaps(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterat
     if not len(starts):
         return
     stops, gaps = ends[:-1], starts - ends[:-1]
-    gaps[~(is_padding & search.stand_in_place(bin_index, info.num_records))] = 0
+    gaps[~(is_padding & search.stand_in_place(bin_index, info.num_frames))] = 0
     source = search.files.bin(bin_index)
     numbers = np.flatnonzero(gaps)
     if (np.diff(stops[numbers]) < 0).any():
@@ -68,8 +68,8 @@ def _frames_of(
     The ends have one more in front, that of what stands before the first frame. The last array says
     whether the bytes between a frame and the one before are known to be padding.
     """
-    mine = slice(bin_index, info.num_records, info.num_bins)
+    mine = slice(bin_index, info.num_frames, info.num_bins)
     are_proven = search.state[mine] == PROVEN
-    starts = search.starts_in(bin_index, info.num_records)
-    ends = np.concatenate([[search.start_of_bin(bin_index)], search.ends_in(bin_index, info.num_records)])
+    starts = search.starts_in(bin_index, info.num_frames)
+    ends = np.concatenate([[search.start_of_bin(bin_index)], search.ends_in(bin_index, info.num_frames)])
     return starts, ends, are_proven & np.concatenate([[True], are_proven[:-1]])

@@ -311,7 +311,8 @@ class RepairSession:
             return info
         files = SegmentFiles(segment.paths, info, position, OpenFiles("pread", search.folder))
         keys = KeysOnDisk(search.folder, files, search.files)
-        num_damaged = np.count_nonzero(keys.are_damaged & (search.state[: info.num_records] == PROVEN))
+        are_proven = np.repeat(search.state[: info.num_frames] == PROVEN, info.group)[: info.num_records]
+        num_damaged = np.count_nonzero(keys.are_damaged & are_proven)
         if num_damaged:
             self.notes.append(
                 f"{segment.paths.folder}: {num_damaged} records can be read and their keys cannot: reading or finding "
@@ -410,7 +411,7 @@ class RepairSession:
             return None
         tail: AdoptableTail | None = None
         try:
-            count = claimed.num_records + search.num_proven_from(claimed.num_records)
+            count = claimed.num_frames + search.num_proven_from(claimed.num_frames)
             if not count or not (search.state == PROVEN).any():
                 if segment.may_be_removed() and not search.state.any() and not search.problems:
                     self._removable.append(segment)
@@ -422,15 +423,18 @@ class RepairSession:
                 )
                 return None
             found = AdoptableTail(replace(claimed, num_records=0, digest=EMPTY_DIGEST), search, search.totals(0, count))
+            num_records = found.totals.num_records
             is_second = not claimed.num_records and any(is_copy(found.totals, other) for other in self._tails)
             if is_second or is_unfinished_fold(self._directory, search, count, listed):
                 self._removable.append(segment)
             elif self._adopt and (odd := _odd_entry(search.folder, _WRITTEN_NAMES)):
-                self.notes.append(f"{odd} {_MOVE_AWAY}; the {count} records of its segment are not adopted before")
+                self.notes.append(
+                    f"{odd} {_MOVE_AWAY}; the {num_records} records of its segment are not adopted before"
+                )
             elif self._adopt:
                 tail = found
             else:
-                self._count_adoptable(segment, count)
+                self._count_adoptable(segment, num_records)
         finally:
             if tail is None:
                 search.close()
@@ -440,7 +444,9 @@ class RepairSession:
         """Mend an unlisted segment, and return the manifest entry with all of its records."""
         segment, search = self._disk[tail.info.id], tail.search
         count, position = tail.totals.num_records, search.files.first_position
-        info = replace(extended(tail.info, tail.totals), is_sealed=not is_last)
+        # An open segment has full groups alone.
+        is_open = is_last and not count % tail.info.group
+        info = replace(extended(tail.info, tail.totals), is_sealed=not is_open)
         self.num_adopted += count
         self.actions.append(f"{segment.paths.folder}: its {count} records are added at the end and committed")
         try:

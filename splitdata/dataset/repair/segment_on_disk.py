@@ -17,7 +17,7 @@ from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.manifest import SegmentInfo
-from splitdata.format.version import check_written_here
+from splitdata.format.version import check_written_here, features_with
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["SegmentOnDisk"]
 
 _MOST_HEADERS: Final = 64
 # So many records are always possible, and so many stretches of a file with holes are counted.
-_FEW_RECORDS: Final = 1 << 16
+_FEW_FRAMES: Final = 1 << 16
 _MOST_STRETCHES: Final = 1 << 12
 
 
@@ -105,17 +105,24 @@ class SegmentOnDisk:
         header = self.header or self._bin_header()
         return (header.alignment,) if header else spec.ALIGNMENTS
 
+    def _group(self) -> int:
+        """Return the records of a frame as index or bins say it, 1 where neither does."""
+        header = self.header or self._bin_header()
+        return header.group if header else 1
+
     def unlisted_info(self) -> SegmentInfo:
         """Return what the index header counts, as an unsealed segment; no records where there is no header."""
         count = self.header.num_records if self.header else 0
         return SegmentInfo(
             id=self.id,
-            num_records=count if self._is_possible(count) else 0,
+            num_records=count if self._is_possible(-(-count // self._group())) else 0,
             num_bins=self.num_bins(),
             is_sealed=False,
             digest=self.header.digest if self.header else 0,
             raw_bytes=0,
             stored_bytes=0,
+            group=self._group(),
+            features=features_with(self._group()),
         )
 
     def search(self, info: SegmentInfo, first_position: int, advance: Callable[[int], None]) -> FrameSearch:
@@ -124,7 +131,7 @@ class SegmentOnDisk:
         Raises:
             FormatError: If so many records are claimed that nothing on disk can be of them.
         """
-        if not self._is_possible(info.num_records):
+        if not self._is_possible(info.num_frames):
             raise FormatError(
                 f"{self.paths.folder} is to hold {info.num_records} records, and its files have {self.num_bytes} "
                 "bytes: nothing was changed; restore the files first",
@@ -150,18 +157,18 @@ class SegmentOnDisk:
                 old.close()
         return search
 
-    def _is_possible(self, num_records: int) -> bool:
+    def _is_possible(self, num_frames: int) -> bool:
         # Room for these is taken at once: a forged header must not cost more than a small multiple of what the files
         # hold. Their lengths say little, as they may be holes.
-        if num_records <= _FEW_RECORDS:
+        if num_frames <= _FEW_FRAMES:
             return True
         try:
             with self._directory.open_segment(self.id) as folder:
                 entries = self._bytes_in(folder, spec.INDEX_NAME) // spec.INDEX_ENTRY_BYTES
-                if num_records <= entries:
+                if num_frames <= entries:
                     return True
                 names = map(self.paths.bin_name, self.bins)
-                return num_records <= sum(self._bytes_in(folder, name) for name in names) // 8
+                return num_frames <= sum(self._bytes_in(folder, name) for name in names) // 8
         except FileNotFoundError:
             return False
 

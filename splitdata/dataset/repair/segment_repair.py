@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,20 +29,27 @@ from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
 from splitdata.format.frame_layout import next_start
 from splitdata.format.frames import follow
-from splitdata.format.index import IndexHeader, IndexTables, num_lengths_of, unpack_loc
+from splitdata.format.index import (
+    IndexHeader,
+    IndexTables,
+    entries_per_sum,
+    entries_with_lengths,
+    num_lengths_of,
+    unpack_loc,
+)
 from splitdata.storage import files
 from splitdata.storage.replace import open_sole, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from splitdata.dataset.repair.frame_search import FrameSearch
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.paths import SegmentPaths
 
 __all__ = ["SegmentRepair"]
-
-_SUMMED: Final = spec.ENTRIES_PER_SUM
 
 
 class SegmentRepair:
@@ -91,6 +98,8 @@ class SegmentRepair:
         self._zeros: list[tuple[int, int, int]] = []
         self._new_lengths: dict[int, int] = {}
         self._replaces_index = False
+        # Of the records of each group, for the index.
+        self._lengths: NDArray[np.int64] | None = None
 
     def decide(self) -> bool:
         """Decide what is true of each record, before all that depends on it; False if the segment must stay as it is.
@@ -118,6 +127,8 @@ class SegmentRepair:
         try:
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)
+            if info.is_grouped:
+                self._lengths = self._search.record_lengths(info.num_frames, old.record_lengths())
             self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
             self._note_damaged_head()
             self._plan_padding()
@@ -159,7 +170,7 @@ class SegmentRepair:
     def _note_damaged_head(self) -> None:
         """Say where nothing is known of what stands before the first record of bin 0: no copy of it is elsewhere."""
         search = self._search
-        if 0 not in search.frames_in or not self._info.num_records or search.state[0] == LOST:
+        if 0 not in search.frames_in or not self._info.num_frames or search.state[0] == LOST:
             return
         end = search.start_of_bin(0)
         if self._dictionary_frame:
@@ -207,9 +218,9 @@ class SegmentRepair:
 
     def _fill_holes(self, old: OldIndex) -> None:
         """Decide on the entry of each record that was not proven."""
-        search, num_records = self._search, self._info.num_records
-        for start in range(0, num_records, _SUMMED):
-            state = search.state[start : min(start + _SUMMED, num_records)]
+        search, num_frames, step = self._search, self._info.num_frames, entries_per_sum(self._info.group)
+        for start in range(0, num_frames, step):
+            state = search.state[start : min(start + step, num_frames)]
             holes = np.flatnonzero(state != PROVEN)
             if not len(holes):
                 continue
@@ -243,7 +254,7 @@ class SegmentRepair:
         before = self._search.end_of(sequence - num_bins) if sequence >= num_bins else None
         after = sequence + num_bins
         stop = None
-        if after < self._info.num_records and self._search.state[after] == PROVEN:
+        if after < self._info.num_frames and self._search.state[after] == PROVEN:
             _, stop = unpack_loc(int(self._search.entries[after]["loc"]))
         least = self._search.start_of_bin(bin_index) if before is None else before
         return offset >= least and (stop is None or offset + spec.FRAME_HEADER_BYTES <= stop)
@@ -259,40 +270,41 @@ class SegmentRepair:
         search, committed = self._search, self._info
         if not self._is_committed or search.is_confirmed:
             return True
-        count = committed.num_records
+        count = committed.num_frames
         found = np.flatnonzero((search.state[:count] == PROVEN) & ~search.is_listed[:count])
         if not len(found):
             return True
         digest = search.digest(count) if (search.state[:count] == PROVEN).all() else None
         # To read them for the digest may have shown that some cannot be read.
         if digest is None or not (search.state[:count] == PROVEN).all():
-            self.num_found_alone = len(found)
+            self.num_found_alone = self._num_records(found)
             self.notes.append(
-                f"{self._paths.folder}: {len(found)} records were found by searching alone: their checksums hold, and "
-                "since others cannot be read, the digest of the whole cannot confirm them"
+                f"{self._paths.folder}: {self.num_found_alone} records were found by searching alone: their checksums "
+                "hold, and since others cannot be read, the digest of the whole cannot confirm them"
             )
             return True
         if digest == committed.digest:
             return True
-        alone = found[~search.is_anchored[found]]
-        for sequence in alone.tolist():
-            block = old.block(sequence // _SUMMED * _SUMMED)
-            search.drop(sequence)
-            self._fill(sequence, block.entry(sequence % _SUMMED), is_sure=block.is_proven)
+        alone, step = found[~search.is_anchored[found]], entries_per_sum(committed.group)
+        for frame in alone.tolist():
+            block = old.block(frame // step * step)
+            search.drop(frame)
+            self._fill(frame, block.entry(frame % step), is_sure=block.is_proven)
         what = (
             f"found by searching alone, and contradicted by the digest of the segment, {committed.digest:016x}: what "
             "looks like records may be the content of others"
         )
         if len(alone):
-            self.notes.append(f"{self._paths.folder}: {len(alone)} records were {what}; they are not taken")
+            num_alone = self._num_records(alone)
+            self.notes.append(f"{self._paths.folder}: {num_alone} records were {what}; they are not taken")
             return True
-        position = self._first_position + int(found[0])
+        num_found = self._num_records(found)
         self.findings.add(
             Finding(
                 path=self._paths.index,
-                problem=f"{len(found)} records were {what}; nothing in this segment was changed",
-                position=position,
-                num_records=len(found),
+                problem=f"{num_found} records were {what}; nothing in this segment was changed",
+                position=self._first_position + committed.records_of(int(found[0])).start,
+                num_records=num_found,
             )
         )
         return False
@@ -301,12 +313,13 @@ class SegmentRepair:
         """Note which records of each bin stay unreadable."""
         info = self._info
         for bin_index in range(info.num_bin_files):
-            state = self._search.state[bin_index : info.num_records : info.num_bins]
+            state = self._search.state[bin_index : info.num_frames : info.num_bins]
             broken = np.flatnonzero(state != PROVEN)
             if not len(broken):
                 continue
-            lost = int(np.count_nonzero(state[broken] == LOST))
-            damaged = len(broken) - lost
+            frames = bin_index + broken * info.num_bins
+            num_broken, lost = self._num_records(frames), self._num_records(frames[state[broken] == LOST])
+            damaged = num_broken - lost
             problem = f"cannot be read: {damaged} damaged in place, {lost} lost; all positions are kept"
             left = len(self._search.left_in.get(bin_index, ()))
             if left and lost:
@@ -317,10 +330,14 @@ class SegmentRepair:
             if bin_index in self._search.problems:
                 problem = self._search.problems[bin_index]
             elif bin_index not in self._search.frames_in:
-                problem = f"the bin does not exist: {len(broken)} records cannot be read until it is restored"
-            position = self._first_position + bin_index + int(broken[0]) * info.num_bins
+                problem = f"the bin does not exist: {num_broken} records cannot be read until it is restored"
+            position = self._first_position + info.records_of(int(frames[0])).start
             path = self._paths.bin(bin_index)
-            self.findings.add(Finding(path=path, problem=problem, position=position, num_records=len(broken)))
+            self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_broken))
+
+    def _num_records(self, frames: NDArray[np.int64]) -> int:
+        """Return how many records some frames hold."""
+        return sum(len(self._info.records_of(frame)) for frame in frames.tolist())
 
     # -- headers -------------------------------------------------------------------------------
 
@@ -341,6 +358,7 @@ class SegmentRepair:
                     num_bins=self._info.num_bins,
                     alignment=self._alignment,
                     features=self._info.features,
+                    group=self._info.group,
                 )
                 self._bin_headers[bin_index] = header.pack()
                 self.actions.append(f"{self._paths.bin(bin_index)}: header made again")
@@ -359,10 +377,15 @@ class SegmentRepair:
             raw_bytes=info.raw_bytes,
             max_raw_bytes=self._longest(old),
             features=info.features,
+            group=info.group,
         )
 
     def _longest(self, old: OldIndex) -> int:
-        num_records = self._info.num_records
+        num_records = self._info.num_frames
+        if self._info.is_grouped:
+            longest = int(self._lengths.max(initial=0)) if self._lengths is not None else 0
+            is_known = old.header is not None and old.header.num_records == self._info.num_records
+            return max(longest, old.header.max_raw_bytes) if old.header and is_known else longest
         entries, state = self._search.entries[:num_records], self._search.state[:num_records]
         there = entries["raw"][(state != LOST) & (entries["raw"] != spec.LENGTH_ESCAPE)]
         long = [raw for sequence, raw in self._search.long_raw.items() if sequence < num_records]
@@ -395,7 +418,7 @@ class SegmentRepair:
                 continue
             source = self._search.files.bin(bin_index)
             size, length = source.size, lengths[bin_index]
-            last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
+            last = bin_index + (info.num_frames - 1 - bin_index) // info.num_bins * info.num_bins
             is_whole = self._search.state[last] == PROVEN
             end, stop = self._search.end_of(last) if is_whole else None, min(size, length)
             if end is not None and 0 < stop - end < MAX_GAP and any(source.read(end, stop - end)):
@@ -447,9 +470,13 @@ class SegmentRepair:
             yield from self._tables.pieces()
 
     def _entry_pieces(self) -> Iterator[bytes]:
-        num_records = self._info.num_records
-        for start in range(0, num_records, _SUMMED):
-            yield self._search.entries[start : min(start + _SUMMED, num_records)].tobytes()
+        num_frames, step = self._info.num_frames, entries_per_sum(self._info.group)
+        for start in range(0, num_frames, step):
+            entries = self._search.entries[start : min(start + step, num_frames)]
+            if self._lengths is None:
+                yield entries.tobytes()
+            else:
+                yield entries_with_lengths(entries, self._lengths[start : start + len(entries)])
 
     def _block_sums(self) -> tuple[int, ...]:
         return tuple(hash64(piece) for piece in self._entry_pieces())
@@ -457,11 +484,11 @@ class SegmentRepair:
     def _bin_lengths(self, old: OldIndex) -> tuple[int, ...]:
         """Return the lengths at sealing: from the last frame, else from the old table, else from the file."""
         info, known = self._info, old.bin_lengths()
-        lengths = list(known) if known is not None else [0] * num_lengths_of(info.num_records, info.num_bins)
+        lengths = list(known) if known is not None else [0] * num_lengths_of(info.num_frames, info.num_bins)
         for bin_index in self._search.frames_in:
             if bin_index >= info.num_bin_files:
                 continue
-            last = bin_index + (info.num_records - 1 - bin_index) // info.num_bins * info.num_bins
+            last = bin_index + (info.num_frames - 1 - bin_index) // info.num_bins * info.num_bins
             end = self._search.end_of(last) if self._search.state[last] == PROVEN else None
             if end is not None:
                 lengths[bin_index] = next_start(end, self._alignment)

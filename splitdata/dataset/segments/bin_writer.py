@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
+from splitdata.format.version import features_with
 from splitdata.storage import files
 from splitdata.storage.file_source import descriptor_limit
 from splitdata.storage.paths import SegmentPaths
@@ -32,12 +33,13 @@ _SYNC_THREADS: Final = 8
 class BinWriter:
     """Bins of one segment under construction; for one thread at a time."""
 
-    def __init__(self, folder: Folder, *, segment_id: str, num_bins: int, alignment: int) -> None:
+    def __init__(self, folder: Folder, *, segment_id: str, num_bins: int, alignment: int, group: int) -> None:
         """Take the open folder of the segment, whose lock is held; the caller closes it."""
         self._folder = folder
         self._segment_id = segment_id
         self._num_bins = num_bins
         self._alignment = alignment
+        self._group = group
         self._open: OrderedDict[int, int] = OrderedDict()
         self._limit = descriptor_limit()
         self._exists = bytearray(num_bins)
@@ -114,6 +116,8 @@ class BinWriter:
                 bin_index=bin_index,
                 num_bins=self._num_bins,
                 alignment=self._alignment,
+                group=self._group,
+                features=features_with(self._group),
             )
             files.write_at(descriptor, header.pack(), 0)
             self._dirty.add(bin_index)

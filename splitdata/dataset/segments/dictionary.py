@@ -21,7 +21,7 @@ from splitdata.format.checksum import hash64
 from splitdata.format.codec import Compressor
 from splitdata.format.frame_layout import aligned_start
 from splitdata.format.frames import FrameHeader, footprint
-from splitdata.format.index import IndexHeader, tables_size
+from splitdata.format.index import IndexHeader, entry_offset, tables_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,8 +84,7 @@ def read_from_index(read: _Read, info: SegmentInfo) -> bytes:
     if length > spec.MAX_DICTIONARY_BYTES:
         raise FormatError(f"the index has a dictionary of {length} bytes, the limit is {spec.MAX_DICTIONARY_BYTES}")
     padded = (length + 7) // 8 * 8
-    end = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
-    end += tables_size(info.num_records, info.num_bins, length)
+    end = entry_offset(info.num_frames, info.group) + tables_size(info.num_frames, info.num_bins, length, info.group)
     data = read(end - 24 - padded, padded + 24)
     if len(data) < padded + 24 or hash64(data[:padded]) != int.from_bytes(data[-8:], "little"):
         raise FormatError("the dictionary in the index is damaged")

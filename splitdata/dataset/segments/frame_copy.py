@@ -7,8 +7,10 @@ A frame of another place needs another header check, so it cannot be copied blin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.group_reader import open_reader, read_group
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError
 from splitdata.format import spec
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.segment_files import SegmentFiles
     from splitdata.dataset.segments.segment_writer import SegmentWriter
 
-__all__ = ["copy_records"]
+__all__ = ["copy_group", "copy_records"]
+
+_COPIED_TOGETHER: Final = 4096
 
 
 def copy_records(source: SegmentFiles, sequences: range, target: SegmentWriter) -> None:
@@ -32,6 +36,9 @@ def copy_records(source: SegmentFiles, sequences: range, target: SegmentWriter) 
     Raises:
         FormatError: If one is damaged.
     """
+    if source.info.is_grouped or target.group > 1:
+        _copy_in_groups(source, sequences, target)
+        return
     reader = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     num_bytes = 0
     for sequence in sequences:
@@ -48,3 +55,31 @@ def copy_records(source: SegmentFiles, sequences: range, target: SegmentWriter) 
             target.append([reader.read(sequence)], Compressor(), [key] if key else None)
         else:
             target.append_stored(place, reader.check(sequence))
+
+
+def _copy_in_groups(source: SegmentFiles, sequences: range, target: SegmentWriter) -> None:
+    """Append records that stand in other groups then, or in none: so they are compressed again, if they were."""
+    frames = RecordReader(source, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    reader = open_reader(source, ColdReads(), verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+    group, num_bytes = source.info.group, 0
+    for start in range(sequences.start, sequences.stop, _COPIED_TOGETHER):
+        some = range(start, min(start + _COPIED_TOGETHER, sequences.stop))
+        is_compressed = frames.locate(some.start // group).header.codec != spec.CODEC_NONE
+        records = [reader.get(sequence) for sequence in some]
+        num_bytes += sum(map(len, records))
+        if num_bytes > source.info.raw_bytes:
+            raise FormatError(f"the records of segment {source.info.id} are longer than the manifest says")
+        keys = [reader.key(sequence) for sequence in some] if reader.num_keys else None
+        target.append(records, Compressor(dictionary=target.dictionary) if is_compressed else None, keys)
+
+
+def copy_group(reader: RecordReader, count: int, frame: int, target: SegmentWriter) -> None:
+    """Append the records of one group, which is to hold so many, compressed if they were.
+
+    Raises:
+        FormatError: If it is damaged.
+    """
+    is_compressed = reader.locate(frame).header.codec != spec.CODEC_NONE
+    contents = read_group(reader, count, frame)
+    keys = contents.keys if any(contents.keys) else None
+    target.append(contents.records, Compressor(dictionary=target.dictionary) if is_compressed else None, keys)

@@ -67,6 +67,7 @@ def frame_chunk(
     alignment: int,
     compressor: Compressor | None,
     keys: list[bytes] | None = None,
+    kind: int = spec.KIND_RECORD,
 ) -> FramedChunk:
     """Lay out a chunk of ordinary records (below 16 MiB each) behind the present ends of the bins.
 
@@ -78,6 +79,7 @@ def frame_chunk(
         alignment: Of payloads, in bytes.
         compressor: Compresses each record where that makes it smaller.
         keys: Of each record, empty where it has none; None where no record has one.
+        kind: Of the frames: groups go the way of records.
     """
     num_records, num_bins = len(records), len(ends)
     raw_lengths = np.fromiter(map(len, records), _U64, num_records)
@@ -108,6 +110,7 @@ def frame_chunk(
         stored_lengths=stored_lengths,
         raw_lengths=raw_lengths,
         codecs=codecs,
+        kind=kind,
         key_lengths=key_lengths.astype(_U64),
     )
     tails = list(map(_ZEROS.__getitem__, paddings.tolist()))

@@ -12,23 +12,16 @@ from typing import TYPE_CHECKING
 
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.index import IndexHeader
+from splitdata.format.index import IndexHeader, entries_per_sum, entry_bytes, entry_offset
 from splitdata.storage import files
 from splitdata.storage.replace import cut_sole, make_sole
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from splitdata.format.index import IndexTables
     from splitdata.storage.folder import Folder
     from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["IndexWriter"]
-
-
-def _offset_of(sequence: int) -> int:
-    return spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
 
 
 class IndexWriter:
@@ -38,10 +31,11 @@ class IndexWriter:
         descriptor: Of the file, -1 while it is not open.
     """
 
-    def __init__(self, folder: Folder) -> None:
-        """Take the open folder of the segment; opens nothing."""
+    def __init__(self, folder: Folder, group: int) -> None:
+        """Take the open folder of the segment, and how many records a frame has; opens nothing."""
         self.descriptor = -1
         self._folder = folder
+        self._group = group
 
     def create(self) -> None:
         """Make the file; its lock is taken by itself, as what was made must be removed if that fails."""
@@ -81,29 +75,32 @@ class IndexWriter:
         """Read the header; raises `FormatError` if it is damaged."""
         return IndexHeader.unpack(files.read_at(self.descriptor, spec.INDEX_HEADER_BYTES, 0))
 
-    def append(self, entries: NDArray[np.void], sequence: int) -> None:
-        """Write entries, from a sequence number on."""
-        files.write_at(self.descriptor, entries.tobytes(), _offset_of(sequence))
+    def append(self, entries: bytes, frame: int) -> None:
+        """Write entries as they stand in the file, from that of a frame on."""
+        files.write_at(self.descriptor, entries, self._offset_of(frame))
 
-    def loc(self, sequence: int) -> int:
-        """Return the `loc` of a record."""
-        return int.from_bytes(files.read_at(self.descriptor, 8, _offset_of(sequence)), "little")
+    def loc(self, frame: int) -> int:
+        """Return the `loc` of a frame."""
+        return int.from_bytes(files.read_at(self.descriptor, 8, self._offset_of(frame)), "little")
 
-    def block_sums(self, num_records: int) -> tuple[int, ...]:
-        """Return the hash of each 4,096 of so many entries."""
-        block, end = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES, _offset_of(num_records)
+    def block_sums(self, num_frames: int) -> tuple[int, ...]:
+        """Return the hash of each block of so many entries."""
+        block, end = entries_per_sum(self._group) * entry_bytes(self._group), self._offset_of(num_frames)
         return tuple(
             hash64(files.read_at(self.descriptor, min(block, end - start), start))
             for start in range(spec.INDEX_HEADER_BYTES, end, block)
         )
 
-    def write_tables(self, tables: IndexTables, num_records: int) -> None:
+    def write_tables(self, tables: IndexTables, num_frames: int) -> None:
         """Write the tables behind so many entries."""
-        files.write_at(self.descriptor, tables.pack(), _offset_of(num_records))
+        files.write_at(self.descriptor, tables.pack(), self._offset_of(num_frames))
 
-    def cut(self, num_records: int) -> None:
+    def cut(self, num_frames: int) -> None:
         """Cut off what lies behind so many entries, unless the file has a second name."""
-        cut_sole(self.descriptor, _offset_of(num_records))
+        cut_sole(self.descriptor, self._offset_of(num_frames))
+
+    def _offset_of(self, frame: int) -> int:
+        return entry_offset(frame, self._group)
 
     def sync(self) -> None:
         """Wait until all of it has reached the medium."""

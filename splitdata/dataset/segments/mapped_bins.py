@@ -59,15 +59,16 @@ class MappedBins:
         self._memory = np.asarray(_AddressedMemory(lowest, highest - lowest)) if highest else np.empty(0, np.uint8)
 
     def find(
-        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], limit: int, *, as_views: bool
+        self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], limit: int, *, as_views: bool, kind: int
     ) -> UsualFrames | None:
         """Return the frames to which index entries lead; None unless all are within their bins and usual.
 
         Args:
-            sequences: Sequence number of each record, at least one.
+            sequences: Number of each frame, at least one.
             pairs: Its index entry, as place and lengths.
-            limit: Records are shorter than this.
+            limit: Payloads are shorter than this.
             as_views: The payloads stay where they are: none is copied with its header.
+            kind: Of all frames.
         """
         quarters = pairs.view(np.uint32).reshape(-1, 4)
         bins, offsets = unpack_locs(pairs[:, 0])
@@ -86,8 +87,10 @@ class MappedBins:
         # Header and small payload in one go: what such a copy waits for is memory, not bytes.
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
-        # Neither kind nor codec beside the number, a key or none, the lengths of the entry, and only one length.
+        # The kind and no codec beside the number, a key or none, the lengths of the entry, and only one length.
         difference = headers[:, 2] ^ sequences.view(np.uint64)
+        if kind:
+            difference ^= np.uint64(kind << 32)
         if not (
             (not difference.any() or not (difference << _KEY_BITS).any())
             and (headers[:, 3] == pairs[:, 1]).all()

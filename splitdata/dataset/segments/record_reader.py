@@ -22,7 +22,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.codec import decompress, decompress_stream
 from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
-from splitdata.format.index import unpack_loc, unpack_locs
+from splitdata.format.index import entries_per_sum, unpack_loc, unpack_locs
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class RecordReader:
             self._raise_corrupt(sequence, f"has a damaged frame: {error}", bin_index, offset)
         if header.sequence != sequence or lengths != lengths_word(header.stored_length, header.raw_length):
             self._raise_corrupt(sequence, "and its index entry do not agree", bin_index, offset)
-        if not header.is_record:
+        if not header.is_record or (header.kind == spec.KIND_GROUP) != self._files.info.is_grouped:
             text = f"has kind {header.kind} and codec {header.codec}, unknown here"
             self._raise_corrupt(sequence, text, bin_index, offset)
         # Of the key nothing is needed, and nothing is said, before somebody wants it.
@@ -276,9 +276,24 @@ class RecordReader:
         )
 
     def _raise_too_large(self, place: Located, error: RecordTooLargeError) -> NoReturn:
-        position = self._files.first_position + place.sequence
         path = self._files.paths.bin(place.bin_index)
-        raise RecordTooLargeError(f"record {position} is refused: {error} [{path} @ {place.offset}]") from None
+        name, _ = self._named(place.sequence)
+        raise RecordTooLargeError(f"{name} is refused: {error} [{path} @ {place.offset}]") from None
+
+    def _named(self, frame: int) -> tuple[str, str]:
+        """Return what a frame is called in messages, and what is affected if it is damaged."""
+        files = self._files
+        records = files.info.records_of(frame)
+        first = files.first_position + records.start
+        if not files.info.is_grouped:
+            return f"record {first}", "no other record is affected by this"
+        text = f"the group of records {first} to {first + len(records) - 1}"
+        return text, "these and no others are affected by this"
+
+    def raise_damaged_item(self, frame: int, error: FormatError) -> NoReturn:
+        """Raise for a group that is proven, and still does not hold what it must."""
+        place = self.locate(frame)
+        self._raise_corrupt(frame, f"is no group: {error}", place.bin_index, place.offset)
 
     def _raise_corrupt(
         self,
@@ -291,13 +306,13 @@ class RecordReader:
     ) -> NoReturn:
         files = self._files
         files.check_dataset()
-        position = files.first_position + sequence
+        position = files.first_position + files.info.records_of(sequence).start
+        name, affected = self._named(sequence)
         path = files.paths.index if bin_index is None else files.paths.bin(bin_index)
         where = path if offset is None else f"{path} @ {offset}"
         next_step = "repair" if in_index else "verify"
         raise CorruptRecordError(
-            f"record {position} {what} [{where}]; no other record is affected by this, "
-            f"`splitdata {next_step} {files.dataset_folder}` looks at all of them",
+            f"{name} {what} [{where}]; {affected}, `splitdata {next_step} {files.dataset_folder}` looks at all of them",
             path=path,
             offset=offset,
             position=position,
@@ -311,7 +326,7 @@ class RecordReader:
         if (bin_index, size) not in self._cut_off:
             self._cut_off[bin_index, size] = self._count_cut_off(bin_index, size)
         raise TruncatedFileError(
-            f"record {files.first_position + sequence} ends at byte {end} of {path}, which has {size} bytes: "
+            f"{self._named(sequence)[0]} ends at byte {end} of {path}, which has {size} bytes: "
             f"{self._cut_off[bin_index, size]} of {files.info.num_records} records of the segment are cut off; "
             f"restore the file, or see `splitdata verify {files.dataset_folder}`; all others stay readable",
             path=path,
@@ -321,12 +336,12 @@ class RecordReader:
     def _count_cut_off(self, bin_index: int, size: int) -> int:
         """Count the records of a bin that lie behind its end."""
         info, count = self._files.info, 0
-        step = info.num_bins * spec.ENTRIES_PER_SUM
-        for start in range(bin_index, info.num_records, step):
-            entries = self._files.entries(start, min(start + step, info.num_records), info.num_bins)
+        step = info.num_bins * entries_per_sum(info.group)
+        for start in range(bin_index, info.num_frames, step):
+            entries = self._files.entries(start, min(start + step, info.num_frames), info.num_bins)
             _, offsets = unpack_locs(entries["loc"])
             count += int(np.count_nonzero(offsets + spec.FRAME_HEADER_BYTES + entries["stored"] > size))
-        return count
+        return min(info.num_records, count * info.group)
 
 
 def _joined(pieces: Iterator[bytes]) -> bytes:

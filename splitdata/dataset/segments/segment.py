@@ -3,7 +3,8 @@
 Sequence numbers count the records of one segment from 0 in write order. Bins are numbered from 0 too;
 their records have ordinals, in the order of the file.
 
-    SegmentReader     the format of this package       bins by arithmetic: sequence % num_bins
+    SegmentReader     a frame for each record          bins by arithmetic: sequence % num_bins
+    GroupReader       a frame for a group of records   bins by arithmetic: sequence // group % num_bins
     LegacySegment     splitdataloader 0.0.1            bins by a table, made from its index
 """
 

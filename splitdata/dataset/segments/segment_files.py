@@ -27,7 +27,7 @@ from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
 from splitdata.format.codec import Decompressor
 from splitdata.format.frame_layout import layout_of
-from splitdata.format.index import ENTRY_DTYPE, IndexHeader
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset
 from splitdata.storage.file_source import MappedSource, PreadSource
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class SegmentFiles:
                 path=path,
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
-            end = spec.INDEX_HEADER_BYTES + self.num_entries_in(source) * spec.INDEX_ENTRY_BYTES
+            end = entry_offset(self.num_entries_in(source), self.info.group)
             self._take_entries(source.data[spec.INDEX_HEADER_BYTES : end].cast("Q") if end > 128 else None)
         self._index = source
         self._pool.keep(self, None)
@@ -193,11 +193,12 @@ class SegmentFiles:
 
     def _take_entries(self, words: memoryview | None) -> None:
         self.entry_words = words
-        self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::2], words[1::2])
+        step = self.info.entry_bytes // 8
+        self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::step], words[1::step])
 
     def num_entries_in(self, index: MappedSource | PreadSource) -> int:
         """Return how many of the segment's entries an index file really has."""
-        return max(0, min(self.info.num_records, (index.size - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES))
+        return max(0, min(self.info.num_frames, (index.size - spec.INDEX_HEADER_BYTES) // self.info.entry_bytes))
 
     def bin(self, bin_index: int) -> MappedSource | PreadSource:
         """Return an open bin.
@@ -322,7 +323,8 @@ class SegmentFiles:
         present: list[int] = []
         with suppress(OSError):
             present = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
-        lost = info.num_records - sum(-(-(info.num_records - number) // info.num_bins) for number in present)
+        num_present = sum(len(range(number, info.num_frames, info.num_bins)) for number in present)
+        lost = min(info.num_records, (info.num_frames - num_present) * info.group)
         return (
             f"{path} does not exist: {info.num_bin_files - len(present)} of {info.num_bin_files} bins are missing, "
             f"with {lost} of "
@@ -356,40 +358,48 @@ class SegmentFiles:
             if isinstance(source, MappedSource) and source.has_shrunk():
                 self.drop(bin_index)
 
-    def entry(self, sequence: int) -> tuple[int, int]:
-        """Return place and lengths of a record as they stand in the index.
+    def entry(self, frame: int) -> tuple[int, int]:
+        """Return place and lengths of a frame as they stand in the index.
 
         Raises:
             TruncatedFileError: If the index ends before it.
         """
         index = self.index()
-        offset = spec.INDEX_HEADER_BYTES + sequence * spec.INDEX_ENTRY_BYTES
-        data = index.read(offset, spec.INDEX_ENTRY_BYTES)
+        data = index.read(entry_offset(frame, self.info.group), spec.INDEX_ENTRY_BYTES)
         if len(data) < spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)
         return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
 
     def entries(self, start: int, stop: int, stride: int = 1) -> NDArray[np.void]:
-        """Return the entries of every `stride`-th record of a range; a view of the map where there is one."""
+        """Return the entries of every `stride`-th frame of a range; a view of the map where there is one."""
         index = self.index()
         if stride > _MAX_READ_STRIDE and not isinstance(index, MappedSource):
             # Between those of one bin of thousands lies more than may be held.
-            return np.array([self.entry(sequence) for sequence in range(start, stop, stride)], "<u8").view(ENTRY_DTYPE)[
-                :, 0
-            ]
-        offset = spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES
-        length = (stop - start) * spec.INDEX_ENTRY_BYTES
+            return np.array([self.entry(frame) for frame in range(start, stop, stride)], "<u8").view(ENTRY_DTYPE)[:, 0]
+        offset, entry_bytes = entry_offset(start, self.info.group), self.info.entry_bytes
+        length = (stop - start) * entry_bytes
         # To ask for megabytes that are there takes longer than to look for the last of them.
         if isinstance(index, MappedSource) and (stride == 1 or not index.is_resident(offset + length - 1)):
             index.prefetch(offset, length)
         data = index.view(offset, length)
-        if len(data) < (stop - start) * spec.INDEX_ENTRY_BYTES:
+        if len(data) < length:
             self._raise_short_index(index)
-        return np.frombuffer(data, ENTRY_DTYPE)[::stride]
+        count = len(range(start, stop, stride))
+        return np.ndarray((count,), ENTRY_DTYPE, data, strides=(stride * entry_bytes,))
+
+    def record_lengths(self, first: int, stop: int) -> NDArray[np.int64]:
+        """Return the lengths of the records in some groups, as the index tells them, int64[groups, records of one]."""
+        index = self.index()
+        offset, entry_bytes = entry_offset(first, self.info.group), self.info.entry_bytes
+        data = index.view(offset, (stop - first) * entry_bytes)
+        if len(data) < (stop - first) * entry_bytes:
+            self._raise_short_index(index)
+        rows = np.frombuffer(data, "<u4").reshape(stop - first, entry_bytes // 4)
+        return rows[:, spec.INDEX_ENTRY_BYTES // 4 :].astype(np.int64)
 
     def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
         self.check_dataset()
-        have = self.num_entries_in(index)
+        have = min(self.info.num_records, self.num_entries_in(index) * self.info.group)
         raise TruncatedFileError(
             f"{self.paths.index} has {index.size} bytes, entries of {have} of {self.info.num_records} records; "
             f"`splitdata repair {self.dataset_folder}` makes it again from the bins",

@@ -12,7 +12,7 @@ careful reader, one record at a time, where it fails: so speed never decides wha
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -27,19 +27,21 @@ from splitdata.format.keys import key_hash
 from splitdata.order.bin_layout import BinTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from splitdata.dataset.segments.mapped_bins import UsualFrames
     from splitdata.dataset.segments.segment_files import SegmentFiles
 
-__all__ = ["SegmentReader"]
+__all__ = ["SegmentReader", "find_key"]
 
 # `unpack_loc` without a call: only where one record is read.
 _SHIFT: Final = spec.BIN_SHIFT
 _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
+# Word 2 of an uncompressed group, beside its number.
+_GROUP_WORD: Final = spec.KIND_GROUP << 32
 # A length times this is the second word of the entry of a record that is stored as it is.
 _BOTH_LENGTHS: Final = (1 << 32) + 1
 # Word 2 without the length of the key, on which no reading of a record depends: kind and codec must be 0.
@@ -57,6 +59,43 @@ _WORTHWHILE_OF_BIN: Final = 32
 _BATCH_RECORDS: Final = 4
 _MOST_EXPANSION: Final = 64
 _VIEW_LIMIT: Final = spec.LARGE_RECORD_BYTES << 32
+
+
+def find_key(
+    files: SegmentFiles, key: bytes, key_of: Callable[[int], bytes], raise_damaged: Callable[[int], NoReturn]
+) -> int | None:
+    """Return the sequence number of the newest record that has a key, None if none has.
+
+    Args:
+        files: Of the segment.
+        key: That is sought.
+        key_of: Reads the key of a record, proven.
+        raise_damaged: Raises for a record whose key is not the one that the table lists.
+
+    Raises:
+        FormatError: If the table of keys is damaged: then nothing can be said.
+        CorruptRecordError: If the record that seems to have the key is damaged.
+    """
+    if not files.info.num_keys:
+        return None
+    table = files.keys()
+    try:
+        candidates = table.find(key_hash(key))
+    except FormatError as error:
+        raise_keys_error(files.paths, table.path, str(error))
+    for sequence in sorted(candidates, reverse=True):
+        if sequence >= files.info.num_records:
+            if files.info.is_sealed:
+                raise_keys_error(files.paths, table.path, f"it lists record {sequence}, which the segment lacks")
+            # A table that was sealed later has keys that this snapshot does not show.
+            continue
+        other = key_of(sequence)
+        if other == key:
+            return sequence
+        # Two keys may have one hash. Otherwise the table is of another bin.
+        if key_hash(other) != key_hash(key):
+            raise_damaged(sequence)
+    return None
 
 
 class SegmentReader:
@@ -125,6 +164,29 @@ class SegmentReader:
             pass
         return self.records.read(sequence)
 
+    def mapped_group(self, frame: int, *, as_view: bool) -> bytes | memoryview | None:
+        """Return the raw payload of an uncompressed group that is mapped, proven; None: it is to be read carefully.
+
+        Args:
+            frame: Its number.
+            as_view: Do not copy it.
+        """
+        files = self.files
+        try:
+            place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
+            lengths = files.entry_lengths[frame]  # type: ignore[index]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            word = place & _MASK
+            if there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD:
+                start = word * 8 + 32
+                stop = start + (lengths >> 32)
+                payload: bytes | memoryview = memoryview(data)[start:stop] if as_view else data[start:stop]
+                if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
+                    return payload
+        except (IndexError, TypeError):
+            pass
+        return None
+
     def find_key(self, key: bytes) -> int | None:
         """Return the sequence number of the newest record that has a key, None if none has.
 
@@ -132,27 +194,7 @@ class SegmentReader:
             FormatError: If the table of keys is damaged: then nothing can be said.
             CorruptRecordError: If the record that seems to have the key is damaged.
         """
-        files = self.files
-        if not files.info.num_keys:
-            return None
-        table = files.keys()
-        try:
-            candidates = table.find(key_hash(key))
-        except FormatError as error:
-            raise_keys_error(files.paths, table.path, str(error))
-        for sequence in sorted(candidates, reverse=True):
-            if sequence >= files.info.num_records:
-                if files.info.is_sealed:
-                    raise_keys_error(files.paths, table.path, f"it lists record {sequence}, which the segment lacks")
-                # A table that was sealed later has keys that this snapshot does not show.
-                continue
-            other = self.records.key(sequence)
-            if other == key:
-                return sequence
-            # Two keys may have one hash. Otherwise the table is of another bin.
-            if key_hash(other) != key_hash(key):
-                self.records.raise_damaged_key(sequence)
-        return None
+        return find_key(self.files, key, self.key, self.records.raise_damaged_key)
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""
@@ -211,7 +253,8 @@ class SegmentReader:
         # Only so many can be more than a batch may have together.
         if len(pairs) > self._few_enough and not as_views:
             self._refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
-        return mapped.find(sequences, pairs, self._limit >> 32, as_views=as_views)
+        kind = spec.KIND_GROUP if self.files.info.is_grouped else spec.KIND_RECORD
+        return mapped.find(sequences, pairs, self._limit >> 32, as_views=as_views, kind=kind)
 
     def _refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
         """Raise for a batch that is larger than what the files of its segment can hold.
@@ -393,7 +436,8 @@ class SegmentReader:
                 return np.array(pairs, np.uint64).reshape(-1, 2)
             self.files.index()
             words = self.files.entry_words
-            return None if words is None else np.frombuffer(words, "<u8").reshape(-1, 2)[sequences]
+            step = self.files.info.entry_bytes // 8
+            return None if words is None else np.frombuffer(words, "<u8").reshape(-1, step)[sequences, :2]
         except (FormatError, IndexError):
             return None
 

@@ -20,8 +20,11 @@ import numpy as np
 
 from splitdata.dataset.keys.key_builder import KeyBuilder, KeyMark
 from splitdata.dataset.segments.bin_writer import BinWriter
+from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.dictionary import control_frame, read_from_bin
-from splitdata.dataset.segments.framing import frame_chunk
+from splitdata.dataset.segments.framing import FramedChunk, frame_chunk
+from splitdata.dataset.segments.group_buffer import GroupBuffer
+from splitdata.dataset.segments.group_reader import GroupReader
 from splitdata.dataset.segments.index_writer import IndexWriter
 from splitdata.dataset.segments.large_record import write_large
 from splitdata.dataset.segments.open_files import OpenFiles
@@ -34,9 +37,17 @@ from splitdata.format.checksum import bin_salt
 from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frame_layout import next_start
 from splitdata.format.frames import FrameHeader, footprint
-from splitdata.format.index import IndexHeader, IndexTables, make_entries, pack_loc, unpack_loc
+from splitdata.format.index import (
+    IndexHeader,
+    IndexTables,
+    entries_with_lengths,
+    make_entries,
+    pack_loc,
+    unpack_loc,
+)
 from splitdata.format.keys import key_hash
 from splitdata.format.manifest import SegmentInfo
+from splitdata.format.version import features_with
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
 
@@ -44,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
+    from splitdata.dataset.segments.group_buffer import PackedGroups
     from splitdata.dataset.segments.large_record import LargeSource
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.unfinished import ResumedSegment
@@ -51,6 +63,9 @@ if TYPE_CHECKING:
     from splitdata.storage.folder import Folder
 
 __all__ = ["SegmentWriter"]
+
+# Arrays of samples are read where they lie, which takes this much; more would cost small records more than it helps.
+_ITEM_ALIGNMENT: Final = 8
 
 _U64: Final = np.uint64
 
@@ -78,6 +93,7 @@ class SegmentWriter:
     Attributes:
         id: 32 hex digits.
         dictionary: The zstd dictionary for the records, empty if there is none.
+        group: Records of a frame.
     """
 
     def __init__(
@@ -92,6 +108,7 @@ class SegmentWriter:
         first_number: int = 0,
         has_unique_keys: bool = True,
         dictionary: bytes = b"",
+        group: int = 1,
     ) -> None:
         """Make the segment's folder and index, and take its lock; or go on with one that a dead writer has left.
 
@@ -107,10 +124,14 @@ class SegmentWriter:
             has_unique_keys: Refuse a key that comes twice, as a session does; where segments are joined, the
                 newest record of a key is found.
             dictionary: That records were or will be compressed with; one that is taken over has its own.
+            group: How many records lie together in a frame; one that is taken over has its own.
         """
         self.id = segment_id
         self.num_bins = num_bins
         self.dictionary = dictionary
+        self.group = resumed.info.group if resumed else group
+        self._waiting = GroupBuffer(self.group, _item_alignment(alignment))
+        self._compressor: Compressor | None = None
         self._directory = directory
         self._alignment = alignment
         self._is_sealed = False
@@ -120,7 +141,7 @@ class SegmentWriter:
         self._ends = np.full(num_bins, spec.BIN_HEADER_BYTES, np.int64)
         self._at = _Standing(Totals(), Totals(), self._ends.copy(), KeyMark())
         self._folder = self._made_folder() if resumed is None else resumed.folder
-        self._index = IndexWriter(self._folder)
+        self._index = IndexWriter(self._folder, self.group)
         self._keys = KeyBuilder(
             self._folder,
             spec.OPEN_KEYS_NAME,
@@ -129,7 +150,9 @@ class SegmentWriter:
             self.read_key if has_unique_keys else None,
             first_number=first_number,
         )
-        self._bins = BinWriter(self._folder, segment_id=segment_id, num_bins=num_bins, alignment=alignment)
+        self._bins = BinWriter(
+            self._folder, segment_id=segment_id, num_bins=num_bins, alignment=alignment, group=self.group
+        )
         if resumed is None:
             self._make(metadata)
         else:
@@ -153,8 +176,26 @@ class SegmentWriter:
     @property
     def num_records(self) -> int:
         """Records appended so far: the sequence number of the next one."""
+        return self._num_framed + len(self._waiting)
+
+    @property
+    def _num_framed(self) -> int:
         at = self._at
         return at.committed.num_records + at.pending.num_records
+
+    @property
+    def _num_frames(self) -> int:
+        return -(-self._num_framed // self.group)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether nothing can be appended any more."""
+        return self._is_sealed
+
+    @property
+    def must_be_sealed(self) -> bool:
+        """Whether records wait for their group to be full: a commit makes it the last one."""
+        return len(self._waiting) > 0
 
     def info(self) -> SegmentInfo:
         """Return the entry that lists all that was appended."""
@@ -167,26 +208,26 @@ class SegmentWriter:
             digest=totals.digest,
             raw_bytes=totals.raw_bytes,
             stored_bytes=totals.stored_bytes,
+            group=self.group,
+            features=features_with(self.group),
             num_keys=self._keys.num_keys,
             keys_bytes=self._keys.keys_bytes,
         )
 
+    def takes(self, records: list[bytes], keys: list[bytes] | None, most_bytes: int) -> bool:
+        """Say whether these records may come next, with groups below so many bytes; if not, only without groups."""
+        return self.group == 1 or self._waiting.fits(records, keys, most_bytes)
+
     def append(self, records: list[bytes], compressor: Compressor | None, keys: list[bytes] | None = None) -> None:
         """Append ordinary records, each below 16 MiB, with the key of each, empty for none, if any has one."""
         self._check_room(len(records))
-        chunk = frame_chunk(
-            records,
-            first_sequence=self.num_records,
-            salts=self._salts,
-            ends=self._ends,
-            alignment=self._alignment,
-            compressor=compressor,
-            keys=keys,
-        )
-        self._check_bin_length(self._length_for(int(chunk.ends.max())))
-        for bin_index, offset, pieces in chunk.writes:
-            self._bins.write(bin_index, pieces, offset)
-        self._append_entries(chunk.entries)
+        if self.group > 1:
+            self._compressor = compressor
+            self._waiting.add(records, keys)
+            self._write_groups(self._waiting.take())
+            return
+        chunk = self._write_frames(records, compressor, keys)
+        self._index.append(chunk.entries.tobytes(), self._num_frames)
         self._ends = chunk.ends
         if keys is not None and chunk.key_hashes is not None:
             numbers = np.flatnonzero(np.fromiter(map(bool, keys), np.bool_, len(keys)))
@@ -198,6 +239,50 @@ class SegmentWriter:
                 chunk.stored_bytes,
                 chunk.raw_bytes,
                 chunk.max_raw_bytes,
+            )
+        )
+
+    def _write_frames(
+        self,
+        payloads: list[bytes],
+        compressor: Compressor | None,
+        keys: list[bytes] | None = None,
+        kind: int = spec.KIND_RECORD,
+    ) -> FramedChunk:
+        """Write frames into the bins; what they add is for the caller to count."""
+        chunk = frame_chunk(
+            payloads,
+            first_sequence=self._num_frames,
+            salts=self._salts,
+            ends=self._ends,
+            alignment=self._alignment,
+            compressor=compressor,
+            keys=keys,
+            kind=kind,
+        )
+        self._check_bin_length(self._length_for(int(chunk.ends.max())))
+        for bin_index, offset, pieces in chunk.writes:
+            self._bins.write(bin_index, pieces, offset)
+        return chunk
+
+    def _write_groups(self, groups: PackedGroups | None) -> None:
+        if groups is None:
+            return
+        chunk = self._write_frames(groups.payloads, self._compressor, kind=spec.KIND_GROUP)
+        self._index.append(entries_with_lengths(chunk.entries, groups.lengths), self._num_frames)
+        self._ends = chunk.ends
+        if groups.keys is not None:
+            numbers = np.flatnonzero(np.fromiter(map(bool, groups.keys), np.bool_, len(groups.keys)))
+            hashes = np.fromiter(map(key_hash, filter(None, groups.keys)), _U64, len(numbers))
+            self._keys.add(hashes, (numbers + self._num_framed).astype(np.uint32))
+        lengths = groups.lengths
+        self._count(
+            Totals(
+                len(groups.hashes),
+                digest_of_hashes(groups.hashes),
+                chunk.stored_bytes,
+                int(lengths.sum()),
+                int(lengths.max()),
             )
         )
 
@@ -294,14 +379,19 @@ class SegmentWriter:
 
     def seal(self) -> None:
         """Write the tables; nothing can be appended afterwards."""
+        self.finish_groups()
         self._is_sealed = True
         self._keys.seal()
         tables = IndexTables(
-            block_sums=self._index.block_sums(self.num_records),
+            block_sums=self._index.block_sums(self._num_frames),
             bin_lengths=self._bin_lengths(),
             dictionary=self.dictionary,
         )
-        self._index.write_tables(tables, self.num_records)
+        self._index.write_tables(tables, self._num_frames)
+
+    def finish_groups(self) -> None:
+        """Write what waits for its group to be full: the segment is sealed next, or cut off before it."""
+        self._write_groups(self._waiting.take(rest=True))
 
     def unseal(self) -> None:
         """Take back a seal that no manifest lists yet; what `seal` wrote is cut off by `drop_pending`."""
@@ -316,7 +406,8 @@ class SegmentWriter:
         for bin_index in sorted(changed):
             end = int(at.ends[bin_index])
             self._bins.cut(bin_index, end, self._length_for(end))
-        self._index.cut(at.committed.num_records)
+        self._waiting.clear()
+        self._index.cut(-(-at.committed.num_records // self.group))
         self._keys.drop_pending(at.keys)
         self._is_sealed = False
         self._ends = at.ends.copy()
@@ -329,6 +420,11 @@ class SegmentWriter:
 
     def read_key(self, sequence: int) -> bytes:
         """Read the key of an appended record back; empty if it has none."""
+        if self.group > 1:
+            with contextlib.closing(self.stored(0)) as stored:
+                return GroupReader(stored, ColdReads(), verify=True, max_record_bytes=spec.LARGE_RECORD_BYTES).key(
+                    sequence
+                )
         bin_index, offset = unpack_loc(self._index.loc(sequence))
         header = FrameHeader.unpack(self._bins.read(bin_index, spec.LARGE_FRAME_HEADER_BYTES, offset))
         return self._bins.read(bin_index, header.key_length, offset + header.key_offset)
@@ -416,7 +512,8 @@ class SegmentWriter:
         self._check_bin_length(length)
         self._ends[bin_index] = end
         lengths = (np.array([length], _U64) for length in (header.stored_length, header.raw_length))
-        self._append_entries(make_entries(np.array([pack_loc(bin_index, offset)], _U64), *lengths))
+        entries = make_entries(np.array([pack_loc(bin_index, offset)], _U64), *lengths)
+        self._index.append(entries.tobytes(), self._num_frames)
         digest = digest_of_hashes(np.array([raw_hash], _U64))
         self._count(Totals(1, digest, header.stored_length, header.raw_length, header.raw_length))
 
@@ -425,10 +522,6 @@ class SegmentWriter:
 
     def _add_key(self, hash_of_key: int, sequence: int) -> None:
         self._keys.add(np.array([hash_of_key], _U64), np.array([sequence], np.uint32))
-
-    def _append_entries(self, entries: NDArray[np.void]) -> None:
-        # `num_records` counts these only afterwards, so it tells where they belong.
-        self._index.append(entries, self.num_records)
 
     def _taken_dictionary(self) -> bytes:
         """Return the dictionary of a segment that was begun before; raises `FormatError` where it is damaged."""
@@ -473,6 +566,8 @@ class SegmentWriter:
             raw_bytes=totals.raw_bytes,
             max_raw_bytes=totals.max_raw_bytes,
             dictionary_bytes=len(self.dictionary),
+            group=self.group,
+            features=features_with(self.group),
         )
 
     def _bin_lengths(self) -> tuple[int, ...]:
@@ -482,3 +577,8 @@ class SegmentWriter:
     def _length_for(self, end: int) -> int:
         """Return how long a bin is whose last frame ends at a byte: up to where an ordinary frame would begin."""
         return next_start(end, self._alignment)
+
+
+def _item_alignment(alignment: int) -> int:
+    """Return at multiples of which records begin in a group, given the alignment of payloads in a bin."""
+    return _ITEM_ALIGNMENT if alignment > spec.FRAME_UNIT else 1

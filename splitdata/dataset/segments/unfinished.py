@@ -24,7 +24,7 @@ from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.frame_layout import next_start
 from splitdata.format.frames import footprint
-from splitdata.format.index import IndexHeader
+from splitdata.format.index import IndexHeader, entry_offset
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
 from splitdata.storage.replace import open_sole
@@ -68,13 +68,16 @@ class ResumedSegment:
     max_raw_bytes: int
 
 
-def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignment: int) -> ResumedSegment | None:
+def find_open_segment(
+    directory: DatasetDirectory, *, bins: int | None, alignment: int, group: int | None
+) -> ResumedSegment | None:
     """Return the last segment of a dataset if it can be resumed, else None.
 
     Args:
         directory: Of the dataset, which need not exist.
         bins: The number it must have; None takes any.
         alignment: The one it must have.
+        group: How many records its frames must have; None takes any.
 
     Raises:
         BlockingIOError: If another writer is at work in it.
@@ -86,6 +89,8 @@ def find_open_segment(directory: DatasetDirectory, *, bins: int | None, alignmen
             return None
         info = manifest.segments[-1]
         if info.is_sealed or not info.is_understood or bins not in (None, info.num_bins):
+            return None
+        if group not in (None, info.group):
             return None
         folder, index = _opened(directory, info)
         resumed: ResumedSegment | None = None
@@ -136,7 +141,7 @@ def cut_off(resumed: ResumedSegment, index: int) -> list[int]:
         resumed: Where the last commit stood.
         index: Descriptor of the index, which has no other name.
     """
-    files.truncate(index, spec.INDEX_HEADER_BYTES + resumed.info.num_records * spec.INDEX_ENTRY_BYTES)
+    files.truncate(index, entry_offset(resumed.info.num_frames, resumed.info.group))
     changed = []
     for name in resumed.folder.names():
         bin_index = SegmentPaths.bin_of_name(name)
@@ -208,14 +213,14 @@ def _resumed(
 ) -> ResumedSegment | None:
     info, index = manifest.segments[-1], lock.descriptor
     size = files.size_of(index)
-    needed = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
+    needed = entry_offset(info.num_frames, info.group)
     if size < needed:
         path = folder.path_of(spec.INDEX_NAME)
         raise TruncatedFileError(
             f"{path} has {size} bytes, and {needed} were committed; nothing was changed, verify the dataset", path=path
         )
     header = _index_header(index, info)
-    last = _entries(index, max(0, info.num_records - info.num_bins), info.num_records)
+    last = _entries(index, info, max(0, info.num_frames - info.num_bins), info.num_frames)
     # A repair may have given a record up: where its bin ends is then not known from the index.
     if (last[:, 0] == spec.TOMBSTONE).any():
         return None
@@ -255,16 +260,15 @@ def _index_header(index: int, info: SegmentInfo) -> IndexHeader | None:
     return header
 
 
-def _entries(index: int, start: int, stop: int) -> NDArray[np.uint64]:
-    """Return entries as u64 pairs: place, lengths."""
-    length = (stop - start) * spec.INDEX_ENTRY_BYTES
-    data = files.read_at(index, length, spec.INDEX_HEADER_BYTES + start * spec.INDEX_ENTRY_BYTES)
-    return np.frombuffer(data, "<u8").reshape(-1, 2)
+def _entries(index: int, info: SegmentInfo, start: int, stop: int) -> NDArray[np.uint64]:
+    """Return entries as u64: place, lengths; of groups the lengths of records behind them."""
+    data = files.read_at(index, (stop - start) * info.entry_bytes, entry_offset(start, info.group))
+    return np.frombuffer(data, "<u8").reshape(-1, info.entry_bytes // 8)
 
 
 def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int, NDArray[np.int64]]:
     """Return the alignment, 0 without any bin, and where the last record of each bin that holds some ends."""
-    ends = np.zeros(min(info.num_bins, info.num_records), np.int64)
+    ends = np.zeros(info.num_bin_files, np.int64)
     alignments = set()
     # Before any is opened: a manifest may claim millions.
     there = set(map(SegmentPaths.bin_of_name, folder.names())) - {None}
@@ -272,13 +276,13 @@ def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int,
         missing = next((number for number in range(len(ends)) if number not in there), 0)
         path = folder.path_of(SegmentPaths.bin_name(missing))
         raise MissingBinError(f"{path} is missing, which holds committed records; nothing was changed", path=path)
-    for sequence in range(info.num_records - len(ends), info.num_records):
-        place = reader.locate(sequence)
+    for frame in range(info.num_frames - len(ends), info.num_frames):
+        place = reader.locate(frame)
         path = folder.path_of(SegmentPaths.bin_name(place.bin_index))
         if not reader.has_header_check(place):
             raise CorruptRecordError(
-                f"{path}, byte {place.offset}: the header check of record {sequence} of its segment is wrong; nothing "
-                "was changed, verify the dataset",
+                f"{path}, byte {place.offset}: the header check of record {info.records_of(frame).start} of its "
+                "segment is wrong; nothing was changed, verify the dataset",
                 path=path,
                 offset=place.offset,
             )
@@ -302,8 +306,12 @@ def _max_raw_bytes(reader: RecordReader, index: int, info: SegmentInfo, header: 
     if header is not None and header.num_records == info.num_records:
         return header.max_raw_bytes
     longest = 0
-    for start in range(0, info.num_records, _ENTRIES_PER_READ):
-        entries = _entries(index, start, min(start + _ENTRIES_PER_READ, info.num_records))
+    step = max(1, _ENTRIES_PER_READ // info.group)
+    for start in range(0, info.num_frames, step):
+        entries = _entries(index, info, start, min(start + step, info.num_frames))
+        if info.is_grouped:
+            longest = max(longest, int(entries[:, 2:].view(np.uint32).max(initial=0)))
+            continue
         lengths = np.where(entries[:, 0] == spec.TOMBSTONE, 0, entries[:, 1] >> np.uint64(32))
         is_long = lengths == spec.LENGTH_ESCAPE
         longest = max(longest, int(lengths[~is_long].max(initial=0)))

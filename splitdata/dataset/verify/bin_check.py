@@ -15,6 +15,7 @@ import numpy as np
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.segments.dictionary import head_frames
 from splitdata.dataset.segments.finding import Finding, FindingList
+from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
@@ -69,8 +70,9 @@ class BinCheck:
         self.keys = KeySum()
         self.are_keys_known = True
         self.bytes_done = 0
-        self.num_records = len(range(bin_index, info.num_records, info.num_bins))
-        self.last_sequence = bin_index + (self.num_records - 1) * info.num_bins
+        frames = range(bin_index, info.num_frames, info.num_bins)
+        self.num_records = sum(len(info.records_of(frame)) for frame in frames[-1:]) + (len(frames) - 1) * info.group
+        self.last_sequence = info.records_of(frames[-1])[-1] if frames else -1
         self._files = files
         self.bin_index = bin_index
         self._table_length = table_length
@@ -160,7 +162,8 @@ class BinCheck:
     def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
         """Prove consecutive ordinary frames with numpy; False if any is another kind, or wrong."""
         bins, offsets = unpack_locs(entries["loc"])
-        if self._end is None or self._layout != LAYOUT or not (bins == self.bin_index).all():
+        is_usual = self._layout == LAYOUT and not self._files.info.is_grouped
+        if self._end is None or not is_usual or not (bins == self.bin_index).all():
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
         base = self._end // 8 * 8
@@ -257,7 +260,8 @@ class BinCheck:
 
     def _check_singly(self, first: int, count: int) -> None:
         """Look at each record of a part by itself, and say what is wrong with it."""
-        cut_off: list[str] = []
+        cut_off: list[int] = []
+        problem = ""
         for ordinal in range(first, first + count):
             sequence = self.bin_index + ordinal * self._files.info.num_bins
             try:
@@ -265,16 +269,38 @@ class BinCheck:
                 self._refuse_flood(place)
                 self._check_gap(place)
                 self._end = place.offset + footprint(place.header)
-                self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
+                if self._files.info.is_grouped:
+                    self._check_group(sequence)
+                else:
+                    self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
                 self._check_header_and_key(place, self._position(ordinal))
             except TruncatedFileError as error:
-                cut_off.append(str(error))
+                problem = problem or str(error)
+                cut_off.append(ordinal)
             except (FormatError, RecordTooLargeError) as error:
                 self._end = None
-                self._add(str(error), self._position(ordinal), 1)
+                self._add(str(error), self._position(ordinal), len(self._records_of(ordinal)))
         if cut_off:
             self._end = None
-            self._add(cut_off[0], self._position(first + count - len(cut_off)), len(cut_off))
+            self._add(problem, self._position(cut_off[0]), sum(len(self._records_of(ordinal)) for ordinal in cut_off))
+
+    def _check_group(self, frame: int) -> None:
+        """Look at the records and keys of a group, and at their lengths in the index."""
+        info = self._files.info
+        records = info.records_of(frame)
+        found = read_group(self._records, len(records), frame)
+        share = digest_of_hashes(np.fromiter(map(hash64, found.records), _U64, len(records)))
+        self.digest = join_digests(self.digest, share, (info.num_bins - 1) * info.group + len(records))
+        lengths = self._files.record_lengths(frame, frame + 1)[0]
+        if lengths[: len(records)].tolist() != list(map(len, found.records)) or lengths[len(records) :].any():
+            self._add(
+                f"the index tells other lengths of the records of frame {frame} than they have; `splitdata repair` "
+                "makes them again",
+                self._files.first_position + records.start,
+            )
+        keyed = [number for number, key in enumerate(found.keys) if key]
+        hashes = np.fromiter((key_hash(found.keys[number]) for number in keyed), _U64, len(keyed))
+        self.keys.add(hashes, np.array(keyed, _U64) + _U64(records.start))
 
     def _check_header_and_key(self, place: Located, position: int) -> None:
         """Look at what no reading of a record needs: the check of the header, and the key, which that leads to."""
@@ -341,12 +367,18 @@ class BinCheck:
 
     def _give_up(self, problem: str, position: int | None = None) -> None:
         """Report the file as a whole; nothing more of it is looked at."""
-        lost = self.num_records - self._next_ordinal if position is None else self.num_records
+        lost = self.num_records
+        if position is None:
+            lost -= min(lost, self._next_ordinal * self._files.info.group)
         self._is_readable = False
         self._add(problem, self._position(0) if position is None else position, lost)
 
+    def _records_of(self, ordinal: int) -> range:
+        info = self._files.info
+        return info.records_of(self.bin_index + ordinal * info.num_bins)
+
     def _position(self, ordinal: int) -> int:
-        return self._files.first_position + self.bin_index + ordinal * self._files.info.num_bins
+        return self._files.first_position + self._records_of(ordinal).start
 
     def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
         path = self._files.paths.bin(self.bin_index)

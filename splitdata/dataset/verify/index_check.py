@@ -8,7 +8,7 @@ from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.index import IndexHeader, IndexTables, tables_size
+from splitdata.format.index import IndexHeader, IndexTables, entries_per_sum, entry_offset, tables_size
 
 if TYPE_CHECKING:
     from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -38,7 +38,8 @@ class _IndexCheck:
             self._add(str(error), self._info.num_records)
             return
         header = self._header(index)
-        missing = self._info.num_records - self._files.num_entries_in(index)
+        missing = self._info.num_frames - self._files.num_entries_in(index)
+        missing = min(self._info.num_records, missing * self._info.group)
         if missing:
             self._add(f"the entries of {missing} records are cut off", missing)
         elif self._info.is_sealed:
@@ -75,22 +76,24 @@ class _IndexCheck:
         except FormatError:
             # Which is reported as such; the table has 8 bytes for each that is claimed.
             return
-        end = spec.INDEX_HEADER_BYTES + info.num_records * spec.INDEX_ENTRY_BYTES
-        size = tables_size(info.num_records, info.num_bins, dictionary_bytes)
+        end = entry_offset(info.num_frames, info.group)
+        size = tables_size(info.num_frames, info.num_bins, dictionary_bytes, info.group)
         if index.size != end + size:
             self._add(f"the index has {index.size} bytes instead of {end + size}", 0)
         try:
             tables = IndexTables.unpack(
                 index.read(end, size),
-                num_records=info.num_records,
+                num_frames=info.num_frames,
                 num_bins=info.num_bins,
                 dictionary_bytes=dictionary_bytes,
+                group=info.group,
             )
         except FormatError as error:
             self._add(str(error), 0)
             return
         self.bin_lengths = dict(enumerate(tables.bin_lengths))
-        block = spec.ENTRIES_PER_SUM * spec.INDEX_ENTRY_BYTES
+        num_together = entries_per_sum(info.group)
+        block = num_together * info.entry_bytes
         for number, expected in enumerate(tables.block_sums):
             start = spec.INDEX_HEADER_BYTES + number * block
             if index.data_from(start)[0] >= start + block:
@@ -98,7 +101,8 @@ class _IndexCheck:
                 continue
             if hash64(index.read(start, min(block, end - start))) != expected:
                 # Which entry it is shows where its record is looked up.
-                self._add(f"entries from record {number * spec.ENTRIES_PER_SUM} on do not match their checksum", 0)
+                record = info.records_of(number * num_together).start
+                self._add(f"entries from record {record} on do not match their checksum", 0)
 
     def _add(self, problem: str, num_records: int) -> None:
         position = self._files.first_position if num_records else None

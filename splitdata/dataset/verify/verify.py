@@ -31,6 +31,7 @@ from splitdata.dataset.verify.index_check import check_index
 from splitdata.errors import DatasetNotFoundError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
+from splitdata.format.index import entries_per_sum, entry_offset
 from splitdata.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
@@ -258,8 +259,8 @@ class _Verification:
         """Report entries that were not looked at, as they are in holes of the index."""
         if num_entries:
             problem = f"the index has holes in the place of {num_entries} entries"
-            position = files.first_position
-            finding = Finding(path=files.paths.index, problem=problem, position=position, num_records=num_entries)
+            position, num_records = files.first_position, min(num_entries * files.info.group, files.info.num_records)
+            finding = Finding(path=files.paths.index, problem=problem, position=position, num_records=num_records)
             self.findings.add(finding)
 
     def _report_missing(self, files: SegmentFiles, looked_at: set[int]) -> None:
@@ -271,6 +272,7 @@ class _Verification:
         # Records without an entry are reported already.
         num_entries = _num_entries(files)
         num_lost = num_entries - sum(len(range(number, num_entries, info.num_bins)) for number in looked_at)
+        num_lost = min(num_lost * info.group, info.num_records)
         problem = f"{missing} of {info.num_bin_files} bins do not exist"
         finding = Finding(path=files.paths.folder, problem=problem, position=files.first_position, num_records=num_lost)
         self.findings.add(finding)
@@ -290,9 +292,9 @@ class _Verification:
 
 
 def _stripes(files: SegmentFiles) -> Iterator[tuple[int, NDArray[np.void]]]:
-    """Yield the index entries of a segment in stripes of as many records from every bin, if there are few bins."""
+    """Yield the index entries of a segment in stripes of as many frames from every bin, if there are few bins."""
     info = files.info
-    mean = info.stored_bytes // max(1, info.num_records) + spec.FRAME_HEADER_BYTES
+    mean = info.stored_bytes // max(1, info.num_frames) + spec.FRAME_HEADER_BYTES
     rows = max(1, min(_STRIPE_BYTES // mean, _STRIPE_RECORDS) // info.num_bins)
     step = min(rows * info.num_bins, _STRIPE_RECORDS)
     for start, stop in _filled(files, _num_entries(files)):
@@ -303,14 +305,15 @@ def _stripes(files: SegmentFiles) -> Iterator[tuple[int, NDArray[np.void]]]:
 def _filled(files: SegmentFiles, num_entries: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of entries that are not in large holes of the index, which may be of terabytes."""
     start = stop = 0
+    group, length = files.info.group, files.info.entry_bytes
     while stop < num_entries:
-        data_start, data_stop = files.index().data_from(spec.INDEX_HEADER_BYTES + stop * spec.INDEX_ENTRY_BYTES)
-        first = max(stop, (data_start - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES)
-        if first - stop >= spec.ENTRIES_PER_SUM:
+        data_start, data_stop = files.index().data_from(entry_offset(stop, group))
+        first = max(stop, (data_start - spec.INDEX_HEADER_BYTES) // length)
+        if first - stop >= entries_per_sum(group):
             if stop > start:
                 yield start, stop
             start = first
-        past = -(-(data_stop - spec.INDEX_HEADER_BYTES) // spec.INDEX_ENTRY_BYTES)
+        past = -(-(data_stop - spec.INDEX_HEADER_BYTES) // length)
         stop = min(num_entries, max(first + 1, past))
     if stop > start:
         yield start, stop

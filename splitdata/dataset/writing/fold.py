@@ -25,6 +25,7 @@ from splitdata.dataset.writing.commit import replace_segments
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.manifest import encode_metadata
+from splitdata.format.record_group import group_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +136,7 @@ def _fold_locked(
         alignment=_alignment_for(directory, group),
         metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
         has_unique_keys=False,
+        group=_group_for(directory, group),
     )
     is_done = False
     try:
@@ -156,6 +158,17 @@ def _fold_locked(
             with suppress(OSError, FormatError):
                 directory.remove_segment(segment_id)
     return is_done
+
+
+def _group_for(directory: DatasetDirectory, segments: tuple[SegmentInfo, ...]) -> int:
+    """Return how many records a frame should hold: as in the segments, if all are grouped and all records fit."""
+    group = max(info.group for info in segments)
+    longest = [header.max_raw_bytes for info in segments if (header := directory.index_header(info.id)) is not None]
+    room = group_room(
+        group, group * (max(longest, default=0) + spec.MAX_KEY_BYTES), has_keys=True, alignment=spec.FRAME_UNIT
+    )
+    is_possible = all(info.is_grouped for info in segments) and len(longest) == len(segments)
+    return group if is_possible and room < spec.LARGE_RECORD_BYTES else 1
 
 
 def _alignment_for(directory: DatasetDirectory, group: tuple[SegmentInfo, ...]) -> int:

@@ -31,6 +31,7 @@ class SessionOptions:
         identity: From what ids are derived, None for random ones.
         compressor: None where records are stored as they are.
         has_dictionary: Compress with a dictionary, if one pays.
+        group: Records of a frame; None where the first records decide.
     """
 
     mode: str
@@ -41,6 +42,7 @@ class SessionOptions:
     identity: str | None
     compressor: Compressor | None
     has_dictionary: bool
+    group: int | None
 
     @classmethod
     def checked(
@@ -56,6 +58,7 @@ class SessionOptions:
         reproducible: bool | str,
         alignment: int | None,
         codec: str | None,
+        group: int | None,
     ) -> Self:
         """Take the arguments of `SplitWriter`.
 
@@ -67,6 +70,7 @@ class SessionOptions:
         _check_choice("durability", durability, ("commit", "none"))
         _check_choice("alignment", alignment, (None, *spec.ALIGNMENTS))
         _check_bins(bins)
+        _check_group(group)
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
         metadata = _with_codec(metadata, codec)
@@ -76,7 +80,8 @@ class SessionOptions:
             aligned = alignment or default_alignment(metadata.get(RECORD_CODEC))
             metadata_bytes = encode_metadata(metadata) if metadata else b""
             made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
-            identity = repr((*made_by, "dictionary") if dictionary else made_by)
+            parts = (*made_by, *(("dictionary",) if dictionary else ()), *((f"group {group}",) if group else ()))
+            identity = repr(parts)
         return cls(
             mode=mode,
             bins=bins,
@@ -86,6 +91,7 @@ class SessionOptions:
             identity=identity,
             compressor=Compressor(compression_level) if compression else None,
             has_dictionary=dictionary,
+            group=group,
         )
 
 
@@ -104,6 +110,13 @@ def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None
     # By type too: 8.0 equals 8, and would fail much later.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _check_group(group: int | None) -> None:
+    if group is not None and (isinstance(group, bool) or not isinstance(group, int)):
+        raise TypeError(f"group must be an int or None, got {group!r}")
+    if group is not None and (not 1 <= group <= spec.MAX_GROUP or group & (group - 1)):
+        raise ValueError(f"group must be a power of two from 1 to {spec.MAX_GROUP}, got {group}")
 
 
 def _check_bins(bins: int | None) -> None:

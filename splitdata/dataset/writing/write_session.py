@@ -21,6 +21,7 @@ from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec, default_alignment, stated_codec
 from splitdata.dataset.segments.dictionary import train
 from splitdata.dataset.segments.frame_copy import copy_records
+from splitdata.dataset.segments.group_buffer import MOST_CHOSEN_BYTES, group_for
 from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.dataset.segments.unfinished import ResumedSegment, find_open_segment, remove_uncommitted
 from splitdata.dataset.writing.claimed_folder import MAX_TRIES, ClaimedFolder
@@ -60,6 +61,10 @@ class WriteSession:
         # The records of this session in segments before the present one, and that: changed in one step.
         self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0
+        self._group = options.group
+        # Of the segment before, for those that follow it in this session.
+        self._num_bins: int | None = None
+        self._dictionary = b""
         self._claimed = ClaimedFolder(directory, options.mode, durable=options.is_durable)
         try:
             self._begin_session()
@@ -104,7 +109,7 @@ class WriteSession:
         return self._present[0]
 
     def _begin(self, segment: SegmentWriter) -> SegmentWriter:
-        self._present = (0, segment)
+        self._present = (self._num_before, segment)
         return segment
 
     @property
@@ -121,7 +126,7 @@ class WriteSession:
     @property
     def num_bins(self) -> int | None:
         """Bins of the segment, None while that is open."""
-        return self._segment.num_bins if self._segment else self._options.bins
+        return self._segment.num_bins if self._segment else self._num_bins or self._options.bins
 
     @property
     def codec(self) -> str | None:
@@ -159,11 +164,23 @@ class WriteSession:
         if records:
             # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
             size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
+            if self._group is None:
+                self._group = group_for(records, is_compressed=self._compressor is not None)
+            most_bytes = MOST_CHOSEN_BYTES if self._options.group is None else spec.LARGE_RECORD_BYTES
+            if not self._open_segment(size, records).takes(records, keys, most_bytes):
+                self._end_groups()
             self._open_segment(size, records).append(records, self._compressor, keys)
 
     def append_large(self, source: LargeSource, key: bytes) -> None:
         """Append one record of 16 MiB or more."""
+        self._end_groups()
         self._open_segment(source.length).append_large(source, self._compressor, key)
+
+    def _end_groups(self) -> None:
+        """Go on without groups, as a record has come that is too long for one; what is not committed goes along."""
+        was_grouped, self._group = (self._group or 1) > 1, 1
+        if was_grouped and self._segment:
+            self._move()
 
     def commit(self, *, seal: bool, metadata: dict[str, Any] | None = None) -> range:
         """Put all that was appended into the manifest; returns its positions.
@@ -179,12 +196,12 @@ class WriteSession:
             segment = self._segment
             if segment is None:
                 return self._commit_nothing(metadata, seal=seal)
-            count = segment.pending.num_records
-            if not count and not metadata and not seal:
+            if segment.num_records == segment.committed.num_records and not metadata and not seal:
                 start = segment.committed.num_records
                 return range(start, start)
-            if seal:
+            if seal or segment.must_be_sealed:
                 segment.seal()
+            count = segment.pending.num_records
             self._claimed.check_in_place()
             try:
                 first = self._committer.commit(segment, metadata, adds=self._metadata)
@@ -193,6 +210,9 @@ class WriteSession:
                 continue
             start = first + segment.committed.num_records
             segment.mark_committed()
+            if segment.is_sealed and not seal:
+                self._present = (self._num_before + segment.num_records, None)
+                segment.close()
             return range(start, start + count)
 
     def _commit_nothing(self, metadata: dict[str, Any] | None, *, seal: bool) -> range:
@@ -268,17 +288,21 @@ class WriteSession:
     def _open_segment(self, first_bytes: int | None, records: list[bytes] | None = None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""
         if self._segment is None:
-            dictionary = b""
-            if self._options.has_dictionary and self._compressor and records:
-                dictionary = train(records, self._compressor.level)
-            return self._begin(self._new_segment(self._options.bins or bins_for(first_bytes), dictionary=dictionary))
+            if not self._num_before and self._options.has_dictionary and self._compressor and records:
+                self._dictionary = train(records, self._compressor.level)
+            self._num_bins = self._num_bins or self._options.bins or bins_for(first_bytes)
+            return self._begin(
+                self._new_segment(self._num_bins, first_number=self._num_before, dictionary=self._dictionary)
+            )
         return self._segment
 
     def _find_open(self) -> ResumedSegment | None:
         """Return the segment that a dead writer has left open; clear away what one has left that committed nothing."""
         if not self._generations() and remove_uncommitted(self._directory):
             return None
-        return find_open_segment(self._directory, bins=self._options.bins, alignment=self._alignment)
+        return find_open_segment(
+            self._directory, bins=self._options.bins, alignment=self._alignment, group=self._options.group
+        )
 
     def _generations(self) -> list[int]:
         """Return the numbers of all manifests; none where the folder has just been taken away."""
@@ -332,7 +356,9 @@ class WriteSession:
             resumed=resumed,
             first_number=first_number,
             dictionary=dictionary,
+            group=self._group or 1,
         )
+        self._group = segment.group
         if self._compressor and segment.dictionary:
             self._compressor = Compressor(self._compressor.level, segment.dictionary)
         return segment
@@ -348,19 +374,24 @@ class WriteSession:
         if old is None:  # pragma: no cover - a commit without a segment moves nothing
             return
         num_before = self._num_before + old.committed.num_records
+        old.finish_groups()
         new = self._new_segment(old.num_bins, first_number=num_before, dictionary=old.dictionary)
         try:
             with closing(old.stored(self._num_before)) as stored:
                 copy_records(stored, range(old.committed.num_records, old.num_records), new)
-            old.drop_pending()
-            old.unseal()
-            old.seal()
-            self._committer.commit(old, adds=self._metadata)
-            old.mark_committed()
+            if old.committed.num_records:
+                old.drop_pending()
+                old.unseal()
+                old.seal()
+                self._committer.commit(old, adds=self._metadata)
+                old.mark_committed()
             self._present = (num_before, new)
         finally:
             if self._segment is new:
                 old.close()
+                if not old.committed.num_records:
+                    with suppress(OSError, SplitDataError):
+                        self._directory.remove_segment(old.id)
             else:
                 new.close()
                 with suppress(OSError, SplitDataError):
