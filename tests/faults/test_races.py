@@ -22,7 +22,9 @@ from typing import Any, NoReturn, TypeAlias
 import pytest
 
 from splitdata import DatasetExistsError, DatasetNotFoundError, SplitDataLoader, SplitWriter, repair
+from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.storage import files
+from splitdata.storage.folder import Folder
 from tests.faults.file_faults import CHANGING, READING, fast_folder, intercepted
 
 Act: TypeAlias = Callable[[Path, bytes], list[bytes]]
@@ -258,3 +260,18 @@ def test_folder_is_made_where_not_even_the_root_can_be_looked_at(
 
     monkeypatch.undo()
     assert list(SplitDataLoader(tmp_path / "data")) == [b"a"]
+
+
+@pytest.mark.parametrize("question", ["has_folder", "sub"])
+def test_folder_of_segments_that_goes_while_it_is_looked_at_is_not_foreign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    (tmp_path / "segments").mkdir()
+    asked = getattr(Folder, question)
+
+    def goes(self: Folder, name: str) -> Any:
+        (tmp_path / "segments").rmdir()
+        return asked(self, name)
+
+    monkeypatch.setattr(Folder, question, goes)
+    assert DatasetDirectory(str(tmp_path)).foreign_names() == []

@@ -185,7 +185,9 @@ def test_intact_header_of_a_newer_version_is_refused(dataset: Path, io: Io, name
     data = bytearray(file.read_bytes())
     # FORMAT.md: major u16 at 8, flags that must be understood behind the segment's id.
     offset, layout = (8, "<H") if field == "major" else (32 if name == "index" else 40, "<I")
-    struct.pack_into(layout, data, offset, 1 + struct.unpack_from(layout, data, offset)[0])
+    # A major, or a feature, that nobody knows.
+    more = 1 if field == "major" else 1 << 2
+    struct.pack_into(layout, data, offset, more + struct.unpack_from(layout, data, offset)[0])
     data[length - 8 : length] = hash64(bytes(data[: length - 8])).to_bytes(8, "little")
     file.write_bytes(data)
     errors = read_everything(dataset, io=io).errors

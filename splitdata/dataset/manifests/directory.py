@@ -225,17 +225,17 @@ class DatasetDirectory:
     def foreign_names(self) -> list[str]:
         """Return what lies in the directory, or among the segments, that is not splitdata's."""
         with self.opened() as root:
-            names = [name for name in root.names() if not is_stray(name)]
-            has_segments = spec.SEGMENTS_FOLDER in names and root.has_folder(spec.SEGMENTS_FOLDER)
-            foreign = [
-                name
-                for name in names
-                if self.paths.generation_of_name(name) is None
-                and not self.paths.is_scratch(name)
-                and not (name == spec.SEGMENTS_FOLDER and has_segments)
-            ]
-            if has_segments:
-                with root.sub(spec.SEGMENTS_FOLDER) as segments:
+            foreign = []
+            for name in root.names():
+                if name == spec.SEGMENTS_FOLDER:
+                    # The writer that has made it may take it away meanwhile: so a folder first, then nothing at all.
+                    is_known = root.has_folder(name) or not root.has(name)
+                else:
+                    is_known = self.paths.generation_of_name(name) is not None or self.paths.is_scratch(name)
+                if not is_known and not is_stray(name):
+                    foreign.append(name)
+            if spec.SEGMENTS_FOLDER not in foreign:
+                with suppress(FileNotFoundError, NotADirectoryError), root.sub(spec.SEGMENTS_FOLDER) as segments:
                     foreign += [f"{spec.SEGMENTS_FOLDER}/{name}" for name in self._foreign_segments(segments)]
         return sorted(foreign)
 
