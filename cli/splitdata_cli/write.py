@@ -30,6 +30,10 @@ Kind = Literal[
     "csv",
     "tsv",
     "prefixed",
+    "imagefolder",
+    "zip",
+    "tar",
+    "webdataset",
     "splitdata",
     "splitdataloader",
     "binaryblob",
@@ -133,11 +137,15 @@ def write(
     """Convert SOURCE into the dataset DEST.
 
     SOURCE is a folder (each file is a record; hidden files are left out, and links without --follow-links), a
+    zip or tar archive of files, WebDataset shards (a sample for each stem), a
     directory that the package splitdataloader 0.0.1 wrote, another dataset (with its keys and metadata), a text or
     JSONL file (each line is a record), a CSV or TSV file (each row is a record, as a JSON object), the .bin of a
     BinaryBlob with its .idx beside it, - for standard input (lines, or with --from prefixed records that follow their
     length as u32 little-endian), or with --from callable a Python function that yields bytes, as module:function: this
     imports the module, which runs it. Files may be plain, .gz, .zst, .bz2 or .xz.
+
+    With --from imagefolder SOURCE is a folder with a folder of pictures for each class: samples with the bytes of the
+    picture as `image`, the `label`, and the `path`; the metadata have the class_names in the order of their labels.
 
     Files keep their paths as keys: in a folder relative to it, else as they are named.
 

@@ -21,12 +21,12 @@ from splitdata._local_path import local_path
 from splitdata._payload import is_file, payload
 from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of
 from splitdata.conversion.dry_run import DryRun, FirstRecord
-from splitdata.conversion.record_feed import RecordFeed, storable
+from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
 from splitdata.conversion.sources.seek import state_of
-from splitdata.conversion.sources.source import metadata_in
+from splitdata.conversion.sources.source import metadata_in, storable
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 

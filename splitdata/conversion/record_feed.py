@@ -8,13 +8,12 @@ Plain and resumable conversions share it: it goes on from any position, up to an
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from splitdata.conversion.sources.seek import records_from
-from splitdata.conversion.sources.source import KeyedSource
+from splitdata.conversion.sources.source import KeyedSource, storable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -22,12 +21,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.dataset.writer import SplitWriter
 
-__all__ = ["RecordFeed", "storable"]
-
-
-def storable(name: str) -> str:
-    """Return a name as text that JSON can hold, whatever bytes the file system allows in it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+__all__ = ["RecordFeed"]
 
 
 class RecordFeed:

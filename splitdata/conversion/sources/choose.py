@@ -8,6 +8,8 @@ pattern is ever imported.
     name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
     name.txt(.gz, ...)      lines        also .text, .log
     name.csv, name.tsv      csv, tsv     also .tab
+    name.zip                zip          each file in it is a record
+    name.tar(.gz, ...)      webdataset   if members in a row share a stem, among the first 64; else tar: files
     name.bin                binaryblob   if name.idx lies beside it, as mlproject and dataset_server write both
     *.jsonl, several names  these files one after another, by the same table; of other names each is a record
     @list.txt               files        each file that the list names is a record, whatever its name
@@ -30,11 +32,15 @@ from splitdata.conversion.sources.dataset_source import open_dataset
 from splitdata.conversion.sources.file_folder import FolderSource
 from splitdata.conversion.sources.file_list import FileListSource, ListedPaths, matching_files, naming_line
 from splitdata.conversion.sources.function import FunctionSource
+from splitdata.conversion.sources.image_folder import ImageFolderSource, check_classes
 from splitdata.conversion.sources.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.conversion.sources.legacy_source import LegacySource
 from splitdata.conversion.sources.lines import JsonLineSource, LineSource
 from splitdata.conversion.sources.prefixed import PrefixedSource
 from splitdata.conversion.sources.several import SeveralFolders, several_sources
+from splitdata.conversion.sources.tar_files import TarSource
+from splitdata.conversion.sources.webdataset_shard import WebDatasetSource, is_webdataset
+from splitdata.conversion.sources.zip_files import ZipSource
 from splitdata.dataset.legacy.legacy_directory import is_legacy_directory
 from splitdata.dataset.legacy.legacy_files import bins_in
 from splitdata.errors import SourceError
@@ -60,6 +66,10 @@ SourceKind: TypeAlias = Literal[
     "csv",
     "tsv",
     "prefixed",
+    "imagefolder",
+    "zip",
+    "tar",
+    "webdataset",
     "splitdata",
     "splitdataloader",
     "binaryblob",
@@ -77,6 +87,7 @@ _KIND_OF_SUFFIX: Final[dict[str, SourceKind]] = {
     ".text": "lines",
     ".tsv": "tsv",
     ".txt": "lines",
+    ".zip": "zip",
 }
 _FUNCTION: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MANIFEST: Final = re.compile(r"manifest\.[0-9]+\.json")
@@ -105,11 +116,12 @@ def open_source(
         source: A path, "-" for standard input, a pattern such as "data/*.jsonl", "@list.txt" for the files
             that a list names, or a function that yields records; several of them are read one after another.
         kind: "folder" and "files" take each file as a record, "list" each file that a file names,
-            "lines" and "jsonl" each line, "csv" and "tsv" each row, "prefixed" reads records that
-            follow their length as u32 little-endian, "splitdataloader" a directory that the package of this name
-            wrote, "binaryblob" the .bin of a BinaryBlob with its .idx beside it, "callable" calls a function that
-            yields them: given as "module:function", its module is imported, which runs it, so never pass on such a
-            text that you do not trust.
+            "imagefolder" each picture in a folder for each class, as a sample, "zip" and "tar" each file in an archive,
+            "webdataset" a sample of all files of a tar that share a stem, "lines" and "jsonl" each line, "csv" and
+            "tsv" each row, "prefixed" reads records that follow their length as u32 little-endian, "splitdataloader"
+            a directory that the package of this name wrote, "binaryblob" the .bin of a BinaryBlob with its .idx
+            beside it, "callable" calls a function that yields them: given as "module:function", its module is
+            imported, which runs it, so never pass on such a text that you do not trust.
             "auto" decides by what is there and by the name, never imports, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
         column: Of CSV and TSV: the column whose values are the records; None makes a JSON object of
@@ -150,9 +162,9 @@ def open_source(
         raise ValueError(f"options of CSV and TSV are for these, and {paths.name} is read as {kind}")
     if from_bins and kind != "splitdataloader":
         raise ValueError(f"from_bins=True is for directories of splitdataloader, and {paths.name} is read as {kind}")
-    if prefix_keys and kind not in ("folder", "files"):
+    if prefix_keys and kind not in ("folder", "imagefolder", "files"):
         raise ValueError(f"prefix_keys=True is for files with their paths as keys, and {paths.name} is read as {kind}")
-    if follow_links and kind not in ("folder", "files"):
+    if follow_links and kind not in ("folder", "imagefolder", "files"):
         raise ValueError(f"follow_links=True is for folders, and {paths.name} is read as {kind}")
     if kind == "files":
         return FileListSource(paths, name=paths.name)
@@ -160,6 +172,11 @@ def open_source(
         with naming_line(paths):
             folders = [FolderSource(path, prefix_keys=prefix_keys, follow_links=follow_links) for path in paths]
         return SeveralFolders(folders, name=paths.name) if paths.are_several else folders[0]
+    if kind == "imagefolder":
+        with naming_line(paths):
+            pictures = [ImageFolderSource(path, prefix_keys=prefix_keys, follow_links=follow_links) for path in paths]
+        check_classes(pictures)
+        return SeveralFolders(pictures, name=paths.name) if paths.are_several else pictures[0]
     with naming_line(paths):
         parts = [
             _open_one(_found(path) if paths.are_found else path, kind, form, validate=validate, from_bins=from_bins)
@@ -170,21 +187,26 @@ def open_source(
 
 def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, from_bins: bool) -> RecordSource:
     """Return the source of a kind that reads one thing, and gives no keys."""
-    if kind == "lines":
-        return LineSource(text)
     if kind == "jsonl":
         return JsonLineSource(text, validate=validate)
     if kind in ("csv", "tsv"):
         return CsvSource(text, form, kind=kind)
-    if kind == "prefixed":
-        return PrefixedSource(text)
-    if kind == "binaryblob":
-        return BinaryBlobSource(text)
-    if kind == "splitdata":
-        return open_dataset(text)
-    if kind != "splitdataloader":
+    if kind == "splitdataloader":
+        return LegacySource(text, from_bins=from_bins)
+    if kind not in _OPENERS:
         raise ValueError(f"no source reads one {kind!r} alone")
-    return LegacySource(text, from_bins=from_bins)
+    return _OPENERS[kind](text)
+
+
+_OPENERS: Final[dict[SourceKind, Callable[[str], RecordSource]]] = {
+    "binaryblob": BinaryBlobSource,
+    "lines": LineSource,
+    "prefixed": PrefixedSource,
+    "splitdata": open_dataset,
+    "tar": TarSource,
+    "webdataset": WebDatasetSource,
+    "zip": ZipSource,
+}
 
 
 def _found(path: str) -> str:
@@ -302,7 +324,14 @@ def _kind_among_several(path: str) -> SourceKind:
         return _kind_of_folder(Path(path))
     if _FUNCTION.fullmatch(path) and not Path(path).exists():
         raise _not_found(path)
+    if _is_tar(path) and Path(path).is_file():
+        return "webdataset" if is_webdataset(path) else "tar"
     return "binaryblob" if is_binary_blob(Path(path)) else _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
+
+
+def _is_tar(path: str) -> bool:
+    """Say whether a name is that of a tar archive, plain or compressed."""
+    return plain_suffix(path) == ".tar"
 
 
 def _kind_of(text: str) -> SourceKind:
@@ -326,6 +355,8 @@ def _not_found(text: str) -> FileNotFoundError:
 
 def _kind_of_file(text: str) -> SourceKind:
     suffix = plain_suffix(text)
+    if _is_tar(text):
+        return "webdataset" if is_webdataset(text) else "tar"
     if suffix in _KIND_OF_SUFFIX:
         return _KIND_OF_SUFFIX[suffix]
     if is_binary_blob(Path(text)):

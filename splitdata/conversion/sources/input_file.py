@@ -56,8 +56,8 @@ class InputFile:
         bytes_read: Bytes of the file, as it is stored, that the newest reading took so far.
     """
 
-    def __init__(self, path: str) -> None:
-        """Take a path without opening it.
+    def __init__(self, path: str, *, is_archive: bool = False) -> None:
+        """Take a path without opening it; of an archive the source takes apart what the name says.
 
         Raises:
             FileNotFoundError, IsADirectoryError: If there is no file.
@@ -75,7 +75,7 @@ class InputFile:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(21, "this is a folder, not a file of records", self.path)
         suffix = Path(path).suffix.lower()
-        if suffix in _OTHER_COMPRESSIONS:
+        if suffix in _OTHER_COMPRESSIONS and not is_archive:
             raise SourceError(
                 f"{path} is compressed in a way that is not read here ({', '.join(_DECOMPRESSORS)} are); "
                 "decompress it and pass it on standard input, as `-`",

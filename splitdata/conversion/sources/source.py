@@ -8,6 +8,7 @@ The conversion knows nothing else of a source: a new layout is one more class.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Record: TypeAlias = BytesLike | ReadableFile
     """An open file is valid until the next record is asked for, and read once, to its end."""
 
-__all__ = ["KeyedSource", "MetadataSource", "Record", "RecordSource", "SourcePosition", "metadata_in"]
+__all__ = ["KeyedSource", "MetadataSource", "Record", "RecordSource", "SourcePosition", "metadata_in", "storable"]
 
 
 class RecordSource(Protocol):
@@ -89,3 +90,8 @@ class MetadataSource(Protocol):
 def metadata_in(source: RecordSource) -> dict[str, Any]:
     """Return what a source says of its records, nothing for most."""
     return dict(source.metadata) if isinstance(source, MetadataSource) else {}
+
+
+def storable(name: str) -> str:
+    """Return a name as text that JSON can hold, whatever bytes the file system allows in it."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
