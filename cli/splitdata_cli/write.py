@@ -34,6 +34,9 @@ Kind = Literal[
     "zip",
     "tar",
     "webdataset",
+    "parquet",
+    "arrow",
+    "huggingface",
     "splitdata",
     "splitdataloader",
     "binaryblob",
@@ -81,7 +84,7 @@ Kind = Literal[
     help="Whether to wait until the disk has it all.",
 )
 @click.option("--validate", is_flag=True, help="Refuse lines of JSONL that are not JSON.")
-@click.option("--column", help="Take one column of CSV or TSV by its name, as it is, instead of whole rows as JSON.")
+@click.option("--column", help="Take one column of CSV, TSV or a table by its name, as it is, instead of whole rows.")
 @click.option("--delimiter", help="Between the fields of CSV or TSV.")
 @click.option("--no-header", is_flag=True, help="The first row of CSV or TSV is a record; columns have numbers from 0.")
 @click.option("--no-quotes", is_flag=True, help="Quotes mean nothing in this CSV or TSV.")
@@ -136,13 +139,14 @@ def write(
 ) -> None:
     """Convert SOURCE into the dataset DEST.
 
-    SOURCE is a folder (each file is a record; hidden files are left out, and links without --follow-links), a
-    zip or tar archive of files, WebDataset shards (a sample for each stem), a
-    directory that the package splitdataloader 0.0.1 wrote, another dataset (with its keys and metadata), a text or
-    JSONL file (each line is a record), a CSV or TSV file (each row is a record, as a JSON object), the .bin of a
-    BinaryBlob with its .idx beside it, - for standard input (lines, or with --from prefixed records that follow their
-    length as u32 little-endian), or with --from callable a Python function that yields bytes, as module:function: this
-    imports the module, which runs it. Files may be plain, .gz, .zst, .bz2 or .xz.
+    SOURCE is a folder (each file is a record; hidden files are left out, and links without --follow-links), a zip or
+    tar archive of files, WebDataset shards (a sample for each stem), Parquet, Arrow and Feather files and folders of
+    save_to_disk (a sample for each row), a directory that the package splitdataloader 0.0.1 wrote, another dataset
+    (with its keys and metadata), a text or JSONL file (each line is a record), a CSV or TSV file (each row is a
+    record, as a JSON object), the .bin of a BinaryBlob with its .idx beside it, - for standard input (lines, or with
+    --from prefixed records that follow their length as u32 little-endian), or with --from callable a Python function
+    that yields bytes, as module:function: this imports the module, which runs it. Files may be plain, .gz, .zst, .bz2
+    or .xz.
 
     With --from imagefolder SOURCE is a folder with a folder of pictures for each class: samples with the bytes of the
     picture as `image`, the `label`, and the `path`; the metadata have the class_names in the order of their labels.

@@ -5,9 +5,12 @@ pattern is ever imported.
 
     -                       lines of standard input, unless a kind says otherwise
     a folder                its files; the records of its index, if the package splitdataloader wrote it
+    a folder                huggingface  if `save_to_disk` of the package datasets wrote it: each row is a sample
     name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
     name.txt(.gz, ...)      lines        also .text, .log
     name.csv, name.tsv      csv, tsv     also .tab
+    name.parquet, .pq       parquet      each row is a sample
+    name.arrow, .feather    arrow        each row is a sample
     name.zip                zip          each file in it is a record
     name.tar(.gz, ...)      webdataset   if members in a row share a stem, among the first 64; else tar: files
     name.bin                binaryblob   if name.idx lies beside it, as mlproject and dataset_server write both
@@ -26,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 
 from splitdata._local_path import local_path
+from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource, huggingface_kind, open_huggingface
 from splitdata.conversion.sources.binary_blob import BinaryBlobSource, is_binary_blob
 from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.dataset_source import open_dataset
@@ -70,6 +74,9 @@ SourceKind: TypeAlias = Literal[
     "zip",
     "tar",
     "webdataset",
+    "parquet",
+    "arrow",
+    "huggingface",
     "splitdata",
     "splitdataloader",
     "binaryblob",
@@ -78,11 +85,15 @@ SourceKind: TypeAlias = Literal[
 
 KINDS: Final[tuple[SourceKind, ...]] = get_args(SourceKind)
 _KIND_OF_SUFFIX: Final[dict[str, SourceKind]] = {
+    ".arrow": "arrow",
     ".csv": "csv",
+    ".feather": "arrow",
     ".jsonl": "jsonl",
     ".jsonlines": "jsonl",
     ".log": "lines",
     ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
     ".tab": "tsv",
     ".text": "lines",
     ".tsv": "tsv",
@@ -124,8 +135,8 @@ def open_source(
             imported, which runs it, so never pass on such a text that you do not trust.
             "auto" decides by what is there and by the name, never imports, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
-        column: Of CSV and TSV: the column whose values are the records; None makes a JSON object of
-            each row. Without a header its number, from 0.
+        column: Of CSV, TSV and tables: the column whose values are the records; None makes a JSON object of
+            each row, and of tables a sample. Without a header its number, from 0.
         delimiter: The character between fields, if it is not that of the kind.
         header: Whether the first row names the columns.
         quotes: Whether fields may stand in double quotes.
@@ -158,7 +169,7 @@ def open_source(
         kind = _kind_of_several(paths) if paths.are_several else _kind_of(texts[0])
     if validate and kind != "jsonl":
         raise ValueError(f"validate=True is for JSONL, and {paths.name} is read as {kind}")
-    if form != CsvFormat() and kind not in ("csv", "tsv"):
+    if form != CsvFormat(column=column if kind in _TABLES else None) and kind not in ("csv", "tsv"):
         raise ValueError(f"options of CSV and TSV are for these, and {paths.name} is read as {kind}")
     if from_bins and kind != "splitdataloader":
         raise ValueError(f"from_bins=True is for directories of splitdataloader, and {paths.name} is read as {kind}")
@@ -193,11 +204,18 @@ def _open_one(text: str, kind: SourceKind, form: CsvFormat, *, validate: bool, f
         return CsvSource(text, form, kind=kind)
     if kind == "splitdataloader":
         return LegacySource(text, from_bins=from_bins)
+    if kind in _TABLES:
+        return _TABLES[kind](text, form.column)
     if kind not in _OPENERS:
         raise ValueError(f"no source reads one {kind!r} alone")
     return _OPENERS[kind](text)
 
 
+_TABLES: Final[dict[SourceKind, Callable[[str, str | None], RecordSource]]] = {
+    "arrow": ArrowSource,
+    "huggingface": open_huggingface,
+    "parquet": ParquetSource,
+}
 _OPENERS: Final[dict[SourceKind, Callable[[str], RecordSource]]] = {
     "binaryblob": BinaryBlobSource,
     "lines": LineSource,
@@ -372,6 +390,8 @@ def _kind_of_folder(folder: Path) -> SourceKind:
     """Return the kind of a folder; the bins and manifests of a dataset are hardly meant as records."""
     if (folder / "segments").is_dir() and any(_MANIFEST.fullmatch(name.name) for name in folder.iterdir()):
         return "splitdata"
+    if huggingface_kind(folder):
+        return "huggingface"
     if is_legacy_directory(str(folder)):
         return "splitdataloader"
     if bins_in(str(folder)):

@@ -1,0 +1,263 @@
+"""Parquet, Arrow IPC and Feather files, and folders that Hugging Face's `save_to_disk` wrote: rows as samples.
+
+A batch of rows is in memory at a time. Nothing is decoded: pictures stay the bytes that they are.
+
+    name.parquet ──row group by row group──┐
+    name.arrow, name.feather ──────────────┼──> batch ──> rows ──> encode_sample        column=NAME: its bytes alone
+    folder/state.json ──> data-*.arrow ────┘
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from splitdata._local_path import local_path
+from splitdata.conversion.sources.arrow_values import import_pyarrow, rows_of, values_of
+from splitdata.conversion.sources.input_file import FileSource
+from splitdata.conversion.sources.seek import count_at
+from splitdata.conversion.sources.several import SeveralSources
+from splitdata.errors import SourceError
+from splitdata.samples.encode import encode_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    import pyarrow
+
+    from splitdata.conversion.sources.source import RecordSource, SourcePosition
+
+__all__ = ["ArrowSource", "ParquetSource", "huggingface_kind", "open_huggingface"]
+
+_BATCH_BYTES: Final = 8 << 20
+_MAX_BATCH_ROWS: Final = 1 << 12
+_MAX_STATE_BYTES: Final = 1 << 24
+_FILE_MARK: Final = b"ARROW1"
+_FEATHER_1_MARK: Final = b"FEA1"
+
+
+class TableSource(FileSource):
+    """The rows of one file."""
+
+    def __init__(self, path: str, column: str | None = None) -> None:
+        """Take a path, and the column of bytes or text whose values are the records; None for samples.
+
+        Raises:
+            ModuleNotFoundError: If pyarrow is not installed.
+        """
+        super().__init__(path)
+        self._pyarrow = import_pyarrow(f"reading {self._input.shown} as {self.kind}")
+        self._column = column
+        self._num_given = 0
+        self._bytes_read = 0
+        self.skipped: Counter[str] = Counter()
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file read so far, about."""
+        return self._bytes_read
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The codec, if records are samples."""
+        return {} if self._column is not None else {"record_codec": "sample"}
+
+    def state(self, *, with_times: bool) -> dict[str, Any]:
+        """Return what tells the file from a changed one, and the column that is taken."""
+        return super().state(with_times=with_times) | {"column": self._column}
+
+    def position(self) -> SourcePosition:
+        """Return the number of the next row."""
+        return {"record": self._num_given}
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        """Yield the rows.
+
+        Raises:
+            SourceError: If the file is damaged or truncated, or a column is of a type that samples do not have.
+        """
+        return self.records_from({})
+
+    def records_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
+        """Yield the rows behind a position; row groups before it are not read."""
+        self._num_given = count_at(position, "record")
+        self._bytes_read = 0
+        with self._named_damage():
+            for batch in self._batches(self._num_given):
+                records = self._records(batch)
+                for record in records:
+                    self._num_given += 1
+                    yield record
+
+    @abstractmethod
+    def _batches(self, first: int) -> Iterator[pyarrow.RecordBatch]:
+        """Yield the rows from one on."""
+
+    def _records(self, batch: pyarrow.RecordBatch) -> Iterator[bytes]:
+        if self._column is None:
+            for row in rows_of(batch):
+                yield encode_sample(row)
+            return
+        for number, value in enumerate(values_of(batch.column(self._column), self._column), self._num_given):
+            content = value.get("bytes") if isinstance(value, dict) else value
+            if isinstance(content, str):
+                yield content.encode()
+            elif isinstance(content, bytes):
+                yield content
+            else:
+                raise SourceError(
+                    f"{self._column} is {type(content).__name__} in row {number}: a column whose values are the "
+                    "records holds bytes or text, and no nulls",
+                    path=self._input.path,
+                )
+
+    def _check_column(self, names: list[str]) -> None:
+        if self._column is not None and names.count(self._column) != 1:
+            raise SourceError(f"has {names.count(self._column)} columns {self._column!r}; it has {', '.join(names)}")
+
+    @contextmanager
+    def _named_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except SourceError as error:
+            raise SourceError(f"{self._input.shown}: {error}", path=self._input.path) from None
+        # Arrow raises OSError for damage as well, without a number.
+        except (self._pyarrow.ArrowException, ValueError, TypeError, OverflowError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise SourceError(
+                f"{self._input.shown} cannot be read as {self.kind}: {error}", path=self._input.path
+            ) from error
+
+
+class ParquetSource(TableSource):
+    """The rows of a Parquet file."""
+
+    kind = "parquet"
+
+    def _batches(self, first: int) -> Iterator[pyarrow.RecordBatch]:
+        with self._input.open() as file, self._pyarrow.parquet.ParquetFile(file) as parquet:
+            self._check_column(parquet.schema_arrow.names)
+            about = parquet.metadata
+            num_bytes = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+            rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * max(1, about.num_rows) // max(1, num_bytes)))
+            columns = None if self._column is None else [self._column]
+            begin = 0
+            for group in range(about.num_row_groups):
+                end = begin + about.row_group(group).num_rows
+                skip = max(0, first - begin)
+                if first < end or not about.num_rows:
+                    for batch in parquet.iter_batches(rows, row_groups=[group], columns=columns):
+                        yield batch.slice(min(skip, batch.num_rows))
+                        skip -= min(skip, batch.num_rows)
+                begin = end
+                self._bytes_read = (self.num_bytes or 0) * (group + 1) // about.num_row_groups
+
+
+class ArrowSource(TableSource):
+    """The rows of an Arrow IPC file or stream, such as a Feather file of version 2."""
+
+    kind = "arrow"
+
+    def _batches(self, first: int) -> Iterator[pyarrow.RecordBatch]:
+        with self._input.open() as raw:
+            mark = raw.read(len(_FILE_MARK))
+            if mark.startswith(_FEATHER_1_MARK):
+                raise SourceError("is Feather of version 1, whose tables are not read: write it again as version 2")
+            raw.seek(0)
+            file = self._pyarrow.PythonFile(raw, mode="r")
+            reader = self._stored(file) if mark == _FILE_MARK else self._streamed(file)
+            for batch in reader:
+                # Bytes of a file are not trusted: this checks every offset before it is used.
+                batch.validate(full=True)
+                skip = min(first, batch.num_rows)
+                first -= skip
+                rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * max(1, batch.num_rows) // max(1, batch.nbytes)))
+                for start in range(skip, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
+                self._bytes_read = raw.tell()
+
+    def _stored(self, file: Any) -> Iterator[pyarrow.RecordBatch]:
+        reader = self._pyarrow.ipc.open_file(file)
+        self._check_column(reader.schema.names)
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
+
+    def _streamed(self, file: Any) -> Iterator[pyarrow.RecordBatch]:
+        reader = self._pyarrow.ipc.open_stream(file)
+        self._check_column(reader.schema.names)
+        yield from reader
+        # A stream may end without its mark; then nothing tells it from one that was cut off between two batches.
+        file.seek(max(0, (self.num_bytes or 0) - 8))
+        if file.read(8) != b"\xff\xff\xff\xff\0\0\0\0":
+            raise SourceError("ends without the mark at the end of a stream: it was truncated")
+
+
+def huggingface_kind(folder: Path) -> bool:
+    """Say whether `save_to_disk` of the package datasets wrote a folder: a Dataset or a DatasetDict."""
+    is_dataset = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return is_dataset or (folder / "dataset_dict.json").is_file()
+
+
+def open_huggingface(path: str, column: str | None = None) -> RecordSource:
+    """Return the rows of a folder that `save_to_disk` wrote.
+
+    Raises:
+        SourceError: If it is a DatasetDict of several splits, of which one has to be named, has an indices mapping,
+            or what describes it is damaged.
+        ModuleNotFoundError: If pyarrow is not installed.
+    """
+    folder = Path(local_path(path, "the source"))
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json").get("splits")
+        if not isinstance(splits, list) or not splits or not all(map(_is_name, splits)):
+            raise SourceError(f"{path}/dataset_dict.json is damaged: it names no splits", path=path)
+        if len(splits) > 1:
+            names = ", ".join(f"{path}/{split}" for split in splits)
+            raise SourceError(
+                f"{path} is a DatasetDict of {len(splits)} splits: name those that are meant, {names}; several are "
+                "read one after another",
+                path=path,
+            )
+        return open_huggingface(f"{path}/{splits[0]}", column)
+    state = _json(folder / "state.json")
+    if state.get("_indices_files") or state.get("_indices_data_files"):
+        raise SourceError(
+            f"{path} has an indices mapping of an old version of datasets: apply it with "
+            "load_from_disk(...).flatten_indices().save_to_disk(...)",
+            path=path,
+        )
+    files = state.get("_data_files")
+    listed = files if isinstance(files, list) else []
+    found = [file.get("filename") if isinstance(file, dict) else None for file in listed]
+    if not found or not all(map(_is_name, found)):
+        raise SourceError(f"{path}/state.json is damaged: it names no files of this folder", path=path)
+    return _HuggingFaceSource([ArrowSource(f"{path}/{name}", column) for name in found], name=folder.resolve().name)
+
+
+class _HuggingFaceSource(SeveralSources):
+    """The files of one folder, end to end."""
+
+    def __init__(self, parts: list[ArrowSource], *, name: str) -> None:
+        super().__init__(parts, name=name)
+        self.kind = "huggingface"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MAX_STATE_BYTES).decode())
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is damaged: {error}", path=path) from None
+    if not isinstance(found, dict):
+        raise SourceError(f"{path} is damaged: it is no object", path=path)
+    return found
+
+
+def _is_name(name: object) -> bool:
+    """Say whether a value from a file is the plain name of something in its folder."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0:")
