@@ -407,4 +407,17 @@ def _kind_of_folder(folder: Path) -> SourceKind:
             "kind='folder' takes each file as a record",
             path=folder,
         )
+    container = next((name for name in folder.iterdir() if _is_container(name)), None)
+    if container:
+        raise SourceError(
+            f"{folder} holds {container.name}, which has records of its own: name such files, "
+            f"'{folder}/*{container.suffix}', to convert these; kind='folder' takes each file as a record",
+            path=folder,
+        )
     return "folder"
+
+
+def _is_container(path: Path) -> bool:
+    """Say whether a file is one of many records by its name, which are hardly meant as one record together."""
+    named = _is_tar(path.name) or _KIND_OF_SUFFIX.get(plain_suffix(path.name)) in (*_TABLES, "zip")
+    return named and not path.name.startswith(".") and path.is_file()

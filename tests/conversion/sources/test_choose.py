@@ -156,3 +156,15 @@ def test_every_source_is_a_record_source(tmp_path: Path) -> None:
         assert source.bytes_read == 0
         assert source.skipped == {}
         assert len(source.inputs) <= 2
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.zip", "a.parquet", "a.arrow", "a.feather"])
+def test_folder_of_containers_is_taken_as_files_only_where_it_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "b.jpg").touch()
+
+    with pytest.raises(SourceError, match=f"holds {name}, which has records of its own"):
+        open_source(tmp_path)
+    assert open_source(tmp_path, kind="folder").kind == "folder"
+    (tmp_path / name).rename(tmp_path / f".{name}")
+    assert open_source(tmp_path).kind == "folder"
