@@ -21,6 +21,7 @@ from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.segments.large_record import LargeSource
 from splitdata.dataset.writing.destination import ONE_BIN_BYTES
 from splitdata.dataset.writing.session_options import SessionOptions
@@ -91,6 +92,7 @@ class SplitWriter:
         alignment: int | None = None,
         codec: Literal["sample", "text", "json", "npy", "bytes"] | None = None,
         group: int | None = None,
+        keep_seconds: float = KEPT_SECONDS,
     ) -> None:
         """Open a dataset for writing.
 
@@ -117,6 +119,8 @@ class SplitWriter:
                 65,536; 1 stores each by itself. None groups records of fewer than 512 bytes, if 4,096 or more come
                 before the first commit. Together they take 8 bytes beside a record instead of 52, and a walk is
                 faster; a single record costs the reading of its group, and damage costs the group.
+            keep_seconds: So long segments that were folded stay for jobs that read an older state without a lock,
+                as those on other machines may. An overwrite keeps nothing.
 
         A session that was killed, or has failed, leaves its last segment open. "resume" with the same
         options takes that segment's lock, cuts off what was never committed, and goes on as if there
@@ -148,6 +152,7 @@ class SplitWriter:
             alignment=alignment,
             codec=codec,
             group=group,
+            keep_seconds=keep_seconds,
         )
         # A record with a key is one item, so that an interrupt finds both or neither.
         self._pending: list[bytes | tuple[bytes, bytes]] = []

@@ -175,6 +175,11 @@ def size_of_name(path: str, *, at: int | None = None) -> int:
     return _status(path, at).st_size
 
 
+def written_at(path: str, *, at: int | None = None) -> float:
+    """Return when what has this name was written last, in seconds since 1970."""
+    return _status(path, at).st_mtime
+
+
 def is_regular(path: str, *, at: int | None = None) -> bool:
     """Say whether a regular file, not a link to one, has this name."""
     try:

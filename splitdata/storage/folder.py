@@ -236,6 +236,10 @@ class Folder(Closeable):
         """Return the length of what has a name here, in bytes; it is not opened, and not followed if it is a link."""
         return files.size_of_name(self.path_of(name), at=self.anchor())
 
+    def written_at(self, name: str) -> float:
+        """Return when a file in it was written last, in seconds since 1970; FileNotFoundError if there is none."""
+        return files.written_at(self.path_of(name), at=self.anchor())
+
     def has(self, name: str) -> bool:
         """Say whether anything has this name here, be it a link that leads nowhere."""
         return files.exists(self.path_of(name), at=self.anchor())

@@ -1,19 +1,23 @@
 """Retention: which old manifests, and segments that only they list, may go; and the removal of a whole dataset.
 
     reader ── shared lock ──> manifest.0000000040.json       for as long as it has that snapshot open
-    writer, after a commit ─> each manifest behind the newest 8 ── exclusive lock? ── no ──> stays, and
-                                    | yes                                        so do its segments
-                                removed, and the segments in it that no other manifest lists
+    writer, after a commit ─> each manifest behind the newest 8
+                                | lists a segment that the next one does not list,
+                                | and the next one is younger than an hour? ──────── yes ──> stays
+                                | exclusive lock? ────────────────────────────────── no ───> stays
+                              removed, and the segments in it that no other manifest lists
 
-So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and
-no clock decides when it ends. Folders of writers at work, or killed, are in no manifest and are
-not touched. Where the file system knows no locks, the 8 newest manifests are all that is kept.
+So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and where locks work
+no clock decides when it ends. A job on another machine, that shares no locks, has an hour. Folders of writers at
+work, or killed, are in no manifest and are not touched.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Self
 
 from splitdata.dataset.manifests.directory import DatasetDirectory
@@ -24,10 +28,17 @@ from splitdata.storage import files
 if TYPE_CHECKING:
     from splitdata.storage.folder import Folder
 
-__all__ = ["KEPT_MANIFESTS", "Pin", "remove_dataset", "remove_superseded", "remove_unlisted"]
+__all__ = ["KEPT_MANIFESTS", "KEPT_SECONDS", "Pin", "remove_dataset", "remove_superseded", "remove_unlisted"]
 
 # Manifests that stay for readers which have listed them and are about to open them.
 KEPT_MANIFESTS: Final = 8
+# So long a manifest whose segments were replaced stays for readers that have it open without a lock.
+KEPT_SECONDS: Final = 3600.0
+# So many stay for that at most.
+_MOST_KEPT: Final = 1000
+# A manifest of which nothing was replaced goes with one of the next commits; so only the newest of those behind
+# the 8 are read, and what is still there behind them was kept before.
+_MOST_READ: Final = 32
 
 
 class Pin:
@@ -61,18 +72,55 @@ class Pin:
             close(descriptor)
 
 
-def remove_superseded(directory: DatasetDirectory, current: int, *, keep: int = KEPT_MANIFESTS) -> None:
+def remove_superseded(
+    directory: DatasetDirectory, current: int, *, keep: int = KEPT_MANIFESTS, keep_seconds: float = KEPT_SECONDS
+) -> None:
     """Remove what no reader needs any more, after a commit.
 
     Args:
         directory: Of the dataset.
         current: The newest generation.
         keep: How many of the newest manifests stay in any case.
+        keep_seconds: How long a manifest stays behind them after a commit has replaced segments that it lists.
     """
     with directory.held() as held:
-        for generation in held.generations():
-            if generation <= current - keep:
+        generations = held.generations()
+        kept = _kept_by_time(held, generations, current - keep, keep_seconds) if keep_seconds > 0 else set()
+        for generation in generations:
+            if generation <= current - keep and generation not in kept:
                 _remove_generation(held, generation)
+
+
+def _kept_by_time(directory: DatasetDirectory, generations: list[int], last: int, keep_seconds: float) -> set[int]:
+    """Return which manifests up to the generation `last` stay because segments of them were replaced just now.
+
+    By the time of the file that no longer lists them, which stays, too: it says when that was.
+    """
+    old = [pair for pair in pairwise(generations) if pair[0] <= last]
+    kept: set[int] = set()
+    now = time.time()
+    for number, (generation, successor) in enumerate(old):
+        num_behind = len(old) - number
+        with suppress(FileNotFoundError):
+            if num_behind > _MOST_KEPT or now - _written_at(directory, successor) >= keep_seconds:
+                continue
+            if num_behind > _MOST_READ or _has_replaced(directory, generation, successor):
+                kept |= {generation, successor}
+    return kept
+
+
+def _written_at(directory: DatasetDirectory, generation: int) -> float:
+    with directory.opened() as root:
+        return root.written_at(directory.paths.manifest_name(generation))
+
+
+def _has_replaced(directory: DatasetDirectory, generation: int, successor: int) -> bool:
+    """Say whether a manifest lists segments that the next one does not list; True where one cannot be read."""
+    try:
+        before, after = directory.read(generation), directory.read(successor)
+    except FormatError:
+        return True
+    return not {segment.id for segment in before.segments} <= {segment.id for segment in after.segments}
 
 
 def remove_unlisted(directory: DatasetDirectory) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
-from splitdata.dataset.manifests.retention import remove_superseded, remove_unlisted
+from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded, remove_unlisted
 from splitdata.dataset.manifests.stamp import restamped, stamped, unstamped
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
@@ -57,6 +57,7 @@ class Committer:
         durable: bool,
         has_stamp: bool,
         resumes: Manifest | None = None,
+        keep_seconds: float = KEPT_SECONDS,
     ) -> None:
         """Say what the first commit does.
 
@@ -68,6 +69,7 @@ class Committer:
             durable: Whether commits wait for the medium.
             has_stamp: Whether manifests say which program made them, and when.
             resumes: The newest manifest, if its last segment is resumed: then no commit is the first.
+            keep_seconds: As `remove_superseded` takes it.
         """
         self.manifest = resumes
         self.directory = directory
@@ -76,6 +78,7 @@ class Committer:
         self._creates = creates
         self._durable = durable
         self._stamp = stamped if has_stamp else unstamped
+        self._keep_seconds = keep_seconds
 
     def commit(
         self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None, *, adds: dict[str, Any]
@@ -163,9 +166,10 @@ class Committer:
         self.manifest = manifest
         try:
             if is_first and self._replaces:
-                remove_superseded(self.directory, manifest.generation, keep=1)
+                # Who overwrites has said that the old records are to go.
+                remove_superseded(self.directory, manifest.generation, keep=1, keep_seconds=0)
                 remove_unlisted(self.directory)
-            remove_superseded(self.directory, manifest.generation)
+            remove_superseded(self.directory, manifest.generation, keep_seconds=self._keep_seconds)
         except (OSError, FormatError) as error:
             # The commit stands. What should be gone only takes up room.
             _logger.warning(
@@ -174,7 +178,12 @@ class Committer:
 
 
 def replace_segments(
-    directory: DatasetDirectory, replaced: tuple[SegmentInfo, ...], segment: SegmentWriter, *, durable: bool
+    directory: DatasetDirectory,
+    replaced: tuple[SegmentInfo, ...],
+    segment: SegmentWriter,
+    *,
+    durable: bool,
+    keep_seconds: float = KEPT_SECONDS,
 ) -> bool:
     """Put one sealed segment in the place of several that hold the same records; False if they are no longer there.
 
@@ -198,7 +207,7 @@ def replace_segments(
         if newest.find(segment.id) is not None:
             segment.mark_committed()
             try:
-                remove_superseded(directory, newest.generation)
+                remove_superseded(directory, newest.generation, keep_seconds=keep_seconds)
             except (OSError, FormatError) as error:
                 _logger.warning(
                     "%s: cannot remove what is no longer needed: %s", one_line(directory.folder), one_line(error)

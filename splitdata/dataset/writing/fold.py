@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from splitdata._shown import one_line
+from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.segments.frame_copy import copy_records
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -79,21 +80,30 @@ def _disk_bytes(info: SegmentInfo) -> int:
     return info.stored_bytes + info.num_records * (spec.FRAME_HEADER_BYTES + spec.INDEX_ENTRY_BYTES)
 
 
-def fold_small_segments(directory: DatasetDirectory, new_id: Callable[[], str], *, durable: bool) -> None:
+def fold_small_segments(
+    directory: DatasetDirectory, new_id: Callable[[], str], *, durable: bool, keep_seconds: float = KEPT_SECONDS
+) -> None:
     """Fold groups of small segments until none is left; gives up quietly where another program is faster.
 
     Args:
         directory: Of the dataset.
         new_id: Makes the id of a new segment.
         durable: Whether to wait for the medium.
+        keep_seconds: As `remove_superseded` takes it.
     """
     while group := foldable_group((manifest := directory.newest()).segments):
-        if not _fold(directory, manifest, group, new_id(), durable=durable):
+        if not _fold(directory, manifest, group, new_id(), durable=durable, keep_seconds=keep_seconds):
             return
 
 
 def _fold(
-    directory: DatasetDirectory, manifest: Manifest, group: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+    directory: DatasetDirectory,
+    manifest: Manifest,
+    group: tuple[SegmentInfo, ...],
+    segment_id: str,
+    *,
+    durable: bool,
+    keep_seconds: float,
 ) -> bool:
     locks: list[LockedFile] = []
     try:
@@ -102,7 +112,7 @@ def _fold(
         # Another program may have folded them before they were ours: then they are on their way out.
         if not set(group) <= set(directory.newest().segments):
             return False
-        return _fold_locked(directory, manifest, group, segment_id, durable=durable)
+        return _fold_locked(directory, manifest, group, segment_id, durable=durable, keep_seconds=keep_seconds)
     finally:
         for lock in locks:
             lock.close()
@@ -127,7 +137,13 @@ def _take_locks(directory: DatasetDirectory, group: tuple[SegmentInfo, ...], loc
 
 
 def _fold_locked(
-    directory: DatasetDirectory, manifest: Manifest, group: tuple[SegmentInfo, ...], segment_id: str, *, durable: bool
+    directory: DatasetDirectory,
+    manifest: Manifest,
+    group: tuple[SegmentInfo, ...],
+    segment_id: str,
+    *,
+    durable: bool,
+    keep_seconds: float,
 ) -> bool:
     target = SegmentWriter(
         directory,
@@ -146,7 +162,7 @@ def _fold_locked(
             copy_records(source, range(info.num_records), target)
         if target.totals.digest == replace(manifest, segments=group).digest:
             target.seal()
-            is_done = replace_segments(directory, group, target, durable=durable)
+            is_done = replace_segments(directory, group, target, durable=durable, keep_seconds=keep_seconds)
     except FormatError as error:
         _logger.warning(
             "%s: small segments are not folded, as one is damaged: %s", one_line(directory.folder), one_line(error)

@@ -32,6 +32,7 @@ class SessionOptions:
         compressor: None where records are stored as they are.
         has_dictionary: Compress with a dictionary, if one pays.
         group: Records of a frame; None where the first records decide.
+        keep_seconds: As `remove_superseded` takes it.
     """
 
     mode: str
@@ -43,6 +44,7 @@ class SessionOptions:
     compressor: Compressor | None
     has_dictionary: bool
     group: int | None
+    keep_seconds: float
 
     @classmethod
     def checked(
@@ -59,6 +61,7 @@ class SessionOptions:
         alignment: int | None,
         codec: str | None,
         group: int | None,
+        keep_seconds: float,
     ) -> Self:
         """Take the arguments of `SplitWriter`.
 
@@ -71,6 +74,8 @@ class SessionOptions:
         _check_choice("alignment", alignment, (None, *spec.ALIGNMENTS))
         _check_bins(bins)
         _check_group(group)
+        if not keep_seconds >= 0:
+            raise ValueError(f"keep_seconds must be 0 or more, got {keep_seconds!r}")
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
         metadata = _with_codec(metadata, codec)
@@ -92,6 +97,7 @@ class SessionOptions:
             compressor=Compressor(compression_level) if compression else None,
             has_dictionary=dictionary,
             group=group,
+            keep_seconds=keep_seconds,
         )
 
 

@@ -92,6 +92,7 @@ class WriteSession:
             durable=options.is_durable,
             has_stamp=options.identity is None,
             resumes=resumed.manifest if resumed else None,
+            keep_seconds=options.keep_seconds,
         )
         if resumed:
             self._begin(self._new_segment(resumed.info.num_bins, resumed))
@@ -241,6 +242,7 @@ class WriteSession:
                 self._directory,
                 lambda: self._new_id(f"segment {self._next_segment()}"),
                 durable=self._options.is_durable,
+                keep_seconds=self._options.keep_seconds,
             )
         except (OSError, SplitDataError) as error:
             _logger.warning("%s: small segments are not folded: %s", one_line(self._directory.folder), one_line(error))

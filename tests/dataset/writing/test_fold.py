@@ -22,7 +22,7 @@ from tests.command import ROOT
 
 def append_one_by_one(path: Path, start: int, stop: int) -> None:
     for number in range(start, stop):
-        with SplitWriter(path, mode="append", durability="none") as writer:
+        with SplitWriter(path, mode="append", durability="none", keep_seconds=0) as writer:
             writer.write(b"record %d" % number)
 
 

@@ -1,0 +1,130 @@
+"""Which manifests and segments a commit leaves for readers that hold no lock: by number, and by time."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from splitdata import SplitDataLoader, SplitWriter, describe, verify
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.retention import KEPT_MANIFESTS, remove_superseded
+
+
+def append(path: Path, start: int, stop: int, **options: float) -> None:
+    for number in range(start, stop):
+        with SplitWriter(path, mode="append", durability="none", **options) as writer:  # type: ignore[arg-type]
+            writer.write(b"record %d" % number)
+
+
+def manifests(path: Path) -> list[Path]:
+    return sorted(path.glob("manifest.*.json"))
+
+
+def age(path: Path, seconds: float) -> None:
+    for manifest in manifests(path):
+        os.utime(manifest, (time.time() - seconds,) * 2)
+
+
+def folders(path: Path) -> int:
+    return len(list((path / "segments").iterdir()))
+
+
+def test_segments_that_were_folded_stay_for_an_hour_with_the_manifest_that_lists_them(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 31)
+    unlocked = describe(path).generation
+    append(path, 31, 60)
+
+    assert describe(path).num_segments < 32
+    kept = [DatasetDirectory(path).read(int(one.name[9:19])) for one in manifests(path)]
+    assert len(kept) == KEPT_MANIFESTS + 2
+    assert len(kept[0].segments) == 32
+    assert kept[0].generation == unlocked + 1
+    assert folders(path) >= 32
+    # What a job on another machine has open without a lock is there still.
+    assert len(SplitDataLoader(path, generation=kept[0].generation)) == 32
+    assert verify(path, generation=kept[0].generation).is_intact
+
+    age(path, 3590)
+    append(path, 60, 61)
+
+    assert manifests(path)[0].name == f"manifest.{unlocked + 1:010d}.json"
+
+    age(path, 3610)
+    append(path, 61, 62)
+
+    assert len(manifests(path)) == KEPT_MANIFESTS
+    assert folders(path) == describe(path).num_segments
+    assert [bytes(one) for one in SplitDataLoader(path)] == [b"record %d" % number for number in range(62)]
+
+
+def test_manifests_of_which_nothing_was_replaced_go_by_number_alone(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 20)
+
+    assert len(manifests(path)) == KEPT_MANIFESTS
+
+
+def test_clock_of_the_manifest_that_replaced_segments_does_not_begin_again_with_each_commit(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 45)
+    age(path, 3590)
+    replaced = manifests(path)[0]
+    for number in range(45, 60):
+        append(path, number, number + 1)
+
+    assert replaced.exists()
+
+    old = [one for one in manifests(path) if one.stat().st_mtime < time.time() - 3000]
+    for manifest in old:
+        os.utime(manifest, (time.time() - 3610,) * 2)
+    append(path, 60, 61)
+
+    assert not replaced.exists()
+
+
+def test_no_time_keeps_the_newest_by_number_alone(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 60, keep_seconds=0)
+
+    assert len(manifests(path)) == KEPT_MANIFESTS
+
+
+def test_at_most_a_thousand_manifests_are_kept_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data"
+    monkeypatch.setattr("splitdata.dataset.manifests.retention._MOST_KEPT", 3)
+    append(path, 0, 60)
+    newest = describe(path).generation
+    old = [one for one in manifests(path) if int(one.name[9:19]) <= newest - KEPT_MANIFESTS]
+
+    assert 0 < len(old) <= 3
+
+
+def test_old_manifests_that_are_many_are_kept_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 60)
+    before, newest = manifests(path), describe(path).generation
+    monkeypatch.setattr("splitdata.dataset.manifests.retention._MOST_READ", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetDirectory, "read", lambda *_: pytest.fail("a manifest was read"))
+        remove_superseded(DatasetDirectory(path), newest)
+
+    assert manifests(path) == before
+
+
+def test_an_overwrite_keeps_nothing_of_what_it_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 3)
+    with SplitWriter(path, mode="overwrite") as writer:
+        writer.write(b"new")
+
+    assert folders(path) == 1
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+def test_time_that_is_none_is_refused(tmp_path: Path, seconds: float) -> None:
+    with pytest.raises(ValueError, match="keep_seconds must be 0 or more"):
+        SplitWriter(tmp_path / "data", keep_seconds=seconds)
