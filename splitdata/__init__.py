@@ -33,6 +33,7 @@ from splitdata.errors import (
     FormatError,
     ManifestError,
     MissingBinError,
+    RecordDeletedError,
     RecordTooLargeError,
     SourceError,
     SplitDataError,
@@ -50,11 +51,14 @@ if TYPE_CHECKING:
     from splitdata.conversion.dry_run import FirstRecord
     from splitdata.conversion.sources.choose import open_source
     from splitdata.conversion.sources.source import RecordSource
+    from splitdata.dataset.deletion.compact import CompactReport, compact
+    from splitdata.dataset.deletion.delete import DeleteReport, delete
     from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
     from splitdata.dataset.reader import SplitDataLoader
     from splitdata.dataset.repair.repair import RepairReport, repair
     from splitdata.dataset.sample_dataset import SampleDataset
     from splitdata.dataset.segments.finding import Finding
+    from splitdata.dataset.sha256_digest import digest
     from splitdata.dataset.split_data import write_split_data
     from splitdata.dataset.verify.verify import VerifyReport, verify
     from splitdata.dataset.writer import SplitWriter
@@ -82,6 +86,7 @@ __all__ = [
     "CacheError",
     "CacheStats",
     "ClosedError",
+    "CompactReport",
     "ConversionProgress",
     "ConversionReport",
     "CorruptRecordError",
@@ -89,6 +94,7 @@ __all__ = [
     "DatasetDescription",
     "DatasetExistsError",
     "DatasetNotFoundError",
+    "DeleteReport",
     "DistributedLoader",
     "DuplicateKeyError",
     "FORMAT_VERSION",
@@ -103,6 +109,7 @@ __all__ = [
     "MissingBinError",
     "MpQItr",
     "OrderOptions",
+    "RecordDeletedError",
     "RecordOptions",
     "RecordSource",
     "RecordTooLargeError",
@@ -129,10 +136,13 @@ __all__ = [
     "WorkerStats",
     "WorkerTimeoutError",
     "__version__",
+    "compact",
     "convert",
     "decode_sample",
+    "delete",
     "describe",
     "describe_cache",
+    "digest",
     "encode_sample",
     "measure_dataset",
     "open_source",
@@ -146,10 +156,12 @@ _HOMES = {
     "Cache": "splitdata.loader.cache.cache_options",
     "CacheDescription": "splitdata.loader.cache.cache_description",
     "CacheStats": "splitdata.loader.plan.steps",
+    "CompactReport": "splitdata.dataset.deletion.compact",
     "ConversionProgress": "splitdata.conversion.convert",
     "ConversionReport": "splitdata.conversion.convert",
     "DatasetBenchmark": "splitdata.loader.benchmark",
     "DatasetDescription": "splitdata.dataset.describe",
+    "DeleteReport": "splitdata.dataset.deletion.delete",
     "DistributedLoader": "splitdata.loader.distributed_loader",
     "FORMAT_VERSION": "splitdata.format.spec",
     "Finding": "splitdata.dataset.segments.finding",
@@ -175,10 +187,13 @@ _HOMES = {
     "Window": "splitdata.order.window",
     "WorkerOptions": "splitdata.loader.option_groups",
     "WorkerStats": "splitdata.loader.plan.steps",
+    "compact": "splitdata.dataset.deletion.compact",
     "convert": "splitdata.conversion.convert",
     "decode_sample": "splitdata.samples.decode",
+    "delete": "splitdata.dataset.deletion.delete",
     "describe": "splitdata.dataset.describe",
     "describe_cache": "splitdata.loader.cache.cache_description",
+    "digest": "splitdata.dataset.sha256_digest",
     "encode_sample": "splitdata.samples.encode",
     "measure_dataset": "splitdata.loader.benchmark",
     "open_source": "splitdata.conversion.sources.choose",

@@ -6,6 +6,7 @@
     |  |- UnsupportedVersionError             written by a newer splitdata
     |  |- TruncatedFileError                  a file is shorter than what was committed
     |  |- CorruptRecordError                  one record cannot be proven right
+    |  |- RecordDeletedError                  one record was deleted, on purpose
     |  |- MissingBinError                     a bin file is not there
     |  `- ManifestError                       the manifest is damaged or contradicts itself
     |- DatasetNotFoundError (FileNotFoundError)
@@ -44,6 +45,7 @@ __all__ = [
     "FormatError",
     "ManifestError",
     "MissingBinError",
+    "RecordDeletedError",
     "RecordTooLargeError",
     "SourceError",
     "SplitDataError",
@@ -144,6 +146,20 @@ class CorruptRecordError(FormatError):
         super().__init__(message, path=path, offset=offset)
         self.position = position
         self.bin_index = bin_index
+
+
+class RecordDeletedError(FormatError):
+    """A record was deleted: its position stays taken, its bytes are not to be had.
+
+    Attributes:
+        position: Position of the record in its dataset.
+    """
+
+    def __init__(
+        self, message: str, *, path: str | os.PathLike[str] | None = None, position: int | None = None
+    ) -> None:
+        super().__init__(message, path=path)
+        self.position = position
 
 
 class MissingBinError(FormatError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from splitdata import ConversionProgress, RecordSource
 
-__all__ = ["bench_progress", "verify_progress", "write_progress"]
+__all__ = ["bench_progress", "records_progress", "verify_progress", "write_progress"]
 
 _REFRESH_SECONDS = 0.2
 
@@ -59,10 +59,23 @@ def write_progress(
 @contextmanager
 def verify_progress(title: str = "verifying") -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar while the block runs; gives what `verify` and `repair` take as `progress`, None without a terminal."""
+    with _counted_progress(title, in_bytes=True) as show:
+        yield show
+
+
+@contextmanager
+def records_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar while the block runs; gives what `digest` takes as `progress`, None without a terminal."""
+    with _counted_progress(title, in_bytes=False) as show:
+        yield show
+
+
+@contextmanager
+def _counted_progress(title: str, *, in_bytes: bool) -> Iterator[Callable[[int, int], None] | None]:
     if not _is_watched():
         yield None
         return
-    with _bar(title, None, in_bytes=True) as bar:
+    with _bar(title, None, in_bytes=in_bytes) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -59,6 +59,8 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
         rows.append(("dictionaries", f"{size_text(sum(dictionaries))} in {counted(len(dictionaries), 'segment')}"))
     if dataset.num_keys:
         rows.append(("keys", counted(dataset.num_keys, "key")))
+    if dataset.num_deleted:
+        rows.append(("deleted", counted(dataset.num_deleted, "record")))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]
     rows += [("damage", problem) for problem in dataset.problems]
     if dataset.unlisted_segments:

@@ -8,6 +8,9 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata cat DIR I...          records by position
     splitdata verify DIR            every byte of it against its checksums
     splitdata repair DIR            damaged indexes, headers and manifests made again
+    splitdata delete DIR I...       records marked as deleted
+    splitdata compact DIR           their bytes erased
+    splitdata digest DIR            SHA-256 of all records
     splitdata bench DIR             how fast training is fed from it
 """
 
@@ -22,6 +25,9 @@ from splitdata_cli._failure import OneLineGroup
 from splitdata_cli._render import print_line
 from splitdata_cli.bench import bench
 from splitdata_cli.cat import cat
+from splitdata_cli.compact import compact
+from splitdata_cli.delete import delete
+from splitdata_cli.digest import digest
 from splitdata_cli.head import head
 from splitdata_cli.info import info
 from splitdata_cli.repair import repair
@@ -78,7 +84,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, head, cat, verify, repair, bench):
+for command in (write, info, head, cat, verify, repair, delete, compact, digest, bench):
     cli.add_command(command)
 
 

@@ -38,6 +38,7 @@ class SegmentDescription:
     disk_bytes: int
     num_keys: int
     dictionary_bytes: int
+    num_deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class DatasetDescription:
         disk_bytes: Of all files, with headers and index.
         max_record_bytes: The largest record; None where the index does not say.
         num_keys: Records that have a key.
+        num_deleted: Records that were deleted; all other numbers count them, as they keep their positions.
         metadata: What the writers stored with it.
         segments: In the order of positions.
         unlisted_segments: Folders of writers that are at work, or were killed before a commit.
@@ -80,6 +82,7 @@ class DatasetDescription:
     metadata: dict[str, Any]
     segments: tuple[SegmentDescription, ...]
     unlisted_segments: tuple[str, ...]
+    num_deleted: int = 0
     layout: str = "splitdata"
     problems: tuple[str, ...] = ()
 
@@ -124,6 +127,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         + _size(directory.paths.manifest(manifest.generation)),
         max_record_bytes=_largest(directory, manifest.segments),
         num_keys=sum(segment.num_keys for segment in segments),
+        num_deleted=manifest.num_deleted,
         metadata=manifest.metadata,
         segments=segments,
         unlisted_segments=tuple(one for one in directory.segment_ids() if one not in listed),
@@ -165,6 +169,7 @@ def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> Segment
     header = directory.index_header(info.id)
     # Those that are there: a manifest of 300 bytes may claim millions.
     bins = sum(size for number, size in paths.sizes_of_bins().items() if number < info.num_bin_files)
+    deleted = paths.deleted(info.deleted_hash)
     return SegmentDescription(
         id=info.id,
         num_records=info.num_records,
@@ -172,9 +177,10 @@ def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> Segment
         is_sealed=info.is_sealed,
         raw_bytes=info.raw_bytes,
         stored_bytes=info.stored_bytes,
-        disk_bytes=bins + sum(map(_size, (paths.index, paths.keys, paths.open_keys))),
+        disk_bytes=bins + sum(map(_size, (paths.index, paths.keys, paths.open_keys, deleted))),
         num_keys=info.num_keys,
         dictionary_bytes=header.dictionary_bytes if header else 0,
+        num_deleted=info.num_deleted,
     )
 
 

@@ -22,6 +22,7 @@ from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.dataset.reading.record_sizes import RecordSizes
+from splitdata.dataset.reading.records_digest import records_digest
 from splitdata.dataset.reading.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.errors import ClosedError, FormatError, ManifestError
 from splitdata.format import spec
@@ -69,6 +70,7 @@ class SplitDataLoader:
         io: Literal["auto", "mmap", "pread"] = "auto",
         generation: int | None = None,
         max_record_bytes: int = spec.MAX_COMPRESSED_RAW_BYTES,
+        expect_digest: str | None = None,
     ) -> None:
         """Open a dataset.
 
@@ -80,11 +82,14 @@ class SplitDataLoader:
                 failing medium into an OSError, where a map would end the process.
             generation: Open this manifest instead of the newest; for one path only.
             max_record_bytes: Compressed records that declare more are refused, unread.
+            expect_digest: What `digest` returns for these records: all of them are read and compared once, now. For
+                data that somebody else may have written; the checksums find accidents only.
 
         Raises:
             DatasetNotFoundError: If there is no dataset.
             ManifestError: If its manifest is damaged, or the generation is gone.
             UnsupportedVersionError: If it was written by a newer splitdata.
+            FormatError: If the records do not have the digest that is expected.
             ValueError, TypeError: If a path is not a local path: a URL, or bytes.
         """
         if io not in ("auto", "mmap", "pread"):
@@ -102,6 +107,12 @@ class SplitDataLoader:
         self._io = io
         self._max_record_bytes = max_record_bytes
         self._open([open_pinned(self._directory(one), generation, None) for one in self.paths])
+        if expect_digest is not None and (found := self.digest()) != expect_digest.lower():
+            raise FormatError(
+                f"{', '.join(self.paths)}: the records have the SHA-256 digest {found}, {expect_digest} is expected: "
+                "they are other records, or others were deleted",
+                path=self.paths[0],
+            )
 
     def _open(self, states: list[tuple[Listing, Pin | None]]) -> None:
         self._get: Callable[[int], bytes] | None
@@ -157,11 +168,27 @@ class SplitDataLoader:
 
     @property
     def fingerprint(self) -> str:
-        """Text that depends on the records and their order alone, not on how they are stored."""
+        """Text that depends on the records and their order alone, not on how they are stored.
+
+        Of 61 bits, and not collision-resistant: other records with the same one can be made. `digest` is.
+        """
         digest = EMPTY_DIGEST
         for manifest in self._snapshot.manifests:
             digest = join_digests(digest, manifest.digest, manifest.num_records)
         return fingerprint(digest, self._num_records)
+
+    def digest(self, *, num_workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> str:
+        """Return the SHA-256 digest of all records, 64 hexadecimal digits; reads every one of them.
+
+        Args:
+            num_workers: Threads, None for as many as there are cores, up to 8.
+            progress: Called with records done and in all.
+
+        Raises:
+            FormatError: If a record is damaged or lost.
+        """
+        self._check_open()
+        return records_digest(self._snapshot, num_workers=num_workers, progress=progress)
 
     @property
     def segments_id(self) -> str:
@@ -171,8 +198,23 @@ class SplitDataLoader:
         return " ".join(f"{one.id} {one.num_records} {one.num_keys} {one.keys_bytes}" for one in segments)
 
     @property
+    def num_deleted(self) -> int:
+        """How many of the records were deleted; `len` counts them, as they keep their positions."""
+        return self._snapshot.num_deleted
+
+    @property
+    def deleted(self) -> NDArray[np.int64]:
+        """The positions of the records that were deleted, ascending, int64.
+
+        Raises:
+            FormatError: If a list of them cannot be read.
+        """
+        self._check_open()
+        return self._snapshot.deleted_positions().copy()
+
+    @property
     def sizes(self) -> RecordSizes:
-        """The length of each record in bytes, without reading any."""
+        """The length of each record in bytes, without reading any; 0 of one that was deleted."""
         self._check_open()
         return RecordSizes(self._snapshot)
 
@@ -197,6 +239,7 @@ class SplitDataLoader:
             IndexError: If a position is out of range.
             TypeError: If it is not an integer.
             FormatError: If a record is damaged; the others stay readable.
+            RecordDeletedError: If it was deleted.
         """
         if type(index) is int and 0 <= index < self._num_records and (get := self._get) is not None:
             return get(index)
@@ -328,6 +371,21 @@ class SplitDataLoader:
         return _records(walk_in_order(self._snapshot, as_views=False))
 
     @overload
+    def iterate(self, *, skip_deleted: bool = False, with_positions: Literal[False] = False) -> Iterator[bytes]: ...
+    @overload
+    def iterate(self, *, skip_deleted: bool = False, with_positions: Literal[True]) -> Iterator[tuple[int, bytes]]: ...
+    def iterate(self, *, skip_deleted: bool = False, with_positions: bool = False) -> Iterator[Any]:
+        """Walk all records in write order, as `iter` does.
+
+        Args:
+            skip_deleted: Leave out records that were deleted, whose error comes otherwise.
+            with_positions: Yield (position, record).
+        """
+        self._check_open()
+        chunks = walk_in_order(self._snapshot, as_views=False, skip_deleted=skip_deleted)
+        return _with_positions(chunks) if with_positions else _records(chunks)
+
+    @overload
     def iterate_binwise(
         self,
         shuffle: bool = False,
@@ -337,6 +395,7 @@ class SplitDataLoader:
         interleave: int = _DEFAULT_INTERLEAVE,
         with_positions: Literal[False] = False,
         as_views: Literal[False] = False,
+        skip_deleted: bool = False,
     ) -> Iterator[bytes]: ...
     @overload
     def iterate_binwise(
@@ -348,6 +407,7 @@ class SplitDataLoader:
         interleave: int = _DEFAULT_INTERLEAVE,
         with_positions: Literal[True],
         as_views: bool = False,
+        skip_deleted: bool = False,
     ) -> Iterator[tuple[int, bytes]]: ...
     @overload
     def iterate_binwise(
@@ -359,6 +419,7 @@ class SplitDataLoader:
         interleave: int = _DEFAULT_INTERLEAVE,
         with_positions: Literal[False] = False,
         as_views: Literal[True],
+        skip_deleted: bool = False,
     ) -> Iterator[memoryview]: ...
     def iterate_binwise(
         self,
@@ -369,6 +430,7 @@ class SplitDataLoader:
         interleave: int = _DEFAULT_INTERLEAVE,
         with_positions: bool = False,
         as_views: bool = False,
+        skip_deleted: bool = False,
     ) -> Iterator[Any]:
         """Walk all records bin by bin: sequential for the disk, in bounded memory.
 
@@ -380,6 +442,8 @@ class SplitDataLoader:
             interleave: Bins that are mixed; more is closer to a global shuffle and reads more files at once.
             with_positions: Yield (position, record).
             as_views: Yield memoryviews instead of bytes; not with `shuffle`, where copies are faster.
+            skip_deleted: Leave out records that were deleted, whose error comes otherwise. The order of the others is
+                the same either way.
 
         A record that cannot be read raises its error in its place, as when all are walked in write order.
 
@@ -394,9 +458,11 @@ class SplitDataLoader:
         if shuffle:
             seed = secrets.randbits(63) if seed is None else seed
             derive_key(seed)
-            chunks = walk_bins_shuffled(self._snapshot, seed=seed, epoch=epoch, interleave=interleave)
+            chunks = walk_bins_shuffled(
+                self._snapshot, seed=seed, epoch=epoch, interleave=interleave, skip_deleted=skip_deleted
+            )
         else:
-            chunks = walk_bins(self._snapshot, as_views=as_views)
+            chunks = walk_bins(self._snapshot, as_views=as_views, skip_deleted=skip_deleted)
         return _with_positions(chunks) if with_positions else _records(chunks)
 
     def bin_layout(self) -> BinLayout:

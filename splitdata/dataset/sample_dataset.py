@@ -108,6 +108,16 @@ class SampleDataset:
         return self.records.fingerprint
 
     @property
+    def num_deleted(self) -> int:
+        """How many of the samples were deleted; `len` counts them, as they keep their positions."""
+        return self.records.num_deleted
+
+    @property
+    def deleted(self) -> NDArray[np.int64]:
+        """The positions of the samples that were deleted, ascending, int64."""
+        return self.records.deleted
+
+    @property
     def types(self) -> tuple[type, ...]:
         """The user's types that samples may hold."""
         return self._types
@@ -183,7 +193,11 @@ class SampleDataset:
 
     def __iter__(self) -> Iterator[Any]:
         """Walk all samples in write order."""
-        for position, record in enumerate(self.records):
+        return self.iterate()
+
+    def iterate(self, *, skip_deleted: bool = False) -> Iterator[Any]:
+        """Walk all samples in write order, or all but those that were deleted, whose error comes otherwise."""
+        for position, record in self.records.iterate(skip_deleted=skip_deleted, with_positions=True):
             yield self._decoded([position], [record])[0]
 
     # -- what a loader asks for --------------------------------------------------------------

@@ -27,6 +27,7 @@ from splitdata.format.version import GROUPS, are_known, check_features, check_ve
 __all__ = ["Manifest", "SegmentInfo"]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+_HASH: Final = re.compile(r"[0-9a-f]{16}")
 _MAX_INT: Final = (1 << 63) - 1
 # Of who made the commit, and when: for people, so nothing depends on what it says.
 _ORIGIN: Final = re.compile(r".{0,200}", re.DOTALL)
@@ -40,7 +41,9 @@ class SegmentInfo:
         group: Records of a frame: 1 where each has its own.
         num_keys: Records that have a key.
         keys_bytes: Where the table of keys ends in its file; 0 where no record has a key.
-        features: Names of what a reader of this segment must understand.
+        num_deleted: Records that were deleted.
+        deleted_hash: Of the list of them, which is in the name of its file; 0 where none was deleted.
+        features: Names of what a reader of this segment must understand, beside that it has deleted records.
         others: What else stands in the entry, under names that this version does not know; carried along.
         version: Of the manifest, so of the format of the segment's files.
     """
@@ -55,6 +58,8 @@ class SegmentInfo:
     group: int = 1
     num_keys: int = 0
     keys_bytes: int = 0
+    num_deleted: int = 0
+    deleted_hash: int = 0
     features: tuple[str, ...] = ()
     others: dict[str, Any] = field(default_factory=dict, hash=False)
     version: tuple[int, int] = spec.FORMAT_VERSION
@@ -83,11 +88,20 @@ class SegmentInfo:
         """Return the sequence numbers of the records in a frame."""
         return range(frame * self.group, min((frame + 1) * self.group, self.num_records))
 
+    def with_deletions(self, other: SegmentInfo) -> SegmentInfo:
+        """Return this with the deleted records of another entry: who adds records does not know of them."""
+        return replace(self, num_deleted=other.num_deleted, deleted_hash=other.deleted_hash)
+
     def to_json(self) -> dict[str, Any]:
         """Return the entry as it stands in the manifest."""
         group = {"group": self.group} if self.is_grouped else {}
+        deleted: dict[str, Any] = {}
+        names = list(self.features)
+        if self.num_deleted:
+            deleted = {"deleted": self.num_deleted, "deleted_hash": f"{self.deleted_hash:016x}"}
+            names.append(spec.DELETED_FEATURE)
         keys = {"keys": self.num_keys, "keys_bytes": self.keys_bytes} if self.num_keys else {}
-        features = {"must_understand": list(self.features)} if self.features else {}
+        features = {"must_understand": names} if names else {}
         return {
             "id": self.id,
             "records": self.num_records,
@@ -98,6 +112,7 @@ class SegmentInfo:
             "stored_bytes": self.stored_bytes,
             **group,
             **keys,
+            **deleted,
             **features,
             **self.others,
         }
@@ -115,7 +130,9 @@ class SegmentInfo:
     def from_json(cls, value: object, version: tuple[int, int] = spec.FORMAT_VERSION) -> SegmentInfo:
         """Read and check one entry; raises `ManifestError`."""
         fields = _Fields(value, "a segment")
-        digest = fields.text("digest", re.compile(r"[0-9a-f]{16}"))
+        digest = fields.text("digest", _HASH)
+        num_deleted, deleted_hash = _deletions(fields)
+        features = fields.names("must_understand") if fields.has("must_understand") else ()
         info = cls(
             id=fields.text("id", _ID),
             num_records=fields.integer("records", spec.MAX_SEGMENT_RECORDS),
@@ -127,7 +144,9 @@ class SegmentInfo:
             group=fields.integer("group", spec.MAX_GROUP, least=2) if fields.has("group") else 1,
             num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if fields.has("keys") else 0,
             keys_bytes=fields.integer("keys_bytes", _MAX_INT) if fields.has("keys_bytes") else 0,
-            features=fields.names("must_understand") if fields.has("must_understand") else (),
+            num_deleted=num_deleted,
+            deleted_hash=deleted_hash,
+            features=tuple(name for name in features if name != spec.DELETED_FEATURE),
             others=fields.others(),
             version=version,
         )
@@ -138,6 +157,14 @@ class SegmentInfo:
         if info.is_grouped and not info.is_sealed and info.num_records % info.group:
             raise ManifestError("a segment of the manifest is open and its last group is not full")
         return info
+
+
+def _deletions(fields: _Fields) -> tuple[int, int]:
+    """Read what an entry says of deleted records: how many they are, and the hash of their list."""
+    if not fields.has("deleted"):
+        return 0, 0
+    count = fields.integer("deleted", fields.integer("records", spec.MAX_SEGMENT_RECORDS))
+    return (count, int(fields.text("deleted_hash", _HASH), 16)) if count or fields.has("deleted_hash") else (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +225,20 @@ class Manifest:
         """Return the entry of a segment, None if it is not listed."""
         return next((segment for segment in self.segments if segment.id == segment_id), None)
 
+    @property
+    def num_deleted(self) -> int:
+        """Records of all segments that were deleted."""
+        return sum(segment.num_deleted for segment in self.segments)
+
     def with_segment(self, info: SegmentInfo) -> Manifest:
-        """Return this with one segment updated, or added at the end; what its entry has beside that stays."""
+        """Return this with one segment updated, or added at the end; what its entry has beside that stays.
+
+        So does what was deleted of it: who adds records does not know of that.
+        """
         known = self.find(info.id)
         if known is None:
             return replace(self, segments=(*self.segments, info))
-        updated = replace(info, others=known.others | info.others)
+        updated = replace(info.with_deletions(known), others=known.others | info.others)
         return replace(self, segments=tuple(updated if old is known else old for old in self.segments))
 
     def encode(self) -> bytes:

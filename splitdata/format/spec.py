@@ -75,6 +75,17 @@ KEYS_HEADER_BYTES: Final = 64
 # Keys under one checksum: 12 KiB, which a search hashes in a microsecond to prove what it found, or did not find.
 KEYS_PER_BLOCK: Final = 1024
 
+# -- deleted records (section 7.5) ---------------------------------------------------------------
+DELETED_MAGIC: Final = b"\x89SDX\r\n\x1a\n"
+DELETED_HEADER_BYTES: Final = 64
+# Of a segment, in the manifest: who does not know it must not read the segment.
+DELETED_FEATURE: Final = "deleted"
+
+# -- digest of all records (section 7.6) ---------------------------------------------------------
+DIGEST_LEAF_RECORDS: Final = 1024
+# In the place of the length of a record that was deleted.
+DIGEST_DELETED: Final = 0xFFFFFFFFFFFFFFFF
+
 # -- limits (section 4) ------------------------------------------------------------------------
 MAX_SEGMENT_RECORDS: Final = 0xFFFFFFFE
 MAX_BINS: Final = 1 << 24
@@ -105,3 +116,6 @@ OPEN_KEYS_NAME: Final = "keys.open"
 KEYS_SCRATCH_NAME: Final = "keys.tmp"
 OPEN_KEYS_SCRATCH_NAME: Final = "keys.open.tmp"
 INDEX_SCRATCH_NAME: Final = "index.tmp"
+# The hash of the list follows, as 16 hex digits.
+DELETED_PREFIX: Final = "deleted."
+DELETED_SCRATCH_NAME: Final = "deleted.tmp"

@@ -139,6 +139,7 @@ class LoaderOptions:
         others = {
             "shuffle": self.shuffle is not False,
             "subset": self.records.subset is not None,
+            "skip_deleted": self.records.skip_deleted,
             "lanes": self.order.lanes is not None and self.rotation is None,
         }
         if given == ["batch_sampler"]:

@@ -137,6 +137,8 @@ class RecordOptions:
 
     Attributes:
         subset: The records that take part: slice, range, array of ints or bools, HashSplit. None: all.
+        skip_deleted: Records that were deleted take no part, as if `subset` did not name them; else they are errors.
+            A state is that of a loader with the same deleted records.
         on_error: "raise", or "skip": a record that cannot be read or transformed is replaced by another of those that
             take part (with a sampler: in epoch 0), counted, and listed in `skipped`; more than half of a rank's
             records in an epoch are an error all the same. Skip(max_records) sets another limit.
@@ -152,6 +154,7 @@ class RecordOptions:
     """
 
     subset: Subset | None = None
+    skip_deleted: bool = False
     on_error: OnError = "raise"
     as_views: bool = False
     with_keys: bool = False

@@ -58,7 +58,15 @@ class ResolvedOptions:
                 options.cache, self.facts, options.transform, options.seed, seeds_globals=options.workers.seed_globals
             )
         num_records = self.facts.num_records
-        self.selection = Selection(options.records.subset, num_records)
+        deleted = None
+        if options.records.skip_deleted:
+            if not hasattr(self.source.dataset, "deleted"):
+                raise ValueError(
+                    "skip_deleted needs a dataset that knows which records were deleted, as SplitDataLoader and "
+                    f"SampleDataset do; {self.source.name} does not: leave them out with subset"
+                )
+            deleted = self.source.deleted()
+        self.selection = Selection(options.records.subset, num_records, deleted)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
         self._batches = None if options.batch_sampler is None else BatchSampling(options.batch_sampler, num_records)
         if options.shuffle == "bins":

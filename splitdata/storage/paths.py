@@ -5,6 +5,7 @@ So nothing that a file says can lead a reader or a writer out of the dataset's f
     DIR/manifest.0000000042.json
         segments/<32 hex>/index
                           keys, keys.open
+                          deleted.<16 hex>
                           000000.bin
 """
 
@@ -32,8 +33,10 @@ _SEGMENT_NAMES: Final = frozenset(
         spec.OPEN_KEYS_NAME,
         spec.KEYS_SCRATCH_NAME,
         spec.OPEN_KEYS_SCRATCH_NAME,
+        spec.DELETED_SCRATCH_NAME,
     )
 )
+_DELETED: Final = re.compile(re.escape(spec.DELETED_PREFIX) + "([0-9a-f]{16})")
 _BIN: Final = re.compile(r"([0-9]{6,8})\.bin")
 # What file managers, file systems, version control and people put into any folder.
 _STRAY: Final = re.compile(
@@ -73,6 +76,21 @@ class SegmentPaths:
     def open_keys(self) -> str:
         """The keys of a segment that is not sealed."""
         return os.path.join(self.folder, spec.OPEN_KEYS_NAME)
+
+    def deleted(self, list_hash: int) -> str:
+        """The list of deleted records that has a hash."""
+        return os.path.join(self.folder, self.deleted_name(list_hash))
+
+    @staticmethod
+    def deleted_name(list_hash: int) -> str:
+        """The name of the list of deleted records that has a hash."""
+        return f"{spec.DELETED_PREFIX}{list_hash:016x}"
+
+    @staticmethod
+    def deleted_of_name(name: str) -> int | None:
+        """Return the hash of the list of deleted records that has this name, None if it is not the name of one."""
+        match = _DELETED.fullmatch(name)
+        return int(match[1], 16) if match else None
 
     def bin(self, bin_index: int) -> str:
         """One bin."""
@@ -117,7 +135,9 @@ class SegmentPaths:
     @staticmethod
     def is_own_name(name: str) -> bool:
         """Say whether a file of this name can be a segment's."""
-        return name in _SEGMENT_NAMES or SegmentPaths.bin_of_name(name) is not None
+        if name in _SEGMENT_NAMES or SegmentPaths.deleted_of_name(name) is not None:
+            return True
+        return SegmentPaths.bin_of_name(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

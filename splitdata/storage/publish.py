@@ -22,7 +22,7 @@ from splitdata.storage.paths import DatasetPaths
 if TYPE_CHECKING:
     from splitdata.storage.folder import Folder
 
-__all__ = ["publish"]
+__all__ = ["publish", "publish_unnamed"]
 
 _logger = logging.getLogger(__name__)
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
@@ -39,7 +39,7 @@ def publish(folder: Folder, generation: int, data: bytes, *, durable: bool) -> b
         durable: Whether to wait for the medium before and after the name appears.
     """
     name = DatasetPaths.manifest_name(generation)
-    published = _publish_unnamed(folder, name, data, durable=durable)
+    published = publish_unnamed(folder, name, data, durable=durable)
     if published is None:
         published = _publish_scratch(folder, name, data, durable=durable)
     if published and durable:
@@ -47,8 +47,8 @@ def publish(folder: Folder, generation: int, data: bytes, *, durable: bool) -> b
     return published
 
 
-def _publish_unnamed(folder: Folder, name: str, data: bytes, *, durable: bool) -> bool | None:
-    """Publish through a file without a name; None where that cannot be done."""
+def publish_unnamed(folder: Folder, name: str, data: bytes, *, durable: bool) -> bool | None:
+    """Make a file that appears whole, first without a name; False if the name is taken, None if it cannot be done."""
     try:
         descriptor = folder.create_unnamed()
     except OSError as error:

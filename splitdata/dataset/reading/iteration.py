@@ -100,8 +100,8 @@ class _Pairs:
         return next(self._positions), next(self._records)
 
 
-def walk_in_order(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
-    """Yield all records by position, in chunks."""
+def walk_in_order(snapshot: Snapshot, *, as_views: bool, skip_deleted: bool = False) -> Iterator[Chunk]:
+    """Yield all records by position, in chunks; or all but those that were deleted."""
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
         begin = snapshot.starts[number]
@@ -112,11 +112,11 @@ def walk_in_order(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
                 first, last = start + part.start, start + part.stop
                 positions = begin + np.arange(first, last, dtype=np.int64)
                 read = partial(segment.get_range, first, last, as_views=as_views)
-                yield positions, _read(snapshot, positions, read, as_views=as_views)
+                yield from _read(snapshot, positions, read, as_views=as_views, skip_deleted=skip_deleted)
 
 
-def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
-    """Yield all records bin by bin, in each by position, in chunks."""
+def walk_bins(snapshot: Snapshot, *, as_views: bool, skip_deleted: bool = False) -> Iterator[Chunk]:
+    """Yield all records bin by bin, in each by position, in chunks; or all but those that were deleted."""
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
         step = _chunk_records(segment, _CHUNK_VIEWS if as_views else _CHUNK_RECORDS)
@@ -128,7 +128,7 @@ def walk_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[Chunk]:
                     first, last = start + part.start, start + part.stop
                     positions = segment.sequences_of_bin(bin_index, first, last) + snapshot.starts[number]
                     read = partial(segment.get_of_bin, bin_index, first, last, as_views=as_views)
-                    yield positions, _read(snapshot, positions, read, as_views=as_views)
+                    yield from _read(snapshot, positions, read, as_views=as_views, skip_deleted=skip_deleted)
 
 
 def _parts(lengths: Callable[[], NDArray[np.int64]], count: int) -> Iterator[slice]:
@@ -146,9 +146,25 @@ def _read(
     positions: NDArray[np.int64],
     read: Callable[[], Sequence[bytes | memoryview]],
     *,
-    as_views: bool = False,
+    as_views: bool,
+    skip_deleted: bool,
+) -> Iterator[Chunk]:
+    """Yield the records of a chunk together, one by one where any of them cannot be read; nothing if none is left."""
+    if skip_deleted:
+        live = snapshot.live(positions)
+        if live is not positions:
+            read, positions = partial(snapshot.get_views if as_views else snapshot.get_many, live), live
+    if len(positions):
+        yield positions, _together(snapshot, positions, read, as_views=as_views)
+
+
+def _together(
+    snapshot: Snapshot,
+    positions: NDArray[np.int64],
+    read: Callable[[], Sequence[bytes | memoryview]],
+    *,
+    as_views: bool,
 ) -> Sequence[bytes | memoryview] | OneByOne:
-    """Return the records of a chunk together; one by one where any of them cannot be read."""
     try:
         return read()
     except (SplitDataError, OSError):
@@ -160,8 +176,10 @@ def _read(
         return OneByOne(positions, read_one)
 
 
-def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave: int) -> Iterator[Chunk]:
-    """Yield all records in the shuffled order of one epoch, in chunks."""
+def walk_bins_shuffled(
+    snapshot: Snapshot, *, seed: int, epoch: int, interleave: int, skip_deleted: bool = False
+) -> Iterator[Chunk]:
+    """Yield all records in the shuffled order of one epoch, in chunks; or all but those that were deleted."""
     bins = bin_layout(snapshot)
     means = _mean_bytes(snapshot)
     shuffle = BinShuffle(bins.counts, interleave=interleave, seed=seed, epoch=epoch)
@@ -174,7 +192,8 @@ def walk_bins_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave:
             positions = bins.positions(*shuffle.locate(np.arange(place, min(place + step, stop))))
             for part in _parts(partial(snapshot.lengths_of, positions), len(positions)):
                 some = positions[part]
-                yield some, _read(snapshot, some, partial(snapshot.get_many, some))
+                read = partial(snapshot.get_many, some)
+                yield from _read(snapshot, some, read, as_views=False, skip_deleted=skip_deleted)
 
 
 def bin_layout(snapshot: Snapshot) -> BinLayout:

@@ -25,6 +25,7 @@ from splitdata.dataset.legacy.legacy_segment import LegacySegment
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_MANIFESTS, Pin
 from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.deletions import SegmentWithDeletions
 from splitdata.dataset.segments.group_reader import open_reader
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
@@ -275,6 +276,7 @@ class Snapshot:
                 self._add(info.num_records, partial(open_one, directory, info, first_position, pool, check))
                 first_position += info.num_records
         self._segments: list[Segment | None] = [None] * len(self._makers)
+        self._deleted: NDArray[np.int64] | None = None
 
     def _pool(self, mode: IoMode, directory: DatasetDirectory) -> OpenFiles:
         if directory.is_held:
@@ -313,6 +315,36 @@ class Snapshot:
                 if sequence is not None:
                     return self.starts[number] + sequence
         return None
+
+    @property
+    def num_deleted(self) -> int:
+        """Records that were deleted; as many as the manifests say, so that no file is read."""
+        return sum(one.num_deleted for one in self.manifests if not isinstance(one, LegacyDirectory))
+
+    def deleted_positions(self) -> NDArray[np.int64]:
+        """Return the positions of the records that were deleted, ascending, int64; reads the lists, once.
+
+        Raises:
+            FormatError: If one cannot be read.
+        """
+        deleted = self._deleted
+        if deleted is None:
+            parts = [
+                self.starts[number] + segment.deleted.sequences.astype(np.int64)
+                for number in range(self.num_segments if self.num_deleted else 0)
+                if isinstance(segment := self.segment(number), SegmentWithDeletions)
+            ]
+            deleted = self._deleted = np.concatenate([np.empty(0, np.int64), *parts])
+        return deleted
+
+    def live(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some positions whose records were not deleted; the same array where that are all."""
+        deleted = self.deleted_positions()
+        if not len(deleted):
+            return positions
+        places = np.minimum(np.searchsorted(deleted, positions), len(deleted) - 1)
+        is_live = deleted[places] != positions
+        return positions if is_live.all() else positions[is_live]
 
     def by_segment(self, positions: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64], Any]]:
         """Yield, for each segment touched, its reader, the sequence numbers, and where they stand in `positions`."""
@@ -400,7 +432,8 @@ def _open_segment(
     max_record_bytes: int,
 ) -> Segment:
     files = SegmentFiles(directory.paths.segment(info.id), info, first_position, pool, check_dataset)
-    return open_reader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
+    reader = open_reader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
+    return SegmentWithDeletions(reader) if info.num_deleted else reader
 
 
 def _open_legacy_segment(directory: LegacyDirectory, pool: OpenFiles) -> LegacySegment:

@@ -29,7 +29,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import hash64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.dataset.repair.frame_search import FrameSearch
@@ -49,6 +49,13 @@ __all__ = [
 
 # Fewer segments than this are never folded.
 _MIN_FOLDED: Final = 32
+
+
+class _Deleted:
+    """In the place of the hash of a record that was deleted."""
+
+
+_DELETED: Final = _Deleted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +112,54 @@ def is_copy(records: Totals, tail: AdoptableTail) -> bool:
 
 
 def is_unfinished_fold(directory: DatasetDirectory, search: FrameSearch, count: int, listed: list[SegmentInfo]) -> bool:
-    """Say whether the records of the first `count` frames of a segment are those of listed ones: a fold was killed.
+    """Say whether the records of the first `count` frames of a segment are those of listed ones.
 
-    Only where there are enough listed segments to be folded. Reads one record of each, as a rule.
+    Then a fold, or compacting, was killed.
+
+    Only where there are enough listed segments to be folded, or one with deleted records. Reads one record of each, as
+    a rule.
     """
     pool = OpenFiles("pread")
-    for start in range(len(listed) - _MIN_FOLDED + 1):
+    for start, first in enumerate(listed):
+        if len(listed) - start < _MIN_FOLDED and not first.num_deleted:
+            continue
         there = _raw_hashes(directory, listed[start:], pool)
-        if all(next(there, None) == raw_hash for raw_hash in search.record_hashes(count)):
-            return True
+        num_equal = 0
+        for raw_hash in search.record_hashes(count):
+            expected = next(there, None)
+            if expected is not _DELETED and expected != raw_hash:
+                break
+            num_equal += expected is not _DELETED
+        else:
+            if num_equal:
+                return True
     return False
 
 
-def _raw_hashes(directory: DatasetDirectory, listed: list[SegmentInfo], pool: OpenFiles) -> Iterator[int | None]:
+def _raw_hashes(
+    directory: DatasetDirectory, listed: list[SegmentInfo], pool: OpenFiles
+) -> Iterator[int | _Deleted | None]:
     """Yield the hash of each raw record of some segments, None for one that cannot be read."""
     for info in listed:
         files = SegmentFiles(directory.paths.segment(info.id), info, 0, pool)
         reader = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        deleted: Container[int] = ()
+        with suppress(FormatError):
+            deleted = files.deleted()
         for frame in range(info.num_frames):
-            count = len(info.records_of(frame))
+            records = info.records_of(frame)
+            if not info.is_grouped and frame in deleted:
+                yield _DELETED
+                continue
             try:
                 if info.is_grouped:
-                    yield from map(hash64, read_group(reader, count, frame).records)
+                    found = map(hash64, read_group(reader, len(records), frame).records)
+                    pairs = zip(records, found, strict=True)
+                    yield from (_DELETED if number in deleted else one for number, one in pairs)
                 else:
                     yield reader.check(frame)
             except SplitDataError:
-                yield from [None] * count
+                yield from [None] * len(records)
 
 
 def copy_of(info: SegmentInfo) -> str:

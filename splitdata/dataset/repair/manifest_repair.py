@@ -310,12 +310,14 @@ def _sealed_as(info: SegmentInfo, header: IndexHeader | None) -> SegmentInfo:
 
 
 def _without_copies(claims: list[IndexHeader], listed: tuple[SegmentInfo, ...]) -> list[IndexHeader]:
-    """Leave out segments into which several others were folded, which are all there still."""
+    """Leave out segments into which several others were folded, or a listed one compacted, which are there still."""
     places: dict[int, list[SegmentInfo]] = {}
     position = 0
     for info in listed:
         places.setdefault(position, []).append(info)
         position += info.num_records
+    compacted = {(one, info.num_records, info.digest) for one, infos in places.items() for info in infos}
+    claims = [one for one in claims if (one.first_position, one.num_records, one.digest) not in compacted]
     for claim in claims:
         places.setdefault(claim.first_position, []).append(info_of_header(claim))
     return [claim for claim in claims if not _is_copy(claim, places)]

@@ -26,6 +26,7 @@ from splitdata.dataset.repair.adoption import (
     tail_of,
     write_copy,
 )
+from splitdata.dataset.repair.deletion_repair import DeletedOnDisk, with_latest_list
 from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.dataset.repair.key_repair import KeysOnDisk
 from splitdata.dataset.repair.manifest_repair import look_at_manifests, old_dataset_id, publish_manifest
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.dataset.repair.frame_search import FrameSearch
+    from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.segment_writer import SegmentWriter
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.folder import Folder
@@ -184,12 +186,17 @@ class RepairSession:
         search = self._search_listed(segment, info, position, is_new=is_new)
         if search is None:
             return info
+        listed_before = info
+        if is_new or self._manifests.damaged or self._manifests.intact is None:
+            # The manifest that is lost may have said of more records that they were deleted.
+            info = with_latest_list(info, search.folder)
         mender = SegmentRepair(segment.paths, info, position, search, search.alignment(), is_committed=True)
         if not mender.decide():
             self._take_report(mender)
             search.close()
             segment.release()
             return info
+        mender.take_deleted(self._mend_deleted(segment, info, position, search))
         tail = tail_of(info, search)
         odd = _odd_entry(search.folder, _WRITTEN_NAMES)
         if search.num_behind_unproven:
@@ -209,7 +216,7 @@ class RepairSession:
             self._tails.append(tail)
         mender.plan(info)
         self._mend_files(segment, mender, search, info, is_new=is_new or is_adopted)
-        listed = info
+        listed = listed_before if info.num_records == listed_before.num_records else info
         info = self._mend_keys(segment, info, position, search)
         if is_new:
             self._add_metadata(search)
@@ -304,6 +311,27 @@ class RepairSession:
             if mender.actions or is_new:
                 mender.apply(is_new=is_new)
             remove_scratch(search.folder, spec.INDEX_SCRATCH_NAME)
+
+    def _mend_deleted(
+        self, segment: SegmentOnDisk, info: SegmentInfo, position: int, search: FrameSearch
+    ) -> DeletedRecords:
+        """Make the list of deleted records again where it is damaged and known; returns what is known."""
+        deleted = DeletedOnDisk(info, search)
+        path = segment.paths.deleted(info.deleted_hash)
+        if not deleted.is_known:
+            problem = (
+                f"which {info.num_deleted} records of the segment were deleted is not known any more, so none of it is "
+                "read: restore this file"
+            )
+            self._lose(path, problem, position, info.num_records)
+        elif not deleted.is_whole:
+            if odd := _odd_entry(search.folder, (spec.DELETED_SCRATCH_NAME, os.path.basename(path))):
+                self._lose(odd, _MOVE_AWAY, position, info.num_records)
+            else:
+                self.actions.append(f"{path}: list of {info.num_deleted} deleted records made again")
+                if not self._dry_run:
+                    deleted.rebuild()
+        return deleted.records
 
     def _mend_keys(self, segment: SegmentOnDisk, info: SegmentInfo, position: int, search: FrameSearch) -> SegmentInfo:
         """Make the keys of a segment again where its table is not what frames and table together tell."""

@@ -21,6 +21,7 @@ from splitdata.dataset.repair.digest_choice import settle_by_digest
 from splitdata.dataset.repair.found_records import DAMAGED, LOST, PROVEN
 from splitdata.dataset.repair.old_index import OldIndex
 from splitdata.dataset.repair.padding import MAX_GAP, dirty_gaps
+from splitdata.dataset.segments.deleted_records import DeletedRecords
 from splitdata.dataset.segments.dictionary import control_frame
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.errors import FormatError, UnsupportedVersionError
@@ -100,6 +101,7 @@ class SegmentRepair:
         self._replaces_index = False
         # Of the records of each group, for the index.
         self._lengths: NDArray[np.int64] | None = None
+        self._deleted = DeletedRecords(np.empty(0, np.uint32))
 
     def decide(self) -> bool:
         """Decide what is true of each record, before all that depends on it; False if the segment must stay as it is.
@@ -115,6 +117,10 @@ class SegmentRepair:
             return self._agrees_with_digest(old)
         finally:
             old.close()
+
+    def take_deleted(self, deleted: DeletedRecords) -> None:
+        """Take which records were deleted: it is no loss that these cannot be read."""
+        self._deleted = deleted
 
     def plan(self, info: SegmentInfo) -> None:
         """Plan the changes that make the segment as the manifest is going to list it; changes nothing.
@@ -315,6 +321,8 @@ class SegmentRepair:
         for bin_index in range(info.num_bin_files):
             state = self._search.state[bin_index : info.num_frames : info.num_bins]
             broken = np.flatnonzero(state != PROVEN)
+            if not info.is_grouped:
+                broken = broken[~self._deleted.among(bin_index + broken * info.num_bins)]
             if not len(broken):
                 continue
             frames = bin_index + broken * info.num_bins

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import numpy as np
 
 from splitdata.dataset.segments.cold_reads import ColdReads
-from splitdata.dataset.segments.segment_reader import SegmentReader, find_key
+from splitdata.dataset.segments.segment_reader import SegmentReader, find_all
 from splitdata.errors import FormatError
 from splitdata.format.record_group import RecordGroup
 from splitdata.order.bin_layout import BinTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -321,14 +321,18 @@ class GroupReader:
         except FormatError as error:
             self._frames.records.raise_damaged_item(sequence >> self._group_log2, error)
 
-    def find_key(self, key: bytes) -> int | None:
-        """Return the sequence number of the newest record that has a key, None if none has.
+    def find_key(self, key: bytes, deleted: Container[int] = ()) -> int | None:
+        """Return the sequence number of the newest record that has a key and is not `deleted`, None if none has.
 
         Raises:
             FormatError: If the table of keys is damaged: then nothing can be said.
             CorruptRecordError: If the group that seems to have the key is damaged.
         """
-        return find_key(self.files, key, self.key, self._raise_damaged_key)
+        return next(self.find_all(key, deleted), None)
+
+    def find_all(self, key: bytes, deleted: Container[int] = ()) -> Iterator[int]:
+        """Yield the sequence numbers of all records that have a key, from the newest on; raises as `find_key` does."""
+        return find_all(self.files, key, self.key, self._raise_damaged_key, deleted)
 
     def _raise_damaged_key(self, sequence: int) -> NoReturn:
         self._frames.records.raise_damaged_key(sequence >> self._group_log2)

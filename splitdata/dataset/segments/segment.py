@@ -5,6 +5,7 @@ their records have ordinals, in the order of the file.
 
     SegmentReader     a frame for each record          bins by arithmetic: sequence % num_bins
     GroupReader       a frame for a group of records   bins by arithmetic: sequence // group % num_bins
+    SegmentWithDeletions      one of these, of which records were deleted: deletions.py
     LegacySegment     splitdataloader 0.0.1            bins by a table, made from its index
 """
 

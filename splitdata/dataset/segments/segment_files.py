@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from splitdata.dataset.keys.key_lookup import open_key_table
+from splitdata.dataset.segments.deleted_records import read_deleted
 from splitdata.dataset.segments.dictionary import read_from_bin, read_from_index
 from splitdata.dataset.segments.mapped_bins import MappedBins
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.keys.key_lookup import KeyTable
+    from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.open_files import OpenFiles
     from splitdata.format.frame_layout import FrameLayout
     from splitdata.format.manifest import SegmentInfo
@@ -117,6 +119,7 @@ class SegmentFiles:
         self._bins: dict[int, MappedSource | PreadSource] = {}
         self._index: MappedSource | PreadSource | None = None
         self._keys: KeyTable | None = None
+        self._deleted: DeletedRecords | None = None
         self._decompressor: Decompressor | None = None
         self._has_real_folders = False
         # Not held yet while its header is looked at.
@@ -230,6 +233,22 @@ class SegmentFiles:
             self._keys = table
             self._pool.keep(self, _KEYS)
         return table
+
+    def deleted(self) -> DeletedRecords:
+        """Return which records were deleted.
+
+        Raises:
+            FormatError: If that is not known any more.
+        """
+        deleted = self._deleted
+        if deleted is None:
+            try:
+                deleted = read_deleted(self.paths, self.info, self._open)
+            except FormatError:
+                self.check_dataset()
+                raise
+            self._deleted = deleted
+        return deleted
 
     def mapped_bins(self) -> MappedBins | None:
         """Return the bins that are open as one array; None where they are not mapped, or too many to stay open."""

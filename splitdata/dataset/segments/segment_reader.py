@@ -27,14 +27,14 @@ from splitdata.format.keys import key_hash
 from splitdata.order.bin_layout import BinTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from splitdata.dataset.segments.mapped_bins import UsualFrames
     from splitdata.dataset.segments.segment_files import SegmentFiles
 
-__all__ = ["SegmentReader", "find_key"]
+__all__ = ["SegmentReader", "find_all"]
 
 # `unpack_loc` without a call: only where one record is read.
 _SHIFT: Final = spec.BIN_SHIFT
@@ -61,23 +61,28 @@ _MOST_EXPANSION: Final = 64
 _VIEW_LIMIT: Final = spec.LARGE_RECORD_BYTES << 32
 
 
-def find_key(
-    files: SegmentFiles, key: bytes, key_of: Callable[[int], bytes], raise_damaged: Callable[[int], NoReturn]
-) -> int | None:
-    """Return the sequence number of the newest record that has a key, None if none has.
+def find_all(
+    files: SegmentFiles,
+    key: bytes,
+    key_of: Callable[[int], bytes],
+    raise_damaged: Callable[[int], NoReturn],
+    deleted: Container[int],
+) -> Iterator[int]:
+    """Yield the sequence numbers of the records that have a key, from the newest on.
 
     Args:
         files: Of the segment.
         key: That is sought.
         key_of: Reads the key of a record, proven.
         raise_damaged: Raises for a record whose key is not the one that the table lists.
+        deleted: Records that are left out.
 
     Raises:
         FormatError: If the table of keys is damaged: then nothing can be said.
         CorruptRecordError: If the record that seems to have the key is damaged.
     """
     if not files.info.num_keys:
-        return None
+        return
     table = files.keys()
     try:
         candidates = table.find(key_hash(key))
@@ -89,13 +94,14 @@ def find_key(
                 raise_keys_error(files.paths, table.path, f"it lists record {sequence}, which the segment lacks")
             # A table that was sealed later has keys that this snapshot does not show.
             continue
+        if sequence in deleted:
+            continue
         other = key_of(sequence)
         if other == key:
-            return sequence
+            yield sequence
         # Two keys may have one hash. Otherwise the table is of another bin.
-        if key_hash(other) != key_hash(key):
+        elif key_hash(other) != key_hash(key):
             raise_damaged(sequence)
-    return None
 
 
 class SegmentReader:
@@ -187,14 +193,18 @@ class SegmentReader:
             pass
         return None
 
-    def find_key(self, key: bytes) -> int | None:
-        """Return the sequence number of the newest record that has a key, None if none has.
+    def find_key(self, key: bytes, deleted: Container[int] = ()) -> int | None:
+        """Return the sequence number of the newest record that has a key and is not `deleted`, None if none has.
 
         Raises:
             FormatError: If the table of keys is damaged: then nothing can be said.
             CorruptRecordError: If the record that seems to have the key is damaged.
         """
-        return find_key(self.files, key, self.key, self.records.raise_damaged_key)
+        return next(self.find_all(key, deleted), None)
+
+    def find_all(self, key: bytes, deleted: Container[int] = ()) -> Iterator[int]:
+        """Yield the sequence numbers of all records that have a key, from the newest on; raises as `find_key` does."""
+        return find_all(self.files, key, self.key, self.records.raise_damaged_key, deleted)
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; read in the order of the disk where they are cold."""

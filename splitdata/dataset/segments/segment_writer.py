@@ -21,6 +21,7 @@ import numpy as np
 from splitdata.dataset.keys.key_builder import KeyBuilder, KeyMark
 from splitdata.dataset.segments.bin_writer import BinWriter
 from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.deleted_records import write_list
 from splitdata.dataset.segments.dictionary import control_frame, read_from_bin
 from splitdata.dataset.segments.framing import FramedChunk, frame_chunk
 from splitdata.dataset.segments.group_buffer import GroupBuffer
@@ -38,6 +39,7 @@ from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frame_layout import next_start
 from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import (
+    ENTRY_DTYPE,
     IndexHeader,
     IndexTables,
     entries_with_lengths,
@@ -135,6 +137,7 @@ class SegmentWriter:
         self._directory = directory
         self._alignment = alignment
         self._is_sealed = False
+        self._deleted: tuple[int, int] = (0, 0)
         self._awaits_first_commit = False
         self._first_position = 0
         self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
@@ -212,6 +215,8 @@ class SegmentWriter:
             features=features_with(self.group),
             num_keys=self._keys.num_keys,
             keys_bytes=self._keys.keys_bytes,
+            num_deleted=self._deleted[0],
+            deleted_hash=self._deleted[1],
         )
 
     def takes(self, records: list[bytes], keys: list[bytes] | None, most_bytes: int) -> bool:
@@ -323,6 +328,29 @@ class SegmentWriter:
             stored_hash = self._bins.read(bin_index, spec.KEY_HASH_BYTES, end - spec.KEY_HASH_BYTES)
             self._add_key(int.from_bytes(stored_hash, "little"), own.sequence)
 
+    def append_erased(self) -> None:
+        """Append a tombstone in the place of a record that was deleted; `restate` says what it counted for.
+
+        In a group it is a record of no bytes.
+        """
+        self._check_room(1)
+        if self.group > 1:
+            self.append([b""], self._compressor)
+            return
+        entry = np.zeros(1, ENTRY_DTYPE)
+        entry["loc"] = spec.TOMBSTONE
+        self._index.append(entry.tobytes(), self._num_frames)
+        self._count(Totals(1))
+
+    def restate(self, totals: Totals) -> None:
+        """Take the numbers of all that was appended from those who know them: records that were erased count too."""
+        self._at = replace(self._at, pending=totals)
+
+    def list_deleted(self, sequences: NDArray[np.uint32]) -> None:
+        """Say which of the records were deleted; the list is on the medium when this comes back."""
+        if len(sequences):
+            self._deleted = len(sequences), write_list(self._folder, self.id, sequences)
+
     def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all that was appended to the files, and to the medium if `durable`.
 
@@ -381,6 +409,7 @@ class SegmentWriter:
         """Write the tables; nothing can be appended afterwards."""
         self.finish_groups()
         self._is_sealed = True
+        self._make_bins_of_erased()
         self._keys.seal()
         tables = IndexTables(
             block_sums=self._index.block_sums(self._num_frames),
@@ -392,6 +421,13 @@ class SegmentWriter:
     def finish_groups(self) -> None:
         """Write what waits for its group to be full: the segment is sealed next, or cut off before it."""
         self._write_groups(self._waiting.take(rest=True))
+
+    def _make_bins_of_erased(self) -> None:
+        """Make the bins of which all records were erased: one that is missing would look lost."""
+        start = spec.BIN_HEADER_BYTES
+        padding = self._length_for(start) - start
+        for bin_index in np.flatnonzero(self._ends[: self._num_frames] == start).tolist():
+            self._bins.write(bin_index, [bytes(padding)], start)
 
     def unseal(self) -> None:
         """Take back a seal that no manifest lists yet; what `seal` wrote is cut off by `drop_pending`."""
@@ -572,7 +608,10 @@ class SegmentWriter:
 
     def _bin_lengths(self) -> tuple[int, ...]:
         # A bin without a record has no file, unless it carries the metadata.
-        return tuple(0 if end == spec.BIN_HEADER_BYTES else self._length_for(end) for end in self._ends.tolist())
+        lengths = enumerate(self._ends.tolist())
+        is_empty = [end == spec.BIN_HEADER_BYTES and number >= self._num_frames for number, end in lengths]
+        ends = zip(is_empty, self._ends.tolist(), strict=True)
+        return tuple(0 if empty else self._length_for(end) for empty, end in ends)
 
     def _length_for(self, end: int) -> int:
         """Return how long a bin is whose last frame ends at a byte: up to where an ordinary frame would begin."""

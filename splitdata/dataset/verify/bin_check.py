@@ -31,6 +31,7 @@ from splitdata.format.keys import key_hash
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.segment_files import SegmentFiles
     from splitdata.storage.file_source import MappedSource, PreadSource
@@ -59,17 +60,20 @@ class BinCheck:
         digest: Of the raw records of this bin, as a share of the segment's (digest.py).
         keys: Of the records of this bin that have one: how many, and a sum that ties each to its record.
         are_keys_known: Whether that is so of all of them.
+        num_erased: Records that were deleted, and whose bytes are gone: no damage.
         bytes_done: How far into the file everything was looked at.
     """
 
-    def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None) -> None:
-        """Take the length that the index's bin table gives for a sealed bin, where it is known."""
+    def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None, deleted: DeletedRecords) -> None:
+        """Take the length that the bin table gives for a sealed bin, where it is known, and what was deleted."""
         info = files.info
         self.findings = FindingList()
         self.digest = EMPTY_DIGEST
         self.keys = KeySum()
         self.are_keys_known = True
+        self.num_erased = 0
         self.bytes_done = 0
+        self._deleted = deleted
         frames = range(bin_index, info.num_frames, info.num_bins)
         self.num_records = sum(len(info.records_of(frame)) for frame in frames[-1:]) + (len(frames) - 1) * info.group
         self.last_sequence = info.records_of(frames[-1])[-1] if frames else -1
@@ -112,11 +116,25 @@ class BinCheck:
             self._end = None
         self._next_ordinal = first + len(entries)
         try:
-            if not self._check_together(self._files.bin(self.bin_index), first, entries):
-                self._check_singly(first, len(entries))
+            ordinals = np.arange(first, first + len(entries))
+            if (erased := self._are_erased(ordinals, entries)).any():
+                self.num_erased += int(np.count_nonzero(erased))
+                ordinals, entries = ordinals[~erased], entries[~erased]
+            if len(entries) and not self._check_together(self._files.bin(self.bin_index), ordinals, entries):
+                self._check_singly(ordinals.tolist())
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(first))
         self._note_done(self._end or 0)
+
+    def _are_erased(self, ordinals: NDArray[np.int64], entries: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Say which entries are tombstones of records that were deleted."""
+        are_lost: NDArray[np.bool_] = entries["loc"] == _U64(spec.TOMBSTONE)
+        if not are_lost.any():
+            return are_lost
+        if self._files.info.is_grouped:
+            # Of a group that is lost other records are lost too.
+            return np.zeros(len(ordinals), np.bool_)
+        return are_lost & self._deleted.among(self.bin_index + ordinals * self._files.info.num_bins)
 
     def finish(self) -> None:
         """Look at what lies behind the last record."""
@@ -159,7 +177,9 @@ class BinCheck:
 
     # -- records -------------------------------------------------------------------------------
 
-    def _check_together(self, source: MappedSource | PreadSource, first: int, entries: NDArray[np.void]) -> bool:
+    def _check_together(
+        self, source: MappedSource | PreadSource, ordinals: NDArray[np.int64], entries: NDArray[np.void]
+    ) -> bool:
         """Prove consecutive ordinary frames with numpy; False if any is another kind, or wrong."""
         bins, offsets = unpack_locs(entries["loc"])
         is_usual = self._layout == LAYOUT and not self._files.info.is_grouped
@@ -171,7 +191,7 @@ class BinCheck:
         if data is None:
             return False
         words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
-        sequences = (self.bin_index + np.arange(first, first + len(entries)) * self._files.info.num_bins).astype(_U64)
+        sequences = (self.bin_index + ordinals * self._files.info.num_bins).astype(_U64)
         place = (offsets - base) // 8
         header = [words[place + number] for number in range(4)]
         key_lengths = (header[2] >> _U64(spec.KEY_SHIFT)).astype(np.int64)
@@ -258,11 +278,11 @@ class BinCheck:
             hashes[number] = hash64(raw)
         return hashes
 
-    def _check_singly(self, first: int, count: int) -> None:
+    def _check_singly(self, ordinals: list[int]) -> None:
         """Look at each record of a part by itself, and say what is wrong with it."""
         cut_off: list[int] = []
         problem = ""
-        for ordinal in range(first, first + count):
+        for ordinal in ordinals:
             sequence = self.bin_index + ordinal * self._files.info.num_bins
             try:
                 place = self._records.locate(sequence)
@@ -289,6 +309,8 @@ class BinCheck:
         info = self._files.info
         records = info.records_of(frame)
         found = read_group(self._records, len(records), frame)
+        pairs = zip(records, found.records, strict=True)
+        self.num_erased += sum(number in self._deleted for number, one in pairs if not one)
         share = digest_of_hashes(np.fromiter(map(hash64, found.records), _U64, len(records)))
         self.digest = join_digests(self.digest, share, (info.num_bins - 1) * info.group + len(records))
         lengths = self._files.record_lengths(frame, frame + 1)[0]

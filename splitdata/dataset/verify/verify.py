@@ -6,7 +6,8 @@ It changes nothing, and goes on behind each damage, so one call finds all of the
                             bins      header; frames end to end, in parallel              bin_check.py
                             keys      every part against its checksum, and against        key_check.py
                                       the keys in the frames
-                            digest    of all raw records, against the manifest
+                            deleted   the list of deleted records                         deleted_check.py
+                            digest    of all raw records, against the manifest; not where some were erased
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from splitdata.dataset.segments.key_check import check_keys
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.verify.bin_check import BinCheck
+from splitdata.dataset.verify.deleted_check import check_deleted
 from splitdata.dataset.verify.index_check import check_index
 from splitdata.errors import DatasetNotFoundError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
@@ -208,7 +210,9 @@ class _Verification:
                 if not self._is_understood(files):
                     continue
                 findings, bin_lengths = check_index(files)
-                checks = [BinCheck(files, number, bin_lengths.get(number)) for number in _bins_to_check(files)]
+                deleted, of_list = check_deleted(files)
+                findings.extend(of_list)
+                checks = [BinCheck(files, number, bin_lengths.get(number), deleted) for number in _bins_to_check(files)]
                 before = self.bytes_done
                 list(pool.map(BinCheck.begin, checks))
                 num_bins, num_entries = files.info.num_bins, 0
@@ -226,7 +230,7 @@ class _Verification:
                     self.findings.extend(check.findings)
                 self._report_missing(files, {check.bin_index for check in checks})
                 is_whole = not self.findings.num_records
-                if is_whole:
+                if is_whole and not any(check.num_erased for check in checks):
                     self._check_digest(files, checks)
                 are_keys_known = is_whole and all(check.are_keys_known for check in checks)
                 keys = KeySum.of([check.keys for check in checks]) if are_keys_known else None

@@ -4,44 +4,32 @@
     └──── folded ───┘
 
 Tiers grow by a factor of 32, so a record is copied once a tier, and a dataset of n appends has
-about 32 segments a tier instead of n. Frames are copied as they are stored; a group in which
-anything is damaged is left alone.
+about 32 segments a tier instead of n. A group in which anything is damaged is left alone. join.py joins them.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.retention import KEPT_SECONDS
-from splitdata.dataset.segments.frame_copy import copy_records
-from splitdata.dataset.segments.open_files import OpenFiles
-from splitdata.dataset.segments.segment_files import SegmentFiles
-from splitdata.dataset.segments.segment_writer import SegmentWriter
-from splitdata.dataset.writing.commit import replace_segments
+from splitdata.dataset.writing.join import join_segments
 from splitdata.errors import FormatError
 from splitdata.format import spec
-from splitdata.format.manifest import encode_metadata
-from splitdata.format.record_group import group_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
-    from splitdata.format.manifest import Manifest, SegmentInfo
-    from splitdata.storage.locked_file import LockedFile
+    from splitdata.format.manifest import SegmentInfo
 
 __all__ = ["fold_small_segments", "foldable_group"]
 
 _logger = logging.getLogger(__name__)
 
 _FANOUT: Final = 32
-# So many times what it had a folded segment may take for the alignment of its payloads.
-_MOST_GROWTH: Final = 2
 # Of the largest segment in a group, with what its records cost beside their payload. Folding the
 # last tier makes segments of up to 128 MiB or so, which are no longer small.
 _TIER_BYTES: Final = (4 << 10, 128 << 10, 4 << 20)
@@ -92,108 +80,11 @@ def fold_small_segments(
         keep_seconds: As `remove_superseded` takes it.
     """
     while group := foldable_group((manifest := directory.newest()).segments):
-        if not _fold(directory, manifest, group, new_id(), durable=durable, keep_seconds=keep_seconds):
-            return
-
-
-def _fold(
-    directory: DatasetDirectory,
-    manifest: Manifest,
-    group: tuple[SegmentInfo, ...],
-    segment_id: str,
-    *,
-    durable: bool,
-    keep_seconds: float,
-) -> bool:
-    locks: list[LockedFile] = []
-    try:
-        if not _take_locks(directory, group, locks):
-            return False
-        # Another program may have folded them before they were ours: then they are on their way out.
-        if not set(group) <= set(directory.newest().segments):
-            return False
-        return _fold_locked(directory, manifest, group, segment_id, durable=durable, keep_seconds=keep_seconds)
-    finally:
-        for lock in locks:
-            lock.close()
-
-
-def _take_locks(directory: DatasetDirectory, group: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
-    """Add the lock of each segment to `locks`; False if a writer still has one.
-
-    A writer holds its own until it has seen its last commit in the newest manifest: were its
-    segment folded before, it would find it nowhere, and commit it again.
-    """
-    for info in group:
         try:
-            with directory.open_segment(info.id) as folder:
-                lock = folder.open_locked(spec.INDEX_NAME)
-        except FileNotFoundError:
-            return False
-        if lock is None:
-            return False
-        locks.append(lock)
-    return True
-
-
-def _fold_locked(
-    directory: DatasetDirectory,
-    manifest: Manifest,
-    group: tuple[SegmentInfo, ...],
-    segment_id: str,
-    *,
-    durable: bool,
-    keep_seconds: float,
-) -> bool:
-    target = SegmentWriter(
-        directory,
-        segment_id,
-        num_bins=1,
-        alignment=_alignment_for(directory, group),
-        metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
-        has_unique_keys=False,
-        group=_group_for(directory, group),
-    )
-    is_done = False
-    try:
-        for info in group:
-            first_position = manifest.position_of(info.id) or 0
-            source = SegmentFiles(directory.paths.segment(info.id), info, first_position, OpenFiles("pread"))
-            copy_records(source, range(info.num_records), target)
-        if target.totals.digest == replace(manifest, segments=group).digest:
-            target.seal()
-            is_done = replace_segments(directory, group, target, durable=durable, keep_seconds=keep_seconds)
-    except FormatError as error:
-        _logger.warning(
-            "%s: small segments are not folded, as one is damaged: %s", one_line(directory.folder), one_line(error)
-        )
-    finally:
-        target.close()
-        if not is_done:
-            # It may be listed all the same, by a step that failed or was interrupted afterwards: then it stays.
-            with suppress(OSError, FormatError):
-                directory.remove_segment(segment_id)
-    return is_done
-
-
-def _group_for(directory: DatasetDirectory, segments: tuple[SegmentInfo, ...]) -> int:
-    """Return how many records a frame should hold: as in the segments, if all are grouped and all records fit."""
-    group = max(info.group for info in segments)
-    longest = [header.max_raw_bytes for info in segments if (header := directory.index_header(info.id)) is not None]
-    room = group_room(
-        group, group * (max(longest, default=0) + spec.MAX_KEY_BYTES), has_keys=True, alignment=spec.FRAME_UNIT
-    )
-    is_possible = all(info.is_grouped for info in segments) and len(longest) == len(segments)
-    return group if is_possible and room < spec.LARGE_RECORD_BYTES else 1
-
-
-def _alignment_for(directory: DatasetDirectory, group: tuple[SegmentInfo, ...]) -> int:
-    """Return the alignment of payloads for a group: the greatest of any that does not make it several times larger.
-
-    One segment of a few records with 4096 would make each of a million small records take a page.
-    """
-    headers = [header for info in group if (header := directory.index_header(info.id)) is not None]
-    num_bytes = sum(sum(directory.paths.segment(info.id).sizes_of_bins().values()) for info in group)
-    num_records = sum(info.num_records for info in group)
-    possible = {header.alignment for header in headers if num_records * header.alignment <= _MOST_GROWTH * num_bytes}
-    return max(possible, default=spec.FRAME_UNIT)
+            if not join_segments(directory, manifest, group, new_id(), durable=durable, keep_seconds=keep_seconds):
+                return
+        except FormatError as error:
+            _logger.warning(
+                "%s: small segments are not folded, as one is damaged: %s", one_line(directory.folder), one_line(error)
+            )
+            return

@@ -31,8 +31,13 @@ class Selection:
         array: The records, None where `step` and `start` say them.
     """
 
-    def __init__(self, subset: Subset | None, num_records: int) -> None:
+    def __init__(self, subset: Subset | None, num_records: int, deleted: NDArray[np.int64] | None = None) -> None:
         """Check and resolve a subset.
+
+        Args:
+            subset: Slice, range, numbers, mask or HashSplit; None for all.
+            num_records: Of the dataset.
+            deleted: Records that are left out, ascending.
 
         Raises:
             IndexError: A record is out of range.
@@ -40,7 +45,14 @@ class Selection:
         """
         self.array: NDArray[np.int64] | None = None
         self._range = range(num_records)
+        # In a stretch of records: how many take part before each that is left out, ascending.
+        self._before: NDArray[np.int64] | None = None
         self._digest: str | None = None
+        self._take(subset, num_records)
+        if deleted is not None and len(deleted):
+            self._leave_out(deleted)
+
+    def _take(self, subset: Subset | None, num_records: int) -> None:
         if subset is None:
             return
         if isinstance(subset, slice):
@@ -56,7 +68,9 @@ class Selection:
 
     def __len__(self) -> int:
         """Return how many records take part."""
-        return len(self._range) if self.array is None else len(self.array)
+        if self.array is not None:
+            return len(self.array)
+        return len(self._range) - (0 if self._before is None else len(self._before))
 
     @property
     def digest(self) -> str | None:
@@ -67,6 +81,8 @@ class Selection:
         """Return the records at these places."""
         if self.array is not None:
             return self.array[places]
+        if self._before is not None:
+            return places + (self._range.start + np.searchsorted(self._before, places, "right"))
         if self._range.step == 1 and self._range.start == 0:
             return places
         return places * self._range.step + self._range.start
@@ -74,6 +90,23 @@ class Selection:
     def all_records(self) -> NDArray[np.int64]:
         """Return all of them as an array; 8 bytes each."""
         return self.records(np.arange(len(self), dtype=np.int64))
+
+    def _leave_out(self, deleted: NDArray[np.int64]) -> None:
+        """Leave records out; of a stretch only these are kept in memory, 8 bytes each, else all that take part."""
+        if self.array is None and self._range.step == 1:
+            first, last = np.searchsorted(deleted, (self._range.start, self._range.stop)).tolist()
+            gone = deleted[first:last]
+            if len(gone):
+                self._before = gone - self._range.start - np.arange(len(gone))
+        else:
+            records = self.all_records()
+            is_gone = np.isin(records, deleted)
+            gone = np.unique(records[is_gone])
+            if len(gone):
+                self.array = records[~is_gone]
+        if len(gone):
+            hashed = xxhash.xxh3_64_hexdigest(gone.astype("<i8").tobytes())
+            self._digest = f"{self._digest or 'all records'}, without {len(gone)} deleted {hashed}"
 
     def _compute_digest(self, num_records: int) -> str | None:
         if self.array is not None:

@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+import xxhash
+
 from splitdata._local_path import local_path
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
@@ -163,7 +165,15 @@ class RecordFetcher:
             reader = _held_reader(self.dataset, _MAX_HOLDERS)
             records = getattr(reader, "records", reader)
             form += f" with keys of {getattr(records, 'segments_id', 'its own')}"
+        if (deleted := self.deleted()) is not None and len(deleted):
+            # So a cache does not hand out what was made of them.
+            form += f" without {xxhash.xxh3_64_hexdigest(deleted.tobytes())}"
         return SourceFacts(self.dataset, form)
+
+    def deleted(self) -> NDArray[np.int64] | None:
+        """Return the positions of the records that were deleted, None where the dataset does not know such."""
+        reader = _held_reader(self.dataset, 0)
+        return reader.deleted if reader is not None and reader.num_deleted else None
 
     def bins(self) -> BinLayout:
         """Return where the records of each bin are.

@@ -1,0 +1,52 @@
+"""`splitdata compact DIR`: the bytes of deleted records are erased; exit code 1 if some are left."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from splitdata_cli._progress import verify_progress
+from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+
+if TYPE_CHECKING:
+    from splitdata import CompactReport
+
+__all__ = ["compact"]
+
+_LEFT: Final = 1
+
+
+@click.command(short_help="Erase the bytes of deleted records.")
+@click.argument("path", metavar="DIR")
+@click.option("--erase", is_flag=True, help="Remove older states at once, so that no file holds a deleted record.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def compact(ctx: click.Context, path: str, erase: bool, dry_run: bool, as_json: bool) -> None:
+    """Write the parts of the dataset in DIR that hold deleted records anew, without these; no other record moves.
+
+    The old parts stay for an hour, for jobs that read an older state. With --erase they go at once, and so does what
+    killed writers have left uncommitted; what a reader has open is named, and goes with another call.
+
+    The exit code is 1 if, with --erase, some file still holds a deleted record.
+    """
+    from splitdata import compact as compact_dataset
+
+    with verify_progress("compacting") as progress:
+        report = compact_dataset(path, erase=erase, dry_run=dry_run, progress=progress)
+    if as_json:
+        print_json(dataclasses.asdict(report) | {"is_erased": report.is_erased})
+    else:
+        _show(report, path)
+    if erase and not dry_run and not report.is_erased:
+        ctx.exit(_LEFT)
+
+
+def _show(report: CompactReport, path: str) -> None:
+    for line in report.left:
+        print_line(escape(line))
+    done = "would be erased" if report.is_dry_run else "erased"
+    of = f" of {counted(report.num_deleted, 'deleted record')}"
+    print_line(f"{escape(path)}: {report.num_erased:,}{of} {done}, {size_text(report.num_bytes)} written anew")

@@ -1,0 +1,1 @@
+"""Deletion: records are marked as deleted, and their bytes erased."""

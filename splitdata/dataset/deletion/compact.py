@@ -1,0 +1,177 @@
+"""compact: erases the bytes of deleted records, and folds small segments; positions stay as they are.
+
+    segment with deletions ── written anew without them: join.py ──> manifest g+1
+    erase=True             ── manifests but the newest, and segments that it does not list, are removed at once
+
+The id of the new segment follows from the old one and its list: a second call, or a repair, knows one that a killed
+call has left. Killed at any point, the dataset is as before, or compacted in part.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from splitdata._local_path import local_path
+from splitdata.dataset.deletion.delete import files_of_segments
+from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded, remove_unlisted
+from splitdata.dataset.segments.compacted_id import compacted_id
+from splitdata.dataset.writing.fold import fold_small_segments
+from splitdata.dataset.writing.join import join_segments
+from splitdata.errors import DatasetNotFoundError, FormatError
+from splitdata.format import spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from splitdata.dataset.segments.segment_files import SegmentFiles
+
+__all__ = ["CompactReport", "compact"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactReport:
+    """The report of `compact`.
+
+    Attributes:
+        path: The dataset.
+        generation: Of the newest manifest afterwards.
+        num_deleted: Records of the dataset that are deleted.
+        num_erased: Deleted records that this call has left out of their segments, or would.
+        num_bytes: Bytes of the segments that were written anew, before.
+        left: What still holds bytes of deleted records, one line each: to be erased by another call.
+        is_dry_run: Whether nothing was changed.
+    """
+
+    path: str
+    generation: int
+    num_deleted: int
+    num_erased: int
+    num_bytes: int
+    left: tuple[str, ...]
+    is_dry_run: bool
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether no file of the dataset holds bytes of a deleted record any more."""
+        return not self.left and not self.is_dry_run
+
+
+def compact(
+    path: str | os.PathLike[str],
+    *,
+    erase: bool = False,
+    dry_run: bool = False,
+    keep_seconds: float = KEPT_SECONDS,
+    progress: Callable[[int, int], None] | None = None,
+) -> CompactReport:
+    """Write segments with deleted records anew, without the bytes of these, and fold small segments.
+
+    Readers and writers may be at work. Needs room for the largest segment with deletions once more.
+
+    Args:
+        path: The dataset.
+        erase: Remove old manifests and superseded segments at once, with what killed writers left uncommitted,
+            so that no file holds a byte of a deleted record. Jobs on other machines that have an older state open
+            without a lock fail then; what a reader here holds open stays until it ends, and is named in `left`.
+        dry_run: Only report what would be done.
+        keep_seconds: How long superseded segments stay without `erase`.
+        progress: Called with bytes of bins done and in all, after each segment.
+
+    Raises:
+        DatasetNotFoundError, ManifestError: As for opening.
+        FormatError: If a record that was not deleted is damaged: repair or delete it first. What was compacted before
+            it stays so.
+    """
+    directory = DatasetDirectory(local_path(path))
+    manifest = directory.newest()
+    todo = [files for files in files_of_segments(directory, manifest) if _num_unerased(files)]
+    for files in todo:
+        files.info.check_features()
+    sizes = {files.info.id: sum(files.paths.sizes_of_bins().values()) for files in todo}
+    erased = sum(map(_num_unerased, todo))
+    left: list[str] = []
+    if not dry_run:
+        done = erased = 0
+        for files in todo:
+            count = _num_unerased(files)
+            if _compact(directory, files.info.id, keep_seconds):
+                erased += count
+            done += sizes[files.info.id]
+            if progress is not None:
+                progress(done, sum(sizes.values()))
+        fold_small_segments(directory, lambda: os.urandom(16).hex(), durable=True, keep_seconds=keep_seconds)
+        if erase:
+            remove_superseded(directory, directory.newest().generation, keep=1, keep_seconds=0)
+            remove_unlisted(directory)
+        left = _left(directory)
+    manifest = directory.newest()
+    return CompactReport(
+        path=directory.folder,
+        generation=manifest.generation,
+        num_deleted=manifest.num_deleted,
+        num_erased=erased,
+        num_bytes=sum(sizes.values()),
+        left=tuple(left),
+        is_dry_run=dry_run,
+    )
+
+
+def _num_unerased(files: SegmentFiles) -> int:
+    """Return how many deleted records of a segment it still holds."""
+    if not files.info.num_deleted:
+        return 0
+    return sum(files.entry(sequence)[0] != spec.TOMBSTONE for sequence in files.deleted().sequences.tolist())
+
+
+def _compact(directory: DatasetDirectory, segment_id: str, keep_seconds: float) -> bool:
+    """Write one segment anew; False if a writer is at work in it, or another program was faster."""
+    manifest = directory.newest()
+    info = manifest.find(segment_id)
+    # What a later version says of a segment may not be true of what it is written into.
+    if info is None or info.others:
+        return False
+    new_id = compacted_id(info)
+    if manifest.find(new_id) is None and directory.has_segment(new_id):
+        # A call that was killed has left it.
+        directory.remove_segment(new_id)
+    return join_segments(
+        directory,
+        manifest,
+        (info,),
+        new_id,
+        num_bins=info.num_bins,
+        with_dictionary=True,
+        durable=True,
+        keep_seconds=keep_seconds,
+    )
+
+
+def _left(directory: DatasetDirectory) -> list[str]:
+    """Name what still holds bytes of records that the newest manifest has as deleted."""
+    manifest = directory.newest()
+    left = [
+        f"{files.paths.folder}: holds {count} deleted records, and a writer is at work in it, or another "
+        "program holds the lock of its index (`lsof` names it), or a newer splitdata wrote it: compact again when "
+        "it has ended, or with that"
+        for files in files_of_segments(directory, manifest)
+        if (count := _num_unerased(files))
+    ]
+    if not manifest.num_deleted:
+        return left
+    listed = {info.id for info in manifest.segments}
+    older = set()
+    for generation in directory.generations():
+        with suppress(FileNotFoundError, FormatError, DatasetNotFoundError):
+            older |= {info.id for info in directory.read(generation).segments}
+    for segment_id in directory.segment_ids():
+        if segment_id not in listed:
+            why = "an older state, which readers may have open" if segment_id in older else "a writer, or a killed one"
+            left.append(
+                f"{directory.paths.segment(segment_id).folder}: belongs to {why}, and may hold deleted records: "
+                "compact with erase when all have ended"
+            )
+    return left
