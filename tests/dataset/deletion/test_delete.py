@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,7 @@ def test_many_who_delete_and_append_at_once_lose_nothing(tmp_path: Path) -> None
             with SplitWriter(path, mode="append", durability="none") as writer:
                 writer.write(b"more %d" % number)
 
-    threads = [run(lambda first=first: delete_some(first)) for first in (0, 1, 2)] + [run(append_some)]
+    threads = [run(partial(delete_some, first)) for first in (0, 1, 2)] + [run(append_some)]
     for thread in threads:
         thread.join(120)
 

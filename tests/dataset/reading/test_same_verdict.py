@@ -20,7 +20,10 @@ import pytest
 
 from splitdata import (
     FormatError,
+    RecordDeletedError,
     SplitDataLoader,
+    compact,
+    delete,
     verify,
 )
 from splitdata.format import spec
@@ -256,6 +259,37 @@ def test_every_way_of_reading_gives_the_same_verdict_on_every_damage(tmp_path: P
         path = folder / "data"
         kind.write_sealed(path)
         check(path, kind, DAMAGES)
+
+
+@pytest.mark.parametrize("is_compacted", [False, True], ids=["marked", "compacted"])
+@pytest.mark.parametrize("kind", SMALL_KINDS, ids=lambda kind: kind.name)
+def test_every_way_of_reading_says_of_a_deleted_record_that_it_was_deleted_whatever_else_is_wrong_with_it(
+    tmp_path: Path, kind: RecordKind, is_compacted: bool
+) -> None:
+    path = tmp_path / "data"
+    kind.write_sealed(path)
+    delete(path, positions=[VICTIM])
+    if is_compacted:
+        compact(path, erase=True)
+    ways = WAYS if len(kind.records) < MANY else {name: WAYS[name] for name in ("[i]", "[[i, ...]]", "view", "gather")}
+    damages = ("intact", "tombstone", "header bit 73", "body at 0.5", "cut in the frame", "no bin", "codec 1")
+    _, paths = segments_of(path)[0]
+    files = [Path(paths.index), *map(Path, path.rglob("*.bin"))]
+    content = {file: file.read_bytes() for file in files}
+    for damage in damages[: 2 if is_compacted else None]:
+        DAMAGES[damage](path)
+        for io in ("mmap", "pread"):
+            for names in (list(ways), list(ways)[::-1]):
+                with SplitDataLoader(path, io=io) as loader:
+                    for name in names:
+                        # On the way to it a walk may meet others that a cut bin has lost.
+                        if damage in ("cut in the frame", "no bin") and name.startswith(("iter", "binwise")):
+                            continue
+                        with pytest.raises(RecordDeletedError):
+                            ways[name](loader, VICTIM)
+                    assert loader.sizes[VICTIM] == 0
+        for file, data in content.items():
+            file.write_bytes(data)
 
 
 @pytest.mark.parametrize("kind", LARGE_KINDS, ids=lambda kind: kind.name)
