@@ -12,6 +12,7 @@ import numpy as np
 
 from splitdata.dataset.repair.bin_head import BinHead
 from splitdata.dataset.repair.header_mending import HeaderMending
+from splitdata.dataset.segments.deleted_records import DeletedRecords
 from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
@@ -119,6 +120,7 @@ class FoundRecords:
         # from a search behind a record that was lost.
         self._is_placed = np.zeros(count, np.bool_)
         self._is_behind_tombstone = np.zeros(count, np.bool_)
+        self._erased = DeletedRecords(np.empty(0, np.uint32))
         self._can_decompress: bool | None = None
         self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
 
@@ -144,7 +146,19 @@ class FoundRecords:
     def num_proven_from(self, start: int) -> int:
         """Return the length of the unbroken stretch of proven records that begins at a sequence number."""
         broken = np.flatnonzero(self.state[start:] != PROVEN)
+        # What was erased on purpose breaks nothing.
+        broken = broken[~self._erased.among(broken + start)]
         return int(broken[0]) if len(broken) else max(0, len(self.state) - start)
+
+    def take_erased(self, deleted: DeletedRecords) -> None:
+        """Take which records were deleted, by a list in the segment's folder: they were committed, and may be erased.
+
+        Those that are have the tombstones that they had.
+        """
+        self._erased = deleted
+        self._make_room(int(deleted.sequences[-1]) + 1)
+        lost = deleted.sequences[self.state[deleted.sequences] == LOST]
+        self.entries["loc"][lost] = spec.TOMBSTONE
 
     def prove(self, sequence: int) -> bool:
         """Say whether the entry leads to a record that can be read; if so it counts as proven."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.repair.frame_search import FrameSearch
 from splitdata.dataset.repair.old_index import OldIndex
+from splitdata.dataset.segments.deleted_records import latest_list
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -155,6 +156,9 @@ class SegmentOnDisk:
         finally:
             if old is not None:
                 old.close()
+        found = latest_list(folder, self.id)
+        if found is not None and len(found[0]) and self._is_possible(int(found[0].sequences[-1]) + 1):
+            search.take_erased(found[0])
         return search
 
     def _is_possible(self, num_frames: int) -> bool:
