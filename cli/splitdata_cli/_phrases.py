@@ -18,7 +18,7 @@ __all__ = ["in_options"]
 _PYTHON_ONLY: Final = re.compile(
     r", or give the loader SampleDataset\(path, copy=True\)|"
     r"(; |, or |: )[^;:,]*(?<![\w/])"
-    r"(on_error|start_method|timeout|io|prefetch_epochs|in_order|tail|version|copy|num_workers|medium)="
+    r"(on_error|start_method|timeout|io|prefetch_epochs|in_order|skip_deleted|tail|version|copy|num_workers|medium)="
     r"(?:[^;.]|\.(?!\s|$))*"
 )
 _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(

@@ -18,7 +18,9 @@ from splitdata._local_path import local_path
 from splitdata.dataset.deletion.delete import files_of_segments
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded, remove_unlisted
+from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.compacted_id import compacted_id
+from splitdata.dataset.segments.group_reader import GroupReader
 from splitdata.dataset.writing.fold import fold_small_segments
 from splitdata.dataset.writing.join import join_segments
 from splitdata.errors import DatasetNotFoundError, FormatError
@@ -27,7 +29,7 @@ from splitdata.format import spec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from splitdata.dataset.segments.segment_files import SegmentFiles
+from splitdata.dataset.segments.segment_files import SegmentFiles
 
 __all__ = ["CompactReport", "compact"]
 
@@ -124,7 +126,12 @@ def _num_unerased(files: SegmentFiles) -> int:
     """Return how many deleted records of a segment it still holds."""
     if not files.info.num_deleted:
         return 0
-    return sum(files.entry(sequence)[0] != spec.TOMBSTONE for sequence in files.deleted().sequences.tolist())
+    deleted = files.deleted().sequences.tolist()
+    if files.info.is_grouped:
+        # In a group one that was erased has neither bytes nor a key.
+        reader = GroupReader(files, ColdReads(), verify=True, max_record_bytes=spec.LARGE_RECORD_BYTES)
+        return sum(1 for sequence in deleted if reader.length(sequence) or reader.key(sequence))
+    return sum(files.entry(sequence)[0] != spec.TOMBSTONE for sequence in deleted)
 
 
 def _compact(directory: DatasetDirectory, segment_id: str, keep_seconds: float) -> bool:

@@ -1,8 +1,10 @@
 """Mending the list of deleted records of a segment: nothing may come back that was deleted.
 
-either half of the file is whole            the other is made again
-neither                                     tombstones: if they are the list, by its hash, it is made again
-no manifest says what was deleted           the longest whole list in the folder
+What is known of it depends on what is left:
+
+    either half of the file is whole            the other is made again
+    neither                                     tombstones: if they are the list, by its hash, it is made again
+    no manifest says what was deleted           the longest whole list in the folder
 """
 
 from __future__ import annotations

@@ -155,6 +155,9 @@ class FoundRecords:
 
         Those that are have the tombstones that they had.
         """
+        if self._info.is_grouped:
+            # In a group it is a record of no bytes.
+            return
         self._erased = deleted
         self._make_room(int(deleted.sequences[-1]) + 1)
         lost = deleted.sequences[self.state[deleted.sequences] == LOST]

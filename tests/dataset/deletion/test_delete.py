@@ -99,7 +99,8 @@ def test_every_way_of_reading_refuses_a_deleted_record_and_gives_all_others(
         assert [loader.sizes[number] for number in range(len(records))] == sizes
         assert loader.sizes[[1, 2]].tolist() == sizes[1:3]
         loader.prefetch(range(len(records)))
-        loader.is_warm([1, 2])
+        loader.read_ahead([1, 2])
+        assert loader.keys_of([2]) == [loader.key(2)]
         if kind.has_keys:
             assert not loader.has_key(str(kind.key(3)))
             assert loader.find(str(kind.key(2))) == 2

@@ -34,9 +34,16 @@ def data(tmp_path: Path) -> Path:
 
 
 def loader(path: Any, **options: Any) -> DistributedLoader:
-    given = {"batch_size": 8, "shuffle": "global", "seed": 3, "rank": 0, "world_size": 1, "tail": "keep"}
+    given: dict[str, Any] = {
+        "batch_size": 8,
+        "shuffle": "global",
+        "seed": 3,
+        "rank": 0,
+        "world_size": 1,
+        "tail": "keep",
+    }
     options.setdefault("records", RecordOptions(skip_deleted=True))
-    return DistributedLoader(path, collate=list, **(given | options))  # type: ignore[arg-type]
+    return DistributedLoader(path, collate_fn=list, **(given | options))
 
 
 def numbers(batches: Any) -> list[int]:
@@ -70,7 +77,7 @@ def test_ranks_share_what_is_left(data: Path) -> None:
     for rank in range(3):
         with loader(data, rank=rank, world_size=3, tail="keep", batch_size=4) as made:
             shares.append(numbers(made))
-    assert sorted(sum(shares, [])) == LEFT
+    assert sorted(number for share in shares for number in share) == LEFT
 
 
 def test_state_resumes_and_that_of_other_deleted_records_is_refused(data: Path) -> None:
