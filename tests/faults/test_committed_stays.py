@@ -219,7 +219,7 @@ def read_all(path: Path) -> list[bytes]:
 def prune(path: Path) -> None:
     """Remove all old manifests, as seven appends more do, and what only they list."""
     directory = DatasetDirectory(path)
-    remove_superseded(directory, directory.newest().generation, keep=1)
+    remove_superseded(directory, directory.newest().generation, keep=1, keep_seconds=0)
     assert len(directory.generations()) == 1
 
 
