@@ -43,6 +43,19 @@ Kind = Literal[
     "callable",
 ]
 
+# Why a source is read so, for the kinds that a user may not expect. JSON has the kind alone.
+_RECOGNISED = {
+    "arrow": "by its name; each row is a sample",
+    "binaryblob": "an index of a BinaryBlob lies beside it; each value is a record",
+    "huggingface": "it has the state.json of save_to_disk; each row is a sample",
+    "parquet": "by its name; each row is a sample",
+    "splitdata": "it is a dataset; its records are taken with their keys",
+    "splitdataloader": "it has the index.dat of splitdataloader; each record is taken",
+    "tar": "no two of its first members share a stem; each file in it is a record",
+    "webdataset": "members of it share stems; each stem is a sample",
+    "zip": "by its name; each file in it is a record",
+}
+
 
 @click.command(short_help="Convert files, lines or records into a dataset.")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
@@ -192,6 +205,9 @@ def write(
             prefix_keys=prefix_keys,
             follow_links=follow_links,
         )
+    if kind == "auto" and not as_json and opened.kind in _RECOGNISED:
+        notice = f"{escape(opened.name)} is read as {opened.kind}: {_RECOGNISED[opened.kind]}; --from says otherwise"
+        click.echo(notice, err=True)
     started = time.monotonic()
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:
         report = convert(

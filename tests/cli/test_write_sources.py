@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,19 @@ def test_conversion_that_writes_shows_no_records() -> None:
     result = write("a.txt", "data")
     assert len(result.stdout.splitlines()) == 1
     assert json.loads(write("a.txt", "more", "--json").stdout)["first_records"] == []
+
+
+def test_kind_that_was_recognised_is_told_with_the_reason_before_the_work(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("1.jpg", "1.cls"):
+            archive.addfile(tarfile.TarInfo(name))
+    (tmp_path / "cut.zip").touch()
+
+    told = write(str(tmp_path / "a.tar"), str(tmp_path / "dest"))
+    said = write(str(tmp_path / "a.tar"), str(tmp_path / "2"), "--from", "tar")
+    failed = write(str(tmp_path / "cut.zip"), str(tmp_path / "3"))
+
+    assert told.stderr.startswith("a.tar is read as webdataset: members of it share stems")
+    assert said.stderr == ""
+    assert failed.exit_code == 2
+    assert failed.stderr.startswith("cut.zip is read as zip: by its name")

@@ -1,6 +1,8 @@
 """What sources have in common that read records with keys from one file.
 
-keyed_records(position) ──> records, and their number is the position
+The number of a record is the position behind those before it.
+
+    keyed_records(position) ──> records, and their number is the position
 """
 
 from __future__ import annotations

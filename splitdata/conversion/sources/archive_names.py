@@ -1,6 +1,8 @@
 """Which members of an archive are records, and which keys they have: their paths, as those of files in a folder.
 
-a/1.jpg, ./a/1.jpg  ──> a/1.jpg        .hidden, a/.git/x, __MACOSX/x ──> left out        ../x, /x ──> an error
+Names are those that the archive has, with "/" between their parts.
+
+    a/1.jpg, ./a/1.jpg  ──> a/1.jpg        .hidden, a/.git/x, __MACOSX/x ──> left out        ../x, /x ──> an error
 """
 
 from __future__ import annotations

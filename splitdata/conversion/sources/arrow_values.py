@@ -1,9 +1,11 @@
 """Columns of Arrow as the values of samples, their types kept.
 
-int64, double, bool, string, binary      int, float, bool, str, bytes
-other numbers, timestamps, durations     numpy scalars of their data type
-lists of numbers                         arrays            other lists   lists
-struct                                   dict              null          None
+A value never depends on the rows around it.
+
+    int64, double, bool, string, binary      int, float, bool, str, bytes
+    other numbers, timestamps, durations     numpy scalars of their data type
+    lists of numbers                         arrays            other lists   lists
+    struct                                   dict              null          None
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A tar archive, plain or compressed, whose files are records, with their paths as keys, in the order of the archive.
 
-photos.tar.gz   a/1.jpg  a/2.jpg  .DS_Store  ──>  a/1.jpg  a/2.jpg      left out: what is hidden, links, devices
+It is read once from front to end, and no list of its names is held.
+
+    photos.tar.gz   a/1.jpg  a/2.jpg  .DS_Store  ──>  a/1.jpg  a/2.jpg      left out: what is hidden, links, devices
 """
 
 from __future__ import annotations
