@@ -22,14 +22,14 @@ from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.moments import moment, offset_zone, zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from splitdata.samples.decode_plan import PayloadPlace
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
-    Builder: TypeAlias = Callable[[tuple[Any, ...], tuple[PayloadPlace, ...], Buffer], Any]
+    Builder: TypeAlias = Callable[[tuple[Any, ...], Sequence[PayloadPlace], Buffer], Any]
 
 __all__ = ["Buffer", "Builder", "build_node"]
 
@@ -37,6 +37,7 @@ _MICROSECONDS_OF_DAY: Final = 86_400_000_000
 # Looked up for each array of each sample.
 _ndarray: Final = np.ndarray
 _BOOLS: Final = (False, True)
+_TENSORS: Final = (sample_spec.KIND_TENSOR, sample_spec.KIND_SHAPED_TENSOR)
 _NUMBERS: Final = {sample_spec.KIND_INT_LIST: np.dtype("<i8"), sample_spec.KIND_FLOAT_LIST: np.dtype("<f8")}
 
 
@@ -46,6 +47,8 @@ def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
         return _CONTAINERS[node.kind](node, num_extents, known)
     if node.kind in _SCALARS:
         return _SCALARS[node.kind](num_extents + node.scalar)
+    if node.kind == sample_spec.KIND_OPTIONAL:
+        return _optional(node, num_extents, known)
     if node.kind in _TEXTS:
         return _TEXTS[node.kind](node.payload)
     if node.kind in _MOMENTS:
@@ -59,7 +62,7 @@ def build_node(node: Node, num_extents: int, known: KnownTypes) -> Builder:
 def _dict(node: Node, num_extents: int, known: KnownTypes) -> Builder:
     pairs = [(key, build_node(child, num_extents, known)) for key, child in zip(node.keys, node.children, strict=True)]
 
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> dict[Any, Any]:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> dict[Any, Any]:
         # A loop: up to Python 3.11 a comprehension is a function that is made and called.
         found = {}
         for key, child in pairs:
@@ -72,7 +75,7 @@ def _dict(node: Node, num_extents: int, known: KnownTypes) -> Builder:
 def _list(node: Node, num_extents: int, known: KnownTypes) -> Builder:
     children = [build_node(child, num_extents, known) for child in node.children]
 
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> list[Any]:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> list[Any]:
         return [child(values, places, buffer) for child in children]
 
     return build
@@ -88,6 +91,12 @@ def _fields(node: Node, num_extents: int, known: KnownTypes) -> Builder:
     return lambda values, places, buffer: make(build_list(values, places, buffer))
 
 
+def _optional(node: Node, num_extents: int, known: KnownTypes) -> Builder:
+    child, number = build_node(node.children[0], num_extents, known), num_extents + node.scalar
+    # A number above 1 is an IndexError, as of a bool.
+    return lambda values, places, buffer: child(values, places, buffer) if _BOOLS[values[number]] else None
+
+
 # -- single values -------------------------------------------------------------------------------
 
 
@@ -95,7 +104,7 @@ def _none(number: int) -> Builder:
     return _build_none
 
 
-def _build_none(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> None:
+def _build_none(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> None:
     return None
 
 
@@ -113,7 +122,7 @@ def _date(number: int) -> Builder:
 
 
 def _timedelta(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> datetime.timedelta:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> datetime.timedelta:
         if not 0 <= values[number + 1] < _MICROSECONDS_OF_DAY:
             raise FormatError(f"a sample has a timedelta of {values[number + 1]} microseconds beside its days")
         return datetime.timedelta(values[number], 0, values[number + 1])
@@ -129,7 +138,7 @@ def _zoned(node: Node, number: int) -> Builder:
     make: Callable[[int, str], datetime.tzinfo] = zone if node.kind == sample_spec.KIND_DATETIME_ZONE else offset_zone
     payload = node.payload
 
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> datetime.datetime:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> datetime.datetime:
         start, stop, _ = places[payload]
         text = str(buffer[start:stop], "utf-8", "surrogatepass")
         return moment(values[number], values[number + 1], make(values[number + 2], text))
@@ -138,7 +147,7 @@ def _zoned(node: Node, number: int) -> Builder:
 
 
 def _text(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> str:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> str:
         start, stop, _ = places[number]
         return str(buffer[start:stop], "utf-8", "surrogatepass")
 
@@ -146,7 +155,7 @@ def _text(number: int) -> Builder:
 
 
 def _bytes(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> bytes:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> bytes:
         start, stop, _ = places[number]
         return bytes(buffer[start:stop])
 
@@ -154,7 +163,7 @@ def _bytes(number: int) -> Builder:
 
 
 def _big_int(number: int) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> int:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> int:
         start, stop, _ = places[number]
         return int.from_bytes(buffer[start:stop], "little", signed=True)
 
@@ -169,9 +178,7 @@ def _array(node: Node) -> Builder:
     if dtype is None:
         return _number_list(number, _NUMBERS[node.kind])
 
-    def build_anywhere(
-        values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer
-    ) -> np.ndarray[Any, Any]:
+    def build_anywhere(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> np.ndarray[Any, Any]:
         start, _, shape = places[number]
         return _ndarray(shape, dtype, buffer, start)
 
@@ -179,7 +186,7 @@ def _array(node: Node) -> Builder:
     checked = _checked(build) if has_kind(dtype, "U") else build
     if node.kind == sample_spec.KIND_SCALAR:
         return lambda values, places, buffer: checked(values, places, buffer)[()]
-    return _tensor(node, checked) if node.kind == sample_spec.KIND_TENSOR else checked
+    return _tensor(node, checked) if node.kind in _TENSORS else checked
 
 
 def _placed(build: Builder, dtype: np.dtype[Any]) -> Builder:
@@ -191,9 +198,7 @@ def _placed(build: Builder, dtype: np.dtype[Any]) -> Builder:
 def _checked(build: Builder) -> Builder:
     """Return what makes an array of text and looks at every code point of it."""
 
-    def build_checked(
-        values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer
-    ) -> np.ndarray[Any, Any]:
+    def build_checked(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = build(values, places, buffer)
         check_text(array)
         return array
@@ -211,7 +216,7 @@ def _tensor(node: Node, build: Builder) -> Builder:
 
 
 def _number_list(number: int, dtype: np.dtype[Any]) -> Builder:
-    def build(values: tuple[Any, ...], places: tuple[PayloadPlace, ...], buffer: Buffer) -> list[Any]:
+    def build(values: tuple[Any, ...], places: Sequence[PayloadPlace], buffer: Buffer) -> list[Any]:
         start, _, shape = places[number]
         numbers: list[Any] = np.ndarray(shape, dtype, buffer, start).tolist()
         return numbers

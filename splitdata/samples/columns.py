@@ -5,14 +5,17 @@
              `- the same in all     `- one slice of all rows: uint8[n, 32, 32, 3]
                     `- one column of the table: int64[n]
 
+Where they lie is in the table of samples that stand alone, and in the schema and the extents of others.
+
 What lies at one place in all rows is taken out of them together; texts and what lies elsewhere in
 each row, because a text before it differs in length, one by one.
 """
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -26,12 +29,13 @@ from splitdata.samples.output import shown_key
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.samples.bound_plan import BoundPlan
     from splitdata.samples.build import Buffer
-    from splitdata.samples.decode_plan import DecodePlan, PayloadLayout
+    from splitdata.samples.decode_plan import DecodePlan, PayloadPlace
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
 
-__all__ = ["Columns", "NoColumnsError"]
+__all__ = ["Columns", "NoColumnsError", "RowParts", "alone_parts", "bound_parts"]
 
 _CONTAINERS: Final = (
     sample_spec.KIND_LIST,
@@ -40,6 +44,7 @@ _CONTAINERS: Final = (
     sample_spec.KIND_NAMEDTUPLE,
     sample_spec.KIND_DATACLASS,
 )
+_TENSORS: Final = (sample_spec.KIND_TENSOR, sample_spec.KIND_SHAPED_TENSOR)
 # As they stand in a slot, and as they are returned.
 _NUMBERS: Final = {
     sample_spec.KIND_INT: ("<i8", np.int64),
@@ -53,37 +58,36 @@ class NoColumnsError(ValueError):
     """These samples make no batch by columns; one by one they may."""
 
 
+class RowParts(NamedTuple):
+    """Where everything lies in rows of one schema.
+
+    Attributes:
+        scalars: Of each row, <u8[n, scalars]; viewed as what they are where they are used.
+        letters: What they are, as letters of `struct`.
+        places: Of the payloads: one for all rows, or one for each.
+    """
+
+    scalars: NDArray[np.uint64]
+    letters: str
+    places: list[tuple[PayloadPlace, ...]]
+
+
 class Columns:
     """The samples of one batch, and what takes columns out of them."""
 
-    def __init__(self, plan: DecodePlan, known: KnownTypes, rows: NDArray[np.uint8] | list[Buffer]) -> None:
-        """Work out where everything lies.
+    def __init__(self, root: Node, known: KnownTypes, rows: NDArray[np.uint8] | list[Buffer], parts: RowParts) -> None:
+        """Take what was found out about the rows.
 
         Args:
-            plan: Of the schema that all samples have.
+            root: Of the schema that all samples have.
             known: The types to restore.
-            rows: One sample each, uint8[n, size] or buffers; at least one, each with the whole table.
-
-        Raises:
-            FormatError: If a sample has another length than its table says.
+            rows: One sample each, uint8[n, size] or buffers; at least one.
+            parts: Where everything lies in them.
         """
-        self._plan = plan
+        self._root = root
         self._known = known
         self._rows = rows
-        self._table: Any = _cut(rows, plan.table_start, plan.table_start + plan.table_bytes)
-        # The columns of a slot are viewed as its type.
-        self._slots = np.ndarray((len(rows), plan.table_bytes // sample_spec.SLOT_BYTES), "<u8", self._table)
-        extents = self._slots[:, : plan.num_extents]
-        is_even = bool((extents == extents[0]).all())
-        # One for all, or one for each.
-        self._layouts = [self._layout(row) for row in (extents[:1] if is_even else extents).tolist()]
-        lengths = [rows.shape[1]] if isinstance(rows, np.ndarray) else list(map(len, rows))
-        # There is one of both for all rows, or one for each row.
-        count = max(len(lengths), len(self._layouts))
-        pairs = zip(self._layouts * (count // len(self._layouts)), lengths * (count // len(lengths)), strict=True)
-        for layout, length in pairs:
-            if layout.total != length:
-                raise FormatError(f"a sample of {layout.total} bytes has {length} here")
+        self._parts = parts
 
     def batch(self) -> Any:  # a batch has the structure of its samples
         """Return the batch.
@@ -92,17 +96,15 @@ class Columns:
             FormatError: If a value is invalid.
             NoColumnsError: If arrays differ in shape, or an int has more than 64 bits.
         """
-        return self._column(self._plan.schema.root, "sample")
-
-    def _layout(self, extents: list[int]) -> PayloadLayout:
-        key = tuple(extents)
-        return self._plan.layouts.get(key) or self._plan.lay_out(key)
+        return self._column(self._root, "sample")
 
     def _column(self, node: Node, name: str) -> Any:
         if node.kind in _CONTAINERS:
             return self._container(node, name)
         if node.kind in _NUMBERS:
             return self._scalars(node)
+        if node.kind == sample_spec.KIND_OPTIONAL:
+            return self._optional(node, name)
         if node.kind in _NUMBER_LISTS:
             # One array of each place, as of a list of anything.
             numbers = self._arrays(node, _NUMBER_LISTS[node.kind], name)
@@ -114,14 +116,16 @@ class Columns:
                 # Texts and bytes, as those of Python are.
                 return self._each(node)
             batch = self._arrays(node, node.dtype, name)
-            return self._tensors(node, batch) if node.kind == sample_spec.KIND_TENSOR else batch
+            return self._tensors(node, batch) if node.kind in _TENSORS else batch
         return self._each(node)
 
     @cached_property
     def _values(self) -> list[tuple[Any, ...]]:
         """All numbers of each sample, for whatever is taken one by one: there may be very many such."""
-        width = self._plan.table_bytes
-        return [self._plan.unpack(self._table, start * width) for start in range(len(self._rows))]
+        letters = self._parts.letters
+        if not letters:
+            return [()] * len(self._rows)
+        return list(struct.iter_unpack(f"<{letters}", self._parts.scalars.tobytes()))
 
     def _container(self, node: Node, name: str) -> Any:
         columns = []
@@ -130,8 +134,18 @@ class Columns:
             columns.append(self._column(child, name + (f".{node.keys[number]}" if node.name else step)))
         return self._known.maker(node)(columns)
 
+    def _optional(self, node: Node, name: str) -> Any:
+        flags = self._parts.scalars[:, node.scalar]
+        if flags.max() > 1:
+            raise FormatError(f"a sample has an optional part with the mark {flags.max()}")
+        if flags.all():
+            return self._column(node.children[0], name)
+        if flags.any():
+            raise NoColumnsError(f"{name}: None in one sample and a value in another")
+        return [None] * len(self._rows)
+
     def _scalars(self, node: Node) -> NDArray[Any]:
-        column = self._slots[:, self._plan.num_extents + node.scalar]
+        column = self._parts.scalars[:, node.scalar]
         if node.kind == sample_spec.KIND_BOOL and column.max() > 1:
             raise FormatError(f"a sample has a bool of {column.max()}")
         stored, returned = _NUMBERS[node.kind]
@@ -139,15 +153,15 @@ class Columns:
 
     def _arrays(self, node: Node, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
         """Return arrays of one shape as one, [n, ...]."""
-        places = [layout.places[node.payload] for layout in self._layouts]
+        places = [places[node.payload] for places in self._parts.places]
         start, stop, shape = places[0]
-        for place in places:
-            if place.shape != shape:
-                raise NoColumnsError(f"{name}: shape {shape} in one sample and {place.shape} in another")
-        if len(places) == 1:
+        for _, _, other in places:
+            if other != shape:
+                raise NoColumnsError(f"{name}: shape {shape} in one sample and {other} in another")
+        if len(set(places)) == 1:
             memory: Any = _cut(self._rows, start, stop)
         else:
-            memory = bytearray().join(row[at.start : at.stop] for row, at in zip(self._rows, places, strict=True))
+            memory = bytearray().join(row[at:end] for row, (at, end, _) in zip(self._rows, places, strict=True))
         batch = place_rightly(np.ndarray((len(self._rows), *shape), dtype, memory))
         if has_kind(dtype, "U"):
             check_text(batch)
@@ -162,13 +176,72 @@ class Columns:
 
     def _each(self, node: Node) -> list[Any]:
         """Return a value for each sample."""
-        build = build_node(node, self._plan.num_extents, self._known)
-        count = len(self._rows)
+        build = build_node(node, 0, self._known)
+        count, places = len(self._rows), self._parts.places
         rows: list[Buffer] = [row.data for row in self._rows] if isinstance(self._rows, np.ndarray) else self._rows
-        layouts = self._layouts * count if len(self._layouts) == 1 else self._layouts
-        return [
-            build(values, layout.places, row) for values, layout, row in zip(self._values, layouts, rows, strict=True)
-        ]
+        places = places * count if len(places) == 1 else places
+        return list(map(build, self._values, places, rows))
+
+
+def alone_parts(plan: DecodePlan, rows: NDArray[np.uint8] | list[Buffer]) -> RowParts:
+    """Return where everything lies in samples that stand alone and have one schema, each with the whole table.
+
+    Raises:
+        FormatError: If one has another length than its table says.
+    """
+    table: Any = _cut(rows, plan.table_start, plan.table_start + plan.table_bytes)
+    slots = np.ndarray((len(rows), plan.table_bytes // sample_spec.SLOT_BYTES), "<u8", table)
+    extents = slots[:, : plan.num_extents]
+    layouts = [plan.layouts.get(key) or plan.lay_out(key) for key in _distinct(extents)]
+    _check_lengths(rows, [layout.total for layout in layouts])
+    places = [layout.places for layout in layouts]
+    return RowParts(slots[:, plan.num_extents :], plan.schema.scalars, places)
+
+
+def bound_parts(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer]) -> RowParts:
+    """Return where everything lies in samples that name one schema of their segment.
+
+    Raises:
+        FormatError: If one has another length than its extents say.
+    """
+    ends = np.ndarray((len(rows), plan.num_extents), "<u4", _cut_end(rows, plan.tail_bytes, sample_spec.NUMBER_BYTES))
+    keys = _distinct(ends)
+    layouts = [plan.layout_of(key) for key in keys]
+    texts = [plan.lengths_of(key) for key in keys]
+    stops = [layout.stop + sum(lengths) for layout, lengths in zip(layouts, texts, strict=True)]
+    _check_lengths(rows, [stop + plan.tail_bytes for stop in stops])
+    places = [layout.places + _end_to_end(layout.stop, lengths) for layout, lengths in zip(layouts, texts, strict=True)]
+    starts = {layout.scalars for layout in layouts}
+    num_bytes = len(plan.scalars) * sample_spec.SLOT_BYTES
+    if len(starts) == 1:
+        memory: Any = _cut(rows, (start := starts.pop()), start + num_bytes)
+    else:
+        memory = bytearray().join(
+            row[layout.scalars : layout.scalars + num_bytes] for row, layout in zip(rows, layouts, strict=True)
+        )
+    return RowParts(np.ndarray((len(rows), len(plan.scalars)), "<u8", memory), plan.scalars, places)
+
+
+def _distinct(extents: NDArray[Any]) -> list[tuple[int, ...]]:
+    """Return the extents of each sample, or of one if all have the same."""
+    is_even = bool((extents == extents[0]).all())
+    return list(map(tuple, (extents[:1] if is_even else extents).tolist()))
+
+
+def _check_lengths(rows: NDArray[np.uint8] | list[Buffer], expected: list[int]) -> None:
+    """Raise if rows have not the lengths that are expected, of which there is one for all or one for each."""
+    lengths = [rows.shape[1]] * len(rows) if isinstance(rows, np.ndarray) else list(map(len, rows))
+    for length, total in zip(lengths, expected * (len(rows) // len(expected)), strict=True):
+        if length != total:
+            raise FormatError(f"a sample of {total} bytes has {length} here")
+
+
+def _end_to_end(start: int, lengths: tuple[int, ...]) -> tuple[PayloadPlace, ...]:
+    places: list[PayloadPlace] = []
+    for length in lengths:
+        places.append((start, start + length, ()))
+        start += length
+    return tuple(places)
 
 
 def _cut(rows: NDArray[np.uint8] | list[Buffer], start: int, stop: int) -> bytearray | NDArray[np.uint8]:
@@ -184,3 +257,17 @@ def _cut(rows: NDArray[np.uint8] | list[Buffer], start: int, stop: int) -> bytea
     if min(map(len, rows)) < stop:
         raise FormatError(f"a sample of {min(map(len, rows))} bytes ends before byte {stop}")
     return bytearray().join([row[start:stop] for row in rows])
+
+
+def _cut_end(rows: NDArray[np.uint8] | list[Buffer], start: int, stop: int) -> bytearray | NDArray[np.uint8]:
+    """Return the bytes of every row from `start` to `stop` before its end, one after the other.
+
+    Raises:
+        FormatError: If a row is shorter.
+    """
+    shortest = rows.shape[1] if isinstance(rows, np.ndarray) else min(map(len, rows))
+    if shortest < start:
+        raise FormatError(f"a sample of {start} bytes or more has {shortest} here")
+    if isinstance(rows, np.ndarray):
+        return rows[:, rows.shape[1] - start : rows.shape[1] - stop].copy()
+    return bytearray().join([row[len(row) - start : len(row) - stop] for row in rows])

@@ -44,6 +44,10 @@ class Cursor:
         """Return the next four bytes as a number."""
         return int.from_bytes(self.take(4), "little")
 
+    def u64(self) -> int:
+        """Return the next eight bytes as a number."""
+        return int.from_bytes(self.take(8), "little")
+
     def i64(self) -> int:
         """Return the next eight bytes as a signed number."""
         return int.from_bytes(self.take(8), "little", signed=True)

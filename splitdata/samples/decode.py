@@ -19,7 +19,7 @@ from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
 from splitdata.samples import sample_spec
 from splitdata.samples.build import build_node
 from splitdata.samples.collate import collate
-from splitdata.samples.columns import Columns, NoColumnsError
+from splitdata.samples.columns import Columns, NoColumnsError, alone_parts
 from splitdata.samples.decode_plan import HEADER, PREFIX, DecodePlan, DecodePlanCache
 from splitdata.samples.restore import KnownTypes
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from splitdata._types import BytesLike
     from splitdata.samples.build import Buffer, Builder
 
-__all__ = ["SampleDecoder", "as_bytes_view", "decode_sample"]
+__all__ = ["VALUE_ERRORS", "SampleDecoder", "as_bytes_view", "as_rows", "decode_sample", "header_error"]
 
 # Bound here, as they are looked up for each sample.
 _SCHEMA_START: Final = sample_spec.SAMPLE_HEADER_BYTES
@@ -41,7 +41,7 @@ _read_header: Final = HEADER.unpack_from
 # Decoders for the types that callers of `decode_sample` gave lately.
 _MAX_DECODERS: Final = 16
 # The errors of a schema's parts, which was found right, for values that are not.
-_VALUE_ERRORS: Final = (struct.error, ValueError, OverflowError, IndexError)
+VALUE_ERRORS: Final = (struct.error, ValueError, OverflowError, IndexError)
 
 
 def decode_sample(
@@ -101,7 +101,7 @@ class SampleDecoder:
         try:
             prefix, size = _read_header(data)
             if prefix != PREFIX or size > _MAX_SCHEMA_BYTES:
-                raise _header_error(data, size)
+                raise header_error(data, size)
             schema = bytes(data[_SCHEMA_START : _SCHEMA_START + size])
             plan, build = self._get_made(schema) or self._make(schema, len(data))
             values = plan.unpack(data, plan.table_start)
@@ -112,7 +112,7 @@ class SampleDecoder:
             return build(values, layout.places, data)
         except FormatError:
             raise
-        except _VALUE_ERRORS as error:
+        except VALUE_ERRORS as error:
             raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # any batch
@@ -131,7 +131,7 @@ class SampleDecoder:
             FormatError: If one is not a sample.
             ValueError, TypeError: If there are no records, or they do not fit together into a batch.
         """
-        rows = _rows(records)
+        rows = as_rows(records)
         try:
             return self._columns(rows)
         except NoColumnsError:
@@ -144,7 +144,7 @@ class SampleDecoder:
             FormatError: If one is not a sample.
             ValueError: If they differ in structure or shapes, so that another way may still make a batch of them.
         """
-        return self._columns(_rows(records))
+        return self._columns(as_rows(records))
 
     def _columns(self, rows: NDArray[np.uint8] | list[Buffer]) -> Any:  # any batch
         # Proves one sample, so that its schema is one.
@@ -155,10 +155,10 @@ class SampleDecoder:
         if not _have_head(rows, plan.head):
             raise NoColumnsError("these samples differ in structure: in types, keys or the order of keys")
         try:
-            return Columns(plan, self.known, rows).batch()
+            return Columns(plan.schema.root, self.known, rows, alone_parts(plan, rows)).batch()
         except (FormatError, NoColumnsError):
             raise
-        except _VALUE_ERRORS as error:
+        except VALUE_ERRORS as error:
             raise FormatError(f"one of these {len(rows)} records is no sample: {error}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -182,7 +182,7 @@ def as_bytes_view(buffer: BytesLike | NDArray[Any]) -> memoryview:
     return np.frombuffer(view.cast("B"), np.uint8).data
 
 
-def _rows(records: NDArray[np.uint8] | Sequence[BytesLike]) -> NDArray[np.uint8] | list[Buffer]:
+def as_rows(records: NDArray[np.uint8] | Sequence[BytesLike]) -> NDArray[np.uint8] | list[Buffer]:
     """Return records as rows that lie in one piece each."""
     if isinstance(records, np.ndarray):
         if records.dtype != np.uint8 or records.ndim != 2:
@@ -202,7 +202,8 @@ def _have_head(rows: NDArray[np.uint8] | list[Buffer], head: bytes) -> bool:
     return all(row[: len(head)] == head for row in rows)
 
 
-def _header_error(data: Buffer, size: int) -> FormatError:
+def header_error(data: Buffer, size: int) -> FormatError:
+    """Return the error for bytes that do not begin as a sample of this version does."""
     begin = bytes(data[:4])
     if begin[:3] != sample_spec.SAMPLE_MAGIC:
         return BadMagicError(f"these {len(data)} bytes are no sample: they begin with {begin.hex(' ')}")

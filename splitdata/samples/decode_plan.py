@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from math import prod
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from splitdata.errors import FormatError
 from splitdata.samples import sample_spec
@@ -20,11 +20,21 @@ from splitdata.samples.extents import check_extents
 from splitdata.samples.schema import parse_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from splitdata.samples.schema import Schema
+    from splitdata.samples.schema import Payload, Schema
 
-__all__ = ["HEADER", "PREFIX", "DecodePlan", "DecodePlanCache", "PayloadLayout", "PayloadPlace"]
+__all__ = [
+    "HEADER",
+    "MAX_LAYOUTS",
+    "PREFIX",
+    "ZEROS",
+    "DecodePlan",
+    "DecodePlanCache",
+    "PayloadLayout",
+    "PayloadPlace",
+    "measure",
+]
 
 _Made = TypeVar("_Made")
 
@@ -32,26 +42,15 @@ HEADER: Final = struct.Struct("<II")
 # Magic and version as one number, in which they are quickly compared.
 PREFIX: Final = int.from_bytes(sample_spec.SAMPLE_MAGIC + bytes([sample_spec.SAMPLE_VERSION]), "little")
 
-_ZEROS: Final = [bytes(count) for count in range(sample_spec.ARRAY_ALIGNMENT)]
+ZEROS: Final = [bytes(count) for count in range(sample_spec.ARRAY_ALIGNMENT)]
 # A plan takes some 500 times the bytes of its schema.
 _MAX_KEPT_BYTES: Final = 128 << 10
 _MAX_KEPT_SCHEMA: Final = 16 << 10
 # Layouts of one schema that are kept; of samples with texts hardly two are laid out alike.
-_MAX_LAYOUTS: Final = 8
+MAX_LAYOUTS: Final = 8
 
-
-class PayloadPlace(NamedTuple):
-    """The place of a payload.
-
-    Attributes:
-        start: Its first byte.
-        stop: Behind its last.
-        shape: Its extents.
-    """
-
-    start: int
-    stop: int
-    shape: tuple[int, ...]
+# The place of a payload: its first byte, the one behind its last, its shape.
+PayloadPlace: TypeAlias = tuple[int, int, tuple[int, ...]]
 
 
 class PayloadLayout(NamedTuple):
@@ -68,6 +67,22 @@ class PayloadLayout(NamedTuple):
     gaps: tuple[bytes, ...]
     total: int
     begin: bytes
+
+
+def measure(payload: Payload, extents: Sequence[int]) -> tuple[tuple[int, ...], int]:
+    """Return the shape and the bytes of a payload in a sample that has these extents.
+
+    Raises:
+        FormatError: If an array would be larger than there can be one, or has too many parts without bytes.
+    """
+    shape = payload.shape_of(extents)
+    size = prod(shape) * payload.itemsize
+    if payload.is_array:
+        if prod(filter(None, shape)) * payload.itemsize > sample_spec.MAX_ARRAY_BYTES:
+            raise FormatError(f"a sample has an array of shape {shape}, larger than there can be one")
+        if not size:
+            check_extents(shape, payload.itemsize)
+    return shape, size
 
 
 class DecodePlan:
@@ -106,22 +121,17 @@ class DecodePlan:
         """
         place = len(self.head) + self.table_bytes
         places, gaps = [], []
-        for extent, ndim, itemsize, is_array in self.schema.payloads:
-            shape = extents[extent : extent + ndim]
-            if is_array and prod(filter(None, shape)) * itemsize > sample_spec.MAX_ARRAY_BYTES:
-                raise FormatError(f"a sample has an array of shape {shape}, larger than there can be one")
-            size = prod(shape) * itemsize
-            if is_array and not size:
-                check_extents(shape, itemsize)
+        for payload in self.schema.payloads:
+            shape, size = measure(payload, extents)
             alignment = (
                 sample_spec.SMALL_ARRAY_ALIGNMENT if size < sample_spec.ARRAY_ALIGNMENT else sample_spec.ARRAY_ALIGNMENT
             )
-            gap = -place % alignment if is_array else 0
-            gaps.append(_ZEROS[gap])
-            places.append(PayloadPlace(place + gap, place + gap + size, shape))
+            gap = -place % alignment if payload.is_array else 0
+            gaps.append(ZEROS[gap])
+            places.append((place + gap, place + gap + size, shape))
             place += gap + size
         layout = PayloadLayout(tuple(places), tuple(gaps), place, self.head + self._extents.pack(*extents))
-        if len(self.layouts) == _MAX_LAYOUTS:
+        if len(self.layouts) == MAX_LAYOUTS:
             self.layouts.clear()
         self.layouts[extents] = layout
         return layout

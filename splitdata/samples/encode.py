@@ -11,14 +11,12 @@ Most of the time goes into calling functions, so the usual parts of a dict are h
 from __future__ import annotations
 
 import struct
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from splitdata.samples import sample_spec
 from splitdata.samples.conversions import conversion_of
-from splitdata.samples.decode_plan import DecodePlan, DecodePlanCache
 from splitdata.samples.dtypes import text_bytes
 from splitdata.samples.leaves import (
     ARRAY_PIECES,
@@ -30,6 +28,7 @@ from splitdata.samples.leaves import (
 )
 from splitdata.samples.output import UnfitError, remember, shown_key, type_name
 from splitdata.samples.restore import fields_of, kind_of
+from splitdata.samples.standing_alone import join_alone
 from splitdata.samples.tensors import is_tensor_type
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     # Takes a value, where it goes, and how many levels are around it.
     Encoder = Callable[[Any, Output, int], None]
 
-__all__ = ["encode_sample", "encode_sample_parts"]
+__all__ = ["collect", "encode_sample", "encode_sample_parts"]
 
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 _NONE, _BOOL, _INT = bytes([sample_spec.KIND_NONE]), bytes([sample_spec.KIND_BOOL]), bytes([sample_spec.KIND_INT])
@@ -52,7 +51,6 @@ _MAX_DEPTH: Final = sample_spec.MAX_DEPTH
 _NUM_DICTS: Final = 64
 _DICTS: Final = [struct.pack("<BI", sample_spec.KIND_DICT, count) for count in range(_NUM_DICTS)]
 
-_plans: Final[DecodePlanCache[DecodePlan]] = DecodePlanCache()
 # What is written of a key is worked out once.
 _keys: Final[dict[Any, bytes]] = {}
 _encoders: Final[dict[type, Encoder]] = {}
@@ -82,6 +80,17 @@ def encode_sample_parts(sample: object) -> list[BytesLike]:
 
     They show the arrays' own memory: to be written before the arrays change.
     """
+    schema, extents, scalars, payloads = collect(sample)
+    if len(schema) > sample_spec.MAX_SCHEMA_BYTES:
+        raise ValueError(
+            f"the sample has so many parts that {len(schema)} bytes describe them, the limit is "
+            f"{sample_spec.MAX_SCHEMA_BYTES}: put what is alike into arrays"
+        )
+    return join_alone(schema, extents, scalars, payloads)
+
+
+def collect(sample: object) -> tuple[bytes, list[int], list[int | float], list[BytesLike]]:
+    """Return the schema, extents, scalars and payloads of a sample; raises as `encode_sample`."""
     output: Output = [], [], [], []
     try:
         encoder = _encoders.get(type(sample)) or _find_encoder(sample)
@@ -89,27 +98,7 @@ def encode_sample_parts(sample: object) -> list[BytesLike]:
     except UnfitError as unfit:
         raise unfit.as_error() from None
     pieces, extents, scalars, payloads = output
-    schema = b"".join(pieces)
-    plan = _plans.get(schema) or _plan_of(schema)
-    shape = tuple(extents)
-    layout = plan.layouts.get(shape) or plan.lay_out(shape)
-    parts: list[BytesLike] = [layout.begin, plan.pack_scalars(*scalars)]
-    for gap, payload in zip(layout.gaps, payloads):  # noqa: B905  # what `strict` costs is a tenth of all this
-        if gap:
-            parts.append(gap)
-        parts.append(payload)
-    return parts
-
-
-def _plan_of(schema: bytes) -> DecodePlan:
-    if len(schema) > sample_spec.MAX_SCHEMA_BYTES:
-        raise ValueError(
-            f"the sample has so many parts that {len(schema)} bytes describe them, the limit is "
-            f"{sample_spec.MAX_SCHEMA_BYTES}: put what is alike into arrays"
-        )
-    plan = DecodePlan(schema, sys.maxsize)
-    _plans.keep(schema, plan)
-    return plan
+    return b"".join(pieces), extents, scalars, payloads
 
 
 # -- containers ----------------------------------------------------------------------------------

@@ -29,6 +29,16 @@ MAX_ARRAY_BYTES: Final = (1 << 63) - 1
 # Rows of no elements, and elements of no bytes, of one array.
 MAX_EMPTY_ELEMENTS: Final = 1 << 20
 
+# -- samples that are bound to a schema of their segment ---------------------------------------
+EXTENT_BYTES: Final = 4
+NUMBER_BYTES: Final = 4
+# Schemas of one segment, and of one manifest; what they have together.
+MAX_SEGMENT_SCHEMAS: Final = 1024
+MAX_SCHEMAS: Final = 4096
+MAX_SCHEMAS_BYTES: Final = 4 << 20
+# In the place of a dimension in a schema: each sample says it.
+FREE_DIMENSION: Final = (1 << 64) - 1
+
 # -- kinds of nodes ----------------------------------------------------------------------------
 KIND_NONE: Final = 0
 KIND_BOOL: Final = 1
@@ -52,6 +62,9 @@ KIND_FLOAT_LIST: Final = 22
 KIND_ARRAY: Final = 32
 KIND_SCALAR: Final = 33
 KIND_TENSOR: Final = 34
+KIND_SHAPED_ARRAY: Final = 35
+KIND_SHAPED_TENSOR: Final = 36
+KIND_OPTIONAL: Final = 48
 
 # -- kinds of keys in a dict -------------------------------------------------------------------
 KEY_TEXT: Final = 0

@@ -19,6 +19,8 @@ from splitdata.samples.cursor import Cursor
 from splitdata.samples.dtypes import read_dtype, read_tensor_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 __all__ = ["Node", "Payload", "Schema", "parse_schema"]
@@ -46,6 +48,9 @@ _CONTAINERS: Final = (
     sample_spec.KIND_DATACLASS,
 )
 _NUMBER_LISTS: Final = (sample_spec.KIND_INT_LIST, sample_spec.KIND_FLOAT_LIST)
+_SHAPED: Final = (sample_spec.KIND_SHAPED_ARRAY, sample_spec.KIND_SHAPED_TENSOR)
+_TENSORS: Final = (sample_spec.KIND_TENSOR, sample_spec.KIND_SHAPED_TENSOR)
+_ARRAYS: Final = (sample_spec.KIND_ARRAY, sample_spec.KIND_SCALAR, *_SHAPED, sample_spec.KIND_TENSOR)
 
 
 class Node(NamedTuple):
@@ -60,6 +65,7 @@ class Node(NamedTuple):
         name: Of a namedtuple or dataclass; of a tensor's type that numpy does not have, else empty.
         keys: Of a dict, or names of fields.
         children: What it holds.
+        shape: Of a shaped array or tensor: each dimension, or `FREE_DIMENSION`; None where all are free.
     """
 
     kind: int
@@ -70,6 +76,7 @@ class Node(NamedTuple):
     name: str = ""
     keys: tuple[str | int, ...] = ()
     children: tuple[Node, ...] = ()
+    shape: tuple[int, ...] | None = None
 
 
 class Payload(NamedTuple):
@@ -77,15 +84,25 @@ class Payload(NamedTuple):
 
     Attributes:
         extent: Number of its first extent.
-        ndim: How many extents it has; its bytes are their product times `itemsize`.
+        ndim: How many extents it has.
         itemsize: Bytes of one element.
         is_array: Whether it is aligned.
+        shape: Dimensions as a schema fixes them, `FREE_DIMENSION` in the place of each extent; None where all are free.
     """
 
     extent: int
     ndim: int
     itemsize: int
     is_array: bool
+    shape: tuple[int, ...] | None = None
+
+    def shape_of(self, extents: Sequence[int]) -> tuple[int, ...]:
+        """Return the dimensions, of a sample that has these extents; its bytes are their product times `itemsize`."""
+        own = tuple(extents[self.extent : self.extent + self.ndim])
+        if self.shape is None:
+            return own
+        free = iter(own)
+        return tuple(next(free) if size == sample_spec.FREE_DIMENSION else size for size in self.shape)
 
 
 class Schema(NamedTuple):
@@ -145,13 +162,21 @@ class _Parser:
             return self._container(kind, depth)
         if kind in _NUMBER_LISTS:
             return Node(kind, payload=self._payload(1, sample_spec.SLOT_BYTES, is_array=True))
-        if kind in (sample_spec.KIND_ARRAY, sample_spec.KIND_SCALAR, sample_spec.KIND_TENSOR):
+        if kind in _ARRAYS:
             return self._array(kind)
+        if kind == sample_spec.KIND_OPTIONAL:
+            self._check_depth(depth)
+            flag = self._scalar("Q")
+            return Node(kind, flag, children=(self.node(depth + 1),))
         raise FormatError(f"a sample has a part of kind {kind}, which is unknown here")
 
-    def _container(self, kind: int, depth: int) -> Node:
+    @staticmethod
+    def _check_depth(depth: int) -> None:
         if depth == sample_spec.MAX_DEPTH:
             raise FormatError(f"a sample is nested more than {sample_spec.MAX_DEPTH} levels deep")
+
+    def _container(self, kind: int, depth: int) -> Node:
+        self._check_depth(depth)
         cursor = self.cursor
         has_fields = kind in (sample_spec.KIND_NAMEDTUPLE, sample_spec.KIND_DATACLASS)
         name = cursor.text() if has_fields else ""
@@ -182,13 +207,14 @@ class _Parser:
         ndim = 0 if kind == sample_spec.KIND_SCALAR else self.cursor.byte()
         if ndim > sample_spec.MAX_NDIM:
             raise FormatError(f"a sample has an array of {ndim} dimensions")
-        dtype, name = (
-            read_tensor_dtype(self.cursor) if kind == sample_spec.KIND_TENSOR else (read_dtype(self.cursor), "")
-        )
-        return Node(kind, payload=self._payload(ndim, dtype.itemsize, is_array=True), dtype=dtype, ndim=ndim, name=name)
+        shape = tuple(self.cursor.u64() for _ in range(ndim)) if kind in _SHAPED else None
+        dtype, name = read_tensor_dtype(self.cursor) if kind in _TENSORS else (read_dtype(self.cursor), "")
+        num_free = ndim if shape is None else shape.count(sample_spec.FREE_DIMENSION)
+        payload = self._payload(num_free, dtype.itemsize, is_array=True, shape=shape)
+        return Node(kind, payload=payload, dtype=dtype, ndim=ndim, name=name, shape=shape)
 
-    def _payload(self, ndim: int, itemsize: int, *, is_array: bool) -> int:
-        self.payloads.append(Payload(self.num_extents, ndim, itemsize, is_array))
+    def _payload(self, ndim: int, itemsize: int, *, is_array: bool, shape: tuple[int, ...] | None = None) -> int:
+        self.payloads.append(Payload(self.num_extents, ndim, itemsize, is_array, shape))
         self.num_extents += ndim
         self._check_slots()
         return len(self.payloads) - 1
