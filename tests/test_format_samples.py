@@ -143,7 +143,9 @@ def test_golden_samples_have_one_of_each_kind() -> None:
             node = nodes.pop()
             seen.add(node.kind)
             nodes += node.children
-    assert seen == {value for name, value in vars(sample_spec).items() if name.startswith("KIND_")}
+    # These stand in tables of schemas alone.
+    of_tables = {sample_spec.KIND_SHAPED_ARRAY, sample_spec.KIND_SHAPED_TENSOR, sample_spec.KIND_OPTIONAL}
+    assert seen == {value for name, value in vars(sample_spec).items() if name.startswith("KIND_")} - of_tables
 
 
 @given(samples())

@@ -1,7 +1,9 @@
 """A schema's tree as bytes, and the same tree with other dimensions: the way back from `parse_schema`.
 
-DICT 2 ("image": ARRAY 3 "|u1") ("label": INT)  ──with_shapes([(32, 32, 3)])──>
-DICT 2 ("image": SHAPED_ARRAY 3 [32, 32, 3] "|u1") ("label": INT)  ──pack_schema──> bytes
+What a schema fixes, its samples need not say.
+
+    DICT 2 ("image": ARRAY 3 "|u1") ("label": INT)  ──with_shapes([(32, 32, 3)])──>
+    DICT 2 ("image": SHAPED_ARRAY 3 [32, 32, 3] "|u1") ("label": INT)  ──pack_schema──> bytes
 """
 
 from __future__ import annotations
