@@ -13,6 +13,7 @@ It changes nothing, and goes on behind each damage, so one call finds all of the
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_scan import scan
+from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.dataset.segments.finding import Finding, FindingList
@@ -30,6 +32,7 @@ from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.verify.bin_check import BinCheck
 from splitdata.dataset.verify.deleted_check import check_deleted
 from splitdata.dataset.verify.index_check import check_index
+from splitdata.dataset.verify.schema_check import check_samples, check_schemas
 from splitdata.errors import DatasetNotFoundError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
@@ -130,7 +133,8 @@ def verify(
         findings = FindingList()
         findings.extend(found.findings)
         return _report(folder, manifest, found.num_bytes, findings)
-    work = _Verification(DatasetPaths(folder), manifest.segments, progress)
+    holds_samples = stated_codec(manifest.metadata) == "sample"
+    work = _Verification(DatasetPaths(folder), manifest.segments, progress, holds_samples=holds_samples)
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
     del pin
     return _report(folder, manifest, work.bytes_done, work.findings)
@@ -187,8 +191,14 @@ class _Verification:
     """The work of one call: its segments, findings and progress."""
 
     def __init__(
-        self, paths: DatasetPaths, segments: tuple[SegmentInfo, ...], progress: Callable[[int, int], None] | None
+        self,
+        paths: DatasetPaths,
+        segments: tuple[SegmentInfo, ...],
+        progress: Callable[[int, int], None] | None,
+        *,
+        holds_samples: bool,
     ) -> None:
+        self._holds_samples = holds_samples
         self.findings = FindingList()
         self.bytes_done = 0
         self._progress = progress
@@ -229,6 +239,9 @@ class _Verification:
                 for check in checks:
                     self.findings.extend(check.findings)
                 self._report_missing(files, {check.bin_index for check in checks})
+                self.findings.extend(check_schemas(files))
+                if self._holds_samples:
+                    self._check_samples(files)
                 is_whole = not self.findings.num_records
                 if is_whole and not any(check.num_erased for check in checks):
                     self._check_digest(files, checks)
@@ -246,6 +259,11 @@ class _Verification:
             self.findings.add(Finding(path=files.paths.folder, problem=problem, position=None, num_records=0))
             return False
         return True
+
+    def _check_samples(self, files: SegmentFiles) -> None:
+        # An index that cannot be opened is reported already, and so are the records that it would lead to.
+        with suppress(FormatError, OSError):
+            self.findings.extend(check_samples(files))
 
     def _wait_for(self, parts: list[Future[None]], before: int, checks: list[BinCheck]) -> None:
         """Wait until some bins are done so far, and report meanwhile: one record may take minutes."""
