@@ -37,9 +37,9 @@ help:
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
-# Two at a time: much of a test is waiting for processes that it has started.
+# Three at a time on two cores: much of a test is waiting for processes that it has started.
 test: $(TEST)
-	$(BIN)/pytest -q --numprocesses=2 --dist=worksteal
+	$(BIN)/pytest -q --numprocesses=3 --dist=worksteal
 
 quick: $(TEST)
 	$(BIN)/pytest -q --numprocesses=2 --hypothesis-profile=quick -m "not slow and not soak" $(QUICK)
