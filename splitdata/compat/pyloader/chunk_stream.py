@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from splitdata._shown import one_line
 from splitdata.compat.pyloader.batch_collators import collate_function
 from splitdata.errors import ClosedError
 from splitdata.process.pool.process_pool import ProcessPool
@@ -220,7 +221,8 @@ def _started(plan: ChunkPlan, num_workers: int, options: ChannelOptions) -> Work
         try:
             pool.start()
         except TypeError as error:
-            _log.warning("files are read by a thread, which shares this process's time with the loop: %s", error)
+            text = "files are read by a thread, which shares this process's time with the loop: %s"
+            _log.warning(text, one_line(error))
         else:
             return pool
     threads = ThreadPool[int, BatchGroup](serve_groups, (plan, 1), options, num_workers=1)
