@@ -38,8 +38,9 @@ def find_records(dataset: Path) -> Iterator[tuple[Path, int, int]]:
     name = max(path.name for path in dataset.iterdir() if re.fullmatch(r"manifest\.[0-9]{10}\.json", path.name))
     [line] = re.findall(rb'\A(.*)\n\{"xxh3":"[0-9a-f]{16}"\}\n\Z', open_file(dataset / name))
     manifest = json.loads(line.decode())
-    known = (manifest["format"], manifest["version"][0], manifest["must_understand"], manifest["generation"])
-    demand(known == ("splitdata", 1, [], int(name[9:19])), f"{name} is not of version 1, but {known}")
+    known = [manifest[key] for key in ("format", "must_understand", "generation")] + [b'"deleted":' in line]
+    right = known == ["splitdata", [], int(name[9:19]), False] and manifest["version"][0] == 1
+    demand(right, f"{name} is not of version 1, or not to be read here: {known}")
     for segment in manifest["segments"]:
         folder = dataset / "segments" / bytes.fromhex(segment["id"]).hex()
         yield from ((folder, segment["bins"], sequence) for sequence in range(segment["records"]))
@@ -48,7 +49,6 @@ def find_records(dataset: Path) -> Iterator[tuple[Path, int, int]]:
 def read_record(folder: Path, bins: int, sequence: int) -> str:
     """Follow an index entry to its frame, and return length and first bytes of the record (5.2, 6.2, 8, 10.2)."""
     number, owner = sequence % bins, bytes.fromhex(folder.name)
-    # unpack_from raises an error where a file ends too early.
     loc, *entry = unpack_from("<QII", open_file(folder / "index", owner + bytes(4), 32), 128 + 16 * sequence)
     if loc == 2**64 - 1:
         return "lost, says the index"

@@ -3,6 +3,7 @@
     v1/tiny     3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
     v1/rich     every kind of frame, a lost record, 4 segments, one of them left open by its writer
     v1/samples  records of the codec "sample": FORMAT.md section 17.7, and one of every kind
+    v1/deleted  records that were deleted: erased, erased from groups, and only marked
 
 Run it after a change of the format, in the root of the repository; what it makes is committed:
 
@@ -24,7 +25,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from splitdata import SplitWriter, encode_sample
+from splitdata import SplitWriter, compact, delete, encode_sample
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -65,6 +66,10 @@ RICH_COMMITTED: Final = b"committed"
 RICH_UNCOMMITTED: Final = b"written and never committed"
 _OPEN_SEGMENT: Final = "0" * 31 + "3"
 RICH_RECORDS: Final = (*RICH_MAIN, *RICH_APPENDED, *RICH_KEYED, RICH_COMMITTED)
+
+DELETED_RECORDS: Final = tuple(b"record %d" % number for number in range(12))
+DELETED_KEYS: Final = ("a", None, "c", "d")
+DELETED_POSITIONS: Final = (1, 2, 5, 9, 11)
 
 # What each part of a file is, for the dump: bytes and words, in order.
 _BIN_NOTES: Final = (
@@ -195,6 +200,21 @@ def write_rich(folder: Path) -> None:
     with SplitWriter(folder, bins=2, mode="append", compression="zstd", reproducible="golden keys") as writer:
         writer.write_many(RICH_KEYED, keys=RICH_KEYS)
     _leave_segment_open(folder)
+
+
+def write_deleted(folder: Path) -> None:
+    """Write the dataset of which records were deleted: two segments erased, one of them in groups, one only marked."""
+    with SplitWriter(folder, bins=2, group=1, reproducible="deleted") as writer:
+        writer.write_many(DELETED_RECORDS[:4], keys=DELETED_KEYS)
+    delete(folder, positions=[1], keys=["c"])
+    compact(folder, erase=True)
+    with SplitWriter(folder, bins=2, group=4, mode="append", reproducible="deleted") as writer:
+        writer.write_many(DELETED_RECORDS[4:10])
+    delete(folder, positions=[5, 9])
+    compact(folder, erase=True)
+    with SplitWriter(folder, bins=1, group=1, mode="append", reproducible="deleted") as writer:
+        writer.write_many(DELETED_RECORDS[10:])
+    delete(folder, positions=[11])
 
 
 def dump_of_tiny(folder: Path) -> str:
@@ -328,6 +348,7 @@ def main() -> None:
     write_tiny(GOLDEN / "tiny")
     write_rich(GOLDEN / "rich")
     write_samples(GOLDEN / "samples", golden_samples())
+    write_deleted(GOLDEN / "deleted")
     text = _with_dump(DOCUMENT.read_text("utf-8"), DUMP_BEGIN, dump_of_tiny(GOLDEN / "tiny"), DUMP_END)
     text = _with_dump(text, SAMPLE_DUMP_BEGIN, dump_of_sample() + "\n", SAMPLE_DUMP_END)
     DOCUMENT.write_text(text, "utf-8", newline="\n")

@@ -25,11 +25,12 @@ from splitdata.dataset.writing.fold import fold_small_segments
 from splitdata.dataset.writing.join import join_segments
 from splitdata.errors import DatasetNotFoundError, FormatError
 from splitdata.format import spec
+from splitdata.format.version import check_written_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-from splitdata.dataset.segments.segment_files import SegmentFiles
+    from splitdata.dataset.segments.segment_files import SegmentFiles
 
 __all__ = ["CompactReport", "compact"]
 
@@ -90,6 +91,7 @@ def compact(
     """
     directory = DatasetDirectory(local_path(path))
     manifest = directory.newest()
+    check_written_here(manifest.version, directory.folder)
     todo = [files for files in files_of_segments(directory, manifest) if _num_unerased(files)]
     for files in todo:
         files.info.check_features()

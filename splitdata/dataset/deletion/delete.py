@@ -21,6 +21,7 @@ from splitdata._local_path import local_path
 from splitdata.dataset.legacy.legacy_directory import is_legacy_directory
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded
+from splitdata.dataset.manifests.stamp import restamped
 from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.deleted_records import write_list
 from splitdata.dataset.segments.group_reader import open_reader
@@ -29,6 +30,7 @@ from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.errors import FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.keys import encode_key
+from splitdata.format.version import check_written_here
 from splitdata.order.positions import checked_positions
 from splitdata.storage.publish import publish
 
@@ -108,6 +110,7 @@ def delete(
             path=directory.folder,
         )
     manifest = directory.newest()
+    check_written_here(manifest.version, directory.folder)
     chosen = {int(one) for one in checked_positions(positions, manifest.num_records).tolist()}
     missing: list[str] = []
     before = 0
@@ -189,7 +192,7 @@ def _commit(
             if held.newest().generation == manifest.generation:
                 raise
             return False
-        following = replace(manifest, generation=manifest.generation + 1, segments=segments)
+        following = restamped(replace(manifest, generation=manifest.generation + 1, segments=segments))
         if following.generation > spec.MAX_GENERATION:
             raise ManifestError(f"{directory.folder} is at generation {manifest.generation}, the last there is")
         with held.opened() as root:

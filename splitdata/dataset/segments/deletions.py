@@ -1,8 +1,8 @@
 """A segment of which records were deleted: asks its list before each read, and hands on what is not in it.
 
-    SegmentReader                     no record of it was deleted: nothing is asked
+    SegmentReader, GroupReader        no record of it was deleted: nothing is asked
     SegmentWithDeletions              in the list? ── yes ──> RecordDeletedError
-      └─ SegmentReader                       `─ no ──> read as always
+      └─ one of these                        `─ no ──> read as always
 
 So the reads of segments without deletions are what they were.
 """
@@ -160,11 +160,14 @@ class SegmentWithDeletions:
 
     def any_is_cold(self, sequences: NDArray[np.int64]) -> bool:
         """Say whether the first bytes of any record are not in memory; False where the system cannot tell."""
-        return self._reader.any_is_cold(sequences[~self.deleted.among(sequences)])
+        live = sequences[~self.deleted.among(sequences)]
+        return len(live) > 0 and self._reader.any_is_cold(live)
 
     def prefetch(self, sequences: NDArray[np.int64]) -> None:
         """Ask the kernel for records; returns without waiting for them."""
-        self._reader.prefetch(sequences[~self.deleted.among(sequences)])
+        live = sequences[~self.deleted.among(sequences)]
+        if len(live):
+            self._reader.prefetch(live)
 
     def _refuse_one(self, sequence: int) -> None:
         if sequence in self.deleted:

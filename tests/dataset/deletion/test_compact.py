@@ -26,6 +26,7 @@ from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.storage import files
 from splitdata.storage.folder import Folder
 from tests.command import ROOT
+from tests.dataset.deletion.kinds import ALL_KINDS
 from tests.dataset.record_kinds import KINDS, RecordKind
 
 GONE = (1, 3, 4)
@@ -44,7 +45,7 @@ def all_bytes(path: Path) -> bytes:
     return b"\0".join(file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file())
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.name)
 def test_every_kind_of_record_is_compacted_and_verify_and_repair_find_nothing(tmp_path: Path, kind: RecordKind) -> None:
     path = tmp_path / "data"
     kind.write_sealed(path)
@@ -71,7 +72,9 @@ def secret(number: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"compression": "zstd", "compression_level": -100}, {"alignment": 64}], ids=["plain", "zstd", "64"]
+    "options",
+    [{"group": 1}, {"compression": "zstd", "compression_level": -100, "group": 1}, {"alignment": 64}, {"group": 16}],
+    ids=["plain", "zstd", "64", "groups"],
 )
 def test_no_file_holds_a_byte_of_a_deleted_record_or_its_key(tmp_path: Path, options: dict[str, object]) -> None:
     path = tmp_path / "data"
