@@ -150,4 +150,8 @@ def _files_below(root: str) -> list[str]:
 
 
 def _refuse(error: OSError) -> None:
-    raise error
+    try:
+        raise error
+    finally:
+        # Else the error would lead back to this call, and keep all that its callers hold.
+        del error

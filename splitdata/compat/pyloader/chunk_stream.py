@@ -221,8 +221,9 @@ def _started(plan: ChunkPlan, num_workers: int, options: ChannelOptions) -> Work
         try:
             pool.start()
         except TypeError as error:
-            text = "files are read by a thread, which shares this process's time with the loop: %s"
-            _log.warning(text, one_line(error))
+            _log.warning(
+                "files are read by a thread, which shares this process's time with the loop: %s", one_line(error)
+            )
         else:
             return pool
     threads = ThreadPool[int, BatchGroup](serve_groups, (plan, 1), options, num_workers=1)
