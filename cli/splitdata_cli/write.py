@@ -30,6 +30,7 @@ Kind = Literal[
     "csv",
     "tsv",
     "prefixed",
+    "tfrecord",
     "imagefolder",
     "zip",
     "tar",
@@ -52,6 +53,7 @@ _RECOGNISED = {
     "splitdata": "it is a dataset; its records are taken with their keys",
     "splitdataloader": "it has the index.dat of splitdataloader; each record is taken",
     "tar": "no two of its first members share a stem; each file in it is a record",
+    "tfrecord": "by its name; each payload is a record",
     "webdataset": "members of it share stems; each stem is a sample",
     "zip": "by its name; each file in it is a record",
 }
@@ -156,7 +158,8 @@ def write(
     tar archive of files, WebDataset shards (a sample for each stem), Parquet, Arrow and Feather files and folders of
     save_to_disk (a sample for each row), a directory that the package splitdataloader 0.0.1 wrote, another dataset
     (with its keys and metadata), a text or JSONL file (each line is a record), a CSV or TSV file (each row is a
-    record, as a JSON object), the .bin of a BinaryBlob with its .idx beside it, - for standard input (lines, or with
+    record, as a JSON object), the .bin of a BinaryBlob with its .idx beside it, a TFRecord
+    file (each payload is a record), - for standard input (lines, or with
     --from prefixed records that follow their length as u32 little-endian), or with --from callable a Python function
     that yields bytes, as module:function: this imports the module, which runs it. Files may be plain, .gz, .zst, .bz2
     or .xz.

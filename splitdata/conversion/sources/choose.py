@@ -43,6 +43,7 @@ from splitdata.conversion.sources.lines import JsonLineSource, LineSource
 from splitdata.conversion.sources.prefixed import PrefixedSource
 from splitdata.conversion.sources.several import SeveralFolders, several_sources
 from splitdata.conversion.sources.tar_files import TarSource
+from splitdata.conversion.sources.tfrecord import TFRecordSource, is_named_tfrecord
 from splitdata.conversion.sources.webdataset_shard import WebDatasetSource, is_webdataset
 from splitdata.conversion.sources.zip_files import ZipSource
 from splitdata.dataset.legacy.legacy_directory import is_legacy_directory
@@ -70,6 +71,7 @@ SourceKind: TypeAlias = Literal[
     "csv",
     "tsv",
     "prefixed",
+    "tfrecord",
     "imagefolder",
     "zip",
     "tar",
@@ -129,7 +131,8 @@ def open_source(
         kind: "folder" and "files" take each file as a record, "list" each file that a file names,
             "imagefolder" each picture in a folder for each class, as a sample, "zip" and "tar" each file in an archive,
             "webdataset" a sample of all files of a tar that share a stem, "lines" and "jsonl" each line, "csv" and
-            "tsv" each row, "prefixed" reads records that follow their length as u32 little-endian, "splitdataloader"
+            "tsv" each row, "prefixed" reads records that follow their length as u32 little-endian, "tfrecord" the
+            payloads of a TFRecord file, "splitdataloader"
             a directory that the package of this name wrote, "binaryblob" the .bin of a BinaryBlob with its .idx
             beside it, "callable" calls a function that yields them: given as "module:function", its module is
             imported, which runs it, so never pass on such a text that you do not trust.
@@ -220,6 +223,7 @@ _OPENERS: Final[dict[SourceKind, Callable[[str], RecordSource]]] = {
     "binaryblob": BinaryBlobSource,
     "lines": LineSource,
     "prefixed": PrefixedSource,
+    "tfrecord": TFRecordSource,
     "splitdata": open_dataset,
     "tar": TarSource,
     "webdataset": WebDatasetSource,
@@ -344,6 +348,8 @@ def _kind_among_several(path: str) -> SourceKind:
         raise _not_found(path)
     if _is_tar(path) and Path(path).is_file():
         return "webdataset" if is_webdataset(path) else "tar"
+    if is_named_tfrecord(path):
+        return "tfrecord"
     return "binaryblob" if is_binary_blob(Path(path)) else _KIND_OF_SUFFIX.get(plain_suffix(path), "files")
 
 
@@ -377,6 +383,8 @@ def _kind_of_file(text: str) -> SourceKind:
         return "webdataset" if is_webdataset(text) else "tar"
     if suffix in _KIND_OF_SUFFIX:
         return _KIND_OF_SUFFIX[suffix]
+    if is_named_tfrecord(text):
+        return "tfrecord"
     if is_binary_blob(Path(text)):
         return "binaryblob"
     raise SourceError(
@@ -419,5 +427,9 @@ def _kind_of_folder(folder: Path) -> SourceKind:
 
 def _is_container(path: Path) -> bool:
     """Say whether a file is one of many records by its name, which are hardly meant as one record together."""
-    named = _is_tar(path.name) or _KIND_OF_SUFFIX.get(plain_suffix(path.name)) in (*_TABLES, "zip")
+    named = (
+        _is_tar(path.name)
+        or is_named_tfrecord(path.name)
+        or _KIND_OF_SUFFIX.get(plain_suffix(path.name)) in (*_TABLES, "zip")
+    )
     return named and not path.name.startswith(".") and path.is_file()

@@ -21,7 +21,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["bunzip2", "gunzip", "unxz", "unzstd"]
+__all__ = ["bunzip2", "gunzip", "unxz", "unzlib", "unzstd"]
 
 _GZIP_FORMAT: Final = 31
 _MAX_OUTPUT_BYTES: Final = 1 << 20
@@ -58,6 +58,19 @@ def gunzip(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
     Raises:
         SourceError: If the file is damaged, truncated or empty.
     """
+    return _inflate_all(blocks, "gzip", path, _GZIP_FORMAT)
+
+
+def unzlib(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the content of a file in the format of zlib, checksums verified; `path` is shown in errors.
+
+    Raises:
+        SourceError: If the file is damaged, truncated or empty.
+    """
+    return _inflate_all(blocks, "zlib", path, zlib.MAX_WBITS)
+
+
+def _inflate_all(blocks: Iterable[bytes], what: str, path: str, form: int) -> Iterator[bytes]:
     stream = None
     for block in blocks:
         rest = block
@@ -67,15 +80,15 @@ def gunzip(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
                 rest = rest.lstrip(b"\0") if stream else rest
                 if not rest:
                     break
-                stream = zlib.decompressobj(_GZIP_FORMAT)
-            piece = _inflate(stream, rest, path)
+                stream = zlib.decompressobj(form)
+            piece = _inflate(stream, rest, what, path)
             if piece:
                 yield piece
             rest = stream.unused_data if stream.eof else stream.unconsumed_tail
     # Input may be used up while output still waits for room.
-    while stream and not stream.eof and (piece := _inflate(stream, b"", path)):
+    while stream and not stream.eof and (piece := _inflate(stream, b"", what, path)):
         yield piece
-    _check_end("gzip", path, is_empty=stream is None, is_complete=bool(stream and stream.eof))
+    _check_end(what, path, is_empty=stream is None, is_complete=bool(stream and stream.eof))
 
 
 def unzstd(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
@@ -153,11 +166,11 @@ def _decompress_streams(
     _check_end(what, path, is_empty=stream is None, is_complete=bool(stream and stream.eof))
 
 
-def _inflate(stream: zlib._Decompress, data: bytes, path: str) -> bytes:
+def _inflate(stream: zlib._Decompress, data: bytes, what: str, path: str) -> bytes:
     try:
         return stream.decompress(data, _MAX_OUTPUT_BYTES)
     except zlib.error as error:
-        raise _damaged("gzip", path, error) from None
+        raise _damaged(what, path, error) from None
 
 
 def _damaged(what: str, path: str, error: Exception) -> SourceError:

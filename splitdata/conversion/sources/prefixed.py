@@ -10,13 +10,14 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from splitdata.conversion.sources.block_reader import BlockReader
 from splitdata.conversion.sources.input_file import FileSource
 from splitdata.conversion.sources.seek import count_at
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from splitdata.conversion.sources.source import SourcePosition
 
@@ -37,7 +38,7 @@ class PrefixedSource(FileSource):
         """Take a path, "-" for standard input; raises as `InputFile` does."""
         super().__init__(path)
         self.skipped: Mapping[str, int] = {}
-        self._reader = _PrefixReader(iter(()), 0)
+        self._reader = BlockReader(iter(()), 0)
         self._num_given = 0
 
     def __iter__(self) -> Generator[bytes | SizedFile, None, None]:
@@ -55,7 +56,7 @@ class PrefixedSource(FileSource):
     def records_from(self, position: SourcePosition) -> Generator[bytes | SizedFile, None, None]:
         """Yield the records behind a position."""
         first, start = count_at(position, "record"), count_at(position, "byte")
-        self._reader = reader = _PrefixReader(self._input.blocks(start), start)
+        self._reader = reader = BlockReader(self._input.blocks(start), start)
         for number in count(first):
             self._num_given = number
             prefix = reader.read_full(_PREFIX_BYTES)
@@ -82,33 +83,3 @@ class PrefixedSource(FileSource):
             path=self._input.path,
             position=position,
         )
-
-
-class _PrefixReader:
-    """Reads any number of bytes out of blocks of any size."""
-
-    def __init__(self, blocks: Iterator[bytes], num_bytes: int) -> None:
-        self.num_bytes = num_bytes
-        self._blocks = blocks
-        self._block = b""
-        self._start = 0
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, none at the end."""
-        if self._start == len(self._block):
-            self._block, self._start = next(self._blocks, b""), 0
-        piece = self._block[self._start : self._start + size]
-        self._start += len(piece)
-        self.num_bytes += len(piece)
-        return piece
-
-    def read_full(self, size: int) -> bytes:
-        """Return `size` bytes, fewer only at the end."""
-        piece = self.read(size)
-        if len(piece) == size:
-            return piece
-        pieces, missing = [piece], size - len(piece)
-        while missing and (piece := self.read(missing)):
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
