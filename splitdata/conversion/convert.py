@@ -25,6 +25,7 @@ from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
+from splitdata.conversion.sources.dataset_source import DatasetSource
 from splitdata.conversion.sources.seek import state_of
 from splitdata.conversion.sources.source import metadata_in, storable
 from splitdata.dataset.writer import SplitWriter
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.resumable import ResumedConversion
     from splitdata.conversion.sources.choose import Named
     from splitdata.conversion.sources.source import Record, RecordSource
+    from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = ["ConversionProgress", "ConversionReport", "convert"]
 
@@ -173,6 +175,8 @@ def convert(
     if mode == "append":
         _check_codec(source, dest)
     own = metadata_in(source)
+    # One that is added to declares its own.
+    schema = source.schema if isinstance(source, DatasetSource) and mode != "append" else None
     watch = _Watch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
@@ -192,6 +196,7 @@ def convert(
         durability=durability,
         metadata=metadata,
         reproducible=reproducible,
+        schema=schema,
     )
     if resume:
         return _resume(watch, output, limit=limit)
@@ -215,6 +220,7 @@ class _Output:
     durability: Literal["commit", "none"]
     metadata: dict[str, Any] | None
     reproducible: bool
+    schema: SampleSchema | None
 
     def open(
         self, source: RecordSource, *, mode: Literal["create", "append", "overwrite", "resume"], bins: int | None
@@ -230,6 +236,7 @@ class _Output:
             durability=self.durability,
             metadata=self.metadata,
             reproducible=source.identity() if self.reproducible else False,
+            schema=self.schema,
         )
 
     def new_log(self, source: RecordSource, *, limit: int | None) -> ConversionLog:

@@ -1,4 +1,4 @@
-"""The codecs of records, by the names that metadata have for them. FORMAT.md section 17.1.
+"""The codecs of records, by the names that metadata have for them. docs/format/samples.md.
 
     "sample"   any nesting of arrays and values        "json"    one JSON value, UTF-8
     "text"     str, UTF-8                              "npy"     one array, as numpy.save writes it
@@ -18,6 +18,7 @@ import numpy as np
 from splitdata._shown import shown
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples.alignment import place_rightly
+from splitdata.samples.bound_decode import BoundDecoder
 from splitdata.samples.collate import collate
 from splitdata.samples.decode import SampleDecoder, as_bytes_view
 from splitdata.samples.dtypes import check_text, has_kind
@@ -56,6 +57,9 @@ class RecordCodec(Protocol):
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         """Return the values of records as one batch; ValueError if they do not fit, FormatError if one is damaged."""
 
+    def with_schemas(self, schemas: Sequence[bytes]) -> RecordCodec:
+        """Return the codec for records of segments that have these schemas, which only samples name."""
+
 
 def record_codec(name: object, types: Iterable[type] = ()) -> RecordCodec:
     """Return the codec of a name.
@@ -86,9 +90,27 @@ class _SampleCodec:
         self.encode = encode_sample
         self.decode = decoder.decode
         self.decode_batch = decoder.decode_batch
+        self._decoder = decoder
+
+    def with_schemas(self, schemas: Sequence[bytes]) -> RecordCodec:
+        return _BoundCodec(schemas, self._decoder) if schemas else self
 
 
-class _BytesCodec:
+class _BoundCodec(_SampleCodec):
+    def __init__(self, schemas: Sequence[bytes], alone: SampleDecoder) -> None:
+        bound = BoundDecoder(schemas, alone)
+        self.encode = encode_sample
+        self.decode = bound.decode
+        self.decode_batch = bound.decode_batch
+        self._decoder = alone
+
+
+class _PlainCodec:
+    def with_schemas(self, schemas: Sequence[bytes]) -> Any:
+        return self
+
+
+class _BytesCodec(_PlainCodec):
     alignment = 1
 
     def encode(self, value: object) -> bytes:
@@ -131,7 +153,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
 
-class _NpyCodec:
+class _NpyCodec(_PlainCodec):
     alignment = 64
 
     def encode(self, value: object) -> bytes:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["Node", "Payload", "Schema", "parse_schema"]
+__all__ = ["LEAVES", "Node", "Payload", "Schema", "parse_schema"]
 
 # Of each kind without parts of its own: the scalars in the table, and whether text or bytes follow.
-_LEAVES: Final = {
+LEAVES: Final = {
     sample_spec.KIND_NONE: ("", False),
     sample_spec.KIND_BOOL: ("Q", False),
     sample_spec.KIND_INT: ("q", False),
@@ -154,8 +154,8 @@ class _Parser:
         kind = self.cursor.byte()
         if kind == sample_spec.KIND_NONE:
             return _NONE
-        if kind in _LEAVES:
-            letters, has_bytes = _LEAVES[kind]
+        if kind in LEAVES:
+            letters, has_bytes = LEAVES[kind]
             payload = self._payload(1, 1, is_array=False) if has_bytes else 0
             return Node(kind, self._scalar(letters), payload)
         if kind in _CONTAINERS:

@@ -84,9 +84,7 @@ def test_any_bound_sample_is_the_one_that_stands_alone(sample: Sample) -> None:
     record = table.encode(sample)
     assert other.bind(encode_sample(sample)) == record
     assert other.schemas == table.schemas
-    alone = standing_alone(record, table.schemas)
-    assert same(decode_sample(alone), sample)
-    assert SchemaTable().bind(alone) == record
+    assert standing_alone(record, table.schemas) == encode_sample(sample)
 
 
 @given(samples())
@@ -350,8 +348,8 @@ def test_optional_part_is_there_or_none() -> None:
     assert read.decode(there)[1] == "abc"
     assert read.decode(gone) == [None, None]
     assert read_bound(gone, [schema]) == [None, None]
-    assert same(decode_sample(standing_alone(there, [schema])), read.decode(there))
-    assert decode_sample(standing_alone(gone, [schema])) == [None, None]
+    assert standing_alone(there, [schema]) == encode_sample(read.decode(there))
+    assert standing_alone(gone, [schema]) == encode_sample([None, None])
     image, texts = read.decode_batch([there, there])
     assert image.shape == (2, 70)
     assert texts == ["abc", "abc"]

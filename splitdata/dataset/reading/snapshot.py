@@ -244,6 +244,7 @@ class Snapshot:
         manifests: Of each dataset.
         num_records: Of all of them.
         cold_reads: Decides when to look whether records are in memory.
+        schemas: Of the samples of each segment that holds records.
     """
 
     def __init__(
@@ -263,17 +264,19 @@ class Snapshot:
         self._pools: dict[tuple[IoMode, DatasetDirectory | None], OpenFiles] = {}
         self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
+        self.schemas: list[tuple[bytes, ...]] = []
         self.num_records = 0
         for directory, listing in zip(directories, self.manifests, strict=True):
             mode: IoMode = choose_io(directory.folder) if io == "auto" else "mmap" if io == "mmap" else "pread"
             pool = self._pool(mode, directory)
             if isinstance(listing, LegacyDirectory):
-                self._add(listing.num_records, partial(_open_legacy_segment, listing, pool))
+                self._add(listing.num_records, partial(_open_legacy_segment, listing, pool), ())
                 continue
             check = _SameDataset(directory, listing)
             first_position = 0
             for info in listing.segments:
-                self._add(info.num_records, partial(open_one, directory, info, first_position, pool, check))
+                maker = partial(open_one, directory, info, first_position, pool, check)
+                self._add(info.num_records, maker, info.schemas)
                 first_position += info.num_records
         self._segments: list[Segment | None] = [None] * len(self._makers)
         self._deleted: NDArray[np.int64] | None = None
@@ -283,8 +286,9 @@ class Snapshot:
             return self._pools.setdefault((mode, directory), OpenFiles(mode, open_folder=directory.open_segment))
         return self._pools.setdefault((mode, None), OpenFiles(mode))
 
-    def _add(self, num_records: int, maker: Callable[[], Segment]) -> None:
+    def _add(self, num_records: int, maker: Callable[[], Segment], schemas: tuple[bytes, ...]) -> None:
         if num_records:
+            self.schemas.append(schemas)
             self._makers.append(maker)
             self.starts.append(self.num_records)
             self.num_records += num_records
