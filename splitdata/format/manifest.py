@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 from splitdata.errors import ManifestError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+from splitdata.format.digest import EMPTY_DIGEST, fingerprint, is_digest, join_digests
 from splitdata.format.index import entry_bytes
 from splitdata.format.version import GROUPS, are_known, check_features, check_version, check_written_here
 
@@ -132,6 +132,7 @@ class SegmentInfo:
         fields = _Fields(value, "a segment")
         digest = fields.text("digest", _HASH)
         num_deleted, deleted_hash = _deletions(fields)
+        num_keys, keys_bytes = _keys(fields)
         features = fields.names("must_understand") if fields.has("must_understand") else ()
         info = cls(
             id=fields.text("id", _ID),
@@ -142,14 +143,16 @@ class SegmentInfo:
             raw_bytes=fields.integer("raw_bytes", _MAX_INT),
             stored_bytes=fields.integer("stored_bytes", _MAX_INT),
             group=fields.integer("group", spec.MAX_GROUP, least=2) if fields.has("group") else 1,
-            num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if fields.has("keys") else 0,
-            keys_bytes=fields.integer("keys_bytes", _MAX_INT) if fields.has("keys_bytes") else 0,
+            num_keys=num_keys,
+            keys_bytes=keys_bytes,
             num_deleted=num_deleted,
             deleted_hash=deleted_hash,
             features=tuple(name for name in features if name != spec.DELETED_FEATURE),
             others=fields.others(),
             version=version,
         )
+        if not is_digest(info.digest):
+            raise ManifestError(f"a segment of the manifest has the digest {digest}, which no records have")
         if info.group & (info.group - 1) or info.is_grouped != (GROUPS in info.features):
             raise ManifestError(
                 f"a segment of the manifest has groups of {info.group} and the features {info.features}"
@@ -161,10 +164,18 @@ class SegmentInfo:
 
 def _deletions(fields: _Fields) -> tuple[int, int]:
     """Read what an entry says of deleted records: how many they are, and the hash of their list."""
-    if not fields.has("deleted"):
+    if not fields.has_both("deleted", "deleted_hash"):
         return 0, 0
-    count = fields.integer("deleted", fields.integer("records", spec.MAX_SEGMENT_RECORDS))
-    return (count, int(fields.text("deleted_hash", _HASH), 16)) if count or fields.has("deleted_hash") else (0, 0)
+    count = fields.integer("deleted", fields.integer("records", spec.MAX_SEGMENT_RECORDS), least=1)
+    return count, int(fields.text("deleted_hash", _HASH), 16)
+
+
+def _keys(fields: _Fields) -> tuple[int, int]:
+    """Read what an entry says of keys: how many records have one, and where their table ends."""
+    if not fields.has_both("keys", "keys_bytes"):
+        return 0, 0
+    count = fields.integer("keys", fields.integer("records", spec.MAX_SEGMENT_RECORDS), least=1)
+    return count, fields.integer("keys_bytes", _MAX_INT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,6 +442,13 @@ class _Fields:
         """Say whether a field is there that need not be."""
         self._known.add(name)
         return name in self.value
+
+    def has_both(self, name: str, other: str) -> bool:
+        """Say whether two fields are there that belong together; raises `ManifestError` if one is missing."""
+        has, has_other = self.has(name), self.has(other)
+        if has != has_other:
+            raise ManifestError(f"{self._what}: of {name} and {other} one is missing")
+        return has
 
     def others(self) -> dict[str, Any]:
         """Return the fields that nobody has asked for: those of later versions, which this one carries along."""

@@ -181,7 +181,7 @@ class SegmentFiles:
         # A dataset that was made again with the same ids, as `reproducible` gives them.
         if header is not None and self.info.is_sealed and header.digest != self.info.digest:
             self.check_dataset()
-        if header is not None and (other := header.other_owner(self.info.id, self.info.num_bins)):
+        if header is not None and (other := header.other_owner(self.info.id, header.num_bins)):
             raise FormatError(
                 f"{path} is the index of another segment: {other}; put the right file there, or "
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
@@ -307,7 +307,7 @@ class SegmentFiles:
             raise MissingBinError(self._missing_text(path), path=path) from None
         header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
         # Its frames may agree with the index all the same, where records have one size.
-        if header is not None and (other := header.other_owner(self.info.id, bin_index, self.info.num_bins)):
+        if header is not None and (other := header.other_owner(self.info.id, bin_index, header.num_bins)):
             raise FormatError(
                 f"{path} is another file: {other}; put the right file there, see "
                 f"`splitdata verify {self.dataset_folder}`; all other bins stay readable",
