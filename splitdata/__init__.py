@@ -47,10 +47,11 @@ from splitdata.errors import (
 )
 
 if TYPE_CHECKING:
-    from splitdata.conversion.convert import ConversionProgress, ConversionReport, convert
+    from splitdata.conversion.convert import convert
     from splitdata.conversion.dry_run import FirstRecord
     from splitdata.conversion.sources.choose import open_source
     from splitdata.conversion.sources.source import RecordSource
+    from splitdata.conversion.watch import ConversionProgress, ConversionReport
     from splitdata.dataset.deletion.compact import CompactReport, compact
     from splitdata.dataset.deletion.delete import DeleteReport, delete
     from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
@@ -157,8 +158,8 @@ _HOMES = {
     "CacheDescription": "splitdata.loader.cache.cache_description",
     "CacheStats": "splitdata.loader.plan.steps",
     "CompactReport": "splitdata.dataset.deletion.compact",
-    "ConversionProgress": "splitdata.conversion.convert",
-    "ConversionReport": "splitdata.conversion.convert",
+    "ConversionProgress": "splitdata.conversion.watch",
+    "ConversionReport": "splitdata.conversion.watch",
     "DatasetBenchmark": "splitdata.loader.benchmark",
     "DatasetDescription": "splitdata.dataset.describe",
     "DeleteReport": "splitdata.dataset.deletion.delete",

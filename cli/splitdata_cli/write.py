@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from splitdata_cli._import import working_folder_on_path
+from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import verify_progress, write_progress
 from splitdata_cli._records import print_records
 from splitdata_cli._render import counted, escape, escape_bytes, print_json, print_line, size_text
@@ -83,6 +83,21 @@ _RECOGNISED = {
     is_flag=True,
     help="Commit on the way, and go on where an earlier call of the same kind was interrupted or killed.",
 )
+@click.option("--where", metavar="MODULE:FUNCTION", help="Take only records that this function of each says yes to.")
+@click.option(
+    "--transform",
+    metavar="MODULE:FUNCTION",
+    help="Write what this function makes of each record or sample: None, one, or a list of many.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="Whether to leave out, and count, records that these functions fail on.",
+)
+@click.option("--quarantine", metavar="FOLDER", help="Leave them out, and put each there as a file.")
+@click.option("--max-errors", type=click.IntRange(min=0), help="Leave out so many at most.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
 @click.option(
     "--shuffle",
@@ -135,6 +150,11 @@ def write(
     append: bool,
     overwrite: bool,
     resume: bool,
+    where: str | None,
+    transform: str | None,
+    on_error: Literal["raise", "skip"],
+    quarantine: str | None,
+    max_errors: int | None,
     limit: int | None,
     shuffle: int | None,
     reproducible: bool,
@@ -169,6 +189,9 @@ def write(
 
     Files keep their paths as keys: in a folder relative to it, else as they are named.
 
+    --where and --transform import the functions that they name, which runs their modules. They get the bytes of a
+    record, or the sample. --transform gives bytes or a sample, None for no record, or a list of several.
+
     Several sources, and those that a pattern such as "data/*.jsonl" matches, are read one after another, with the
     same records and keys as each alone.
     Of files whose names tell of no lines or rows, each is a record, and so is each that @LIST names, a
@@ -193,7 +216,12 @@ def write(
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
     # Code runs only on request: a name that comes from a folder or a pattern never runs any.
-    with working_folder_on_path() if kind == "callable" else contextlib.nullcontext():
+    runs_code = kind == "callable" or where or transform
+    with working_folder_on_path() if runs_code else contextlib.nullcontext():
+        steps = [
+            None if named is None else function_named(named, option)
+            for named, option in ((where, "--where"), (transform, "--transform"))
+        ]
         opened = open_source(
             sources[0] if len(sources) == 1 else sources,
             kind=kind,
@@ -227,6 +255,11 @@ def write(
             shuffle=shuffle,
             dry_run=dry_run,
             resume=resume,
+            where=steps[0],
+            transform=steps[1],
+            on_error=on_error,
+            quarantine=quarantine,
+            max_errors=max_errors,
             progress=progress,
         )
     seconds = time.monotonic() - started

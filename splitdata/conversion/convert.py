@@ -13,88 +13,35 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from splitdata._local_path import local_path
-from splitdata._payload import is_file, payload
 from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of
-from splitdata.conversion.dry_run import DryRun, FirstRecord
+from splitdata.conversion.dry_run import DryRun
 from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
 from splitdata.conversion.sources.seek import state_of
 from splitdata.conversion.sources.source import metadata_in, storable
+from splitdata.conversion.steps.failures import FailurePolicy
+from splitdata.conversion.steps.stepped_source import stepped
+from splitdata.conversion.watch import ConversionProgress, ConversionReport, ConversionWatch
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from splitdata._types import BytesLike, ReadableFile
-    from splitdata.conversion.resumable import ResumedConversion
     from splitdata.conversion.sources.choose import Named
-    from splitdata.conversion.sources.source import Record, RecordSource
+    from splitdata.conversion.sources.source import RecordSource
+    from splitdata.conversion.steps.record_steps import StepFunction
 
-__all__ = ["ConversionProgress", "ConversionReport", "convert"]
+__all__ = ["convert"]
 
-_RECORDS_PER_REPORT: Final = 256
-_BYTES_PER_REPORT: Final = 1 << 20
 _DEFAULT_LEVEL: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionProgress:
-    """The progress of a conversion.
-
-    Attributes:
-        num_records: Records taken.
-        num_bytes: Their bytes.
-        source_bytes: Bytes of the source that were read, compressed where it is. A shuffle counts them
-            twice: it reads all of them before it gives the first record.
-    """
-
-    num_records: int
-    num_bytes: int
-    source_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionReport:
-    """The report of a conversion.
-
-    Attributes:
-        path: The dataset, as an absolute path.
-        kind: How the source was read.
-        positions: Of the new records in the dataset.
-        num_bytes: Of the new records together.
-        num_bins: That the new records were written to.
-        skipped: What the source left out: what each thing is, and how many there were.
-        is_dry_run: Nothing was written; this is what would have been.
-        first_records: Of a dry run: the first three records, in the order of the source.
-        num_resumed: Records that earlier calls of a resumed conversion had committed.
-        was_finished: It was finished before, and nothing was done.
-        num_between: Records among the positions that another program has appended meanwhile.
-    """
-
-    path: str
-    kind: str
-    positions: range
-    num_bytes: int
-    num_bins: int
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    is_dry_run: bool = False
-    first_records: tuple[FirstRecord, ...] = ()
-    num_resumed: int = 0
-    was_finished: bool = False
-    num_between: int = 0
-
-    @property
-    def num_records(self) -> int:
-        """Records added."""
-        return len(self.positions) - self.num_between
 
 
 def convert(
@@ -113,6 +60,11 @@ def convert(
     shuffle: int | None = None,
     dry_run: bool = False,
     resume: bool = False,
+    where: StepFunction | str | None = None,
+    transform: StepFunction | str | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    quarantine: str | os.PathLike[str] | None = None,
+    max_errors: int | None = None,
     progress: Callable[[ConversionProgress], None] | None = None,
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
@@ -146,9 +98,21 @@ def convert(
             that are not compressed, and of folders, what comes before it is not read again; what is compressed
             is decompressed again from its beginning, and rows of CSV, and records of functions without a
             parameter `start`, are made again; none is written again. Not for standard input.
+        where: Function of one record, or "module:function", which imports the module: whether to take it. Gets bytes,
+            or what they hold where the records of the source are of a codec, such as samples.
+        transform: Function, given in the same way, of a record that is taken: returns None for no record; a list, or
+            an iterator, for many; anything else is one. Bytes are a record as they are, any other value but text is a
+            sample; a dataset has one of both. One keeps the key of what it was made from, those of a list get
+            "key#0", "key#1" and so on. `limit` counts what comes out.
+        on_error: With "skip", records that `where` or `transform` raises for are left out, and counted.
+        quarantine: Folder, empty or not there yet: such records are left out too, and each is put there as a file,
+            with its number, key and error in another.
+        max_errors: At most so many may be left out.
         progress: Called in this thread while records are written.
 
     Raises:
+        TooManySkippedError: If more than `max_errors` records failed.
+        Exception: What `where` and `transform` raise, with a note that names the record.
         StateMismatchError: If a conversion to resume had another source, which includes its time of change
             unless reproducible, or other options, or gives other records than those of its last commit.
         BlockingIOError: If a conversion to resume is still running.
@@ -169,11 +133,18 @@ def convert(
     source = (
         cast("RecordSource", source) if _is_opened(source) else open_source(cast("Named | Sequence[Named]", source))
     )
-    _check_apart(source, dest)
+    _check_apart(source, dest, "dataset")
+    failures = FailurePolicy(on_error, quarantine, max_errors, may_hold_files=resume)
+    if failures.folder:
+        _check_apart(source, str(failures.folder), "folder for quarantine")
+    if where is not None or transform is not None:
+        source = stepped(source, where, transform, failures)
+    elif failures.skips:
+        raise ValueError("on_error, quarantine and max_errors are for what where and transform fail on; give one")
     if mode == "append":
         _check_codec(source, dest)
     own = metadata_in(source)
-    watch = _Watch(source, progress)
+    watch = ConversionWatch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
     if shuffle is not None:
@@ -249,7 +220,7 @@ class _Output:
         return ConversionLog(source=state_of(source, with_times=not self.reproducible), options=options)
 
 
-def _resume(watch: _Watch, output: _Output, *, limit: int | None) -> ConversionReport:
+def _resume(watch: ConversionWatch, output: _Output, *, limit: int | None) -> ConversionReport:
     """Begin a conversion that can be resumed, or go on with one; nothing where it was finished."""
     source, dest = watch.source, output.dest
     log = output.new_log(source, limit=limit)
@@ -260,7 +231,7 @@ def _resume(watch: _Watch, output: _Output, *, limit: int | None) -> ConversionR
         return watch.resumed_report(dest, conversion.convert(writer, watch.watched, lambda: watch.num_bytes))
 
 
-def _try_out(watch: _Watch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
+def _try_out(watch: ConversionWatch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
     """Read a source to its end, and report what would be written."""
     trial = DryRun(dest, mode=mode, bins=bins)
     with closing(RecordFeed(watch.source, limit=limit)) as feed:
@@ -269,91 +240,17 @@ def _try_out(watch: _Watch, dest: str, *, mode: str, bins: int | None, limit: in
     return replace(report, is_dry_run=True, first_records=tuple(trial.first))
 
 
-class _Watch:
-    """Counts what goes by and reports it now and then."""
-
-    def __init__(self, source: RecordSource, progress: Callable[[ConversionProgress], None] | None) -> None:
-        self.num_records = 0
-        self.num_bytes = 0
-        self.source = source
-        self._progress = progress
-        self._next_bytes = 0
-
-    def watched(self, records: Iterable[Record]) -> Generator[BytesLike | ReadableFile, None, None]:
-        """Pass records on."""
-        for record in records:
-            if type(record) is bytes:
-                self.num_bytes += len(record)
-            elif is_file(record):
-                record = _WatchedFile(record, self)
-            else:
-                self.num_bytes += len(payload(record))
-            yield record
-            self.num_records += 1
-            if self.num_bytes >= self._next_bytes or not self.num_records % _RECORDS_PER_REPORT:
-                self.report()
-
-    def report(self) -> None:
-        """Tell how far it has come."""
-        self._next_bytes = self.num_bytes + _BYTES_PER_REPORT
-        if self._progress:
-            self._progress(ConversionProgress(self.num_records, self.num_bytes, self.source.bytes_read))
-
-    def final_report(self, dest: str, positions: range, *, num_bins: int) -> ConversionReport:
-        """Tell for the last time how far it has come, and return what was done."""
-        self.report()
-        return ConversionReport(
-            path=dest,
-            kind=self.source.kind,
-            positions=positions,
-            num_bytes=self.num_bytes,
-            num_bins=num_bins,
-            skipped=dict(self.source.skipped),
-        )
-
-    def resumed_report(self, dest: str, resumed: ResumedConversion) -> ConversionReport:
-        """Tell for the last time how far it has come, and return what a resumable conversion has done."""
-        return replace(
-            self.final_report(dest, resumed.positions, num_bins=resumed.num_bins),
-            num_resumed=resumed.num_resumed,
-            was_finished=resumed.was_finished,
-            num_between=resumed.num_between,
-        )
-
-
-class _WatchedFile:
-    """A record that is read as a file: one of many gigabytes shows progress too."""
-
-    def __init__(self, file: Any, watch: _Watch) -> None:  # may also have tell and seek
-        self._file = file
-        self._watch = watch
-
-    def read(self, size: int = -1, /) -> bytes:
-        data: bytes = self._file.read(size)
-        self._watch.num_bytes += len(data)
-        self._watch.report()
-        return data
-
-    def tell(self) -> int:
-        place: int = self._file.tell()
-        return place
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        place: int = self._file.seek(offset, whence)
-        return place
-
-
 def _is_opened(source: object) -> bool:
     """Say whether this is a source already; a class of sources is not a source."""
     return hasattr(source, "identity") and not isinstance(source, type)
 
 
-def _check_apart(source: RecordSource, dest: str) -> None:
-    """Raise if the dataset would lie within what is read, and so be read itself."""
+def _check_apart(source: RecordSource, dest: str, what: str) -> None:
+    """Raise if what is written would lie within what is read, and so be read itself."""
     target = Path(dest).resolve()
     for path in source.inputs:
         if target.is_relative_to(Path(path).resolve()):
-            raise ValueError(f"the dataset {dest} would lie inside the source {path}; choose a place outside of it")
+            raise ValueError(f"the {what} {dest} would lie inside the source {path}; choose a place outside of it")
 
 
 def _check_codec(source: RecordSource, dest: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from splitdata._types import ReadableFile
     from splitdata.conversion.sources.source import Record, SourcePosition
 
-__all__ = ["FunctionSource"]
+__all__ = ["FunctionSource", "function_at"]
 
 
 class FunctionSource:
@@ -50,7 +50,7 @@ class FunctionSource:
         self.num_bytes = None
         self.bytes_read = 0
         self._num_given = 0
-        self._function = _find(target) if isinstance(target, str) else target
+        self._function = function_at(target) if isinstance(target, str) else target
         _check_callable(self._function, self.name)
 
     @property
@@ -158,7 +158,12 @@ class _BegunFile:
         return self._head.read(size) or self._file.read(size)
 
 
-def _find(target: str) -> Callable[..., Any]:
+def function_at(target: str) -> Callable[..., Any]:
+    """Import what is named as "module:function"; both parts may have dots.
+
+    Raises:
+        SourceError: If there is no such module or function.
+    """
     module_name, _, path = target.partition(":")
     if not module_name or not path:
         raise SourceError(f"a function is given as module:function, not {target!r}", path=target)

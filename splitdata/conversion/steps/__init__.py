@@ -1,0 +1,1 @@
+"""What is done to each record on its way from a source to a dataset."""
