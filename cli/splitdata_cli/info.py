@@ -57,6 +57,10 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
     dictionaries = [segment.dictionary_bytes for segment in dataset.segments if segment.dictionary_bytes]
     if dictionaries:
         rows.append(("dictionaries", f"{size_text(sum(dictionaries))} in {counted(len(dictionaries), 'segment')}"))
+    groups = sorted({segment.group for segment in dataset.segments if segment.group > 1})
+    if groups:
+        num_grouped = sum(segment.num_records for segment in dataset.segments if segment.group > 1)
+        rows.append(("groups", f"{counted(num_grouped, 'record')} in groups of {', '.join(map(str, groups))}"))
     if dataset.num_keys:
         rows.append(("keys", counted(dataset.num_keys, "key")))
     if dataset.num_deleted:

@@ -74,6 +74,11 @@ _RECOGNISED = {
 @click.option("--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True)
 @click.option("--level", type=click.IntRange(-100, 22), help="Of zstd. Default: 3.")
 @click.option("--dictionary", is_flag=True, help="With zstd: use what small records have in common, if that pays.")
+@click.option(
+    "--group",
+    type=click.IntRange(1, 65536),
+    help="Records that are stored together, a power of two. Default: small ones in groups; with --resume 1.",
+)
 @click.option("--append", is_flag=True, help="Add to the dataset in DEST.")
 @click.option(
     "--overwrite", is_flag=True, help="Replace the dataset in DEST, at the end; nothing else is ever replaced."
@@ -147,6 +152,7 @@ def write(
     compression: Literal["none", "zstd"],
     level: int | None,
     dictionary: bool,
+    group: int | None,
     append: bool,
     overwrite: bool,
     resume: bool,
@@ -249,6 +255,7 @@ def write(
             compression=None if compression == "none" else compression,
             compression_level=3 if level is None else level,
             dictionary=dictionary,
+            group=group,
             durability=durability,
             reproducible=reproducible,
             limit=limit,

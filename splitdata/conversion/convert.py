@@ -53,6 +53,7 @@ def convert(
     compression: Literal["zstd"] | None = None,
     compression_level: int = _DEFAULT_LEVEL,
     dictionary: bool = False,
+    group: int | None = None,
     durability: Literal["commit", "none"] = "commit",
     metadata: dict[str, Any] | None = None,
     reproducible: bool = False,
@@ -83,6 +84,7 @@ def convert(
         compression: Of each record.
         compression_level: Of zstd.
         dictionary: Compress with what the first records have in common, where that pays.
+        group: Records that are stored together, as `SplitWriter` takes it; with `resume` None stores each by itself.
         durability: Whether to wait for the medium.
         metadata: Stored with the dataset. None stores kind and name of the source as "source", except
             when appending, which leaves what is there.
@@ -160,6 +162,7 @@ def convert(
         compression=compression,
         compression_level=compression_level,
         dictionary=dictionary,
+        group=group,
         durability=durability,
         metadata=metadata,
         reproducible=reproducible,
@@ -183,6 +186,7 @@ class _Output:
     compression: Literal["zstd"] | None
     compression_level: int
     dictionary: bool
+    group: int | None
     durability: Literal["commit", "none"]
     metadata: dict[str, Any] | None
     reproducible: bool
@@ -198,6 +202,7 @@ class _Output:
             compression=self.compression,
             compression_level=self.compression_level,
             dictionary=self.dictionary,
+            group=self.group,
             durability=self.durability,
             metadata=self.metadata,
             reproducible=source.identity() if self.reproducible else False,
@@ -216,6 +221,8 @@ class _Output:
             "reproducible": self.reproducible,
             "hash of metadata": hash_of(self.metadata),
         }
+        if self.group is not None:
+            options["group"] = self.group
         # Equal sources of equal name, such as copies, give equal files, so their times are left out.
         return ConversionLog(source=state_of(source, with_times=not self.reproducible), options=options)
 

@@ -27,7 +27,11 @@ __all__ = ["DatasetDescription", "SegmentDescription", "describe"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDescription:
-    """One segment of a dataset; see `DatasetDescription` for the words."""
+    """One segment of a dataset; see `DatasetDescription` for the words.
+
+    Attributes:
+        group: Records that are stored together; 1: each by itself.
+    """
 
     id: str
     num_records: int
@@ -39,6 +43,7 @@ class SegmentDescription:
     num_keys: int
     dictionary_bytes: int
     num_deleted: int = 0
+    group: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +186,7 @@ def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> Segment
         num_keys=info.num_keys,
         dictionary_bytes=header.dictionary_bytes if header else 0,
         num_deleted=info.num_deleted,
+        group=info.group,
     )
 
 

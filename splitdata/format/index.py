@@ -212,13 +212,15 @@ def make_entries(
     return entries
 
 
-def entries_with_lengths(entries: NDArray[np.void], lengths: NDArray[np.int64]) -> bytes:
-    """Return the entries of groups for the file.
+def entries_with_lengths(entries: NDArray[np.void], lengths: NDArray[np.integer] | None) -> bytes:
+    """Return entries for the file.
 
     Args:
-        entries: Of the groups, as `make_entries` gives them.
-        lengths: Of their records, int64[groups, records of a group], zeros behind the last.
+        entries: Of the frames, as `make_entries` gives them.
+        lengths: Of the records of groups, [groups, records of a group], zeros behind the last; None without groups.
     """
+    if lengths is None:
+        return entries.tobytes()
     rows = np.empty((len(entries), entry_bytes(lengths.shape[1]) // 4), "<u4")
     rows[:, :4] = np.ascontiguousarray(entries).view("<u4").reshape(-1, 4)
     rows[:, 4:] = lengths

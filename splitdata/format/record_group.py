@@ -126,11 +126,6 @@ class RecordGroup:
             raise FormatError(f"item {slot} of a group lies at bytes {start} to {stop} of {len(self.data)}")
         return start, stop
 
-    def item(self, slot: int) -> bytes:
-        """Return one record; raises `FormatError` if it is damaged."""
-        start, stop = self.span(slot)
-        return self.data[start:stop]
-
     def spans(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where all records begin and end, int64[count] each; raises `FormatError` if one is damaged."""
         ends = np.frombuffer(self.data, "<u4", self.count, _HEAD.size).astype(np.int64)

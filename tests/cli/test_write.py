@@ -333,3 +333,15 @@ def test_verified_writing_into_a_damaged_dataset_ends_with_1(tmp_path: Path, tex
 
     assert result.exit_code == 1
     assert ('"is_intact": false' if as_json else f"{data} is damaged") in result.stdout
+
+
+def test_small_records_are_grouped_as_asked_and_info_says_so(text: Path, tmp_path: Path) -> None:
+    for arguments in ((), ("--resume",)):
+        data = tmp_path / f"data{len(arguments)}"
+        assert write(text, data, "--group", "2", *arguments).exit_code == 0
+        shown = CliRunner().invoke(cli, ["info", str(data)]).stdout
+        assert "groups       3 records in groups of 2" in shown
+        assert records_of(data) == [b"one", b"two", b"three"]
+    refused = write(text, tmp_path / "other", "--group", "3")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "group must be a power of two" in refused.stderr

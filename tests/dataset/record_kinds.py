@@ -1,6 +1,6 @@
 """Every kind of record that a segment can hold, and the damage that a test does to a dataset of them.
 
-plain  empty  zstd  dictionary  keyed  keyed zstd  keyed dictionary  large  aligned 64  typed
+plain  empty  zstd  dictionary  keyed  keyed zstd  keyed dictionary  large  aligned 64  typed   in groups of two
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from splitdata import FormatError, SplitDataLoader, SplitWriter, encode_sample
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
+from splitdata.format.index import entry_offset
 from splitdata.format.manifest import SegmentInfo
 from splitdata.storage.paths import SegmentPaths
 
@@ -130,6 +131,12 @@ KINDS = (
     RecordKind("typed", _TYPED, options={"codec": "sample"}),
 )
 
+# A damage costs two records here.
+GROUPED_KINDS = (
+    RecordKind("grouped", _MIXED, options={"group": 2}),
+    RecordKind("keyed_grouped_zstd", _MIXED, has_keys=True, options={"group": 2, "compression": "zstd"}),
+)
+
 
 # -- damage ------------------------------------------------------------------------------------------
 
@@ -141,11 +148,12 @@ def segments_of(path: Path) -> list[tuple[SegmentInfo, SegmentPaths]]:
 
 
 def place_of(path: Path, number: int) -> tuple[Path, int]:
-    """Return bin and offset of a record's frame, by the index of the first segment."""
+    """Return bin and offset of the frame of a record, or of its group, by the index of the first segment."""
     info, paths = segments_of(path)[0]
-    entry = Path(paths.index).read_bytes()[spec.INDEX_HEADER_BYTES + number * spec.INDEX_ENTRY_BYTES :][:8]
+    frame = number // info.group
+    entry = Path(paths.index).read_bytes()[entry_offset(frame, info.group) :][:8]
     place = int.from_bytes(entry, "little")
-    assert place >> spec.BIN_SHIFT == number % info.num_bins
+    assert place >> spec.BIN_SHIFT == frame % info.num_bins
     return Path(paths.bin(place >> spec.BIN_SHIFT)), (place & spec.PLACE_MASK) * spec.FRAME_UNIT
 
 

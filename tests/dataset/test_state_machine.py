@@ -23,6 +23,7 @@ OPTIONS = st.fixed_dictionaries(
         "bins": st.none() | st.integers(1, 5),
         "compression": st.sampled_from([None, "zstd"]),
         "alignment": st.sampled_from([8, 64]),
+        "group": st.sampled_from([1, 4, 32]),
         "durability": st.just("none"),
     }
 )

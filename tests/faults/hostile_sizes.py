@@ -106,6 +106,29 @@ def hole_for_a_sealed_index(path: Path) -> None:
     sparse(folder / "index", 1 << 40, {0: header})
 
 
+def hole_for_an_index_of_groups(path: Path) -> None:
+    """Two bins, of which one is missing, so that there seems to be a segment."""
+    count = 2**25
+    publish(path, {"num_records": count, "num_bins": 2, "group": 65536, "features": ("groups",)})
+    folder = path / "segments" / SEGMENT
+    shape: dict[str, Any] = {"num_bins": 2, "group": 65536, "features": ("groups",)}
+    parts = {0: index_header(num_records=count, is_sealed=True, **shape)}
+    sparse(folder / "index", 128 + (16 + 4 * 65536) * 512, parts)
+    (folder / "000000.bin").write_bytes(bin_header(**shape))
+
+
+def groups_of_zeros(path: Path) -> None:
+    """Of which the manifest says that they have no bytes, and so that many may be held."""
+    with SplitWriter(path, bins=1, group=2, compression="zstd", durability="none") as writer:
+        writer.write_many([bytes(4 << 20)] * 200)
+    file = next(path.glob("manifest.*"))
+    manifest = Manifest.decode(file.read_bytes())
+    body = json.loads(file.read_bytes().split(b"\n")[0])
+    body["segments"][0]["raw_bytes"] = 0
+    assert manifest.segments[0].group == 2
+    write_manifest(path, json.dumps(body).encode())
+
+
 def holes_for_bins(path: Path) -> None:
     publish(path, {"num_records": 1000, "num_bins": 4, "is_sealed": False})
     folder = path / "segments" / SEGMENT
@@ -246,6 +269,8 @@ INPUTS: Final[dict[str, Callable[[Path], None]]] = {
         millions_of_bins_in_each_segment,
         hole_for_an_index,
         hole_for_a_sealed_index,
+        hole_for_an_index_of_groups,
+        groups_of_zeros,
         holes_for_bins,
         record_of_forty_gigabytes,
         usual_record_of_four_gigabytes,

@@ -174,6 +174,9 @@ CLAIMS = [
     {"raw_bytes": 2**63 - 1, "stored_bytes": 2**63 - 1},
     {"raw_bytes": 0, "stored_bytes": 0},
     {"records": 1, "raw_bytes": 2**63 - 1, "stored_bytes": 2**63 - 1},
+    {"records": 2**32 - 2, "bins": 1, "group": 2, "must_understand": ["groups"]},
+    {"records": 2**32 - 2, "bins": 2**24, "group": 65536, "must_understand": ["groups"]},
+    {"records": 5, "bins": 1, "group": 65536, "must_understand": ["groups"]},
 ]
 
 USE = """

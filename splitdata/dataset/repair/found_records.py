@@ -26,7 +26,7 @@ from splitdata.format.frames import FrameHeader, follow, footprint
 from splitdata.format.index import ENTRY_DTYPE, pack_locs, unpack_loc, unpack_locs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -253,22 +253,19 @@ class FoundRecords:
             contents = self._contents(frame)
             yield from map(hash64, contents.records if contents else [b""] * self._count_of(frame))
 
-    def record_lengths(self, num_frames: int, old: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the lengths of the records of the first groups, of one that cannot be read as the old index has them.
+    def record_lengths(
+        self, num_frames: int, old: Callable[[int], NDArray[np.uint32]]
+    ) -> dict[int, NDArray[np.uint32]]:
+        """Return the lengths of the records of those of the first groups that are there, by number of the group.
 
         Args:
-            num_frames: How many groups.
-            old: Those of the old index, int64[groups, records of a group], as many as are there.
+            num_frames: How many groups may be there: a manifest may claim any number.
+            old: Returns those that the old index has, for a group that cannot be read.
         """
-        lengths = np.zeros((num_frames, self._info.group), np.int64)
-        lengths[: len(old)] = old[: len(lengths)]
-        lengths[self.state[: len(lengths)] == LOST] = 0
-        for frame in range(len(lengths)):
+        lengths = {}
+        for frame in np.flatnonzero(self.state[:num_frames] != LOST).tolist():
             contents = self._contents(frame)
-            if contents is not None:
-                found = list(map(len, contents.records))
-                lengths[frame] = 0
-                lengths[frame, : len(found)] = found
+            lengths[frame] = np.array(list(map(len, contents.records)), np.uint32) if contents else old(frame)
         return lengths
 
     def raw_hash(self, sequence: int) -> int:

@@ -109,19 +109,22 @@ class OldIndex:
 
     def entries(self) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
         """Return the entries that are there, and of each block of them whether its sum proves them."""
-        num_blocks = -(-self._num_there() // self._num_together)
-        blocks = [self.block(number * self._num_together) for number in range(num_blocks)]
-        data = b"".join(block.data for block in blocks)
-        whole = len(data) // self._info.entry_bytes
-        entries: NDArray[np.void] = np.ndarray((whole,), ENTRY_DTYPE, data, strides=(self._info.entry_bytes,))
-        return entries.copy(), np.array([block.is_proven for block in blocks], np.bool_)
+        count, step = self._num_there(), self._num_together
+        entries = np.empty(count, ENTRY_DTYPE)
+        is_proven = np.zeros(-(-count // step), np.bool_)
+        for number in range(len(is_proven)):
+            block = self.block(number * step)
+            mine = slice(number * step, min((number + 1) * step, count))
+            shape = (mine.stop - mine.start,)
+            entries[mine] = np.ndarray(shape, ENTRY_DTYPE, block.data, strides=(self._info.entry_bytes,))
+            is_proven[number] = block.is_proven
+        return entries, is_proven
 
-    def record_lengths(self) -> NDArray[np.int64]:
-        """Return the lengths of the records of each group that is there, int64[groups, records of a group]."""
-        count = self._num_there()
-        data = self.read(self._entry_offset(0), count * self._info.entry_bytes)
-        rows = np.frombuffer(data, "<u4").reshape(count, self._info.entry_bytes // 4)
-        return rows[:, spec.INDEX_ENTRY_BYTES // 4 :].astype(np.int64)
+    def record_lengths(self, frame: int) -> NDArray[np.uint32]:
+        """Return the lengths of the records of a group, none where the index has ended before."""
+        start = self._entry_offset(frame) + spec.INDEX_ENTRY_BYTES
+        data = self.read(start, self._entry_offset(frame + 1) - start)
+        return np.frombuffer(data[: len(data) // 4 * 4], "<u4")
 
     def _num_there(self) -> int:
         """Return how many of the segment's entries the file has."""

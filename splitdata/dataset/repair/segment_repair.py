@@ -100,7 +100,7 @@ class SegmentRepair:
         self._new_lengths: dict[int, int] = {}
         self._replaces_index = False
         # Of the records of each group, for the index.
-        self._lengths: NDArray[np.int64] | None = None
+        self._lengths: dict[int, NDArray[np.uint32]] = {}
         self._deleted = DeletedRecords(np.empty(0, np.uint32))
 
     def decide(self) -> bool:
@@ -134,7 +134,7 @@ class SegmentRepair:
             self._plan_bin_headers()
             dictionary = self._find_dictionary(old)
             if info.is_grouped:
-                self._lengths = self._search.record_lengths(info.num_frames, old.record_lengths())
+                self._lengths = self._search.record_lengths(info.num_frames, old.record_lengths)
             self._header = replace(self._expected_header(old), dictionary_bytes=len(dictionary))
             self._note_damaged_head()
             self._plan_padding()
@@ -393,7 +393,7 @@ class SegmentRepair:
     def _longest(self, old: OldIndex) -> int:
         num_records = self._info.num_frames
         if self._info.is_grouped:
-            longest = int(self._lengths.max(initial=0)) if self._lengths is not None else 0
+            longest = max((int(lengths.max(initial=0)) for lengths in self._lengths.values()), default=0)
             is_known = old.header is not None and old.header.num_records == self._info.num_records
             return max(longest, old.header.max_raw_bytes) if old.header and is_known else longest
         entries, state = self._search.entries[:num_records], self._search.state[:num_records]
@@ -483,10 +483,17 @@ class SegmentRepair:
         num_frames, step = self._info.num_frames, entries_per_sum(self._info.group)
         for start in range(0, num_frames, step):
             entries = self._search.entries[start : min(start + step, num_frames)]
-            if self._lengths is None:
-                yield entries.tobytes()
-            else:
-                yield entries_with_lengths(entries, self._lengths[start : start + len(entries)])
+            yield entries_with_lengths(entries, self._lengths_from(start, len(entries)))
+
+    def _lengths_from(self, start: int, count: int) -> NDArray[np.uint32] | None:
+        """Return the lengths of the records of some groups, zeros where they are not known; None without groups."""
+        if not self._info.is_grouped:
+            return None
+        lengths = np.zeros((count, self._info.group), np.uint32)
+        for number in range(count):
+            known = self._lengths.get(start + number, ())
+            lengths[number, : len(known)] = known
+        return lengths
 
     def _block_sums(self) -> tuple[int, ...]:
         return tuple(hash64(piece) for piece in self._entry_pieces())

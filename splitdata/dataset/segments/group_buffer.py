@@ -38,10 +38,11 @@ _MOST_CHOSEN: Final = 1024
 
 def group_for(records: Sequence[bytes], *, is_compressed: bool) -> int:
     """Return how many records a frame should hold, given the first ones of a segment; 1: each has its own."""
-    num_bytes = sum(map(len, records))
-    if len(records) < _LEAST_RECORDS or num_bytes >= _MOST_MEAN_BYTES * len(records):
+    # No more of them are looked at: how many there are depends on how they were given.
+    num_bytes = sum(map(len, records[:_LEAST_RECORDS]))
+    if len(records) < _LEAST_RECORDS or num_bytes >= _MOST_MEAN_BYTES * _LEAST_RECORDS:
         return 1
-    wanted = (_COMPRESSED_GROUP_BYTES if is_compressed else _GROUP_BYTES) * len(records) // max(1, num_bytes)
+    wanted = (_COMPRESSED_GROUP_BYTES if is_compressed else _GROUP_BYTES) * _LEAST_RECORDS // max(1, num_bytes)
     return min(_MOST_CHOSEN, max(_LEAST_GROUP, 1 << (max(1, wanted).bit_length() - 1)))
 
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
 from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.segment_reader import SegmentReader, find_all
-from splitdata.errors import FormatError
+from splitdata.errors import FormatError, RecordTooLargeError
+from splitdata.format import spec
 from splitdata.format.record_group import RecordGroup
 from splitdata.order.bin_layout import BinTable
 
@@ -31,9 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupContents", "GroupReader", "open_reader", "read_group"]
 
-# What is kept of groups that were proven, and held of those of a batch.
+# What is kept of groups that were proven, and held of those of a batch, beside one group.
 _KEPT_BYTES: Final = 8 << 20
-_LEAST_KEPT: Final = 2
 _LEAST_OF_GROUP: Final = 8
 _PAIR: Final = struct.Struct("<II")
 # From so many records in write order on each bin has a worthwhile share of them.
@@ -90,10 +91,11 @@ class GroupReader:
 
     def __init__(self, files: SegmentFiles, cold_reads: ColdReads, *, verify: bool, max_record_bytes: int) -> None:
         self.files = files
-        self._frames = SegmentReader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
+        # A group may be longer than any of its records may be.
+        most_bytes = max(max_record_bytes, spec.LARGE_RECORD_BYTES)
+        self._frames = SegmentReader(files, cold_reads, verify=verify, max_record_bytes=most_bytes)
+        self._max_record_bytes = max_record_bytes
         self._group = files.info.group
-        group_bytes = files.info.raw_bytes // max(1, files.info.num_frames) + 8 * self._group
-        self._num_kept = max(_LEAST_KEPT, _KEPT_BYTES // max(1, group_bytes))
         # Threads share it without a lock: each step is one call.
         self._kept: dict[int, bytes] = {}
         self._last = -1
@@ -180,7 +182,8 @@ class GroupReader:
         return self._keep(frame, payload) if isinstance(payload, bytes) else payload
 
     def _keep(self, frame: int, payload: bytes) -> bytes:
-        if len(self._kept) >= self._num_kept:
+        # By what this one has: what the manifest says of their mean may be forged, and a sum would need a lock.
+        if (len(self._kept) + 1) * len(payload) > _KEPT_BYTES:
             self._kept.clear()
         self._kept[frame] = payload
         return payload
@@ -193,10 +196,25 @@ class GroupReader:
         frames = sequences // self._group
         order = np.argsort(frames, kind="stable")
         unique, starts = np.unique(frames[order], return_index=True)
-        for first in range(0, len(unique), self._num_kept):
-            some = unique[first : first + self._num_kept]
-            stop = first + len(some)
-            yield some, order[starts[first] : starts[stop] if stop < len(unique) else None]
+        borders = np.append(starts, len(order))
+        for some in self._held_together(unique):
+            yield unique[some], order[borders[some.start] : borders[some.stop]]
+
+    def _held_together(self, frames: NDArray[np.int64]) -> Iterator[slice]:
+        """Yield parts of some groups, all different, whose payloads may be held together.
+
+        Raises:
+            RecordTooLargeError: If all together are more than the files can hold.
+        """
+        if len(frames) == 1:
+            yield slice(0, 1)
+            return
+        lengths = self._frames.lengths_of(frames)
+        self._frames.refuse_flood(int(lengths.sum()), frames)
+        parts = (np.cumsum(lengths) - lengths) // _KEPT_BYTES
+        starts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(frames)]
+        for start, stop in pairwise(starts):
+            yield slice(start, stop)
 
     # -- records -------------------------------------------------------------------------------
 
@@ -211,21 +229,37 @@ class GroupReader:
         if slot and payload[:8] == self._usual_head:
             # As `RecordGroup.span` says, in fewer steps.
             start, stop = _PAIR.unpack_from(payload, 4 + 4 * slot)
-            if self._usual_tables <= start <= stop <= len(payload):
+            if self._usual_tables <= start <= stop <= len(payload) and stop - start <= self._max_record_bytes:
                 return bytes(payload[start:stop])
         return self._cut(frame, payload, slot)
 
     def _cut(self, frame: int, payload: bytes | memoryview, slot: int) -> bytes:
         """Return one record of a group, of which the payload is given."""
         group = self._taken_apart(frame, bytes(payload))
+        start, stop = self._span(frame, group, slot)
+        return group.data[start:stop]
+
+    def _span(self, frame: int, group: RecordGroup, slot: int) -> tuple[int, int]:
+        """Return where one record of a group lies in it."""
         try:
-            return group.item(slot)
+            start, stop = group.span(slot)
         except FormatError as error:
             self._frames.records.raise_damaged_item(frame, error)
+        if stop - start > self._max_record_bytes:
+            self._raise_too_large(frame, slot, stop - start)
+        return start, stop
+
+    def _raise_too_large(self, frame: int, slot: int, length: int) -> NoReturn:
+        position = self.files.first_position + frame * self._group + slot
+        raise RecordTooLargeError(
+            f"record {position} is refused: it has {length} bytes, the limit is {self._max_record_bytes}; raise "
+            f"max_record_bytes if you trust this dataset [{self.files.paths.folder}]"
+        )
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`; each group that they touch is proven once."""
         records = [b""] * len(sequences)
+        most = self._max_record_bytes
         for frames, where in self._parts(sequences):
             payloads = dict(zip(frames.tolist(), self._frames.get_many(frames), strict=True))
             head, tables = self._usual_head, self._usual_tables
@@ -234,14 +268,14 @@ class GroupReader:
                 payload = payloads[frame]
                 if slot and payload[:8] == head:
                     start, stop = _PAIR.unpack_from(payload, 4 + 4 * slot)
-                    if tables <= start <= stop <= len(payload):
+                    if tables <= start <= stop <= len(payload) and stop - start <= most:
                         records[place] = payload[start:stop]
                         continue
                 records[place] = self._cut(frame, payload, slot)
         return records
 
     def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
-        """Return records as read-only views of their groups, each of which stays in memory for as long as they."""
+        """Return records as read-only views of bytes of their own: views of groups would keep these in memory whole."""
         return [memoryview(record) for record in self.get_many(sequences)]
 
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
@@ -259,7 +293,9 @@ class GroupReader:
                     found = self._taken_apart(frame, payload).rows()
                 except FormatError:
                     return None
-                if found is None or (rows is not None and found.shape[1] != rows.shape[1]):
+                if found is None or found.shape[1] > self._max_record_bytes:
+                    return None
+                if rows is not None and found.shape[1] != rows.shape[1]:
                     return None
                 if rows is None:
                     rows = np.empty((len(sequences), found.shape[1]), np.uint8)
@@ -285,24 +321,30 @@ class GroupReader:
     def _items(self, frames: NDArray[np.int64], *, as_views: bool) -> list[Any]:
         """Return all records of some groups."""
         records: list[Any] = []
-        for start in range(0, len(frames), self._num_kept):
-            some = frames[start : start + self._num_kept]
+        for part in self._held_together(frames):
+            some = frames[part]
             for frame, payload in zip(some.tolist(), self._frames.get_many(some), strict=True):
-                group = self._taken_apart(frame, payload)
-                try:
-                    records += group.views() if as_views else group.items()
-                except FormatError as error:
-                    self._frames.records.raise_damaged_item(frame, error)
+                records += self._items_of(frame, payload, as_views=as_views)
         return records
+
+    def _items_of(self, frame: int, payload: bytes, *, as_views: bool) -> Sequence[bytes | memoryview]:
+        group = self._taken_apart(frame, payload)
+        try:
+            items: Sequence[bytes | memoryview] = group.views() if as_views else group.items()
+        except FormatError as error:
+            self._frames.records.raise_damaged_item(frame, error)
+        # No record is longer than its group.
+        if len(payload) > self._max_record_bytes:
+            for slot, length in enumerate(map(len, items)):
+                if length > self._max_record_bytes:
+                    self._raise_too_large(frame, slot, length)
+        return items
 
     def view(self, sequence: int) -> memoryview:
         """Return one record as a read-only view of its group, which stays in memory for as long as the view."""
         frame, slot = divmod(sequence, self._group)
         group = self._group_of(frame)
-        try:
-            start, stop = group.span(slot)
-        except FormatError as error:
-            self._frames.records.raise_damaged_item(frame, error)
+        start, stop = self._span(frame, group, slot)
         return memoryview(group.data)[start:stop]
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
@@ -351,17 +393,18 @@ class GroupReader:
 
     def length(self, sequence: int) -> int:
         """Return the raw length of one record, as the index tells it."""
-        frame, slot = divmod(sequence, self._group)
-        return int(self.files.record_lengths(frame, frame + 1)[0, slot])
+        return int(self.lengths_of(np.array([sequence], np.int64))[0])
 
     def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:
         """Return the raw lengths of every `stride`-th record of a range, int64."""
         if start >= stop:
             return np.empty(0, np.int64)
+        if stride > 1:
+            return self.lengths_of(np.arange(start, stop, stride, dtype=np.int64))
         first = start // self._group
         lengths = self.files.record_lengths(first, (stop - 1) // self._group + 1).reshape(-1)
         base = first * self._group
-        return lengths[start - base : stop - base : stride]
+        return lengths[start - base : stop - base]
 
     def lengths_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the raw lengths of the records with ordinals `first` to `stop` of one bin, int64."""
@@ -369,12 +412,7 @@ class GroupReader:
 
     def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the raw lengths of any records, int64."""
-        lengths = np.empty(len(sequences), np.int64)
-        for frames, where in self._parts(sequences):
-            numbers = sequences[where]
-            of_groups = np.concatenate([self.files.record_lengths(frame, frame + 1) for frame in frames.tolist()])
-            lengths[where] = of_groups[np.searchsorted(frames, numbers // self._group), numbers % self._group]
-        return lengths
+        return self.files.lengths_at(sequences >> self._group_log2, sequences & self._slot_mask)
 
     # -- cold data -----------------------------------------------------------------------------
 

@@ -416,6 +416,20 @@ class SegmentFiles:
         rows = np.frombuffer(data, "<u4").reshape(stop - first, entry_bytes // 4)
         return rows[:, spec.INDEX_ENTRY_BYTES // 4 :].astype(np.int64)
 
+    def lengths_at(self, frames: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths of any records, each by its group and its number in that, as the index tells them."""
+        index, words, row = self.index(), self.entry_words, self.info.entry_bytes // 4
+        first = spec.INDEX_ENTRY_BYTES // 4
+        if isinstance(index, MappedSource) and words is not None:
+            with suppress(IndexError):
+                lengths: NDArray[np.int64] = np.frombuffer(words, "<u4").reshape(-1, row)[frames, first + slots]
+                return lengths.astype(np.int64)
+        offsets = spec.INDEX_HEADER_BYTES + 4 * (frames * row + first + slots)
+        found = [index.read(offset, 4) for offset in offsets.tolist()]
+        if any(len(one) < 4 for one in found):
+            self._raise_short_index(index)
+        return np.frombuffer(b"".join(found), "<u4").astype(np.int64)
+
     def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
         self.check_dataset()
         have = min(self.info.num_records, self.num_entries_in(index) * self.info.group)

@@ -193,6 +193,10 @@ class SegmentReader:
             pass
         return None
 
+    def _group(self, frame: int) -> bytes:
+        payload = self.mapped_group(frame, as_view=False)
+        return self.records.read(frame) if payload is None else bytes(payload)
+
     def find_key(self, key: bytes, deleted: Container[int] = ()) -> int | None:
         """Return the sequence number of the newest record that has a key and is not `deleted`, None if none has.
 
@@ -262,11 +266,11 @@ class SegmentReader:
             return None
         # Only so many can be more than a batch may have together.
         if len(pairs) > self._few_enough and not as_views:
-            self._refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
+            self.refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
         kind = spec.KIND_GROUP if self.files.info.is_grouped else spec.KIND_RECORD
         return mapped.find(sequences, pairs, self._limit >> 32, as_views=as_views, kind=kind)
 
-    def _refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
+    def refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
         """Raise for a batch that is larger than what the files of its segment can hold.
 
         Frames that lie inside of each other, or compress to next to nothing, make terabytes of a forged megabyte.
@@ -280,8 +284,9 @@ class SegmentReader:
         # A record that is asked for twice is there once.
         times = len(sequences) / max(1, len(np.unique(sequences)))
         if num_bytes > _MOST_EXPANSION * there * times:
+            noun = "groups of records" if self.files.info.is_grouped else "records"
             raise RecordTooLargeError(
-                f"{len(sequences)} records of {self.files.paths.folder} are to have {num_bytes} bytes together, and "
+                f"{len(sequences)} {noun} of {self.files.paths.folder} are to have {num_bytes} bytes together, and "
                 f"its bins have {there}; read fewer at a time, or raise max_record_bytes if you trust this dataset"
             )
 
@@ -393,11 +398,13 @@ class SegmentReader:
             return [self.view(sequence) for sequence in sequences.tolist()]
         records: list[bytes] = []
         num_bytes = 0
+        # A frame of another kind is no group, however like one its payload is.
+        read = self._group if self.files.info.is_grouped else self.get
         for sequence in sequences.tolist():
-            records.append(self.get(sequence))
+            records.append(read(sequence))
             num_bytes += len(records[-1])
             if num_bytes > self._batch_bytes:
-                self._refuse_flood(num_bytes, sequences)
+                self.refuse_flood(num_bytes, sequences)
         return records
 
     def raw_lengths(self, start: int, stop: int, stride: int = 1) -> NDArray[np.int64]:

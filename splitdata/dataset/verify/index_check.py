@@ -94,9 +94,13 @@ class _IndexCheck:
         self.bin_lengths = dict(enumerate(tables.bin_lengths))
         num_together = entries_per_sum(info.group)
         block = num_together * info.entry_bytes
+        there = 0, 0
         for number, expected in enumerate(tables.block_sums):
             start = spec.INDEX_HEADER_BYTES + number * block
-            if index.data_from(start)[0] >= start + block:
+            # Where a file lies in memory, the end of its data is found by looking at all of them.
+            if start >= there[1]:
+                there = index.data_from(start)
+            if there[0] >= start + block:
                 # A hole, perhaps of terabytes, is reported as one.
                 continue
             if hash64(index.read(start, min(block, end - start))) != expected:

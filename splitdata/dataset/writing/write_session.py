@@ -44,6 +44,8 @@ _logger = logging.getLogger(__name__)
 
 # Ids that are derived one after the other until one is free.
 _MOST_DERIVED: Final = 100
+# Segments of one session that end because a commit came in the middle of a group.
+_MOST_SEALED: Final = 256
 
 
 class WriteSession:
@@ -61,7 +63,7 @@ class WriteSession:
         # The records of this session in segments before the present one, and that: changed in one step.
         self._present: tuple[int, SegmentWriter | None] = (0, None)
         self._num_segments = 0
-        self._group = options.group
+        self._group = self._asked_group
         # Of the segment before, for those that follow it in this session.
         self._num_bins: int | None = None
         self._dictionary = b""
@@ -135,6 +137,13 @@ class WriteSession:
         return stated_codec(self._metadata) or self._found_codec
 
     @property
+    def _asked_group(self) -> int | None:
+        """How many records a frame is to have; None where that is open."""
+        options = self._options
+        # In a group they would not lie where they were asked to.
+        return 1 if options.group is None and (options.alignment or 0) > spec.FRAME_UNIT else options.group
+
+    @property
     def _alignment(self) -> int:
         return self._options.alignment or default_alignment(self.codec)
 
@@ -167,7 +176,7 @@ class WriteSession:
             size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
             if self._group is None:
                 self._group = group_for(records, is_compressed=self._compressor is not None)
-            most_bytes = MOST_CHOSEN_BYTES if self._options.group is None else spec.LARGE_RECORD_BYTES
+            most_bytes = MOST_CHOSEN_BYTES if self._asked_group is None else spec.LARGE_RECORD_BYTES
             if not self._open_segment(size, records).takes(records, keys, most_bytes):
                 self._end_groups()
             self._open_segment(size, records).append(records, self._compressor, keys)
@@ -214,6 +223,8 @@ class WriteSession:
             if segment.is_sealed and not seal:
                 self._present = (self._num_before + segment.num_records, None)
                 segment.close()
+                # Who commits little at a time would come to the most segments that a dataset may have.
+                self._group = self._asked_group if self._num_segments < _MOST_SEALED else 1
             return range(start, start + count)
 
     def _commit_nothing(self, metadata: dict[str, Any] | None, *, seal: bool) -> range:

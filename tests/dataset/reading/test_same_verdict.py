@@ -29,14 +29,15 @@ from splitdata import (
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, frame_check, hash64, sync_word
 from splitdata.format.frames import FrameHeader, lengths_word
-from tests.dataset.record_kinds import KINDS, RecordKind, overwrite, place_of, segments_of
+from splitdata.format.index import entry_bytes, entry_offset
+from tests.dataset.record_kinds import GROUPED_KINDS, KINDS, RecordKind, overwrite, place_of, segments_of
 from tests.faults.file_faults import fast_folder
 
 VICTIM = 3
 OTHERS = (1, 2, 4)
 Way = Callable[[SplitDataLoader, int], object]
 
-SMALL_KINDS = tuple(kind for kind in KINDS if kind.name != "large")
+SMALL_KINDS = (*(kind for kind in KINDS if kind.name != "large"), *GROUPED_KINDS)
 LARGE_KINDS = (
     RecordKind("large_plain", (b"a", b"b", b"c", random.Random(2).randbytes(spec.LARGE_RECORD_BYTES + 9), b"d", b"e")),
     RecordKind(
@@ -122,7 +123,8 @@ def verdicts(path: Path, kind: RecordKind, ways: dict[str, Way], position: int) 
                 for name in names:
                     found[f"{name} {io} after {len(found)}"] = verdict(ways[name], loader, position, record)
                 for other in OTHERS:
-                    if (other - position) % 2:
+                    group = kind.options.get("group", 1)
+                    if (other // group - position // group) % 2:
                         # Of another bin, so that no damage concerns it.
                         assert verdict(ways["[i]"], loader, other, kind.records[other]) == "whole"
                 found[f"[i] {io} warm"] = verdict(ways["[i]"], loader, position, record)
@@ -144,7 +146,8 @@ def frame_of(path: Path) -> tuple[Path, int, FrameHeader]:
 
 
 def entry_of(path: Path) -> tuple[Path, int]:
-    return Path(segments_of(path)[0][1].index), spec.INDEX_HEADER_BYTES + VICTIM * spec.INDEX_ENTRY_BYTES
+    info, paths = segments_of(path)[0]
+    return Path(paths.index), entry_offset(VICTIM // info.group, info.group)
 
 
 def header_flip(number: int) -> Damage:
@@ -182,7 +185,7 @@ def forged(**fields: int) -> Damage:
         info = segments_of(path)[0][0]
         file, offset, header = frame_of(path)
         changed = {name: getattr(header, name) for name in header.__slots__} | fields
-        salt = bin_salt(info.id, VICTIM % info.num_bins)
+        salt = bin_salt(info.id, header.sequence % info.num_bins)
         overwrite(file, offset, FrameHeader(**changed).pack(salt, offset)[: header.size])
 
     return damage
@@ -193,10 +196,14 @@ def forged_lengths(path: Path) -> None:
     file, offset, header = frame_of(path)
     content = file.read_bytes()
     index, place = entry_of(path)
-    salt = bin_salt(segments_of(path)[0][0].id, VICTIM % segments_of(path)[0][0].num_bins)
+    salt = bin_salt(segments_of(path)[0][0].id, header.sequence % segments_of(path)[0][0].num_bins)
     raw = header.raw_length
     start = offset + header.size
-    words = [hash64(content[start : start + raw]), VICTIM, lengths_word(max(0, raw - 1), raw)]
+    words = [
+        hash64(content[start : start + raw]),
+        header.sequence | header.kind << 32,
+        lengths_word(max(0, raw - 1), raw),
+    ]
     check = frame_check(salt, offset, tuple(words))
     overwrite(file, offset, struct.pack("<4Q", sync_word(salt) | check << 32, *words))
     overwrite(index, place + 8, words[2].to_bytes(8, "little"))
@@ -221,7 +228,7 @@ def leads_to_neighbor(path: Path) -> None:
     """The entry of another record of the same bin, as a rewritten index may have it."""
     index, offset = entry_of(path)
     content = index.read_bytes()
-    other = offset + 2 * spec.INDEX_ENTRY_BYTES
+    other = offset + 2 * entry_bytes(segments_of(path)[0][0].group)
     overwrite(index, offset, content[other : other + spec.INDEX_ENTRY_BYTES])
 
 
@@ -282,8 +289,9 @@ def test_every_way_of_reading_says_of_a_deleted_record_that_it_was_deleted_whate
             for names in (list(ways), list(ways)[::-1]):
                 with SplitDataLoader(path, io=io) as loader:
                     for name in names:
-                        # On the way to it a walk may meet others that a cut bin has lost.
-                        if damage in ("cut in the frame", "no bin") and name.startswith(("iter", "binwise")):
+                        # On the way to it a walk may meet others that a cut bin has lost, or its group.
+                        takes_others = damage in ("cut in the frame", "no bin") or kind in GROUPED_KINDS
+                        if damage != "intact" and takes_others and name.startswith(("iter", "binwise")):
                             continue
                         with pytest.raises(RecordDeletedError):
                             ways[name](loader, VICTIM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,18 +11,22 @@ from typing import Any, Literal
 import pytest
 
 from splitdata import (
+    CorruptRecordError,
     DistributedLoader,
     FormatError,
     RecordDeletedError,
+    RecordTooLargeError,
     SplitDataLoader,
     SplitWriter,
     Window,
     compact,
     delete,
+    describe,
     repair,
     verify,
 )
 from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.segments.group_buffer import group_for
 from splitdata.format.manifest import SegmentInfo
 from tests.dataset.record_kinds import kill
 
@@ -134,6 +139,84 @@ def test_every_way_of_reading_gives_what_was_written(tmp_path: Path, kind: Kind,
         assert loader.gather(range(40, 300)).tobytes() == b"".join(records[40:300])
 
 
+@pytest.mark.parametrize(("group", "count"), [(2, 33), (65536, 70_000)])
+def test_smallest_and_largest_groups_are_read_in_every_way(tmp_path: Path, group: int, count: int) -> None:
+    records = [b"%d" % number for number in range(count)]
+    with SplitWriter(tmp_path / "data", group=group, bins=2, compression="zstd", durability="none") as writer:
+        writer.write_many(records)
+    some = [0, 1, count // 2, count - 2, count - 1]
+    with SplitDataLoader(tmp_path / "data") as loader:
+        assert loader[:] == records
+        assert loader[some] == [loader[number] for number in some] == [records[number] for number in some]
+        assert loader.sizes[:].tolist() == list(map(len, records))
+        assert loader.sizes[::7].tolist() == list(map(len, records[::7]))
+        assert loader.sizes[some].tolist() == [loader.sizes[number] for number in some]
+        assert sorted(loader.iterate_binwise(shuffle=True)) == sorted(records)
+
+
+def test_threads_share_what_is_kept_of_groups(tmp_path: Path) -> None:
+    kind = KINDS[2]
+    with SplitDataLoader(kind.sealed(tmp_path / "data")) as loader, ThreadPoolExecutor(4) as pool:
+        orders = [random.Random(number).choices(range(COUNT), k=2000) for number in range(4)]
+        found = list(pool.map(lambda order: [loader[number] for number in order], orders))
+    records = kind.records
+    assert found == [[records[number] for number in order] for order in orders]
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+@BY_NAME
+def test_limit_of_a_record_is_one_of_records_not_of_groups(
+    tmp_path: Path, kind: Kind, io: Literal["mmap", "pread"]
+) -> None:
+    path, records = kind.sealed(tmp_path / "data"), kind.records
+    longest = max(range(COUNT), key=lambda number: len(records[number]))
+    limit = len(records[longest])
+    some = [longest, *range(0, COUNT, 9)]
+    with SplitDataLoader(path, io=io, max_record_bytes=limit) as loader:
+        assert loader[:] == list(loader) == records
+        assert loader[some] == [records[number] for number in some]
+    with SplitDataLoader(path, io=io, max_record_bytes=limit - 1) as loader:
+        for read in (
+            lambda: loader[longest],
+            lambda: loader[longest],
+            lambda: loader[some],
+            lambda: loader[longest : longest + 1],
+            lambda: loader.view(longest),
+            lambda: loader.gather([longest]),
+            lambda: loader.gather(range(longest, min(longest + 12, COUNT))),
+            lambda: list(loader),
+        ):
+            with pytest.raises(RecordTooLargeError, match=rf"record \d+ .* {limit} bytes, the limit is {limit - 1}"):
+                read()
+
+
+def test_damaged_group_is_named_by_its_records(tmp_path: Path) -> None:
+    path = Kind("plain").sealed(tmp_path / "data")
+    bins = sorted(path.rglob("*.bin"))
+    data = bytearray(bins[1].read_bytes())
+    data[120] ^= 1
+    bins[1].write_bytes(data)
+    with SplitDataLoader(path) as loader:
+        for read in (lambda: loader[20], lambda: loader[[20, 3]], lambda: loader[20:24], lambda: loader.key(20)):
+            with pytest.raises(
+                CorruptRecordError, match=r"the group of records 16 to 31 .*these and no others"
+            ) as caught:
+                read()
+            assert caught.value.position == 16
+
+
+def test_groups_that_expand_beyond_all_that_is_there_are_refused_together(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data", bins=1, group=2, compression="zstd", durability="none") as writer:
+        writer.write_many([bytes(1 << 20)] * 100)
+    with SplitDataLoader(tmp_path / "data", max_record_bytes=1 << 20) as loader:
+        for read in (lambda: loader[:], lambda: loader[list(range(100))], lambda: loader.gather(range(100))):
+            with pytest.raises(RecordTooLargeError, match=r"50 groups of records .* together"):
+                read()
+        assert sum(map(len, loader)) == 100 << 20
+    with SplitDataLoader(tmp_path / "data") as loader:
+        assert sum(map(len, loader[:])) == 100 << 20
+
+
 @pytest.mark.parametrize("shuffle", [False, "global", "bins", Window(32)])
 def test_loader_gives_each_record_once_and_resumes(tmp_path: Path, shuffle: Any) -> None:
     path = KINDS[1].sealed(tmp_path / "data")
@@ -237,6 +320,48 @@ def test_groups_are_chosen_for_many_small_records(tmp_path: Path, count: int, si
     with SplitWriter(tmp_path / "data", durability="none") as writer:
         writer.write_many([bytes(size)] * count)
     assert shapes(tmp_path / "data") == [(count, group, True)]
+
+
+def test_choice_does_not_depend_on_how_many_records_come_together() -> None:
+    small, long = [bytes(100)] * 4096, [bytes(1000)] * 4096
+    assert group_for(small + long, is_compressed=False) == group_for(small, is_compressed=False) == 32
+    assert group_for(long + small, is_compressed=False) == 1
+
+
+def test_payloads_that_were_asked_to_be_aligned_are_not_grouped_unasked(tmp_path: Path) -> None:
+    with SplitWriter(tmp_path / "data", alignment=64, durability="none") as writer:
+        writer.write_many([bytes(100)] * 5000)
+    assert shapes(tmp_path / "data") == [(5000, 1, True)]
+
+
+def test_small_commits_behind_chosen_groups_go_into_one_segment(tmp_path: Path) -> None:
+    writer = SplitWriter(tmp_path / "data", durability="none")
+    writer.write_many([bytes(100)] * 5000)
+    for number in range(20):
+        writer.commit()
+        writer.write_many([b"%d" % number] * 10)
+    kill(writer)
+    assert shapes(tmp_path / "data") == [(5000, 32, True), (190, 1, False)]
+
+
+def test_session_of_many_commits_ends_its_groups_before_the_manifest_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitdata.dataset.writing.write_session._MOST_SEALED", 3)
+    writer = SplitWriter(tmp_path / "data", group=4, durability="none")
+    for number in range(9):
+        writer.write_many([b"%d" % number] * 10)
+        writer.commit()
+    kill(writer)
+    assert shapes(tmp_path / "data") == [(10, 4, True)] * 3 + [(60, 1, False)]
+    assert verify(tmp_path / "data").is_intact
+
+
+def test_description_says_how_many_records_lie_together(tmp_path: Path) -> None:
+    path = KINDS[0].sealed(tmp_path / "data")
+    with SplitWriter(path, mode="append", group=1, durability="none") as writer:
+        writer.write(b"alone")
+    assert [segment.group for segment in describe(path).segments] == [GROUP, 1]
 
 
 def test_commit_in_the_middle_of_a_group_ends_the_segment_and_positions_go_on(tmp_path: Path) -> None:
