@@ -325,6 +325,26 @@ def test_numpy_collator_keeps_names_that_are_part_of_the_word_label() -> None:
     assert {value.dtype.name for value in batch.values()} == {"float64"}
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[1, 2], [3, 4]], [[1.5, True], [np.float32(1.1), 2**60]], [[], []], [[[1], [2]], [[3], [4]]], [[None, 1]],
+        [["1.5"], [b"2"]], [[1], [2, 3]], [[1, [2]]], [["x"]], [[1j]], [(1, 2), [3, 4]], [[np.arange(2)] * 2],
+        [[[1], 2]], [[2**70]],
+    ],
+)  # fmt: skip
+def test_numpy_collator_of_nested_lists_gives_what_numpy_gives(values: list[Any]) -> None:
+    try:
+        expected: Any = np.array(values, np.float64)
+    except (TypeError, ValueError) as error:
+        with pytest.raises(type(error)):
+            NumpyDataCollator().collate_batch({"a": values})
+        return
+    got = NumpyDataCollator().collate_batch({"a": values})["a"]
+    assert got.dtype == np.float64
+    np.testing.assert_array_equal(got, expected, strict=True)
+
+
 def test_classes_that_define_nothing_say_what_is_missing() -> None:
     with pytest.raises(NotImplementedError, match="read_file"):
         DataReader().load("x")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,8 +60,23 @@ class NumpyDataCollator(DataCollator):
         for name, values in features.items():
             if values is not None:
                 is_whole = name == "label" and type(values[0]) is int
-                batch[name] = np.array(values, np.int64 if is_whole else np.float64)
+                batch[name] = _array(values, np.int64 if is_whole else np.float64)
         return batch
+
+
+def _array(values: Sequence[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Return `np.array(values, dtype)`; rows of numbers, the usual case, in half the time."""
+    if all(type(row) is list for row in values):
+        lengths = set(map(len, values))
+        if len(lengths) == 1:
+            num_columns = lengths.pop()
+            try:
+                numbers = np.fromiter(chain.from_iterable(values), dtype, len(values) * num_columns)
+            except (TypeError, ValueError):
+                # Deeper lists, None and the like: as numpy does it, or says.
+                return np.array(values, dtype)
+            return numbers.reshape(len(values), num_columns)
+    return np.array(values, dtype)
 
 
 def collate_function(collator: DataCollator) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.order.counts import checked_count
@@ -93,12 +93,13 @@ class TextDataset(Dataset):
         else:
             texts, labels = [one["input_text"] for one in batch_data], [one["label"] for one in batch_data]
         size = self.max_seq_len
-        numbers = self.stoi
+        number_of = self.stoi.get
         input_ids, attention_mask = [], []
         for text in texts:
-            words = text.split()[:size]
-            ids = [numbers.get(word, _PAD_ID) for word in words] if numbers else list(map(int, words))
-            num_padding = size - len(ids)
-            input_ids.append(ids + [_PAD_ID] * num_padding)
-            attention_mask.append([1] * len(ids) + [0] * num_padding)
+            words = text.split(None, size)[:size]
+            ids = list(map(number_of, words, repeat(_PAD_ID)) if self.stoi else map(int, words))
+            num_words = len(ids)
+            padding = [_PAD_ID] * (size - num_words)
+            input_ids.append(ids + padding)
+            attention_mask.append([1] * num_words + padding)
         return {"input_ids": input_ids, "attention_mask": attention_mask, "label": labels}
