@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.convert import convert
     from splitdata.conversion.dry_run import FirstRecord
     from splitdata.conversion.sources.choose import open_source
+    from splitdata.conversion.sources.kinds import source_kinds
     from splitdata.conversion.sources.source import RecordSource
     from splitdata.conversion.watch import ConversionProgress, ConversionReport
     from splitdata.dataset.deletion.compact import CompactReport, compact
@@ -148,6 +149,7 @@ __all__ = [
     "measure_dataset",
     "open_source",
     "repair",
+    "source_kinds",
     "verify",
     "write_split_data",
 ]
@@ -199,6 +201,7 @@ _HOMES = {
     "measure_dataset": "splitdata.loader.benchmark",
     "open_source": "splitdata.conversion.sources.choose",
     "repair": "splitdata.dataset.repair.repair",
+    "source_kinds": "splitdata.conversion.sources.kinds",
     "verify": "splitdata.dataset.verify.verify",
     "write_split_data": "splitdata.dataset.split_data",
 }

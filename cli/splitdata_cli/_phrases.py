@@ -27,7 +27,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     for pattern, option in (
         (r"mode='(append|overwrite)'", r"--\1"),
         (r"(?:mode='resume'|resume=True)", "--resume"),
-        (r"kind='(\w+)'((?:, (?:or )?'\w+')*)", r"--from \1\2"),
+        (r"kind='([\w-]+)'((?:, (?:or )?'[\w-]+')*)", r"--from \1\2"),
         (r"compression='zstd'", "--compression zstd"),
         (r"durability='(\w+)'", r"--durability \1"),
         (r"repair\((?:[^()]*, )?adopt=True\)", "`splitdata repair --adopt`"),
@@ -40,7 +40,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"(delimiter|encoding|column|limit|bins|shuffle)=('[^']*'|\d+)?+", r"--\1 \2"),
     )
 )
-_MORE_KINDS: Final = re.compile(r"(?<=--from )\w+(?:, (?:or )?'\w+')+")
+_MORE_KINDS: Final = re.compile(r"(?<=--from )[\w-]+(?:, (?:or )?'[\w-]+')+")
 
 
 def in_options(message: str) -> str:

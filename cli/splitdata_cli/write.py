@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,43 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 Mode = Literal["create", "append", "overwrite"]
-Kind = Literal[
-    "auto",
-    "folder",
-    "files",
-    "list",
-    "lines",
-    "jsonl",
-    "csv",
-    "tsv",
-    "prefixed",
-    "tfrecord",
-    "imagefolder",
-    "zip",
-    "tar",
-    "webdataset",
-    "parquet",
-    "arrow",
-    "huggingface",
-    "splitdata",
-    "splitdataloader",
-    "binaryblob",
-    "callable",
-]
 
-# Why a source is read so, for the kinds that a user may not expect. JSON has the kind alone.
-_RECOGNISED = {
-    "arrow": "by its name; each row is a sample",
-    "binaryblob": "an index of a BinaryBlob lies beside it; each value is a record",
-    "huggingface": "it has the state.json of save_to_disk; each row is a sample",
-    "parquet": "by its name; each row is a sample",
-    "splitdata": "it is a dataset; its records are taken with their keys",
-    "splitdataloader": "it has the index.dat of splitdataloader; each record is taken",
-    "tar": "no two of its first members share a stem; each file in it is a record",
-    "tfrecord": "by its name; each payload is a record",
-    "webdataset": "members of it share stems; each stem is a sample",
-    "zip": "by its name; each file in it is a record",
-}
+
+class _KindName(click.ParamType[str]):
+    """A kind of source; the names are asked for when one is given, as packages may bring their own."""
+
+    name = "kind"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        from splitdata import source_kinds
+
+        return f"[{'|'.join(source_kinds())}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from splitdata import source_kinds
+
+        if value not in source_kinds():
+            self.fail(f"{value!r} is none of {', '.join(source_kinds())}", param, ctx)
+        return value
 
 
 @click.command(short_help="Convert files, lines or records into a dataset.")
@@ -66,7 +47,7 @@ _RECOGNISED = {
 @click.option(
     "--from",
     "kind",
-    type=click.Choice(get_args(Kind)),
+    type=_KindName(),
     default="auto",
     show_default=True,
     help="How to find records in the source.",
@@ -148,7 +129,7 @@ def write(
     sources: tuple[str, ...],
     dest: str,
     bins: int | None,
-    kind: Kind,
+    kind: str,
     compression: Literal["none", "zstd"],
     level: int | None,
     dictionary: bool,
@@ -208,7 +189,7 @@ def write(
     commit is read again, which proves where it stands; what comes before that is not, if it is not compressed, CSV,
     or made by a function without a parameter `start`.
     """
-    from splitdata import convert, open_source
+    from splitdata import convert, open_source, source_kinds
 
     if append and overwrite:
         raise click.UsageError("--append and --overwrite exclude each other")
@@ -242,8 +223,8 @@ def write(
             prefix_keys=prefix_keys,
             follow_links=follow_links,
         )
-    if kind == "auto" and not as_json and opened.kind in _RECOGNISED:
-        notice = f"{escape(opened.name)} is read as {opened.kind}: {_RECOGNISED[opened.kind]}; --from says otherwise"
+    if kind == "auto" and not as_json and (reason := source_kinds().get(opened.kind)):
+        notice = f"{escape(opened.name)} is read as {opened.kind}: {reason}; --from says otherwise"
         click.echo(notice, err=True)
     started = time.monotonic()
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:

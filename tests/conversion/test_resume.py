@@ -168,7 +168,7 @@ def test_interrupted_conversion_of_any_source_ends_with_the_files_of_a_whole_one
 
     def run(dest: str, progress: Callable[[ConversionProgress], None] | None = None) -> ConversionReport:
         return convert(
-            open_source(source, kind=kind),  # type: ignore[arg-type]  # one of the kinds
+            open_source(source, kind=kind),
             tmp_path / dest,
             progress=progress,
             **options,
@@ -191,7 +191,7 @@ def test_interrupted_conversion_of_any_source_ends_with_the_files_of_a_whole_one
     assert report.num_records == whole.num_records - resumed
     assert report.was_finished or report.skipped == whole.skipped
     assert files_of(tmp_path / "data") == files_of(tmp_path / "whole")
-    convert(open_source(source, kind=kind), tmp_path / "plain")  # type: ignore[arg-type]  # one of the kinds
+    convert(open_source(source, kind=kind), tmp_path / "plain")
     assert read(tmp_path / "data") == read(tmp_path / "plain")
     assert verify(tmp_path / "data").is_intact
 
@@ -204,17 +204,17 @@ def test_what_comes_before_the_last_commit_is_not_read_again(
     monkeypatch.setattr(input_file, "_SAMPLE_BYTES", 100)
     make, kind = SOURCES[name]
     source = make(tmp_path / "source")
-    convert(open_source(source, kind=kind), tmp_path / "whole")  # type: ignore[arg-type]  # one of the kinds
+    convert(open_source(source, kind=kind), tmp_path / "whole")
     with pytest.raises(StopError):
         convert(
-            open_source(source, kind=kind),  # type: ignore[arg-type]  # one of the kinds
+            open_source(source, kind=kind),
             tmp_path / "data",
             progress=stop_after(5),
             reproducible=True,
             resume=True,
         )
     # What came before the last commit is overwritten without a trace: neither its size nor its ends change.
-    opened = open_source(source, kind=kind)  # type: ignore[arg-type]  # one of the kinds
+    opened = open_source(source, kind=kind)
     num_committed = len(SplitDataLoader(tmp_path / "data"))
     log = describe(tmp_path / "data").metadata["conversion"]
     num_done = log["commit_records"]

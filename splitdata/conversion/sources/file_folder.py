@@ -26,7 +26,7 @@ from splitdata.conversion.sources.seek import count_at
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from splitdata.conversion.sources.sized_file import SizedFile
     from splitdata.conversion.sources.source import SourcePosition
@@ -42,13 +42,22 @@ class FolderSource(ManyFilesSource):
 
     kind = "folder"
 
-    def __init__(self, path: str, *, prefix_keys: bool = False, follow_links: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        prefix_keys: bool = False,
+        follow_links: bool = False,
+        check: Callable[[str, str, str], None] | None = None,
+    ) -> None:
         """Take the folder; it may be a link itself.
 
         Args:
             path: Of the folder.
             prefix_keys: Put the path, as it is here, before the relative path of each file in its key.
             follow_links: Take what symbolic links lead to, by the path of the link.
+            check: Called with the folder, the relative path and the path of each file before it is taken; raises for
+                one that must not be.
 
         Raises:
             FileNotFoundError, NotADirectoryError: If there is none.
@@ -60,6 +69,7 @@ class FolderSource(ManyFilesSource):
         super().__init__()
         self.prefix = f"{path.replace(os.sep, '/').rstrip('/')}/" if prefix_keys else ""
         self._follow_links = follow_links
+        self._check = check
         self._num_entries = 0
 
     @property
@@ -117,4 +127,7 @@ class FolderSource(ManyFilesSource):
             yield self.prefix + found.relative, found.stat(follow_links=self._follow_links)
 
     def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
-        return walk(self.path, skipped, follow_links=self._follow_links)
+        for found in walk(self.path, skipped, follow_links=self._follow_links):
+            if self._check is not None:
+                self._check(self.shown, found.relative, found.path)
+            yield found

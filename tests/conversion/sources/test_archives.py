@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from splitdata import DuplicateKeyError, SampleDataset, SourceError, SplitDataLoader, convert, open_source
-from splitdata.conversion.sources.choose import SourceKind
 from splitdata.conversion.sources.seek import position_of, records_from
 
 LARGE = bytes(range(256)) * 8192  # 2 MiB: given as an open file
@@ -110,14 +109,14 @@ def test_reading_goes_on_from_every_position(tmp_path: Path, name: str) -> None:
         assert dict(source.skipped) == skipped
 
 
-def _refused(tmp_path: Path, path: Path, match: str, kind: SourceKind = "auto") -> None:
+def _refused(tmp_path: Path, path: Path, match: str, kind: str = "auto") -> None:
     with pytest.raises((SourceError, DuplicateKeyError), match=match):
         convert(open_source(path, kind=kind), tmp_path / "dest")
     assert not (tmp_path / "dest" / "segments").is_dir() or not list((tmp_path / "dest").glob("manifest*"))
 
 
 @pytest.mark.parametrize("kind", ["tar", "webdataset"])
-def test_tar_that_is_cut_off_anywhere_is_refused(tmp_path: Path, kind: SourceKind) -> None:
+def test_tar_that_is_cut_off_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
     whole = _tar(tmp_path / "whole.tar", [("1.jpg", b"x" * 700), ("1.cls", b"3"), ("2.jpg", b"y")]).read_bytes()
     end = 512 * 7
     assert not whole[end:].strip(b"\0")

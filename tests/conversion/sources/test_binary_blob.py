@@ -88,7 +88,7 @@ def test_index_that_does_not_fit_is_named_before_anything_is_written(tmp_path: P
 
 def test_bin_with_another_index_is_not_taken_for_a_blob(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"tokens")
-    (tmp_path / "a.idx").write_bytes(b"MMIDIDX\x00\x00" + bytes(40))
+    (tmp_path / "a.idx").write_bytes(b"other" + bytes(40))
 
     with pytest.raises(SourceError, match="say which kind"):
         open_source(tmp_path / "a.bin")

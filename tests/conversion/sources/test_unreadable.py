@@ -29,7 +29,7 @@ def test_file_whose_reading_fails_is_named(
     follow = kind == "folder"
 
     with pytest.raises(OSError, match="Input/output error") as caught:
-        list(open_source(named, kind=kind, follow_links=follow))  # type: ignore[arg-type]  # one of the kinds
+        list(open_source(named, kind=kind, follow_links=follow))
 
     assert caught.value.errno == errno.EIO
     assert str(caught.value.filename).endswith("a.txt")
@@ -61,7 +61,7 @@ def test_pipe_or_device_that_nobody_named_is_refused_at_once(
         Path("z.txt").symlink_to(os.devnull)
 
     with pytest.raises(SourceError, match=r"z\.txt.* is no file but a"):
-        list(open_source(named, kind=kind))  # type: ignore[arg-type]  # one of the kinds
+        list(open_source(named, kind=kind))
 
 
 @pytest.mark.parametrize("named", ["[-]", "@list"])
@@ -73,4 +73,4 @@ def test_file_named_as_standard_input_is_read_where_a_pattern_or_a_list_names_it
     Path("-").write_bytes(b"A")
     Path("list").write_text("-\n")
 
-    assert list(open_source(named, kind=kind)) == [b"A"]  # type: ignore[arg-type]  # one of the kinds
+    assert list(open_source(named, kind=kind)) == [b"A"]

@@ -1,0 +1,115 @@
+"""The kinds of sources: what opens each, and why something is read so.
+
+A kind that lies in one file or one folder has a line here. Those that take many paths at once are in choose.py.
+
+    "parquet"  ──>  ParquetSource(path, column)      "by its name; each row is a sample"
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource, open_huggingface
+from splitdata.conversion.sources.binary_blob import BinaryBlobSource
+from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
+from splitdata.conversion.sources.dataset_source import open_dataset
+from splitdata.conversion.sources.legacy_source import LegacySource
+from splitdata.conversion.sources.lines import JsonLineSource, LineSource
+from splitdata.conversion.sources.prefixed import PrefixedSource
+from splitdata.conversion.sources.tar_files import TarSource
+from splitdata.conversion.sources.tfrecord import TFRecordSource
+from splitdata.conversion.sources.webdataset_shard import WebDatasetSource
+from splitdata.conversion.sources.zip_files import ZipSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from splitdata.conversion.sources.options import SourceOptions
+    from splitdata.conversion.sources.source import RecordSource
+
+__all__ = ["SOURCE_KINDS", "list_kinds", "open_kind", "source_kinds"]
+
+
+class _Kind(NamedTuple):
+    """One kind.
+
+    Attributes:
+        open: Opens one thing of it; None where several paths are opened together.
+        reason: Why a source is read so and what its records are, for kinds that a user may not expect.
+    """
+
+    open: Callable[[str, SourceOptions], RecordSource] | None
+    reason: str = ""
+
+
+def _csv(kind: str) -> Callable[[str, SourceOptions], RecordSource]:
+    def open_rows(path: str, options: SourceOptions) -> RecordSource:
+        return CsvSource(path, csv_format(options), kind=kind)
+
+    return open_rows
+
+
+def csv_format(options: SourceOptions) -> CsvFormat:
+    """Return the form of rows; ValueError if one of the options cannot be."""
+    return CsvFormat(
+        column=options.column,
+        delimiter=options.delimiter,
+        header=options.header,
+        quotes=options.quotes,
+        encoding=options.encoding,
+    )
+
+
+SOURCE_KINDS: Final[dict[str, _Kind]] = {
+    "folder": _Kind(None),
+    "files": _Kind(None),
+    "list": _Kind(None),
+    "lines": _Kind(lambda path, _: LineSource(path)),
+    "jsonl": _Kind(lambda path, options: JsonLineSource(path, validate=options.validate)),
+    "csv": _Kind(_csv("csv")),
+    "tsv": _Kind(_csv("tsv")),
+    "prefixed": _Kind(lambda path, _: PrefixedSource(path)),
+    "tfrecord": _Kind(lambda path, _: TFRecordSource(path), "by its name; each payload is a record"),
+    "imagefolder": _Kind(None),
+    "zip": _Kind(lambda path, _: ZipSource(path), "by its name; each file in it is a record"),
+    "tar": _Kind(
+        lambda path, _: TarSource(path), "no two of its first members share a stem; each file in it is a record"
+    ),
+    "webdataset": _Kind(lambda path, _: WebDatasetSource(path), "members of it share stems; each stem is a sample"),
+    "parquet": _Kind(lambda path, options: ParquetSource(path, options.column), "by its name; each row is a sample"),
+    "arrow": _Kind(lambda path, options: ArrowSource(path, options.column), "by its name; each row is a sample"),
+    "huggingface": _Kind(
+        lambda path, options: open_huggingface(path, options.column),
+        "it has the state.json of save_to_disk; each row is a sample",
+    ),
+    "splitdata": _Kind(lambda path, _: open_dataset(path), "it is a dataset; its records are taken with their keys"),
+    "splitdataloader": _Kind(
+        lambda path, options: LegacySource(path, from_bins=options.from_bins),
+        "it has the index.dat of splitdataloader; each record is taken",
+    ),
+    "binaryblob": _Kind(
+        lambda path, _: BinaryBlobSource(path), "an index of a BinaryBlob lies beside it; each value is a record"
+    ),
+    "callable": _Kind(None),
+}
+
+
+def source_kinds() -> Mapping[str, str]:
+    """Return the kinds of sources that `open_source` takes.
+
+    With each comes why something is read so and what its records are; nothing for kinds that nobody wonders about.
+    """
+    return {"auto": "", **{kind: entry.reason for kind, entry in SOURCE_KINDS.items()}}
+
+
+def list_kinds() -> str:
+    """Return all kinds but "auto", to choose from, as an error lists them."""
+    return f"kind={', '.join(repr(kind) for kind in source_kinds() if kind != 'auto')}"
+
+
+def open_kind(path: str, kind: str, options: SourceOptions) -> RecordSource:
+    """Return the source of a kind that reads one thing."""
+    opener = SOURCE_KINDS[kind].open
+    if opener is None:
+        raise ValueError(f"no source reads one {kind!r} alone")
+    return opener(path, options)
