@@ -24,7 +24,7 @@ from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins,
 from splitdata.dataset.reading.record_sizes import RecordSizes
 from splitdata.dataset.reading.records_digest import records_digest
 from splitdata.dataset.reading.snapshot import DatasetState, Snapshot, open_pinned
-from splitdata.errors import ClosedError, FormatError, ManifestError
+from splitdata.errors import ClosedError, CorruptRecordError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.format.keys import encode_key
@@ -320,13 +320,15 @@ class SplitDataLoader:
 
         Raises:
             IndexError: If the position is out of range.
-            FormatError: If the key, or the header of the record, is damaged.
+            CorruptRecordError: If the key, or the header of the record, is damaged.
         """
         segment, sequence = self._find(index)
         try:
             return segment.key(sequence).decode() or None
         except UnicodeDecodeError as error:
-            raise FormatError(f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}") from None
+            raise CorruptRecordError(
+                f"the key of record {index} of {self.paths[0]} is not UTF-8: {error}", position=int(index)
+            ) from None
 
     def keys_of(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> list[str | None]:
         """Return the keys of many records, as `key` does for one; no record is read for it."""
@@ -335,7 +337,7 @@ class SplitDataLoader:
         try:
             return [key.decode() or None for key in keys]
         except UnicodeDecodeError as error:
-            raise FormatError(f"a key of {self.paths[0]} is not UTF-8: {error}") from None
+            raise CorruptRecordError(f"a key of {self.paths[0]} is not UTF-8: {error}") from None
 
     def find(self, key: str) -> int:
         """Return the position of the record with a key; of several sessions that wrote it, the newest.

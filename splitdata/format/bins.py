@@ -64,9 +64,9 @@ class BinHeader:
         )
         return body + hash64(body).to_bytes(8, "little")
 
-    def other_owner(self, segment_id: str, bin_index: int, num_bins: int) -> str | None:
+    def other_owner(self, segment_id: str, bin_index: int) -> str | None:
         """Return what this is the header of, in words, None if it is that of the bin which is asked for."""
-        if (self.segment_id, self.bin_index, self.num_bins) == (segment_id, bin_index, num_bins):
+        if (self.segment_id, self.bin_index) == (segment_id, bin_index):
             return None
         return f"bin {self.bin_index} of {self.num_bins} in segment {self.segment_id}"
 

@@ -18,7 +18,7 @@ import numpy as np
 from splitdata.errors import BadMagicError, FormatError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.version import check_flags, check_version
+from splitdata.format.version import check_flags, check_same_major, check_version
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +80,7 @@ def _sequences(half: bytes, segment_id: str) -> NDArray[np.uint32]:
         raise FormatError("the header of the list of deleted records is damaged")
     _, major, minor, _, segment, must, _, count = _HEADER.unpack_from(head)
     check_version(major, minor)
+    check_same_major(head, spec.FORMAT_VERSION)
     check_flags(must)
     if segment.hex() != segment_id:
         raise FormatError(f"this is the list of deleted records of another segment, {segment.hex()}")

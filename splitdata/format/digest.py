@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["EMPTY_DIGEST", "add_digests", "digest_of_hashes", "fingerprint", "join_digests", "shift_digest"]
+__all__ = [
+    "EMPTY_DIGEST",
+    "add_digests",
+    "digest_of_hashes",
+    "fingerprint",
+    "is_digest",
+    "join_digests",
+    "shift_digest",
+]
 
 _PRIME: Final = (1 << 61) - 1
 _BASE: Final = 0x0F1E2D3C4B5A6979
@@ -41,6 +49,11 @@ def digest_of_hashes(hashes: NDArray[np.uint64], stride: int = 1) -> int:
         block = hashes[start : start + _BLOCK]
         digest = (digest * pow(base, len(block), _PRIME) + _block_digest(block, base)) % _PRIME
     return digest
+
+
+def is_digest(number: int) -> bool:
+    """Say whether a number may be a digest: those from 2**61 - 1 on are none."""
+    return 0 <= number < _PRIME
 
 
 def join_digests(left: int, right: int, num_right: int) -> int:

@@ -117,11 +117,9 @@ class IndexHeader:
         )
         return body + hash64(body).to_bytes(8, "little")
 
-    def other_owner(self, segment_id: str, num_bins: int) -> str | None:
+    def other_owner(self, segment_id: str) -> str | None:
         """Return what this is the header of, in words, None if it is that of the segment which is asked for."""
-        if (self.segment_id, self.num_bins) == (segment_id, num_bins):
-            return None
-        return f"segment {self.segment_id} with {self.num_bins} bins"
+        return None if self.segment_id == segment_id else f"segment {self.segment_id} with {self.num_bins} bins"
 
     @classmethod
     def unpack(cls, buffer: bytes | memoryview) -> IndexHeader:

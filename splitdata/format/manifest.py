@@ -3,7 +3,7 @@
 Nothing in it is a path: file names are computed from ids that must be 32 hex digits.
 FORMAT.md section 7.
 
-    line 1   {"format":"splitdata","version":[0,1],"generation":42,"dataset":"<32 hex>",
+    line 1   {"format":"splitdata","version":[1,0],"generation":42,"dataset":"<32 hex>",
               "must_understand":[],"metadata":{...},"segments":[{"id":"<32 hex>","records":1000,...}]}
     line 2   {"xxh3":"<16 hex digits: xxh3-64 of line 1 without its newline>"}
 """
@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 from splitdata.errors import ManifestError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
+from splitdata.format.digest import EMPTY_DIGEST, fingerprint, is_digest, join_digests
 from splitdata.format.index import entry_bytes
 from splitdata.format.version import GROUPS, are_known, check_features, check_version, check_written_here
 
@@ -132,6 +132,7 @@ class SegmentInfo:
         fields = _Fields(value, "a segment")
         digest = fields.text("digest", _HASH)
         num_deleted, deleted_hash = _deletions(fields)
+        num_keys, keys_bytes = _keys(fields)
         features = fields.names("must_understand") if fields.has("must_understand") else ()
         info = cls(
             id=fields.text("id", _ID),
@@ -142,14 +143,20 @@ class SegmentInfo:
             raw_bytes=fields.integer("raw_bytes", _MAX_INT),
             stored_bytes=fields.integer("stored_bytes", _MAX_INT),
             group=fields.integer("group", spec.MAX_GROUP, least=2) if fields.has("group") else 1,
-            num_keys=fields.integer("keys", spec.MAX_SEGMENT_RECORDS) if fields.has("keys") else 0,
-            keys_bytes=fields.integer("keys_bytes", _MAX_INT) if fields.has("keys_bytes") else 0,
+            num_keys=num_keys,
+            keys_bytes=keys_bytes,
             num_deleted=num_deleted,
             deleted_hash=deleted_hash,
             features=tuple(name for name in features if name != spec.DELETED_FEATURE),
             others=fields.others(),
             version=version,
         )
+        if not is_digest(info.digest):
+            raise ManifestError(f"a segment of the manifest has the digest {digest}, which no records have")
+        if bool(num_deleted) != (spec.DELETED_FEATURE in features):
+            raise ManifestError(
+                f"a segment of the manifest has {num_deleted} deleted records and the features {features}"
+            )
         if info.group & (info.group - 1) or info.is_grouped != (GROUPS in info.features):
             raise ManifestError(
                 f"a segment of the manifest has groups of {info.group} and the features {info.features}"
@@ -161,10 +168,18 @@ class SegmentInfo:
 
 def _deletions(fields: _Fields) -> tuple[int, int]:
     """Read what an entry says of deleted records: how many they are, and the hash of their list."""
-    if not fields.has("deleted"):
+    if not fields.has_both("deleted", "deleted_hash"):
         return 0, 0
-    count = fields.integer("deleted", fields.integer("records", spec.MAX_SEGMENT_RECORDS))
-    return (count, int(fields.text("deleted_hash", _HASH), 16)) if count or fields.has("deleted_hash") else (0, 0)
+    count = fields.integer("deleted", fields.integer("records", spec.MAX_SEGMENT_RECORDS), least=1)
+    return count, int(fields.text("deleted_hash", _HASH), 16)
+
+
+def _keys(fields: _Fields) -> tuple[int, int]:
+    """Read what an entry says of keys: how many records have one, and where their table ends."""
+    if not fields.has_both("keys", "keys_bytes"):
+        return 0, 0
+    count = fields.integer("keys", fields.integer("records", spec.MAX_SEGMENT_RECORDS), least=1)
+    return count, fields.integer("keys_bytes", _MAX_INT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +304,7 @@ class Manifest:
             raise ManifestError(f"the manifest lists {len(segments)} segments, the limit is {spec.MAX_SEGMENTS}")
         if len(data) > spec.MAX_METADATA_BYTES:
             _check_size(metadata)
-        _check_depth(metadata)
+        _check_depth([metadata])
         manifest = cls(
             generation=fields.integer("generation", spec.MAX_GENERATION, least=1),
             dataset_id=fields.text("dataset", _ID),
@@ -333,7 +348,7 @@ def encode_metadata(metadata: dict[str, Any]) -> bytes:
 def decode_metadata(data: bytes) -> dict[str, Any]:
     """Read what `encode_metadata` made; raises `ManifestError`."""
     metadata = _Fields(_parse(data), "the metadata").value
-    _check_depth(metadata)
+    _check_depth([metadata])
     return metadata
 
 
@@ -344,14 +359,13 @@ def _check_size(metadata: dict[str, Any]) -> None:
         raise ManifestError(f"the metadata take {length} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
 
 
-def _check_depth(metadata: dict[str, Any]) -> None:
-    """Raise if an object is nested deeper than the limit; what Python can parse depends on how deep its calls are."""
-    level: list[Any] = [metadata]
-    for _ in range(spec.MAX_METADATA_DEPTH):
-        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
-        level = [part for part in parts if isinstance(part, (dict, list))]
+def _check_depth(values: list[Any]) -> None:
+    """Raise if one is nested deeper than the limit; what Python can parse depends on how deep its calls are."""
+    for _ in range(spec.MAX_METADATA_DEPTH + 1):
+        level = [value for value in values if isinstance(value, (dict, list))]
         if not level:
             return
+        values = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
     raise ManifestError(f"objects are nested more than {spec.MAX_METADATA_DEPTH} deep, which is the limit")
 
 
@@ -432,10 +446,17 @@ class _Fields:
         self._known.add(name)
         return name in self.value
 
+    def has_both(self, name: str, other: str) -> bool:
+        """Say whether two fields are there that belong together; raises `ManifestError` if one is missing."""
+        has, has_other = self.has(name), self.has(other)
+        if has != has_other:
+            raise ManifestError(f"{self._what}: of {name} and {other} one is missing")
+        return has
+
     def others(self) -> dict[str, Any]:
         """Return the fields that nobody has asked for: those of later versions, which this one carries along."""
         others = {name: value for name, value in self.value.items() if name not in self._known}
-        _check_depth(others)
+        _check_depth(list(others.values()))
         return others
 
     def integer(self, name: str, limit: int, *, least: int = 0) -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "are_known",
     "check_features",
     "check_flags",
+    "check_same_major",
     "check_version",
     "check_written_here",
     "features_of",
@@ -50,6 +51,18 @@ def check_version(major: int, minor: int) -> None:
     if not (major == spec.MAJOR > 0 or (major, minor) == OLD_VERSION):
         raise UnsupportedVersionError(
             f"format {major}.{minor}; this splitdata reads {spec.MAJOR}.{spec.MINOR}: {_NEXT_STEP}"
+        )
+
+
+def check_same_major(head: bytes | memoryview, of_dataset: tuple[int, int]) -> None:
+    """Raise if a file, of which the first bytes are given, is of another major version than its dataset.
+
+    No writer mixes them, and the bytes of its frames would be taken for those of the other.
+    """
+    major, minor = (int.from_bytes(head[place : place + 2], "little") for place in (8, 10))
+    if major != of_dataset[0]:
+        raise UnsupportedVersionError(
+            f"format {major}.{minor} in a dataset of format {of_dataset[0]}.{of_dataset[1]}: put the right file there"
         )
 
 

@@ -173,7 +173,8 @@ class DatasetPaths:
     def generation_of_name(name: str) -> int | None:
         """Return the number of the manifest that has this name, None if it is not the name of a manifest."""
         match = _MANIFEST.fullmatch(name)
-        return int(match[1]) if match else None
+        # The first one has number 1.
+        return (int(match[1]) or None) if match else None
 
     @staticmethod
     def is_scratch(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from splitdata import SplitDataLoader, SplitWriter, UnsupportedVersionError, repair, verify
+from splitdata import SplitDataLoader, SplitWriter, UnsupportedVersionError, compact, delete, repair, verify
 from tests.faults.forging import write_manifest
 
 RECORDS = [b"a", b"bb", b"ccc"]
@@ -98,6 +98,27 @@ def test_unknown_names_are_carried_along(tmp_path: Path, by: str) -> None:
     assert body["later"] == {"a": 1}
     assert body["segments"][0]["rows"] == [{"of": "later"}]
     assert [segment["records"] for segment in body["segments"]] == {"append": [3, 3], "resume": [6], "repair": [3]}[by]
+
+
+def test_deleting_and_compacting_carry_unknown_names_along_and_leave_a_segment_with_some_as_it_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "d"
+    append(path)
+    append(path)
+    change(path, 1, rows=7)
+    change(path, later={"a": 1})
+
+    delete(path, positions=[1, 4])
+    report = compact(path, erase=True)
+
+    body = body_of(path)
+    assert body["later"] == {"a": 1}
+    assert [segment.get("rows") for segment in body["segments"]] == [None, 7]
+    assert (report.num_erased, [segment["deleted"] for segment in body["segments"]]) == (1, [1, 1])
+    assert not report.is_erased
+    with SplitDataLoader(path) as reader:
+        assert [reader[position] for position in (0, 2, 3, 5)] == [RECORDS[0], RECORDS[2], RECORDS[0], RECORDS[2]]
 
 
 def test_folding_carries_names_along_and_leaves_a_segment_alone_of_which_something_unknown_is_said(

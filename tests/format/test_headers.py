@@ -220,15 +220,14 @@ def test_loc_of_a_lost_record_is_the_last_place_of_the_last_bin() -> None:
     assert unpack_loc(spec.TOMBSTONE) == last
 
 
-@pytest.mark.parametrize("field", ["segment_id", "bin_index", "num_bins"])
+@pytest.mark.parametrize("field", ["segment_id", "bin_index"])
 def test_header_of_a_bin_belongs_to_that_bin_alone(field: str) -> None:
-    owner: dict[str, Any] = {"segment_id": "ab" * 16, "bin_index": 3, "num_bins": 7}
+    owner: dict[str, Any] = {"segment_id": "ab" * 16, "bin_index": 3}
 
     assert BIN.other_owner(**owner) is None
     assert BIN.other_owner(**owner | {field: "cd" * 16 if field == "segment_id" else 5}) is not None
 
 
 def test_header_of_an_index_belongs_to_that_segment_alone() -> None:
-    assert INDEX.other_owner("ab" * 16, 7) is None
-    assert INDEX.other_owner("cd" * 16, 7) is not None
-    assert INDEX.other_owner("ab" * 16, 8) is not None
+    assert INDEX.other_owner("ab" * 16) is None
+    assert INDEX.other_owner("cd" * 16) is not None

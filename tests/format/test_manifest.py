@@ -126,6 +126,7 @@ REFUSED: dict[str, bytes] = {
     "metadata above a mebibyte": changed(metadata={"a": "x" * spec.MAX_METADATA_BYTES}),
     "writer no text": changed(writer=1),
     "unknown field too deep": changed(later=json.loads("[" * 101 + "]" * 101)),
+    "unknown field of a segment too deep": segment_changed(later=json.loads("[" * 101 + "]" * 101)),
     "no segments": changed(segments=None),
     "segments no list": changed(segments={}),
     "segment no object": changed(segments=[3]),
@@ -152,6 +153,19 @@ REFUSED: dict[str, bytes] = {
     "sealed a number": segment_changed(sealed=1),
     "digest short": segment_changed(digest="ff"),
     "digest a number": segment_changed(digest=255),
+    "digest that is none": segment_changed(digest=f"{2**61 - 1:016x}"),
+    "keys without their end": segment_changed(keys=1),
+    "end of no keys": segment_changed(keys_bytes=100),
+    "keys of none": segment_changed(keys=0, keys_bytes=100),
+    "more keys than records": segment_changed(keys=6, keys_bytes=100),
+    "deleted without a hash": segment_changed(deleted=1, must_understand=["deleted"]),
+    "deleted of none": segment_changed(deleted=0, deleted_hash="0" * 16, must_understand=["deleted"]),
+    "more deleted than records": segment_changed(deleted=6, deleted_hash="0" * 16, must_understand=["deleted"]),
+    "deleted without its feature": segment_changed(deleted=1, deleted_hash="0" * 16),
+    "feature of no deleted": segment_changed(must_understand=["deleted"]),
+    "group of no power of two": segment_changed(group=6, must_understand=["groups"]),
+    "group without its feature": segment_changed(group=4),
+    "open group that is not full": segment_changed(group=4, must_understand=["groups"], sealed=False),
     "features no list": segment_changed(must_understand="groups"),
     "features no names": segment_changed(must_understand=[None]),
     "raw bytes negative": segment_changed(raw_bytes=-1),
@@ -189,6 +203,14 @@ def test_unknown_fields_are_carried_along_by_whoever_adds_a_segment() -> None:
 
     assert manifest.others == later
     assert written == given | {"segments": [SEGMENT.to_json() | {"rows": 7}, other.to_json()]}
+
+
+def test_unknown_fields_may_be_nested_as_deep_as_metadata() -> None:
+    deepest = nested(spec.MAX_METADATA_DEPTH, 1)
+
+    manifest = Manifest.decode(changed(later=deepest, segments=[SEGMENT.to_json() | {"later": deepest}]))
+
+    assert manifest.others == manifest.segments[0].others == {"later": deepest}
 
 
 def test_features_of_a_segment_do_not_hinder_reading_of_the_manifest() -> None:

@@ -21,7 +21,7 @@ def test_names_have_their_literal_form() -> None:
     assert SEGMENT.bin(1_234_567).endswith("1234567.bin")
 
 
-@given(st.integers(0, 9_999_999_999))
+@given(st.integers(1, 9_999_999_999))
 def test_generation_is_found_in_its_name(generation: int) -> None:
     assert PATHS.generation_of_name(os.path.basename(PATHS.manifest(generation))) == generation  # noqa: PTH119
 
@@ -41,7 +41,13 @@ def test_other_names_are_no_bins(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["manifest.42.json", "manifest.0000000042.json~", "manifest.000000004\u0662.json", "Manifest.0000000042.json"],
+    [
+        "manifest.42.json",
+        "manifest.0000000000.json",
+        "manifest.0000000042.json~",
+        "manifest.000000004\u0662.json",
+        "Manifest.0000000042.json",
+    ],
 )
 def test_other_names_are_no_manifests(name: str) -> None:
     assert PATHS.generation_of_name(name) is None

@@ -16,6 +16,7 @@ from splitdata.dataset.keys.sorted_keys import SortedKeysReader
 from splitdata.errors import BadMagicError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.keys import FOOTER_BYTES, KeysHeader, directory_bytes, parse_directory, parse_footer
+from splitdata.format.version import check_same_major
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,15 +39,15 @@ class KeyTable:
         runs: As the directory lists them.
     """
 
-    def __init__(self, path: str, source: MappedSource | PreadSource, end: int, segment_id: str) -> None:
-        """Read the directory that ends at byte `end`.
+    def __init__(self, path: str, source: MappedSource | PreadSource, end: int, info: SegmentInfo) -> None:
+        """Read the directory that ends at byte `end`; `info` is the segment's.
 
         Raises:
             FormatError: If it is damaged, or the file belongs to another segment.
         """
         self.path = path
         self.source = source
-        _check_header(source, segment_id)
+        _check_header(source, info)
         # A manifest may claim any place, and a damaged footer any number of runs.
         footer = source.read(end - FOOTER_BYTES, FOOTER_BYTES) if spec.KEYS_HEADER_BYTES < end <= source.size else b""
         length = directory_bytes(parse_footer(footer))
@@ -91,7 +92,7 @@ def open_key_table(
         ends = [info.keys_bytes, source.size] if path == paths.keys else [info.keys_bytes]
         for end in dict.fromkeys(ends):
             try:
-                return KeyTable(path, source, end, info.id)
+                return KeyTable(path, source, end, info)
             except UnsupportedVersionError as error:
                 raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
             except FormatError as error:
@@ -108,13 +109,15 @@ def raise_keys_error(paths: SegmentPaths, path: str, problem: str) -> NoReturn:
     )
 
 
-def _check_header(source: MappedSource | PreadSource, segment_id: str) -> None:
+def _check_header(source: MappedSource | PreadSource, info: SegmentInfo) -> None:
     """Refuse the keys of another segment; a damaged header costs nothing."""
+    head = source.read(0, spec.KEYS_HEADER_BYTES)
     try:
-        header = KeysHeader.unpack(source.read(0, spec.KEYS_HEADER_BYTES))
+        header = KeysHeader.unpack(head)
+        check_same_major(head, info.version)
     except UnsupportedVersionError:
         raise
     except (BadMagicError, FormatError):
         return
-    if header.segment_id != segment_id:
+    if header.segment_id != info.id:
         raise FormatError(f"these are the keys of another segment, {header.segment_id}")

@@ -20,6 +20,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entries_per_sum, entry_offset, num_lengths_of, tables_size
 from splitdata.format.manifest import SegmentInfo
+from splitdata.format.version import check_same_major
 from splitdata.storage import files
 
 if TYPE_CHECKING:
@@ -74,14 +75,16 @@ class OldIndex:
             self.problem = "it was missing"
             return
         try:
-            header = IndexHeader.unpack(files.read_at(self._descriptor, spec.INDEX_HEADER_BYTES, 0))
+            head = files.read_at(self._descriptor, spec.INDEX_HEADER_BYTES, 0)
+            header = IndexHeader.unpack(head)
+            check_same_major(head, info.version)
         except UnsupportedVersionError as error:
             self.close()
             path = folder.path_of(spec.INDEX_NAME)
             raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
         except FormatError:
             return
-        if other := header.other_owner(info.id, info.num_bins):
+        if other := header.other_owner(info.id):
             self.problem = f"it was that of {other}"
             self.close()
             return

@@ -3,6 +3,8 @@
 verify reports such bytes, repair writes zeros over them.
 
     frame | 0 0 0 | frame | 0 7 0 | frame          both whole, one behind the other: the gap is padding
+    header | 0 | dictionary | 0 | metadata         so are those before what stands in its place at the head of bin 0,
+    large record | 0 | block hashes                and those within a large frame
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.format import spec
-from splitdata.format.frames import nonzero_gaps
+from splitdata.format.frames import nonzero_gaps, padding_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,31 @@ _READ_BYTES: Final = 8 << 20
 
 def dirty_gaps(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterator[tuple[int, int]]:
     """Yield offset and length of each gap in a bin that is padding, and not all zeros."""
+    read = search.files.bin(bin_index).read
+    known = [*_gaps_at_head(search, bin_index), *_gaps_within(search, info, bin_index)]
+    yield from ((offset, length) for offset, length in known if any(read(offset, length)))
+    yield from _gaps_between(search, info, bin_index)
+
+
+def _gaps_at_head(search: FrameSearch, bin_index: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of the gaps before dictionary and metadata."""
+    if bin_index == 0:
+        yield from ((end, begin - end) for end, begin in search.head.places)
+
+
+def _gaps_within(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of the gap between the bytes of each large record and the hashes of its blocks."""
+    mine = slice(bin_index, info.num_frames, info.num_bins)
+    entries, starts = search.entries[mine], search.starts_in(bin_index, info.num_frames)
+    are_large = (search.state[mine] == PROVEN) & (entries["raw"] >= spec.LARGE_RECORD_BYTES)
+    # A longer one is left as it is: its length is in its frame.
+    for number in np.flatnonzero(are_large & (entries["stored"] < spec.LENGTH_ESCAPE)).tolist():
+        stored = int(entries["stored"][number])
+        yield int(starts[number]) + spec.LARGE_FRAME_HEADER_BYTES + stored, padding_of(stored)
+
+
+def _gaps_between(search: FrameSearch, info: SegmentInfo, bin_index: int) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of each gap before a record that is padding, and not all zeros."""
     starts, ends, is_padding = _frames_of(search, info, bin_index)
     if not len(starts):
         return

@@ -204,6 +204,6 @@ class SegmentOnDisk:
                     header = BinHeader.unpack(files.read_at(descriptor, spec.BIN_HEADER_BYTES, 0))
                 finally:
                     files.close(descriptor)
-                if not header.other_owner(self.id, number, header.num_bins):
+                if not header.other_owner(self.id, number):
                     return header
         return None

@@ -470,7 +470,8 @@ class SegmentRepair:
             return False
         if replace(header, awaits_first_commit=False) == self._header:
             return True
-        is_own = not header.other_owner(self._info.id, self._info.num_bins) and header.alignment == self._alignment
+        wanted = self._info.id, self._info.num_bins, self._alignment
+        is_own = (header.segment_id, header.num_bins, header.alignment) == wanted
         return is_own and not self._info.is_sealed and header.num_records > self._info.num_records
 
     def _pieces(self) -> Iterator[bytes]:

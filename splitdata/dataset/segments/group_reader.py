@@ -226,7 +226,7 @@ class GroupReader:
         """
         frame, slot = sequence >> self._group_log2, sequence & self._slot_mask
         payload = self._kept.get(frame) or self._prove(frame)
-        if slot and payload[:8] == self._usual_head:
+        if slot and payload[:8] == self._usual_head and len(payload) >= self._usual_tables:
             # As `RecordGroup.span` says, in fewer steps.
             start, stop = _PAIR.unpack_from(payload, 4 + 4 * slot)
             if self._usual_tables <= start <= stop <= len(payload) and stop - start <= self._max_record_bytes:
@@ -266,7 +266,7 @@ class GroupReader:
             for place, sequence in zip(where.tolist(), sequences[where].tolist(), strict=True):
                 frame, slot = sequence >> self._group_log2, sequence & self._slot_mask
                 payload = payloads[frame]
-                if slot and payload[:8] == head:
+                if slot and payload[:8] == head and len(payload) >= tables:
                     start, stop = _PAIR.unpack_from(payload, 4 + 4 * slot)
                     if tables <= start <= stop <= len(payload) and stop - start <= most:
                         records[place] = payload[start:stop]

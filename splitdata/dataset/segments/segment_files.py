@@ -29,6 +29,7 @@ from splitdata.format.checksum import bin_salt
 from splitdata.format.codec import Decompressor
 from splitdata.format.frame_layout import layout_of
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset
+from splitdata.format.version import check_same_major
 from splitdata.storage.file_source import MappedSource, PreadSource
 
 if TYPE_CHECKING:
@@ -177,11 +178,11 @@ class SegmentFiles:
             ) from None
         if isinstance(source, MappedSource):
             source.expect_random()
-        header = _intact(path, lambda: IndexHeader.unpack(source.read(0, spec.INDEX_HEADER_BYTES)))
+        header = self._intact(path, source.read(0, spec.INDEX_HEADER_BYTES), IndexHeader.unpack)
         # A dataset that was made again with the same ids, as `reproducible` gives them.
         if header is not None and self.info.is_sealed and header.digest != self.info.digest:
             self.check_dataset()
-        if header is not None and (other := header.other_owner(self.info.id, self.info.num_bins)):
+        if header is not None and (other := header.other_owner(self.info.id)):
             raise FormatError(
                 f"{path} is the index of another segment: {other}; put the right file there, or "
                 f"`splitdata repair {self.dataset_folder}` makes it again from the bins",
@@ -305,9 +306,9 @@ class SegmentFiles:
         except (FileNotFoundError, NotADirectoryError):
             self.check_dataset()
             raise MissingBinError(self._missing_text(path), path=path) from None
-        header = _intact(path, lambda: BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES)))
+        header = self._intact(path, source.read(0, spec.BIN_HEADER_BYTES), BinHeader.unpack)
         # Its frames may agree with the index all the same, where records have one size.
-        if header is not None and (other := header.other_owner(self.info.id, bin_index, self.info.num_bins)):
+        if header is not None and (other := header.other_owner(self.info.id, bin_index)):
             raise FormatError(
                 f"{path} is another file: {other}; put the right file there, see "
                 f"`splitdata verify {self.dataset_folder}`; all other bins stay readable",
@@ -439,17 +440,18 @@ class SegmentFiles:
             path=self.paths.index,
         )
 
+    def _intact(self, path: str, head: bytes, unpack: Callable[[bytes], _Header]) -> _Header | None:
+        """Return a header, None if it is damaged, which costs nothing; raise if it asks for another splitdata."""
+        try:
+            header = unpack(head)
+            check_same_major(head, self.info.version)
+        except UnsupportedVersionError as error:
+            raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
+        except FormatError:
+            return None
+        return header
+
     @property
     def dataset_folder(self) -> str:
         """The dataset's directory, for messages."""
         return self.paths.dataset_folder
-
-
-def _intact(path: str, unpack: Callable[[], _Header]) -> _Header | None:
-    """Return a header, None if it is damaged, which costs nothing; raise if it asks for a newer splitdata."""
-    try:
-        return unpack()
-    except UnsupportedVersionError as error:
-        raise UnsupportedVersionError(f"{path}: {error}", path=path) from None
-    except FormatError:
-        return None

@@ -255,8 +255,9 @@ def _index_header(index: int, info: SegmentInfo) -> IndexHeader | None:
         if type(error) is not FormatError:
             raise
         return None
-    if other := header.other_owner(info.id, info.num_bins):
-        raise FormatError(f"the index of segment {info.id} is that of {other}")
+    other = header.other_owner(info.id)
+    if other or header.num_bins != info.num_bins:
+        raise FormatError(f"the index of segment {info.id} is that of {other or f'{header.num_bins} bins'}")
     return header
 
 

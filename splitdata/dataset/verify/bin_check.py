@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from splitdata.dataset.keys.key_sum import KeySum
-from splitdata.dataset.segments.dictionary import head_frames
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.verify.head_check import NO_ZEROS, check_head
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.segment_files import SegmentFiles
+    from splitdata.dataset.verify.index_check import IndexCheck
     from splitdata.storage.file_source import MappedSource, PreadSource
 
 __all__ = ["BinCheck"]
@@ -64,8 +65,8 @@ class BinCheck:
         bytes_done: How far into the file everything was looked at.
     """
 
-    def __init__(self, files: SegmentFiles, bin_index: int, table_length: int | None, deleted: DeletedRecords) -> None:
-        """Take the length that the bin table gives for a sealed bin, where it is known, and what was deleted."""
+    def __init__(self, files: SegmentFiles, bin_index: int, index: IndexCheck, deleted: DeletedRecords) -> None:
+        """Take what the index says of bins, and what was deleted."""
         info = files.info
         self.findings = FindingList()
         self.digest = EMPTY_DIGEST
@@ -79,7 +80,8 @@ class BinCheck:
         self.last_sequence = info.records_of(frames[-1])[-1] if frames else -1
         self._files = files
         self.bin_index = bin_index
-        self._table_length = table_length
+        self._table_length = index.bin_lengths.get(bin_index)
+        self._alignment_of_index = index.alignment
         self._salt = files.salt(bin_index)
         self._layout = files.layout
         self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
@@ -102,7 +104,9 @@ class BinCheck:
             self._is_readable = True
             self._check_header(source.read(0, spec.BIN_HEADER_BYTES))
             if self.bin_index == 0:
-                self._skip_control_frames(source)
+                self._end, problems = check_head(self._files, source)
+                for problem in problems:
+                    self._add(problem)
         except (FormatError, OSError) as error:
             self._give_up(str(error))
 
@@ -164,16 +168,15 @@ class BinCheck:
             self._add(str(error))
             return
         self._alignment = header.alignment
-        if other := header.other_owner(info.id, self.bin_index, info.num_bins):
+        if other := header.other_owner(info.id, self.bin_index):
             self._add(f"the header says {other}: this is another bin's file")
-
-    def _skip_control_frames(self, source: MappedSource | PreadSource) -> None:
-        """Prove what stands before the records: the dictionary, then the copy of the user's metadata."""
-        for frame in head_frames(source.read):
-            word = frame.header.first_word(self._salt, frame.offset)
-            if not frame.is_intact or int.from_bytes(source.read(frame.offset, 8), "little") != word:
-                return
-            self._end = frame.end
+        alignment = self._alignment_of_index or header.alignment
+        found = header.num_bins, header.alignment, header.group, header.features, header.hash_kind
+        expected = info.num_bins, alignment, info.group, info.features, spec.HASH_XXH3
+        if found != expected:
+            self._add(
+                f"the header says bins, alignment, group, features and kind of hash {found}, the index {expected}"
+            )
 
     # -- records -------------------------------------------------------------------------------
 
@@ -219,6 +222,8 @@ class BinCheck:
         key_hashes = np.fromiter((key_hash(key[: -spec.KEY_HASH_BYTES]) for key in keys), _U64, len(keys))
         stored_hashes = np.frombuffer(b"".join(key[-spec.KEY_HASH_BYTES :] for key in keys), "<u8")
         if hashes is None or (key_hashes != stored_hashes).any():
+            return False
+        if not _are_text([key[: -spec.KEY_HASH_BYTES] for key in keys]):
             return False
         self.keys.add(key_hashes, sequences[keyed])
         self._join(hashes)
@@ -293,6 +298,7 @@ class BinCheck:
                     self._check_group(sequence)
                 else:
                     self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
+                    self._check_padding(place)
                 self._check_header_and_key(place, self._position(ordinal))
             except TruncatedFileError as error:
                 problem = problem or str(error)
@@ -321,6 +327,8 @@ class BinCheck:
                 self._files.first_position + records.start,
             )
         keyed = [number for number, key in enumerate(found.keys) if key]
+        if not _are_text(found.keys):
+            self._add("keys of this group are not UTF-8", self._files.first_position + records.start)
         hashes = np.fromiter((key_hash(found.keys[number]) for number in keyed), _U64, len(keyed))
         self.keys.add(hashes, np.array(keyed, _U64) + _U64(records.start))
 
@@ -331,14 +339,27 @@ class BinCheck:
             # What follows may be a key whose length is damaged.
             self._end = None
             self._add(_HEADER_CHECK.format(position, place.offset), position)
+        elif place.header.key_length and self._files.info.is_grouped:
+            self._add("the frame of this group has a key, which belongs into its payload", position)
         elif place.header.key_length:
             try:
-                hashes = np.array([key_hash(self._records.key(place.sequence))], _U64)
+                key = self._records.key(place.sequence)
+                if not _are_text([key]):
+                    self._add(f"the key of record {position} is not UTF-8", position)
+                hashes = np.array([key_hash(key)], _U64)
             except CorruptRecordError as error:
                 self.are_keys_known = False
                 self._add(str(error), position)
                 return
             self.keys.add(hashes, np.array([place.sequence], _U64))
+
+    def _check_padding(self, place: Located) -> None:
+        """Look at the bytes between a large record and the hashes of its blocks."""
+        if place.header.kind == spec.KIND_LARGE:
+            end = place.payload_offset + place.header.stored_length
+            stop = place.offset + place.header.table_offset
+            if any(place.source.read(end, stop - end)):
+                self._add(NO_ZEROS.format(end, stop))
 
     def _refuse_flood(self, place: Located) -> None:
         """Raise for a record inside of others, once these would have to be hashed many times over.
@@ -362,7 +383,7 @@ class BinCheck:
             return
         if self._is_in_place(end, place):
             if any(place.source.read(end, offset - end)):
-                self._add(f"bytes {end} to {offset} belong to no record and are not the zeros they should be")
+                self._add(NO_ZEROS.format(end, offset))
             return
         problem = f"bytes {end} to {offset} are no frame that is whole, and more or less than padding"
         if self.bin_index == 0 and place.sequence == 0:
@@ -405,3 +426,12 @@ class BinCheck:
     def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
         path = self._files.paths.bin(self.bin_index)
         self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))
+
+
+def _are_text(keys: list[bytes]) -> bool:
+    """Say whether all keys are UTF-8: a line end between them completes none."""
+    try:
+        b"\n".join(keys).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -28,6 +28,9 @@ def check_deleted(files: SegmentFiles) -> tuple[DeletedRecords, list[Finding]]:
     except (FormatError, OSError) as error:
         finding = Finding(path=path, problem=str(error), position=files.first_position, num_records=info.num_records)
         return DeletedRecords(np.empty(0, np.uint32)), [finding]
+    if len(deleted) < info.num_deleted:
+        problem = f"it lists {info.num_deleted - len(deleted)} records that the segment does not have"
+        return deleted, [Finding(path=path, problem=problem, position=None, num_records=0)]
     if deleted.is_whole:
         return deleted, []
     problem = "one of the two lists of deleted records is damaged; `splitdata repair` makes it again from the other"

@@ -17,21 +17,31 @@ if TYPE_CHECKING:
 __all__ = ["check_index"]
 
 
-def check_index(files: SegmentFiles) -> tuple[FindingList, dict[int, int]]:
-    """Return what is wrong with an index, and the lengths of the bins if its table is intact."""
-    check = _IndexCheck(files)
+def check_index(files: SegmentFiles) -> IndexCheck:
+    """Look at an index as a whole."""
+    check = IndexCheck(files)
     check.run()
-    return check.findings, check.bin_lengths
+    return check
 
 
-class _IndexCheck:
+class IndexCheck:
+    """What was found in an index.
+
+    Attributes:
+        findings: What is wrong.
+        bin_lengths: Of the bins at sealing, if their table is intact.
+        alignment: Of payloads, as the header says it; None where that is not intact.
+    """
+
     def __init__(self, files: SegmentFiles) -> None:
         self.findings = FindingList()
         self.bin_lengths: dict[int, int] = {}
+        self.alignment: int | None = None
         self._files = files
         self._info = files.info
 
     def run(self) -> None:
+        """Look at header, entries and tables."""
         try:
             index = self._files.index()
         except (FormatError, OSError) as error:
@@ -51,20 +61,35 @@ class _IndexCheck:
         except FormatError as error:
             self._add(str(error), 0)
             return None
-        info = self._info
-        expected = (info.id, info.num_bins, info.num_records, info.digest, info.raw_bytes, info.stored_bytes)
-        found = (
-            header.segment_id,
-            header.num_bins,
-            header.num_records,
-            header.digest,
-            header.raw_bytes,
-            header.stored_bytes,
-        )
-        # A writer that was killed between two steps of a commit leaves a header that is ahead.
-        if found != expected and (info.is_sealed or header.num_records <= info.num_records):
-            self._add(f"the header of the index says {found}, the manifest {expected}", 0)
+        self.alignment = header.alignment
+        wrong = [
+            f"{name} {getattr(header, name)!r} where the manifest says {expected!r}"
+            for name, expected in self._expected(header).items()
+            if getattr(header, name) != expected
+        ]
+        if wrong:
+            self._add(f"the header of the index says {', '.join(wrong)}", 0)
         return header
+
+    def _expected(self, header: IndexHeader) -> dict[str, object]:
+        """Return what the header must say, as the manifest has it."""
+        info = self._info
+        expected: dict[str, object] = {
+            "segment_id": info.id,
+            "num_bins": info.num_bins,
+            "group": info.group,
+            "features": info.features,
+            "hash_kind": spec.HASH_XXH3,
+            "key_id": spec.NO_KEY_ID,
+            "first_position": self._files.first_position,
+        }
+        # A writer that was killed between two steps of a commit leaves a header that is ahead, or says "sealed".
+        if info.is_sealed:
+            expected["is_sealed"] = True
+        if info.is_sealed or header.num_records <= info.num_records:
+            names = "num_records", "digest", "raw_bytes", "stored_bytes"
+            expected |= {name: getattr(info, name) for name in names}
+        return expected
 
     def _tables(self, index: MappedSource | PreadSource, dictionary_bytes: int) -> None:
         info = self._info

@@ -209,10 +209,11 @@ class _Verification:
             for files in self._segments:
                 if not self._is_understood(files):
                     continue
-                findings, bin_lengths = check_index(files)
+                index = check_index(files)
+                findings = index.findings
                 deleted, of_list = check_deleted(files)
                 findings.extend(of_list)
-                checks = [BinCheck(files, number, bin_lengths.get(number), deleted) for number in _bins_to_check(files)]
+                checks = [BinCheck(files, number, index, deleted) for number in _bins_to_check(files)]
                 before = self.bytes_done
                 list(pool.map(BinCheck.begin, checks))
                 num_bins, num_entries = files.info.num_bins, 0
