@@ -168,6 +168,20 @@ def test_padding_within_a_large_frame_is_zeros(tmp_path: Path, options: dict[str
     assert file.read_bytes() == data
 
 
+def test_sealed_bin_ends_where_the_next_frame_would_begin(tmp_path: Path) -> None:
+    path = written(tmp_path / "d", alignment=64)
+    file = Path(files_of(path).bin(1))
+    file.write_bytes(file.read_bytes() + bytes(64))
+    index = Path(files_of(path).index)
+    # The table of the index says so too: after its block sum the lengths of two bins, then the footer.
+    lengths = index.read_bytes()[-40:-24]
+    lengths = lengths[:8] + file.stat().st_size.to_bytes(8, "little")
+    overwrite(index, index.stat().st_size - 32, lengths[8:])
+    overwrite(index, index.stat().st_size - 16, hash64(lengths).to_bytes(8, "little"))
+
+    assert [problem for problem in problems_of(path) if "and the bin at" in problem]
+
+
 def control_frames(path: Path) -> list[tuple[int, FrameHeader]]:
     """Return offset and header of what stands before the records, of alignment 8."""
     data = Path(files_of(path).bin(0)).read_bytes()

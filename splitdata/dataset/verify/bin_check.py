@@ -157,6 +157,8 @@ class BinCheck:
             rest = source.read(self._end, _MAX_ALIGNMENT)
             if source.size - self._end >= _MAX_ALIGNMENT or any(rest):
                 self._add(f"{source.size - self._end} bytes lie behind the last record")
+            elif self._alignment and source.size != self._layout.next_start(self._end, self._alignment, is_large=False):
+                self._add(f"the last record ends at byte {self._end}, and the bin at {source.size}")
 
     # -- header and metadata -------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """Verifying what stands before the records of bin 0: the dictionary, and the copy of the metadata.
 
-header | 0 0 | dictionary | 0 | metadata | 0 | first record
-               `─ equal to the one in a sealed index
+No reading of a record needs them, but where it was compressed with the dictionary.
+
+    header | 0 0 | dictionary | 0 | metadata | 0 | first record
+                   `─ equal to the one in a sealed index
 """
 
 from __future__ import annotations
