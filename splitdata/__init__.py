@@ -35,6 +35,7 @@ from splitdata.errors import (
     MissingBinError,
     RecordDeletedError,
     RecordTooLargeError,
+    SchemaError,
     SourceError,
     SplitDataError,
     StateMismatchError,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from splitdata.process.mpqitr import MpQItr
     from splitdata.samples.decode import SampleDecoder, decode_sample
     from splitdata.samples.encode import encode_sample
+    from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = [
     "BadMagicError",
@@ -120,6 +122,8 @@ __all__ = [
     "RotationStats",
     "SampleDataset",
     "SampleDecoder",
+    "SampleSchema",
+    "SchemaError",
     "SegmentDescription",
     "Skip",
     "SourceError",
@@ -182,6 +186,7 @@ _HOMES = {
     "RotationStats": "splitdata.loader.stats.figures",
     "SampleDataset": "splitdata.dataset.sample_dataset",
     "SampleDecoder": "splitdata.samples.decode",
+    "SampleSchema": "splitdata.samples.sample_schema",
     "SegmentDescription": "splitdata.dataset.describe",
     "Skip": "splitdata.loader.samples.skips",
     "SplitDataLoader": "splitdata.dataset.reader",

@@ -13,6 +13,7 @@
     |- DatasetExistsError (FileExistsError)
     |- RecordTooLargeError (ValueError)
     |- DuplicateKeyError (ValueError)
+    |- SchemaError (ValueError)               a sample is not what its dataset declares
     |- ClosedError (ValueError)
     |- SourceError (ValueError)               the input of a conversion is damaged, or of another kind
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
@@ -47,6 +48,7 @@ __all__ = [
     "MissingBinError",
     "RecordDeletedError",
     "RecordTooLargeError",
+    "SchemaError",
     "SourceError",
     "SplitDataError",
     "StateMismatchError",
@@ -208,6 +210,20 @@ class DuplicateKeyError(SplitDataError, ValueError):
         super().__init__(message)
         self.key = key
         self.numbers = numbers
+
+
+class SchemaError(SplitDataError, ValueError):
+    """A sample, or a writer's schema, is not of the schema that the dataset declares.
+
+    Attributes:
+        field: The part of the sample that does not fit, as ``sample["image"]``; None where it is about all.
+        record: The number that the record would have had in its session, where one was written.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, record: int | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.record = record
 
 
 class ClosedError(SplitDataError, ValueError):

@@ -8,18 +8,19 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = (ROOT / "FORMAT.md").read_text("utf-8")
+SAMPLES_DOCUMENT: Final = (ROOT / "docs" / "format" / "samples.md").read_text("utf-8")
 
 
-def section(heading: str) -> str:
+def section(heading: str, document: str = DOCUMENT) -> str:
     """Return the text below one heading, up to the next one of any level."""
-    found = re.search(rf"^#+ {re.escape(heading)}\.? [^\n]*\n(.*?)(?=^#+ |\Z)", DOCUMENT, re.M | re.S)
-    assert found, f"FORMAT.md has no section {heading}"
+    found = re.search(rf"^#+ {re.escape(heading)}\.? [^\n]*\n(.*?)(?=^#+ |\Z)", document, re.M | re.S)
+    assert found, f"{document.partition(chr(10))[0]} has no section {heading}"
     return found[1]
 
 
-def table(heading: str, first_column: str, number: int = 0) -> list[list[str]]:
+def table(heading: str, first_column: str, number: int = 0, document: str = DOCUMENT) -> list[list[str]]:
     """Return the rows of a section's `number`-th table whose head begins with a word."""
-    blocks = re.findall(r"(?:^\|.*\n)+", section(heading), re.M)
+    blocks = re.findall(r"(?:^\|.*\n)+", section(heading, document), re.M)
     lines = [line for block in blocks for line in block.splitlines()]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     starts = [place for place, row in enumerate(rows) if row[0] == first_column]

@@ -271,7 +271,10 @@ def test_manifest_has_exactly_the_stated_fields() -> None:
     fields, of_segment = ({code_words(row[0])[0]: row[2] for row in table("7.2", "key", number)} for number in (0, 1))
     assert list(body) == [name for name, what in fields.items() if "absent" not in what]
     always = [name for name, what in of_segment.items() if "absent" not in what]
-    assert list(of_segment) == [*always, "group", "keys", "keys_bytes", "deleted", "deleted_hash", "must_understand"]
+    assert list(of_segment) == [
+        *always,
+        *("group", "keys", "keys_bytes", "schemas", "deleted", "deleted_hash", "must_understand"),
+    ]
     keyed = [*always, "keys", "keys_bytes"]
     assert [list(segment) for segment in body["segments"]] == [always, always, keyed, always]
 

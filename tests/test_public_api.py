@@ -21,6 +21,8 @@ FIELD_VALUES: dict[str, Any] = {
     "position": 7,
     "bin_index": 3,
     "key": "a/b.jpg",
+    "field": 'sample["image"]',
+    "record": 7,
     "numbers": (3, 7),
     "worker_id": 2,
     "pid": 12345,

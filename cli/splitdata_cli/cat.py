@@ -40,7 +40,7 @@ def cat(ctx: click.Context, path: str, positions: tuple[int, ...], keys: tuple[s
     """Write the records of the dataset in DIR at the positions I..., then those with the keys K, to standard output.
 
     Nothing is added between them. On a terminal each is one line, with what does not print escaped, and
-    samples as what they hold.
+    samples as what they hold; elsewhere samples are bytes that decode_sample reads.
     Negative positions count from the end: -1 is the last record. A record that is damaged is told and left out, and
     the exit code is 1 then.
     """
@@ -55,8 +55,10 @@ def cat(ctx: click.Context, path: str, positions: tuple[int, ...], keys: tuple[s
         damaged: list[int] = []
         if not sys.stdout.isatty():
             output = sys.stdout.buffer
+            encoded = SampleDataset(path) if loader.record_codec == "sample" else None
             for position in checked:
-                for piece in _readable(_pieces(loader, position), position, damaged):
+                pieces = _pieces(loader, position) if encoded is None else _alone(encoded, position)
+                for piece in _readable(pieces, position, damaged):
                     output.write(piece)
             output.flush()
         elif loader.record_codec in _SHOWN_AS_VALUES:
@@ -95,6 +97,11 @@ def _found(loader: SplitDataLoader, key: str) -> int:
 
 def _previews(samples: SampleDataset, position: int) -> Iterator[str]:
     yield samples.preview(position, _SHOWN_CHARS)
+
+
+def _alone(samples: SampleDataset, position: int) -> Iterator[bytes]:
+    """Yield a sample with its schema, which elsewhere nobody would know."""
+    yield samples.encoded(position)
 
 
 def _show(pieces: Iterator[bytes | memoryview]) -> None:

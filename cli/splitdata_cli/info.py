@@ -65,6 +65,10 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
         rows.append(("keys", counted(dataset.num_keys, "key")))
     if dataset.num_deleted:
         rows.append(("deleted", counted(dataset.num_deleted, "record")))
+    if dataset.schema is not None:
+        rows.append(("schema", dataset.schema))
+    elif dataset.schemas:
+        rows.append(("schemas", f"{len(dataset.schemas)}, `splitdata schema` shows them"))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]
     rows += [("damage", problem) for problem in dataset.problems]
     if dataset.unlisted_segments:

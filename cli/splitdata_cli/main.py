@@ -10,6 +10,7 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata repair DIR            damaged indexes, headers and manifests made again
     splitdata delete DIR I...       records marked as deleted
     splitdata compact DIR           their bytes erased
+    splitdata schema DIR            what its samples are
     splitdata digest DIR            SHA-256 of all records
     splitdata bench DIR             how fast training is fed from it
 """
@@ -31,6 +32,7 @@ from splitdata_cli.digest import digest
 from splitdata_cli.head import head
 from splitdata_cli.info import info
 from splitdata_cli.repair import repair
+from splitdata_cli.schema import schema
 from splitdata_cli.verify import verify
 from splitdata_cli.write import write
 
@@ -84,7 +86,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, head, cat, verify, repair, delete, compact, digest, bench):
+for command in (write, info, schema, head, cat, verify, repair, delete, compact, digest, bench):
     cli.add_command(command)
 
 

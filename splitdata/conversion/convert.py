@@ -24,6 +24,7 @@ from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
+from splitdata.conversion.sources.dataset_source import DatasetSource
 from splitdata.conversion.sources.seek import state_of
 from splitdata.conversion.sources.source import metadata_in, storable
 from splitdata.conversion.steps.failures import FailurePolicy
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.choose import Named
     from splitdata.conversion.sources.source import RecordSource
     from splitdata.conversion.steps.record_steps import StepFunction
+    from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = ["convert"]
 
@@ -139,6 +141,9 @@ def convert(
     failures = FailurePolicy(on_error, quarantine, max_errors, may_hold_files=resume)
     if failures.folder:
         _check_apart(source, str(failures.folder), "folder for quarantine")
+    # A dataset that is added to declares its own, and what a function makes may be anything.
+    is_copied = mode != "append" and transform is None
+    schema = source.schema if is_copied and isinstance(source, DatasetSource) else None
     if where is not None or transform is not None:
         source = stepped(source, where, transform, failures)
     elif failures.skips:
@@ -166,6 +171,7 @@ def convert(
         durability=durability,
         metadata=metadata,
         reproducible=reproducible,
+        schema=schema,
     )
     if resume:
         return _resume(watch, output, limit=limit)
@@ -190,6 +196,7 @@ class _Output:
     durability: Literal["commit", "none"]
     metadata: dict[str, Any] | None
     reproducible: bool
+    schema: SampleSchema | None
 
     def open(
         self, source: RecordSource, *, mode: Literal["create", "append", "overwrite", "resume"], bins: int | None
@@ -206,6 +213,7 @@ class _Output:
             durability=self.durability,
             metadata=self.metadata,
             reproducible=source.identity() if self.reproducible else False,
+            schema=self.schema,
         )
 
     def new_log(self, source: RecordSource, *, limit: int | None) -> ConversionLog:

@@ -46,11 +46,13 @@ class RecordFeed:
 
     def write(self, writer: SplitWriter, records: Iterable[Record]) -> int:
         """Write records that were passed on from here; returns how many there were."""
+        # A sample takes its schema along from the source to the dataset, where all share it.
+        write_many = writer.write_encoded if writer.codec == "sample" else writer.write_many
         if self._paths is None:
-            return writer.write_many(records)
+            return write_many(records)
         count = 0
         for record in records:
-            writer.write(record, key=self.next_key())
+            write_many([record], keys=[self.next_key()])
             count += 1
         return count
 

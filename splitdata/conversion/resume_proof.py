@@ -22,6 +22,7 @@ from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.sources.seek import num_records_at, position_of
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import RecordTooLargeError, SourceError, StateMismatchError
+from splitdata.samples.standing_alone import standing_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,14 @@ def _check_committed(dest: str, log: ConversionLog, marks: list[_Mark]) -> None:
     with SplitDataLoader(dest) as committed:
         if len(committed) < log.num_records:
             _refuse(dest, f"it counts {log.num_records} records, and there are {len(committed)}")
-        found = _places(committed, log.num_records - 1, marks[-1].num_bytes)
+        last = log.num_records - 1
+        # A sample has another length there than in the source: it names its schema.
+        has_samples = committed.record_codec == "sample"
+        found = (
+            iter(range(len(committed) - 1, last - 1, -1))
+            if has_samples
+            else _places(committed, last, marks[-1].num_bytes)
+        )
         if not any(_are_at(committed, position, marks) for position in found):
             _refuse(
                 dest, f"the records before record {log.num_records} of the source are not those that were committed"
@@ -120,7 +128,12 @@ def _are_at(committed: SplitDataLoader, last: int, marks: list[_Mark]) -> bool:
 
 
 def _is_at(committed: SplitDataLoader, position: int, mark: _Mark) -> bool:
-    if committed.sizes[position] != mark.num_bytes or (mark.key is not None and committed.key(position) != mark.key):
+    if mark.key is not None and committed.key(position) != mark.key:
+        return False
+    if committed.record_codec == "sample":
+        alone = standing_alone(committed.view(position), committed.schemas.of(position))
+        return _mark_of(alone, mark.key) == mark
+    if committed.sizes[position] != mark.num_bytes:
         return False
     digest = xxhash.xxh3_128()
     if mark.num_bytes <= _WHOLE_BYTES:

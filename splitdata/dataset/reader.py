@@ -23,15 +23,18 @@ from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.dataset.reading.record_sizes import RecordSizes
 from splitdata.dataset.reading.records_digest import records_digest
+from splitdata.dataset.reading.segment_schemas import SegmentSchemas
 from splitdata.dataset.reading.snapshot import DatasetState, Snapshot, open_pinned
 from splitdata.errors import ClosedError, CorruptRecordError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, join_digests
 from splitdata.format.keys import encode_key
 from splitdata.format.manifest import Manifest
+from splitdata.format.schemas import joined_lists, pack_lists
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import derive_key
 from splitdata.order.positions import are_several, checked_position, checked_positions
+from splitdata.samples.sample_schema import SampleSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +126,7 @@ class SplitDataLoader:
             verify=self._verify,
             max_record_bytes=self._max_record_bytes,
         )
+        self._schemas = SegmentSchemas(self._snapshot.starts, self._snapshot.schemas)
         self._is_closed = False
         # In this order: another thread that is reading must not meet the old segment with the new length.
         self._get = None
@@ -168,14 +172,14 @@ class SplitDataLoader:
 
     @property
     def fingerprint(self) -> str:
-        """Text that depends on the records and their order alone, not on how they are stored.
+        """Text that depends on the records, their schemas and their order alone, not on how they are stored.
 
         Of 61 bits, and not collision-resistant: other records with the same one can be made. `digest` is.
         """
         digest = EMPTY_DIGEST
         for manifest in self._snapshot.manifests:
             digest = join_digests(digest, manifest.digest, manifest.num_records)
-        return fingerprint(digest, self._num_records)
+        return fingerprint(digest, self._num_records, pack_lists(joined_lists(self._snapshot.schemas)))
 
     def digest(self, *, num_workers: int | None = None, progress: Callable[[int, int], None] | None = None) -> str:
         """Return the SHA-256 digest of all records, 64 hexadecimal digits; reads every one of them.
@@ -211,6 +215,18 @@ class SplitDataLoader:
         """
         self._check_open()
         return self._snapshot.deleted_positions().copy()
+
+    @property
+    def schema(self) -> SampleSchema | None:
+        """The schema that the dataset declares of its samples; None if it declares none, or several differ."""
+        found = {manifest.schema if isinstance(manifest, Manifest) else None for manifest in self._snapshot.manifests}
+        schema = found.pop() if len(found) == 1 else None
+        return None if schema is None else SampleSchema(schema)
+
+    @property
+    def schemas(self) -> SegmentSchemas:
+        """The schemas of samples, as the records that are open name them; another object after each `refresh`."""
+        return self._schemas
 
     @property
     def sizes(self) -> RecordSizes:

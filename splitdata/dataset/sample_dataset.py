@@ -17,8 +17,10 @@ from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.order.positions import are_several, checked_positions
+from splitdata.samples.collate import collate
 from splitdata.samples.preview import preview
 from splitdata.samples.record_codecs import record_codec
+from splitdata.samples.standing_alone import standing_alone
 
 if TYPE_CHECKING:
     import os
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata._types import BytesLike
+    from splitdata.dataset.reading.segment_schemas import SegmentSchemas
     from splitdata.order.bin_layout import BinLayout
+    from splitdata.samples.record_codecs import RecordCodec
+    from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = ["SampleDataset"]
 
@@ -36,6 +41,26 @@ __all__ = ["SampleDataset"]
 _LARGE_BYTES: Final = 128 << 10
 # So many records are looked at to tell whether a dataset's are large.
 _SIZES: Final = 8
+
+
+class _Readers:
+    """The codec for each record of one snapshot.
+
+    Attributes:
+        schemas: Of the snapshot.
+        for_all: The codec for all records, None where segments have different schemas.
+    """
+
+    def __init__(self, codec: RecordCodec, schemas: SegmentSchemas) -> None:
+        self.schemas = schemas
+        self.for_all = None if schemas.for_all is None else codec.with_schemas(schemas.for_all)
+        self._codec = codec
+        self._by_list: dict[tuple[bytes, ...], RecordCodec] = {}
+
+    def of(self, position: int) -> RecordCodec:
+        """Return the codec for one record."""
+        found = self._by_list.get(own := self.schemas.of(position))
+        return found or self._by_list.setdefault(own, self._codec.with_schemas(own))
 
 
 class SampleDataset:
@@ -92,6 +117,7 @@ class SampleDataset:
         self.codec = codec
         self.records = records
         self._codec = record_codec(codec, self._types)
+        self._readers: _Readers | None = None
         # Known when the first record is read.
         self._is_large: bool | None = None
         self._has_one_size = True
@@ -128,6 +154,11 @@ class SampleDataset:
         return self._copy
 
     @property
+    def schema(self) -> SampleSchema | None:
+        """The schema that the dataset declares for all samples, None if it declares none: for another writer."""
+        return self.records.schema
+
+    @property
     def generation(self) -> int:
         """The number of the manifest that is open; of the first dataset, where there are several."""
         return self.records.generation
@@ -158,8 +189,9 @@ class SampleDataset:
         if are_several(index):
             return self.__getitems__(index)
         record = self.records.view(index) if self._are_large() else self.records[index]
+        readers = self._readers_now()
         try:
-            return self._codec.decode(record, copy=self._copy)
+            return (readers.for_all or readers.of(int(index) % len(self))).decode(record, copy=self._copy)
         except FormatError as error:
             raise self._named(error, index) from None
 
@@ -181,11 +213,25 @@ class SampleDataset:
         positions = checked_positions(indices, len(self))
         records = self._rows(positions)
         try:
-            return self._codec.decode_batch(records)
+            return self._batch(positions, records)
         except FormatError:
             # Names the one.
             self._decoded(positions, records)
             raise
+
+    def encoded(self, index: int) -> bytes:
+        """Return one sample as `encode_sample` makes it, with its schema: to be read, or written, anywhere else.
+
+        The record itself, `records[index]`, names a schema of its segment by a number. Of other codecs it is returned.
+        """
+        record = self.records[index]
+        if self.codec != "sample":
+            return record
+        position = int(index) % len(self)
+        try:
+            return standing_alone(record, self.records.schemas.of(position))
+        except FormatError as error:
+            raise self._named(error, index) from None
 
     def preview(self, index: int, max_chars: int = 500) -> str:
         """Return one sample as a line of text for a person, cut behind `max_chars`: arrays by type and shape."""
@@ -273,14 +319,37 @@ class SampleDataset:
                 self._has_one_size = False
         return self._read(positions)
 
+    def _batch(self, positions: NDArray[np.int64], records: Any) -> Any:  # rows or a sequence; any batch
+        readers = self._readers_now()
+        used = [readers.for_all] if readers.for_all else list(map(readers.of, positions.tolist()))
+        if used and all(one is used[0] for one in used):
+            return used[0].decode_batch(records)
+        return collate(self._decoded(positions, records))
+
+    def _readers_now(self) -> _Readers:
+        """Return what reads the records that are open: asked for after they were read, as `refresh` may come between.
+
+        What was read before is read alike by those of a later snapshot.
+        """
+        schemas = self.records.schemas
+        readers = self._readers
+        if readers is None or readers.schemas is not schemas:
+            readers = self._readers = _Readers(self._codec, schemas)
+        return readers
+
     def _decoded(
         self, positions: Sequence[int] | NDArray[np.int64], records: Iterable[BytesLike | NDArray[Any]]
     ) -> list[Any]:
-        decode, copy = self._codec.decode, self._copy
+        copy, readers = self._copy, self._readers_now()
         samples: list[Any] = []
         try:
-            for record in records:
-                samples.append(decode(record, copy=copy))  # noqa: PERF401  # its length tells where it stopped
+            if readers.for_all is not None:
+                decode = readers.for_all.decode
+                for record in records:
+                    samples.append(decode(record, copy=copy))  # noqa: PERF401  # its length tells where it stopped
+                return samples
+            for position, record in zip(positions, records, strict=True):
+                samples.append(readers.of(int(position)).decode(record, copy=copy))
         except FormatError as error:
             raise self._named(error, positions[len(samples)]) from None
         return samples

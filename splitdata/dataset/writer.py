@@ -27,12 +27,13 @@ from splitdata.dataset.writing.destination import ONE_BIN_BYTES
 from splitdata.dataset.writing.session_options import SessionOptions
 from splitdata.dataset.writing.unclosed import end_with_program
 from splitdata.dataset.writing.write_session import WriteSession
-from splitdata.errors import ClosedError, DuplicateKeyError, SplitDataError
+from splitdata.errors import ClosedError, DuplicateKeyError, SchemaError, SplitDataError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL
 from splitdata.format.keys import encode_key, encode_keys
 from splitdata.format.manifest import encode_metadata
 from splitdata.samples.record_codecs import record_codec
+from splitdata.samples.standing_alone import is_alone
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from splitdata._types import BytesLike, ReadableFile
-    from splitdata.samples.record_codecs import RecordCodec
 
 __all__ = ["SplitWriter"]
 
@@ -93,6 +93,7 @@ class SplitWriter:
         codec: Literal["sample", "text", "json", "npy", "bytes"] | None = None,
         group: int | None = None,
         keep_seconds: float = KEPT_SECONDS,
+        schema: Any = None,  # types in the place of values, or any sample
     ) -> None:
         """Open a dataset for writing.
 
@@ -121,6 +122,10 @@ class SplitWriter:
                 faster; a single record costs the reading of its group, and damage costs the group.
             keep_seconds: So long segments that were folded stay for jobs that read an older state without a lock,
                 as those on other machines may. An overwrite keeps nothing.
+            schema: What each sample of the dataset must be, which it then declares for ever: types in the place
+                of values, as ``{"image": "uint8[224,224,3]", "label": "int", "note": "str?"}`` (docs/samples.md
+                has all), or an example of a sample, whose arrays have the shapes that all must have. None: what
+                the dataset which is added to declares.
 
         A session that was killed, or has failed, leaves its last segment open. "resume" with the same
         options takes that segment's lock, cuts off what was never committed, and goes on as if there
@@ -136,6 +141,7 @@ class SplitWriter:
             BlockingIOError: If another writer is at work in the segment to resume.
             OSError: If no file can be made there: it is read-only, or belongs to another user.
             ValueError, TypeError: If an option is invalid, or the codec differs from that of the existing records.
+            SchemaError: If the schema differs from the one that the dataset declares, or it has records and none.
             ValueError: If the path is a URL.
         """
         self.path = local_path(path)
@@ -153,14 +159,17 @@ class SplitWriter:
             codec=codec,
             group=group,
             keep_seconds=keep_seconds,
+            schema=schema,
         )
         # A record with a key is one item, so that an interrupt finds both or neither.
         self._pending: list[bytes | tuple[bytes, bytes]] = []
         self._has_pending_keys = False
         self._pending_bytes = 0
         self._failure: BaseException | None = None
-        self._codec: RecordCodec | None = None
         self._session = WriteSession(self._directory(), options)
+        # Makes records of samples; None while their codec is open.
+        self._encode_value: Callable[[Any], bytes] | None = None
+        self._holds_samples = self._session.codec == "sample"
         # Number in the session of the first record that is pending.
         self._first_pending = self._session.num_records
         self._chunk_bytes = _chunk_bytes(bins)
@@ -182,6 +191,11 @@ class SplitWriter:
     def num_bins(self) -> int | None:
         """Bins that this session writes to; None while that is open."""
         return self._session.num_bins
+
+    @property
+    def codec(self) -> str | None:
+        """Name of the codec of the records, None where they have none, or none yet."""
+        return self._session.codec
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -207,6 +221,11 @@ class SplitWriter:
                 empty, too long or not to be had as UTF-8.
             ClosedError: If the writer was closed, or has failed before.
         """
+        if self._holds_samples:
+            record = self._checked_sample(record)
+        return self._write(record, key)
+
+    def _write(self, record: BytesLike | ReadableFile, key: str | None) -> int:
         if not self._takes_records:
             self._check_usable()
         number = self._first_pending + len(self._pending)
@@ -243,11 +262,12 @@ class SplitWriter:
 
         Raises:
             TypeError, ValueError: If the sample does not fit, or the key; nothing was written.
+            SchemaError: If it is not of the schema that the dataset declares.
             ValueError: If this session, or the dataset, has records that are of no codec.
             ClosedError: If the writer was closed, or has failed before.
         """
         self._check_usable()
-        return self.write(self._encode(sample), key)
+        return self._write(self._encode(sample), key)
 
     def write_samples(self, samples: Iterable[Any], *, keys: Iterable[str | None] | None = None) -> int:
         """Take values from an iterable, each as `write_sample` does; returns how many there were.
@@ -270,14 +290,73 @@ class SplitWriter:
             )
         if isinstance(samples, (list, tuple)) and isinstance(keys, (list, tuple)) and len(samples) != len(keys):
             raise ValueError(f"write_samples got {len(samples)} samples and {len(keys)} keys")
-        return self.write_many(map(self._encode, samples), keys=keys)
+        return self._write_many(map(self._encode, samples), keys)
+
+    def write_encoded(
+        self, samples: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None
+    ) -> int:
+        """Take samples that `encode_sample` has made bytes of, in other processes say; returns how many there were.
+
+        They are stored as `write_samples` stores them: without the schema that each has with it here, which
+        `write_many` would leave in each record.
+
+        Args:
+            samples: The bytes of each, or a binary file of them, which is read whole.
+            keys: As `write_samples` takes them.
+
+        Raises:
+            FormatError: If one is no such sample; those before it count as written.
+            SchemaError: If one is not of the schema that the dataset declares; likewise.
+            ValueError: If the dataset is not one of samples, or has more or fewer keys.
+        """
+        if self._encode_value is None:
+            self._chosen_encoder()
+        if not self._holds_samples:
+            raise ValueError(f"{self._name} has records of the codec {self._session.codec}, and these are samples")
+        return self._write_many(map(self._bound, samples), keys)
+
+    def _bound(self, record: BytesLike | ReadableFile) -> bytes:
+        data = cast("ReadableFile", record).read(-1) if is_file(record) else payload(record)
+        return self._with_number(self._session.encoder.bind, data)
 
     def _encode(self, sample: Any) -> bytes:  # what the codec takes
-        if self._codec is None:
-            if self._session.codec is None:
-                self._session.take_codec("sample", has_records=self.num_written > 0)
-            self._codec = record_codec(self._session.codec)
-        return self._codec.encode(sample)
+        return self._with_number(self._encode_value or self._chosen_encoder(), sample)
+
+    def _with_number(self, encode: Callable[[Any], bytes], sample: Any) -> bytes:
+        try:
+            return encode(sample)
+        except SchemaError as error:
+            raise SchemaError(
+                f"record {self.num_written} of {self._name}: {error}", field=error.field, record=self.num_written
+            ) from None
+
+    def _chosen_encoder(self) -> Callable[[Any], bytes]:
+        """Return what makes records, once the codec is known; one that was not given is taken now."""
+        session = self._session
+        if session.codec is None:
+            session.take_codec("sample", has_records=self.num_written > 0)
+        self._holds_samples = session.codec == "sample"
+        self._encode_value = session.encoder.encode if self._holds_samples else record_codec(session.codec).encode
+        return self._encode_value
+
+    def _checked_sample(self, record: BytesLike | ReadableFile) -> BytesLike | ReadableFile:
+        """Return a record that was encoded elsewhere; raise where it would be read as something else than it is.
+
+        Raises:
+            ValueError: If it is not a sample that stands alone, which `encode_sample` makes.
+            SchemaError: If it is not of the schema that the dataset declares.
+        """
+        if is_file(record):
+            if self._session.schema is not None:
+                raise TypeError("a dataset that declares a schema takes samples, or the bytes of samples, and no files")
+            return record
+        if not is_alone(payload(record)):
+            raise ValueError(
+                f"{self._name} holds samples, and a record that begins with "
+                f"{bytes(memoryview(payload(record))[:4]).hex(' ')} is none that encode_sample has made; write_sample "
+                "takes the sample itself"
+            )
+        return record if self._session.schema is None else self._bound(record)
 
     def write_many(
         self, records: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None
@@ -293,6 +372,13 @@ class SplitWriter:
         Raises:
             ValueError: If there are more records than keys, or fewer. Of lists nothing was taken then.
         """
+        if self._holds_samples:
+            if isinstance(records, (list, tuple)):
+                return self._write_many(list(map(self._checked_sample, records)), keys)
+            return self._write_many(map(self._checked_sample, records), keys)
+        return self._write_many(records, keys)
+
+    def _write_many(self, records: Iterable[BytesLike | ReadableFile], keys: Iterable[str | None] | None) -> int:
         self._check_usable()
         before = self.num_written
         if keys is not None:
@@ -327,7 +413,7 @@ class SplitWriter:
             self._take_each(records)
             return
         for record, key in zip(records, keys, strict=True):
-            self.write(record, key.decode())
+            self._write(record, key.decode())
 
     def _take_each(self, records: Iterable[BytesLike | ReadableFile]) -> None:
         """Take records one by one, as they come: never more of them in memory than a chunk."""
@@ -343,7 +429,7 @@ class SplitWriter:
                     self._guarded(self._flush)
                 else:
                     self._pending_bytes = size
-                    self.write(record)
+                    self._write(record, None)
                 size, limit = self._pending_bytes, self._chunk_bytes
         finally:
             self._pending_bytes = size
@@ -352,7 +438,7 @@ class SplitWriter:
         """Take records with keys, lists of them a batch at a time."""
         if not isinstance(records, (list, tuple)) or not isinstance(keys, (list, tuple)):
             for record, key in zip(records, keys, strict=True):
-                self.write(record, key)
+                self._write(record, key)
             return
         if len(records) != len(keys):
             raise ValueError(f"write_many got {len(records)} records and {len(keys)} keys")
@@ -361,7 +447,7 @@ class SplitWriter:
             encoded = encode_keys(keys[start:stop])
             if encoded is None:
                 for record, key in zip(records[start:stop], keys[start:stop], strict=True):
-                    self.write(record, key)
+                    self._write(record, key)
                 continue
             self._take_batch(records[start:stop], encoded)
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.format.checksum import hash64
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -71,9 +73,15 @@ def shift_digest(digest: int, num_behind: int) -> int:
     return digest * pow(_BASE, num_behind, _PRIME) % _PRIME
 
 
-def fingerprint(digest: int, num_records: int) -> str:
-    """Return digest and length as the text that checkpoints and caches compare."""
-    return f"{num_records}-{digest:016x}"
+def fingerprint(digest: int, num_records: int, schemas: bytes = b"") -> str:
+    """Return digest and length as the text that checkpoints and caches compare.
+
+    Args:
+        digest: Of the records.
+        num_records: How many there are.
+        schemas: What `pack_lists` returns of their segments: the same records mean something else with others.
+    """
+    return f"{num_records}-{digest:016x}" + (f"-{hash64(schemas):016x}" if schemas else "")
 
 
 @lru_cache(maxsize=4)

@@ -10,11 +10,15 @@ FORMAT.md section 7.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from splitdata.errors import ManifestError
@@ -22,6 +26,7 @@ from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, is_digest, join_digests
 from splitdata.format.index import entry_bytes
+from splitdata.format.schemas import joined_lists, pack_lists
 from splitdata.format.version import GROUPS, are_known, check_features, check_version, check_written_here
 
 __all__ = ["Manifest", "SegmentInfo"]
@@ -41,6 +46,7 @@ class SegmentInfo:
         group: Records of a frame: 1 where each has its own.
         num_keys: Records that have a key.
         keys_bytes: Where the table of keys ends in its file; 0 where no record has a key.
+        schemas: Of its samples, by the numbers that those have for them.
         num_deleted: Records that were deleted.
         deleted_hash: Of the list of them, which is in the name of its file; 0 where none was deleted.
         features: Names of what a reader of this segment must understand, beside that it has deleted records.
@@ -60,6 +66,7 @@ class SegmentInfo:
     keys_bytes: int = 0
     num_deleted: int = 0
     deleted_hash: int = 0
+    schemas: tuple[bytes, ...] = ()
     features: tuple[str, ...] = ()
     others: dict[str, Any] = field(default_factory=dict, hash=False)
     version: tuple[int, int] = spec.FORMAT_VERSION
@@ -92,8 +99,8 @@ class SegmentInfo:
         """Return this with the deleted records of another entry: who adds records does not know of them."""
         return replace(self, num_deleted=other.num_deleted, deleted_hash=other.deleted_hash)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry as it stands in the manifest."""
+    def to_json(self, numbers: Mapping[bytes, int] = MappingProxyType({})) -> dict[str, Any]:
+        """Return the entry as it stands in the manifest, which has all schemas under these numbers."""
         group = {"group": self.group} if self.is_grouped else {}
         deleted: dict[str, Any] = {}
         names = list(self.features)
@@ -112,6 +119,7 @@ class SegmentInfo:
             "stored_bytes": self.stored_bytes,
             **group,
             **keys,
+            **({"schemas": [numbers[schema] for schema in self.schemas]} if self.schemas else {}),
             **deleted,
             **features,
             **self.others,
@@ -127,8 +135,10 @@ class SegmentInfo:
         check_features(self.features, f"segment {self.id}")
 
     @classmethod
-    def from_json(cls, value: object, version: tuple[int, int] = spec.FORMAT_VERSION) -> SegmentInfo:
-        """Read and check one entry; raises `ManifestError`."""
+    def from_json(
+        cls, value: object, version: tuple[int, int] = spec.FORMAT_VERSION, schemas: tuple[bytes, ...] = ()
+    ) -> SegmentInfo:
+        """Read and check one entry of a manifest with these schemas; raises `ManifestError`."""
         fields = _Fields(value, "a segment")
         digest = fields.text("digest", _HASH)
         num_deleted, deleted_hash = _deletions(fields)
@@ -145,6 +155,7 @@ class SegmentInfo:
             group=fields.integer("group", spec.MAX_GROUP, least=2) if fields.has("group") else 1,
             num_keys=num_keys,
             keys_bytes=keys_bytes,
+            schemas=_numbered(fields.get("schemas"), schemas) if fields.has("schemas") else (),
             num_deleted=num_deleted,
             deleted_hash=deleted_hash,
             features=tuple(name for name in features if name != spec.DELETED_FEATURE),
@@ -191,6 +202,9 @@ class Manifest:
         dataset_id: Of the dataset, for ever.
         segments: In the order of positions.
         metadata: The user's.
+        schemas: Of samples, as segments have them; only ever added to. Those that only segments have are added when
+            the manifest is encoded.
+        schema: The one that the dataset declares for all of its samples, if it does.
         version: Of the format, as the manifest says it.
         writer, time: Which program made the commit, and when (UTC, RFC 3339); None where that is not said.
         others: What else stands in the manifest, under names that this version does not know; carried along.
@@ -201,6 +215,8 @@ class Manifest:
     segments: tuple[SegmentInfo, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     version: tuple[int, int] = spec.FORMAT_VERSION
+    schemas: tuple[bytes, ...] = ()
+    schema: bytes | None = None
     writer: str | None = None
     time: str | None = None
     others: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -225,7 +241,12 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """Text that is equal for equal sequences of records, however they are stored."""
-        return fingerprint(self.digest, self.num_records)
+        return fingerprint(self.digest, self.num_records, pack_lists(joined_lists(self.schema_lists)))
+
+    @property
+    def schema_lists(self) -> list[tuple[bytes, ...]]:
+        """The schemas of each segment that has records."""
+        return [segment.schemas for segment in self.segments if segment.num_records]
 
     def position_of(self, segment_id: str) -> int | None:
         """Return the position of the first record of a segment, None if it is not listed."""
@@ -267,6 +288,9 @@ class Manifest:
         if len(self.segments) > spec.MAX_SEGMENTS:
             raise ManifestError(f"the manifest would list {len(self.segments)} segments, the limit {spec.MAX_SEGMENTS}")
         origin = {"writer": self.writer, "time": self.time}
+        numbers = self._numbers()
+        schemas = {"schemas": [base64.b64encode(schema).decode() for schema in numbers]} if numbers else {}
+        declared = {} if self.schema is None else {"schema": numbers[self.schema]}
         body = {
             "format": spec.FORMAT_NAME,
             "version": list(self.version),
@@ -275,7 +299,9 @@ class Manifest:
             "must_understand": [],
             **{name: text for name, text in origin.items() if text is not None},
             "metadata": self.metadata,
-            "segments": [segment.to_json() for segment in self.segments],
+            **schemas,
+            **declared,
+            "segments": [segment.to_json(numbers) for segment in self.segments],
             **self.others,
         }
         line = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
@@ -283,6 +309,14 @@ class Manifest:
         if len(data) > spec.MAX_MANIFEST_BYTES:
             raise ManifestError(f"the manifest would have {len(data)} bytes, the limit is {spec.MAX_MANIFEST_BYTES}")
         return data
+
+    def _numbers(self) -> dict[bytes, int]:
+        """Return the number of each schema: those that were there keep theirs."""
+        declared = () if self.schema is None else (self.schema,)
+        known = dict.fromkeys(chain(self.schemas, declared, *(segment.schemas for segment in self.segments)))
+        numbers = {schema: number for number, schema in enumerate(known)}
+        _check_schemas(tuple(numbers))
+        return numbers
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
@@ -305,12 +339,15 @@ class Manifest:
         if len(data) > spec.MAX_METADATA_BYTES:
             _check_size(metadata)
         _check_depth([metadata])
+        schemas = _decoded_schemas(fields.get("schemas")) if fields.has("schemas") else ()
         manifest = cls(
             generation=fields.integer("generation", spec.MAX_GENERATION, least=1),
             dataset_id=fields.text("dataset", _ID),
-            segments=tuple(SegmentInfo.from_json(segment, version) for segment in segments),
+            segments=tuple(SegmentInfo.from_json(segment, version, schemas) for segment in segments),
             metadata=metadata,
             version=version,
+            schemas=schemas,
+            schema=schemas[fields.integer("schema", len(schemas) - 1)] if fields.has("schema") else None,
             writer=fields.text("writer", _ORIGIN) if fields.has("writer") else None,
             time=fields.text("time", _ORIGIN) if fields.has("time") else None,
             others=fields.others(),
@@ -318,6 +355,39 @@ class Manifest:
         if len({segment.id for segment in manifest.segments}) != len(manifest.segments):
             raise ManifestError("the manifest lists a segment twice")
         return manifest
+
+
+def _decoded_schemas(value: object) -> tuple[bytes, ...]:
+    """Return the schemas that a manifest lists as base64."""
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ManifestError("the manifest: schemas is not a list of texts")
+    try:
+        schemas = tuple(base64.b64decode(one, validate=True) for one in value)
+    except ValueError as error:
+        raise ManifestError(f"the manifest has a schema that is not base64: {error}") from None
+    if len(set(schemas)) != len(schemas):
+        raise ManifestError("the manifest has a schema twice")
+    _check_schemas(schemas)
+    return schemas
+
+
+def _check_schemas(schemas: tuple[bytes, ...]) -> None:
+    """Raise if these are more than a manifest may have."""
+    num_bytes = sum(map(len, schemas))
+    if len(schemas) > spec.MAX_SCHEMAS or num_bytes > spec.MAX_SCHEMAS_BYTES:
+        raise ManifestError(
+            f"the manifest has {len(schemas)} schemas of {num_bytes} bytes together, the limits are "
+            f"{spec.MAX_SCHEMAS} and {spec.MAX_SCHEMAS_BYTES}"
+        )
+
+
+def _numbered(value: object, schemas: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the schemas of a segment, which it lists by their numbers in the manifest."""
+    if not isinstance(value, list) or not all(type(one) is int and 0 <= one < len(schemas) for one in value):
+        raise ManifestError(f"a segment: schemas is not a list of numbers below {len(schemas)}")
+    if len(value) > spec.MAX_SEGMENT_SCHEMAS or len(set(value)) != len(value):
+        raise ManifestError(f"a segment has {len(value)} schemas, or one twice; at most {spec.MAX_SEGMENT_SCHEMAS}")
+    return tuple(schemas[one] for one in value)
 
 
 def encode_metadata(metadata: dict[str, Any]) -> bytes:

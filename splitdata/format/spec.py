@@ -85,6 +85,12 @@ DELETED_FEATURE: Final = "deleted"
 DIGEST_LEAF_RECORDS: Final = 1024
 # In the place of the length of a record that was deleted.
 DIGEST_DELETED: Final = 0xFFFFFFFFFFFFFFFF
+# Before the schemas.
+DIGEST_SCHEMAS: Final = 0xFFFFFFFFFFFFFFFE
+
+# -- schemas (docs/format/samples.md) ------------------------------------------------------------
+SCHEMAS_MAGIC: Final = b"\x89SDT\r\n\x1a\n"
+SCHEMAS_HEADER_BYTES: Final = 64
 
 # -- limits (section 4) ------------------------------------------------------------------------
 MAX_SEGMENT_RECORDS: Final = 0xFFFFFFFE
@@ -106,6 +112,11 @@ MAX_COMPRESSED_RAW_BYTES: Final = 1 << 30
 MAX_EQUAL_HASHES: Final = 1024
 MAX_KEY_RUNS: Final = 65536
 
+# Schemas of one segment, and of one manifest; what those of a manifest have together.
+MAX_SEGMENT_SCHEMAS: Final = 1024
+MAX_SCHEMAS: Final = 4096
+MAX_SCHEMAS_BYTES: Final = 4 << 20
+
 # -- manifest (section 7) ----------------------------------------------------------------------
 FORMAT_NAME: Final = "splitdata"
 SEGMENTS_FOLDER: Final = "segments"
@@ -119,3 +130,5 @@ INDEX_SCRATCH_NAME: Final = "index.tmp"
 # The hash of the list follows, as 16 hex digits.
 DELETED_PREFIX: Final = "deleted."
 DELETED_SCRATCH_NAME: Final = "deleted.tmp"
+SCHEMAS_NAME: Final = "schemas"
+SCHEMAS_SCRATCH_NAME: Final = "schemas.tmp"

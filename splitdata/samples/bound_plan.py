@@ -20,7 +20,7 @@ from splitdata.samples.decode_plan import MAX_LAYOUTS, ZEROS, measure
 from splitdata.samples.schema import parse_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from splitdata._types import BytesLike
     from splitdata.samples.build import Buffer
@@ -56,12 +56,16 @@ class BoundPlan:
         root: The tree; its payloads are numbered arrays first, texts behind them, as `read` returns them.
         num_extents: How many a sample has.
         scalars: Letters of `struct`.
+        unpack_extents: Returns these, from a buffer and where they begin there.
+        marks_of: Returns those scalars that say which optional parts are there.
         unpack_scalars: Returns them, from a buffer and where they begin there.
         tail_bytes: Of extents and number.
     """
 
     def __init__(self, data: bytes, max_slots: int) -> None:
         """Parse a schema; raises as `parse_schema`."""
+        if len(data) > sample_spec.MAX_SCHEMA_BYTES:
+            raise FormatError(f"a schema of {len(data)} bytes, the limit is {sample_spec.MAX_SCHEMA_BYTES}")
         schema = parse_schema(data, max_slots)
         self.schema = schema
         arrays = [number for number, payload in enumerate(schema.payloads) if payload.is_array]
@@ -75,6 +79,8 @@ class BoundPlan:
         self.unpack_scalars = self._scalars.unpack_from
         self._extents = struct.Struct(f"<{schema.num_extents}I")
         self.unpack_extents = self._extents.unpack_from
+        # The scalars that say which optional parts are there.
+        self.marks_of = picker(list(_marks(schema.root)), len(schema.scalars))
         self.tail_bytes = self._extents.size + _TAIL_NUMBER
         texts = [schema.payloads[number].extent for number in self._texts]
         self._lengths_of = picker(texts, schema.num_extents)
@@ -130,11 +136,6 @@ class BoundPlan:
         parts.append(self._extents.pack(*extents))
         return parts
 
-    def in_schema_order(self, places: Sequence[PayloadPlace]) -> list[PayloadPlace]:
-        """Return places of payloads, as `read` returns them, in the order of the schema."""
-        ordered = [*self._arrays, *self._texts]
-        return [place for _, place in sorted(zip(ordered, places, strict=True))]
-
     def other_length(self, data: Buffer, expected: int) -> FormatError:
         """Return the error for a sample that has not the length that its extents ask for."""
         return FormatError(f"a sample of {expected} bytes has {len(data)} here")
@@ -177,7 +178,7 @@ def picker(numbers: Sequence[int], count: int) -> Callable[[Sequence[Any]], tupl
     """Return what picks items by their numbers out of a sequence of `count`, as a tuple."""
     if not numbers:
         return lambda items: ()
-    if len(numbers) == count:
+    if list(numbers) == list(range(count)):
         return tuple
     if len(numbers) == 1:
         number = numbers[0]
@@ -186,6 +187,14 @@ def picker(numbers: Sequence[int], count: int) -> Callable[[Sequence[Any]], tupl
     if list(numbers) == list(range(start, stop)):
         return lambda items: tuple(items[start:stop])
     return itemgetter(*numbers)
+
+
+def _marks(node: Node) -> Iterator[int]:
+    """Yield the numbers of the scalars of optional parts, in their order."""
+    if node.kind == sample_spec.KIND_OPTIONAL:
+        yield node.scalar
+    for child in node.children:
+        yield from _marks(child)
 
 
 def _renumbered(node: Node, order: dict[int, int]) -> Node:

@@ -14,8 +14,9 @@ each row, because a text before it differs in length, one by one.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -58,18 +59,33 @@ class NoColumnsError(ValueError):
     """These samples make no batch by columns; one by one they may."""
 
 
-class RowParts(NamedTuple):
+@dataclass
+class RowParts:
     """Where everything lies in rows of one schema.
 
     Attributes:
         scalars: Of each row, <u8[n, scalars]; viewed as what they are where they are used.
         letters: What they are, as letters of `struct`.
-        places: Of the payloads: one for all rows, or one for each.
+        given: Places of the payloads: one for all rows, or one for each.
+        shared: Of the first of them, which lie at the same places in all rows.
+        texts: Where all others begin, and where they end, int64[n, payloads] both; None where `given` has them.
     """
 
     scalars: NDArray[np.uint64]
     letters: str
-    places: list[tuple[PayloadPlace, ...]]
+    given: list[tuple[PayloadPlace, ...]]
+    shared: tuple[PayloadPlace, ...] = ()
+    texts: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    @cached_property
+    def places(self) -> list[tuple[PayloadPlace, ...]]:
+        """Of the payloads: one for all rows, or one for each."""
+        if self.texts is None:
+            return self.given
+        starts, stops = self.texts
+        shapes: list[tuple[int, ...]] = [()] * starts.shape[1]
+        pairs = zip(starts.tolist(), stops.tolist(), strict=True)
+        return [self.shared + tuple(zip(start, stop, shapes, strict=True)) for start, stop in pairs]
 
 
 class Columns:
@@ -120,6 +136,10 @@ class Columns:
         return self._each(node)
 
     @cached_property
+    def _buffers(self) -> list[Buffer]:
+        return [row.data for row in self._rows] if isinstance(self._rows, np.ndarray) else self._rows
+
+    @cached_property
     def _values(self) -> list[tuple[Any, ...]]:
         """All numbers of each sample, for whatever is taken one by one: there may be very many such."""
         letters = self._parts.letters
@@ -153,7 +173,9 @@ class Columns:
 
     def _arrays(self, node: Node, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
         """Return arrays of one shape as one, [n, ...]."""
-        places = [places[node.payload] for places in self._parts.places]
+        parts = self._parts
+        is_shared = node.payload < len(parts.shared)
+        places = [parts.shared[node.payload]] if is_shared else [places[node.payload] for places in parts.places]
         start, stop, shape = places[0]
         for _, _, other in places:
             if other != shape:
@@ -176,11 +198,17 @@ class Columns:
 
     def _each(self, node: Node) -> list[Any]:
         """Return a value for each sample."""
+        texts, first = self._parts.texts, len(self._parts.shared)
+        if texts is not None and node.kind in (sample_spec.KIND_TEXT, sample_spec.KIND_BYTES):
+            starts, stops = (ends[:, node.payload - first].tolist() for ends in texts)
+            cut = [row[start:stop] for row, start, stop in zip(self._buffers, starts, stops, strict=True)]
+            if node.kind == sample_spec.KIND_BYTES:
+                return list(map(bytes, cut))
+            return [str(piece, "utf-8", "surrogatepass") for piece in cut]
         build = build_node(node, 0, self._known)
         count, places = len(self._rows), self._parts.places
-        rows: list[Buffer] = [row.data for row in self._rows] if isinstance(self._rows, np.ndarray) else self._rows
         places = places * count if len(places) == 1 else places
-        return list(map(build, self._values, places, rows))
+        return list(map(build, self._values, places, self._buffers))
 
 
 def alone_parts(plan: DecodePlan, rows: NDArray[np.uint8] | list[Buffer]) -> RowParts:
@@ -205,6 +233,8 @@ def bound_parts(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer]) -> RowP
         FormatError: If one has another length than its extents say.
     """
     ends = np.ndarray((len(rows), plan.num_extents), "<u4", _cut_end(rows, plan.tail_bytes, sample_spec.NUMBER_BYTES))
+    if not plan.has_free_arrays:
+        return _bound_parts_alike(plan, rows, ends)
     keys = _distinct(ends)
     layouts = [plan.layout_of(key) for key in keys]
     texts = [plan.lengths_of(key) for key in keys]
@@ -222,6 +252,18 @@ def bound_parts(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer]) -> RowP
     return RowParts(np.ndarray((len(rows), len(plan.scalars)), "<u8", memory), plan.scalars, places)
 
 
+def _bound_parts_alike(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer], lengths: NDArray[Any]) -> RowParts:
+    """Return the same for a schema that leaves no dimension free: only texts end elsewhere in each row."""
+    layout = plan.layout_of(())
+    stops = layout.stop + lengths.cumsum(axis=1, dtype=np.int64)
+    ends = stops[:, -1] if plan.num_extents else np.full(len(rows), layout.stop)
+    _check_lengths(rows, (ends + plan.tail_bytes).tolist())
+    memory: Any = _cut(rows, layout.scalars, layout.scalars + len(plan.scalars) * sample_spec.SLOT_BYTES)
+    scalars = np.ndarray((len(rows), len(plan.scalars)), "<u8", memory)
+    texts = (stops - lengths, stops) if plan.num_extents else None
+    return RowParts(scalars, plan.scalars, [layout.places], layout.places, texts)
+
+
 def _distinct(extents: NDArray[Any]) -> list[tuple[int, ...]]:
     """Return the extents of each sample, or of one if all have the same."""
     is_even = bool((extents == extents[0]).all())
@@ -231,9 +273,10 @@ def _distinct(extents: NDArray[Any]) -> list[tuple[int, ...]]:
 def _check_lengths(rows: NDArray[np.uint8] | list[Buffer], expected: list[int]) -> None:
     """Raise if rows have not the lengths that are expected, of which there is one for all or one for each."""
     lengths = [rows.shape[1]] * len(rows) if isinstance(rows, np.ndarray) else list(map(len, rows))
-    for length, total in zip(lengths, expected * (len(rows) // len(expected)), strict=True):
-        if length != total:
-            raise FormatError(f"a sample of {total} bytes has {length} here")
+    totals = expected * (len(rows) // len(expected))
+    if lengths != totals:
+        length, total = next(pair for pair in zip(lengths, totals, strict=True) if pair[0] != pair[1])
+        raise FormatError(f"a sample of {total} bytes has {length} here")
 
 
 def _end_to_end(start: int, lengths: tuple[int, ...]) -> tuple[PayloadPlace, ...]:

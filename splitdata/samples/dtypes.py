@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from splitdata.errors import FormatError
+from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples import sample_spec
 from splitdata.samples.extents import check_fields
 
@@ -33,6 +33,7 @@ _PLAIN: Final = re.compile(
 )
 # A field within a field within a field is enough for any header of C.
 _MAX_DTYPE_DEPTH: Final = 8
+_NEWER: Final = ": a newer splitdata may know it"
 
 
 def dtype_bytes(dtype: np.dtype[Any]) -> bytes | None:
@@ -54,13 +55,14 @@ def read_dtype(cursor: Cursor, depth: int = 0) -> np.dtype[Any]:
     """Read a data type from a schema.
 
     Raises:
+        UnsupportedVersionError: If it is a name that is unknown here.
         FormatError: If it is not a data type, or its elements have no bytes.
     """
     length = cursor.byte()
     if length != sample_spec.DTYPE_STRUCT:
         name = cursor.take(length).decode("ascii", "replace")
         if not _PLAIN.fullmatch(name):
-            raise FormatError(f"a sample has the data type {name!r}, which is unknown here")
+            raise UnsupportedVersionError(f"a sample has the data type {name!r}, which is unknown here{_NEWER}")
         try:
             return np.dtype(name)
         except (TypeError, ValueError) as error:
@@ -94,7 +96,7 @@ def read_tensor_dtype(cursor: Cursor) -> tuple[np.dtype[Any], str]:
         return np.dtype(name), ""
     if name in sample_spec.TENSOR_BITS:
         return np.dtype(sample_spec.TENSOR_BITS[name]), name
-    raise FormatError(f"a sample has a tensor of the data type {name!r}, which is unknown here")
+    raise UnsupportedVersionError(f"a sample has a tensor of the data type {name!r}, which is unknown here{_NEWER}")
 
 
 def has_kind(dtype: np.dtype[Any], kinds: str) -> bool:

@@ -22,6 +22,7 @@ from splitdata.errors import FormatError
 __all__ = ["moment", "offset_zone", "zone"]
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_MICROSECONDS_OF_DAY: Final = 86_400_000_000
 # What the database's own names are made of: the key becomes a part of a path there.
 _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _MAX_ZONE_KEY: Final = 255
@@ -49,6 +50,8 @@ def zone(offset: int, key: str) -> tzinfo:
     """Return the time zone with a key, or where it is unknown the offset that it had."""
     if len(key) > _MAX_ZONE_KEY or not _ZONE_KEY.fullmatch(key):
         raise FormatError("a sample has a datetime in a time zone whose key is invalid")
+    if abs(offset) >= _MICROSECONDS_OF_DAY:
+        raise FormatError(f"a sample has a datetime {offset} microseconds east of UTC")
     import zoneinfo
 
     folders = zoneinfo.TZPATH

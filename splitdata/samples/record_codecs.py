@@ -1,4 +1,4 @@
-"""The codecs of records, by the names that metadata have for them. FORMAT.md section 17.1.
+"""The codecs of records, by the names that metadata have for them. docs/format/samples.md.
 
     "sample"   any nesting of arrays and values        "json"    one JSON value, UTF-8
     "text"     str, UTF-8                              "npy"     one array, as numpy.save writes it
@@ -18,12 +18,12 @@ import numpy as np
 from splitdata._shown import shown
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples.alignment import place_rightly
+from splitdata.samples.bound_decode import BoundDecoder
 from splitdata.samples.collate import collate
 from splitdata.samples.decode import SampleDecoder, as_bytes_view
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.encode import encode_sample
 from splitdata.samples.extents import check_extents, check_fields
-from splitdata.samples.npy_header import npy_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["CODEC_NAMES", "RecordCodec", "record_codec"]
 
 CODEC_NAMES: Final = ("sample", "text", "json", "npy", "bytes")
+
+# A header that numpy writes of an ordinary array has 128 bytes; it is parsed, so a long one costs time.
+_MAX_NPY_HEADER: Final = 10_000
+_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class RecordCodec(Protocol):
@@ -52,6 +56,9 @@ class RecordCodec(Protocol):
 
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         """Return the values of records as one batch; ValueError if they do not fit, FormatError if one is damaged."""
+
+    def with_schemas(self, schemas: Sequence[bytes]) -> RecordCodec:
+        """Return the codec for records of segments that have these schemas, which only samples name."""
 
 
 def record_codec(name: object, types: Iterable[type] = ()) -> RecordCodec:
@@ -83,9 +90,27 @@ class _SampleCodec:
         self.encode = encode_sample
         self.decode = decoder.decode
         self.decode_batch = decoder.decode_batch
+        self._decoder = decoder
+
+    def with_schemas(self, schemas: Sequence[bytes]) -> RecordCodec:
+        return _BoundCodec(schemas, self._decoder) if schemas else self
 
 
-class _BytesCodec:
+class _BoundCodec(_SampleCodec):
+    def __init__(self, schemas: Sequence[bytes], alone: SampleDecoder) -> None:
+        bound = BoundDecoder(schemas, alone)
+        self.encode = encode_sample
+        self.decode = bound.decode
+        self.decode_batch = bound.decode_batch
+        self._decoder = alone
+
+
+class _PlainCodec:
+    def with_schemas(self, schemas: Sequence[bytes]) -> Any:
+        return self
+
+
+class _BytesCodec(_PlainCodec):
     alignment = 1
 
     def encode(self, value: object) -> bytes:
@@ -128,7 +153,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
 
 
-class _NpyCodec:
+class _NpyCodec(_PlainCodec):
     alignment = 64
 
     def encode(self, value: object) -> bytes:
@@ -143,7 +168,7 @@ class _NpyCodec:
 
     def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         view = as_bytes_view(record)
-        shape, is_fortran, dtype, start = npy_header(view)
+        shape, is_fortran, dtype, start = _npy_header(view)
         order: Literal["F", "C"] = "F" if is_fortran else "C"
         try:
             array: NDArray[Any] = np.ndarray(shape, dtype, view, start, order=order)
@@ -158,6 +183,29 @@ class _NpyCodec:
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         arrays = [self.decode(record) for record in records]
         return collate(arrays)
+
+
+def _npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return shape, order, data type and where the data begin."""
+    file = io.BytesIO(view[: _MAX_NPY_HEADER + 16])
+    try:
+        version = np.lib.format.read_magic(file)
+        read = _HEADERS.get(version)
+        if read is None:
+            raise UnsupportedVersionError(f"an npy file of version {version}")
+        shape, is_fortran, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
+    except UnsupportedVersionError:
+        raise
+    # numpy hands the text of a header to parsers of Python, which raise whatever they do: TokenError, for one.
+    except Exception as error:
+        raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
+    if any(extent < 0 for extent in shape):
+        raise FormatError(f"an npy file of the shape {shape}")
+    if dtype.hasobject:
+        raise FormatError("an npy file of Python objects, which are not read")
+    check_extents(shape, dtype.itemsize)
+    check_fields(dtype)
+    return shape, is_fortran, dtype, file.tell()
 
 
 _PLAIN: Final[dict[str, RecordCodec]] = {

@@ -1,4 +1,4 @@
-"""The numbers of FORMAT.md section 17, on which all other modules of the codec are built.
+"""The numbers of docs/format/samples.md, on which all other modules of the codec are built.
 
 What is written with other numbers is another format.
 
@@ -32,10 +32,6 @@ MAX_EMPTY_ELEMENTS: Final = 1 << 20
 # -- samples that are bound to a schema of their segment ---------------------------------------
 EXTENT_BYTES: Final = 4
 NUMBER_BYTES: Final = 4
-# Schemas of one segment, and of one manifest; what they have together.
-MAX_SEGMENT_SCHEMAS: Final = 1024
-MAX_SCHEMAS: Final = 4096
-MAX_SCHEMAS_BYTES: Final = 4 << 20
 # In the place of a dimension in a schema: each sample says it.
 FREE_DIMENSION: Final = (1 << 64) - 1
 

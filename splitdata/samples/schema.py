@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from splitdata.errors import FormatError
+from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples import sample_spec
 from splitdata.samples.cursor import Cursor
 from splitdata.samples.dtypes import read_dtype, read_tensor_dtype
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["Node", "Payload", "Schema", "parse_schema"]
+__all__ = ["LEAVES", "Node", "Payload", "Schema", "parse_schema"]
 
 # Of each kind without parts of its own: the scalars in the table, and whether text or bytes follow.
-_LEAVES: Final = {
+LEAVES: Final = {
     sample_spec.KIND_NONE: ("", False),
     sample_spec.KIND_BOOL: ("Q", False),
     sample_spec.KIND_INT: ("q", False),
@@ -129,6 +129,7 @@ def parse_schema(data: bytes, max_slots: int) -> Schema:
         max_slots: The table has no more.
 
     Raises:
+        UnsupportedVersionError: If it has a kind of part, of key, or a data type that is unknown here.
         FormatError: If it is not a schema.
     """
     parser = _Parser(data, max_slots)
@@ -139,6 +140,7 @@ def parse_schema(data: bytes, max_slots: int) -> Schema:
 
 
 _NONE: Final = Node(sample_spec.KIND_NONE)
+_NEWER: Final = ": a newer splitdata may know it"
 
 
 class _Parser:
@@ -154,8 +156,8 @@ class _Parser:
         kind = self.cursor.byte()
         if kind == sample_spec.KIND_NONE:
             return _NONE
-        if kind in _LEAVES:
-            letters, has_bytes = _LEAVES[kind]
+        if kind in LEAVES:
+            letters, has_bytes = LEAVES[kind]
             payload = self._payload(1, 1, is_array=False) if has_bytes else 0
             return Node(kind, self._scalar(letters), payload)
         if kind in _CONTAINERS:
@@ -168,7 +170,7 @@ class _Parser:
             self._check_depth(depth)
             flag = self._scalar("Q")
             return Node(kind, flag, children=(self.node(depth + 1),))
-        raise FormatError(f"a sample has a part of kind {kind}, which is unknown here")
+        raise UnsupportedVersionError(f"a sample has a part of kind {kind}, which is unknown here{_NEWER}")
 
     @staticmethod
     def _check_depth(depth: int) -> None:
@@ -201,7 +203,7 @@ class _Parser:
             return self.cursor.text()
         if kind == sample_spec.KEY_INT:
             return self.cursor.i64()
-        raise FormatError(f"a sample has a key of kind {kind}, which is unknown here")
+        raise UnsupportedVersionError(f"a sample has a key of kind {kind}, which is unknown here{_NEWER}")
 
     def _array(self, kind: int) -> Node:
         ndim = 0 if kind == sample_spec.KIND_SCALAR else self.cursor.byte()

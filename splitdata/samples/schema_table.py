@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from splitdata._types import BytesLike
     from splitdata.samples.schema import Node
 
-__all__ = ["SchemaTable"]
+__all__ = ["SchemaTable", "schema_of_shape"]
 
 _MAGIC: Final = sample_spec.SAMPLE_MAGIC
 # Of one structure so many shapes have schemas of their own.
@@ -35,6 +35,7 @@ _MAX_SHAPES: Final = 8
 _MAX_TABLE_BYTES: Final = 256 << 10
 _MAX_SCHEMA_BYTES: Final = 64 << 10
 _MAX_SLOTS: Final = (1 << 63) - 1
+_MAX_NUMBER: Final = (1 << 32) - 1
 
 
 class _Bound(NamedTuple):
@@ -82,6 +83,12 @@ class _Structure:
         return pack_schema(with_shapes(self.root, iter(shapes)))
 
 
+def schema_of_shape(structure: bytes, extents: Sequence[int]) -> bytes:
+    """Return the schema that fixes the dimensions of all arrays, as a sample of this structure has them."""
+    known = _Structure(structure)
+    return known.shaped(known.dims_of(extents))
+
+
 def _arrays(node: Node) -> Iterator[Node]:
     """Yield the arrays and tensors of free dimensions, in their order."""
     if node.kind in (sample_spec.KIND_ARRAY, sample_spec.KIND_TENSOR):
@@ -104,10 +111,13 @@ class SchemaTable:
         schemas: Each as bytes; the number of a schema is its place here.
     """
 
-    def __init__(self, schemas: Sequence[bytes] = (), *, most: int = sample_spec.MAX_SEGMENT_SCHEMAS) -> None:
-        """Begin with schemas that are known, of a segment before, and take no more than `most`."""
+    def __init__(
+        self, schemas: Sequence[bytes] = (), *, most: int = _MAX_NUMBER, most_bytes: int = _MAX_TABLE_BYTES
+    ) -> None:
+        """Begin with schemas that are known, of a segment before, and take no more than `most` of these bytes."""
         self.schemas = list(schemas)
         self._most = most
+        self._most_bytes = min(most_bytes, _MAX_TABLE_BYTES)
         self._num_bytes = sum(map(len, self.schemas))
         self._numbers = {schema: number for number, schema in enumerate(self.schemas)}
         self._structures: dict[bytes, _Structure] = {}
@@ -161,6 +171,8 @@ class SchemaTable:
         if structure.has_dims and len(structure.shapes) >= _MAX_SHAPES:
             structure.any_shape = self._with_number(structure.schema, structure.all_of)
             return structure.any_shape
+        if self._is_full and structure.has_dims:
+            return None
         schema = structure.shaped(dims) if structure.has_dims else structure.schema
         bound = self._with_number(schema, structure.rest_of)
         if bound is not None:
@@ -183,13 +195,18 @@ class SchemaTable:
 
     @property
     def _is_full(self) -> bool:
-        return len(self.schemas) >= self._most or self._num_bytes >= _MAX_TABLE_BYTES
+        return len(self.schemas) >= self._most or self._num_bytes >= self._most_bytes
 
     def _number_of(self, schema: bytes) -> int | None:
         """Return the number of a schema, which is added if there is room."""
         number = self._numbers.get(schema)
-        if number is None and not self._is_full and self._num_bytes + len(schema) <= _MAX_TABLE_BYTES:
-            number = self._numbers[schema] = len(self.schemas)
-            self.schemas.append(schema)
-            self._num_bytes += len(schema)
+        if number is not None or self._is_full:
+            return number
+        if self._num_bytes + len(schema) > self._most_bytes:
+            # Full from now on: else what is known of ever new structures would grow without an end.
+            self._most = len(self.schemas)
+            return None
+        number = self._numbers[schema] = len(self.schemas)
+        self.schemas.append(schema)
+        self._num_bytes += len(schema)
         return number

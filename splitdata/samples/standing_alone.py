@@ -1,6 +1,7 @@
 """A sample that stands alone as its parts, and a bound one as one that stands alone: bytes alone are moved.
 
-So a sample goes from one segment into another, whose schemas have other numbers, without being decoded.
+So a sample goes from one segment into another, whose schemas have other numbers, without being decoded. Standing alone
+it has no dimensions in its schema, and no optional parts: its bytes are those that `encode_sample` makes.
 
     body | extents u32 | number  ──+ the schema──>  header | schema | extents u64 | scalars | payloads
 """
@@ -15,6 +16,8 @@ from splitdata.samples import sample_spec
 from splitdata.samples.bound_plan import BoundPlan
 from splitdata.samples.decode import header_error
 from splitdata.samples.decode_plan import HEADER, PREFIX, DecodePlan, DecodePlanCache
+from splitdata.samples.freed_schema import FreedSchema
+from splitdata.samples.output import remember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["is_alone", "join_alone", "split_alone", "standing_alone"]
 
 _plans: Final[DecodePlanCache[DecodePlan]] = DecodePlanCache()
-_bound_plans: Final[DecodePlanCache[BoundPlan]] = DecodePlanCache()
+# Of each schema, what its samples are freed by: one for each choice of optional parts.
+_made: Final[DecodePlanCache[tuple[BoundPlan, dict[tuple[int, ...], FreedSchema]]]] = DecodePlanCache()
 
 
 def is_alone(record: BytesLike) -> bool:
@@ -71,7 +75,7 @@ def join_alone(
 
 
 def standing_alone(record: BytesLike, schemas: Sequence[bytes]) -> bytes:
-    """Return a record of a segment that has these schemas as a sample that stands alone.
+    """Return a record of a segment that has these schemas as `encode_sample` makes it of the sample.
 
     Raises:
         FormatError: If it is no sample of one of them.
@@ -82,16 +86,25 @@ def standing_alone(record: BytesLike, schemas: Sequence[bytes]) -> bytes:
     try:
         (number,) = struct.unpack_from("<I", data, len(data) - sample_spec.NUMBER_BYTES)
         schema = schemas[number]
-        plan = _bound_plans.get(schema)
-        if plan is None:
-            plan = BoundPlan(schema, len(data) // sample_spec.EXTENT_BYTES)
-            _bound_plans.keep(schema, plan)
+        made = _made.get(schema)
+        if made is None:
+            made = BoundPlan(schema, len(data) // sample_spec.EXTENT_BYTES), {}
+            _made.keep(schema, made)
+        plan, freed = made
         scalars, places = plan.read(data)
+        extents = plan.unpack_extents(data, len(data) - plan.tail_bytes)
+        marks = plan.marks_of(scalars)
+        free = freed.get(marks)
+        if free is None:
+            if any(mark > 1 for mark in marks):
+                raise FormatError(f"a sample has an optional part with the mark {max(marks)}")
+            free = FreedSchema(plan, marks)
+            remember(freed, marks, free)
     except (struct.error, IndexError) as error:
         raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
-    extents = plan.unpack_extents(data, len(data) - plan.tail_bytes)
-    payloads = [data[start:stop] for start, stop, _ in plan.in_schema_order(places)]
-    return b"".join(join_alone(schema, extents, scalars, payloads))
+    payloads = [data[start:stop] for start, stop, _ in places]
+    own_extents = free.extents((*extents, *free.sizes))
+    return b"".join(join_alone(free.schema, own_extents, free.scalars(scalars), free.payloads(payloads)))
 
 
 def _plan_of(schema: bytes, max_slots: int) -> DecodePlan:

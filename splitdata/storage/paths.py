@@ -34,6 +34,8 @@ _SEGMENT_NAMES: Final = frozenset(
         spec.KEYS_SCRATCH_NAME,
         spec.OPEN_KEYS_SCRATCH_NAME,
         spec.DELETED_SCRATCH_NAME,
+        spec.SCHEMAS_NAME,
+        spec.SCHEMAS_SCRATCH_NAME,
     )
 )
 _DELETED: Final = re.compile(re.escape(spec.DELETED_PREFIX) + "([0-9a-f]{16})")
@@ -91,6 +93,11 @@ class SegmentPaths:
         """Return the hash of the list of deleted records that has this name, None if it is not the name of one."""
         match = _DELETED.fullmatch(name)
         return int(match[1], 16) if match else None
+
+    @property
+    def schemas(self) -> str:
+        """The schemas of its samples."""
+        return os.path.join(self.folder, spec.SCHEMAS_NAME)
 
     def bin(self, bin_index: int) -> str:
         """One bin."""

@@ -101,7 +101,7 @@ def test_records_that_are_none_of_their_codec_are_told_too(tmp_path: Path, codec
     with SplitWriter(tmp_path / "data", codec=codec) as writer:  # type: ignore[arg-type]  # one of them
         for _ in range(2):
             writer.write_sample(np.arange(3) if codec != "json" else 3)
-            writer.write(b"no sample \x1b[2J")
+            writer.write(b"\x8dSM no sample \x1b[2J")
 
     result = run("head", tmp_path / "data")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splitdata import SampleDataset, SplitDataLoader, SplitWriter
+from splitdata import SampleDataset, SplitDataLoader, SplitWriter, encode_sample
 from tests.cli.processes import run_bytes, run_on_terminal
 from tests.command import run_cli
 
@@ -62,7 +62,7 @@ def test_records_of_text_are_shown_as_before(tmp_path: Path) -> None:
 
 def test_record_that_is_no_sample_is_one_line_that_names_it(tmp_path: Path) -> None:
     with SplitWriter(tmp_path / "data", codec="sample") as writer:
-        writer.write(b"no sample")
+        writer.write(b"\x8dSM no sample")
     ended = run_cli("head", tmp_path / "data")
     assert ended.returncode == 1
     assert "record 0 of" in ended.stderr
@@ -70,8 +70,22 @@ def test_record_that_is_no_sample_is_one_line_that_names_it(tmp_path: Path) -> N
     assert ended.stderr.count("\n") == 1
 
 
-def test_cat_writes_the_bytes_of_samples_into_a_pipe(data: Path) -> None:
-    assert run_bytes("cat", data, "1").stdout == SplitDataLoader(data)[1]
+def test_cat_writes_samples_into_a_pipe_as_bytes_that_stand_alone(data: Path) -> None:
+    assert run_bytes("cat", data, "1").stdout == encode_sample(SampleDataset(data)[1])
+
+
+def test_schema_shows_what_samples_are(data: Path, tmp_path: Path) -> None:
+    shown = "{'image': uint8[4,4,3], 'label': int, 'text': str}"
+    assert run_cli("schema", data).stdout == shown + "\n"
+    assert "schemas      1, `splitdata schema` shows them\n" in run_cli("info", data).stdout
+    assert json.loads(run_cli("schema", data, "--json").stdout)["schemas"] == [shown]
+    with SplitWriter(tmp_path / "declared", schema={"a": "int?"}) as writer:
+        writer.write_sample({"a": None})
+    assert run_cli("schema", tmp_path / "declared").stdout == "{'a': int?}\n"
+    assert "schema       {'a': int?}\n" in run_cli("info", tmp_path / "declared").stdout
+    with SplitWriter(tmp_path / "plain") as writer:
+        writer.write(b"bytes")
+    assert run_cli("schema", tmp_path / "plain").stdout.startswith("no schemas: ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")

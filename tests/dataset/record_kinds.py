@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from splitdata import FormatError, SplitDataLoader, SplitWriter, encode_sample
+from splitdata import FormatError, SampleDataset, SplitDataLoader, SplitWriter, encode_sample
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
 from splitdata.format.index import entry_offset
 from splitdata.format.manifest import SegmentInfo
+from splitdata.samples.schema_table import SchemaTable
 from splitdata.storage.paths import SegmentPaths
 
 _WORDS = [f"word{number * 7919 % 1000:03d}" for number in range(1000)]
@@ -40,15 +41,17 @@ class RecordKind:
 
     Attributes:
         name: For test ids.
-        records: All different, but for those without bytes.
+        records: As they are stored; all different, but for those without bytes.
         has_keys: Whether each record is written with a key.
         options: Of the writer.
+        samples: What these are, where they are samples that name schemas of their segment.
     """
 
     name: str
     records: tuple[bytes, ...]
     has_keys: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    samples: tuple[Any, ...] = ()
 
     def key(self, number: int) -> str | None:
         """Return the key of a record."""
@@ -62,7 +65,14 @@ class RecordKind:
     def write(self, writer: SplitWriter, start: int, stop: int) -> None:
         """Write records `start` to `stop`."""
         for number in range(start, stop):
-            writer.write(self.records[number], self.key(number))
+            self.write_one(writer, number, self.key(number))
+
+    def write_one(self, writer: SplitWriter, number: int, key: str | None = None) -> None:
+        """Write one record, with this key."""
+        if self.samples:
+            writer.write_sample(self.samples[number], key)
+        else:
+            writer.write(self.records[number], key)
 
     def write_sealed(self, path: Path) -> None:
         """Write all records in one run."""
@@ -92,6 +102,13 @@ class RecordKind:
                 if self.has_keys:
                     assert loader.find(str(self.key(number))) == number
             assert unreadable == list(lost)
+        if self.samples:
+            self._check_samples(path, lost)
+
+    def _check_samples(self, path: Path, lost: tuple[int, ...]) -> None:
+        with SampleDataset(path) as dataset:
+            for number in set(range(len(dataset))) - set(lost):
+                assert dataset.encoded(number) == encode_sample(self.samples[number])
 
 
 def kill(writer: SplitWriter) -> None:
@@ -108,10 +125,15 @@ _LARGE = (
     random.Random(1).randbytes(spec.LARGE_RECORD_BYTES + 5),
 )
 
-_TYPED = tuple(
-    encode_sample({"image": np.full((4, 4), number, np.uint8), "label": number, "text": f"sample {number}"})
-    for number in range(24)
-)
+
+def _sample(number: int) -> dict[str, Any]:
+    """Return a sample: of one schema as a rule, the last few of some that none before has."""
+    sample = {"image": np.full((4, 4 + number % 2), number, np.uint8), "label": number, "text": f"sample {number}"}
+    return sample if number < 19 else sample | {f"more {number // 2}": 0.5}
+
+
+_SAMPLES = tuple(map(_sample, range(24)))
+_TYPED = tuple(map(SchemaTable().encode, _SAMPLES))
 
 KINDS = (
     RecordKind("plain", _MIXED),
@@ -128,13 +150,14 @@ KINDS = (
     ),
     RecordKind("large", (*_MIXED[:6], *_LARGE, *_MIXED[6:14]), has_keys=True, options={"compression": "zstd"}),
     RecordKind("aligned_64", _MIXED, options={"alignment": 64, "metadata": {"who": "me"}}),
-    RecordKind("typed", _TYPED, options={"codec": "sample"}),
+    RecordKind("typed", _TYPED, options={"codec": "sample"}, samples=_SAMPLES),
 )
 
 # A damage costs two records here.
 GROUPED_KINDS = (
     RecordKind("grouped", _MIXED, options={"group": 2}),
     RecordKind("keyed_grouped_zstd", _MIXED, has_keys=True, options={"group": 2, "compression": "zstd"}),
+    RecordKind("grouped_typed", _TYPED, options={"group": 2, "codec": "sample"}, samples=_SAMPLES),
 )
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from splitdata import (
-    BadMagicError,
     ClosedError,
     CorruptRecordError,
     FormatError,
@@ -318,7 +317,7 @@ def test_value_that_does_not_fit_the_codec_is_refused_and_the_writer_goes_on(
     with SplitWriter(tmp_path / "d", codec=codec) as writer:
         with pytest.raises(TypeError, match=message):
             writer.write_sample(value)
-        writer.write(b"")
+        writer.write(encode_sample(None) if codec == "sample" else b"")
     assert len(SplitDataLoader(tmp_path / "d")) == 1
 
 
@@ -328,7 +327,7 @@ def test_json_without_a_number_for_nan_is_refused(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[str, bytes]] = [
-    ("sample", b"no sample"),
+    ("sample", b"\x8dSM no sample"),
     ("sample", encode_sample([1, 2])[:-1]),
     ("text", b"\xff"),
     ("json", b"{"),
@@ -377,13 +376,10 @@ def test_record_that_is_none_of_its_codec_is_named_and_the_others_are_read(
 
 def test_errors_of_decoding_keep_their_class(tmp_path: Path) -> None:
     with SplitWriter(tmp_path / "d", codec="sample") as writer:
-        writer.write(b"another kind of record")
         writer.write(b"\x8dSM\x09" + bytes(12))
     dataset = SampleDataset(tmp_path / "d")
-    with pytest.raises(BadMagicError):
+    with pytest.raises(UnsupportedVersionError, match=r"record 0 of .*a sample of version 9"):
         dataset[0]
-    with pytest.raises(UnsupportedVersionError, match=r"record 1 of .*a sample of version 9"):
-        dataset[1]
 
 
 def test_damaged_record_is_a_corrupt_record_as_for_the_reader(tmp_path: Path) -> None:
@@ -503,9 +499,10 @@ def test_codec_that_is_none_or_two_is_refused_before_anything_is_made(tmp_path: 
 @pytest.mark.parametrize(("codec", "alignment"), [("sample", 64), ("npy", 64), ("text", 8), (None, 8)])
 def test_records_that_hold_arrays_are_aligned_to_64(tmp_path: Path, codec: Sample, alignment: int) -> None:
     with SplitWriter(tmp_path / "d", codec=codec, bins=2) as writer:
-        writer.write_many([b"a" * number for number in range(9)])
+        begin = b"\x8dSM" if codec == "sample" else b""
+        writer.write_many([begin + b"a" * number for number in range(9)])
     with SplitWriter(tmp_path / "e", codec=codec, bins=2, alignment=4096) as writer:
-        writer.write(b"")
+        writer.write(begin)
     for name, expected in (("d", alignment), ("e", 4096)):
         for file in (tmp_path / name).glob("segments/*/*.bin"):
             assert 1 << file.read_bytes()[48] == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from splitdata.format.digest import (
     join_digests,
     shift_digest,
 )
+from splitdata.format.schemas import fit_together, joined_lists, longest, pack_lists
 
 PRIME = 2**61 - 1
 BASE = 0x0F1E2D3C4B5A6979
@@ -79,3 +81,39 @@ def test_digest_depends_on_the_order(hashes: list[int]) -> None:
 
 def test_records_with_a_hash_of_zero_count() -> None:
     assert len({digest_of([0] * count) for count in range(50)}) == 50
+
+
+A, B, C = b"one", b"two", b"three"
+
+
+@pytest.mark.parametrize(
+    ("lists", "joined"),
+    [
+        ([], [()]),
+        ([(), ()], [()]),
+        ([(A,), (A, B), (A,)], [(A, B)]),
+        ([(), (A,), ()], [(A,)]),
+        ([(A,), (B,), (B, A)], [(A,), (B, A)]),
+        ([(A, B), (A,), (A, C)], [(A, B), (A, C)]),
+    ],
+)
+def test_lists_of_schemas_that_go_on_with_each_other_count_as_one(
+    lists: list[tuple[bytes, ...]], joined: list[tuple[bytes, ...]]
+) -> None:
+    assert joined_lists(lists) == joined
+
+
+@given(st.lists(st.lists(st.sampled_from([A, B, C]), max_size=3, unique=True).map(tuple), max_size=8), st.data())
+def test_lists_of_segments_that_are_folded_are_the_same(lists: list[tuple[bytes, ...]], draw: st.DataObject) -> None:
+    start = draw.draw(st.integers(0, len(lists)))
+    stop = draw.draw(st.integers(start, len(lists)))
+    group = lists[start:stop]
+    if group and all(fit_together(one, longest(group)) for one in group):
+        assert joined_lists([*lists[:start], longest(group), *lists[stop:]]) == joined_lists(lists)
+
+
+def test_frozen_bytes_of_lists_of_schemas_hold() -> None:
+    packed = pack_lists([(A, B), (C,)])
+    assert packed == b"\2\0\0\0\3\0\0\0one\3\0\0\0two\1\0\0\0\5\0\0\0three"
+    assert pack_lists([()]) == b""
+    assert fingerprint(0, 0, packed) == f"0-0000000000000000-{hash64(packed):016x}"

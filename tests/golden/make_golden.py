@@ -2,14 +2,16 @@
 
     v1/tiny     3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
     v1/rich     every kind of frame, a lost record, 4 segments, one of them left open by its writer
-    v1/samples  records of the codec "sample": FORMAT.md section 17.7, and one of every kind
+    v1/declared samples of a declared schema
+    v1/samples  records of the codec "sample": docs/format/samples.md section 9, and one of every kind
     v1/deleted  records that were deleted: erased, erased from groups, and only marked
 
 Run it after a change of the format, in the root of the repository; what it makes is committed:
 
     python tests/golden/make_golden.py
 
-It writes the folders anew and puts the dumps between the marks in FORMAT.md. How zstd
+It writes the folders anew and puts the dumps between the marks in FORMAT.md
+and docs/format/samples.md. How zstd
 compresses may differ between its versions, so `rich` need not come out as it was: commit it only
 where the format asks for it. `v0.1` holds datasets of the version before, which is read and no longer written.
 """
@@ -34,9 +36,11 @@ from splitdata.format.digest import digest_of_hashes
 from splitdata.format.frames import FrameHeader, padding_of
 from splitdata.format.index import IndexHeader, IndexTables, make_entries, tables_size
 from splitdata.format.manifest import SegmentInfo
+from splitdata.samples.schema_table import SchemaTable
 
 GOLDEN: Final = Path(__file__).resolve().parent / f"v{spec.MAJOR}"
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "FORMAT.md"
+SAMPLES_DOCUMENT: Final = DOCUMENT.parent / "docs" / "format" / "samples.md"
 DUMP_BEGIN: Final = "<!-- dump: begin -->\n"
 DUMP_END: Final = "<!-- dump: end -->\n"
 SAMPLE_DUMP_BEGIN: Final = "<!-- sample dump: begin -->\n"
@@ -129,8 +133,32 @@ class Box:
     label: str
 
 
+DECLARED_TYPES: Final = {
+    "image": "uint8[4,24]?",
+    "row": "float64[?]",
+    "tensor": "tensor int32[?,2]",
+    "note": "str?",
+}
 WORKED_SAMPLE: Final = {"image": np.arange(64, dtype=np.uint8).reshape(4, 4, 4), "label": 7, "name": "cat"}
+_SCHEMA_NOTES: Final = (
+    (5, "DICT of 3"),
+    (10, 'key: text "image"'),
+    (2, "SHAPED_ARRAY of 3 dimensions"),
+    (24, "4, 4, 4"),
+    (4, '"|u1"'),
+    (10, 'key: text "label"'),
+    (1, "INT"),
+    (9, 'key: text "name"'),
+    (1, "TEXT"),
+)
 _SAMPLE_NOTES: Final = (
+    (64, "body: the array, which has 64 bytes"),
+    (8, "      scalars: 7"),
+    (3, '      "cat"'),
+    (4, "extents: 3 of the name"),
+    (4, "number of the schema"),
+)
+_ALONE_NOTES: Final = (
     (8, "magic, version 1, schema of 42 bytes"),
     (5, "DICT of 3"),
     (10, 'key: text "image"'),
@@ -171,15 +199,43 @@ def golden_samples() -> list[object]:
 
 
 def write_samples(folder: Path, samples: list[object]) -> None:
-    """Write the dataset of samples."""
+    """Write the dataset of samples; the first once more at the end, as one that stands alone."""
     with SplitWriter(folder, bins=2, codec="sample", reproducible=True) as writer:
         for sample in samples:
             writer.write_sample(sample)
+        writer.write(encode_sample(samples[0]))
+
+
+def write_declared(folder: Path) -> None:
+    """Write the dataset that declares a schema, of which parts may be missing; needs torch."""
+    with SplitWriter(folder, bins=2, schema=DECLARED_TYPES, reproducible=True) as writer:
+        writer.write_samples(declared_samples())
+
+
+def declared_samples() -> list[object]:
+    """Return the samples of the dataset that declares a schema; needs torch."""
+    import torch
+
+    tensor = torch.arange(6, dtype=torch.int32).reshape(3, 2)
+    whole = {
+        "image": np.arange(96, dtype=np.uint8).reshape(4, 24),
+        "row": np.arange(3.0),
+        "tensor": tensor,
+        "note": "a",
+    }
+    return [whole, whole | {"note": None, "row": np.zeros(0), "tensor": tensor[:0]}, whole | {"image": None}]
 
 
 def dump_of_sample() -> str:
-    """Return the annotated dump of the worked sample, as FORMAT.md shows it."""
-    return f"```text\n{_hex_lines(encode_sample(WORKED_SAMPLE), list(_SAMPLE_NOTES))}```\n"
+    """Return the annotated dumps of the worked sample: its schema, the record, and it standing alone."""
+    table = SchemaTable()
+    record = table.encode(WORKED_SAMPLE)
+    parts = (
+        ("Its schema, number 0 of the segment:", table.schemas[0], _SCHEMA_NOTES),
+        ("The record:", record, _SAMPLE_NOTES),
+        ("The same sample, standing alone:", encode_sample(WORKED_SAMPLE), _ALONE_NOTES),
+    )
+    return "\n".join(f"{title}\n\n```text\n{_hex_lines(data, list(notes))}```\n" for title, data, notes in parts)
 
 
 def write_tiny(folder: Path) -> None:
@@ -349,9 +405,12 @@ def main() -> None:
     write_rich(GOLDEN / "rich")
     write_samples(GOLDEN / "samples", golden_samples())
     write_deleted(GOLDEN / "deleted")
+    write_declared(GOLDEN / "declared")
     text = _with_dump(DOCUMENT.read_text("utf-8"), DUMP_BEGIN, dump_of_tiny(GOLDEN / "tiny"), DUMP_END)
-    text = _with_dump(text, SAMPLE_DUMP_BEGIN, dump_of_sample() + "\n", SAMPLE_DUMP_END)
     DOCUMENT.write_text(text, "utf-8", newline="\n")
+    text = SAMPLES_DOCUMENT.read_text("utf-8")
+    text = _with_dump(text, SAMPLE_DUMP_BEGIN, dump_of_sample() + "\n", SAMPLE_DUMP_END)
+    SAMPLES_DOCUMENT.write_text(text, "utf-8", newline="\n")
 
 
 def _with_dump(text: str, begin: str, dump: str, end: str) -> str:

@@ -1,4 +1,4 @@
-"""A reader of samples made from FORMAT.md section 17 alone: no line of it is shared with the library.
+"""A reader of samples made from docs/format/samples.md alone: no line of it is shared with the library.
 
 bytes ── struct, int.from_bytes ──> plain values; an array as ("array", data type, shape, bytes)
 """

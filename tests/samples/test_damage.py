@@ -135,6 +135,20 @@ def test_newer_version_is_named() -> None:
         decode_sample(data)
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        b"\x0f",
+        bytes([sample_spec.KIND_DICT]) + b"\1\0\0\0\x07\0",
+        bytes([sample_spec.KIND_ARRAY, 0]) + b"\4<f16",
+        bytes([sample_spec.KIND_TENSOR, 0]) + b"\4int4",
+    ],
+)
+def test_what_a_later_version_may_know_is_named_as_that(schema: bytes) -> None:
+    with pytest.raises(UnsupportedVersionError, match="a newer splitdata may know it"):
+        decode_sample(sample_bytes(schema))
+
+
 HUGE: Final = 2**63
 ARRAY: Final = bytes([sample_spec.KIND_ARRAY])
 U1: Final = b"\x03|u1"
@@ -169,6 +183,8 @@ U1: Final = b"\x03|u1"
             sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 4, 0, 0, 0, payload=b"/etc"),
             "time zone whose key is invalid",
         ),
+        (sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 3, 0, 0, 86_400_000_000, payload=b"UTC"), "east of UTC"),
+        (sample_bytes(bytes([sample_spec.KIND_DATETIME_ZONE]), 3, 0, 0, HUGE, payload=b"UTC"), "east of UTC"),
         (sample_bytes(ARRAY + b"\x02" + U1, HUGE, 0), "larger than there can be one"),
         (sample_bytes(ARRAY + b"\x02" + U1, 2**32, 2**32), "larger than there can be one"),
         (sample_bytes(ARRAY + b"\x01" + b"\x03<i8", 2**60), "larger than there can be one"),

@@ -17,11 +17,13 @@ from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.dataset.describe import describe
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import FormatError, SourceError
+from splitdata.samples.standing_alone import standing_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from splitdata.conversion.sources.source import Record, SourcePosition
+    from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = ["DatasetSource", "KeyedDatasetSource", "open_dataset"]
 
@@ -42,6 +44,7 @@ class DatasetSource:
         self.skipped: Counter[str] = Counter()
         self.bytes_read = 0
         self._loader = SplitDataLoader(path)
+        self._holds_samples = self._loader.record_codec == "sample"
 
     @property
     def name(self) -> str:
@@ -57,6 +60,11 @@ class DatasetSource:
     def metadata(self) -> dict[str, Any]:
         """What the dataset says of itself, its codec too: true of the copy as well, but for where it came from."""
         return {name: value for name, value in self._loader.metadata.items() if name not in _OF_CONVERSION}
+
+    @property
+    def schema(self) -> SampleSchema | None:
+        """The schema that the dataset declares of its samples."""
+        return self._loader.schema
 
     def identity(self) -> str:
         """Return kind, name and fingerprint."""
@@ -77,7 +85,9 @@ class DatasetSource:
         for start in range(0, count, _CHUNK_RECORDS):
             positions = range(start, min(start + _CHUNK_RECORDS, count))
             for position, size in zip(positions, sizes[positions.start : positions.stop].tolist(), strict=True):
-                if size >= READ_WHOLE_BYTES:
+                if self._holds_samples:
+                    yield position, self._sample(position)
+                elif size >= READ_WHOLE_BYTES:
                     read = partial(self._loader.read_range, position)
                     yield position, self._file(read, size, position)
                 else:
@@ -86,6 +96,13 @@ class DatasetSource:
                     except FormatError as error:
                         raise SourceError(str(error), path=self.path) from None
                 self.bytes_read += size
+
+    def _sample(self, position: int) -> bytes:
+        """Return a sample with its schema: the number that it has here means nothing elsewhere."""
+        try:
+            return standing_alone(self._loader.view(position), self._loader.schemas.of(position))
+        except FormatError as error:
+            raise SourceError(f"record {position}: {error}", path=self.path) from None
 
     def _file(self, read_between: Callable[[int, int], bytes], size: int, position: int) -> SizedFile:
         place = 0

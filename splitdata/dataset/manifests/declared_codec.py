@@ -1,4 +1,4 @@
-"""The codec that a dataset declares for its records: stored once, in its metadata. FORMAT.md section 17.1.
+"""The codec that a dataset declares for its records: stored once, in its metadata. docs/format/samples.md.
 
 A dataset with records of two codecs could not be decoded, so a writer with another codec is refused.
 

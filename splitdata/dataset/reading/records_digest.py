@@ -2,9 +2,11 @@
 
     record            length u64, little-endian | bytes           deleted: 2**64 - 1, and no bytes
     1,024 records     SHA-256 of these, one behind the other      in parallel
+    schemas           SHA-256 of 2**64 - 2 as u64 and their lists; where there are some
     dataset           SHA-256 of all those, one behind the other
 
-It depends on the records and their order alone, and on which were deleted; it is the same before and after compacting.
+It depends on the records, the schemas of samples, their order, and on which were deleted; it is the same before and
+after compacting.
 Nothing of it is stored: it is computed where it is asked for, from every byte.
 """
 
@@ -18,6 +20,7 @@ import numpy as np
 
 from splitdata.errors import RecordTooLargeError
 from splitdata.format import spec
+from splitdata.format.schemas import joined_lists, pack_lists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +64,8 @@ def records_digest(
                 root.update(one)
             if progress is not None:
                 progress(stop, total)
+    if schemas := pack_lists(joined_lists(snapshot.schemas)):
+        root.update(hashlib.sha256(spec.DIGEST_SCHEMAS.to_bytes(8, "little") + schemas).digest())
     return root.hexdigest()
 
 

@@ -31,6 +31,7 @@ from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError, SplitDataError
 from splitdata.format.digest import add_digests, shift_digest
+from splitdata.format.schemas import joined_lists
 from splitdata.storage.file_source import choose_io
 
 if TYPE_CHECKING:
@@ -55,19 +56,27 @@ _MAX_TRIES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class DatasetState:
-    """The generation of each dataset that a reader has open; small enough to be pickled to a worker."""
+    """The generation of each dataset that a reader has open; small enough to be pickled to a worker.
+
+    Attributes:
+        path, generation, dataset_id, num_records, digest: Of the dataset as it was opened.
+        num_schemas: In the list of its last records, which may have become longer since.
+    """
 
     path: str
     generation: int
     dataset_id: str
     num_records: int
     digest: int
+    num_schemas: int = 0
 
     @classmethod
     def of(cls, path: str, listing: Listing) -> DatasetState:
         """Return the state of an open dataset."""
-        digest = listing.mark() if isinstance(listing, LegacyDirectory) else listing.digest
-        return cls(path, listing.generation, listing.dataset_id, listing.num_records, digest)
+        if isinstance(listing, LegacyDirectory):
+            return cls(path, listing.generation, listing.dataset_id, listing.num_records, listing.mark())
+        num_schemas = len(joined_lists(listing.schema_lists)[-1])
+        return cls(path, listing.generation, listing.dataset_id, listing.num_records, listing.digest, num_schemas)
 
 
 def open_pinned(
@@ -227,8 +236,11 @@ def _head(manifest: Manifest, known: DatasetState) -> Manifest:
                 before = replace(manifest, segments=tuple(segments)).digest
                 digest = add_digests((known.digest, -shift_digest(before, count)))
                 segment = replace(segment, num_records=count, is_sealed=False, digest=digest)
-            segments.append(segment)
             missing -= count
+            if not missing:
+                # Those that came later would change the fingerprint.
+                segment = replace(segment, schemas=segment.schemas[: known.num_schemas])
+            segments.append(segment)
     if missing:
         raise ManifestError(f"{known.path} has {missing} records less than when this reader was opened")
     head = replace(manifest, generation=known.generation, segments=tuple(segments))
@@ -244,6 +256,7 @@ class Snapshot:
         manifests: Of each dataset.
         num_records: Of all of them.
         cold_reads: Decides when to look whether records are in memory.
+        schemas: Of the samples of each segment that holds records.
     """
 
     def __init__(
@@ -263,17 +276,19 @@ class Snapshot:
         self._pools: dict[tuple[IoMode, DatasetDirectory | None], OpenFiles] = {}
         self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
+        self.schemas: list[tuple[bytes, ...]] = []
         self.num_records = 0
         for directory, listing in zip(directories, self.manifests, strict=True):
             mode: IoMode = choose_io(directory.folder) if io == "auto" else "mmap" if io == "mmap" else "pread"
             pool = self._pool(mode, directory)
             if isinstance(listing, LegacyDirectory):
-                self._add(listing.num_records, partial(_open_legacy_segment, listing, pool))
+                self._add(listing.num_records, partial(_open_legacy_segment, listing, pool), ())
                 continue
             check = _SameDataset(directory, listing)
             first_position = 0
             for info in listing.segments:
-                self._add(info.num_records, partial(open_one, directory, info, first_position, pool, check))
+                maker = partial(open_one, directory, info, first_position, pool, check)
+                self._add(info.num_records, maker, info.schemas)
                 first_position += info.num_records
         self._segments: list[Segment | None] = [None] * len(self._makers)
         self._deleted: NDArray[np.int64] | None = None
@@ -283,8 +298,9 @@ class Snapshot:
             return self._pools.setdefault((mode, directory), OpenFiles(mode, open_folder=directory.open_segment))
         return self._pools.setdefault((mode, None), OpenFiles(mode))
 
-    def _add(self, num_records: int, maker: Callable[[], Segment]) -> None:
+    def _add(self, num_records: int, maker: Callable[[], Segment], schemas: tuple[bytes, ...]) -> None:
         if num_records:
+            self.schemas.append(schemas)
             self._makers.append(maker)
             self.starts.append(self.num_records)
             self.num_records += num_records

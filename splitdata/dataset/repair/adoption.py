@@ -21,6 +21,7 @@ from splitdata.dataset.segments.frame_copy import copy_group
 from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.segments.schema_file import read_schemas
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.dataset.segments.totals import Totals
@@ -176,6 +177,10 @@ def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int,
     dictionary = b""
     with suppress(FormatError):
         dictionary = search.files.dictionary()
+    schemas: list[bytes] = []
+    is_declared = False
+    with suppress(FormatError):
+        schemas, is_declared = read_schemas(search.folder, tail.info.id)
     writer = SegmentWriter(
         directory,
         copy_of(tail.info),
@@ -183,6 +188,8 @@ def write_copy(directory: DatasetDirectory, tail: AdoptableTail, alignment: int,
         alignment=alignment,
         dictionary=dictionary,
         group=tail.info.group,
+        schemas=schemas,
+        is_declared=is_declared,
     )
     reader = RecordReader(search.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
     num_frames = -(-tail.totals.num_records // tail.info.group)

@@ -30,6 +30,7 @@ from splitdata.dataset.repair.deletion_repair import DeletedOnDisk, with_latest_
 from splitdata.dataset.repair.found_records import PROVEN
 from splitdata.dataset.repair.key_repair import KeysOnDisk
 from splitdata.dataset.repair.manifest_repair import look_at_manifests, old_dataset_id, publish_manifest
+from splitdata.dataset.repair.schema_repair import SchemasOnDisk
 from splitdata.dataset.repair.segment_on_disk import SegmentOnDisk
 from splitdata.dataset.repair.segment_order import committed_segments
 from splitdata.dataset.repair.segment_repair import SegmentRepair
@@ -40,6 +41,7 @@ from splitdata.errors import DatasetNotFoundError, FormatError, ManifestError, U
 from splitdata.format import spec
 from splitdata.format.digest import EMPTY_DIGEST
 from splitdata.format.manifest import Manifest, decode_metadata
+from splitdata.format.schemas import fit_together
 from splitdata.storage.replace import remove_scratch
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ if TYPE_CHECKING:
 __all__ = ["RepairSession"]
 
 _KEYS_NAMES: Final = (spec.KEYS_NAME, spec.OPEN_KEYS_NAME, spec.KEYS_SCRATCH_NAME, spec.OPEN_KEYS_SCRATCH_NAME)
+_SCHEMAS_NAMES: Final = (spec.SCHEMAS_NAME, spec.SCHEMAS_SCRATCH_NAME)
 # What must be a file, or nothing, where a segment is mended and committed.
-_WRITTEN_NAMES: Final = (spec.INDEX_SCRATCH_NAME, *_KEYS_NAMES)
+_WRITTEN_NAMES: Final = (spec.INDEX_SCRATCH_NAME, *_KEYS_NAMES, *_SCHEMAS_NAMES)
 # What an entry that is no file is told of.
 _MOVE_AWAY: Final = "is no regular file, and has the name of one that repair writes: move it away and repair again"
 
@@ -94,6 +97,7 @@ class RepairSession:
         self._bytes_total = 0
         self._disk: dict[str, SegmentOnDisk] = {}
         self._metadata: dict[str, Any] = {}
+        self._schema: bytes | None = None
         self._tails: list[AdoptableTail] = []
         self._copies: list[SegmentWriter] = []
         self._removable: list[SegmentOnDisk] = []
@@ -128,6 +132,7 @@ class RepairSession:
         self._disk = self._look_at_folders()
         self._bytes_total = sum(segment.num_bytes for segment in self._disk.values())
         self._metadata = dict(intact.metadata) if intact else {}
+        self._schema = intact.schema if intact else None
         before = list(intact.segments) if intact else []
         for segment_id, count in self._manifests.stand_ins:
             folder = self._directory.paths.segment(segment_id).folder
@@ -218,6 +223,7 @@ class RepairSession:
         self._mend_files(segment, mender, search, info, is_new=is_new or is_adopted)
         listed = listed_before if info.num_records == listed_before.num_records else info
         info = self._mend_keys(segment, info, position, search)
+        info = self._mend_schemas(segment, info, search)
         if is_new:
             self._add_metadata(search)
         if not tail.totals.num_records or is_adopted:
@@ -362,6 +368,28 @@ class RepairSession:
             )
         return info if self._dry_run else keys.rebuild()
 
+    def _mend_schemas(self, segment: SegmentOnDisk, info: SegmentInfo, search: FrameSearch) -> SegmentInfo:
+        """Make the schemas of a segment again: its file from the manifest, or what the manifest lists from the file."""
+        intact = self._manifests.intact
+        listed = intact.find(info.id) if intact else None
+        if listed is not None and fit_together(listed.schemas, info.schemas):
+            info = replace(info, schemas=max(listed.schemas, info.schemas, key=len))
+        odd = _odd_entry(search.folder, _SCHEMAS_NAMES)
+        if odd is not None:
+            if info.schemas:
+                problem = f"{_MOVE_AWAY}; the schemas of its segment are not written again before"
+                self.findings.add(Finding(path=odd, problem=problem, position=None, num_records=0))
+            return info
+        is_grown = listed is None or listed.num_records != info.num_records
+        schemas = SchemasOnDisk(search.folder, info, is_grown=is_grown)
+        if self._schema is None and intact is None:
+            self._schema = schemas.declared
+        if not schemas.is_intact:
+            self.actions.append(f"{segment.paths.schemas}: made again from the manifest")
+            if not self._dry_run:
+                schemas.rebuild(self._schema)
+        return schemas.info
+
     # -- what no manifest lists ----------------------------------------------------------------
 
     def _copy_tails(self, segments: list[SegmentInfo]) -> list[SegmentInfo]:
@@ -483,6 +511,7 @@ class RepairSession:
             mender.plan(info)
             self._mend_files(segment, mender, search, info, is_new=True)
             info = self._mend_keys(segment, info, position, search)
+            info = self._mend_schemas(segment, info, search)
             self._add_metadata(search)
         finally:
             search.close()
@@ -516,6 +545,7 @@ class RepairSession:
                 generation=self._manifests.next_generation,
                 segments=tuple(segments),
                 metadata=self._metadata,
+                schema=self._schema,
             )
         )
         if len(segments) > spec.MAX_SEGMENTS:

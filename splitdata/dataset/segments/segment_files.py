@@ -22,6 +22,7 @@ from splitdata.dataset.keys.key_lookup import open_key_table
 from splitdata.dataset.segments.deleted_records import read_deleted
 from splitdata.dataset.segments.dictionary import read_from_bin, read_from_index
 from splitdata.dataset.segments.mapped_bins import MappedBins
+from splitdata.dataset.segments.schema_file import MAX_FILE_BYTES, parse_schemas
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
@@ -277,6 +278,18 @@ class SegmentFiles:
                 if found:
                     return found
         return read_from_bin(self.bin(0).read)
+
+    def stored_schemas(self) -> list[bytes]:
+        """Return the schemas that the segment's own file has: the second copy of those in the manifest.
+
+        Raises:
+            FormatError: If the file is missing or damaged; no record is affected.
+        """
+        try:
+            data = self._open(self.paths.schemas).read(0, MAX_FILE_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FormatError(f"{self.paths.schemas} does not exist", path=self.paths.schemas) from None
+        return parse_schemas(data, self.info.id)[0]
 
     def decompressor(self) -> Decompressor:
         """Return what decompresses records with the segment's dictionary; raises as `dictionary` does."""

@@ -29,6 +29,7 @@ from splitdata.dataset.segments.group_reader import GroupReader
 from splitdata.dataset.segments.index_writer import IndexWriter
 from splitdata.dataset.segments.large_record import write_large
 from splitdata.dataset.segments.open_files import OpenFiles
+from splitdata.dataset.segments.schema_file import SchemaFile
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.totals import Totals
 from splitdata.dataset.segments.unfinished import cut_off
@@ -54,6 +55,8 @@ from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
@@ -111,6 +114,8 @@ class SegmentWriter:
         has_unique_keys: bool = True,
         dictionary: bytes = b"",
         group: int = 1,
+        schemas: Sequence[bytes] = (),
+        is_declared: bool = False,
     ) -> None:
         """Make the segment's folder and index, and take its lock; or go on with one that a dead writer has left.
 
@@ -127,6 +132,8 @@ class SegmentWriter:
                 newest record of a key is found.
             dictionary: That records were or will be compressed with; one that is taken over has its own.
             group: How many records lie together in a frame; one that is taken over has its own.
+            schemas: Of its samples; a list that the caller makes longer, before the records that need it are synced.
+            is_declared: The first of them is the dataset's.
         """
         self.id = segment_id
         self.num_bins = num_bins
@@ -153,6 +160,7 @@ class SegmentWriter:
             self.read_key if has_unique_keys else None,
             first_number=first_number,
         )
+        self._schemas = SchemaFile(self._folder, segment_id, schemas, is_declared=is_declared)
         self._bins = BinWriter(
             self._folder, segment_id=segment_id, num_bins=num_bins, alignment=alignment, group=self.group
         )
@@ -217,6 +225,7 @@ class SegmentWriter:
             keys_bytes=self._keys.keys_bytes,
             num_deleted=self._deleted[0],
             deleted_hash=self._deleted[1],
+            schemas=self._schemas.listed,
         )
 
     def takes(self, records: list[bytes], keys: list[bytes] | None, most_bytes: int) -> bool:
@@ -225,7 +234,7 @@ class SegmentWriter:
 
     def append(self, records: list[bytes], compressor: Compressor | None, keys: list[bytes] | None = None) -> None:
         """Append ordinary records, each below 16 MiB, with the key of each, empty for none, if any has one."""
-        self._check_room(len(records))
+        self._begin_append(len(records))
         if self.group > 1:
             self._compressor = compressor
             self._waiting.add(records, keys)
@@ -293,7 +302,7 @@ class SegmentWriter:
 
     def append_large(self, source: LargeSource, compressor: Compressor | None, key: bytes = b"") -> None:
         """Append one record of 16 MiB or more."""
-        self._check_room(1)
+        self._begin_append(1)
         sequence = self.num_records
         bin_index = sequence % self.num_bins
         offset = next_start(int(self._ends[bin_index]), self._alignment, is_large=True)
@@ -313,7 +322,7 @@ class SegmentWriter:
 
     def append_stored(self, place: Located, raw_hash: int) -> None:
         """Append a record as another segment stores it, of which xxh3-64 of the raw record is given."""
-        self._check_room(1)
+        self._begin_append(1)
         own = replace(place.header, sequence=self.num_records)
         bin_index = own.sequence % self.num_bins
         offset = next_start(int(self._ends[bin_index]), self._alignment, is_large=own.kind == spec.KIND_LARGE)
@@ -333,7 +342,7 @@ class SegmentWriter:
 
         In a group it is a record of no bytes.
         """
-        self._check_room(1)
+        self._begin_append(1)
         if self.group > 1:
             self.append([b""], self._compressor)
             return
@@ -365,8 +374,10 @@ class SegmentWriter:
             DuplicateKeyError: If two records have one key.
         """
         self._awaits_first_commit = is_first_commit
+        self._schemas.write()
         if durable:
             self._bins.sync()
+            self._schemas.sync()
         self._keys.sync(durable=durable)
         self._first_position = first_position
         self._index.write_header(self._header(self.totals))
@@ -473,6 +484,7 @@ class SegmentWriter:
     def _close_files(self) -> None:
         self._bins.close()
         self._keys.close()
+        self._schemas.close()
         self._index.close()
 
     # -- parts -------------------------------------------------------------------------------
@@ -521,6 +533,7 @@ class SegmentWriter:
         try:
             self.dictionary = self._taken_dictionary() if num_existing else b""
             self._keys.take_over(info.num_keys, info.keys_bytes)
+            self._schemas.take_over(len(info.schemas))
             self._at = _Standing(committed, Totals(), self._ends.copy(), self._keys.mark())
             self._index.make_sole()
             self._bins.take_over(num_existing, changed=cut_off(resumed, self._index.descriptor))
@@ -530,11 +543,13 @@ class SegmentWriter:
             self.close()
             raise
 
-    def _check_room(self, count: int) -> None:
+    def _begin_append(self, count: int) -> None:
+        """Check that there is room, and write the schemas that the records need."""
         if self.num_records + count > spec.MAX_SEGMENT_RECORDS:
             raise RecordTooLargeError(
                 f"one session may write {spec.MAX_SEGMENT_RECORDS} records; close this writer and append with a new one"
             )
+        self._schemas.write()
 
     @staticmethod
     def _check_bin_length(length: int) -> None:

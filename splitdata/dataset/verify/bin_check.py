@@ -29,12 +29,15 @@ from splitdata.format.index import unpack_locs
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.segment_files import SegmentFiles
     from splitdata.dataset.verify.index_check import IndexCheck
+    from splitdata.samples.sample_check import SampleCheck
     from splitdata.storage.file_source import MappedSource, PreadSource
 
 __all__ = ["BinCheck"]
@@ -65,8 +68,15 @@ class BinCheck:
         bytes_done: How far into the file everything was looked at.
     """
 
-    def __init__(self, files: SegmentFiles, bin_index: int, index: IndexCheck, deleted: DeletedRecords) -> None:
-        """Take what the index says of bins, and what was deleted."""
+    def __init__(
+        self,
+        files: SegmentFiles,
+        bin_index: int,
+        index: IndexCheck,
+        deleted: DeletedRecords,
+        samples: SampleCheck | None = None,
+    ) -> None:
+        """Take what the index says of bins, what was deleted, and what looks at samples."""
         info = files.info
         self.findings = FindingList()
         self.digest = EMPTY_DIGEST
@@ -79,6 +89,7 @@ class BinCheck:
         self.num_records = sum(len(info.records_of(frame)) for frame in frames[-1:]) + (len(frames) - 1) * info.group
         self.last_sequence = info.records_of(frames[-1])[-1] if frames else -1
         self._files = files
+        self._samples = samples
         self.bin_index = bin_index
         self._table_length = index.bin_lengths.get(bin_index)
         self._alignment_of_index = index.alignment
@@ -217,16 +228,18 @@ class BinCheck:
             or any(data[self._end - base : int(offsets[0]) - base])
         ):
             return False
-        hashes = self._payload_hashes(data, offsets - base, header[1], entries, codecs)
+        proven_records = self._payload_hashes(data, offsets - base, header[1], entries, codecs)
         keyed = np.flatnonzero(key_lengths)
         begins, ends = (starts_of_keys[keyed] - base).tolist(), (stops[keyed] - base).tolist()
         keys = [data[start:stop] for start, stop in zip(begins, ends, strict=True)]
         key_hashes = np.fromiter((key_hash(key[: -spec.KEY_HASH_BYTES]) for key in keys), _U64, len(keys))
         stored_hashes = np.frombuffer(b"".join(key[-spec.KEY_HASH_BYTES :] for key in keys), "<u8")
-        if hashes is None or (key_hashes != stored_hashes).any():
+        if proven_records is None or (key_hashes != stored_hashes).any():
             return False
         if not _are_text([key[: -spec.KEY_HASH_BYTES] for key in keys]):
             return False
+        hashes, records = proven_records
+        self._check_samples(sequences.tolist(), records)
         self.keys.add(key_hashes, sequences[keyed])
         self._join(hashes)
         self._end = int(stops[-1])
@@ -259,8 +272,8 @@ class BinCheck:
         expected: NDArray[np.uint64],
         entries: NDArray[np.void],
         codecs: NDArray[np.uint64],
-    ) -> NDArray[np.uint64] | None:
-        """Return the hashes of the raw records, None if a payload is not what its hash says.
+    ) -> tuple[NDArray[np.uint64], list[bytes]] | None:
+        """Return the hashes of the raw records, and these, None if a payload is not what its hash says.
 
         Args:
             data: The bytes in which they are.
@@ -283,7 +296,8 @@ class BinCheck:
             except (FormatError, RecordTooLargeError):
                 return None
             hashes[number] = hash64(raw)
-        return hashes
+            payloads[number] = raw
+        return hashes, payloads
 
     def _check_singly(self, ordinals: list[int]) -> None:
         """Look at each record of a part by itself, and say what is wrong with it."""
@@ -298,9 +312,13 @@ class BinCheck:
                 self._end = place.offset + footprint(place.header)
                 if self._files.info.is_grouped:
                     self._check_group(sequence)
-                else:
+                elif self._samples is None or place.header.kind == spec.KIND_LARGE:
                     self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
                     self._check_padding(place)
+                else:
+                    record = self._records.read(sequence)
+                    self._join(np.array([hash64(record)], _U64))
+                    self._check_samples([sequence], [record])
                 self._check_header_and_key(place, self._position(ordinal))
             except TruncatedFileError as error:
                 problem = problem or str(error)
@@ -319,6 +337,7 @@ class BinCheck:
         found = read_group(self._records, len(records), frame)
         pairs = zip(records, found.records, strict=True)
         self.num_erased += sum(number in self._deleted for number, one in pairs if not one)
+        self._check_samples(records, found.records)
         share = digest_of_hashes(np.fromiter(map(hash64, found.records), _U64, len(records)))
         self.digest = join_digests(self.digest, share, (info.num_bins - 1) * info.group + len(records))
         lengths = self._files.record_lengths(frame, frame + 1)[0]
@@ -333,6 +352,20 @@ class BinCheck:
             self._add("keys of this group are not UTF-8", self._files.first_position + records.start)
         hashes = np.fromiter((key_hash(found.keys[number]) for number in keyed), _U64, len(keyed))
         self.keys.add(hashes, np.array(keyed, _U64) + _U64(records.start))
+
+    def _check_samples(self, sequences: Iterable[int], records: Iterable[bytes]) -> None:
+        """Say which of some records, all of them intact, are no samples of the schemas of their segment."""
+        if self._samples is None:
+            return
+        for sequence, record in zip(sequences, records, strict=True):
+            if not record and sequence in self._deleted:
+                # Its bytes were erased.
+                continue
+            try:
+                self._samples.check(record)
+            except FormatError as error:
+                position = self._files.first_position + sequence
+                self._add(f"record {position} is intact, and no sample: {error}", position)
 
     def _check_header_and_key(self, place: Located, position: int) -> None:
         """Look at what no reading of a record needs: the check of the header, and the key, which that leads to."""

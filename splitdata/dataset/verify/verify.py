@@ -21,6 +21,7 @@ from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_scan import scan
+from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_pinned
 from splitdata.dataset.segments.finding import Finding, FindingList
@@ -30,10 +31,12 @@ from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.verify.bin_check import BinCheck
 from splitdata.dataset.verify.deleted_check import check_deleted
 from splitdata.dataset.verify.index_check import check_index
+from splitdata.dataset.verify.schema_check import check_schemas
 from splitdata.errors import DatasetNotFoundError, FormatError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.format.index import entries_per_sum, entry_offset
+from splitdata.samples.sample_check import SampleCheck
 from splitdata.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
@@ -130,7 +133,8 @@ def verify(
         findings = FindingList()
         findings.extend(found.findings)
         return _report(folder, manifest, found.num_bytes, findings)
-    work = _Verification(DatasetPaths(folder), manifest.segments, progress)
+    holds_samples = stated_codec(manifest.metadata) == "sample"
+    work = _Verification(DatasetPaths(folder), manifest.segments, progress, holds_samples=holds_samples)
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
     del pin
     return _report(folder, manifest, work.bytes_done, work.findings)
@@ -187,8 +191,14 @@ class _Verification:
     """The work of one call: its segments, findings and progress."""
 
     def __init__(
-        self, paths: DatasetPaths, segments: tuple[SegmentInfo, ...], progress: Callable[[int, int], None] | None
+        self,
+        paths: DatasetPaths,
+        segments: tuple[SegmentInfo, ...],
+        progress: Callable[[int, int], None] | None,
+        *,
+        holds_samples: bool,
     ) -> None:
+        self._holds_samples = holds_samples
         self.findings = FindingList()
         self.bytes_done = 0
         self._progress = progress
@@ -213,7 +223,8 @@ class _Verification:
                 findings = index.findings
                 deleted, of_list = check_deleted(files)
                 findings.extend(of_list)
-                checks = [BinCheck(files, number, index, deleted) for number in _bins_to_check(files)]
+                samples = SampleCheck(files.info.schemas) if self._holds_samples else None
+                checks = [BinCheck(files, number, index, deleted, samples) for number in _bins_to_check(files)]
                 before = self.bytes_done
                 list(pool.map(BinCheck.begin, checks))
                 num_bins, num_entries = files.info.num_bins, 0
@@ -230,6 +241,7 @@ class _Verification:
                 for check in checks:
                     self.findings.extend(check.findings)
                 self._report_missing(files, {check.bin_index for check in checks})
+                self.findings.extend(check_schemas(files))
                 is_whole = not self.findings.num_records
                 if is_whole and not any(check.num_erased for check in checks):
                     self._check_digest(files, checks)

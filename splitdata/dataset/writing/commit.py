@@ -20,6 +20,7 @@ from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
 from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded, remove_unlisted
 from splitdata.dataset.manifests.stamp import restamped, stamped, unstamped
+from splitdata.dataset.manifests.stated_schema import check_schema
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest, encode_metadata
@@ -58,6 +59,7 @@ class Committer:
         has_stamp: bool,
         resumes: Manifest | None = None,
         keep_seconds: float = KEPT_SECONDS,
+        schema: bytes | None = None,
     ) -> None:
         """Say what the first commit does.
 
@@ -70,6 +72,7 @@ class Committer:
             has_stamp: Whether manifests say which program made them, and when.
             resumes: The newest manifest, if its last segment is resumed: then no commit is the first.
             keep_seconds: As `remove_superseded` takes it.
+            schema: That the dataset declares, or is to declare with the first commit.
         """
         self.manifest = resumes
         self.directory = directory
@@ -79,6 +82,7 @@ class Committer:
         self._durable = durable
         self._stamp = stamped if has_stamp else unstamped
         self._keep_seconds = keep_seconds
+        self._schema = schema
 
     def commit(
         self, segment: SegmentWriter | None, metadata: dict[str, Any] | None = None, *, adds: dict[str, Any]
@@ -94,6 +98,7 @@ class Committer:
             MovedError: If the segment is listed already and no longer the last one.
             ManifestError: If the dataset, or the segment in it, was replaced meanwhile.
             ValueError: If the metadata become too large, or the dataset has records of another codec.
+            SchemaError: If the dataset declares another schema by now.
         """
         while True:
             current = self.directory.newest_or_none()
@@ -123,7 +128,7 @@ class Committer:
         if current is None:
             if self.manifest is not None:
                 raise ManifestError(f"{self.directory.folder}: its manifests were removed while this writer worked")
-            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=adds)
+            return Manifest(generation=1, dataset_id=self._dataset_id, metadata=adds, schema=self._schema)
         generation = current.generation + 1
         if generation > spec.MAX_GENERATION:
             raise ManifestError(
@@ -136,10 +141,11 @@ class Committer:
                     path=self.directory.folder,
                 )
             if self._replaces:
-                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds)
+                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds, schema=self._schema)
             current.check_writable()
             check_codec(current, adds.get(RECORD_CODEC))
-            return replace(current, generation=generation, metadata=current.metadata | adds)
+            check_schema(current, self._schema)
+            return replace(current, generation=generation, metadata=current.metadata | adds, schema=self._schema)
         if current.dataset_id != self.manifest.dataset_id:
             raise ManifestError(f"{self.directory.folder}: the dataset was replaced while this writer was at work")
         return replace(current, generation=generation)

@@ -18,6 +18,7 @@ from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.writing.join import join_segments
 from splitdata.errors import FormatError
 from splitdata.format import spec
+from splitdata.format.schemas import fit_together, longest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +45,14 @@ def foldable_group(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]
     for above, most_bytes in pairwise((0, *_TIER_BYTES)):
         group: list[SegmentInfo] = []
         for info in (*segments, None):
-            if info is not None and _may_be_folded(info) and _disk_bytes(info) <= most_bytes:
+            is_small = info is not None and _may_be_folded(info) and _disk_bytes(info) <= most_bytes
+            if info is not None and is_small and fit_together(info.schemas, longest(one.schemas for one in group)):
                 group.append(info)
             elif _count_above(group, above) >= _FANOUT:
                 break
             else:
-                group = []
+                # One whose samples have schemas of other numbers begins a group of its own.
+                group = [info] if info is not None and is_small else []
         if _count_above(group, above) >= _FANOUT:
             return tuple(group)
     return ()

@@ -31,6 +31,7 @@ from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL
 from splitdata.format.manifest import encode_metadata
 from splitdata.format.record_group import group_room
+from splitdata.format.schemas import longest
 
 if TYPE_CHECKING:
     from splitdata.dataset.manifests.directory import DatasetDirectory
@@ -91,6 +92,8 @@ def join_segments(
             has_unique_keys=False,
             dictionary=_dictionary_for(sources) if with_dictionary else b"",
             group=_group_for(directory, group),
+            schemas=longest(info.schemas for info in group),
+            is_declared=manifest.schema is not None,
         )
         return _write(directory, manifest, sources, target, durable=durable, keep_seconds=keep_seconds)
     finally:

@@ -16,6 +16,7 @@ from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_code
 from splitdata.format import spec
 from splitdata.format.codec import Compressor
 from splitdata.format.manifest import encode_metadata
+from splitdata.samples.declared_schema import declared_schema
 
 __all__ = ["SessionOptions"]
 
@@ -28,6 +29,7 @@ class SessionOptions:
         bins: None where the first records decide.
         alignment: None for what suits the codec.
         metadata: What the first commit adds to the dataset's; they name the codec of the records, if they have one.
+        schema: What the dataset declares of its samples; None for what it declares already, if anything.
         identity: From what ids are derived, None for random ones.
         compressor: None where records are stored as they are.
         has_dictionary: Compress with a dictionary, if one pays.
@@ -40,6 +42,7 @@ class SessionOptions:
     alignment: int | None
     is_durable: bool
     metadata: dict[str, Any]
+    schema: bytes | None
     identity: str | None
     compressor: Compressor | None
     has_dictionary: bool
@@ -62,6 +65,7 @@ class SessionOptions:
         codec: str | None,
         group: int | None,
         keep_seconds: float,
+        schema: object,
     ) -> Self:
         """Take the arguments of `SplitWriter`.
 
@@ -78,7 +82,12 @@ class SessionOptions:
             raise ValueError(f"keep_seconds must be 0 or more, got {keep_seconds!r}")
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
+        if schema is not None and codec is None:
+            codec = "sample"
         metadata = _with_codec(metadata, codec)
+        if schema is not None and metadata[RECORD_CODEC] != "sample":
+            raise ValueError(f"a schema is for samples, and the codec is {metadata[RECORD_CODEC]!r}")
+        declared = None if schema is None else declared_schema(schema)
         identity = None
         if reproducible:
             source = reproducible if isinstance(reproducible, str) else ""
@@ -86,13 +95,14 @@ class SessionOptions:
             metadata_bytes = encode_metadata(metadata) if metadata else b""
             made_by = (bins, compression, compression_level, aligned, metadata_bytes, source)
             parts = (*made_by, *(("dictionary",) if dictionary else ()), *((f"group {group}",) if group else ()))
-            identity = repr(parts)
+            identity = repr(parts if declared is None else (*parts, declared))
         return cls(
             mode=mode,
             bins=bins,
             alignment=alignment,
             is_durable=durability == "commit",
             metadata=metadata,
+            schema=declared,
             identity=identity,
             compressor=Compressor(compression_level) if compression else None,
             has_dictionary=dictionary,

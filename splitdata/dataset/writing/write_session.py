@@ -19,6 +19,7 @@ import xxhash
 
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec, default_alignment, stated_codec
+from splitdata.dataset.manifests.stated_schema import chosen_schema, encoder_for
 from splitdata.dataset.segments.dictionary import train
 from splitdata.dataset.segments.frame_copy import copy_records
 from splitdata.dataset.segments.group_buffer import MOST_CHOSEN_BYTES, group_for
@@ -52,6 +53,8 @@ class WriteSession:
     """The segments of one session and their way into the manifest.
 
     Attributes:
+        schema: What the dataset declares of its samples, None if nothing.
+        encoder: Makes records of samples, which name a schema of the segment.
         num_records: Records appended in this session.
         num_committed: Those of them that are in the manifest.
     """
@@ -78,9 +81,11 @@ class WriteSession:
         options, found = self._options, self._claimed.found
         self._metadata = options.metadata
         self._found_codec: str | None = None
+        self.schema = options.schema
         if found:
             check_codec(found, self.codec)
             self._found_codec = stated_codec(found.metadata)
+            self.schema = chosen_schema(found, options.schema)
         resumed = self._find_open() if options.mode == "resume" else None
         begins = options.mode == "create" or (options.mode == "resume" and not self._generations())
         if found and self._metadata:
@@ -95,7 +100,9 @@ class WriteSession:
             has_stamp=options.identity is None,
             resumes=resumed.manifest if resumed else None,
             keep_seconds=options.keep_seconds,
+            schema=self.schema,
         )
+        self.encoder = encoder_for(found, self.schema, resumed.info.schemas if resumed else None)
         if resumed:
             self._begin(self._new_segment(resumed.info.num_bins, resumed))
 
@@ -370,6 +377,8 @@ class WriteSession:
             first_number=first_number,
             dictionary=dictionary,
             group=self._group or 1,
+            schemas=self.encoder.schemas if self.codec == "sample" else (),
+            is_declared=self.schema is not None,
         )
         self._group = segment.group
         if self._compressor and segment.dictionary:

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 
 from splitdata import CorruptRecordError, FormatError, SplitDataLoader, SplitWriter, compact, delete, digest
-from tests.dataset.record_kinds import KINDS, RecordKind
+from tests.dataset.record_kinds import KINDS, RecordKind, segments_of
 
 
-def expected(records: list[bytes | None]) -> str:
+def expected(records: list[bytes | None], schemas: tuple[bytes, ...] = ()) -> str:
     root = b""
     for start in range(0, len(records), 1024):
         leaf = hashlib.sha256()
         for record in records[start : start + 1024]:
             leaf.update(b"\xff" * 8 if record is None else len(record).to_bytes(8, "little") + record)
         root += leaf.digest()
+    if schemas:
+        content = [b"\xfe" + b"\xff" * 7, len(schemas).to_bytes(4, "little")]
+        content += [len(schema).to_bytes(4, "little") + schema for schema in schemas]
+        root += hashlib.sha256(b"".join(content)).digest()
     return hashlib.sha256(root).hexdigest()
 
 
@@ -26,7 +30,9 @@ def test_digest_is_that_of_the_records_however_they_are_stored(tmp_path: Path, k
     kind.write_sealed(tmp_path / "data")
     kind.write_open(tmp_path / "open")
 
-    assert digest(tmp_path / "data") == digest(tmp_path / "open") == expected(list(kind.records))
+    schemas = segments_of(tmp_path / "data")[0][0].schemas
+    assert bool(schemas) == bool(kind.samples)
+    assert digest(tmp_path / "data") == digest(tmp_path / "open") == expected(list(kind.records), schemas)
 
 
 @pytest.mark.parametrize("count", [0, 1, 1023, 1024, 1025, 5000])

@@ -309,7 +309,7 @@ def test_tail_of_a_run_that_others_overtook_is_copied_to_the_end(path: Path, kin
     kind.write_open(path, uncommitted=6)
     # Copied behind this record, which is the first one again.
     with kind.writer(path) as writer:
-        writer.write(kind.records[0])
+        kind.write_one(writer, 0)
 
     assert repaired(path, adopt=True).num_adopted == 6
 
@@ -364,7 +364,7 @@ def test_pending_records_are_moved_as_they_are_stored_when_a_rival_commits_first
         # In the files, not in a manifest, when the other one commits.
         writer._flush()
         with kind.writer(path) as rival:
-            rival.write(kind.records[0])
+            kind.write_one(rival, 0)
         kind.write(writer, half, len(kind.records))
 
     expected = [*kind.records[:2], kind.records[0], *kind.records[2:]]
