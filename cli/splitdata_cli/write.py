@@ -110,6 +110,8 @@ class _KindName(click.ParamType[str]):
     is_flag=True,
     help="Of a directory of splitdataloader, take what its index does not list too, and leave out what is damaged.",
 )
+@click.option("--dtype", help="Type of the tokens in a flat file, such as u16 or u32.")
+@click.option("--block", type=click.IntRange(min=1), help="Of a flat file of tokens: how many are a sample.")
 @click.option("--follow-links", is_flag=True, help="Of folders: take what symbolic links lead to, by the link's path.")
 @click.option(
     "--prefix-keys",
@@ -153,6 +155,8 @@ def write(
     no_quotes: bool,
     encoding: str,
     from_bins: bool,
+    dtype: str | None,
+    block: int | None,
     follow_links: bool,
     prefix_keys: bool,
     dry_run: bool,
@@ -220,6 +224,8 @@ def write(
             quotes=not no_quotes,
             encoding=encoding,
             from_bins=from_bins,
+            dtype=dtype,
+            block=block,
             prefix_keys=prefix_keys,
             follow_links=follow_links,
         )

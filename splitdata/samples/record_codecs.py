@@ -24,6 +24,7 @@ from splitdata.samples.decode import SampleDecoder, as_bytes_view
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.encode import encode_sample
 from splitdata.samples.extents import check_extents, check_fields
+from splitdata.samples.npy_header import npy_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["CODEC_NAMES", "RecordCodec", "record_codec"]
 
 CODEC_NAMES: Final = ("sample", "text", "json", "npy", "bytes")
-
-# A header that numpy writes of an ordinary array has 128 bytes; it is parsed, so a long one costs time.
-_MAX_NPY_HEADER: Final = 10_000
-_HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class RecordCodec(Protocol):
@@ -168,7 +165,7 @@ class _NpyCodec(_PlainCodec):
 
     def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         view = as_bytes_view(record)
-        shape, is_fortran, dtype, start = _npy_header(view)
+        shape, is_fortran, dtype, start = npy_header(view)
         order: Literal["F", "C"] = "F" if is_fortran else "C"
         try:
             array: NDArray[Any] = np.ndarray(shape, dtype, view, start, order=order)
@@ -183,29 +180,6 @@ class _NpyCodec(_PlainCodec):
     def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
         arrays = [self.decode(record) for record in records]
         return collate(arrays)
-
-
-def _npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return shape, order, data type and where the data begin."""
-    file = io.BytesIO(view[: _MAX_NPY_HEADER + 16])
-    try:
-        version = np.lib.format.read_magic(file)
-        read = _HEADERS.get(version)
-        if read is None:
-            raise UnsupportedVersionError(f"an npy file of version {version}")
-        shape, is_fortran, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
-    except UnsupportedVersionError:
-        raise
-    # numpy hands the text of a header to parsers of Python, which raise whatever they do: TokenError, for one.
-    except Exception as error:
-        raise FormatError(f"these {len(view)} bytes are no npy file: {error}") from None
-    if any(extent < 0 for extent in shape):
-        raise FormatError(f"an npy file of the shape {shape}")
-    if dtype.hasobject:
-        raise FormatError("an npy file of Python objects, which are not read")
-    check_extents(shape, dtype.itemsize)
-    check_fields(dtype)
-    return shape, is_fortran, dtype, file.tell()
 
 
 _PLAIN: Final[dict[str, RecordCodec]] = {

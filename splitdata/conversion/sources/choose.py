@@ -57,6 +57,8 @@ def open_source(
     quotes: bool = True,
     encoding: str = "utf-8",
     from_bins: bool = False,
+    dtype: str | None = None,
+    block: int | None = None,
     prefix_keys: bool = False,
     follow_links: bool = False,
 ) -> RecordSource:
@@ -65,24 +67,22 @@ def open_source(
     Args:
         source: A path, "-" for standard input, a pattern such as "data/*.jsonl", "@list.txt" for the files
             that a list names, or a function that yields records; several of them are read one after another.
-        kind: "folder" and "files" take each file as a record, "list" each file that a file names,
-            "imagefolder" each picture in a folder for each class, as a sample, "zip" and "tar" each file in an archive,
-            "webdataset" a sample of all files of a tar that share a stem, "lines" and "jsonl" each line, "csv" and
-            "tsv" each row, "prefixed" reads records that follow their length as u32 little-endian, "tfrecord" the
-            payloads of a TFRecord file, "splitdataloader"
-            a directory that the package of this name wrote, "binaryblob" the .bin of a BinaryBlob with its .idx
-            beside it, "callable" calls a function that yields them: given as "module:function", its module is
-            imported, which runs it, so never pass on such a text that you do not trust.
-            "auto" decides by what is there and by the name, never imports, and asks where it cannot tell.
+        kind: One of `source_kinds()`; docs/convert.md has what each is and gives. "folder" and "files" take each file
+            as a record. "callable" calls a function that yields records: given as "module:function", its module is
+            imported, which runs it, so never pass on such a text that you do not trust. "auto" decides by what is
+            there and by the name, never imports, and asks where it cannot tell.
         validate: Refuse lines of JSONL that are not JSON.
         column: Of CSV, TSV and tables: the column whose values are the records; None makes a JSON object of
-            each row, and of tables a sample. Without a header its number, from 0.
+            each row, and of tables a sample. Without a header its number, from 0. Of several arrays: the one whose
+            rows alone are the samples.
         delimiter: The character between fields, if it is not that of the kind.
         header: Whether the first row names the columns.
         quotes: Whether fields may stand in double quotes.
         encoding: Of CSV and TSV; records are UTF-8 in any case.
         from_bins: Of such a directory also take the records that its index does not list, behind the others,
             and leave out those that are damaged.
+        dtype: Of flat files of tokens: "u16" or "u32", for instance; None where the file says it, as llm.c's do.
+        block: Of such files: the number of tokens that are a sample.
         prefix_keys: Of folders: the keys of files begin with the path of their folder, as it is given here.
             Keys of files that are named one by one always do.
         follow_links: Of folders: take what symbolic links lead to as if it were there. Those of files that
@@ -103,6 +103,8 @@ def open_source(
         quotes=quotes,
         encoding=encoding,
         from_bins=from_bins,
+        dtype=dtype,
+        block=block,
         prefix_keys=prefix_keys,
         follow_links=follow_links,
     )

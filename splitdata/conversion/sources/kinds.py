@@ -15,9 +15,12 @@ from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.dataset_source import open_dataset
 from splitdata.conversion.sources.legacy_source import LegacySource
 from splitdata.conversion.sources.lines import JsonLineSource, LineSource
+from splitdata.conversion.sources.megatron import MegatronSource
+from splitdata.conversion.sources.npy_rows import NpySource, NpzSource
 from splitdata.conversion.sources.prefixed import PrefixedSource
 from splitdata.conversion.sources.tar_files import TarSource
 from splitdata.conversion.sources.tfrecord import TFRecordSource
+from splitdata.conversion.sources.tokens import TokenSource
 from splitdata.conversion.sources.webdataset_shard import WebDatasetSource
 from splitdata.conversion.sources.zip_files import ZipSource
 
@@ -90,6 +93,16 @@ SOURCE_KINDS: Final[dict[str, _Kind]] = {
     "binaryblob": _Kind(
         lambda path, _: BinaryBlobSource(path), "an index of a BinaryBlob lies beside it; each value is a record"
     ),
+    "npy": _Kind(lambda path, _: NpySource(path), "by its name or first bytes; each row is a sample"),
+    "npz": _Kind(
+        lambda path, options: NpzSource(path, options.column), "by its name; each row of all its arrays is a sample"
+    ),
+    "megatron": _Kind(
+        lambda path, _: MegatronSource(path, kind="megatron"),
+        "an index of Megatron lies beside it; each document is a sample, megatron-sequences takes each sequence",
+    ),
+    "megatron-sequences": _Kind(lambda path, _: MegatronSource(path, kind="megatron-sequences")),
+    "tokens": _Kind(lambda path, options: TokenSource(path, dtype=options.dtype, block=options.block)),
     "callable": _Kind(None),
 }
 

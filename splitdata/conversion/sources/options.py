@@ -22,12 +22,14 @@ _CSV: Final = ("options of CSV and TSV are for these", _ROWS)
 # What is said of an option where it is not for the kind, and the kinds that it is for.
 _FOR: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "validate": ("validate=True is for JSONL", frozenset({"jsonl"})),
-    "column": ("column=NAME is for CSV, TSV and tables", _ROWS | {"arrow", "huggingface", "parquet"}),
+    "column": ("column=NAME is for CSV, TSV and tables", _ROWS | {"arrow", "huggingface", "npz", "parquet"}),
     "delimiter": _CSV,
     "header": _CSV,
     "quotes": _CSV,
     "encoding": _CSV,
     "from_bins": ("from_bins=True is for directories of splitdataloader", frozenset({"splitdataloader"})),
+    "dtype": ("dtype=TYPE is for flat files of tokens", frozenset({"tokens"})),
+    "block": ("block=N is for flat files of tokens", frozenset({"tokens"})),
     "prefix_keys": ("prefix_keys=True is for files with their paths as keys", _FILES),
     "follow_links": ("follow_links=True is for folders", _FILES),
 }
@@ -44,6 +46,8 @@ class SourceOptions:
     quotes: bool = True
     encoding: str = "utf-8"
     from_bins: bool = False
+    dtype: str | None = None
+    block: int | None = None
     prefix_keys: bool = False
     follow_links: bool = False
 

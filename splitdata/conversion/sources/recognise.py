@@ -11,6 +11,8 @@ What holds records of its own is never taken as opaque files: a folder with such
     name.arrow, .feather    arrow        each row is a sample
     name.zip                zip          each file in it is a record
     name.tar(.gz, ...)      webdataset   if members in a row share a stem, among the first 64; else tar: files
+    name.npy, .npz          npy, npz     each row is a sample
+    name.bin                megatron     if name.idx lies beside it, and begins with MMIDIDX
     name.bin                binaryblob   if name.idx lies beside it, as mlproject and dataset_server write both
     anything else           an error that lists the kinds
 """
@@ -28,6 +30,7 @@ from splitdata.conversion.sources.arrow_tables import huggingface_kind
 from splitdata.conversion.sources.binary_blob import is_binary_blob
 from splitdata.conversion.sources.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.conversion.sources.kinds import SOURCE_KINDS, list_kinds
+from splitdata.conversion.sources.megatron import MEGATRON_MARK
 from splitdata.conversion.sources.tfrecord import is_named_tfrecord
 from splitdata.conversion.sources.webdataset_shard import is_webdataset
 from splitdata.dataset.legacy.legacy_directory import is_legacy_directory
@@ -83,7 +86,6 @@ _CONTAINER_OF_START: Final = {
     b"PAR1": "parquet",
     b"ARROW1": "arrow",
 }
-_MEGATRON_MARK: Final = b"MMIDIDX\0\0"
 _ZARR_MARKS: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 # Files by whose names a folder is known as one dataset.
 _MARKS: Final = (*_ZARR_MARKS, "index.json", "data.mdb")
@@ -203,7 +205,7 @@ def _kind_of_pair(path: Path) -> str | None:
     index = path.with_suffix(".idx")
     if index.is_file() and path.with_suffix(".bin").is_file():
         with index.open("rb") as file:
-            if file.read(len(_MEGATRON_MARK)) == _MEGATRON_MARK:
+            if file.read(len(MEGATRON_MARK)) == MEGATRON_MARK:
                 return "megatron"
     if is_binary_blob(path):
         return "binaryblob"

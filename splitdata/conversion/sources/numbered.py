@@ -1,0 +1,95 @@
+"""What sources have in common whose records are known by their number: samples of one file, read on from any of them.
+
+A source of this form needs one method: what yields its values from a number on.
+
+    position {"record": n}  ──>  the samples n, n + 1, ...        what is before them is not read
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from splitdata._shown import shown
+from splitdata.conversion.sources.input_file import FileSource
+from splitdata.conversion.sources.seek import count_at
+from splitdata.errors import RecordTooLargeError, SourceError
+from splitdata.samples.encode import encode_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from splitdata.conversion.sources.source import SourcePosition
+
+__all__ = ["MAX_SAMPLE_BYTES", "NumberedFileSource", "as_sample"]
+
+# A sample is held whole.
+MAX_SAMPLE_BYTES = 1 << 30
+
+
+class NumberedFileSource(FileSource, ABC):
+    """One file of samples."""
+
+    def __init__(self, path: str) -> None:
+        """Take a path; raises as `InputFile` does."""
+        super().__init__(path)
+        self.skipped: Mapping[str, int] = {}
+        self._num_given = 0
+        self._bytes_read = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file read so far, about."""
+        return self._bytes_read
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The codec of the samples."""
+        return {"record_codec": "sample"}
+
+    def position(self) -> SourcePosition:
+        """Return the number of the next sample."""
+        return {"record": self._num_given}
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        """Yield the samples.
+
+        Raises:
+            SourceError: If the file is damaged, truncated, or holds what samples do not have.
+            RecordTooLargeError: If a sample has more than 1 GiB.
+        """
+        return self.records_from({})
+
+    def records_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
+        """Yield the samples behind a position."""
+        self._num_given = count_at(position, "record")
+        self._bytes_read = 0
+        for sample in self._samples(self._num_given):
+            record = as_sample(sample, self._input.shown, self._num_given)
+            self._num_given += 1
+            yield record
+
+    @abstractmethod
+    def _samples(self, first: int) -> Iterator[Any]:
+        """Yield the samples from one on, as values; none if there are no more."""
+
+    def _refusal(self, what: str) -> SourceError:
+        return SourceError(f"{self._input.shown} {what}", path=self._input.path)
+
+    def _check_size(self, num_bytes: int) -> None:
+        if num_bytes > MAX_SAMPLE_BYTES:
+            raise RecordTooLargeError(f"{self._input.shown} has a sample of {num_bytes} bytes: 1 GiB is the limit")
+
+
+def as_sample(value: object, where: str, number: int) -> bytes:
+    """Return a value as the bytes of a sample.
+
+    Raises:
+        SourceError: If it is of a type that samples do not have, naming `where` it comes from and its number.
+    """
+    try:
+        return encode_sample(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SourceError(
+            f"record {number} of {shown(where)[1:-1]} cannot be stored as a sample: {error}", position=number
+        ) from None
