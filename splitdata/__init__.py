@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
     from splitdata.loader.plan.steps import CacheStats, WorkerStats
     from splitdata.loader.rotation.rotation_options import Rotation
+    from splitdata.loader.samples.mixture import Mixture
     from splitdata.loader.samples.skips import Skip
     from splitdata.loader.stats.figures import RotationStats
     from splitdata.loader.stats.stats import LoaderStats
@@ -111,6 +112,7 @@ __all__ = [
     "ManifestError",
     "Measurement",
     "MissingBinError",
+    "Mixture",
     "MpQItr",
     "OrderOptions",
     "RecordDeletedError",
@@ -177,6 +179,7 @@ _HOMES = {
     "HashSplit": "splitdata.order.hash_split",
     "LoaderStats": "splitdata.loader.stats.stats",
     "Measurement": "splitdata.loader.benchmark",
+    "Mixture": "splitdata.loader.samples.mixture",
     "MpQItr": "splitdata.process.mpqitr",
     "OrderOptions": "splitdata.loader.option_groups",
     "RecordOptions": "splitdata.loader.option_groups",

@@ -10,7 +10,7 @@ It never changes and pickles, so that a loader can be made before its ranks are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
@@ -20,6 +20,7 @@ from splitdata.loader.plan.loader_state import LoaderState
 from splitdata.loader.plan.plan import Plan
 from splitdata.loader.plan.selection import Selection
 from splitdata.loader.plan.user_samplers import BatchSampling, Sampling
+from splitdata.loader.samples.mixture import Mixture
 from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
 from splitdata.order.window import Window
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from splitdata.loader.loader_options import LoaderOptions
     from splitdata.loader.plan.steps import Position, StepShape
     from splitdata.loader.plan.world import World
+    from splitdata.order.mixture_order import Mixing
 
 __all__ = ["ResolvedOptions"]
 
@@ -40,6 +42,7 @@ class ResolvedOptions:
         source: Fetches records.
         facts: What is known of the dataset.
         selection: The records that take part.
+        mixture: The dataset, where it is a mixture.
         cache: The cache, if there is one. What tells the transform from others in it travels with a pickle.
     """
 
@@ -69,7 +72,12 @@ class ResolvedOptions:
         self.selection = Selection(options.records.subset, num_records, deleted)
         self._sampling = None if options.sampler is None else Sampling(options.sampler, num_records)
         self._batches = None if options.batch_sampler is None else BatchSampling(options.batch_sampler, num_records)
-        if options.shuffle == "bins":
+        self.mixture = self.source.dataset if isinstance(self.source.dataset, Mixture) else None
+        self._mixing: Mixing | None = None
+        if self.mixture is not None:
+            _check_mixture(options)
+            self._mixing = self.mixture.mixing(by_bins=options.shuffle == "bins")
+        elif options.shuffle == "bins":
             # An error belongs here, not in the first epoch.
             self.source.bins()
 
@@ -77,7 +85,7 @@ class ResolvedOptions:
         """Return the plan of one rank."""
         options = self.options
         bins = None
-        if options.shuffle == "bins":
+        if options.shuffle == "bins" and self._mixing is None:
             bins = self.source.bins()
             if self.selection.digest is not None:
                 bins = bins.restricted_to(self.selection.all_records())
@@ -97,7 +105,13 @@ class ResolvedOptions:
             sampling=self._sampling,
             batches=self._batches,
             rotation=None if options.rotation is None else (options.rotation.times, options.rotation.size),
+            mixing=self._mixing,
         )
+
+    @property
+    def _num_positions(self) -> int:
+        """Samples of a pass through the data, without samplers and rotation."""
+        return len(self.selection) if self._mixing is None else self._mixing.length
 
     def why_no_steps(self, plan: Plan) -> str | None:
         """Return why epochs have no batches, None if they have some; samplers are not asked for it.
@@ -105,7 +119,7 @@ class ResolvedOptions:
         Raises:
             ValueError: Endless steps are wanted of no records.
         """
-        num_records = len(self.selection)
+        num_records = self._num_positions
         if self._sampling is not None or self._batches is not None:
             return None
         if not num_records:
@@ -135,7 +149,7 @@ class ResolvedOptions:
         else:
             times = 1 if self.options.rotation is None else self.options.rotation.times
             sampling = self._sampling
-            num_records = len(self.selection)
+            num_records = self._num_positions
             if sampling is not None:
                 num_records = len(sampling.records(state.epoch)) if state.samples else 0
             length = num_records * times
@@ -164,12 +178,24 @@ class ResolvedOptions:
             num_steps=options.order.num_steps,
             unit="samples" if self._batches is None else "batches",
             rotation=None if options.rotation is None else [options.rotation.times, options.rotation.size],
-            num_records=self.facts.num_records,
-            fingerprint=self.facts.fingerprint,
+            # Sources may join a mixture behind the position: its past says which data must be the same.
+            num_records=self.facts.num_records if self.mixture is None else 0,
+            fingerprint=self.facts.fingerprint if self.mixture is None else "mixture",
             generation=self.facts.generation,
+            mixture=self._past(position),
             batch_size=shape.batch_size,
             world_size=shape.world_size,
         )
+
+    def _past(self, position: Position) -> dict[str, Any] | None:
+        """Return what of a mixture the samples before a position depend on; None without one."""
+        if self.mixture is None:
+            return None
+        if self.options.order.num_steps is not None:
+            return self.mixture.past(position.origin + position.samples)
+        # Where the epoch begins in the stream depends on its length.
+        length = self.mixture.epoch_length
+        return {"epoch_length": length} | self.mixture.past(position.epoch * length + position.samples)
 
     def _digest(self, epoch: int) -> str | None:
         """Return text that names what the user's own sampler gave for an epoch; None without one."""
@@ -188,3 +214,19 @@ class ResolvedOptions:
                 return earlier.fingerprint
         except (SplitDataError, OSError):
             return None
+
+
+def _check_mixture(options: LoaderOptions) -> None:
+    """Refuse options that decide what a mixture decides itself."""
+    others = {
+        "sampler": options.sampler is not None,
+        "batch_sampler": options.batch_sampler is not None,
+        "subset": options.records.subset is not None,
+        'partition="contiguous"': options.order.partition == "contiguous",
+        "lanes": options.order.lanes is not None and options.rotation is None,
+    }
+    if clash := [name for name, is_set in others.items() if is_set]:
+        raise ValueError(
+            f"a mixture decides itself which record comes when: leave out {', '.join(clash)}; a part of a dataset "
+            "can be a source, as any object with __len__ and __getitem__"
+        )

@@ -5,7 +5,7 @@ A state that was made with other data or another order is refused: training woul
     {"splitdata_loader": 1,                    version of this layout
      "epoch": 3, "samples": 512, "origin": 0,  where training stands: nothing else moves
      "seed": 0, "shuffle": "global", ...       what the order depends on: must agree, or it is StateMismatchError
-     "num_records": 10000, "fingerprint": "…", "generation": 4,     the data
+     "num_records": 10000, "fingerprint": "…", "generation": 4, "mixture": null,     the data
      "batch_size": 64, "world_size": 8}        how it was reached; may differ (see Plan.adopt)
 """
 
@@ -65,6 +65,8 @@ class LoaderState:
         subset, sampler: Digest of what was given, None for nothing. The sampler's is that of this epoch.
         unit: What `samples` counts: "samples", or "batches" with a batch sampler.
         rotation: [times, size] or None.
+        mixture: What the samples so far depend on, where the dataset is a mixture: see Mixture.past. Then num_records
+            is 0, and the fingerprint "mixture".
     """
 
     epoch: int
@@ -83,6 +85,7 @@ class LoaderState:
     num_records: int
     fingerprint: str
     generation: int | None
+    mixture: dict[str, Any] | None
     batch_size: int
     world_size: int
 
@@ -158,10 +161,23 @@ class LoaderState:
             StateMismatchError: Showing both sides.
         """
         if (self.num_records, self.fingerprint) == (own.num_records, own.fingerprint):
+            self._check_mixture(own)
             return
         rows = [(name, getattr(self, name), getattr(own, name)) for name in ("num_records", "fingerprint")]
         raise StateMismatchError(
             f"the state was saved with other data.\n{_table(rows)}\n{self._way_on(own, fingerprint_of)}"
+        )
+
+    def _check_mixture(self, own: LoaderState) -> None:
+        if self.mixture == own.mixture:
+            return
+        ours, saved = own.mixture or {}, self.mixture or {}
+        names = sorted(set(saved) | set(ours), key=str)
+        rows = [(str(name), saved.get(name), ours.get(name)) for name in names if saved.get(name) != ours.get(name)]
+        raise StateMismatchError(
+            "the state was saved with a mixture that was another one before its position: other sources, or "
+            f"other shares.\n{_table(rows)}\nOnly what lies ahead may change: further stages of the schedule, and "
+            "sources behind the others, which had no share so far."
         )
 
     def _way_on(self, own: LoaderState, fingerprint_of: Callable[[int], str | None]) -> str:

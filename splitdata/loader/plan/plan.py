@@ -19,6 +19,7 @@ from splitdata.loader.plan.selection import Selection
 from splitdata.loader.plan.steps import Part, Position, StepShape
 from splitdata.loader.plan.user_samplers import BatchSampling, Sampling, SequenceOrder
 from splitdata.order.epoch_order import Shuffle, epoch_order
+from splitdata.order.mixture_order import MixtureOrder
 from splitdata.order.partition import Tail
 from splitdata.order.rotation import RotationOrder
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from splitdata.order.bin_layout import BinLayout
     from splitdata.order.epoch_order import Order
+    from splitdata.order.mixture_order import Mixing
 
 __all__ = ["PartitionKind", "Plan"]
 
@@ -38,7 +40,8 @@ class Plan:
     """Everything that decides the order, for one rank.
 
     `bins` is needed for shuffle="bins" alone. With `sampling` or `batches` the selection is the whole dataset.
-    `rotation` is how often each sample is used, and the size of the groups; not with `batches`.
+    `rotation` is how often each sample is used, and the size of the groups; not with `batches`. With `mixing` the
+    selection is all records of all sources, and there is none of the others.
     """
 
     selection: Selection
@@ -56,6 +59,7 @@ class Plan:
     sampling: Sampling | None
     batches: BatchSampling | None
     rotation: tuple[int, int] | None = None
+    mixing: Mixing | None = None
 
     @property
     def shape(self) -> StepShape:
@@ -120,6 +124,8 @@ class Plan:
     def _order_below(self, epoch: int) -> Order:
         if self.sampling is not None:
             return SequenceOrder(self.sampling.records(epoch))
+        if self.mixing is not None:
+            return self.mixing.order(self.shuffle, seed=self.seed, epoch=epoch, interleave=self.interleave)
         return epoch_order(
             self.shuffle,
             len(self.selection),
@@ -131,8 +137,13 @@ class Plan:
         )
 
     def part(self, epoch: int, order: Order, positions: NDArray[np.int64]) -> Part:
-        """Return the samples at positions of an order; with rotation, by their positions in the order below."""
+        """Return the samples at positions of an order; with rotation, by their positions in the order below.
+
+        Those of a mixture have their positions in its stream: a record may come several times in an epoch.
+        """
         if isinstance(order, RotationOrder):
             positions, order = order.locate(positions)[0], order.order
         places = order(positions)
+        if isinstance(order, MixtureOrder):
+            positions = positions + order.start
         return Part(epoch, positions, places if self.sampling is not None else self.selection.records(places))

@@ -18,6 +18,7 @@ import numpy as np
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
+from splitdata.loader.samples.mixture import Mixture
 
 __all__ = ["may_draw", "transform_may_draw"]
 
@@ -52,6 +53,8 @@ def may_draw(code: Any) -> bool:
     if isinstance(code, types.BuiltinFunctionType):
         owner = code.__self__
         return not (isinstance(owner, types.ModuleType) and owner.__name__ in sys.stdlib_module_names)
+    if type(code) is Mixture:
+        return any(map(may_draw, code.given))
     return type(code) not in _NEVER_DRAWS
 
 
@@ -70,6 +73,8 @@ def _gives_plain_data(dataset: Any) -> bool:
     if type(dataset) is SampleDataset:
         # Others have methods of the user's.
         return not dataset.types
+    if type(dataset) is Mixture:
+        return all(map(_gives_plain_data, dataset.given))
     return type(dataset) in (SplitDataLoader, range)
 
 

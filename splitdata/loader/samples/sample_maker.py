@@ -23,6 +23,7 @@ from splitdata.loader.plan.steps import Part, SkippedRecord
 from splitdata.loader.samples.draws import may_draw, transform_may_draw
 from splitdata.loader.samples.error_notes import add_note
 from splitdata.loader.samples.global_random import GlobalRandom
+from splitdata.loader.samples.mixture import Mixture
 from splitdata.loader.samples.sample_rng import sample_generator, wants_generator
 from splitdata.loader.stats.stage_clock import StageClock
 from splitdata.order.permutation import derive_key
@@ -70,6 +71,8 @@ class SampleMaker:
         self._transform = transform
         self._wants_generator = transform is not None and wants_generator(transform)
         self._seed = seed
+        # A record of a mixture may come several times in an epoch: its position in the stream tells them apart.
+        self._mixture = source.given if isinstance(source.given, Mixture) else None
         self._skips = on_error == "skip"
         self._selection = selection
         self.begin()
@@ -130,9 +133,15 @@ class SampleMaker:
         if transform is not None and not self._skips:
             return self._transform_or_raise(transform, part, fetched, numbers)
         return [
-            self._make_or_replace(part.epoch, position, record, value, part.epoch)[0]
-            for position, record, value in zip(part.positions.tolist(), numbers, fetched, strict=True)
+            self._make_or_replace(part.epoch, position, record, value, random_epoch)[0]
+            for position, record, value, random_epoch in zip(
+                part.positions.tolist(), numbers, fetched, self._random_epochs(part), strict=True
+            )
         ]
+
+    def _random_epochs(self, part: Part) -> list[int]:
+        """Return what keys the randomness of each sample, beside seed and record."""
+        return [part.epoch] * len(part.records) if self._mixture is None else part.positions.tolist()
 
     def _transform_or_raise(
         self, transform: Transform, part: Part, fetched: Sequence[Any], numbers: Sequence[int]
@@ -144,8 +153,8 @@ class SampleMaker:
                 for value in fetched:
                     samples.append(transform(value))  # noqa: PERF401  # what is there tells which one failed
             else:
-                for record, value in zip(numbers, fetched, strict=True):
-                    samples.append(self._apply(transform, part.epoch, record, value))
+                for random_epoch, record, value in zip(self._random_epochs(part), numbers, fetched, strict=True):
+                    samples.append(self._apply(transform, random_epoch, record, value))
         except Exception as error:
             # The number of results tells which record failed.
             self._add_transform_notes(error, numbers[len(samples)], part.epoch)
@@ -237,7 +246,7 @@ class SampleMaker:
                         "its place all failed. This is no single bad record: look at the error above.",
                         num_skipped=len(self.skipped),
                     ) from error
-                record = self._replacement(epoch, position, num_tried - 1)
+                record = self._replacement(epoch, position, num_tried - 1, bad)
                 value = _UNREAD
             else:
                 if num_tried:
@@ -255,7 +264,7 @@ class SampleMaker:
         key = self._source.key_of(record)
         return str(record) if key is None else f"{record} (key {shown(key)})"
 
-    def _replacement(self, epoch: int, position: int, attempt: int) -> int:
+    def _replacement(self, epoch: int, position: int, attempt: int, bad: int) -> int:
         if not len(self._selection):
             raise TooManySkippedError(
                 f"position {position} of epoch {epoch} needs another record, and the sampler gave none in epoch 0 "
@@ -263,6 +272,10 @@ class SampleMaker:
                 num_skipped=len(self.skipped),
             )
         key = derive_key(self._seed, epoch, position, attempt, "replacement")
+        if self._mixture is not None:
+            # Of the same source: shares stay exact.
+            records = self._mixture.records_beside(bad)
+            return records[key % len(records)]
         place = np.array([key % len(self._selection)], np.int64)
         return int(self._selection.records(place)[0])
 

@@ -1,0 +1,153 @@
+"""The order of a mixture: position -> record, each source in an order and in epochs of its own.
+
+The stream of a mixture has no end; an epoch is a stretch of it, and the next one goes on where it has stopped.
+
+    epoch e, position p ──> q = e * length + p ── mixture.py ──> source, index
+                            index ──> pass = index div n, place = index mod n     n: records of the source
+                            order of (source, pass), place ──> record of the source ──> + first number of the source
+
+Records of all sources are numbered end to end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+from splitdata.order.counts import checked_count
+from splitdata.order.epoch_order import Order, Shuffle, epoch_order
+from splitdata.order.permutation import derive_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from splitdata.order.bin_layout import BinLayout
+    from splitdata.order.mixture import Blend
+
+__all__ = ["MixedSource", "Mixing", "MixtureOrder", "Until", "epoch_length"]
+
+Until: TypeAlias = Literal["first", "last"] | int
+
+# Orders of sources that an order of an epoch keeps: small sources have many passes.
+_MAX_ORDERS: Final = 256
+
+
+@dataclass(frozen=True)
+class MixedSource:
+    """A source of a mixture, as its order sees it.
+
+    Attributes:
+        name: Its randomness is keyed by it.
+        num_records: Its length.
+        bins: Where its records are; for shuffle="bins".
+    """
+
+    name: str
+    num_records: int
+    bins: BinLayout | None = None
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """All that decides the order of a mixture but for the seed and the kind of shuffle.
+
+    Attributes:
+        blend: Source and index of each position.
+        sources: In the order of the shares.
+        length: Positions of an epoch.
+    """
+
+    blend: Blend
+    sources: tuple[MixedSource, ...]
+    length: int
+
+    def order(self, shuffle: Shuffle, *, seed: int, epoch: int, interleave: int) -> MixtureOrder:
+        """Return the order of one epoch."""
+        return MixtureOrder(self, shuffle, seed=seed, epoch=epoch, interleave=interleave)
+
+
+def epoch_length(blend: Blend, num_records: Sequence[int], until: Until) -> int:
+    """Return the positions of an epoch: all before a source repeats, until each source was whole, or so many.
+
+    Raises:
+        TypeError, ValueError: If `until` is invalid, or a source without records has a share.
+    """
+    if not isinstance(until, str):
+        return checked_count("until", until, 1)
+    if until not in ("first", "last"):
+        raise ValueError(f'until must be "first", "last" or a number of samples, got {until!r}')
+    ends = []
+    for source, count in enumerate(num_records):
+        # Of one more than there are: the first repeat.
+        end = blend.position_of(source, count + 1 if until == "first" else count)
+        if end is not None:
+            ends.append(end - 1 if until == "first" else end)
+    if not ends:
+        raise ValueError("no source of the mixture ever ends: its shares become 0 before; give until=N")
+    return min(ends) if until == "first" else max(ends)
+
+
+class MixtureOrder:
+    """The order of one epoch of a mixture. Safe to share between threads.
+
+    Attributes:
+        num_positions: Of the epoch.
+        start: Position in the stream of its first.
+    """
+
+    def __init__(self, mixing: Mixing, shuffle: Shuffle, *, seed: int, epoch: int, interleave: int) -> None:
+        self.num_positions = mixing.length
+        self.start = epoch * mixing.length
+        self._mixing = mixing
+        self._shuffle = shuffle
+        self._seed = seed
+        self._interleave = interleave
+        self._num_records = np.array([source.num_records for source in mixing.sources], np.int64)
+        self._first = np.cumsum(self._num_records) - self._num_records
+        self._orders: dict[tuple[int, int], Order] = {}
+
+    def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the record at each position, int64.
+
+        Raises:
+            IndexError: If a position is not in range(num_positions).
+        """
+        if len(positions) and (positions.min() < 0 or positions.max() >= self.num_positions):
+            outside = positions[(positions < 0) | (positions >= self.num_positions)]
+            raise IndexError(f"position {outside[0]} is out of range: the epoch has {self.num_positions}")
+        sources, indexes = self._mixing.blend.locate(positions + self.start)
+        passes, places = np.divmod(indexes, self._num_records[sources])
+        records = self._first[sources]
+        # A radix sort. In a source positions keep their order, in which passes usually follow each other.
+        by_source = np.argsort(sources, kind="stable")
+        sorted_sources, sorted_passes = sources[by_source], passes[by_source]
+        is_first = np.ones(len(positions), bool)
+        is_first[1:] = (sorted_sources[1:] != sorted_sources[:-1]) | (sorted_passes[1:] != sorted_passes[:-1])
+        borders = [*np.flatnonzero(is_first).tolist(), len(positions)]
+        for begin, end in pairwise(borders):
+            here = by_source[begin:end]
+            order = self._order(int(sorted_sources[begin]), int(sorted_passes[begin]))
+            records[here] += order(places[here])
+        return records
+
+    def _order(self, source: int, number: int) -> Order:
+        """Return the order of a pass of a source."""
+        order = self._orders.get((source, number))
+        if order is None:
+            if len(self._orders) >= _MAX_ORDERS:
+                self._orders.clear()
+            mixed = self._mixing.sources[source]
+            order = self._orders[source, number] = epoch_order(
+                self._shuffle,
+                mixed.num_records,
+                seed=derive_key(self._seed, mixed.name, "source"),
+                epoch=number,
+                interleave=self._interleave,
+                bins=mixed.bins,
+            )
+        return order
