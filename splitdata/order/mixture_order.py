@@ -2,7 +2,7 @@
 
 The stream of a mixture has no end; an epoch is a stretch of it, and the next one goes on where it has stopped.
 
-    epoch e, position p ──> q = e * length + p ── mixture.py ──> source, index
+    epoch e, position p ──> q = e * length + p ── blend.py ──> source, index
                             index ──> pass = index div n, place = index mod n     n: records of the source
                             order of (source, pass), place ──> record of the source ──> + first number of the source
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.order.bin_layout import BinLayout
-    from splitdata.order.mixture import Blend
+    from splitdata.order.blend import Blend
 
 __all__ = ["MixedSource", "Mixing", "MixtureOrder", "Until", "epoch_length"]
 

@@ -18,8 +18,8 @@ import xxhash
 
 from splitdata._shown import shown
 from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
+from splitdata.order.blend import Blend, Stage, shares_of
 from splitdata.order.counts import checked_count
-from splitdata.order.mixture import Blend, Stage, shares_of
 from splitdata.order.mixture_order import MixedSource, Mixing, Until, epoch_length
 
 if TYPE_CHECKING:

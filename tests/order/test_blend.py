@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.order.mixture import MAX_PERIOD, Blend, Stage, shares_of
+from splitdata.order.blend import MAX_PERIOD, Blend, Stage, shares_of
 from splitdata.order.mixture_order import MixedSource, Mixing, MixtureOrder, epoch_length
 from splitdata.order.window import Window
 
