@@ -1,7 +1,7 @@
 """Functions of the user's own, named on the command line.
 
 Nothing else on the command line imports anything: the working folder may be full of files that others have named.
-Even here it is searched last, for one import, and after all that this program loads by itself.
+Even here it is searched last, only while a function of it is used, and after all that this program loads by itself.
 
     "package.module:function" ──import, from the working folder too──> the function
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,6 +83,13 @@ class _KindName(click.ParamType[str]):
 )
 @click.option("--quarantine", metavar="FOLDER", help="Leave them out, and put each there as a file.")
 @click.option("--max-errors", type=click.IntRange(min=0), help="Leave out so many at most.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that read parts of the source and run --where and --transform; DEST is the same for every number.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
 @click.option(
     "--shuffle",
@@ -144,6 +150,7 @@ def write(
     on_error: Literal["raise", "skip"],
     quarantine: str | None,
     max_errors: int | None,
+    workers: int,
     limit: int | None,
     shuffle: int | None,
     reproducible: bool,
@@ -207,28 +214,29 @@ def write(
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
     # Code runs only on request: a name that comes from a folder or a pattern never runs any.
-    runs_code = kind == "callable" or where or transform
-    with working_folder_on_path() if runs_code else contextlib.nullcontext():
-        steps = [
-            None if named is None else function_named(named, option)
-            for named, option in ((where, "--where"), (transform, "--transform"))
-        ]
-        opened = open_source(
-            sources[0] if len(sources) == 1 else sources,
-            kind=kind,
-            validate=validate,
-            column=column,
-            # A character that a shell cannot type easily.
-            delimiter="\t" if delimiter == r"\t" else delimiter,
-            header=not no_header,
-            quotes=not no_quotes,
-            encoding=encoding,
-            from_bins=from_bins,
-            dtype=dtype,
-            block=block,
-            prefix_keys=prefix_keys,
-            follow_links=follow_links,
-        )
+    if kind == "callable" or where or transform:
+        # Workers import the functions too.
+        ctx.with_resource(working_folder_on_path())
+    steps = [
+        None if named is None else function_named(named, option)
+        for named, option in ((where, "--where"), (transform, "--transform"))
+    ]
+    opened = open_source(
+        sources[0] if len(sources) == 1 else sources,
+        kind=kind,
+        validate=validate,
+        column=column,
+        # A character that a shell cannot type easily.
+        delimiter="\t" if delimiter == r"\t" else delimiter,
+        header=not no_header,
+        quotes=not no_quotes,
+        encoding=encoding,
+        from_bins=from_bins,
+        dtype=dtype,
+        block=block,
+        prefix_keys=prefix_keys,
+        follow_links=follow_links,
+    )
     if kind == "auto" and not as_json and (reason := source_kinds().get(opened.kind)):
         notice = f"{escape(opened.name)} is read as {opened.kind}: {reason}; --from says otherwise"
         click.echo(notice, err=True)
@@ -254,6 +262,7 @@ def write(
             on_error=on_error,
             quarantine=quarantine,
             max_errors=max_errors,
+            workers=workers,
             progress=progress,
         )
     seconds = time.monotonic() - started

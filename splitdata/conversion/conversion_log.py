@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from splitdata.conversion.sources.source import Record, SourcePosition
 
-__all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of"]
+__all__ = ["CommitPace", "ConversionLog", "hash_of", "metadata_of", "position_in"]
 
 _KEY: Final = "conversion"
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
@@ -167,6 +167,14 @@ def metadata_of(dest: str | os.PathLike[str]) -> tuple[dict[str, Any], int] | No
     except DatasetNotFoundError:
         return None
     return manifest.metadata, manifest.num_records
+
+
+def position_in(dest: str) -> SourcePosition | None:
+    """Return where the conversion in a directory stands; None where none has been begun, or it cannot be understood."""
+    metadata, _ = metadata_of(dest) or ({}, 0)
+    stored = metadata.get(_KEY)
+    position = stored.get("position") if isinstance(stored, dict) else None
+    return position if isinstance(position, dict) else None
 
 
 def hash_of(metadata: dict[str, Any] | None) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from splitdata._local_path import local_path
-from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of
+from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of, position_in
 from splitdata.conversion.dry_run import DryRun
+from splitdata.conversion.parallel.parallel_source import in_parallel
 from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
@@ -68,6 +69,7 @@ def convert(
     on_error: Literal["raise", "skip"] = "raise",
     quarantine: str | os.PathLike[str] | None = None,
     max_errors: int | None = None,
+    workers: int = 1,
     progress: Callable[[ConversionProgress], None] | None = None,
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
@@ -112,6 +114,11 @@ def convert(
         quarantine: Folder, empty or not there yet: such records are left out too, and each is put there as a file,
             with its number, key and error in another.
         max_errors: At most so many may be left out.
+        workers: Processes that read the source in parts and do the steps, while this one numbers, writes and commits;
+            the dataset is the same for every number. For files and folders, several at once; one file is cut if it is
+            JSONL or text that is not compressed, Parquet, Arrow, zip or a dataset, and read by one process otherwise,
+            as are functions and standard input. Functions must pickle (cloudpickle). What is ready before its turn
+            waits in 64 MiB of memory, then beside `dest` in a temporary file of 8 GiB at most.
         progress: Called in this thread while records are written.
 
     Raises:
@@ -148,6 +155,11 @@ def convert(
         source = stepped(source, where, transform, failures)
     elif failures.skips:
         raise ValueError("on_error, quarantine and max_errors are for what where and transform fail on; give one")
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more processes, got {workers}")
+    folder = str(Path(dest).resolve().parent)
+    begun = position_in(dest) if resume else None
+    source = in_parallel(source, failures, num_workers=workers, folder=folder, begun=begun)
     if mode == "append":
         _check_codec(source, dest)
     own = metadata_in(source)
@@ -155,7 +167,6 @@ def convert(
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
     if shuffle is not None:
-        folder = str(Path(dest).resolve().parent)
         source = watch.source = shuffled(source, shuffle, folder=folder, limit=limit, tick=watch.report)
     if metadata is None and mode != "append":
         metadata = own | {"source": {"kind": source.kind, "name": storable(source.name)}}

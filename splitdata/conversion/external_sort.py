@@ -14,21 +14,19 @@ random and then shuffled in each bucket is shuffled as a whole.
 
 from __future__ import annotations
 
-import errno
-import os
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from splitdata.errors import SourceError
+from splitdata.conversion.parallel.unnamed_file import UnnamedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Buckets", "FilePlace", "SortFile"]
+__all__ = ["Buckets", "FilePlace", "shuffle_file"]
 
 _BITS: Final = 8
 _NUM_BUCKETS: Final = 1 << _BITS
@@ -40,9 +38,7 @@ _SORT_SHARE: Final = 4
 _RECORD_OVERHEAD: Final = 64
 _YIELDED_RECORDS: Final = 1 << 12
 _PLACE_FLAG: Final = 1 << 31
-# Where it has a name for a moment, this is how it begins.
-_PREFIX: Final = ".splitdata-shuffle-"
-_OUT_OF_SPACE: Final = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+_WHY: Final = "to shuffle, all records need room here once more, until the end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,70 +59,9 @@ class FilePlace:
         return cls(int.from_bytes(data[:8], "little"), int.from_bytes(data[8:16], "little"), data[16:])
 
 
-class SortFile:
-    """A temporary file that is gone as soon as the process is, however it ends; made at the first byte.
-
-    On Linux it never has a name, elsewhere on POSIX only until it is open; Windows removes it with its
-    last handle. For one thread.
-    """
-
-    def __init__(self, folder: str) -> None:
-        """Take the folder in which it will lie."""
-        self._folder = folder
-        self._file: IO[bytes] | None = None
-        self.end = 0
-
-    def append(self, data: bytes | memoryview) -> int:
-        """Write at the end; returns the offset of the first byte.
-
-        Raises:
-            OSError: If there is no room for it.
-        """
-        offset = self.end
-        try:
-            file = self._opened()
-            file.seek(offset)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError as error:
-            if error.errno is None or error.errno not in _OUT_OF_SPACE:
-                raise
-            text = f"{os.strerror(error.errno)}: to shuffle, all records need room here once more, until the end"
-            raise OSError(error.errno, text, self._folder) from None
-        self.end = offset + len(data)
-        return offset
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return bytes that were written.
-
-        Raises:
-            SourceError: If the file has lost them.
-        """
-        file = self._opened()
-        file.seek(offset)
-        pieces, missing = [], length
-        while missing and (piece := file.read(missing)):
-            pieces.append(piece)
-            missing -= len(piece)
-        if missing:
-            raise SourceError(f"the temporary file in {self._folder} ends too early; try again", path=self._folder)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _opened(self) -> IO[bytes]:
-        if self._file is None:
-            # Loads a dozen modules, and only here.
-            import tempfile
-
-            # Closed by `close`; unbuffered, as what is written and read is large.
-            opened = tempfile.TemporaryFile(dir=self._folder, prefix=_PREFIX, buffering=0)  # noqa: SIM115
-            self._file = cast("IO[bytes]", opened)
-        return self._file
-
-    def close(self) -> None:
-        """Remove it; safe to call again."""
-        if self._file is not None:
-            self._file.close()
+def shuffle_file(folder: str) -> UnnamedFile:
+    """Return the file in which a shuffle puts what does not fit into memory."""
+    return UnnamedFile(folder, _WHY)
 
 
 @dataclass(slots=True)
@@ -171,7 +106,7 @@ class Buckets:
         self._memory_bytes = memory_bytes
         self._depth = depth
         self._shift = np.uint64(64 - _BITS * (depth + 1))
-        self._file = SortFile(folder)
+        self._file = shuffle_file(folder)
         self._buckets = [_Bucket() for _ in range(_NUM_BUCKETS)]
 
     def add(self, keys: NDArray[np.uint64], records: Sequence[bytes | FilePlace]) -> None:

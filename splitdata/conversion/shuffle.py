@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
-from splitdata.conversion.external_sort import Buckets, FilePlace, SortFile
+from splitdata.conversion.external_sort import Buckets, FilePlace, shuffle_file
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.conversion.sources.source import KeyedSource
 from splitdata.order.permutation import derive_key, random_keys
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from splitdata._types import ReadableFile
+    from splitdata.conversion.parallel.unnamed_file import UnnamedFile
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
 
 __all__ = ["SHUFFLE_MEMORY_BYTES", "KeyedShuffledSource", "ShuffledSource", "shuffled"]
@@ -113,13 +114,13 @@ class ShuffledSource:
         yield from self._shuffled(self._taken)
 
     def _shuffled(
-        self, take: Callable[[SortFile], Generator[bytes | FilePlace, None, None]]
+        self, take: Callable[[UnnamedFile], Generator[bytes | FilePlace, None, None]]
     ) -> Generator[Record, None, None]:
         """Yield what is taken of the source, in random order."""
         self._share_given = 0.0
         with (
             closing(Buckets(self._folder, memory_bytes=self._memory_bytes)) as buckets,
-            closing(SortFile(self._folder)) as large,
+            closing(shuffle_file(self._folder)) as large,
         ):
             num_records = 0
             with closing(take(large)) as records:
@@ -135,15 +136,15 @@ class ShuffledSource:
                     num_given += 1
                 self._share_given = num_given / num_records
 
-    def _taken(self, large: SortFile) -> Generator[bytes | FilePlace, None, None]:
+    def _taken(self, large: UnnamedFile) -> Generator[bytes | FilePlace, None, None]:
         with closing(iter(self._source)) as records:
             for record in records:
                 yield _held(record, large)
 
-    def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Record:
+    def _given(self, large: UnnamedFile, record: bytes | FilePlace, position: int) -> Record:
         return self._opened(large, record, position) if isinstance(record, FilePlace) else record
 
-    def _opened(self, large: SortFile, place: FilePlace, position: int) -> SizedFile:
+    def _opened(self, large: UnnamedFile, place: FilePlace, position: int) -> SizedFile:
         offset = place.offset
 
         def read(size: int) -> bytes:
@@ -173,7 +174,7 @@ class KeyedShuffledSource(ShuffledSource):
             raise ValueError("a shuffle is done from its beginning only")
         yield from self._shuffled(self._taken_pairs)  # type: ignore[misc]  # `_given` makes pairs
 
-    def _taken_pairs(self, large: SortFile) -> Generator[bytes | FilePlace, None, None]:
+    def _taken_pairs(self, large: UnnamedFile) -> Generator[bytes | FilePlace, None, None]:
         with closing(cast("KeyedSource", self._source).keyed_records()) as pairs:
             for key, record in pairs:
                 name, held = os.fsencode(key or ""), _held(record, large)
@@ -182,7 +183,7 @@ class KeyedShuffledSource(ShuffledSource):
                 else:
                     yield b"".join((len(name).to_bytes(_NAME_LENGTH_BYTES, "little"), name, held))
 
-    def _given(self, large: SortFile, record: bytes | FilePlace, position: int) -> Any:  # a pair
+    def _given(self, large: UnnamedFile, record: bytes | FilePlace, position: int) -> Any:  # a pair
         if isinstance(record, FilePlace):
             return os.fsdecode(record.key) or None, self._opened(large, record, position)
         stop = _NAME_LENGTH_BYTES + int.from_bytes(record[:_NAME_LENGTH_BYTES], "little")
@@ -216,7 +217,7 @@ def _batches(records: Iterator[bytes | FilePlace]) -> Iterator[list[bytes | File
         yield batch
 
 
-def _held(record: Record, large: SortFile) -> bytes | FilePlace:
+def _held(record: Record, large: UnnamedFile) -> bytes | FilePlace:
     """Return a record as bytes, or write it away if it is large; a file is read to its end."""
     if type(record) is bytes and len(record) < READ_WHOLE_BYTES:
         return record

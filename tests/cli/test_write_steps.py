@@ -19,17 +19,18 @@ def number(record):
 def test_functions_of_the_working_folder_choose_and_change_records(tmp_path: Path) -> None:
     (tmp_path / "steps_of_a_user.py").write_text(MODULE)
     (tmp_path / "a.txt").write_bytes(b"1\n02\n003\nxy\n")
+    (tmp_path / "b.txt").write_bytes(b"04\n")
     command = ["write", "a.txt", "data", "--where", "steps_of_a_user:is_long", "--transform", "steps_of_a_user:number"]
 
     failed = run_cli(*command, cwd=tmp_path)
-    left_out = run_cli(*command, "--quarantine", "aside", cwd=tmp_path)
+    left_out = run_cli(*command[:2], "b.txt", "--workers", "2", *command[2:], "--quarantine", "aside", cwd=tmp_path)
 
     assert failed.returncode == 2
     assert "ValueError: invalid literal" in failed.stderr
     assert "in record 3 of the source" in failed.stderr
     assert (left_out.returncode, left_out.stderr) == (0, "")
     assert "left out: 1 filtered record, 1 failed record" in left_out.stdout
-    assert read(tmp_path / "data") == [b"2", b"3"]
+    assert read(tmp_path / "data") == [b"2", b"3", b"4"]
     assert (tmp_path / "aside" / "000000000003.record").read_bytes() == b"xy"
 
 

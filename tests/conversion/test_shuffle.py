@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata import ConversionProgress, SplitDataLoader, convert, open_source
-from splitdata.conversion.external_sort import SortFile
+from splitdata.conversion.external_sort import shuffle_file
 from splitdata.conversion.shuffle import KeyedShuffledSource, ShuffledSource
 from tests.command import ROOT
 
@@ -198,7 +198,7 @@ def test_full_disk_is_said_to_be_the_place_of_the_shuffle(tmp_path: Path, monkey
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
 
     with pytest.raises(OSError, match="to shuffle, all records need room here once more") as caught:
-        SortFile(str(tmp_path)).append(b"x")
+        shuffle_file(str(tmp_path)).append(b"x")
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(tmp_path)
 

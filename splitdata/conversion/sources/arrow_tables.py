@@ -13,6 +13,7 @@ import json
 from abc import abstractmethod
 from collections import Counter
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,9 +53,28 @@ class TableSource(FileSource):
         super().__init__(path)
         self._pyarrow = import_pyarrow(f"reading {self._input.shown} as {self.kind}")
         self._column = column
+        # Row groups, or batches, that are read; None for all.
+        self._pieces: range | None = None
         self._num_given = 0
         self._bytes_read = 0
         self.skipped: Counter[str] = Counter()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pyarrow": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _pyarrow=import_pyarrow("reading tables"))
+
+    def _cut(self, sizes: list[int], max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield parts that take some pieces each, given the size of every piece."""
+        start, num_bytes = 0, 0
+        for number, size in enumerate(sizes, 1):
+            num_bytes += size
+            if num_bytes >= max_bytes or number == len(sizes):
+                part = copy(self)
+                part._pieces, part.skipped = range(start, number), Counter()
+                yield part
+                start, num_bytes = number, 0
 
     @property
     def bytes_read(self) -> int:
@@ -139,6 +159,13 @@ class ParquetSource(TableSource):
 
     kind = "parquet"
 
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the file in row groups."""
+        with self._named_damage(), self._input.open() as file, self._pyarrow.parquet.ParquetFile(file) as parquet:
+            about = parquet.metadata
+            stored = [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]
+        yield from self._cut(stored, max_bytes) if stored else (self,)
+
     def _batches(self, first: int) -> Iterator[pyarrow.RecordBatch]:
         with self._input.open() as file, self._pyarrow.parquet.ParquetFile(file) as parquet:
             self._check_column(parquet.schema_arrow.names)
@@ -147,7 +174,7 @@ class ParquetSource(TableSource):
             rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * max(1, about.num_rows) // max(1, num_bytes)))
             columns = None if self._column is None else [self._column]
             begin = 0
-            for group in range(about.num_row_groups):
+            for group in self._pieces or range(about.num_row_groups):
                 end = begin + about.row_group(group).num_rows
                 skip = max(0, first - begin)
                 if first < end or not about.num_rows:
@@ -155,13 +182,22 @@ class ParquetSource(TableSource):
                         yield batch.slice(min(skip, batch.num_rows))
                         skip -= min(skip, batch.num_rows)
                 begin = end
-                self._bytes_read = (self.num_bytes or 0) * (group + 1) // about.num_row_groups
+                done = group + 1 - (self._pieces.start if self._pieces else 0)
+                self._bytes_read = (self.num_bytes or 0) * done // about.num_row_groups
 
 
 class ArrowSource(TableSource):
     """The rows of an Arrow IPC file or stream, such as a Feather file of version 2."""
 
     kind = "arrow"
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the file in batches; a stream, which has no list of them, is one part."""
+        with self._named_damage(), self._input.open() as raw:
+            is_stored = raw.read(len(_FILE_MARK)) == _FILE_MARK
+            raw.seek(0)
+            count = self._pyarrow.ipc.open_file(raw).num_record_batches if is_stored else 0
+        yield from self._cut([(self.num_bytes or 0) // count] * count, max_bytes) if count else (self,)
 
     def _batches(self, first: int) -> Iterator[pyarrow.RecordBatch]:
         with self._input.open() as raw:
@@ -179,12 +215,13 @@ class ArrowSource(TableSource):
                 rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES * max(1, batch.num_rows) // max(1, batch.nbytes)))
                 for start in range(skip, batch.num_rows, rows):
                     yield batch.slice(start, rows)
-                self._bytes_read = raw.tell()
+                # Batches of a part lie anywhere in the file: these are about their bytes.
+                self._bytes_read = raw.tell() if self._pieces is None else self._bytes_read + batch.nbytes
 
     def _stored(self, file: Any) -> Iterator[pyarrow.RecordBatch]:
         reader = self._pyarrow.ipc.open_file(file)
         self._check_column(reader.schema.names)
-        for number in range(reader.num_record_batches):
+        for number in self._pieces or range(reader.num_record_batches):
             yield reader.get_batch(number)
 
     def _streamed(self, file: Any) -> Iterator[pyarrow.RecordBatch]:

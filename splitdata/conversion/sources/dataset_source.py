@@ -8,6 +8,7 @@ So a dataset of an older format, which is read and not written any more, becomes
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +23,14 @@ from splitdata.samples.standing_alone import standing_alone
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from splitdata.conversion.sources.source import Record, SourcePosition
+    from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = ["DatasetSource", "KeyedDatasetSource", "open_dataset"]
 
 _CHUNK_RECORDS: Final = 1 << 10
+# What one costs beside its bytes, as if it were bytes.
+_RECORD_BYTES: Final = 32
 # What a conversion says of its own source.
 _OF_CONVERSION: Final = ("source", "conversion")
 
@@ -45,6 +48,8 @@ class DatasetSource:
         self.bytes_read = 0
         self._loader = SplitDataLoader(path)
         self._holds_samples = self._loader.record_codec == "sample"
+        # Positions of a part.
+        self._range: range | None = None
 
     @property
     def name(self) -> str:
@@ -79,11 +84,25 @@ class DatasetSource:
         for _, record in self._numbered():
             yield record
 
+    @property
+    def has_parts(self) -> bool:
+        """Other processes can read it, too."""
+        return True
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield some of its records each."""
+        mean = self.num_bytes // max(1, len(self._loader)) + _RECORD_BYTES
+        step = max(1, max_bytes // mean)
+        for start in range(0, len(self._loader), step):
+            part = copy(self)
+            part._range, part.skipped = range(start, min(start + step, len(self._loader))), Counter()
+            yield part
+
     def _numbered(self) -> Iterator[tuple[int, Record]]:
         self.bytes_read = 0
-        sizes, count = self._loader.sizes, len(self._loader)
-        for start in range(0, count, _CHUNK_RECORDS):
-            positions = range(start, min(start + _CHUNK_RECORDS, count))
+        sizes, taken = self._loader.sizes, self._range or range(len(self._loader))
+        for start in range(taken.start, taken.stop, _CHUNK_RECORDS):
+            positions = range(start, min(start + _CHUNK_RECORDS, taken.stop))
             for position, size in zip(positions, sizes[positions.start : positions.stop].tolist(), strict=True):
                 if self._holds_samples:
                     yield position, self._sample(position)

@@ -71,6 +71,8 @@ class FolderSource(ManyFilesSource):
         self._follow_links = follow_links
         self._check = check
         self._num_entries = 0
+        # Relative paths of the files of a part.
+        self._listed: list[str] | None = None
 
     @property
     def name(self) -> str:
@@ -112,10 +114,13 @@ class FolderSource(ManyFilesSource):
                     continue
                 self._num_given += 1
                 yield self.prefix + found.relative, record
-        if not self._num_given:
-            left_out = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
-            text = f" (left out: {left_out})" if left_out else ""
-            raise SourceError(f"{self.shown} holds no file to convert{text}", path=self.path)
+        if not self._num_given and self._listed is None:
+            raise self._holds_nothing()
+
+    def _holds_nothing(self) -> SourceError:
+        left_out = ", ".join(f"{what}: {number}" for what, number in self.skipped.items())
+        text = f" (left out: {left_out})" if left_out else ""
+        return SourceError(f"{self.shown} holds no file to convert{text}", path=self.path)
 
     def keys(self) -> Iterator[str]:
         """Walk over the files and yield their keys in order, by their bytes; opens none."""
@@ -127,7 +132,24 @@ class FolderSource(ManyFilesSource):
             yield self.prefix + found.relative, found.stat(follow_links=self._follow_links)
 
     def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
+        if self._listed is not None:
+            for name in self._listed:
+                yield FoundFile(name, os.path.join(self.path, name), None)  # noqa: PTH118  # paths are text here
+            return
         for found in walk(self.path, skipped, follow_links=self._follow_links):
             if self._check is not None:
                 self._check(self.shown, found.relative, found.path)
             yield found
+
+    def _found(self) -> Iterator[tuple[str, os.stat_result]]:
+        self.skipped.clear()
+        is_empty = True
+        for found in self._walk(self.skipped):
+            is_empty = False
+            yield found.relative, found.stat(follow_links=self._follow_links)
+        if is_empty:
+            raise self._holds_nothing()
+
+    def _take(self, found: list[str]) -> None:
+        # They were checked when they were found.
+        self._listed, self._num_entries, self._check = found, 0, None

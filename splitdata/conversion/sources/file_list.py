@@ -109,6 +109,22 @@ def naming_line(paths: NamedPaths) -> Iterator[None]:
         raise
 
 
+class _FoundPaths:
+    """Some of the paths of a list, and where each is listed."""
+
+    def __init__(self, found: list[tuple[str, str]]) -> None:
+        self._found = found
+        self._where = ""
+
+    def where(self) -> str:
+        return self._where
+
+    def __iter__(self) -> Iterator[str]:
+        for path, where in self._found:
+            self._where = where
+            yield path
+
+
 class FileListSource(ManyFilesSource):
     """Files as records, in the order in which they are named; memory holds no name but that of one."""
 
@@ -160,6 +176,18 @@ class FileListSource(ManyFilesSource):
     def _place_of(self, path: str) -> str:
         place = local_path(path, f"the path in {self._where()}")
         return place if path.startswith("~") else os.path.join(self._folder, path)  # noqa: PTH118  # as above
+
+    def _found(self) -> Iterator[tuple[tuple[str, str], os.stat_result]]:
+        is_empty = True
+        with naming_line(self._paths):
+            for path in self._paths:
+                is_empty = False
+                yield (path, self._paths.where()), Path(self._place_of(path)).stat()
+        if is_empty:
+            raise SourceError(f"{self.name} names no file to convert", path=self.name)
+
+    def _take(self, found: list[tuple[str, str]]) -> None:
+        self._paths = _FoundPaths(found)
 
     def _statuses(self) -> Iterator[tuple[str, os.stat_result]]:
         with naming_line(self._paths):

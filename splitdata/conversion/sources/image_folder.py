@@ -20,6 +20,7 @@ from splitdata.errors import RecordTooLargeError, SourceError
 from splitdata.samples.encode import encode_sample
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Generator, Iterator, Sequence
 
     from splitdata.conversion.sources.folder_walk import FoundFile
@@ -83,6 +84,11 @@ class ImageFolderSource(FolderSource):
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells the folder from a changed one."""
         return super().state(with_times=with_times) | {"classes": len(self.class_names)}
+
+    def _found(self) -> Iterator[tuple[str, os.stat_result]]:
+        # Parts take the labels along.
+        _ = self.class_names
+        return super()._found()
 
     def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
         for found in super()._walk(skipped):

@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import xxhash
 
@@ -24,9 +24,11 @@ from splitdata.conversion.sources.decompress import bunzip2, gunzip, unxz, unzst
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-__all__ = ["STANDARD_INPUT", "FileSource", "InputFile", "is_compressed", "plain_suffix"]
+    from splitdata.conversion.sources.source import RecordSource
+
+__all__ = ["STANDARD_INPUT", "FileSource", "FileWindow", "InputFile", "is_compressed", "plain_suffix"]
 
 STANDARD_INPUT: Final = "-"
 
@@ -143,6 +145,28 @@ class InputFile:
             return self._standard_input() if self.is_standard_input else self._stored(start)
         return _without_first(decompress(self._stored(0), self._named), start)
 
+    def windows(self, max_bytes: int, mark: bytes) -> Iterator[FileWindow]:
+        """Yield windows of about so many bytes that cover the file, which is not compressed; each ends behind a mark.
+
+        Args:
+            max_bytes: A window is larger by what follows up to the next mark.
+            mark: One byte.
+        """
+        with self.open() as file:
+            size, start = _size_of(file) or 0, 0
+            while start < size:
+                stop = start + max_bytes
+                if stop < size:
+                    file.seek(stop - 1)
+                    while stop - 1 < size and (block := self._read(file, _BLOCK_BYTES)):
+                        found = block.find(mark)
+                        if found >= 0:
+                            stop += found
+                            break
+                        stop += len(block)
+                yield FileWindow(self, start, min(stop, size))
+                start = stop
+
     def _stored(self, start: int) -> Iterator[bytes]:
         with self.open() as file:
             size = _size_of(file)
@@ -204,6 +228,30 @@ class InputFile:
         return data
 
 
+class FileWindow(InputFile):
+    """Some bytes of a file that is not compressed.
+
+    Attributes:
+        start: The first of them in the file.
+    """
+
+    def __init__(self, file: InputFile, start: int, stop: int) -> None:
+        """Take the file, and where the window begins and ends."""
+        super().__init__(file._named)
+        self.start = start
+        self._stop = stop
+
+    @property
+    def shown(self) -> str:
+        """The name for messages, which tells where line 1 is."""
+        return f"{self._named} behind byte {self.start}" if self.start else self._named
+
+    def _stored(self, start: int) -> Iterator[bytes]:
+        with self.open() as file:
+            file.seek(self.start + start)
+            yield from self._counted(file, self._stop)
+
+
 class FileSource:
     """What a source has that reads its records from one file, plain or compressed, or from standard input."""
 
@@ -240,6 +288,15 @@ class FileSource:
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells the file from a changed one; raises as `InputFile.state` does."""
         return self._input.state(with_times=with_times)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether other processes can read it, too: standard input can be read here alone, a pipe only once."""
+        return self._input.num_bytes is not None
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the source itself: most files have to be read from their beginning."""
+        yield cast("RecordSource", self)
 
 
 def _size_of(file: IO[bytes]) -> int | None:

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from splitdata.conversion.sources.input_file import FileSource
+from splitdata.conversion.sources.input_file import FileSource, FileWindow
 from splitdata.conversion.sources.seek import count_at, counts_at
 from splitdata.errors import RecordTooLargeError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    from splitdata.conversion.sources.source import SourcePosition
+    from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
 __all__ = ["JsonLineSource", "LineSource", "split_lines", "without_returns"]
 
@@ -144,16 +145,31 @@ class LineSource(FileSource):
         """Yield the lines behind a position."""
         return self._lines_from(position)
 
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield pieces of the file that end behind a line; of a compressed one it alone."""
+        if self._input.is_compressed:
+            yield self
+            return
+        for window in self._input.windows(max_bytes, b"\n"):
+            part = copy(self)
+            part._input, part.skipped, part._place = window, Counter(), _LineCount()
+            yield part
+
     def _lines_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
         self.skipped.clear()
         self.skipped.update(counts_at(position, "skipped"))
         start, first_line = count_at(position, "byte"), count_at(position, "line")
         blocks = self._input.blocks(start)
-        if not start:
+        is_begin = not (isinstance(self._input, FileWindow) and self._input.start)
+        if is_begin and not start:
             blocks, start = self._without_mark(blocks)
         self._place = _LineCount(start, first_line)
         for lines, has_returns, end in split_lines(
-            blocks, max_bytes=self._max_bytes, shown=self._input.shown, num_lines=first_line
+            # Behind the first line of a file, one that has no LF is its last.
+            blocks,
+            max_bytes=self._max_bytes,
+            shown=self._input.shown,
+            num_lines=first_line or not is_begin,
         ):
             given = iter(without_returns(lines) if has_returns else lines)
             self._place = _LineCount(start + end, first_line + len(lines), lines, given)

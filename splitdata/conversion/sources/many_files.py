@@ -11,7 +11,8 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import xxhash
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from splitdata.conversion.sources.sized_file import SizedFile
-    from splitdata.conversion.sources.source import SourcePosition
+    from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
 __all__ = ["ManyFilesSource"]
+
+# What opening one costs beside its bytes, as if it were bytes.
+_FILE_BYTES: Final = 16 << 10
 
 
 class _FileStats:
@@ -102,6 +106,39 @@ class ManyFilesSource(ABC):
         """Yield the content of the files behind a position."""
         for _, record in self.keyed_records(position):
             yield record
+
+    @property
+    def has_parts(self) -> bool:
+        """Other processes can read the files, too."""
+        return True
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the files by the dozen, as they are found."""
+        found: list[Any] = []
+        num_bytes = 0
+        for one, status in self._found():
+            found.append(one)
+            num_bytes += status.st_size + _FILE_BYTES
+            if num_bytes >= max_bytes:
+                yield self._part(found)
+                found, num_bytes = [], 0
+        if found:
+            yield self._part(found)
+
+    def _part(self, found: list[Any]) -> RecordSource:
+        """Return the source of some of the files."""
+        part = copy(self)
+        part.skipped, part.bytes_read, part._stats, part._num_given = Counter(), 0, None, 0
+        part._take(found)
+        return cast("RecordSource", part)
+
+    @abstractmethod
+    def _found(self) -> Iterator[tuple[Any, os.stat_result]]:
+        """Yield what `_take` is told of each file, and its status; raises if there is none."""
+
+    @abstractmethod
+    def _take(self, found: list[Any]) -> None:
+        """Read these files alone."""
 
     def _count(self, num_bytes: int) -> None:
         self.bytes_read += num_bytes

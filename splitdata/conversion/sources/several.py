@@ -16,10 +16,11 @@ import os
 from collections import Counter
 from heapq import merge
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import xxhash
 
+from splitdata.conversion.sources.parts import has_parts
 from splitdata.conversion.sources.seek import count_at, counts_at, position_at, position_of, records_from, state_of
 from splitdata.conversion.sources.source import KeyedSource, metadata_in
 from splitdata.errors import SourceError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from splitdata.conversion.sources.file_folder import FolderSource
+    from splitdata.conversion.sources.parts import PartedSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
 
 __all__ = ["SeveralFolders", "SeveralKeyedSources", "SeveralSources", "several_sources"]
@@ -121,6 +123,18 @@ class SeveralSources:
             position["in source"] = position_of(self._current, self._num_given - self._num_before)
         return position
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether all of them can be read in parts."""
+        return all(map(has_parts, self._parts))
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the parts of each."""
+        self._finished_skipped.clear()
+        for part in self._parts:
+            yield from cast("PartedSource", part).parts(max_bytes)
+            self._finished_skipped.update(part.skipped)
+
     def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Yield the records behind a position; sources that are done are not opened."""
         return self._given_by(records_from, position)
@@ -176,6 +190,11 @@ class SeveralFolders(SeveralSources):
         """Take one or more folders, and what to call them together."""
         super().__init__(parts, name=name)
         self._folders = parts
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the parts of each folder; raises as `keyed_records` does."""
+        self._check_keys()
+        yield from super().parts(max_bytes)
 
     def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Yield the records behind a position; raises as `keyed_records` does."""

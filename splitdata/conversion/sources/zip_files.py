@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from splitdata.conversion.sources.archive_file import ArchiveFile
@@ -21,11 +23,12 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from splitdata.conversion.sources.source import SourcePosition
+    from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
 __all__ = ["ZipSource"]
 
 _ENCRYPTED: Final = 1
+_MOST_PARTS: Final = 16
 # What zipfile and the decompressors below it raise for bytes that are no such archive.
 _DAMAGE: Final = (
     zipfile.BadZipFile,
@@ -42,6 +45,7 @@ class ZipSource(ArchiveFile):
     """The files of a zip archive; of 1 MiB and more as open files."""
 
     kind = "zip"
+    _range: range | None = None
 
     def keyed_records(
         self, position: SourcePosition | None = None
@@ -52,12 +56,13 @@ class ZipSource(ArchiveFile):
             SourceError: If the archive is damaged or encrypted, holds no file, has two of a name, or a name that leads
                 out of it. What can be told from its list, before the first file.
         """
-        first = count_at(position or {}, "record")
+        first = count_at(position or {}, "record") + (self._range.start if self._range else 0)
+        stop = self._range.stop if self._range else None
         self.skipped.clear()
         with self._input.open() as file, self._named_damage(), zipfile.ZipFile(file) as archive:
             members = self._members(archive)
-            self._bytes_read = sum(member.compress_size for _, member in members[:first])
-            for number, (key, member) in enumerate(members[first:], first):
+            self._bytes_read = sum(member.compress_size for _, member in members[:first]) if stop is None else 0
+            for number, (key, member) in enumerate(members[first:stop], first):
                 with archive.open(member) as content:
                     sized = SizedFile(
                         content.read, member.file_size, path=f"{self._input.shown}/{key}", position=number
@@ -68,6 +73,20 @@ class ZipSource(ArchiveFile):
                     yield key, record
                 self._bytes_read += member.compress_size
 
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield some of its files each; sixteen parts at most, as each reads the list of all."""
+        with self._input.open() as file, self._named_damage(), zipfile.ZipFile(file) as archive:
+            sizes = [member.compress_size for _, member in self._members(archive)]
+        most = max(max_bytes, -(-sum(sizes) // _MOST_PARTS))
+        start, num_bytes = 0, 0
+        for number, size in enumerate(sizes, 1):
+            num_bytes += size
+            if num_bytes >= most or number == len(sizes):
+                part = copy(self)
+                part._range, part.skipped = range(start, number), Counter()
+                yield part
+                start, num_bytes = number, 0
+
     def _members(self, archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
         members: dict[str, zipfile.ZipInfo] = {}
         for member in archive.infolist():
@@ -75,7 +94,8 @@ class ZipSource(ArchiveFile):
                 continue
             key = member_key(member.filename, archive=self._input.shown)
             if is_hidden(key):
-                self.skipped["hidden file"] += 1
+                # Those of a part were counted when it was cut.
+                self.skipped["hidden file"] += self._range is None
                 continue
             if member.flag_bits & _ENCRYPTED:
                 raise self._refusal(f"is encrypted, at {key}: unpack it, and convert the folder")

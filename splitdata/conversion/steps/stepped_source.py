@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from splitdata._payload import is_file, payload, read_piece
 from splitdata.conversion.sources.function import function_at
+from splitdata.conversion.sources.parts import has_parts
 from splitdata.conversion.sources.seek import count_at, counts_at, position_at, position_of, records_from, state_of
 from splitdata.conversion.sources.source import KeyedSource, metadata_in
 from splitdata.conversion.steps.failures import FAILED, FailedRecord
@@ -23,13 +24,14 @@ from splitdata.conversion.steps.record_steps import CHOSEN_BY_FIRST, Output, Rec
 from splitdata.errors import RecordTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from splitdata._types import ReadableFile
+    from splitdata.conversion.sources.parts import PartedSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.conversion.steps.record_steps import StepFunction
 
-__all__ = ["FailureTaker", "SteppedSource", "keyed_records_of", "stepped"]
+__all__ = ["FailureTaker", "SteppedSource", "keyed_records_of", "stepped", "whole_record"]
 
 _INPUTS_PER_NOTE: Final = 256
 _MAX_RECORD_BYTES: Final = 1 << 30
@@ -48,47 +50,57 @@ class FailureTaker(Protocol):
 
 
 class SteppedSource:
-    """The records of another source, as steps leave them."""
+    """The records of another source, as steps leave them.
+
+    Attributes:
+        source: The other source.
+    """
 
     def __init__(self, source: RecordSource, steps: RecordSteps, failures: FailureTaker) -> None:
         """Take the source, the steps, and what decides about records that one of them fails on."""
-        self._source = source
+        self.source = source
         self._steps = steps
         self._failures = failures
         self._own_skipped: Counter[str] = Counter()
         self._noted: SourcePosition = {}
         self._position: SourcePosition = {}
+        self._num_inputs = 0
         self._begun: tuple[Output | None, Generator[Output, None, None]] | None = None
 
     @property
     def kind(self) -> str:
         """The kind of the source."""
-        return self._source.kind
+        return self.source.kind
 
     @property
     def name(self) -> str:
         """The name of the source."""
-        return self._source.name
+        return self.source.name
 
     @property
     def inputs(self) -> Sequence[str]:
         """The paths of the source."""
-        return self._source.inputs
+        return self.source.inputs
 
     @property
     def num_bytes(self) -> int | None:
         """Bytes of the source."""
-        return self._source.num_bytes
+        return self.source.num_bytes
 
     @property
     def bytes_read(self) -> int:
         """Bytes of the source read so far."""
-        return self._source.bytes_read
+        return self.source.bytes_read
+
+    @property
+    def num_inputs(self) -> int:
+        """Records of the source that the newest iteration is done with."""
+        return self._num_inputs
 
     @property
     def skipped(self) -> Mapping[str, int]:
         """What the source left out, and what the steps did."""
-        return Counter(self._source.skipped) + self._own_skipped
+        return Counter(self.source.skipped) + self._own_skipped
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -97,7 +109,7 @@ class SteppedSource:
         Raises:
             Exception: What reading it raises.
         """
-        metadata = metadata_in(self._source)
+        metadata = metadata_in(self.source)
         codec = self.settled_steps().gives
         if codec is None:
             metadata.pop("record_codec", None)
@@ -114,20 +126,31 @@ class SteppedSource:
             self._begun = first, outputs
         return self._steps
 
+    def settled_by(self, parts: Iterable[RecordSource], failures: FailureTaker) -> SteppedSource:
+        """Return a source of the same steps whose codec is known: that of the first record which parts of it give."""
+        steps = self._steps
+        for part in parts if steps.gives == CHOSEN_BY_FIRST else ():
+            with closing(SteppedSource(part, steps, failures)._outputs({})) as outputs:
+                first = next(outputs, None)
+            if first is not None:
+                return SteppedSource(self.source, self._with_codec(first.codec), failures)
+        is_open = steps.gives == CHOSEN_BY_FIRST
+        return SteppedSource(self.source, self._with_codec(steps.codec) if is_open else steps, failures)
+
     def _with_codec(self, codec: str | None) -> RecordSteps:
         return RecordSteps(self._steps.where, self._steps.transform, self._steps.codec, codec)
 
     def identity(self) -> str:
         """Return that of the source, and the names of the functions."""
         names = [getattr(step, "__qualname__", "") for step in (self._steps.where, self._steps.transform)]
-        return " ".join((self._source.identity(), *names))
+        return " ".join((self.source.identity(), *names))
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells the source from a changed one, and the code of the functions from changed code."""
         # Loads modules of the standard library that nothing else here needs.
         from splitdata.process.identity.code_identity import code_identity
 
-        state = state_of(self._source, with_times=with_times)
+        state = state_of(self.source, with_times=with_times)
         for name, step in (("where", self._steps.where), ("transform", self._steps.transform)):
             if step is not None:
                 state[f"code of {name}"] = code_identity(step, name=name, skips_unknown=True)
@@ -140,6 +163,15 @@ class SteppedSource:
     def __iter__(self) -> Generator[Record, None, None]:
         """Yield the records; raises what the source and the functions raise."""
         return self.records_from({})
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the source has."""
+        return has_parts(self.source)
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the parts of the source, to which the steps are yet to be applied."""
+        yield from cast("PartedSource", self.source).parts(max_bytes)
 
     def records_from(self, position: SourcePosition) -> Generator[Record, None, None]:
         """Yield the records behind a position."""
@@ -168,7 +200,7 @@ class SteppedSource:
         number, already = noted_at + done, count_at(position, "outputs of next")
         num_given = count_at(position, "record")
         self._position = position
-        with closing(keyed_records_of(self._source, self._noted)) as pairs:
+        with closing(keyed_records_of(self.source, self._noted)) as pairs:
             for key, record in islice(pairs, done, None):
                 for count, output in enumerate(self._made(number, key, record), 1):
                     if count <= already:
@@ -183,13 +215,14 @@ class SteppedSource:
                         "left out": dict(self._own_skipped),
                     }
                     yield output
-                number, already = number + 1, 0
+                self._num_inputs = number = number + 1
+                already = 0
                 if number % _INPUTS_PER_NOTE == 0:
-                    self._noted, noted_at = position_of(self._source, number), number
+                    self._noted, noted_at = position_of(self.source, number), number
 
     def _made(self, number: int, key: str | None, record: Record) -> Iterator[Output]:
         """Yield what one input becomes; of one that fails midway, what came before."""
-        data = _whole(record)
+        data = whole_record(record)
         try:
             outputs = self._steps.outputs(key, data)
             if outputs is None:
@@ -237,7 +270,7 @@ def keyed_records_of(
             yield None, record
 
 
-def _whole(record: Record) -> bytes:
+def whole_record(record: Record) -> bytes:
     """Return a record in memory.
 
     Raises:
