@@ -15,9 +15,12 @@ from tests.conformance.golden_datasets import PLAIN
 
 __all__ = ["deleted_cases"]
 
-# Of the dataset `keyed`: five keys in one block, its fence, one run in the directory.
 _KEYS: Final = ("schlüssel/7", "a/b.txt", "b", "c", "z")
-_NO_SEARCH: Final = dict.fromkeys((*_KEYS, "not there"), FORMAT)
+
+
+def _no_search(error: str = FORMAT) -> dict[str, Any]:
+    """Return what searches say where the list cannot be read, which a key that is nowhere does not need."""
+    return dict.fromkeys(_KEYS, error) | {"not there": [error, None]}
 
 
 def deleted_cases() -> Iterator[Case]:
@@ -46,7 +49,7 @@ def deleted_cases() -> Iterator[Case]:
             base="deleted",
             records=refused,
             keys=refused,
-            find=dict.fromkeys(_NO_SEARCH, error),
+            find=_no_search(error),
         )
     beyond = partial(_relist, lambda half: half.__setitem__(slice(64, 72), pack("<II", 3, 7)))
     yield Case(
@@ -77,7 +80,7 @@ def deleted_cases() -> Iterator[Case]:
             base="deleted",
             records=refused,
             keys=refused,
-            find=_NO_SEARCH,
+            find=_no_search(),
         )
     for kind, other in (("link", {"link": "elsewhere"}), ("folder", {"folder": True}), ("fifo", {"fifo": True})):
         yield Case(
@@ -88,7 +91,7 @@ def deleted_cases() -> Iterator[Case]:
             base="deleted",
             records=refused,
             keys=refused,
-            find=_NO_SEARCH,
+            find=_no_search(),
         )
     yield Case(
         "deleted-missing",
@@ -98,7 +101,7 @@ def deleted_cases() -> Iterator[Case]:
         base="deleted",
         records=refused,
         keys=refused,
-        find=_NO_SEARCH,
+        find=_no_search(),
     )
     yield Case(
         "deleted-first-damaged",

@@ -1,0 +1,90 @@
+// Files of a dataset: regular ones, behind no link, read by place; and the headers that most of them begin with.
+
+import fs from "node:fs";
+import path from "node:path";
+import { SplitDataError, demand } from "./errors.js";
+import { hash64 } from "./hash.js";
+
+const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants;
+// Bit 0 stands for groups.
+const KNOWN_FEATURES = 1;
+
+/** A file that is open for reading. */
+export class File {
+  constructor(name, descriptor, size) {
+    this.name = name;
+    this.descriptor = descriptor;
+    this.size = size;
+  }
+
+  /** Read some bytes; fewer where the file ends. */
+  read(offset, length) {
+    const data = Buffer.alloc(Math.max(0, Math.min(length, this.size - offset)));
+    let done = 0;
+    while (done < data.length) {
+      const count = fs.readSync(this.descriptor, data, done, data.length - done, offset + done);
+      // Somebody has cut the file meanwhile.
+      if (!count) return data.subarray(0, done);
+      done += count;
+    }
+    return data;
+  }
+
+  close() {
+    fs.closeSync(this.descriptor);
+  }
+}
+
+/** Open a file. @param {string} missing  name of the error if there is none */
+export function openFile(filename, missing) {
+  let descriptor;
+  try {
+    // A FIFO would block without the last flag.
+    descriptor = fs.openSync(filename, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  } catch (error) {
+    const isMissing = error.code === "ENOENT" || error.code === "ENOTDIR";
+    throw new SplitDataError(isMissing ? missing : "FormatError", `${filename}: ${error.message}`);
+  }
+  const status = fs.fstatSync(descriptor);
+  if (!status.isFile()) {
+    fs.closeSync(descriptor);
+    throw new SplitDataError("FormatError", `${filename} is no regular file`);
+  }
+  return new File(filename, descriptor, status.size);
+}
+
+/** Refuse a folder of a dataset that is a link to one, or none. */
+export function checkFolder(folder) {
+  const status = fs.lstatSync(folder, { throwIfNoEntry: false });
+  demand(!status || status.isDirectory(), "FormatError", `${folder} is no directory, or a link`);
+}
+
+export function pathIn(...parts) {
+  return path.join(...parts);
+}
+
+/**
+ * Look at the header of a file. If it is intact, refuse one of another version, or with features that are not known,
+ * and one of another owner: segment, or segment and bin. Return whether it is intact.
+ */
+export function checkHeader(head, { letter, owner, size = 64, features = 32, name = "the file" }) {
+  if (!isIntact(head, letter, size)) return false;
+  const major = head.readUInt16LE(8);
+  const bits = head.readUInt32LE(features);
+  demand(major === 1, "UnsupportedVersionError", `${name} is of version ${major}.${head.readUInt16LE(10)}, not 1`);
+  demand((bits & ~KNOWN_FEATURES) === 0, "UnsupportedVersionError", `${name} has unknown features: bits ${bits}`);
+  const found = head.subarray(16, 16 + owner.length);
+  demand(found.equals(owner), "FormatError", `${name} is that of another segment or bin: ${found.toString("hex")}`);
+  return true;
+}
+
+/** Say whether a header has its magic and its hash. */
+export function isIntact(head, letter, size) {
+  if (head.length < size) return false;
+  const magic = Buffer.from(`\x89SD${letter}\r\n\x1a\n`, "latin1");
+  return head.subarray(0, 8).equals(magic) && hash64(head.subarray(0, size - 8)) === head.readBigUInt64LE(size - 8);
+}
+
+export function alignUp(value, alignment) {
+  return Math.ceil(value / alignment) * alignment;
+}
