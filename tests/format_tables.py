@@ -1,4 +1,4 @@
-"""FORMAT.md as data: its sections, tables, constants, and the fields of bytes that a table describes."""
+"""FORMAT.md and the pages of docs/format as data: sections, tables, constants, and the fields of bytes of a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = (ROOT / "FORMAT.md").read_text("utf-8")
-SAMPLES_DOCUMENT: Final = (ROOT / "docs" / "format" / "samples.md").read_text("utf-8")
+PAGES: Final = {path.stem: path.read_text("utf-8") for path in sorted((ROOT / "docs" / "format").glob("*.md"))}
+EXAMPLE_DOCUMENT: Final = PAGES["example"]
+SAMPLES_DOCUMENT: Final = PAGES["samples"]
+WRITING_DOCUMENT: Final = PAGES["writing"]
 
 
 def section(heading: str, document: str = DOCUMENT) -> str:
@@ -41,7 +44,7 @@ def records_of(cell: str) -> list[bytes]:
 
 
 def constant_of(cell: str) -> object:
-    """Return the value that a cell of the table of constants states."""
+    """Return the value that a cell of a table of constants states."""
     if re.fullmatch(r"`(?:[0-9a-f]{2} ?)+`", cell):
         return bytes.fromhex(cell.strip("`"))
     if cell.startswith("`"):
@@ -50,19 +53,35 @@ def constant_of(cell: str) -> object:
     return numbers if len(numbers) > 1 else numbers[0]
 
 
+def constants_of(rows: list[list[str]]) -> dict[str, object]:
+    """Return the constants that a table states: a row has one, or several and as many values."""
+    stated: dict[str, object] = {}
+    for names, values, *_ in rows:
+        words = code_words(names)
+        parts = values.split(", ") if len(words) > 1 else [values]
+        stated |= {name: constant_of(value) for name, value in zip(words, parts, strict=True)}
+    return stated
+
+
 def fields_of(rows: list[list[str]], data: bytes) -> dict[str, int | bytes]:
-    """Cut bytes into the fields that a table of the document describes, which must fill them."""
+    """Cut bytes into the fields that a table of the document describes, which must fill them.
+
+    A row has offset, types and names of fields that stand end to end; with a size behind the offset, one field.
+    """
     fields: dict[str, int | bytes] = {}
     end = int(rows[0][0])
-    for offset, size, kind, name, *_ in rows:
-        assert int(offset) == end, f"{name} does not begin where the field before it ends"
-        piece = data[end : end + int(size)]
-        end += int(size)
-        if kind.startswith("u8["):
-            assert kind == f"u8[{size}]"
-            fields[name] = piece
-        else:
-            assert kind == f"u{8 * int(size)}"
-            fields[name] = int.from_bytes(piece, "little")
-    assert end == len(data)
+    first = end
+    for offset, *cells in rows:
+        assert int(offset) == end, f"{cells[1]} does not begin where the field before it ends"
+        size = int(cells.pop(0)) if cells[0].isdigit() else None
+        begin = end
+        for kind, name in zip(cells[0].split(", "), cells[1].split(", "), strict=True):
+            found = re.fullmatch(r"u8\[(\d+)\]|u(8|16|32|64)", kind)
+            assert found, f"{name} has the type {kind}"
+            length = int(found[1]) if found[1] else int(found[2]) // 8
+            piece = data[end - first : end - first + length]
+            fields[name] = piece if found[1] else int.from_bytes(piece, "little")
+            end += length
+        assert size in (None, end - begin)
+    assert end - first == len(data)
     return fields

@@ -1,6 +1,7 @@
-"""FORMAT.md, the code and the golden datasets say the same.
+"""FORMAT.md, its pages in docs/format, the code and the golden datasets say the same.
 
-FORMAT.md ── constants, tables, vectors ──> splitdata/format
+FORMAT.md ── constants, tables, errors ──> splitdata/format
+example.md ── vectors ──> splitdata/format
     `─ hex dump ──> tests/golden/v1/tiny <── SplitWriter
                     tests/golden/v1/rich ──> SplitDataLoader
 """
@@ -22,13 +23,26 @@ from splitdata.dataset.verify.verify import verify
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader, candidate_frames
 from splitdata.format.checksum import bin_salt, frame_check, frame_checks, hash64, sync_word
+from splitdata.format.deleted import pack_deleted
 from splitdata.format.digest import digest_of_hashes, fingerprint
 from splitdata.format.frame_layout import aligned_start
 from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, IndexTables, make_entries
 from splitdata.format.manifest import Manifest
 from splitdata.format.version import FEATURES
-from tests.format_tables import DOCUMENT, ROOT, code_words, constant_of, fields_of, records_of, section, table
+from tests.format_tables import (
+    DOCUMENT,
+    EXAMPLE_DOCUMENT,
+    PAGES,
+    ROOT,
+    WRITING_DOCUMENT,
+    code_words,
+    constants_of,
+    fields_of,
+    records_of,
+    section,
+    table,
+)
 from tests.golden import make_golden
 
 TINY: Final = make_golden.GOLDEN / "tiny"
@@ -39,10 +53,32 @@ SEGMENT: Final = "0123456789abcdef" * 2
 # -- constants, tables, vectors ------------------------------------------------------------------
 
 
-def test_every_constant_of_the_code_is_stated_in_the_document() -> None:
-    stated = {code_words(name)[0]: constant_of(value) for name, value, _ in table("4", "name")}
+def test_every_constant_of_the_code_is_stated_once_in_the_documents() -> None:
+    of_pages = [
+        constants_of(rows)
+        for rows in (
+            table("4", "name"),
+            table("1", "name", document=WRITING_DOCUMENT),
+            table("3", "name", document=EXAMPLE_DOCUMENT),
+        )
+    ]
     of_code = {name: value for name, value in vars(spec).items() if name.isupper() and name != "FORMAT_VERSION"}
-    assert stated == of_code
+    assert {name: value for stated in of_pages for name, value in stated.items()} == of_code
+    assert sum(map(len, of_pages)) == len(of_code)
+
+
+def test_constants_that_a_reader_is_told_of_are_those_of_the_document_itself() -> None:
+    stated = constants_of(table("4", "name"))
+    named = {
+        word
+        for word in code_words(DOCUMENT)
+        if re.fullmatch(r"[A-Z][A-Z0-9]*_[A-Z0-9_]+|MAJOR|MINOR|TOMBSTONE|ALIGNMENTS", word)
+    }
+    assert named == set(stated)
+
+
+def test_document_is_short_enough_to_be_read_at_once() -> None:
+    assert len(DOCUMENT.splitlines()) <= 450
 
 
 def test_stated_version_is_the_one_of_the_code() -> None:
@@ -50,24 +86,84 @@ def test_stated_version_is_the_one_of_the_code() -> None:
     assert splitdata.FORMAT_VERSION == (spec.MAJOR, spec.MINOR)
 
 
+NUMBERS: Final = r"sections? ([0-9.]+(?:(?:, | and | to )[0-9.]+)*)"
+
+
+def numbers_in(found: list[str]) -> set[str]:
+    """Return the numbers of sections that are cited as "7 and 8", "5, 7" or "5 to 13"."""
+    return {number.rstrip(".") for numbers in found for number in re.split(", | and | to ", numbers)}
+
+
 def test_sections_that_the_code_cites_exist() -> None:
     cited = set()
-    for path in sorted((ROOT / "splitdata").rglob("*.py")):
-        for numbers in re.findall(r"FORMAT\.md sections? ([0-9.]+(?: and [0-9.]+)*)", path.read_text("utf-8")):
-            cited |= {number.rstrip(".") for number in numbers.split(" and ")}
-    assert {"5.1", "5.3", "6", "7.3", "8", "10.4"} <= cited
-    for number in cited:
+    for path in [*(ROOT / "splitdata").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        for page, numbers in re.findall(rf"(FORMAT|docs/format/\w+)\.md,? {NUMBERS}", path.read_text("utf-8")):
+            cited |= {(page, number) for number in numbers_in([numbers])}
+    assert {("FORMAT", "8"), ("FORMAT", "13"), ("docs/format/repair", "1"), ("docs/format/older", "1")} <= cited
+    for page, number in cited:
+        section(number, DOCUMENT if page == "FORMAT" else PAGES[page.rpartition("/")[2]])
+
+
+@pytest.mark.parametrize("page", ["FORMAT", *PAGES])
+def test_sections_that_the_documents_cite_exist(page: str) -> None:
+    document = DOCUMENT if page == "FORMAT" else PAGES[page]
+    text = re.sub(rf"RFC \d+, {NUMBERS}", "", re.sub(r"\s+", " ", document))
+    of_format = re.findall(rf"FORMAT\.md\)?,? {NUMBERS}", text)
+    own = re.findall(NUMBERS, re.sub(rf"FORMAT\.md\)?,? {NUMBERS}", "", text))
+    for number in numbers_in(of_format):
         section(number)
+    for number in numbers_in(own):
+        section(number, document)
 
 
-def test_errors_that_the_document_names_exist() -> None:
-    names = {name for row in table("11", "condition") for name in code_words(row[1])}
-    assert len(names) >= 8
-    assert all(issubclass(getattr(splitdata, name), splitdata.SplitDataError) for name in names)
+LINK: Final = re.compile(r"\]\(([^()\s]+)\)")
+MARKDOWN: Final = [
+    *(ROOT / name for name in ("README.md", "FORMAT.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+def anchors_of(path: Path) -> set[str]:
+    """Return what GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    lost, seen = [], 0
+    for page in MARKDOWN:
+        for link in LINK.findall(re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)):
+            name, _, anchor = link.partition("#")
+            if "://" in link or name.startswith("mailto:"):
+                continue
+            seen += 1
+            target = (page.parent / name).resolve() if name else page
+            if not target.exists() or (anchor and anchor not in anchors_of(target)):
+                lost.append(f"{page.relative_to(ROOT)}: {link}")
+    assert seen > 50
+    assert lost == []
+
+
+def test_errors_that_the_documents_name_exist_and_are_listed() -> None:
+    listed = {name for row in table("14", "error") for name in code_words(row[0])}
+    assert len(listed) == 9
+    assert all(issubclass(getattr(splitdata, name), splitdata.SplitDataError) for name in listed)
+    assert set(re.findall(r"`(\w+Error)`", DOCUMENT)) == listed
+    assert set(re.findall(r"`(\w+Error)`", "".join(PAGES.values()))) <= listed
 
 
 def test_table_of_features_is_the_one_of_the_code() -> None:
-    assert {code_words(name)[0]: 1 << int(bit) for bit, name, _ in table("12", "bit")} == FEATURES
+    rows = [(code_words(name)[0], bit) for name, bit, _ in table("15", "name")]
+    assert {name: 1 << int(bit) for name, bit in rows if bit != "none"} == FEATURES
+    assert [name for name, bit in rows if bit == "none"] == [spec.DELETED_FEATURE, "pages"]
+
+
+def headers_of(kind: str) -> list[list[str]]:
+    """Return the rows that describe the header of a file: those that all have, and its own."""
+    alike = table("7", "offset")
+    if kind == "bin":
+        return alike[:4] + table("8", "offset")
+    return alike if kind == "index" else alike[:5] + table({"keys": "12", "deleted": "13"}[kind], "offset")
 
 
 def test_table_of_the_bin_header_describes_what_the_code_packs() -> None:
@@ -81,7 +177,7 @@ def test_table_of_the_bin_header_describes_what_the_code_packs() -> None:
         group=64,
     ).pack()
     assert len(data) == spec.BIN_HEADER_BYTES
-    assert fields_of(table("5.1", "offset"), data) == {
+    assert fields_of(headers_of("bin"), data) == {
         "magic": spec.BIN_MAGIC,
         "major": spec.MAJOR,
         "minor": spec.MINOR,
@@ -120,7 +216,7 @@ def test_table_of_the_index_header_describes_what_the_code_packs(is_sealed: bool
         key_id=b"k" * 16,
     ).pack()
     assert len(data) == spec.INDEX_HEADER_BYTES
-    assert fields_of(table("6.1", "offset"), data) == {
+    assert fields_of(headers_of("index"), data) == {
         "magic": spec.INDEX_MAGIC,
         "major": spec.MAJOR,
         "minor": spec.MINOR,
@@ -152,7 +248,7 @@ def test_tables_of_the_keys_describe_the_golden_file() -> None:
     info = Manifest.decode((RICH / "manifest.0000000004.json").read_bytes()).segments[2]
     data = (RICH / "segments" / info.id / "keys").read_bytes()
     assert (len(data), info.num_keys) == (info.keys_bytes, 2)
-    assert fields_of(table("7.4", "offset"), data[: spec.KEYS_HEADER_BYTES]) == {
+    assert fields_of(headers_of("keys"), data[: spec.KEYS_HEADER_BYTES]) == {
         "magic": spec.KEYS_MAGIC,
         "major": spec.MAJOR,
         "minor": spec.MINOR,
@@ -170,12 +266,31 @@ def test_tables_of_the_keys_describe_the_golden_file() -> None:
     fences = pairs[0][0].to_bytes(8, "little") + hash64(block).to_bytes(8, "little")
     assert data[64 : 64 + 24 + 16] == block + fences
     entry = data[104:128]
-    assert fields_of(table("7.4", "offset", 1), entry) == {"offset": 64, "num_keys": 2, "fences_hash": hash64(fences)}
-    assert fields_of(table("7.4", "offset", 2), data[128:]) == {
+    run, footer = table("12", "offset", 1)
+    assert fields_of([run], entry) == {"offset": 64, "num_keys": 2, "fences_hash": hash64(fences)}
+    assert fields_of([footer], data[128:]) == {
         "total_keys": 2,
         "num_runs": 1,
         "directory_hash": hash64(data[104:144]),
     }
+
+
+def test_table_of_the_list_of_deleted_records_describes_what_the_code_packs() -> None:
+    half, list_hash = pack_deleted(SEGMENT, np.array([3, 9, 0x01020304], np.uint32))
+    assert fields_of(headers_of("deleted"), half[: spec.DELETED_HEADER_BYTES]) == {
+        "magic": spec.DELETED_MAGIC,
+        "major": spec.MAJOR,
+        "minor": spec.MINOR,
+        "header_bytes": spec.DELETED_HEADER_BYTES,
+        "segment_id": bytes.fromhex(SEGMENT),
+        "must_understand": 0,
+        "may_ignore": 0,
+        "count": 3,
+        "reserved": bytes(8),
+        "header_hash": hash64(half[:56]),
+    }
+    assert half[64:] == bytes.fromhex("03000000 09000000 04030201")
+    assert list_hash == hash64(half)
 
 
 def test_table_of_the_frame_header_describes_what_the_code_packs() -> None:
@@ -186,7 +301,9 @@ def test_table_of_the_frame_header_describes_what_the_code_packs() -> None:
     data = header.pack(salt, 64)
     assert len(data) == spec.FRAME_HEADER_BYTES
     words = np.frombuffer(data, "<u8").tolist()
-    assert fields_of(table("5.2", "offset"), data) == {
+    rows = table("8", "offset", 1)
+    assert [int(row[0]) for row in rows] == [0, 8, 16, 24, 32]
+    assert fields_of(rows[:4], data) == {
         "sync": sync_word(salt),
         "check": frame_check(salt, 64, tuple(words[1:])),
         "payload_hash": 1 << 63,
@@ -197,8 +314,6 @@ def test_table_of_the_frame_header_describes_what_the_code_packs() -> None:
         "stored_low": 70,
         "raw_low": 90,
     }
-    for offset, _, _, name, word, _ in table("5.2", "offset") + table("5.2", "offset", 1):
-        assert int(offset) // 8 == int(word), name
 
 
 def test_table_of_the_large_frame_header_describes_what_the_code_packs() -> None:
@@ -207,7 +322,7 @@ def test_table_of_the_large_frame_header_describes_what_the_code_packs() -> None
     )
     data = header.pack(5, 64)
     assert len(data) == spec.LARGE_FRAME_HEADER_BYTES
-    fields = fields_of(table("5.2", "offset") + table("5.2", "offset", 1), data)
+    fields = fields_of(table("8", "offset", 1), data)
     assert (fields["stored_low"], fields["raw_low"]) == (spec.LENGTH_ESCAPE, spec.LENGTH_ESCAPE)
     assert (fields["stored_length"], fields["raw_length"]) == (1 << 33, 1 << 33)
     assert footprint(header) == 64 + (1 << 33) + 8 * (1 << 13) + 3 + 8
@@ -218,10 +333,12 @@ def test_table_of_index_entries_describes_what_the_code_packs() -> None:
     lengths = (np.array([length], np.uint64) for length in (10, 1 << 40))
     data = make_entries(np.array([loc], np.uint64), *lengths).tobytes()
     assert len(data) == ENTRY_DTYPE.itemsize == spec.INDEX_ENTRY_BYTES
-    assert fields_of(table("6.2", "offset"), data) == {"loc": loc, "stored": 10, "raw": spec.LENGTH_ESCAPE}
+    assert fields_of(table("7", "offset", 1), data) == {"loc": loc, "stored": 10, "raw": spec.LENGTH_ESCAPE}
 
 
-def test_note_on_the_first_frame_follows_from_the_rule() -> None:
+def test_places_of_first_frames_that_are_told_follow_from_the_rule() -> None:
+    told = "with alignment 8, 16 or 32, at byte 64, with 64 or 128 at 96, with 4096 at 4064"
+    assert told in re.sub(r"\s+", " ", WRITING_DOCUMENT)
     starts = [aligned_start(spec.BIN_HEADER_BYTES, spec.FRAME_HEADER_BYTES, alignment) for alignment in spec.ALIGNMENTS]
     assert starts[:5] == [64, 64, 64, 96, 96]
     assert starts[-1] == 4064
@@ -229,21 +346,22 @@ def test_note_on_the_first_frame_follows_from_the_rule() -> None:
 
 def test_vectors_of_the_hash_hold() -> None:
     inputs = {'`""`': b"", '`"a"`': b"a", '`"123456789"`': b"123456789", '`"splitdata"`': b"splitdata"}
-    rows = table("2", "input")
+    rows = table("2", "input", document=EXAMPLE_DOCUMENT)
     assert len(rows) == 7
     for name, length, seed, stated in rows:
         data = bytes(range(256)) if name.startswith("bytes 0") else inputs.get(name, bytes(int(length)))
         assert len(data) == int(length)
         assert f"`{xxhash.xxh3_64_intdigest(data, int(seed)):016x}`" == stated
+    assert f"The hash of no bytes is `{hash64(b''):016x}`" in re.sub(r"\s+", " ", DOCUMENT)
 
 
 def test_vectors_of_salt_and_header_check_hold() -> None:
-    salts_of_bins = table("5.3", "segment")
+    salts_of_bins = table("2", "segment", document=EXAMPLE_DOCUMENT)
     assert len(salts_of_bins) == 4
     for segment, bin_index, salt, sync in salts_of_bins:
         computed = bin_salt(segment.strip("`"), int(bin_index))
         assert (f"`{computed:016x}`", f"`{sync_word(computed):08x}`") == (salt, sync)
-    rows = table("5.3", "salt")
+    rows = table("2", "salt", document=EXAMPLE_DOCUMENT)
     assert len(rows) == 6
     for salt, offset, listed, check in rows:
         words = tuple(int(word, 16) for word in code_words(listed))
@@ -255,7 +373,7 @@ def test_vectors_of_salt_and_header_check_hold() -> None:
 
 
 def test_formula_and_vectors_of_the_digest_hold() -> None:
-    rows = table("7.3", "records")
+    rows = table("2", "records", document=EXAMPLE_DOCUMENT)
     assert len(rows) == 6
     for listed, stated, text in rows:
         digest = 0
@@ -266,11 +384,24 @@ def test_formula_and_vectors_of_the_digest_hold() -> None:
         assert (f"`{digest:016x}`", f"`{fingerprint(digest, len(hashes))}`") == (stated, text)
 
 
+def test_vectors_of_the_sha_256_digest_hold(tmp_path: Path) -> None:
+    with splitdata.SplitWriter(tmp_path / "empty"):
+        pass
+    text = re.sub(r"\s+", " ", section("3", EXAMPLE_DOCUMENT))
+    assert (
+        f"of section 1 is `{splitdata.digest(TINY)}`, that of no records `{splitdata.digest(tmp_path / 'empty')}`"
+        in text
+    )
+
+
 def test_manifest_has_exactly_the_stated_fields() -> None:
     body = json.loads((RICH / "manifest.0000000004.json").read_bytes().splitlines()[0])
-    fields, of_segment = ({code_words(row[0])[0]: row[2] for row in table("7.2", "key", number)} for number in (0, 1))
-    assert list(body) == [name for name, what in fields.items() if "absent" not in what]
-    always = [name for name, what in of_segment.items() if "absent" not in what]
+    fields, of_segment = (
+        {name: row[2] for row in table("5", "key", number) for name in code_words(row[0])} for number in (0, 1)
+    )
+    assert list(body) == [name for name, what in fields.items() if "optional" not in what]
+    assert {"writer", "time", "schemas", "schema"} == {name for name, what in fields.items() if "optional" in what}
+    always = [name for name, what in of_segment.items() if "optional" not in what]
     assert list(of_segment) == [
         *always,
         *("group", "keys", "keys_bytes", "schemas", "deleted", "deleted_hash", "must_understand"),
@@ -289,7 +420,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_hex_dump_of_the_document_equals_the_golden_files() -> None:
     shown: dict[str, bytes] = {}
     for name, size, kind, text in re.findall(
-        r"^`([^`\n]+)`, (\d+) bytes:\n\n```(text|json)\n(.*?)```", section("14"), re.M | re.S
+        r"^`([^`\n]+)`, (\d+) bytes:\n\n```(text|json)\n(.*?)```", section("1", EXAMPLE_DOCUMENT), re.M | re.S
     ):
         data = bytearray(text.encode() if kind == "json" else b"")
         for line in text.splitlines() if kind == "text" else ():
@@ -305,7 +436,7 @@ def test_hex_dump_of_the_document_equals_the_golden_files() -> None:
 def test_tiny_dataset_written_again_is_equal_byte_by_byte(tmp_path: Path) -> None:
     make_golden.write_tiny(tmp_path / "tiny")
     assert files_of(tmp_path / "tiny") == files_of(TINY)
-    assert make_golden.dump_of_tiny(tmp_path / "tiny") in DOCUMENT
+    assert make_golden.dump_of_tiny(tmp_path / "tiny") in EXAMPLE_DOCUMENT
 
 
 @pytest.mark.parametrize("io", ["mmap", "pread"])
@@ -337,7 +468,7 @@ def test_rich_dataset_reads_as_it_was_made(io: str) -> None:
 
 
 def test_table_of_rich_records_says_what_is_in_the_golden_files() -> None:
-    rows = table("14", "position")
+    rows = table("1", "position", document=EXAMPLE_DOCUMENT)
     with SplitDataLoader(RICH) as loader:
         assert [int(row[0]) for row in rows] == list(range(len(loader)))
         for position, (_, length, digest, begin, what) in enumerate(rows):
@@ -353,8 +484,8 @@ def test_table_of_rich_records_says_what_is_in_the_golden_files() -> None:
             assert what.startswith(f"{kind}, {codec}")
             assert ("with the key" in what) == bool(header.key_length)
             assert loader.key(position) == (code_words(what)[0] if header.key_length else None)
-        assert f"fingerprint is `{loader.fingerprint}`" in section("14")
-        assert json.loads(re.findall(r"metadata are `(.*)`", section("14"))[0]) == loader.metadata
+        assert f"fingerprint is `{loader.fingerprint}`" in section("1", EXAMPLE_DOCUMENT)
+        assert json.loads(re.findall(r"metadata are `(.*)`", section("1", EXAMPLE_DOCUMENT))[0]) == loader.metadata
 
 
 def header_of(folder: Path, position: int) -> FrameHeader:
@@ -409,7 +540,7 @@ def test_rich_dataset_has_one_of_everything_and_one_finding() -> None:
 
 
 @pytest.mark.parametrize("folder", [TINY, RICH], ids=["tiny", "rich"])
-def test_search_of_section_10_4_makes_each_sealed_index_again(folder: Path) -> None:
+def test_search_that_the_page_on_repair_describes_makes_each_sealed_index_again(folder: Path) -> None:
     newest = max(folder.glob("manifest.*.json"))
     first_position = 0
     for segment in Manifest.decode(newest.read_bytes()).segments:

@@ -30,7 +30,7 @@ MASK64: Final = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Layout:
-    """A bin as section 5 describes it, and where its large frame is."""
+    """A bin as section 8 describes it, and where its large frame is."""
 
     data: bytes
     large_frame: int
@@ -42,12 +42,12 @@ def align_up(length: int, unit: int) -> int:
 
 
 def next_frame(end: int, header: int, alignment: int) -> int:
-    """Section 5.2: the least place behind `end` from which a header of that length leads to an aligned payload."""
+    """Section 8: the least place behind `end` from which a header of that length leads to an aligned payload."""
     return align_up(end + header, alignment) - header
 
 
 def header_of(salt: int, offset: int, words: list[int]) -> bytes:
-    """Section 5.3: word 0 and the others."""
+    """Section 8: word 0 and the others."""
     factors = [0x9E3779B97F4A7C15, 0xC90FDAA22168C235, 0xA4093822299F31D1, 0x452821E638D01377]
     mixed = salt ^ (offset * factors[0] & MASK64)
     for number, word in enumerate(words):

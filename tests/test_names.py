@@ -43,7 +43,7 @@ FILE = re.compile(r"(?<![\w*])(?:[\w-]+/)*\w+\.py\b")
 MODULE = re.compile(r"(?<![\w/.])splitdata(?:\.[a-z_]\w*)+")
 PAGES = [
     *(ROOT / name for name in ("README.md", "FORMAT.md", "CONTRIBUTING.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 

@@ -1,7 +1,7 @@
 """The bin file: a header, then frames, and the search for frames where the index is lost.
 
 A damaged header costs nothing: all it says is known from the manifest and the file's name.
-It lets a bin that was found alone be recognised. FORMAT.md sections 5.1 and 10.4.
+It lets a bin that was found alone be recognised. FORMAT.md section 8, docs/format/repair.md section 1.
 
     0     header, 64 bytes     magic, version, segment, number of this bin, alignment, xxh3
     64..  frames               frames.py; zeros between them

@@ -2,7 +2,7 @@
 
 The header check is not xxh3 because the headers of a whole chunk of frames are made, and
 checked in a scan, as one numpy array; xxh3 would take a Python call for each. It finds
-damage, it does not stop an attacker. FORMAT.md section 5.3.
+damage, it does not stop an attacker. FORMAT.md section 8.
 
     payload hash   xxh3-64, seed 0, of the stored bytes
     header check   32 bits of   words of the header -> mix with salt and place

@@ -2,7 +2,7 @@
 
 The zstd library grants whatever size a frame declares and ignores what follows the first
 frame. So the header is read and compared before any output is allocated, and a second
-frame is refused. FORMAT.md section 8.
+frame is refused. FORMAT.md section 10.
 
     raw --zstd--> stored, where that is smaller        else stored = raw, codec 0
     raw --zstd with the segment's dictionary--> stored, where that is smaller still       codec 2

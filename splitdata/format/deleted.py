@@ -5,7 +5,7 @@
     64+4n    the same once more   so that one damage costs nothing
 
 The name of the file says the hash of one half, and the manifest says it too: a list never changes, a longer one is
-another file. FORMAT.md section 7.5.
+another file. FORMAT.md section 13.
 """
 
 from __future__ import annotations

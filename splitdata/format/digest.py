@@ -5,7 +5,7 @@
 
 So a segment's digest is made from its chunks, a dataset's from its segments, and neither
 compression nor the number of bins nor the borders of segments change it. `hash` is xxh3-64
-of the raw record. FORMAT.md section 7.3.
+of the raw record. FORMAT.md section 5.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     1.0       payload (large: table)  u64 hash of it    64 bytes                    where its payload is aligned
     0.1       payload (table) and key  nothing          48 bytes                    so, behind where a small one would
 
-Segments of 0.1 are read; nothing is written to them. FORMAT.md sections 5.2 and 5.4.
+Segments of 0.1 are read; nothing is written to them. FORMAT.md section 8, docs/format/older.md section 1.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 
 Word 2 of an uncompressed record is its sequence number, but for the length of a key, and word 3 equals the
 lengths in the index entry: a reader proves the usual frame with two comparisons and a hash.
-FORMAT.md section 5; frame_layout.py knows what version 0.1 did otherwise.
+FORMAT.md section 8; frame_layout.py knows what version 0.1 did otherwise.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@
     loc = bin << 40 | offset of the frame / 8      all ones: the record is lost
 
 Entries are mapped, never read whole. Their truth is proven on use by the frame they lead to;
-header and tables serve verify and repair. FORMAT.md section 6.
+header and tables serve verify and repair. FORMAT.md section 7.
 """
 
 from __future__ import annotations

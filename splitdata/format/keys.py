@@ -9,7 +9,7 @@
              fences                   16 bytes each block: its first hash u64 | hash of the block u64
 
 A search reads the fences, which are a 768th of the keys, and one block, and proves both: so it can
-say that a key is *not* there. Keys themselves stand in the frames only. FORMAT.md section 7.4.
+say that a key is *not* there. Keys themselves stand in the frames only. FORMAT.md section 12.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The manifest: JSON that lists the segments, in the order of their positions.
 
 Nothing in it is a path: file names are computed from ids that must be 32 hex digits.
-FORMAT.md section 7.
+FORMAT.md section 5.
 
     line 1   {"format":"splitdata","version":[1,0],"generation":42,"dataset":"<32 hex>",
               "must_understand":[],"metadata":{...},"segments":[{"id":"<32 hex>","records":1000,...}]}

@@ -5,7 +5,7 @@ A frame of its own costs a small record more than its bytes; a group costs it 8 
     count u32 | flags u32 | ends u32 * count | (key ends u32 * count) | items | (keys)
                 `- bits 0-7: items begin at multiples of 2**a; bit 8: there are keys
 
-All ends count from the begin of this, which is the raw payload of the frame. FORMAT.md section 5.5.
+All ends count from the begin of this, which is the raw payload of the frame. FORMAT.md section 11.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
-"""The numbers of FORMAT.md, each with its section: all other modules of the format are built on them.
+"""The numbers of FORMAT.md and docs/format, each with its section: all other modules of the format are built on them.
 
 What is written with other numbers is another format.
 
-    DIR/manifest.0000000042.json        section 7
-        segments/<32 hex>/index         section 6
-                          000000.bin    section 5
+    DIR/manifest.0000000042.json        FORMAT.md section 5
+        segments/<32 hex>/index         FORMAT.md section 7
+                          000000.bin    FORMAT.md section 8
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# -- versions (section 12) ---------------------------------------------------------------------
+# -- versions (section 15) ---------------------------------------------------------------------
 MAJOR: Final = 1
 MINOR: Final = 0
 FORMAT_VERSION: Final = (MAJOR, MINOR)
 
-# -- bins (section 5) --------------------------------------------------------------------------
+# -- bins (section 8) --------------------------------------------------------------------------
 # A byte above 127 and the three line endings show a file that a text-mode transfer has changed.
 BIN_MAGIC: Final = b"\x89SDB\r\n\x1a\n"
 BIN_HEADER_BYTES: Final = 64
@@ -54,11 +54,11 @@ NO_KEY_ID: Final = bytes(16)
 CODEC_SHIFT: Final = 40
 KEY_SHIFT: Final = 48
 
-# -- groups (section 5.5) ----------------------------------------------------------------------
+# -- groups (section 11) -----------------------------------------------------------------------
 # A power of two; a table of 256 KiB is enough for one hash.
 MAX_GROUP: Final = 65536
 
-# -- index (section 6) -------------------------------------------------------------------------
+# -- index (section 7) -------------------------------------------------------------------------
 INDEX_MAGIC: Final = b"\x89SDI\r\n\x1a\n"
 INDEX_HEADER_BYTES: Final = 128
 INDEX_ENTRY_BYTES: Final = 16
@@ -69,19 +69,19 @@ PLACE_MASK: Final = (1 << BIN_SHIFT) - 1
 # Entries under one checksum of the block sums: what one disk read brings anyway.
 SUM_BYTES: Final = 65536
 
-# -- keys (section 7.4) ------------------------------------------------------------------------
+# -- keys (section 12) -------------------------------------------------------------------------
 KEYS_MAGIC: Final = b"\x89SDK\r\n\x1a\n"
 KEYS_HEADER_BYTES: Final = 64
 # Keys under one checksum: 12 KiB, which a search hashes in a microsecond to prove what it found, or did not find.
 KEYS_PER_BLOCK: Final = 1024
 
-# -- deleted records (section 7.5) ---------------------------------------------------------------
+# -- deleted records (section 13) ----------------------------------------------------------------
 DELETED_MAGIC: Final = b"\x89SDX\r\n\x1a\n"
 DELETED_HEADER_BYTES: Final = 64
 # Of a segment, in the manifest: who does not know it must not read the segment.
 DELETED_FEATURE: Final = "deleted"
 
-# -- digest of all records (section 7.6) ---------------------------------------------------------
+# -- digest of all records (example.md section 3) ------------------------------------------------
 DIGEST_LEAF_RECORDS: Final = 1024
 # In the place of the length of a record that was deleted.
 DIGEST_DELETED: Final = 0xFFFFFFFFFFFFFFFF
@@ -117,7 +117,7 @@ MAX_SEGMENT_SCHEMAS: Final = 1024
 MAX_SCHEMAS: Final = 4096
 MAX_SCHEMAS_BYTES: Final = 4 << 20
 
-# -- manifest (section 7) ----------------------------------------------------------------------
+# -- manifest (section 5) and names (writing.md) -----------------------------------------------
 FORMAT_NAME: Final = "splitdata"
 SEGMENTS_FOLDER: Final = "segments"
 INDEX_NAME: Final = "index"

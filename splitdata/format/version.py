@@ -3,7 +3,7 @@
     header     version, bits of must_understand ──┐
     manifest   version, names of must_understand ─┴─ all known? ── no ──> UnsupportedVersionError, never damage
 
-FORMAT.md section 12.
+FORMAT.md section 15.
 """
 
 from __future__ import annotations

@@ -57,6 +57,16 @@ def test_segment_of_an_unknown_feature_is_refused_by_its_name_and_all_others_are
             list(reader)
 
 
+def test_search_for_a_key_meets_a_segment_of_an_unknown_feature_and_says_so(tmp_path: Path) -> None:
+    for key in ("a", "b"):
+        with SplitWriter(tmp_path / "d", bins=1, mode="append", durability="none") as writer:
+            writer.write(b"a record", key)
+    change(tmp_path / "d", 1, must_understand=["quaternions"])
+
+    with SplitDataLoader(tmp_path / "d") as reader, pytest.raises(UnsupportedVersionError, match="quaternions"):
+        reader.find("a")
+
+
 def test_verify_and_repair_name_an_unknown_feature_and_call_nothing_damaged(path: Path) -> None:
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
 

@@ -1,6 +1,6 @@
-"""Makes the golden datasets of FORMAT.md, and the hex dump that FORMAT.md shows of the first.
+"""Makes the golden datasets of FORMAT.md, and the hex dumps that docs/format shows of them.
 
-    v1/tiny     3 records in 2 bins, one of them empty: FORMAT.md section 14, byte for byte
+    v1/tiny     3 records in 2 bins, one of them empty: docs/format/example.md section 1, byte for byte
     v1/rich     every kind of frame, a lost record, 4 segments, one of them left open by its writer
     v1/declared samples of a declared schema
     v1/samples  records of the codec "sample": docs/format/samples.md section 9, and one of every kind
@@ -10,7 +10,7 @@ Run it after a change of the format, in the root of the repository; what it make
 
     python tests/golden/make_golden.py
 
-It writes the folders anew and puts the dumps between the marks in FORMAT.md
+It writes the folders anew and puts the dumps between the marks in docs/format/example.md
 and docs/format/samples.md. How zstd
 compresses may differ between its versions, so `rich` need not come out as it was: commit it only
 where the format asks for it. `v0.1` holds datasets of the version before, which is read and no longer written.
@@ -39,8 +39,8 @@ from splitdata.format.manifest import SegmentInfo
 from splitdata.samples.schema_table import SchemaTable
 
 GOLDEN: Final = Path(__file__).resolve().parent / f"v{spec.MAJOR}"
-DOCUMENT: Final = Path(__file__).resolve().parents[2] / "FORMAT.md"
-SAMPLES_DOCUMENT: Final = DOCUMENT.parent / "docs" / "format" / "samples.md"
+EXAMPLE_DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "format" / "example.md"
+SAMPLES_DOCUMENT: Final = EXAMPLE_DOCUMENT.parent / "samples.md"
 DUMP_BEGIN: Final = "<!-- dump: begin -->\n"
 DUMP_END: Final = "<!-- dump: end -->\n"
 SAMPLE_DUMP_BEGIN: Final = "<!-- sample dump: begin -->\n"
@@ -239,7 +239,7 @@ def dump_of_sample() -> str:
 
 
 def write_tiny(folder: Path) -> None:
-    """Write the dataset of FORMAT.md section 14."""
+    """Write the dataset of docs/format/example.md section 1."""
     with SplitWriter(folder, bins=2, reproducible=True) as writer:
         writer.write_many(TINY_RECORDS)
 
@@ -274,7 +274,7 @@ def write_deleted(folder: Path) -> None:
 
 
 def dump_of_tiny(folder: Path) -> str:
-    """Return the annotated dump of the tiny dataset, as FORMAT.md shows it."""
+    """Return the annotated dump of the tiny dataset, as docs/format/example.md shows it."""
     parts = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         data = path.read_bytes()
@@ -406,8 +406,8 @@ def main() -> None:
     write_samples(GOLDEN / "samples", golden_samples())
     write_deleted(GOLDEN / "deleted")
     write_declared(GOLDEN / "declared")
-    text = _with_dump(DOCUMENT.read_text("utf-8"), DUMP_BEGIN, dump_of_tiny(GOLDEN / "tiny"), DUMP_END)
-    DOCUMENT.write_text(text, "utf-8", newline="\n")
+    text = _with_dump(EXAMPLE_DOCUMENT.read_text("utf-8"), DUMP_BEGIN, dump_of_tiny(GOLDEN / "tiny"), DUMP_END)
+    EXAMPLE_DOCUMENT.write_text(text, "utf-8", newline="\n")
     text = SAMPLES_DOCUMENT.read_text("utf-8")
     text = _with_dump(text, SAMPLE_DUMP_BEGIN, dump_of_sample() + "\n", SAMPLE_DUMP_END)
     SAMPLES_DOCUMENT.write_text(text, "utf-8", newline="\n")

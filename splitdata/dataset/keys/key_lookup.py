@@ -87,6 +87,8 @@ def open_key_table(
             source = open_file(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except UnsupportedVersionError:
+            raise
         except FormatError as error:
             raise_keys_error(paths, path, str(error))
         ends = [info.keys_bytes, source.size] if path == paths.keys else [info.keys_bytes]

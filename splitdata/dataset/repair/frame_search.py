@@ -5,7 +5,7 @@
                                                     `─ frames that may be false: left, and noted
 
 What is found of each record is noted in found_records.py. Holds that, and the frames of one bin. All is read with
-pread. FORMAT.md section 10.4.
+pread. docs/format/repair.md section 1.
 """
 
 from __future__ import annotations
