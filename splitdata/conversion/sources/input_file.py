@@ -142,8 +142,8 @@ class InputFile:
         self.bytes_read = 0
         decompress = _DECOMPRESSORS.get(Path(self.path).suffix.lower())
         if decompress is None:
-            return self._standard_input() if self.is_standard_input else self._stored(start)
-        return _without_first(decompress(self._stored(0), self._named), start)
+            return self._standard_input() if self.is_standard_input else self.stored(start)
+        return _without_first(decompress(self.stored(0), self._named), start)
 
     def windows(self, max_bytes: int, mark: bytes) -> Iterator[FileWindow]:
         """Yield windows of about so many bytes that cover the file, which is not compressed; each ends behind a mark.
@@ -167,13 +167,13 @@ class InputFile:
                 yield FileWindow(self, start, min(stop, size))
                 start = stop
 
-    def _stored(self, start: int) -> Iterator[bytes]:
+    def stored(self, start: int = 0) -> Iterator[bytes]:
+        """Yield its content from a byte on as it is stored; raises as `blocks` does."""
         with self.open() as file:
             size = _size_of(file)
             if size is not None and start > size:
                 raise SourceError(f"{self.shown} has {size} bytes, and none at {start}", path=self.path)
-            if start:
-                self.bytes_read = file.seek(start)
+            self.bytes_read = file.seek(start) if start else 0
             yield from self._counted(file, size)
 
     def open(self) -> IO[bytes]:

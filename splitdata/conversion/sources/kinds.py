@@ -15,6 +15,8 @@ from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.dataset_source import open_dataset
 from splitdata.conversion.sources.legacy_source import LegacySource
 from splitdata.conversion.sources.lines import JsonLineSource, LineSource
+from splitdata.conversion.sources.litdata_chunks import open_litdata
+from splitdata.conversion.sources.mds_shards import open_mds
 from splitdata.conversion.sources.megatron import MegatronSource
 from splitdata.conversion.sources.npy_rows import NpySource, NpzSource
 from splitdata.conversion.sources.prefixed import PrefixedSource
@@ -103,6 +105,10 @@ SOURCE_KINDS: Final[dict[str, _Kind]] = {
     ),
     "megatron-sequences": _Kind(lambda path, _: MegatronSource(path, kind="megatron-sequences")),
     "tokens": _Kind(lambda path, options: TokenSource(path, dtype=options.dtype, block=options.block)),
+    "mds": _Kind(
+        lambda path, _: open_mds(path), "it has the index.json of MosaicML's MDSWriter; each sample keeps its columns"
+    ),
+    "litdata": _Kind(lambda path, _: open_litdata(path), "it has the index.json of LitData; each item is a sample"),
     "callable": _Kind(None),
 }
 

@@ -8,6 +8,7 @@ A source of this form needs one method: what yields its values from a number on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from splitdata._shown import shown
@@ -72,6 +73,16 @@ class NumberedFileSource(FileSource, ABC):
     @abstractmethod
     def _samples(self, first: int) -> Iterator[Any]:
         """Yield the samples from one on, as values; none if there are no more."""
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Put the name of the file before the message of an error of the block, which says what it is or has."""
+        try:
+            yield
+        except SourceError as error:
+            raise SourceError(f"{self._input.shown} {error}", path=self._input.path, position=error.position) from None
+        except RecordTooLargeError as error:
+            raise RecordTooLargeError(f"{self._input.shown}: {error}") from None
 
     def _refusal(self, what: str) -> SourceError:
         return SourceError(f"{self._input.shown} {what}", path=self._input.path)

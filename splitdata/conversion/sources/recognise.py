@@ -4,6 +4,7 @@ What holds records of its own is never taken as opaque files: a folder with such
 
     -                       lines of standard input
     a folder                splitdata, huggingface, splitdataloader, ... by the files that mark it; else folder
+    a folder                mds, litdata by the index.json in it
     name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
     name.txt(.gz, ...)      lines        also .text, .log
     name.csv, name.tsv      csv, tsv     also .tab
