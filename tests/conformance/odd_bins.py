@@ -37,6 +37,7 @@ def _of_bin_headers() -> Iterator[Case]:
         "other-segment": ("of another segment", 16, b"\xaa" * 16, FORMAT),
         "other-number": ("bin 0 of its segment", 32, pack("<I", 0), FORMAT),
         "version-2": ("of version 2.0", 8, pack("<HH", 2, 0), NEWER),
+        "version-0-1": ("of version 0.1", 8, pack("<HH", 0, 1), NEWER),
         "version-2-other-segment": (
             "of version 2.0, and of another segment",
             8,
@@ -61,6 +62,8 @@ def _of_bin_headers() -> Iterator[Case]:
         "bins": ("another number of bins", 36, pack("<I", 9), False),
         "may-ignore": ("a feature that may be ignored", 44, pack("<I", 1 << 5), True),
         "alignment": ("an alignment that is not allowed", 48, b"\0", False),
+        "other-alignment": ("another alignment than the index", 48, b"\5", False),
+        "hash": ("another kind of hash", 49, b"\1", False),
         "group": ("groups of four", 50, b"\2", False),
         "reserved": ("bits in reserved bytes", 51, b"\xff" * 5, True),
     }
@@ -141,6 +144,25 @@ def _of_bin_lengths() -> Iterator[Case]:
     )
     yield Case("frames-descending", 8, "the frames of bin 0 stand in another order", in_segment(_reorder), intact=False)
     yield Case("metadata-frame", 8, "the copy of the metadata is damaged", in_segment(_damage_metadata), intact=False)
+    edit = in_segment(lambda segment: segment.set_control_frame(b"{" * _control_bytes(segment), kind=2))
+    yield Case("metadata-frame-no-json", 8, "the copy of the metadata is no JSON", edit, intact=False)
+    yield Case(
+        "head-gap-not-zero",
+        8,
+        "bytes between the header of a bin and its first frame are not zero",
+        in_segment(lambda segment: segment.flip("000000.bin", 64)),
+        base="aligned",
+        intact=False,
+    )
+    yield Case(
+        "bin-ends-later",
+        8,
+        "bin 1 ends 8 bytes later, with zeros, and the table of the index says so",
+        in_segment(_lengthen),
+        intact=False,
+    )
+    edit = in_segment(_other_dictionary)
+    yield Case("dictionaries-differ", 8, "the two dictionaries differ", edit, base="dictionary", intact=False)
 
 
 def _move_last(segment: SegmentEditor) -> None:
@@ -162,6 +184,21 @@ def _reorder(segment: SegmentEditor) -> None:
         offset = len(file)
         file += bytes(32) + payload + bytes(-len(payload) % 8)
         segment.set_frame_at(number, offset, header)
+
+
+def _lengthen(segment: SegmentEditor) -> None:
+    segment.file("000001.bin").extend(bytes(8))
+    segment.rehash()
+
+
+def _control_bytes(segment: SegmentEditor) -> int:
+    return int.from_bytes(segment.file("000000.bin")[64 + 24 : 64 + 28], "little")
+
+
+def _other_dictionary(segment: SegmentEditor) -> None:
+    # Of the copy in bin 0, which no reader needs while that of the index is intact.
+    content = bytes(segment.file("000000.bin")[96 : 96 + _control_bytes(segment)])
+    segment.set_control_frame(content[:-1] + bytes([content[-1] ^ 1]), kind=1)
 
 
 def _damage_metadata(segment: SegmentEditor) -> None:

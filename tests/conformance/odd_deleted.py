@@ -32,6 +32,7 @@ def deleted_cases() -> Iterator[Case]:
     halves: dict[str, tuple[str, Callable[[bytearray], object], Any]] = {
         "other-segment": ("is of another segment", lambda half: half.__setitem__(slice(16, 32), b"\xaa" * 16), FORMAT),
         "version-2": ("is of version 2.0", lambda half: half.__setitem__(slice(8, 12), pack("<HH", 2, 0)), NEWER),
+        "version-0-1": ("is of version 0.1", lambda half: half.__setitem__(slice(8, 12), pack("<HH", 0, 1)), NEWER),
         "feature": ("is of a feature that nobody knows", lambda half: half.__setitem__(32, 128), NEWER),
         "count": ("counts three", lambda half: half.__setitem__(40, 3), FORMAT),
         "descending": ("is not ascending", lambda half: half.__setitem__(slice(64, 72), pack("<II", 3, 2)), FORMAT),

@@ -48,6 +48,7 @@ def _of_index_headers() -> Iterator[Case]:
         "other-segment": ("the index is that of another segment", 16, b"\xaa" * 16, FORMAT),
         "version-2": ("the index is of version 2.0", 8, pack("<HH", 2, 0), NEWER),
         "version-0-2": ("the index is of version 0.2", 8, pack("<HH", 0, 2), NEWER),
+        "version-0-1": ("the index is of version 0.1", 8, pack("<HH", 0, 1), NEWER),
         "feature": ("the index has a feature that nobody knows", 32, pack("<I", 1 << 7), NEWER),
         "encryption": ("the index has the reserved feature encryption", 32, pack("<I", 1 << 2), NEWER),
     }
@@ -74,7 +75,9 @@ def _of_index_headers() -> Iterator[Case]:
         "awaits": ("that it awaits its first commit", 62, b"\1", True),
         "digest": ("another digest", 64, bytes(8), False),
         "longest": ("another longest record", 88, pack("<Q", 1), None),
+        "hash": ("another kind of hash", 100, b"\1", False),
         "group": ("groups of four", 101, b"\2", False),
+        "key-id": ("the id of a key", 104, b"k" * 16, False),
         "reserved": ("bits in reserved bytes", 102, b"\xff\xff", True),
     }
     for name, (what, offset, data, intact) in taken.items():

@@ -104,6 +104,7 @@ def _of_headers() -> Iterator[Case]:
     refused = {
         "other-segment": ("of another segment", 16, b"\xaa" * 16, FORMAT),
         "version-2": ("of version 2.0", 8, pack("<HH", 2, 0), NEWER),
+        "version-0-1": ("of version 0.1", 8, pack("<HH", 0, 1), NEWER),
         "feature": ("of a feature that nobody knows", 32, pack("<I", 1 << 7), NEWER),
     }
     for name, (what, offset, data, error) in refused.items():
