@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from splitdata.loader.samples.skips import Skip
     from splitdata.loader.stats.figures import RotationStats
     from splitdata.loader.stats.stats import LoaderStats
+    from splitdata.order.batching import Buckets, TokenBudget
     from splitdata.order.hash_split import HashSplit
     from splitdata.order.window import Window
     from splitdata.process.mpqitr import MpQItr
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadMagicError",
+    "Buckets",
     "Cache",
     "CacheDescription",
     "CacheError",
@@ -133,6 +135,7 @@ __all__ = [
     "SplitDataLoader",
     "SplitWriter",
     "StateMismatchError",
+    "TokenBudget",
     "TooManySkippedError",
     "TruncatedFileError",
     "UnsupportedVersionError",
@@ -162,6 +165,7 @@ __all__ = [
 
 # Where the names lie that are loaded when they are first used.
 _HOMES = {
+    "Buckets": "splitdata.order.batching",
     "Cache": "splitdata.loader.cache.cache_options",
     "CacheDescription": "splitdata.loader.cache.cache_description",
     "CacheStats": "splitdata.loader.plan.steps",
@@ -194,6 +198,7 @@ _HOMES = {
     "Skip": "splitdata.loader.samples.skips",
     "SplitDataLoader": "splitdata.dataset.reader",
     "SplitWriter": "splitdata.dataset.writer",
+    "TokenBudget": "splitdata.order.batching",
     "VerifyReport": "splitdata.dataset.verify.verify",
     "Window": "splitdata.order.window",
     "WorkerOptions": "splitdata.loader.option_groups",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Buckets", "FilePlace", "shuffle_file"]
+__all__ = ["FilePlace", "RandomBuckets", "shuffle_file"]
 
 _BITS: Final = 8
 _NUM_BUCKETS: Final = 1 << _BITS
@@ -91,7 +91,7 @@ class _Bucket:
     waiting_bytes: int = 0
 
 
-class Buckets:
+class RandomBuckets:
     """Takes records with random keys and gives them back in the order of their keys; for one thread."""
 
     def __init__(self, folder: str, *, memory_bytes: int, depth: int = 0) -> None:
@@ -145,7 +145,7 @@ class Buckets:
                 yield from self._sorted(bucket)
 
     def _dealt_out_again(self, bucket: _Bucket) -> Iterator[list[bytes | FilePlace]]:
-        finer = Buckets(self._folder, memory_bytes=self._memory_bytes, depth=self._depth + 1)
+        finer = RandomBuckets(self._folder, memory_bytes=self._memory_bytes, depth=self._depth + 1)
         try:
             for keys, lengths, data in self._parts(bucket):
                 finer.add(keys, _records(data, lengths, np.arange(len(keys))))

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
-from splitdata.conversion.external_sort import Buckets, FilePlace, shuffle_file
+from splitdata.conversion.external_sort import FilePlace, RandomBuckets, shuffle_file
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.conversion.sources.source import KeyedSource
 from splitdata.order.permutation import derive_key, random_keys
@@ -119,7 +119,7 @@ class ShuffledSource:
         """Yield what is taken of the source, in random order."""
         self._share_given = 0.0
         with (
-            closing(Buckets(self._folder, memory_bytes=self._memory_bytes)) as buckets,
+            closing(RandomBuckets(self._folder, memory_bytes=self._memory_bytes)) as buckets,
             closing(shuffle_file(self._folder)) as large,
         ):
             num_records = 0

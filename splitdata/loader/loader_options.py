@@ -144,6 +144,7 @@ class LoaderOptions:
         }
         if given == ["batch_sampler"]:
             others |= {
+                "batching": self.order.batching is not None,
                 "batch_size": self.batch_size != 1,
                 "num_steps": self.order.num_steps is not None,
                 'partition="contiguous"': self.order.partition == "contiguous",
@@ -155,8 +156,8 @@ class LoaderOptions:
     def _check_rotation(self) -> None:
         if self.rotation is None:
             return
-        if self.batch_sampler is not None:
-            raise ValueError("rotation mixes samples and makes batches of them: not with batch_sampler")
+        if self.batch_sampler is not None or self.order.batching is not None:
+            raise ValueError("rotation mixes samples and makes batches of them: not with batch_sampler or batching")
         if self.order.partition == "contiguous":
             raise ValueError(
                 'rotation divides the epoch into groups, and partition="contiguous" into stretches of ranks, which '

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from splitdata.loader.plan.plan import PartitionKind
 from splitdata.loader.plan.selection import Subset
 from splitdata.loader.samples.skips import Skip
+from splitdata.order.batching import Batching
 from splitdata.order.counts import MAX_LANES, checked_count
 from splitdata.process.wire.channel_options import STALL_WARNING, ChannelOptions, StartMethod
 
@@ -106,6 +107,8 @@ class OrderOptions:
         partition: "strided": rank r takes every world_size-th position; "contiguous": a stretch of its own.
         lanes: See docs/order.md; None: the world size at first use, kept in the state.
         interleave: Bins that are mixed, with shuffle="bins".
+        batching: TokenBudget or Buckets: batches of samples of like length, see docs/batching.md. Not with num_steps or
+            partition="contiguous".
 
     Raises:
         TypeError, ValueError: An attribute of a wrong type or out of range, or two that clash.
@@ -115,6 +118,7 @@ class OrderOptions:
     partition: PartitionKind = "strided"
     lanes: int | None = None
     interleave: int = 4
+    batching: Batching | None = None
 
     def __post_init__(self) -> None:
         check_choice("partition", self.partition, get_args(PartitionKind))
@@ -127,6 +131,16 @@ class OrderOptions:
             raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {self.lanes}")
         if self.num_steps is not None and self.partition == "contiguous":
             raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
+        batching: object = self.batching
+        if batching is None:
+            return
+        if not isinstance(batching, Batching):
+            raise TypeError(f"batching must be TokenBudget(...) or Buckets(...), got {batching!r}")
+        if self.num_steps is not None or self.partition == "contiguous":
+            raise ValueError(
+                "batching by length deals out the batches of an epoch one by one, and epochs have different numbers of "
+                'them: not with num_steps or partition="contiguous"'
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

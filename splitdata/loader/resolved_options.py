@@ -10,25 +10,32 @@ It never changes and pickles, so that a loader can be made before its ranks are 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.errors import SplitDataError, StateMismatchError
 from splitdata.loader.cache.cache_job import cache_job
+from splitdata.loader.plan.length_batches import LengthBatches, batching_digest
 from splitdata.loader.plan.loader_state import LoaderState
 from splitdata.loader.plan.plan import Plan
 from splitdata.loader.plan.selection import Selection
 from splitdata.loader.plan.user_samplers import BatchSampling, Sampling
+from splitdata.loader.plan.world import World
 from splitdata.loader.samples.mixture import Mixture
+from splitdata.loader.samples.record_lengths import record_lengths
 from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
 from splitdata.order.window import Window
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from splitdata.loader.cache.cache_job import CacheJob
     from splitdata.loader.loader_options import LoaderOptions
     from splitdata.loader.plan.steps import Position, StepShape
-    from splitdata.loader.plan.world import World
     from splitdata.order.mixture_order import Mixing
 
 __all__ = ["ResolvedOptions"]
@@ -82,7 +89,32 @@ class ResolvedOptions:
             self.source.bins()
 
     def plan(self, world: World, lanes: int) -> Plan:
-        """Return the plan of one rank."""
+        """Return the plan of one rank.
+
+        Raises:
+            Exception: What is raised where the length of each record is found, for batches by length.
+        """
+        plan = self._plan_without_batching(world, lanes)
+        batching = self.options.order.batching
+        if batching is None:
+            return plan
+        batches = LengthBatches(
+            batching,
+            plan.order,
+            plan.selection,
+            self._lengths,
+            batch_size=plan.batch_size,
+            lanes=lanes,
+            seed=None if plan.shuffle is False else plan.seed,
+        )
+        return replace(plan, batches=batches)
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        batching = self.options.order.batching
+        return record_lengths(self.source, None if batching is None else batching.length)
+
+    def _plan_without_batching(self, world: World, lanes: int) -> Plan:
         options = self.options
         bins = None
         if options.shuffle == "bins" and self._mixing is None:
@@ -146,6 +178,9 @@ class ResolvedOptions:
                 )
         elif self._batches is not None:
             length = len(self._batches.batches(state.epoch)) if state.samples else 0
+        elif self.options.order.batching is not None:
+            batches = self.plan(World(0, 1, "a check"), state.lanes).batches if state.samples else None
+            length = 0 if batches is None else len(batches.batches(state.epoch))
         else:
             times = 1 if self.options.rotation is None else self.options.rotation.times
             sampling = self._sampling
@@ -176,7 +211,7 @@ class ResolvedOptions:
             # An epoch that has not begun: its sampler must not be asked yet, and nothing depends on it.
             sampler=self._digest(position.epoch) if position.samples else None,
             num_steps=options.order.num_steps,
-            unit="samples" if self._batches is None else "batches",
+            unit="samples" if self._batches is None and options.order.batching is None else "batches",
             rotation=None if options.rotation is None else [options.rotation.times, options.rotation.size],
             # Sources may join a mixture behind the position: its past says which data must be the same.
             num_records=self.facts.num_records if self.mixture is None else 0,
@@ -195,10 +230,16 @@ class ResolvedOptions:
             return self.mixture.past(position.origin + position.samples)
         # Where the epoch begins in the stream depends on its length.
         length = self.mixture.epoch_length
+        if self.options.order.batching is not None:
+            # Batches do not come in the order of the stream.
+            return {"epoch_length": length} | self.mixture.past((position.epoch + (position.samples > 0)) * length)
         return {"epoch_length": length} | self.mixture.past(position.epoch * length + position.samples)
 
     def _digest(self, epoch: int) -> str | None:
         """Return text that names what the user's own sampler gave for an epoch; None without one."""
+        batching = self.options.order.batching
+        if batching is not None:
+            return batching_digest(batching, self.options.batch_size, self._lengths)
         asked = self._sampling or self._batches
         return None if asked is None else asked.digest(epoch)
 
@@ -223,7 +264,7 @@ def _check_mixture(options: LoaderOptions) -> None:
         "batch_sampler": options.batch_sampler is not None,
         "subset": options.records.subset is not None,
         'partition="contiguous"': options.order.partition == "contiguous",
-        "lanes": options.order.lanes is not None and options.rotation is None,
+        "lanes": options.order.lanes is not None and options.rotation is None and options.order.batching is None,
     }
     if clash := [name for name, is_set in others.items() if is_set]:
         raise ValueError(

@@ -21,6 +21,8 @@ from splitdata.loader.plan.steps import Part, Position
 from splitdata.order.partition import EndlessPartition, Partition
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from splitdata.loader.plan.plan import Plan
@@ -236,7 +238,7 @@ class BatchRun:
         num_steps: Steps that are left for this rank.
     """
 
-    def __init__(self, plan: Plan, batches: list[NDArray[np.int64]], position: Position, rank: int) -> None:
+    def __init__(self, plan: Plan, batches: Sequence[NDArray[np.int64]], position: Position, rank: int) -> None:
         self._batches = batches
         self._epoch = position.epoch
         self._rank = rank

@@ -26,6 +26,7 @@ from splitdata.order.rotation import RotationOrder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from splitdata.loader.plan.length_batches import LengthBatches
     from splitdata.order.bin_layout import BinLayout
     from splitdata.order.epoch_order import Order
     from splitdata.order.mixture_order import Mixing
@@ -57,7 +58,7 @@ class Plan:
     partition: PartitionKind
     num_steps: int | None
     sampling: Sampling | None
-    batches: BatchSampling | None
+    batches: BatchSampling | LengthBatches | None
     rotation: tuple[int, int] | None = None
     mixing: Mixing | None = None
 
@@ -107,7 +108,7 @@ class Plan:
         """
         if self.sampling is not None:
             given = self.sampling.records(0)
-        elif self.batches is not None:
+        elif isinstance(self.batches, BatchSampling):
             given = np.concatenate([np.empty(0, np.int64), *self.batches.batches(0)])
         else:
             return self.selection

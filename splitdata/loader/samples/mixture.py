@@ -45,6 +45,7 @@ class Mixture:
 
     Attributes:
         names: Of the sources.
+        fetchers: Of their records, in the same order.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class Mixture:
             raise TypeError(f'sources are {{"name": (dataset, weight), ...}}, got {shown(sources)}')
         self.names = tuple(sources)
         self._with_source = with_source
-        self._fetchers = [RecordFetcher(dataset) for dataset, _ in sources.values()]
-        facts = [fetcher.facts() for fetcher in self._fetchers]
+        self.fetchers = [RecordFetcher(dataset) for dataset, _ in sources.values()]
+        facts = [fetcher.facts() for fetcher in self.fetchers]
         self._fingerprints = [one.fingerprint for one in facts]
         self._num_records = [one.num_records for one in facts]
         self._stops = np.cumsum(self._num_records, dtype=np.int64)
@@ -118,7 +119,7 @@ class Mixture:
         found: list[Any] = [None] * len(numbers)
         for source in np.unique(sources).tolist():
             here = np.flatnonzero(sources == source)
-            records = self._fetchers[source].fetch(places[here])
+            records = self.fetchers[source].fetch(places[here])
             for place, record in zip(here.tolist(), records, strict=True):
                 found[place] = (record, source) if self._with_source else record
         return found
@@ -126,14 +127,14 @@ class Mixture:
     def key(self, index: int) -> str | None:
         """Return the key of a record, None for none."""
         _, sources, places = self._places([index])
-        fetcher: RecordFetcher = self._fetchers[sources[0]]
+        fetcher: RecordFetcher = self.fetchers[sources[0]]
         return fetcher.key_of(int(places[0]))
 
     def read_ahead(self, indexes: NDArray[np.int64]) -> None:
         """Ask the sources to bring records into memory."""
         _, sources, places = self._places(indexes)
         for source in np.unique(sources).tolist():
-            self._fetchers[source].read_ahead(places[sources == source])
+            self.fetchers[source].read_ahead(places[sources == source])
 
     def _places(self, indexes: Any) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
         """Return numbers that are not negative, the source of each, and its number in that."""
@@ -162,7 +163,7 @@ class Mixture:
     @property
     def given(self) -> list[Any]:
         """The datasets as they were given."""
-        return [fetcher.given for fetcher in self._fetchers]
+        return [fetcher.given for fetcher in self.fetchers]
 
     def mixing(self, *, by_bins: bool) -> Mixing:
         """Return what decides the order.
@@ -170,7 +171,7 @@ class Mixture:
         Raises:
             ValueError: A source has no bins, and they are asked for.
         """
-        bins = [fetcher.bins() if by_bins else None for fetcher in self._fetchers]
+        bins = [fetcher.bins() if by_bins else None for fetcher in self.fetchers]
         sources = map(MixedSource, self.names, self._num_records, bins)
         return Mixing(self._blend, tuple(sources), self.epoch_length)
 

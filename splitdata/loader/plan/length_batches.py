@@ -1,0 +1,101 @@
+"""Batches by length of each epoch, for a plan: what a batch sampler of the user's would be, as a function.
+
+They are made when they are asked for, out of the order of the epoch.
+
+    order of an epoch ──> places ──selection──> records ──> lengths          order/batching.py cuts them
+    batches(epoch)    ──> [records of a batch, ...]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from splitdata.order.batching import WindowedBatches
+from splitdata.order.permutation import derive_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from splitdata.loader.plan.selection import Selection
+    from splitdata.order.batching import Batching
+    from splitdata.order.epoch_order import Order
+
+__all__ = ["LengthBatches", "batching_digest"]
+
+
+class LengthBatches:
+    """The batches by length of the epochs of a plan; the last two epochs that were asked for are remembered."""
+
+    def __init__(
+        self,
+        batching: Batching,
+        order_of: Callable[[int], Order],
+        selection: Selection,
+        lengths: NDArray[np.int64],
+        *,
+        batch_size: int,
+        lanes: int,
+        seed: int | None,
+    ) -> None:
+        """Take what they are made of.
+
+        Args:
+            batching: How to cut.
+            order_of: The order of an epoch.
+            selection: The records that its places stand for.
+            lengths: Of all records.
+            batch_size: As the batching understands it.
+            lanes: Batches of like length that stay together.
+            seed: Of the order of batches; None for that of their lengths.
+        """
+        self._batching = batching
+        self._order_of = order_of
+        self._selection = selection
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._lanes = lanes
+        self._seed = seed
+        self._known: dict[int, WindowedBatches] = {}
+
+    def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
+        """Return the records of each batch; the first call for an epoch looks at all lengths.
+
+        Raises:
+            ValueError: If a sample fits into no batch.
+        """
+        if epoch not in self._known:
+            batches = WindowedBatches(
+                self._batching,
+                _RecordOrder(self._order_of(epoch), self._selection),
+                self._lengths.__getitem__,
+                batch_size=self._batch_size,
+                lanes=self._lanes,
+                key=None if self._seed is None else derive_key(self._seed, epoch, "batches"),
+            )
+            if len(self._known) > 1:
+                del self._known[min(self._known)]
+            self._known[epoch] = batches
+        return self._known[epoch]
+
+
+class _RecordOrder:
+    """The order of an epoch, which gives records in the place of places in the selection."""
+
+    def __init__(self, order: Order, selection: Selection) -> None:
+        self._order = order
+        self._selection = selection
+        self.num_positions = order.num_positions
+
+    def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._selection.records(self._order(positions))
+
+
+def batching_digest(batching: Batching, batch_size: int, lengths: NDArray[np.int64]) -> str:
+    """Return text that names what the batches of all epochs depend on, beside the order."""
+    hashed = xxhash.xxh3_64_hexdigest(lengths.astype("<i8").tobytes())
+    return f"{batching.name()}, at most {batch_size} samples, lengths {hashed}"

@@ -1,0 +1,136 @@
+"""Batches by length: each sample once, within the budget, aligned over ranks, found without those before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from splitdata.order.batching import Batching, Buckets, TokenBudget, WindowedBatches
+from splitdata.order.epoch_order import epoch_order
+
+LENGTHS = st.lists(st.integers(0, 50), min_size=1, max_size=120)
+BATCHINGS = st.one_of(
+    st.builds(
+        TokenBudget, max_tokens=st.integers(50, 300), window=st.integers(1, 60), cost=st.sampled_from(["padded", "sum"])
+    ),
+    st.builds(Buckets, boundaries=st.sampled_from([(10,), (5, 20, 40)]), window=st.integers(1, 60)),
+)
+
+
+def batches_of(batching: Batching, lengths: list[int], **options: Any) -> WindowedBatches:
+    arranged = {"batch_size": 1 if isinstance(batching, TokenBudget) else 4, "lanes": 1, "key": 7} | options
+    order = epoch_order("global", len(lengths), seed=1, epoch=0)
+    return WindowedBatches(batching, order, np.array(lengths, np.int64).__getitem__, **arranged)
+
+
+@given(BATCHINGS, LENGTHS, st.integers(1, 5))
+def test_every_sample_is_in_one_batch_which_is_as_large_as_allowed(
+    batching: Batching, lengths: list[int], lanes: int
+) -> None:
+    found = list(batches_of(batching, lengths, lanes=lanes))
+
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(lengths)))
+    for batch in found:
+        mine = [lengths[record] for record in batch.tolist()]
+        if isinstance(batching, TokenBudget):
+            cost = max(mine) * len(mine) if batching.cost == "padded" else sum(mine)
+            assert cost <= batching.max_tokens
+        else:
+            assert isinstance(batching, Buckets)
+            assert len(mine) <= 4
+            assert len(set(np.searchsorted(batching.boundaries, mine, "left").tolist())) == 1
+
+
+@given(BATCHINGS, LENGTHS)
+def test_samples_stay_in_their_window_and_each_batch_is_found_by_itself(batching: Batching, lengths: list[int]) -> None:
+    whole = batches_of(batching, lengths)
+    order = epoch_order("global", len(lengths), seed=1, epoch=0)(np.arange(len(lengths)))
+    position = np.argsort(order)
+
+    windows = [set((position[batch] // batching.window).tolist()) for batch in whole]
+    assert all(len(window) == 1 for window in windows)
+    assert [window for one in windows for window in one] == sorted(window for one in windows for window in one)
+    for number in (len(whole) - 1, 0, len(whole) // 2):
+        alone = batches_of(batching, lengths)
+        assert alone[number].tolist() == whole[number].tolist()
+    assert [batch.tolist() for batch in whole[1:3]] == [batch.tolist() for batch in list(whole)[1:3]]
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 8])
+def test_ranks_get_batches_of_like_length_and_as_many(lanes: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 2000).tolist()
+    whole = batches_of(TokenBudget(max_tokens=800, window=500), lengths, lanes=lanes)
+
+    assert len(whole) % lanes == 0
+    longest = np.array([max(lengths[record] for record in batch) for batch in whole]).reshape(-1, lanes)
+    assert np.ptp(longest, axis=1).mean() < np.ptp(longest) / 4
+    # The order of the steps is mixed, in each of the four windows.
+    assert np.abs(np.diff(longest.mean(axis=1))).mean() > 10
+
+
+def test_order_of_batches_without_a_key_is_that_of_their_lengths() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 300).tolist()
+    whole = batches_of(TokenBudget(max_tokens=400, window=300), lengths, key=None)
+
+    longest = [max(lengths[record] for record in batch) for batch in whole]
+    assert longest == sorted(longest)
+
+
+def test_batch_size_is_the_most_of_a_budget() -> None:
+    whole = batches_of(TokenBudget(max_tokens=100, window=50), [1] * 50, batch_size=7)
+    assert sorted(map(len, whole)) == [1, *[7] * 7]
+
+
+def test_padding_is_less_than_of_batches_in_the_order_of_the_epoch() -> None:
+    lengths = np.minimum(np.exp(np.random.default_rng(0).normal(5, 1, 20_000)).astype(int) + 1, 4000)
+    whole = batches_of(TokenBudget(max_tokens=16_384, window=4096), lengths.tolist())
+
+    def fill(batches: list[NDArray[np.int64]]) -> float:
+        return float(lengths.sum() / sum(len(batch) * lengths[batch].max() for batch in batches))
+
+    assert fill(list(whole)) > 0.9
+    assert fill(np.array_split(np.arange(20_000), len(whole))) < 0.5
+
+
+@pytest.mark.parametrize("empty", [TokenBudget(max_tokens=5), Buckets(boundaries=(3,))])
+def test_no_samples_make_no_batches(empty: Batching) -> None:
+    whole = batches_of(empty, [])
+    assert len(whole) == 0
+    with pytest.raises(IndexError, match="there is no batch 0, the epoch has 0"):
+        whole[0]
+
+
+def test_sample_beyond_the_budget_is_an_error_that_counts_such() -> None:
+    with pytest.raises(ValueError, match="2 samples of a window of 3 are longer than max_tokens=5, the longest has 9"):
+        batches_of(TokenBudget(max_tokens=5), [3, 9, 6])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TokenBudget(max_tokens=0), "max_tokens must be 1 or more"),
+        (lambda: TokenBudget(max_tokens=4, cost="both"), "cost must be"),  # type: ignore[arg-type]  # as a user may
+        (lambda: TokenBudget(max_tokens=4, window=0), "window must be 1 or more"),
+        (lambda: Buckets(boundaries=()), "boundaries must be one number or more"),
+        (lambda: Buckets(boundaries=(5, 5)), "ascending"),
+        (lambda: Buckets(boundaries=(5, 3)), "ascending"),
+        (lambda: Buckets(boundaries=(-1,)), "0 or more"),
+    ],
+)
+def test_batching_that_means_nothing_is_refused(make: Callable[[], Batching], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_batches_stay_as_they_were_frozen() -> None:
+    lengths = [9, 3, 7, 1, 5, 2, 8, 4, 6, 10]
+    assert [batch.tolist() for batch in batches_of(TokenBudget(max_tokens=20, window=6), lengths, lanes=2)] == FROZEN
+
+
+FROZEN = [[7, 4], [1], [6, 0], [9], [2], [3, 5, 8]]
