@@ -219,6 +219,24 @@ def test_two_dictionaries_that_are_not_equal_are_reported(tmp_path: Path) -> Non
     assert any("the index another one" in problem for problem in problems_of(path))
 
 
+def test_control_frame_with_a_key_is_none(tmp_path: Path) -> None:
+    records = [b'{"name": "record %d", "kind": "small", "of": "many"}' % (number % 97) for number in range(5000)]
+    path = written(tmp_path / "d", records, bins=1, compression="zstd", dictionary=True, group=1)
+    (offset, header), _ = control_frames(path)
+    index = Path(files_of(path).index)
+    # The other copy is damaged: just before the footer.
+    overwrite(index, index.stat().st_size - 32, b"damaged.")
+    with SplitDataLoader(path) as reader:
+        assert reader[7] == records[7]
+
+    packed = dataclasses.replace(header, key_length=3).pack(bin_salt(Path(files_of(path).folder).name, 0), offset)
+    overwrite(Path(files_of(path).bin(0)), offset, packed)
+
+    with SplitDataLoader(path) as reader, pytest.raises(CorruptRecordError, match="dictionary"):
+        reader[7]
+    assert not verify(path).is_intact
+
+
 def put_key(path: Path, old: bytes, new: bytes) -> None:
     """Put another key of the same length into a frame, with the hash behind it."""
     for number in range(2):
