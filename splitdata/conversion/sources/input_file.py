@@ -246,7 +246,8 @@ class FileWindow(InputFile):
         """The name for messages, which tells where line 1 is."""
         return f"{self._named} behind byte {self.start}" if self.start else self._named
 
-    def _stored(self, start: int) -> Iterator[bytes]:
+    def stored(self, start: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of the window, from one on."""
         with self.open() as file:
             file.seek(self.start + start)
             yield from self._counted(file, self._stop)
