@@ -9,7 +9,7 @@ Chunks may be compressed by zstd in each of its four ways: as a whole, by runs o
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -40,15 +40,13 @@ class _Form(NamedTuple):
 
     Attributes:
         formats: Name of the type of each leaf.
-        readers: Of the leaves.
-        build: Makes a sample of leaves.
+        spec: Of the tree that they hang on.
         has_sizes: Whether the sizes of the leaves stand before them; not in items of tokens.
         wrap: What zstd has compressed: "chunk", "batch" or "sample"; None for nothing.
     """
 
     formats: list[str]
-    readers: list[Callable[[bytes], Any]]
-    build: Callable[[Iterator[Any]], Any]
+    spec: str
     has_sizes: bool
     wrap: str | None
 
@@ -72,10 +70,13 @@ class LitDataChunk(NumberedFileSource):
     def _samples(self, first: int) -> Iterator[Any]:
         with self._named():
             items = self._framed(first) if self._form.wrap == "batch" else self._plain(first)
+            # Made where it is read: a chunk may be sent to another process, and what builds samples may not.
+            readers = [cast("Callable[[bytes], Any]", leaf_reader(name)) for name in self._form.formats]
+            build = tree_builder(self._form.spec)[1]
             for number, item in enumerate(items, first):
                 if self._form.wrap == "sample":
                     item = self._inflated(item)
-                yield self._decode(item, number)
+                yield build(iter(self._leaves(item, number, readers)))
 
     def _plain(self, first: int) -> Iterator[bytes]:
         is_whole = self._form.wrap == "chunk"
@@ -120,13 +121,13 @@ class LitDataChunk(NumberedFileSource):
             pieces.append(piece)
         return b"".join(pieces)
 
-    def _decode(self, item: bytes, number: int) -> Any:
+    def _leaves(self, item: bytes, number: int, readers: list[Callable[[bytes], Any]]) -> list[Any]:
         form, leaves = self._form, list[Any]()
         try:
-            count = len(form.readers)
+            count = len(readers)
             sizes = read_numbers(item, 0, count, "<u4") if form.has_sizes else [len(item)]
             place = 4 * count if form.has_sizes else 0
-            for read, size in zip(form.readers, sizes, strict=True):
+            for read, size in zip(readers, sizes, strict=True):
                 if place + size > len(item):
                     raise ValueError(f"it ends at byte {place + size} of an item of {len(item)} bytes")
                 leaves.append(read(item[place : place + size]))
@@ -137,7 +138,7 @@ class LitDataChunk(NumberedFileSource):
             at = min(len(leaves), len(form.formats) - 1)
             what = f"leaf {at} ({form.formats[at]}) of item {number}"
             raise SourceError(f"is damaged in {what}: {error}", position=number) from None
-        return form.build(iter(leaves))
+        return leaves
 
 
 def open_litdata(path: str) -> RecordSource:
@@ -169,18 +170,20 @@ def _form_of(index: IndexFile) -> _Form:
     if config.get("encryption") is not None:
         raise SourceError(f"{index.folder} is encrypted, which is not read", path=index.folder)
     formats = index.texts(config, "data_format")
-    readers = [_reader_of(index, form, number) for number, form in enumerate(formats)]
+    for number, form in enumerate(formats):
+        _check_leaf(index, form, number)
+    spec = index.value(config, "data_spec", str)
     try:
-        count, build = tree_builder(index.value(config, "data_spec", str))
+        count, _ = tree_builder(spec)
     except ValueError as error:
         raise index.damaged(f"its data_spec: {error}") from None
     has_sizes = loader == "PyTreeLoader"
     if count != len(formats) or not (has_sizes or count == 1):
         raise index.damaged(f"its data_spec has {count} leaves, and its data_format {len(formats)}")
-    return _Form(formats, readers, build, has_sizes, _wrap_of(index, config))
+    return _Form(formats, spec, has_sizes, _wrap_of(index, config))
 
 
-def _reader_of(index: IndexFile, form: str, number: int) -> Callable[[bytes], Any]:
+def _check_leaf(index: IndexFile, form: str, number: int) -> None:
     try:
         reader = leaf_reader(form)
     except ValueError as error:
@@ -191,7 +194,6 @@ def _reader_of(index: IndexFile, form: str, number: int) -> Callable[[bytes], An
             f"{index.folder} has a leaf {number} of the format {form}, which {why}: write it again with another type",
             path=index.folder,
         )
-    return reader
 
 
 def _wrap_of(index: IndexFile, config: dict[str, Any]) -> str | None:

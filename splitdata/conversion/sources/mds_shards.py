@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from splitdata.conversion.sources.column_values import read_numbers
 from splitdata.conversion.sources.decompress import bunzip2, gunzip, unzstd
 from splitdata.conversion.sources.hashed_file import check_hashes
 from splitdata.conversion.sources.index_json import IndexFile
-from splitdata.conversion.sources.mds_values import MdsEncoding, mds_encoding
+from splitdata.conversion.sources.mds_values import mds_encoding
 from splitdata.conversion.sources.numbered import NumberedFileSource
 from splitdata.conversion.sources.offset_shard import shard_items
 from splitdata.conversion.sources.several import SeveralSources
@@ -25,6 +25,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from splitdata.conversion.sources.mds_values import MdsEncoding
     from splitdata.conversion.sources.source import RecordSource
 
 __all__ = ["open_mds"]
@@ -34,10 +35,10 @@ _VERSION: Final = 2
 
 
 class _Columns(NamedTuple):
-    """The columns of a shard, in their order."""
+    """Names of the columns of a shard and of their encodings, in their order."""
 
     names: list[str]
-    encodings: list[MdsEncoding]
+    encodings: list[str]
 
 
 class _StoredFile(NamedTuple):
@@ -92,16 +93,18 @@ class MdsShard(NumberedFileSource):
                 first=first,
                 can_seek=self._file.decompress is None,
             )
+            # Made where it is read: a shard may be sent to another process, and what decodes may not.
+            encodings = [cast("MdsEncoding", mds_encoding(encoding)) for encoding in self._columns.encodings]
             for number, item in enumerate(items, first):
-                yield self._decode(item, number)
+                yield self._decode(item, number, encodings)
 
     def _blocks(self, start: int) -> Iterator[bytes]:
         stored = self._input.stored(start)
         return stored if self._file.decompress is None else self._file.decompress(stored, self._input.shown)
 
-    def _decode(self, item: bytes, number: int) -> dict[str, Any]:
+    def _decode(self, item: bytes, number: int, encodings: list[MdsEncoding]) -> dict[str, Any]:
         """Return the columns of a sample, by their names."""
-        names, encodings = self._columns
+        names = self._columns.names
         name = names[0] if names else ""
         try:
             num_sizes = sum(encoding.size is None for encoding in encodings)
@@ -172,7 +175,6 @@ def _columns_of(index: IndexFile, about: dict[str, Any]) -> _Columns:
     sizes = index.value(about, "column_sizes", list)
     if not len(names) == len(encodings) == len(sizes) or len(set(names)) < len(names):
         raise index.damaged("it does not have one name, encoding and size for each column")
-    columns = _Columns(names, [])
     for name, encoding, size in zip(names, encodings, sizes, strict=True):
         try:
             found = mds_encoding(encoding)
@@ -187,5 +189,4 @@ def _columns_of(index: IndexFile, about: dict[str, Any]) -> _Columns:
             )
         if size != found.size:
             raise index.damaged(f"column {name} of the encoding {encoding} has {size} bytes, and not {found.size}")
-        columns.encodings.append(found)
-    return columns
+    return _Columns(names, encodings)

@@ -61,6 +61,11 @@ class MegatronSource(NumberedFileSource):
         """Return what tells both files from changed ones."""
         return super().state(with_times=with_times) | {"index": self._index.state(with_times=with_times)}
 
+    def _known_count(self) -> int:
+        with self._index.open() as file:
+            index = _Index(file, self._index.num_bytes or 0, self._index_path)
+        return int(index.num_documents if self.kind == "megatron" else index.num_sequences)
+
     def _samples(self, first: int) -> Iterator[Any]:
         size = self.num_bytes
         with self._index.open() as file, self._input.open() as data:

@@ -111,9 +111,15 @@ class NpySource(NumberedFileSource):
 
     kind = "npy"
 
+    def _known_count(self) -> int | None:
+        return None if self._input.is_compressed else self._opened().shape[0]
+
+    def _opened(self) -> _Rows:
+        size = None if self._input.is_compressed else self.num_bytes
+        return _Rows(self._input.blocks(), self._input.shown, size)
+
     def _samples(self, first: int) -> Iterator[Any]:
-        is_compressed = self._input.is_compressed
-        rows = _Rows(self._input.blocks(), self._input.shown, None if is_compressed else self.num_bytes)
+        is_compressed, rows = self._input.is_compressed, self._opened()
         size = row_bytes(rows.dtype, rows.shape)
         step = rows_at_once(size)
         if rows.is_fortran and len(rows.shape) > 1:

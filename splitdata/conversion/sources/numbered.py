@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from copy import copy
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from splitdata._shown import shown
@@ -20,7 +22,7 @@ from splitdata.samples.encode import encode_sample
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from splitdata.conversion.sources.source import SourcePosition
+    from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
 __all__ = ["MAX_SAMPLE_BYTES", "NumberedFileSource", "as_sample"]
 
@@ -37,6 +39,9 @@ class NumberedFileSource(FileSource, ABC):
         self.skipped: Mapping[str, int] = {}
         self._num_given = 0
         self._bytes_read = 0
+        # Of a part: the number of its first sample, and how many it has.
+        self._begin = 0
+        self._count: int | None = None
 
     @property
     def bytes_read(self) -> int:
@@ -65,10 +70,28 @@ class NumberedFileSource(FileSource, ABC):
         """Yield the samples behind a position."""
         self._num_given = count_at(position, "record")
         self._bytes_read = 0
-        for sample in self._samples(self._num_given):
+        left = None if self._count is None else max(0, self._count - self._num_given)
+        for sample in islice(self._samples(self._begin + self._num_given), left):
             record = as_sample(sample, self._input.shown, self._num_given)
             self._num_given += 1
             yield record
+
+    def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
+        """Yield the file in runs of equally many samples, if it can be read from any of them."""
+        count = self._known_count()
+        num_parts = 1 if count is None else min(count, -(-(self.num_bytes or 0) // max_bytes))
+        if count is None or num_parts <= 1:
+            yield from super().parts(max_bytes)
+            return
+        for number in range(num_parts):
+            part = copy(self)
+            part._begin = count * number // num_parts
+            part._count = count * (number + 1) // num_parts - part._begin
+            yield part
+
+    def _known_count(self) -> int | None:
+        """Return how many samples there are, where that is known and reading may begin at any; raises as reading."""
+        return None
 
     @abstractmethod
     def _samples(self, first: int) -> Iterator[Any]:

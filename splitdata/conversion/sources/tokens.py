@@ -51,6 +51,12 @@ class TokenSource(NumberedFileSource):
         """Return what tells the file from a changed one, and how it is cut."""
         return super().state(with_times=with_times) | {"dtype": self._dtype, "block": self._block}
 
+    def _known_count(self) -> int | None:
+        if self._input.is_compressed:
+            return None
+        start, dtype, _ = self._header()
+        return -(-((self.num_bytes or 0) - start) // (self._block * dtype.itemsize))
+
     def _samples(self, first: int) -> Iterator[Any]:
         start, dtype, num_tokens = self._header()
         size = self._block * dtype.itemsize

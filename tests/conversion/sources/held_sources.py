@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from splitdata import RecordSource, SplitDataError, SplitDataLoader, convert, decode_sample, open_source
+from splitdata.conversion.sources.parts import PartedSource, has_parts
 from splitdata.conversion.sources.seek import position_of, records_from
 
 __all__ = ["check_positions", "refused", "samples_of"]
@@ -19,8 +21,12 @@ def samples_of(source: RecordSource) -> list[Any]:
 
 
 def check_positions(source: RecordSource) -> list[Any]:
-    """Return the records of a source that give the same from wherever an iteration stopped."""
+    """Return the records of a source that give the same from wherever an iteration stopped, and in parts."""
     everything = list(source)
+    if has_parts(source):
+        for size in (1, 100, 1 << 30):
+            parts = cast("PartedSource", source).parts(size)
+            assert [record for part in parts for record in pickle.loads(pickle.dumps(part))] == everything
     assert source.kind
     assert source.identity()
     assert source.num_bytes
