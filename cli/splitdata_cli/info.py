@@ -36,7 +36,12 @@ def info(path: str, generation: int | None, as_json: bool) -> None:
         return
     description = describe(path, generation=generation)
     if as_json:
-        derived = {"mean_record_bytes": description.mean_record_bytes, "record_codec": description.record_codec}
+        derived = {
+            "mean_record_bytes": description.mean_record_bytes,
+            "record_codec": description.record_codec,
+            "schemas": list(map(str, description.schemas)),
+            "schema": None if description.schema is None else str(description.schema),
+        }
         print_json(dataclasses.asdict(description) | derived)
     else:
         print_table(_rows(description))
@@ -66,7 +71,7 @@ def _rows(dataset: DatasetDescription) -> list[tuple[str, str]]:
     if dataset.num_deleted:
         rows.append(("deleted", counted(dataset.num_deleted, "record")))
     if dataset.schema is not None:
-        rows.append(("schema", dataset.schema))
+        rows.append(("schema", str(dataset.schema)))
     elif dataset.schemas:
         rows.append(("schemas", f"{len(dataset.schemas)}, `splitdata schema` shows them"))
     rows += [("metadata", f"{key} = {json.dumps(value)}") for key, value in dataset.metadata.items()]

@@ -23,11 +23,12 @@ def schema(path: str, generation: int | None, as_json: bool) -> None:
 
     found = describe(path, generation=generation)
     if as_json:
-        print_json({"path": found.path, "declared": found.schema, "schemas": list(found.schemas)})
+        declared = None if found.schema is None else str(found.schema)
+        print_json({"path": found.path, "declared": declared, "schemas": list(map(str, found.schemas))})
         return
-    shown = found.schemas if found.schema is None else [found.schema]
+    shown = found.schemas if found.schema is None else (found.schema,)
     for one in shown:
-        print_line(one)
+        print_line(str(one))
     if not shown:
         print_line(
             f"no schemas: {found.path} holds " + (f"records of {found.record_codec}" if found.record_codec else "bytes")

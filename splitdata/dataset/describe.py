@@ -15,10 +15,9 @@ from splitdata.dataset.legacy.legacy_scan import scan
 from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.reading.snapshot import open_legacy, open_state
-from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.legacy import ENTRY_BYTES
-from splitdata.samples.schema_text import shown_schema
+from splitdata.samples.sample_schema import SampleSchema
 
 if TYPE_CHECKING:
     from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
@@ -66,7 +65,7 @@ class DatasetDescription:
         num_keys: Records that have a key.
         num_deleted: Records that were deleted; all other numbers count them, as they keep their positions.
         metadata: What the writers stored with it.
-        schemas: What its samples are, as text: each schema that some of them name.
+        schemas: What its samples are: each schema that some of them name; `str` shows it.
         schema: The one of these that it declares for all of its samples, None if it declares none.
         segments: In the order of positions.
         unlisted_segments: Folders of writers that are at work, or were killed before a commit.
@@ -92,8 +91,8 @@ class DatasetDescription:
     segments: tuple[SegmentDescription, ...]
     unlisted_segments: tuple[str, ...]
     num_deleted: int = 0
-    schemas: tuple[str, ...] = ()
-    schema: str | None = None
+    schemas: tuple[SampleSchema, ...] = ()
+    schema: SampleSchema | None = None
     layout: str = "splitdata"
     problems: tuple[str, ...] = ()
 
@@ -141,8 +140,8 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         num_deleted=manifest.num_deleted,
         metadata=manifest.metadata,
         segments=segments,
-        schemas=tuple(map(_shown, manifest.schemas)),
-        schema=None if manifest.schema is None else _shown(manifest.schema),
+        schemas=tuple(map(SampleSchema, manifest.schemas)),
+        schema=None if manifest.schema is None else SampleSchema(manifest.schema),
         unlisted_segments=tuple(one for one in directory.segment_ids() if one not in listed),
     )
 
@@ -207,10 +206,3 @@ def _size(path: str) -> int:
     with suppress(OSError):
         return os.stat(path).st_size
     return 0
-
-
-def _shown(schema: bytes) -> str:
-    try:
-        return shown_schema(schema)
-    except FormatError as error:
-        return f"of no use: {error}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from splitdata.errors import FormatError
 from splitdata.samples.schema_text import shown_schema
 
 __all__ = ["SampleSchema"]
@@ -26,8 +27,11 @@ class SampleSchema:
     data: bytes
 
     def __str__(self) -> str:
-        """Show the types; raises `FormatError` if it is damaged."""
-        return shown_schema(self.data)
+        """Show the types; takes time where there are very many."""
+        try:
+            return shown_schema(self.data)
+        except FormatError as error:
+            return f"of no use here: {error}"
 
     def __repr__(self) -> str:
         """Show the types."""

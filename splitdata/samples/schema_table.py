@@ -11,8 +11,10 @@ A sample for which the table has no schema, and no room for one, stands alone.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from splitdata.errors import FormatError
 from splitdata.samples import sample_spec
 from splitdata.samples.bound_plan import BoundPlan, picker
 from splitdata.samples.encode import collect, encode_sample
@@ -124,9 +126,14 @@ class SchemaTable:
         # Of each structure, the shapes that have schemas since before.
         self._known_shapes: dict[bytes, list[tuple[tuple[int, ...], bytes]]] = {}
         for schema in self.schemas:
-            root = parse_schema(schema, _MAX_SLOTS).root
-            if dims := tuple(_dims(root)):
-                self._known_shapes.setdefault(pack_schema(without_shapes(root)), []).append((dims, schema))
+            # Those of a later version keep their numbers, and serve nobody here.
+            with suppress(FormatError):
+                self._add_known(schema)
+
+    def _add_known(self, schema: bytes) -> None:
+        root = parse_schema(schema, _MAX_SLOTS).root
+        if dims := tuple(_dims(root)):
+            self._known_shapes.setdefault(pack_schema(without_shapes(root)), []).append((dims, schema))
 
     def encode(self, sample: object) -> bytes:
         """Return a sample as bytes that name a schema of this table, or that stand alone; raises as `encode_sample`."""

@@ -5,6 +5,7 @@ samples ──SplitWriter──> body | extents | number; schemas in the manifes
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from splitdata import (
     SchemaError,
     SplitDataLoader,
     SplitWriter,
+    UnsupportedVersionError,
     convert,
     describe,
     encode_sample,
@@ -83,7 +85,7 @@ def test_worked_sample_takes_83_bytes_and_its_schema_stands_in_the_manifest_and_
     assert line["segments"][0]["schemas"] == [0]
     assert "schema" not in line
     assert Manifest.decode(manifest.encode()) == manifest
-    assert describe(path).schemas == ("{'image': uint8[4,4,4], 'label': int, 'name': str}",)
+    assert list(map(str, describe(path).schemas)) == ["{'image': uint8[4,4,4], 'label': int, 'name': str}"]
     assert verify(path).is_intact
 
 
@@ -266,6 +268,23 @@ def test_session_that_was_killed_is_resumed_with_its_schemas(tmp_path: Path) -> 
     assert verify(path).is_intact
 
 
+def test_schema_of_a_later_version_costs_its_samples_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "d", [{"a": 1}, {"b": 1}])
+    before = manifest_of(path)
+    later = before.segments[0].schemas[0][:-1] + b"\x7f"
+    schemas = (later, before.segments[0].schemas[1])
+    forged = dataclasses.replace(before, generation=2, schemas=schemas, segments=())
+    forged = dataclasses.replace(forged, segments=(dataclasses.replace(before.segments[0], schemas=schemas),))
+    (path / "manifest.0000000002.json").write_bytes(forged.encode())
+    write(path, [{"b": 2}, {"a": 2}], mode="append")
+    assert manifest_of(path).segments[1].schemas == (*schemas, before.schemas[0])
+    with SampleDataset(path) as dataset:
+        assert [dataset[1], dataset[2], dataset[3]] == [{"b": 1}, {"b": 2}, {"a": 2}]
+        with pytest.raises(UnsupportedVersionError, match="a newer splitdata may know it"):
+            dataset[0]
+    assert "newer splitdata" in str(describe(path).schemas[0])
+
+
 def test_overwritten_dataset_has_none_of_the_old_schemas(tmp_path: Path) -> None:
     path = write(tmp_path / "d", [{"a": 1}])
     write(path, [{"b": 1}], mode="overwrite")
@@ -356,6 +375,16 @@ def test_record_that_is_no_sample_of_its_schema_is_found_by_verify(tmp_path: Pat
         ({"schemas": []}, "numbers below 0"),
         ({"schema": 1}, "schema is 1"),
         ({"schema": -1}, "schema is -1"),
+        ({"schema": True}, "schema is"),
+        ({"schemas": None}, "list of texts"),
+        ({"schemas": ["AA=", "AA=="]}, "base64"),
+        ({"schemas": ["AA=="], "of segment": [1]}, "numbers below 1"),
+        ({"schemas": ["AA=="], "of segment": [-1]}, "numbers below 1"),
+        ({"schemas": ["AA=="], "of segment": [0, 0]}, "or one twice"),
+        ({"schemas": ["AA=="], "of segment": [False]}, "numbers below 1"),
+        ({"schemas": ["AA=="], "of segment": {"0": 0}}, "numbers below 1"),
+        ({"schemas": ["AAA="] + [f"{n:04d}" for n in range(4097)]}, "the limits are"),
+        ({"schemas": ["A" * (6 << 20)]}, "the limits are"),
     ],
 )
 def test_manifest_that_says_what_cannot_be_of_schemas_is_refused(
@@ -364,6 +393,8 @@ def test_manifest_that_says_what_cannot_be_of_schemas_is_refused(
     from splitdata.format.checksum import hash64
 
     body = json.loads(manifest_of(write(tmp_path / "d", [1])).encode().splitlines()[0]) | change
+    if "of segment" in body:
+        body["segments"][0]["schemas"] = body.pop("of segment")
     line = json.dumps(body).encode()
     with pytest.raises(ManifestError, match=message):
         Manifest.decode(line + b'\n{"xxh3":"' + f"{hash64(line):016x}".encode() + b'"}\n')
@@ -378,7 +409,7 @@ def test_declared_schema_is_kept_shown_and_enforced(tmp_path: Path) -> None:
     assert holds(path, samples)
     assert manifest_of(path).schema == manifest_of(path).schemas[0]
     text = "{'image': uint8[4,4,4], 'label': int, 'name': str, 'note': str?}"
-    assert describe(path).schema == text
+    assert str(describe(path).schema) == text
     dataset = SampleDataset(path)
     assert str(dataset.schema) == text
     assert dataset.gather([1, 3])["note"] == [None, None]
@@ -388,7 +419,7 @@ def test_declared_schema_is_kept_shown_and_enforced(tmp_path: Path) -> None:
 
 def test_example_of_a_sample_declares_its_types_and_shapes(tmp_path: Path) -> None:
     path = write(tmp_path / "d", [image(1), image(2)], schema=image(0))
-    assert describe(path).schema == "{'image': uint8[4,4,4], 'label': int, 'name': str}"
+    assert str(describe(path).schema) == "{'image': uint8[4,4,4], 'label': int, 'name': str}"
     with SplitWriter(path, mode="append") as writer, pytest.raises(SchemaError, match="image"):
         writer.write_sample(image(3, 5))
 

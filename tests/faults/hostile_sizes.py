@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from splitdata import SplitDataError, SplitDataLoader, SplitWriter, describe, repair, verify
+from splitdata import SampleDataset, SplitDataError, SplitDataLoader, SplitWriter, describe, repair, verify
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt, hash64
@@ -25,6 +27,7 @@ from splitdata.format.frames import FrameHeader
 from splitdata.format.index import IndexHeader, make_entries
 from splitdata.format.keys import KeyRun, KeysHeader, key_hash, pack_blocks, pack_directory
 from splitdata.format.manifest import Manifest, SegmentInfo
+from splitdata.format.schemas import SchemasHeader
 from splitdata.storage.paths import DatasetPaths
 from tests.faults.forging import write_manifest
 
@@ -261,6 +264,26 @@ def metadata_of_lists(path: Path) -> None:
     write_manifest(path, json.dumps(body, separators=(",", ":")).encode())
 
 
+def samples_that_claim_much(path: Path) -> None:
+    """Bound samples of schemas that claim arrays of terabytes, or as many parts as fit, and a hole for their file."""
+    huge = [struct.pack("<BBQ", 35, 1, size) + b"\x03|u1" for size in (1 << 40, (1 << 63) - 1, (1 << 64) - 2)]
+    free = [struct.pack("<BB64Q", 35, 64, *[(1 << 64) - 1] * 64) + b"\x03|u1", b"\x30" * 65 + b"\x02"]
+    rows = [struct.pack("<BBQQ", 35, 2, (1 << 64) - 1, 0) + b"\x03|u1"]
+    wide = [bytes([16]) + struct.pack("<I", 250_000) + bytes([5]) * 250_000, struct.pack("<BI", 16, (1 << 32) - 1)]
+    schemas = (*huge, *free, *rows, *wide)
+    tail = b"\xff" * 4
+    records = [tail * 65 + struct.pack("<I", number) for number in range(len(schemas))]
+    with SplitWriter(path, bins=1, durability="none") as writer:
+        writer.write_many(records)
+    directory = DatasetPaths(str(path))
+    manifest = Manifest.decode(Path(directory.manifest(1)).read_bytes())
+    info = replace(manifest.segments[0], schemas=schemas)
+    forged = replace(manifest, segments=(info,), metadata={"record_codec": "sample"})
+    Path(directory.manifest(1)).write_bytes(forged.encode())
+    header = SchemasHeader(info.id).pack()
+    sparse(Path(directory.segment(info.id).schemas), 1 << 40, {0: header + struct.pack("<II", (1 << 32) - 1, 0)})
+
+
 INPUTS: Final[dict[str, Callable[[Path], None]]] = {
     made.__name__: made
     for made in (
@@ -281,6 +304,7 @@ INPUTS: Final[dict[str, Callable[[Path], None]]] = {
         one_record_under_all_keys,
         segments_for_a_fold,
         metadata_of_lists,
+        samples_that_claim_much,
     )
 }
 
@@ -317,6 +341,14 @@ def read_some(loader: SplitDataLoader) -> None:
     attempt(lambda: loader.sizes[:3000])
 
 
+def read_samples(path: Path) -> None:
+    with SampleDataset(path) as samples:
+        for number in range(min(len(samples), 40)):
+            attempt(lambda number=number: samples[number])  # type: ignore[misc]
+            attempt(lambda number=number: samples.encoded(number))  # type: ignore[misc]
+            attempt(lambda number=number: samples.gather([number] * 3))  # type: ignore[misc]
+
+
 def write_more(path: Path, mode: Any) -> None:
     with SplitWriter(path, mode=mode, durability="none", bins=1) as writer:
         writer.write(b"more")
@@ -332,6 +364,7 @@ OPERATIONS: Final[dict[str, Callable[[Path], object]]] = {
     "walk bins": lambda path: opened(path, lambda loader: walked(loader.iterate_binwise())),
     "walk views": lambda path: opened(path, lambda loader: walked(loader.iterate_binwise(as_views=True))),
     "shuffle": lambda path: opened(path, lambda loader: walked(loader.iterate_binwise(shuffle=True, seed=1))),
+    "samples": read_samples,
     "find": lambda path: opened(path, lambda loader: loader.has_key("a")),
     "find another": lambda path: opened(path, lambda loader: loader.has_key("b")),
     "verify": lambda path: verify(path, num_workers=1),

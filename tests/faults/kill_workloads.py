@@ -12,13 +12,15 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import numpy as np
 import pytest
 
-from splitdata import SplitWriter
+from splitdata import DatasetNotFoundError, SplitDataLoader, SplitWriter, encode_sample
 from splitdata.format import spec
 from splitdata.storage import files
 
@@ -33,7 +35,8 @@ class Workload:
     Attributes:
         name: For messages.
         run: Writes; yields once after each acknowledged commit.
-        states: The records after 0, 1, 2 ... commits; None where there is no dataset yet.
+        states: The records after 0, 1, 2 ... commits, samples as `encode_sample` makes them; None where there is no
+            dataset yet.
         prepare: Makes what is there before; without any fault.
         patch: What the machine of this workload cannot do.
         leaves_scratch: Whether a kill may leave an unfinished manifest behind.
@@ -110,6 +113,39 @@ def with_keys() -> Workload:
         yield
 
     return Workload("keys", run, _states(*groups))
+
+
+def _samples(number: int) -> list[Any]:
+    """Return samples of which some have schemas that none before had, in texts and arrays of any length."""
+    image = np.arange(number + 3, dtype=np.uint8)
+    return [{"image": image, "label": number}, {"text": "x" * number}, {f"new {number}": image[:2]}]
+
+
+def with_schemas() -> Workload:
+    """Let two writers commit samples in turn, after two commits of one: schemas are added to open and new segments."""
+    groups = [_samples(number) for number in range(4)]
+
+    def run(path: Path) -> Iterator[None]:
+        with SplitWriter(path, bins=2, codec="sample") as one:
+            for group in groups[:2]:
+                one.write_samples(group)
+                one.commit()
+                yield
+            with SplitWriter(path, bins=2, mode="append") as other:
+                for number, group in enumerate(groups[2:]):
+                    writer = (other, one)[number % 2]
+                    writer.write_samples(group)
+                    writer.commit()
+                    yield
+
+    return Workload("schemas", run, _states(*(list(map(encode_sample, group)) for group in groups)))
+
+
+def fitting(path: Path, record: bytes) -> bytes:
+    """Return a record that may be added to a dataset, which may be one of samples."""
+    with suppress(DatasetNotFoundError), SplitDataLoader(path) as loader:
+        return encode_sample(record) if loader.record_codec == "sample" else record
+    return record
 
 
 def rivals() -> Workload:
@@ -192,6 +228,7 @@ def workloads() -> list[Workload]:
         three_commits("blocks", BLOCKS, bins=2, patch=_with_small_large_records),
         three_commits("blocks-zstd", BLOCKS, bins=2, compression="zstd", patch=_with_small_large_records),
         with_keys(),
+        with_schemas(),
         rivals(),
         appending(),
         overwriting(),

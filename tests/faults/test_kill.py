@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import DatasetNotFoundError, SplitDataLoader, SplitWriter, verify
+from splitdata import DatasetNotFoundError, SampleDataset, SplitDataLoader, SplitWriter, verify
 from tests.faults.file_faults import fast_folder
-from tests.faults.kill_workloads import Records, Workload, large, workloads
+from tests.faults.kill_workloads import Records, Workload, fitting, large, workloads
 from tests.faults.small_process import Ending, run_until_killed
 
 pytestmark = [
@@ -36,6 +36,7 @@ POINTS = {
     "blocks": 100,
     "blocks-zstd": 100,
     "keys": 120,
+    "schemas": 100,
     "rivals": 200,
     "append": 130,
     "overwrite": 170,
@@ -56,7 +57,7 @@ def write_until_killed(workload: Workload, path: Path, budget: int | None) -> En
 
 
 def read_all(path: Path) -> Records | None:
-    """Return the records of a dataset by position, None where there is none."""
+    """Return the records of a dataset by position, samples with their schemas, None where there is none."""
     try:
         loader = SplitDataLoader(path)
     except DatasetNotFoundError:
@@ -67,6 +68,9 @@ def read_all(path: Path) -> Records | None:
         assert loader.sizes[:].tolist() == list(map(len, records))
         keys = [loader.key(position) for position in range(len(loader))]
         assert all(loader.find(key) == position for position, key in enumerate(keys) if key is not None)
+        if loader.record_codec == "sample":
+            with SampleDataset(path) as samples:
+                return [samples.encoded(position) for position in range(len(records))]
     return records
 
 
@@ -79,10 +83,11 @@ def check_after_kill(workload: Workload, path: Path, acknowledged: int, where: s
     left = [unfinished.name for unfinished in path.glob("*.tmp")]
     assert workload.leaves_scratch or not left, f"{where}: {left}"
 
+    added = fitting(path, ADDED)
     with SplitWriter(path, mode="append", durability="none") as writer:
-        writer.write(ADDED)
+        writer.write(added)
         assert writer.commit() == range(len(found or []), len(found or []) + 1), where
-    assert read_all(path) == [*(found or []), ADDED], where
+    assert read_all(path) == [*(found or []), added], where
     if verified:
         # What a kill leaves behind is no damage; but the header of an index, which each commit of an open
         # segment writes again, may be torn: nothing reads it, and the next commit of the segment would mend it.

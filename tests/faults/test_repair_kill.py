@@ -18,7 +18,7 @@ import pytest
 
 from splitdata import FormatError, ManifestError, SplitDataLoader, SplitWriter, repair, verify
 from tests.faults.file_faults import fast_folder
-from tests.faults.kill_workloads import Workload, workloads
+from tests.faults.kill_workloads import Workload, fitting, workloads
 from tests.faults.small_process import run_until_killed
 from tests.faults.test_kill import cost_of_all, read_all, spread, write_until_killed
 
@@ -29,7 +29,7 @@ pytestmark = [
 
 WRITER_POINTS = 36
 REPAIR_POINTS = 56
-ADOPTING = ("plain", "zstd", "scratch", "blocks", "rivals", "append")
+ADOPTING = ("plain", "zstd", "scratch", "blocks", "schemas", "rivals", "append")
 
 
 @pytest.fixture
@@ -66,14 +66,15 @@ def check_adoption(workload: Workload, path: Path, point: int) -> None:
     assert len(after) - len(before) == report.num_adopted, point
     # Some records are equal; none may be there more often than it was written.
     assert Counter(after) <= Counter(written), point
-    if workload.name != "rivals":
+    if workload.name not in ("rivals", "schemas"):
         assert after == written[: len(after)], point
     assert verify(path).findings == (), point
     assert repair(path, adopt=True).actions == (), point
     assert not list(path.glob("*.tmp"))
+    added = fitting(path, b"added")
     with SplitWriter(path, mode="append", durability="none") as writer:
-        writer.write(b"added")
-    assert read_all(path) == [*after, b"added"]
+        writer.write(added)
+    assert read_all(path) == [*after, added]
 
 
 def check_manifest(workload: Workload, path: Path, point: int) -> None:
@@ -90,7 +91,7 @@ def check_manifest(workload: Workload, path: Path, point: int) -> None:
         # Rivals whose claims contradict each other: then nothing may have been changed.
         manifests[-1].write_bytes(original)
         assert read_all(path) == before, point
-        assert workload.name in ("rivals", "overwrite"), point
+        assert workload.name in ("rivals", "schemas", "overwrite"), point
         return
     after = read_all(path)
     assert after is not None
