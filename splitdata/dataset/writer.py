@@ -266,7 +266,8 @@ class SplitWriter:
             ValueError: If this session, or the dataset, has records that are of no codec.
             ClosedError: If the writer was closed, or has failed before.
         """
-        self._check_usable()
+        if not self._takes_records:
+            self._check_usable()
         return self._write(self._encode(sample), key)
 
     def write_samples(self, samples: Iterable[Any], *, keys: Iterable[str | None] | None = None) -> int:
@@ -317,18 +318,20 @@ class SplitWriter:
 
     def _bound(self, record: BytesLike | ReadableFile) -> bytes:
         data = cast("ReadableFile", record).read(-1) if is_file(record) else payload(record)
-        return self._with_number(self._session.encoder.bind, data)
+        try:
+            return self._session.encoder.bind(data)
+        except SchemaError as error:
+            raise self._with_number(error) from None
 
     def _encode(self, sample: Any) -> bytes:  # what the codec takes
-        return self._with_number(self._encode_value or self._chosen_encoder(), sample)
-
-    def _with_number(self, encode: Callable[[Any], bytes], sample: Any) -> bytes:
         try:
-            return encode(sample)
+            return (self._encode_value or self._chosen_encoder())(sample)
         except SchemaError as error:
-            raise SchemaError(
-                f"record {self.num_written} of {self._name}: {error}", field=error.field, record=self.num_written
-            ) from None
+            raise self._with_number(error) from None
+
+    def _with_number(self, error: SchemaError) -> SchemaError:
+        number = self.num_written
+        return SchemaError(f"record {number} of {self._name}: {error}", field=error.field, record=number)
 
     def _chosen_encoder(self) -> Callable[[Any], bytes]:
         """Return what makes records, once the codec is known; one that was not given is taken now."""

@@ -127,7 +127,10 @@ def _have_number(rows: NDArray[np.uint8] | list[Buffer], number: bytes) -> bool:
     """Say whether all records name one schema, and none stands alone."""
     if isinstance(rows, np.ndarray):
         magic = np.frombuffer(_MAGIC, np.uint8)
-        if rows.shape[1] < _NUMBER_BYTES or (rows[:, :_MAGIC_BYTES] == magic).all(axis=1).any():
+        if rows.shape[1] < _NUMBER_BYTES:
+            return False
+        # One byte tells in most batches that none of them does.
+        if (rows[:, 0] == magic[0]).any() and (rows[:, :_MAGIC_BYTES] == magic).all(axis=1).any():
             return False
         return bool((rows[:, -_NUMBER_BYTES:] == np.frombuffer(number, np.uint8)).all())
     return all(row[-_NUMBER_BYTES:] == number and row[:_MAGIC_BYTES] != _MAGIC for row in rows)

@@ -40,13 +40,17 @@ class BoundLayout(NamedTuple):
         places: Of each array, in the order of the schema.
         scalars: Where they begin.
         stop: Where texts begin.
-        pieces: What stands before them: zeros, or a payload by its number, or `_SCALARS`.
+        pieces: What stands before them: zeros, and empty places for scalars and arrays.
+        scalars_piece: The place of the scalars, -1 where there are none.
+        array_pieces: The place of each array, and its number in the order of the schema.
     """
 
     places: tuple[PayloadPlace, ...]
     scalars: int
     stop: int
-    pieces: tuple[tuple[bytes, int | None], ...]
+    pieces: list[BytesLike]
+    scalars_piece: int
+    array_pieces: tuple[tuple[int, int], ...]
 
 
 class BoundPlan:
@@ -77,8 +81,10 @@ class BoundPlan:
         self.scalars = schema.scalars
         self._scalars = struct.Struct(f"<{schema.scalars}")
         self.unpack_scalars = self._scalars.unpack_from
+        self._pack_scalars = self._scalars.pack
         self._extents = struct.Struct(f"<{schema.num_extents}I")
         self.unpack_extents = self._extents.unpack_from
+        self._pack_extents = self._extents.pack
         # The scalars that say which optional parts are there.
         self.marks_of = picker(list(_marks(schema.root)), len(schema.scalars))
         self.tail_bytes = self._extents.size + _TAIL_NUMBER
@@ -101,7 +107,7 @@ class BoundPlan:
             raise self.other_length(data, self.tail_bytes)
         extents = self.unpack_extents(data, end)
         layout = self._only_layout or self.layout_of(extents)
-        places, _, stop, _ = layout
+        places, stop = layout.places, layout.stop
         found: Sequence[PayloadPlace] = places
         if self._texts:
             found = [*places]
@@ -128,12 +134,16 @@ class BoundPlan:
             struct.error: If an extent takes more than 32 bits.
         """
         layout = self._only_layout or self.layout_of(extents)
-        parts = [
-            (self._scalars.pack(*scalars) if number == _SCALARS else payloads[number]) if number is not None else gap
-            for gap, number in layout.pieces
-        ]
-        parts += [payloads[number] for number in self._texts]
-        parts.append(self._extents.pack(*extents))
+        # Each step here is felt by who writes many small samples.
+        parts = layout.pieces.copy()
+        for place, number in layout.array_pieces:
+            parts[place] = payloads[number]
+        if layout.scalars_piece >= 0:
+            parts[layout.scalars_piece] = self._pack_scalars(*scalars)
+        for number in self._texts:
+            parts.append(payloads[number])
+        if extents:
+            parts.append(self._pack_extents(*extents))
         return parts
 
     def other_length(self, data: Buffer, expected: int) -> FormatError:
@@ -143,15 +153,17 @@ class BoundPlan:
     def _lay_out(self, others: tuple[int, ...], extents: Sequence[int]) -> BoundLayout:
         measured = {number: measure(self.schema.payloads[number], extents) for number in self._arrays}
         found: dict[int, PayloadPlace] = {}
-        pieces: list[tuple[bytes, int | None]] = []
+        pieces: list[BytesLike] = []
+        piece_of: dict[int, int] = {}
         end = 0
 
         def add(number: int, size: int, alignment: int) -> int:
             nonlocal end
             gap = -end % alignment
             if gap:
-                pieces.append((ZEROS[gap], None))
-            pieces.append((b"", number))
+                pieces.append(ZEROS[gap])
+            piece_of[number] = len(pieces)
+            pieces.append(b"")
             end += gap + size
             return end - size
 
@@ -165,7 +177,14 @@ class BoundPlan:
             if number not in found:
                 start = add(number, size, sample_spec.SMALL_ARRAY_ALIGNMENT)
                 found[number] = start, start + size, shape
-        layout = BoundLayout(tuple(found[number] for number in self._arrays), scalars, end, tuple(pieces))
+        layout = BoundLayout(
+            tuple(found[number] for number in self._arrays),
+            scalars,
+            end,
+            pieces,
+            piece_of.pop(_SCALARS, -1),
+            tuple((piece, number) for number, piece in piece_of.items()),
+        )
         if len(self._layouts) == MAX_LAYOUTS:
             self._layouts.clear()
         self._layouts[others] = layout

@@ -232,6 +232,10 @@ def bound_parts(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer]) -> RowP
     Raises:
         FormatError: If one has another length than its extents say.
     """
+    if not plan.num_extents:
+        layout = plan.layout_of(())
+        _check_lengths(rows, [layout.stop + plan.tail_bytes])
+        return RowParts(_scalars_at(plan, rows, layout.scalars), plan.scalars, [layout.places], layout.places)
     ends = np.ndarray((len(rows), plan.num_extents), "<u4", _cut_end(rows, plan.tail_bytes, sample_spec.NUMBER_BYTES))
     if not plan.has_free_arrays:
         return _bound_parts_alike(plan, rows, ends)
@@ -256,12 +260,15 @@ def _bound_parts_alike(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer], 
     """Return the same for a schema that leaves no dimension free: only texts end elsewhere in each row."""
     layout = plan.layout_of(())
     stops = layout.stop + lengths.cumsum(axis=1, dtype=np.int64)
-    ends = stops[:, -1] if plan.num_extents else np.full(len(rows), layout.stop)
-    _check_lengths(rows, (ends + plan.tail_bytes).tolist())
-    memory: Any = _cut(rows, layout.scalars, layout.scalars + len(plan.scalars) * sample_spec.SLOT_BYTES)
-    scalars = np.ndarray((len(rows), len(plan.scalars)), "<u8", memory)
-    texts = (stops - lengths, stops) if plan.num_extents else None
-    return RowParts(scalars, plan.scalars, [layout.places], layout.places, texts)
+    _check_lengths(rows, (stops[:, -1] + plan.tail_bytes).tolist())
+    scalars = _scalars_at(plan, rows, layout.scalars)
+    return RowParts(scalars, plan.scalars, [layout.places], layout.places, (stops - lengths, stops))
+
+
+def _scalars_at(plan: BoundPlan, rows: NDArray[np.uint8] | list[Buffer], start: int) -> NDArray[np.uint64]:
+    """Return the scalars of all rows, which begin at one place."""
+    memory: Any = _cut(rows, start, start + len(plan.scalars) * sample_spec.SLOT_BYTES)
+    return np.ndarray((len(rows), len(plan.scalars)), "<u8", memory)
 
 
 def _distinct(extents: NDArray[Any]) -> list[tuple[int, ...]]:

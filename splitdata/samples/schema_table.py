@@ -137,8 +137,7 @@ class SchemaTable:
 
     def encode(self, sample: object) -> bytes:
         """Return a sample as bytes that name a schema of this table, or that stand alone; raises as `encode_sample`."""
-        schema, extents, scalars, payloads = collect(sample)
-        return self._bind(schema, extents, scalars, payloads) or encode_sample(sample)
+        return self._bind(*collect(sample)) or encode_sample(sample)
 
     def bind(self, record: BytesLike) -> bytes:
         """Return the bytes of a sample that stands alone as `encode` would have made them.
