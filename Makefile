@@ -13,6 +13,9 @@ TEST := $(VENV)/.installed-test
 BENCH := $(VENV)/.installed-bench
 RELEASE := $(VENV)/.installed-release
 
+# Of its own, as the tests of a framework run wherever it is installed, and take minutes.
+INTEROP := .venv-interop
+
 # Rooms whose tests start no process, and what holds for the whole library.
 QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/sources tests/dataset/keys \
 	tests/loader/plan/test_state.py tests/loader/plan/test_world.py tests/process/wire/test_messages.py \
@@ -22,11 +25,12 @@ QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/s
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick check format bench wheel soak
+.PHONY: help demo test test-interop quick check format bench wheel soak
 
 help:
 	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
 	@echo "make test     run the tests"
+	@echo "make test-interop  run those of frameworks, with all of them installed"
 	@echo "make quick    run those of rooms without processes, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
 	@echo "make format   put the code into its standard form"
@@ -40,6 +44,9 @@ demo: $(CORE)
 # Three at a time on two cores: much of a test is waiting for processes that it has started.
 test: $(TEST)
 	$(BIN)/pytest -q --numprocesses=3 --dist=worksteal
+
+test-interop: $(INTEROP)/.installed
+	$(INTEROP)/bin/pytest -q --numprocesses=2 tests/interop tests/test_examples.py
 
 quick: $(TEST)
 	$(BIN)/pytest -q --numprocesses=2 --hypothesis-profile=quick -m "not slow and not soak" $(QUICK)
@@ -71,6 +78,11 @@ soak: $(TEST)
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("splitdata needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": run make PYTHON=/path/to/a/newer/python")'
 	$(PYTHON) -m venv --clear $(VENV)
+
+$(INTEROP)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,test-interop]'
+	@touch $@
 
 $(CORE): pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
 	$(INSTALL) --editable .

@@ -15,7 +15,7 @@ import operator
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from splitdata._ownership import Closeable
 from splitdata.errors import ClosedError
@@ -23,7 +23,7 @@ from splitdata.loader.cache.cache_options import Cache
 from splitdata.loader.epoch_iterator import EpochIterator
 from splitdata.loader.loader_options import Device, LoaderOptions, answers_torch_words
 from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
-from splitdata.loader.plan.epoch_steps import num_records_in, records_of, seek, skip, whole_epoch
+from splitdata.loader.plan.epoch_steps import num_records_in, open_run, records_of, seek, skip, whole_epoch
 from splitdata.loader.plan.loader_state import StateDict
 from splitdata.loader.plan.plan import Plan
 from splitdata.loader.plan.progress import EpochProgress
@@ -171,9 +171,28 @@ class DistributedLoader(Closeable):
         return whole_epoch(plan, self._rank_state.progress.position_in(plan)).num_steps
 
     @property
+    def steps_left(self) -> int:
+        """Batches of this rank that are left of the present epoch; fixes rank and world size.
+
+        Of one that was begun by another number of ranks they need not be as many as its length less those before.
+        """
+        plan = self._rank_state.plan()
+        return open_run(plan, self._rank_state.progress.position_in(plan)).num_steps
+
+    @property
     def position(self) -> tuple[int, int]:
         """Epoch, and samples of it that all ranks together were handed (batches, with a batch sampler)."""
         return self._rank_state.progress.position.epoch, self._rank_state.progress.position.samples
+
+    @property
+    def dataset(self) -> Any:
+        """The dataset that records come from: as it was given, or opened, or made by the function that was given."""
+        return self._resolved.source.dataset
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch, on each rank; of the user's own batches 1, as with a batch sampler none is given."""
+        return self._options.batch_size
 
     @property
     def rank(self) -> int:
@@ -189,6 +208,16 @@ class DistributedLoader(Closeable):
     def skipped(self) -> list[SkippedRecord]:
         """Records that were replaced so far with on_error="skip"; the last thousand."""
         return list(self._skips.listed)
+
+    if not TYPE_CHECKING:
+        # A type checker would take every name for an attribute.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Answer to what a DataLoader of torch's has and this has not."""
+            hint = ""
+            if name in ("sampler", "batch_sampler"):
+                hint = ": accelerate's skip_first_batches, and so Trainer, takes splitdata.interop.torch.as_dataloader"
+            raise AttributeError(f"DistributedLoader has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __repr__(self) -> str:
         """Show the data, and where training stands."""

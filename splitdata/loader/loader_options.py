@@ -110,10 +110,20 @@ class LoaderOptions:
             check_function(name, getattr(self, name))
         # Checks the seed.
         derive_key(self.seed)
+        self._take_mesh()
         self._check_shuffle()
         self._check_samplers()
         self._check_rotation()
         self._check_workers()
+
+    def _take_mesh(self) -> None:
+        world = self.order.mesh
+        if world is None:
+            return
+        if self.rank is not None or self.world_size is not None:
+            raise ValueError("the mesh of OrderOptions says rank and world_size: leave them out")
+        object.__setattr__(self, "rank", world.rank)
+        object.__setattr__(self, "world_size", world.world_size)
 
     def _check_shuffle(self) -> None:
         # Values that callers without a type checker may pass.

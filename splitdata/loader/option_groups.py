@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from splitdata.loader.plan.plan import PartitionKind
 from splitdata.loader.plan.selection import Subset
+from splitdata.loader.plan.world import World
 from splitdata.loader.samples.skips import Skip
 from splitdata.order.batching import Batching
 from splitdata.order.counts import MAX_LANES, checked_count
@@ -109,6 +110,8 @@ class OrderOptions:
         interleave: Bins that are mixed, with shuffle="bins".
         batching: TokenBudget or Buckets: batches of samples of like length, see docs/batching.md. Not with num_steps or
             partition="contiguous".
+        mesh: In place of rank and world size: the part of a torch DeviceMesh that shares the data out, as `mesh["dp"]`.
+            All ranks beside it, of tensor or context parallelism, get the same batches. Kept as this rank in it.
 
     Raises:
         TypeError, ValueError: An attribute of a wrong type or out of range, or two that clash.
@@ -119,6 +122,7 @@ class OrderOptions:
     lanes: int | None = None
     interleave: int = 4
     batching: Batching | None = None
+    mesh: Any = None
 
     def __post_init__(self) -> None:
         check_choice("partition", self.partition, get_args(PartitionKind))
@@ -127,6 +131,8 @@ class OrderOptions:
         for name in ("num_steps", "lanes"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else checked_count(name, value, 1))
+        if self.mesh is not None:
+            object.__setattr__(self, "mesh", World.of_mesh(self.mesh))
         if self.lanes is not None and self.lanes > MAX_LANES:
             raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {self.lanes}")
         if self.num_steps is not None and self.partition == "contiguous":

@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from splitdata._shown import one_line
 from splitdata.order.counts import MAX_LANES
@@ -40,6 +40,11 @@ _NOBODY: Final = "nobody"
 # They say that there may be others, and never how many.
 _RANKS_ALONE: Final = ("PMIX_RANK", "PALS_RANKID", "ALPS_APP_PE")
 
+
+# What the dimensions of a mesh are called whose ranks work on the same samples.
+_SAME_SAMPLES: Final = frozenset(
+    {"cp", "ep", "etp", "pp", "sp", "tp", "context", "expert", "model", "pipeline", "pipe", "sequence", "tensor"}
+)
 
 _NAMES: Final = frozenset(
     {"RANK", "WORLD_SIZE", _SLURM_STEP, "SLURM_PROCID", *_SLURM_SIZES, *_RANKS_ALONE}.union(*_LAUNCHERS)
@@ -103,6 +108,37 @@ class World:
             f"{given} is given, and neither torch.distributed nor RANK and WORLD_SIZE in the environment say the "
             f"rest: pass {missing} too"
         )
+
+    @classmethod
+    def of_mesh(cls, mesh: Any) -> World:
+        """Take the place of this process in a torch DeviceMesh, of which all dimensions share the data out.
+
+        Raises:
+            TypeError: It is no DeviceMesh.
+            ValueError: A dimension is one whose ranks get the same samples, or this process is not in the mesh.
+        """
+        if isinstance(mesh, cls):
+            # Found before: options are made of options.
+            return mesh
+        if not (hasattr(mesh, "get_coordinate") and hasattr(mesh, "mesh_dim_names")):
+            raise TypeError(f"mesh must be a torch DeviceMesh, got {mesh!r}")
+        names = mesh.mesh_dim_names or ()
+        if same := [name for name in names if name in _SAME_SAMPLES]:
+            others = [name for name in names if name not in same]
+            part = ", ".join(map(repr, others)) or "..."
+            raise ValueError(
+                f"mesh has the dimension {same[0]!r}, whose ranks work on the same samples: give the part that shares "
+                f"the data out, mesh=mesh[{part}]"
+            )
+        place = mesh.get_coordinate()
+        if place is None:
+            raise ValueError(
+                "this process is not in the mesh: give the mesh that it belongs to, or rank and world_size"
+            )
+        rank, world_size = 0, 1
+        for coordinate, size in zip(place, mesh.shape, strict=True):
+            rank, world_size = rank * size + coordinate, world_size * size
+        return cls(int(rank), int(world_size), "the mesh")
 
 
 class Ranks:
