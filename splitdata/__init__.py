@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.verify.verify import VerifyReport, verify
     from splitdata.dataset.writer import SplitWriter
     from splitdata.format.spec import FORMAT_VERSION
+    from splitdata.interop.decoding import Fields, decode_audio, decode_image
     from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
     from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
     from splitdata.loader.cache.cache_options import Cache
@@ -105,6 +106,7 @@ __all__ = [
     "DistributedLoader",
     "DuplicateKeyError",
     "FORMAT_VERSION",
+    "Fields",
     "Finding",
     "FirstRecord",
     "FormatError",
@@ -149,6 +151,8 @@ __all__ = [
     "__version__",
     "compact",
     "convert",
+    "decode_audio",
+    "decode_image",
     "decode_sample",
     "delete",
     "describe",
@@ -177,6 +181,7 @@ _HOMES = {
     "DeleteReport": "splitdata.dataset.deletion.delete",
     "DistributedLoader": "splitdata.loader.distributed_loader",
     "FORMAT_VERSION": "splitdata.format.spec",
+    "Fields": "splitdata.interop.decoding",
     "Finding": "splitdata.dataset.segments.finding",
     "FirstRecord": "splitdata.conversion.dry_run",
     "GenerationDescription": "splitdata.loader.cache.cache_description",
@@ -205,6 +210,8 @@ _HOMES = {
     "WorkerStats": "splitdata.loader.plan.steps",
     "compact": "splitdata.dataset.deletion.compact",
     "convert": "splitdata.conversion.convert",
+    "decode_audio": "splitdata.interop.decoding",
+    "decode_image": "splitdata.interop.decoding",
     "decode_sample": "splitdata.samples.decode",
     "delete": "splitdata.dataset.deletion.delete",
     "describe": "splitdata.dataset.describe",
