@@ -17,6 +17,7 @@ from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.order.positions import are_several, checked_positions
+from splitdata.samples.arrow_columns import table_of
 from splitdata.samples.collate import collate
 from splitdata.samples.preview import preview
 from splitdata.samples.record_codecs import record_codec
@@ -232,6 +233,23 @@ class SampleDataset:
             return standing_alone(record, self.records.schemas.of(position))
         except FormatError as error:
             raise self._named(error, index) from None
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> Any:
+        """Return all samples as a pyarrow.Table, for pandas, polars, DuckDB and whatever else reads Arrow.
+
+        Arrays and numbers of one shape are read once and not copied again; `to_arrow().to_pandas()` and
+        `polars.from_arrow(...)` go on from there. The table lies in memory as a whole.
+
+        Args:
+            columns: Fields of samples that are dicts; None: all. Samples of another kind are a column "value".
+
+        Raises:
+            KeyError: There is no such field.
+            TypeError: A field holds what Arrow has no type for, or values of several types.
+            FormatError: If a record is damaged, or was not written by the codec.
+            ModuleNotFoundError: pyarrow is not installed.
+        """
+        return table_of(self, columns)
 
     def preview(self, index: int, max_chars: int = 500) -> str:
         """Return one sample as a line of text for a person, cut behind `max_chars`: arrays by type and shape."""
