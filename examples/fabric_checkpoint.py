@@ -3,7 +3,7 @@
 fabric.launch ──> two processes; the loader asks torch.distributed for its rank
 fabric.save   ──> {"model": ..., "loader": loader}: Fabric calls state_dict() and load_state_dict() by itself
 
-Needs torch and lightning-fabric. Not fabric.setup_dataloaders: there is no sampler to replace.
+Needs lightning. Not fabric.setup_dataloaders: there is no sampler to replace.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def train(fabric: Any, folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    from lightning_fabric import Fabric
+    from lightning.fabric import Fabric
 
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
     fabric.launch()
@@ -69,8 +69,8 @@ def main(folder: Path) -> None:
     fabric.barrier()
 
 
-if find_spec("lightning_fabric") is None:
-    print("this example needs Lightning Fabric: pip install lightning-fabric")
+if find_spec("lightning") is None:
+    print("this example needs Lightning Fabric: pip install lightning")
 elif "EXAMPLE_FOLDER" in os.environ:
     # The second process: Fabric starts this script once more, with the same environment.
     main(Path(os.environ["EXAMPLE_FOLDER"]))

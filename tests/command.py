@@ -22,7 +22,9 @@ def run_cli(*arguments: str | os.PathLike[str], cwd: Path | None = None, text_in
     return run_python("-m", "splitdata_cli", *arguments, cwd=cwd, text_in=text_in)
 
 
-def run_python(*arguments: str | os.PathLike[str], cwd: Path | None = None, text_in: str = "") -> Completed:
+def run_python(
+    *arguments: str | os.PathLike[str], cwd: Path | None = None, text_in: str = "", warnings: str = "error"
+) -> Completed:
     """Run this interpreter with `arguments`, `text_in` on its standard input, and return how it ended."""
-    command = [sys.executable, "-X", "faulthandler", "-W", "error", *arguments]
+    command = [sys.executable, "-X", "faulthandler", "-W", warnings, *arguments]
     return subprocess.run(command, cwd=cwd, input=text_in, capture_output=True, encoding="utf-8", check=False)
