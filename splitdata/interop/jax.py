@@ -1,8 +1,8 @@
 """Batches as arrays of JAX, put where a sharding says while the loop computes; torch is not needed.
 
-DistributedLoader(..., workers=WorkerOptions(to_device=PutOn(sharding), device_batches=2))
+It is given to the loader: `DistributedLoader(..., workers=WorkerOptions(to_device=PutOn(sharding), device_batches=2))`.
 
-worker ──numpy──> PutOn ──> jax.Array over the devices of a mesh, two batches ahead of the loop
+    worker ──numpy──> PutOn ──> jax.Array over the devices of a mesh, two batches ahead of the loop
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """A loader as a tf.data.Dataset of its batches.
 
-loader.peek() ──> signature: dtype and shape of each array, the number of samples left open
-iter(dataset) ──> iter(loader): one epoch, and the next one for the next
+What TensorFlow must know beforehand comes from a look at the first batch, which changes nothing.
+
+    loader.peek() ──> signature: dtype and shape of each array, the number of samples left open
+    iter(dataset) ──> iter(loader): one epoch, and the next one for the next
 """
 
 from __future__ import annotations

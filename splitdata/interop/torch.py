@@ -1,8 +1,10 @@
 """A loader for code that insists on torch's own classes; where a loop takes any iterable, give it the loader itself.
 
-as_dataloader(loader)     a DataLoader of one number a batch: the trainers of Hugging Face skip the numbers of
-                          steps that are done, and the loader makes none of their batches
-as_iterable(loader)       an IterableDataset of batches, whose state torchdata's StatefulDataLoader keeps
+Neither works with torch's workers: the loader has its own.
+
+    as_dataloader(loader)     a DataLoader of one number a batch: the trainers of Hugging Face skip the numbers of
+                              steps that are done, and the loader makes none of their batches
+    as_iterable(loader)       an IterableDataset of batches, whose state torchdata's StatefulDataLoader keeps
 
     sampler: 0 1 2 3 4 ...  ──skip_first_batches(3)──>  3 4 ...  ──LoaderSteps──>  loader.skip(3), next(batches)
 """

@@ -1,7 +1,9 @@
 """A loader as the source of a pipeline of torchdata.nodes.
 
-LoaderNode(loader) ──batches──> Mapper, Prefetcher, ... ──> torchdata.nodes.Loader
-                                the state of the pipeline holds the loader's, at any batch
+The nodes behind it keep its state with what they keep of their own.
+
+    LoaderNode(loader) ──batches──> Mapper, Prefetcher, ... ──> torchdata.nodes.Loader
+                                    the state of the pipeline holds the loader's, at any batch
 """
 
 from __future__ import annotations

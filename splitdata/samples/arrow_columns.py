@@ -1,10 +1,12 @@
 """Samples as columns of Arrow: what lies together in memory is taken as it is, everything else value by value.
 
-numbers [n]                  int64, float, ...                      the memory of the batch, not a copy (but bools)
-arrays [n, 3, 4]             fixed_size_list[fixed_size_list]       the same
-arrays of several lengths    list                                   one copy
-texts, bytes, None, dicts    string, binary, null, struct
-samples that are no dicts    one column, "value"
+A part of the samples is decoded at a time, so that its memory is that of the table and a little more.
+
+    numbers [n]                  int64, float, ...                      the memory of the batch, not a copy (but bools)
+    arrays [n, 3, 4]             fixed_size_list[fixed_size_list]       the same
+    arrays of several lengths    list                                   one copy
+    texts, bytes, None, dicts    string, binary, null, struct
+    samples that are no dicts    one column, "value"
 """
 
 from __future__ import annotations
