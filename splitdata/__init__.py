@@ -50,6 +50,7 @@ from splitdata.errors import (
 if TYPE_CHECKING:
     from splitdata.conversion.convert import convert
     from splitdata.conversion.dry_run import FirstRecord
+    from splitdata.conversion.export import ExportReport, export, extract
     from splitdata.conversion.sources.choose import open_source
     from splitdata.conversion.sources.kinds import source_kinds
     from splitdata.conversion.sources.source import RecordSource
@@ -105,6 +106,7 @@ __all__ = [
     "DeleteReport",
     "DistributedLoader",
     "DuplicateKeyError",
+    "ExportReport",
     "FORMAT_VERSION",
     "Fields",
     "Finding",
@@ -159,6 +161,8 @@ __all__ = [
     "describe_cache",
     "digest",
     "encode_sample",
+    "export",
+    "extract",
     "measure_dataset",
     "open_source",
     "repair",
@@ -183,6 +187,7 @@ _HOMES = {
     "FORMAT_VERSION": "splitdata.format.spec",
     "Fields": "splitdata.interop.decoding",
     "Finding": "splitdata.dataset.segments.finding",
+    "ExportReport": "splitdata.conversion.export",
     "FirstRecord": "splitdata.conversion.dry_run",
     "GenerationDescription": "splitdata.loader.cache.cache_description",
     "HashSplit": "splitdata.order.hash_split",
@@ -218,6 +223,8 @@ _HOMES = {
     "describe_cache": "splitdata.loader.cache.cache_description",
     "digest": "splitdata.dataset.sha256_digest",
     "encode_sample": "splitdata.samples.encode",
+    "export": "splitdata.conversion.export",
+    "extract": "splitdata.conversion.export",
     "measure_dataset": "splitdata.loader.benchmark",
     "open_source": "splitdata.conversion.sources.choose",
     "repair": "splitdata.dataset.repair.repair",

@@ -66,7 +66,7 @@ INNER_LEVELS: dict[str, dict[str, int]] = {
     },
     "loader": {"plan": 1, "device": 1, "stats": 2, "samples": 3, "cache": 4, "pipeline": 5, "rotation": 6},
     "process": {"wire": 1, "identity": 1, "worker": 2, "consumer": 3, "pool": 4},
-    "conversion": {"sources": 1, "steps": 2, "parallel": 3},
+    "conversion": {"sources": 1, "steps": 2, "sinks": 2, "parallel": 3},
 }
 
 # Torch takes seconds to load and is optional.

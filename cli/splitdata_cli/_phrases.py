@@ -31,7 +31,9 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"compression='zstd'", "--compression zstd"),
         (r"durability='(\w+)'", r"--durability \1"),
         (r"repair\((?:[^()]*, )?adopt=True\)", "`splitdata repair --adopt`"),
-        (r"(append|adopt|validate|reproducible|dictionary)=True", r"--\1"),
+        (r"(append|adopt|validate|reproducible|dictionary|overwrite)=True", r"--\1"),
+        # The command line says it already, beside the argument.
+        (r"column=NAME \(--column NAME\)", "--column NAME"),
         (r"from_bins=True", "--from-bins"),
         (r"prefix_keys=True", "--prefix-keys"),
         (r"follow_links=True", "--follow-links"),

@@ -6,6 +6,8 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata info DIR              what a dataset is
     splitdata head DIR              its first records
     splitdata cat DIR I...          records by position
+    splitdata export DIR DEST       records in another format
+    splitdata extract DIR I... F    records as files in a folder
     splitdata verify DIR            every byte of it against its checksums
     splitdata repair DIR            damaged indexes, headers and manifests made again
     splitdata delete DIR I...       records marked as deleted
@@ -29,6 +31,8 @@ from splitdata_cli.cat import cat
 from splitdata_cli.compact import compact
 from splitdata_cli.delete import delete
 from splitdata_cli.digest import digest
+from splitdata_cli.export import export
+from splitdata_cli.extract import extract
 from splitdata_cli.head import head
 from splitdata_cli.info import info
 from splitdata_cli.repair import repair
@@ -86,7 +90,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, schema, head, cat, verify, repair, delete, compact, digest, bench):
+for command in (write, info, schema, head, cat, export, extract, verify, repair, delete, compact, digest, bench):
     cli.add_command(command)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CRC32C_OF_NOTHING", "crc32c"]
+__all__ = ["CRC32C_OF_NOTHING", "crc32c", "masked_crc"]
 
 CRC32C_OF_NOTHING: Final = 0
 
@@ -40,6 +40,11 @@ def crc32c(data: bytes, before: int = CRC32C_OF_NOTHING) -> int:
     if len(rest) <= _SHORT_BYTES:
         return _of_short(rest.tobytes(), state) ^ _ALL_ONES
     return _behind(rest, state, tables, places[-len(rest) :]) ^ _ALL_ONES
+
+
+def masked_crc(crc: int) -> int:
+    """Return a checksum as TFRecord stores it."""
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _behind(block: NDArray[np.uint8], state: int, tables: NDArray[np.uint32], places: NDArray[np.int64]) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.conversion.sources.block_reader import BlockReader
-from splitdata.conversion.sources.crc32c import CRC32C_OF_NOTHING, crc32c
+from splitdata.conversion.sources.crc32c import CRC32C_OF_NOTHING, crc32c, masked_crc
 from splitdata.conversion.sources.decompress import gunzip, unzlib
 from splitdata.conversion.sources.input_file import FileSource, is_compressed
 from splitdata.conversion.sources.seek import count_at
@@ -144,7 +144,7 @@ class TFRecordSource(FileSource):
         footer = reader.read_full(_FOOTER_BYTES)
         if len(footer) < _FOOTER_BYTES:
             raise self._cut_off(number, f"after {len(footer)} of the 4 bytes of its checksum")
-        if int.from_bytes(footer, "little") != _masked(crc):
+        if int.from_bytes(footer, "little") != masked_crc(crc):
             raise self._refusal(number, "the checksum of its payload is wrong: the file is damaged there")
 
     def _cut_off(self, number: int, where: str) -> SourceError:
@@ -158,12 +158,8 @@ class TFRecordSource(FileSource):
         )
 
 
-def _masked(crc: int) -> int:
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
 def _is_header(start: bytes) -> bool:
     if len(start) < _HEADER.size:
         return False
     checksum: Any = _HEADER.unpack_from(start)[1]
-    return bool(checksum == _masked(crc32c(start[:8])))
+    return bool(checksum == masked_crc(crc32c(start[:8])))

@@ -1,0 +1,1 @@
+"""Layouts that records are written to."""

@@ -1,0 +1,88 @@
+"""What is exported is made beside its place, and moved there when it is whole: a killed export leaves nothing there.
+
+Its remains beside it are removed by the next export to the same place. Two at once are refused, where locks exist.
+
+    DEST does not exist     .DEST.partial  ──whole──> DEST
+    overwrite               .DEST.partial  ──whole──> DEST, what was there is removed behind it
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["staged"]
+
+
+@contextmanager
+def staged(dest: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a place to write to, a file or a folder that does not exist yet; move it to its own at the end.
+
+    Raises:
+        FileExistsError: If there is something already, and it may not be replaced.
+        BlockingIOError: If another export to the same place is at work.
+    """
+    if os.path.lexists(dest) and not overwrite:
+        raise FileExistsError(17, "there is something already; overwrite=True replaces it", str(dest))
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    partial = dest.with_name(f".{dest.name}.partial")
+    with _locked(dest.with_name(f".{dest.name}.lock")):
+        _remove(partial)
+        try:
+            yield partial
+            _flush(partial)
+            _move(partial, dest, overwrite=overwrite)
+        except BaseException:
+            _remove(partial)
+            raise
+
+
+def _move(partial: Path, dest: Path, *, overwrite: bool) -> None:
+    if os.path.lexists(dest):
+        if not overwrite:
+            raise FileExistsError(17, "something was put there meanwhile", str(dest))
+        old = dest.with_name(f".{dest.name}.old")
+        _remove(old)
+        dest.rename(old)
+        partial.rename(dest)
+        _remove(old)
+        return
+    partial.rename(dest)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the medium has a file, or all files of a folder."""
+    for file in [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]:
+        with file.open("rb") as opened, suppress(OSError):
+            os.fsync(opened.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    with path.open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(11, "another export to this place is at work", str(path)) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
