@@ -76,10 +76,11 @@ if TYPE_CHECKING:
     from splitdata.loader.plan.steps import CacheStats, WorkerStats
     from splitdata.loader.rotation.rotation_options import Rotation
     from splitdata.loader.samples.mixture import Mixture
+    from splitdata.loader.samples.packed_collate import PackedCollate
     from splitdata.loader.samples.skips import Skip
     from splitdata.loader.stats.figures import RotationStats
     from splitdata.loader.stats.stats import LoaderStats
-    from splitdata.order.batching import Buckets, TokenBudget
+    from splitdata.order.batching import Buckets, Packed, TokenBudget
     from splitdata.order.hash_split import HashSplit
     from splitdata.order.window import Window
     from splitdata.process.mpqitr import MpQItr
@@ -121,6 +122,8 @@ __all__ = [
     "Mixture",
     "MpQItr",
     "OrderOptions",
+    "Packed",
+    "PackedCollate",
     "RecordDeletedError",
     "RecordOptions",
     "RecordSource",
@@ -196,6 +199,8 @@ _HOMES = {
     "Mixture": "splitdata.loader.samples.mixture",
     "MpQItr": "splitdata.process.mpqitr",
     "OrderOptions": "splitdata.loader.option_groups",
+    "Packed": "splitdata.order.batching",
+    "PackedCollate": "splitdata.loader.samples.packed_collate",
     "RecordOptions": "splitdata.loader.option_groups",
     "RecordSource": "splitdata.conversion.sources.source",
     "RepairReport": "splitdata.dataset.repair.repair",

@@ -108,8 +108,8 @@ class OrderOptions:
         partition: "strided": rank r takes every world_size-th position; "contiguous": a stretch of its own.
         lanes: See docs/order.md; None: the world size at first use, kept in the state.
         interleave: Bins that are mixed, with shuffle="bins".
-        batching: TokenBudget or Buckets: batches of samples of like length, see docs/batching.md. Not with num_steps or
-            partition="contiguous".
+        batching: TokenBudget, Buckets or Packed: batches by the length of samples, see docs/batching.md. Not with
+            num_steps or partition="contiguous".
         mesh: In place of rank and world size: the part of a torch DeviceMesh that shares the data out, as `mesh["dp"]`.
             All ranks beside it, of tensor or context parallelism, get the same batches. Kept as this rank in it.
 
@@ -141,7 +141,7 @@ class OrderOptions:
         if batching is None:
             return
         if not isinstance(batching, Batching):
-            raise TypeError(f"batching must be TokenBudget(...) or Buckets(...), got {batching!r}")
+            raise TypeError(f"batching must be TokenBudget(...), Buckets(...) or Packed(...), got {batching!r}")
         if self.num_steps is not None or self.partition == "contiguous":
             raise ValueError(
                 "batching by length deals out the batches of an epoch one by one, and epochs have different numbers of "

@@ -4,6 +4,7 @@
                       sorted by length, or by bucket
                       cut where a batch is full        TokenBudget: count * longest, or the sum, within a budget
                                                        Buckets: batch_size samples of one bucket
+                                                       Packed: batch_size packs of samples that fit one sequence
                       as many as lanes, or a multiple: the largest are halved
                       groups of `lanes` neighbours in random order
 
@@ -13,10 +14,12 @@ The lanes are the ranks of the first use: in a step all ranks get batches of lik
 
 from __future__ import annotations
 
+import bisect
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
 
 import numpy as np
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from splitdata.order.epoch_order import Order
 
-__all__ = ["Batching", "Buckets", "Length", "TokenBudget", "WindowedBatches"]
+__all__ = ["Batching", "Buckets", "Length", "Packed", "TokenBudget", "WindowedBatches", "in_order_packs"]
 
 Length: TypeAlias = "str | Sequence[int] | NDArray[np.integer] | Callable[..., int] | None"
 
@@ -131,12 +134,7 @@ class TokenBudget(Batching):
 
     def cut(self, lengths: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.intp], list[int]]:
         """Sort by length, and fill batches from the shortest on."""
-        if (longest := int(lengths.max(initial=0))) > self.max_tokens:
-            num_longer = int(np.count_nonzero(lengths > self.max_tokens))
-            raise ValueError(
-                f"{num_longer} samples of a window of {len(lengths)} are longer than max_tokens={self.max_tokens}, the "
-                f"longest has {longest}: raise it, or leave them out with RecordOptions(subset=...)"
-            )
+        _check_longest(lengths, self.max_tokens, "max_tokens")
         order = np.argsort(lengths, kind="stable")
         ascending = lengths[order]
         sums = np.concatenate([[0], np.cumsum(ascending)])
@@ -166,6 +164,85 @@ class TokenBudget(Batching):
     def name(self) -> str:
         """Return text that names all but the lengths."""
         return f"{self.max_tokens} tokens, {self.cost}, in windows of {self.window}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed(Batching):
+    """Batches of `batch_size` packs: samples that together fit one sequence. Nothing is dropped or split.
+
+    A batch holds its packs one after the other; `PackedCollate` of the same size makes sequences of them again.
+
+    Attributes:
+        size: Length of a sequence, in the unit of the lengths.
+        strategy: "best-fit": each sample, from the longest on, goes into the fullest pack of the window that has room.
+            "in-order": samples stay in the order of the epoch, and the first that has no room closes a pack.
+    """
+
+    size: int
+    strategy: Literal["best-fit", "in-order"] = "best-fit"
+
+    def __post_init__(self) -> None:
+        """Check the size and the strategy.
+
+        Raises:
+            TypeError, ValueError: If they are invalid.
+        """
+        super().__post_init__()
+        object.__setattr__(self, "size", checked_count("the size of packs", self.size, 1))
+        if self.strategy not in ("best-fit", "in-order"):
+            raise ValueError(f'strategy must be "best-fit" or "in-order", got {self.strategy!r}')
+
+    def cut(self, lengths: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.intp], list[int]]:
+        """Make packs, and batches of them in the order of their first samples."""
+        _check_longest(lengths, self.size, "the size of packs")
+        packs = in_order_packs(lengths, self.size) if self.strategy == "in-order" else self._best_fit(lengths)
+        order = np.concatenate([np.empty(0, np.intp), *packs])
+        ends = np.cumsum([len(pack) for pack in packs]).tolist()
+        return order, [*ends[batch_size - 1 : -1 : batch_size], *ends[-1:]]
+
+    def _best_fit(self, lengths: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+        packs: list[list[int]] = []
+        # Room that is left, and the pack that has it; ascending.
+        open_packs: list[tuple[int, int]] = []
+        for sample in np.argsort(-lengths, kind="stable").tolist():
+            length = int(lengths[sample])
+            found = bisect.bisect_left(open_packs, (length, -1))
+            if found < len(open_packs):
+                room, pack = open_packs.pop(found)
+            else:
+                room, pack = self.size, len(packs)
+                packs.append([])
+            packs[pack].append(sample)
+            bisect.insort(open_packs, (room - length, pack))
+        return sorted((np.sort(np.array(pack, np.intp)) for pack in packs), key=lambda pack: int(pack[0]))
+
+    def name(self) -> str:
+        """Return text that names all but the lengths."""
+        return f"packs of {self.size}, {self.strategy}, in windows of {self.window}"
+
+
+def in_order_packs(lengths: Sequence[int] | NDArray[np.int64], size: int) -> list[NDArray[np.intp]]:
+    """Divide samples that stand in order into packs, as few as can be: return the numbers of the samples of each."""
+    borders, room = [0], size
+    for sample, length in enumerate(map(int, lengths)):
+        if length > room and sample > borders[-1]:
+            borders.append(sample)
+            room = size
+        room -= length
+    return [np.arange(begin, end) for begin, end in pairwise([*borders, len(lengths)]) if begin < end]
+
+
+def _check_longest(lengths: NDArray[np.int64], most: int, name: str) -> None:
+    """Refuse samples that fit into no batch.
+
+    Raises:
+        ValueError: Saying how many there are.
+    """
+    if (longest := int(lengths.max(initial=0))) > most:
+        raise ValueError(
+            f"{int(np.count_nonzero(lengths > most))} samples of a window of {len(lengths)} are longer than {name}, "
+            f"{most}; the longest has {longest}: raise it, or leave them out with RecordOptions(subset=...)"
+        )
 
 
 class WindowedBatches(Sequence["NDArray[np.int64]"]):

@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from splitdata.order.batching import Batching, Buckets, TokenBudget, WindowedBatches
+from splitdata.order.batching import Batching, Buckets, Packed, TokenBudget, WindowedBatches, in_order_packs
 from splitdata.order.epoch_order import epoch_order
 
 LENGTHS = st.lists(st.integers(0, 50), min_size=1, max_size=120)
 BATCHINGS = st.one_of(
     st.builds(
         TokenBudget, max_tokens=st.integers(50, 300), window=st.integers(1, 60), cost=st.sampled_from(["padded", "sum"])
+    ),
+    st.builds(
+        Packed, size=st.integers(50, 99), window=st.integers(1, 60), strategy=st.sampled_from(["best-fit", "in-order"])
     ),
     st.builds(Buckets, boundaries=st.sampled_from([(10,), (5, 20, 40)]), window=st.integers(1, 60)),
 )
@@ -41,6 +44,8 @@ def test_every_sample_is_in_one_batch_which_is_as_large_as_allowed(
         if isinstance(batching, TokenBudget):
             cost = max(mine) * len(mine) if batching.cost == "padded" else sum(mine)
             assert cost <= batching.max_tokens
+        elif isinstance(batching, Packed):
+            assert len(in_order_packs(mine, batching.size)) <= 4
         else:
             assert isinstance(batching, Buckets)
             assert len(mine) <= 4
@@ -98,7 +103,30 @@ def test_padding_is_less_than_of_batches_in_the_order_of_the_epoch() -> None:
     assert fill(np.array_split(np.arange(20_000), len(whole))) < 0.5
 
 
-@pytest.mark.parametrize("empty", [TokenBudget(max_tokens=5), Buckets(boundaries=(3,))])
+@given(LENGTHS, st.integers(50, 99))
+def test_packs_hold_what_fits_and_best_fit_needs_few_of_them(lengths: list[int], size: int) -> None:
+    def packs(strategy: Any) -> list[list[int]]:
+        batching = Packed(size=size, strategy=strategy, window=len(lengths))
+        return [
+            [lengths[sample] for sample in batch] for batch in batches_of(batching, lengths, batch_size=1, key=None)
+        ]
+
+    best, in_order = packs("best-fit"), packs("in-order")
+    assert all(sum(pack) <= size for pack in best + in_order)
+    # At most 11/9 of the fewest that are possible.
+    assert len(best) <= 11 / 9 * len(in_order) + 1
+    assert sorted(length for pack in best for length in pack) == sorted(lengths)
+    order = epoch_order("global", len(lengths), seed=1, epoch=0)(np.arange(len(lengths)))
+    assert [length for pack in in_order for length in pack] == [lengths[place] for place in order]
+
+
+def test_best_fit_fills_packs() -> None:
+    lengths = np.minimum(np.exp(np.random.default_rng(0).normal(5, 1, 20_000)).astype(int) + 1, 4096)
+    whole = batches_of(Packed(size=4096, window=8192), lengths.tolist(), batch_size=1)
+    assert lengths.sum() / (len(whole) * 4096) > 0.99
+
+
+@pytest.mark.parametrize("empty", [Packed(size=5), TokenBudget(max_tokens=5), Buckets(boundaries=(3,))])
 def test_no_samples_make_no_batches(empty: Batching) -> None:
     whole = batches_of(empty, [])
     assert len(whole) == 0
@@ -107,7 +135,7 @@ def test_no_samples_make_no_batches(empty: Batching) -> None:
 
 
 def test_sample_beyond_the_budget_is_an_error_that_counts_such() -> None:
-    with pytest.raises(ValueError, match="2 samples of a window of 3 are longer than max_tokens=5, the longest has 9"):
+    with pytest.raises(ValueError, match="2 samples of a window of 3 are longer than max_tokens, 5; the longest has 9"):
         batches_of(TokenBudget(max_tokens=5), [3, 9, 6])
 
 
@@ -117,6 +145,8 @@ def test_sample_beyond_the_budget_is_an_error_that_counts_such() -> None:
         (lambda: TokenBudget(max_tokens=0), "max_tokens must be 1 or more"),
         (lambda: TokenBudget(max_tokens=4, cost="both"), "cost must be"),  # type: ignore[arg-type]  # as a user may
         (lambda: TokenBudget(max_tokens=4, window=0), "window must be 1 or more"),
+        (lambda: Packed(size=0), "size of packs must be 1 or more"),
+        (lambda: Packed(size=9, strategy="worst"), "strategy must be"),  # type: ignore[arg-type]  # as a user may
         (lambda: Buckets(boundaries=()), "boundaries must be one number or more"),
         (lambda: Buckets(boundaries=(5, 5)), "ascending"),
         (lambda: Buckets(boundaries=(5, 3)), "ascending"),
