@@ -285,7 +285,21 @@ class Dataset:
         for segment in self.segments:
             power = pow(0x0F1E2D3C4B5A6979, segment.records, prime)
             digest = (digest * power + int(segment.fields["digest"], 16)) % prime
-        return f"{len(self)}-{digest:016x}"
+        schemas = self.packed_schemas()
+        return f"{len(self)}-{digest:016x}" + (f"-{xxh3(schemas):016x}" if schemas else "")
+
+    def packed_schemas(self) -> bytes:
+        """Return the schemas of samples, of segments with records; lists that go on with each other are one."""
+        lists: list[list[bytes]] = [[]]
+        for own in (segment.fields["schemas"] for segment in self.segments if segment.records):
+            short, long = sorted((own, lists[-1]), key=len)
+            if long[: len(short)] == short:
+                lists[-1] = long
+            else:
+                lists.append(own)
+        if not lists[-1]:
+            return b""
+        return b"".join(pack("<I", len(own)) + b"".join(pack("<I", len(one)) + one for one in own) for own in lists)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytest
 
-from splitdata import BadMagicError, FormatError, SplitDataError, SplitDataLoader, verify
+from splitdata import BadMagicError, FormatError, SampleDataset, SplitDataError, SplitDataLoader, verify
 from splitdata.format.checksum import hash64
 from tests.conformance.edited_dataset import CASES, copy_with_edits
+from tests.conformance.shown_samples import shown_sample
 from tests.conformance.verdict import differences, exact
 
 
@@ -53,10 +55,21 @@ def _hash_of_range(dataset: SplitDataLoader, position: int, start: int, stop: in
     return outcome(lambda: f"{hash64(dataset.read_range(position, start, stop)):016x}")
 
 
+def _samples_of(dataset: SplitDataLoader, asked: dict[str, Any]) -> dict[str, Any]:
+    with SampleDataset(dataset.paths[0]) as samples:
+        return {position: outcome(partial(_sample_of, samples, int(position))) for position in asked}
+
+
+def _sample_of(samples: SampleDataset, position: int) -> Any:
+    return shown_sample(samples[position])
+
+
+_SAME_FOR_EACH_WAY: Final = {"intact", "metadata", "metadata_bytes", "samples", "sha256"}
 _SAID: Final[dict[str, Callable[[SplitDataLoader, Any], Any]]] = {
     "intact": lambda dataset, _: verify(dataset.paths[0], num_workers=1).is_intact,
     "records": lambda dataset, _: [_hash_of(dataset, position) for position in range(len(dataset))],
     "ranges": lambda dataset, asked: [[*place, _hash_of_range(dataset, *place)] for *place, _ in asked],
+    "samples": lambda dataset, asked: _samples_of(dataset, asked),
     "keys": lambda dataset, _: [
         outcome(lambda position=position: dataset.key(position))  # type: ignore[misc]  # a default, to bind it
         for position in range(len(dataset))
@@ -74,6 +87,11 @@ _SAID: Final[dict[str, Callable[[SplitDataLoader, Any], Any]]] = {
 }
 
 
+def _asked(verdict: dict[str, Any], io: str) -> dict[str, Any]:
+    """Return the part of a verdict that a way of reading files makes a difference to; all of it for one of them."""
+    return verdict if io == "mmap" else {name: one for name, one in verdict.items() if name not in _SAME_FOR_EACH_WAY}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="FIFOs, and links without a privilege, are not to be had there")
 @pytest.mark.parametrize("io", ["mmap", "pread"])
 @pytest.mark.parametrize("dataset", sorted({case["dataset"] for case in CASES}))
@@ -82,11 +100,11 @@ def test_library_gives_the_verdict_of_each_conformance_case(
 ) -> None:
     differing = []
     for case in CASES:
-        if case["dataset"] != dataset:
+        if case["dataset"] != dataset or (io == "pread" and case["verdict"]["opens"] is not True):
             continue
         folder = tmp_path / case["name"]
         copy_with_edits(case, folder)
-        if different := differences(case["verdict"], say(folder, case["verdict"], io)):
+        if different := differences(asked := _asked(case["verdict"], io), say(folder, asked, io)):
             differing.append({"case": case["name"], "what": case["what"], **different})
         shutil.rmtree(folder)
     assert not differing, json.dumps(differing, indent=1)

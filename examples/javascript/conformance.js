@@ -20,12 +20,40 @@ const SAID = {
   ranges: (dataset, asked) =>
     asked.map(([...place]) => [...place.slice(0, 3), outcome(() => hex64(hash64(dataset.range(...place.slice(0, 3)))))]),
   keys: (dataset) => eachOf(dataset, (position) => dataset.key(position)),
-  find: (dataset, keys) => Object.fromEntries(Object.keys(keys).map((key) => [key, outcome(() => dataset.find(key))])),
+  samples: (dataset, asked) => byName(asked, (position) => dataset.sample(Number(position), PROJECTION)),
+  find: (dataset, keys) => byName(keys, (key) => dataset.find(key)),
   metadata: (dataset) => shown(dataset.metadata),
   metadata_bytes: (dataset) => Buffer.byteLength(stringify(dataset.metadata)),
   fingerprint: (dataset) => dataset.fingerprint,
   sha256: (dataset) => dataset.sha256(),
 };
+
+/** Values as verdicts have them. */
+const PROJECTION = {
+  none: () => null,
+  bool: (value) => value,
+  int: (value) => ({ int: String(value) }),
+  float: (value) => {
+    const data = Buffer.alloc(8);
+    data.writeDoubleBE(value);
+    return { float: data.toString("hex") };
+  },
+  text: (value) => value,
+  bytes: (data) => ({ bytes: data.toString("hex") }),
+  date: (days) => ({ date: days }),
+  timedelta: (days, microseconds) => ({ timedelta: [days, microseconds] }),
+  datetime: (wall, fold, place) => ({ datetime: String(wall), fold, ...place }),
+  list: (parts) => ({ list: parts }),
+  tuple: (parts) => ({ tuple: parts }),
+  dict: (keys, parts) => ({ dict: keys.map((key, n) => [typeof key === "bigint" ? { int: String(key) } : key, parts[n]]) }),
+  array: (data, type, shape) => ({ array: data.toString("hex"), type: typeOf(type), shape }),
+  scalar: (data, type) => ({ scalar: data.toString("hex"), type: typeOf(type) }),
+};
+
+function typeOf({ name, size, fields }) {
+  if (!fields) return name;
+  return { size, fields: fields.map((one) => [one.offset, one.name, one.shape, typeOf(one.type)]) };
+}
 
 function outcome(ask) {
   try {
@@ -38,6 +66,10 @@ function outcome(ask) {
 
 function eachOf(dataset, ask) {
   return Array.from({ length: dataset.length }, (_, position) => outcome(() => ask(position)));
+}
+
+function byName(asked, ask) {
+  return Object.fromEntries(Object.keys(asked).map((name) => [name, outcome(() => ask(name))]));
 }
 
 /** Return metadata as verdicts have them: integers beyond 2^53 are texts. */

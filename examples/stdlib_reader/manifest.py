@@ -1,5 +1,6 @@
 """The newest manifest of a dataset, with everything refused that FORMAT.md does not allow."""
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -31,7 +32,12 @@ FIELDS: dict[str, Any] = {
     "metadata": lambda value: isinstance(value, dict),
     "segments": lambda value: isinstance(value, list) and len(value) <= 10_000,
 }
-OPTIONAL: dict[str, Any] = {"writer": text(".{0,200}"), "time": text(".{0,200}")}
+OPTIONAL: dict[str, Any] = {
+    "writer": text(".{0,200}"),
+    "time": text(".{0,200}"),
+    "schemas": lambda value: texts(value) and len({*value}) == len(value) <= 4096,
+    "schema": integer(0, 4095),
+}
 SEGMENT_FIELDS: dict[str, Any] = {
     "id": text("[0-9a-f]{32}"),
     "records": integer(0, HALF - 1),
@@ -47,6 +53,7 @@ SEGMENT_OPTIONAL: dict[str, Any] = {
     "keys_bytes": integer(0, WORD >> 1),
     "deleted": integer(1, HALF - 1),
     "deleted_hash": text("[0-9a-f]{16}"),
+    "schemas": lambda value: isinstance(value, list) and len(value) <= 1024,
     "must_understand": texts,
 }
 
@@ -74,6 +81,22 @@ def check_segment(segment: Any) -> None:
     for name, is_there in ("groups", group > 1), ("deleted", "deleted" in segment):
         demand((name in features) == is_there, "ManifestError", f"the feature {name} is wrong")
     demand(segment["sealed"] or segment["records"] % group == 0, "ManifestError", "an open group is not full")
+
+
+def decode_schemas(manifest: dict[str, Any]) -> None:
+    """Put bytes in the place of the schemas of samples, and in that of their numbers in segments."""
+    try:
+        schemas = [base64.b64decode(one, validate=True) for one in manifest.get("schemas", ())]
+    except ValueError:
+        refuse("ManifestError", "a schema is not base64")
+    right = all(schemas) and sum(map(len, schemas)) <= 4 << 20 and manifest.get("schema", -1) < len(schemas)
+    demand(right, "ManifestError", "a schema is empty, or the declared one is not there, or they are too long")
+    is_place = integer(0, len(schemas) - 1)
+    for segment in manifest["segments"]:
+        own = segment.get("schemas", [])
+        right = all(map(is_place, own)) and len({*own}) == len(own)
+        demand(right, "ManifestError", "schemas of a segment are wrong")
+        segment["schemas"] = [schemas[number] for number in own]
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,6 +138,7 @@ def read_manifest(dataset: Path) -> dict[str, Any]:
     check_fields(manifest, FIELDS, OPTIONAL)
     for segment in manifest["segments"]:
         check_segment(segment)
+    decode_schemas(manifest)
     ids = {segment["id"] for segment in manifest["segments"]}
     right = len(ids) == len(manifest["segments"]) and manifest["generation"] == int(max(names)[9:19])
     demand(right, "ManifestError", "generation or a segment's id is wrong")

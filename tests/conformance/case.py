@@ -39,7 +39,7 @@ class Case:
 
     Attributes:
         name: Of the case, unique.
-        section: Of FORMAT.md, whose rule decides.
+        section: Of FORMAT.md, whose rule decides, or "samples" for docs/format/samples.md.
         what: The oddity, in words.
         edit: Makes it.
         base: The golden dataset that it is made in.
@@ -49,14 +49,15 @@ class Case:
         find: The same by key. Positions are what is found.
         metadata: What differs from those of the base, by name.
         metadata_bytes: In the place of metadata that are too long to be shown.
-        fingerprint: Where it differs from the base.
+        fingerprint: Where it differs from the base; None where it is not told.
+        samples: Of some positions.
         ranges: Position, start and stop of parts of records, and the hash of the part or the error.
         intact: Whether verifying finds nothing; None where the format leaves that open. Derived: as long as no record,
             key or search differs from the base.
     """
 
     name: str
-    section: int
+    section: int | str
     what: str
     edit: Callable[[DatasetEditor], object]
     base: str = "plain"
@@ -66,7 +67,8 @@ class Case:
     find: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     metadata_bytes: int = 0
-    fingerprint: str = ""
+    fingerprint: str | None = ""
+    samples: dict[int, Any] = field(default_factory=dict)
     ranges: list[list[Any]] = field(default_factory=list)
     intact: bool | Literal["derived"] | None = "derived"
 

@@ -5,6 +5,7 @@ files of a dataset -> DatasetEditor -> changed files -> edits: what a runner of 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,22 @@ from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest as hash64
 
-__all__ = ["DatasetEditor", "Frame", "SegmentEditor", "align_up", "manifest_of", "text_of"]
+__all__ = [
+    "DIGEST_BASE",
+    "DIGEST_PRIME",
+    "DatasetEditor",
+    "Frame",
+    "SegmentEditor",
+    "align_up",
+    "manifest_of",
+    "text_of",
+]
 
 _FRAME: Final = Struct("<IIQIBBHII")
 _MULTIPLIERS: Final = (0x9E3779B97F4A7C15, 0xC90FDAA22168C235, 0xA4093822299F31D1, 0x452821E638D01377)
 _WORD: Final = (1 << 64) - 1
+DIGEST_PRIME: Final = (1 << 61) - 1
+DIGEST_BASE: Final = 0x0F1E2D3C4B5A6979
 _ESCAPE: Final = 0xFFFFFFFF
 _LARGE: Final = 4
 
@@ -142,6 +154,7 @@ class SegmentEditor:
     """The files of one segment."""
 
     def __init__(self, dataset: DatasetEditor, info: dict[str, Any]) -> None:
+        self._dataset = dataset
         self._files = dataset.files
         self.info = info
         self.id: str = info["id"]
@@ -245,7 +258,8 @@ class SegmentEditor:
         file = self.bin_of(number)
         del file[begin:]
         file += bytes(32) + payload + behind
-        file += bytes(-len(file) % 8)
+        # As a sealed bin ends.
+        file += bytes(-(len(file) + 32) % (1 << self.index[60]))
         self.set_frame(number, header)
 
     def payload(self, frame: int) -> bytes:
@@ -281,6 +295,31 @@ class SegmentEditor:
         self.set_control_frame(content, kind=1)
         self.set_header("index", 96, pack("<I", len(content)))
         self.index[-24:-24] = content + bytes(-len(content) % 8)
+
+    def add_schema(self, schema: bytes) -> None:
+        """Add a schema of samples: to the manifest, to this segment and to the second copy."""
+        encoded = base64.b64encode(schema).decode()
+
+        def change(manifest: dict[str, Any]) -> None:
+            manifest["schemas"].append(encoded)
+            manifest["segments"][0]["schemas"].append(len(manifest["schemas"]) - 1)
+
+        self._dataset.change_manifest(change)
+        item = pack("<IIQ", len(schema), 0, hash64(schema)) + schema
+        self.file("schemas").extend(item + bytes(-len(item) % 8))
+
+    def set_last_record(self, record: bytes) -> None:
+        """Replace the last record, which is not compressed, and all sums of the segment: nothing else is odd."""
+        old = self.payload(self.frames - 1)
+        self.replace_last(record, raw=len(record))
+        digest = 0
+        for number in range(self.frames):
+            digest = (digest * DIGEST_BASE + hash64(self.payload(number)) + 1) % DIGEST_PRIME
+        length = self.info["raw_bytes"] + len(record) - len(old)
+        sums = {"digest": f"{digest:016x}", "raw_bytes": length, "stored_bytes": length}
+        self._dataset.change_manifest(lambda manifest: manifest["segments"][0].update(sums))
+        longest = max(len(self.payload(number)) for number in range(self.frames))
+        self.set_header("index", 64, pack("<4Q", digest, length, length, longest))
 
     def append_frames(self, frames: list[tuple[Frame, bytes]]) -> None:
         """Write frames into bin 0, one behind the other; all entries lead there."""

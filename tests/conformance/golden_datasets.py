@@ -13,9 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from splitdata import SplitWriter, compact, delete, encode_sample
+from splitdata import SplitWriter, compact, delete
+from tests.conformance.golden_samples import (
+    DECLARED_RECORDS,
+    DECLARED_SCHEMAS,
+    DECLARED_SHOWN,
+    SAMPLE_RECORDS,
+    SAMPLE_SCHEMAS,
+    SAMPLE_SHOWN,
+    write_declared,
+    write_samples,
+)
 from tests.dataset.keys.forged_keys import keys_of_one_hash
 
 __all__ = ["DICTIONARY_RECORDS", "GOLDEN", "GROUPED", "LARGE_BYTES", "PLAIN", "GoldenDataset"]
@@ -43,6 +51,8 @@ class GoldenDataset:
         keys: Of each position, None where there is none; empty where no record of the dataset has one.
         absent: Keys that no record has.
         ranges: Position, start and stop of parts that a reader is asked for.
+        schemas: Of its segment.
+        samples: Values of records, as verdicts show them.
     """
 
     name: str
@@ -52,6 +62,8 @@ class GoldenDataset:
     keys: tuple[str | None, ...] = ()
     absent: tuple[str, ...] = ()
     ranges: tuple[tuple[int, int, int], ...] = ()
+    schemas: tuple[bytes, ...] = ()
+    samples: tuple[Any, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -146,19 +158,6 @@ def _write_folded(folder: Path) -> None:
 
 def _without(records: Sequence[bytes], deleted: set[int]) -> tuple[bytes | None, ...]:
     return tuple(None if n in deleted else record for n, record in enumerate(records))
-
-
-_SAMPLES: Final[tuple[Any, ...]] = (
-    {"image": np.arange(64, dtype=np.uint8).reshape(4, 4, 4), "label": 7, "name": "cat"},
-    {"image": np.zeros((2, 2, 2), np.uint8), "label": -1, "name": ""},
-    [None, True, 2**70, 1.5, "größe", b"\0\xff"],
-)
-
-
-def _write_samples(folder: Path) -> None:
-    with SplitWriter(folder, bins=2, codec="sample", group=1, reproducible="conformance") as writer:
-        for sample in _SAMPLES:
-            writer.write_sample(sample)
 
 
 def _write_nothing(folder: Path) -> None:
@@ -258,9 +257,20 @@ GOLDEN: Final = (
     ),
     GoldenDataset(
         "samples",
-        "typed samples",
-        _write_samples,
-        tuple(map(encode_sample, _SAMPLES)),
+        "typed samples, of four schemas, and one that stands alone",
+        write_samples,
+        SAMPLE_RECORDS,
         metadata={"record_codec": "sample"},
+        schemas=SAMPLE_SCHEMAS,
+        samples=SAMPLE_SHOWN,
+    ),
+    GoldenDataset(
+        "declared",
+        "samples of a declared schema, with parts that may be missing, in groups",
+        write_declared,
+        DECLARED_RECORDS,
+        metadata={"record_codec": "sample"},
+        schemas=DECLARED_SCHEMAS,
+        samples=DECLARED_SHOWN,
     ),
 )

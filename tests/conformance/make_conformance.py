@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
+from struct import pack
 from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest as hash64
 
 from tests.conformance.case import Case
-from tests.conformance.dataset_editor import DatasetEditor
+from tests.conformance.dataset_editor import DIGEST_BASE, DIGEST_PRIME, DatasetEditor
 from tests.conformance.golden_datasets import GOLDEN, GoldenDataset
 from tests.conformance.odd_bins import bin_cases
 from tests.conformance.odd_deleted import deleted_cases
@@ -34,6 +35,8 @@ from tests.conformance.odd_groups import group_cases
 from tests.conformance.odd_keys import key_cases
 from tests.conformance.odd_large import large_cases
 from tests.conformance.odd_manifests import manifest_cases
+from tests.conformance.odd_samples import sample_cases
+from tests.conformance.odd_schemas import schema_cases
 from tests.conformance.odd_zstd import zstd_cases
 
 __all__ = ["make"]
@@ -49,12 +52,13 @@ _ODD: Final = (
     group_cases,
     key_cases,
     deleted_cases,
+    sample_cases,
+    schema_cases,
 )
 _HERE: Final = Path(__file__).resolve().parent
-_PRIME: Final = (1 << 61) - 1
-_BASE: Final = 0x0F1E2D3C4B5A6979
 _DELETED: Final = "RecordDeletedError"
 _DELETED_LENGTH: Final = (1 << 64) - 1
+_SCHEMAS_LENGTH: Final = (1 << 64) - 2
 _LEAF_RECORDS: Final = 1024
 _MOST_SEARCHES: Final = 32
 
@@ -95,7 +99,9 @@ def _verdict_of(golden: GoldenDataset) -> dict[str, Any]:
     """Return the verdict of a dataset that is as it should be."""
     records = [_shown(record) for record in golden.records]
     verdict: dict[str, Any] = {"opens": True, "intact": True, "records": records, "metadata": golden.metadata}
-    verdict["sha256"] = _sha256(golden.records)
+    verdict["sha256"] = _sha256(golden.records, golden.schemas)
+    if golden.samples:
+        verdict["samples"] = {str(position): shown for position, shown in enumerate(golden.samples)}
     if golden.ranges:
         verdict["ranges"] = [
             [position, start, stop, _shown((golden.records[position] or b"")[start:stop])]
@@ -103,7 +109,7 @@ def _verdict_of(golden: GoldenDataset) -> dict[str, Any]:
         ]
     whole = tuple(record for record in golden.records if record is not None)
     if len(whole) == len(golden.records):
-        verdict["fingerprint"] = _fingerprint(whole)
+        verdict["fingerprint"] = _fingerprint(whole) + _behind_fingerprint(golden.schemas)
     if golden.keys:
         keys = [_DELETED if record is None else key for key, record in zip(golden.keys, golden.records, strict=True)]
         verdict["keys"] = keys
@@ -119,17 +125,27 @@ def _shown(record: bytes | None) -> str:
 def _fingerprint(records: tuple[bytes, ...]) -> str:
     digest = 0
     for record in records:
-        digest = (digest * _BASE + hash64(record) + 1) % _PRIME
+        digest = (digest * DIGEST_BASE + hash64(record) + 1) % DIGEST_PRIME
     return f"{len(records)}-{digest:016x}"
 
 
-def _sha256(records: tuple[bytes | None, ...]) -> str:
+def _behind_fingerprint(schemas: tuple[bytes, ...]) -> str:
+    return f"-{hash64(_packed(schemas)):016x}" if schemas else ""
+
+
+def _packed(schemas: tuple[bytes, ...]) -> bytes:
+    return pack("<I", len(schemas)) + b"".join(pack("<I", len(one)) + one for one in schemas)
+
+
+def _sha256(records: tuple[bytes | None, ...], schemas: tuple[bytes, ...]) -> str:
     root = sha256()
     for start in range(0, len(records), _LEAF_RECORDS):
         leaf = sha256()
         for record in records[start : start + _LEAF_RECORDS]:
             leaf.update((_DELETED_LENGTH if record is None else len(record)).to_bytes(8, "little") + (record or b""))
         root.update(leaf.digest())
+    if schemas:
+        root.update(sha256(pack("<Q", _SCHEMAS_LENGTH) + _packed(schemas)).digest())
     return root.hexdigest()
 
 
@@ -153,8 +169,13 @@ def _changed(verdict: dict[str, Any], case: Case) -> dict[str, Any]:
     if "find" in verdict:
         changed["find"] = verdict["find"] | case.find
     changed["metadata"] = case.metadata | verdict["metadata"]
-    if case.fingerprint:
+    if case.fingerprint is None:
+        del changed["fingerprint"]
+    elif case.fingerprint:
         changed["fingerprint"] = case.fingerprint
+    if "samples" in verdict:
+        # The others are as they were.
+        changed["samples"] = {str(position): shown for position, shown in case.samples.items()}
     if case.ranges:
         changed["ranges"] = case.ranges
     if case.metadata_bytes:

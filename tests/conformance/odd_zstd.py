@@ -158,6 +158,15 @@ def _of_dictionaries() -> Iterator[Case]:
         base="dictionary",
         intact=False,
     )
+    for name, length in (("longest", 1 << 24), ("too-long", (1 << 24) + 1), ("huge", (1 << 32) - 1)):
+        yield Case(
+            f"dictionary-{name}",
+            10,
+            f"the index says that the dictionary has {length:,} bytes, which it does not hold",
+            in_segment(lambda segment, length=length: segment.set_header("index", 96, pack("<I", length))),  # type: ignore[misc]  # a default, to bind it
+            base="dictionary",
+            intact=False,
+        )
     yield Case(
         "dictionary-hollow",
         10,

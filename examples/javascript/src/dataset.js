@@ -1,8 +1,12 @@
 // A dataset as a sequence of records.
 
-import { joinDigests, sha256Of } from "./digest.js";
-import { hex64 } from "./hash.js";
+import { joinDigests, packSchemas, sha256Of } from "./digest.js";
+import { SplitDataError } from "./errors.js";
+import { hash64, hex64 } from "./hash.js";
+import { parse, plain } from "./json.js";
 import { readManifest } from "./manifest.js";
+import { decode } from "./samples.js";
+import { decodeText } from "./schema.js";
 import { Segment } from "./segment.js";
 
 export class Dataset {
@@ -30,12 +34,31 @@ export class Dataset {
   /** What the manifest says of all records, in short: their number and their digest. */
   get fingerprint() {
     const join = (digest, { digest: next, records }) => joinDigests(digest, BigInt(`0x${next}`), records);
-    return `${this.length}-${hex64(this.manifest.segments.reduce(join, 0n))}`;
+    const schemas = this.packedSchemas();
+    const behind = schemas.length ? `-${hex64(hash64(schemas))}` : "";
+    return `${this.length}-${hex64(this.manifest.segments.reduce(join, 0n))}${behind}`;
   }
 
   /** Return a record as a Buffer. */
   record(position) {
     return this.at(position, (segment, sequence) => segment.record(sequence));
+  }
+
+  /** Return a record as the value that it holds, by the codec of the dataset; `makers` as for decode() of samples.js. */
+  sample(position, makers) {
+    const record = this.record(position);
+    const codec = this.metadata.record_codec;
+    if (codec === "sample") return this.at(position, (segment) => decode(record, segment.fields.schemas, makers));
+    if (!["text", "json", "npy", "bytes"].includes(codec)) {
+      throw new SplitDataError("UnsupportedVersionError", `records of the codec ${JSON.stringify(codec)} are not known`);
+    }
+    // An npy file is returned as it is.
+    if (codec === "npy" || codec === "bytes") return record;
+    try {
+      return codec === "text" ? decodeText(record) : plain(parse(decodeText(record)));
+    } catch (error) {
+      throw new SplitDataError("FormatError", `record ${position} is no ${codec}: ${error.message}`);
+    }
   }
 
   /** Return bytes `start` to `stop` of a record. */
@@ -59,7 +82,11 @@ export class Dataset {
 
   /** Return the SHA-256 of all records, which are read for it. */
   sha256() {
-    return sha256Of(this.recordsOrNull());
+    return sha256Of(this.recordsOrNull(), this.packedSchemas());
+  }
+
+  packedSchemas() {
+    return packSchemas(this.manifest.segments.filter((one) => one.records).map((one) => one.schemas));
   }
 
   *recordsOrNull() {

@@ -27,8 +27,31 @@ export function joinDigests(left, right, count) {
   return (left * power + right) % PRIME;
 }
 
-/** Return the SHA-256 of records; null stands for one that was deleted. */
-export function sha256Of(records) {
+/**
+ * Return the bytes that stand for the schemas of segments in digests, none if there are no schemas. Lists of which one
+ * is the begin of the other count once, so that joining segments changes nothing.
+ * @param {Buffer[][]} lists  of the segments with records, in order
+ */
+export function packSchemas(lists) {
+  const joined = [[]];
+  for (const own of lists) {
+    const last = joined.at(-1);
+    const [short, long] = own.length < last.length ? [own, last] : [last, own];
+    if (short.every((one, n) => one.equals(long[n]))) joined[joined.length - 1] = long;
+    else joined.push(own);
+  }
+  if (!lists.some((own) => own.length)) return Buffer.alloc(0);
+  return Buffer.concat(joined.flatMap((own) => [u32(own.length), ...own.flatMap((one) => [u32(one.length), one])]));
+}
+
+function u32(value) {
+  const data = Buffer.alloc(4);
+  data.writeUInt32LE(value);
+  return data;
+}
+
+/** Return the SHA-256 of records, null for one that was deleted, and of what packSchemas returns. */
+export function sha256Of(records, schemas) {
   const root = createHash("sha256");
   let leaf = createHash("sha256");
   let count = 0;
@@ -44,5 +67,10 @@ export function sha256Of(records) {
     }
   }
   if (count % LEAF_RECORDS) root.update(leaf.digest());
+  if (schemas.length) {
+    const length = Buffer.alloc(8, 0xff);
+    length[0] = 0xfe;
+    root.update(createHash("sha256").update(length).update(schemas).digest());
+  }
   return root.digest("hex");
 }

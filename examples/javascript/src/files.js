@@ -17,8 +17,9 @@ export class File {
     this.size = size;
   }
 
-  /** Read some bytes; fewer where the file ends. */
+  /** Read some bytes; fewer where the file ends, and none before it begins. */
   read(offset, length) {
+    if (offset < 0) return Buffer.alloc(0);
     const data = Buffer.alloc(Math.max(0, Math.min(length, this.size - offset)));
     let done = 0;
     while (done < data.length) {

@@ -13,9 +13,12 @@ const MAX_METADATA_BYTES = 1 << 20;
 const MAX_DEPTH = 100;
 const MAX_SEGMENTS = 10_000;
 const MAX_RECORDS = 2 ** 32 - 2;
+const MAX_SCHEMAS = 4096;
+const MAX_SEGMENT_SCHEMAS = 1024;
+const MAX_SCHEMAS_BYTES = 4 << 20;
 const KNOWN_FEATURES = ["groups", "deleted"];
 
-/** Read it. Returns its fields: numbers as Number or BigInt, metadata as they were given. */
+/** Read it. Returns its fields: numbers as Number or BigInt, metadata as they were given, schemas as Buffers. */
 export function readManifest(folder) {
   for (;;) {
     const newest = newestName(folder);
@@ -74,13 +77,15 @@ function check(file, generation) {
   right(areTexts(manifest.must_understand), "must_understand is wrong");
   const unknown = manifest.must_understand.join(", ");
   demand(!unknown, "UnsupportedVersionError", `${file.name} has features that are not known: ${unknown}`);
-  const problem = problemOf(manifest, FIELDS, OPTIONAL) ?? manifest.segments.map(problemOfSegment).find(Boolean);
+  const problem = problemOf(manifest, FIELDS, OPTIONAL) ?? manifest.segments.map(problemOfSegment).find(Boolean) ?? problemOfSchemas(manifest);
   right(!problem, problem);
   right(new Set(manifest.segments.map((one) => one.id)).size === manifest.segments.length, "two segments have one id");
   right(manifest.generation === generation, `generation is ${manifest.generation}`);
   const metadata = plain(manifest.metadata);
   right(Buffer.byteLength(stringify(metadata)) <= MAX_METADATA_BYTES, "the metadata are too long");
-  return { ...manifest, metadata };
+  const schemas = (manifest.schemas ?? []).map((one) => Buffer.from(one, "base64"));
+  const segments = manifest.segments.map((one) => ({ ...one, schemas: (one.schemas ?? []).map((n) => schemas[n]) }));
+  return { ...manifest, metadata, schemas, segments };
 }
 
 function parseLines(data) {
@@ -114,7 +119,7 @@ const FIELDS = {
   metadata: isObject,
   segments: (value) => Array.isArray(value) && value.length <= MAX_SEGMENTS,
 };
-const OPTIONAL = { writer: isShort, time: isShort };
+const OPTIONAL = { writer: isShort, time: isShort, schemas: areTexts, schema: integer(0, MAX_SCHEMAS) };
 const SEGMENT_FIELDS = {
   id: isId,
   records: integer(0, MAX_RECORDS),
@@ -130,6 +135,7 @@ const SEGMENT_OPTIONAL = {
   keys_bytes: isCount,
   deleted: integer(1, MAX_RECORDS),
   deleted_hash: isHash,
+  schemas: (value) => Array.isArray(value) && value.length <= MAX_SEGMENT_SCHEMAS,
   must_understand: areTexts,
 };
 
@@ -157,6 +163,19 @@ function problemOfSegment(segment) {
   if (features.includes("deleted") !== "deleted" in segment) return "deleted and its feature do not go together";
   if (!segment.sealed && segment.records % (segment.group ?? 1)) return "the last group of an open segment is not full";
   return undefined;
+}
+
+/** Return what is wrong with the schemas of samples, or with what names them. */
+function problemOfSchemas({ schemas = [], schema, segments }) {
+  const bytes = schemas.map((one) => Buffer.from(one, "base64"));
+  if (bytes.some((one, n) => !one.length || one.toString("base64") !== schemas[n])) return "a schema is no base64, or empty";
+  const size = bytes.reduce((all, one) => all + one.length, 0);
+  if (schemas.length > MAX_SCHEMAS || size > MAX_SCHEMAS_BYTES) return "there are too many schemas";
+  if (new Set(schemas).size !== schemas.length) return "a schema is there twice";
+  const isPlace = integer(0, schemas.length - 1);
+  if (schema !== undefined && !isPlace(schema)) return "schema is wrong";
+  const isWrong = ({ schemas: own = [] }) => !own.every(isPlace) || new Set(own).size !== own.length;
+  return segments.some(isWrong) ? "schemas of a segment are wrong" : undefined;
 }
 
 /** Return the features of a segment that are not known here. */

@@ -3,10 +3,12 @@
 import { addToDigest } from "./digest.js";
 import { SplitDataError } from "./errors.js";
 import { alignUp, isIntact } from "./files.js";
-import { KIND, controlFrames, nextStart } from "./frames.js";
+import { KIND, LARGE_RECORD_BYTES, controlFrames, nextStart } from "./frames.js";
 import { hash64, hex64 } from "./hash.js";
 import { parse } from "./json.js";
 import { unknownFeatures } from "./manifest.js";
+import { readSchemas } from "./schema_file.js";
+import { decode } from "./samples.js";
 import { isTombstone } from "./segment.js";
 
 const MAX_ALIGNMENT = 4096;
@@ -18,12 +20,14 @@ const SUM_BYTES = 65536;
  * @returns {{path: string, problem: string}[]}
  */
 export function verify(dataset) {
-  return dataset.segments.flatMap((segment) => new SegmentCheck(segment).run());
+  const areSamples = dataset.metadata.record_codec === "sample";
+  return dataset.segments.flatMap((segment) => new SegmentCheck(segment, areSamples).run());
 }
 
 class SegmentCheck {
-  constructor(segment) {
+  constructor(segment, areSamples) {
     this.segment = segment;
+    this.areSamples = areSamples;
     this.fields = segment.fields;
     this.findings = [];
     this.digest = 0n;
@@ -48,6 +52,7 @@ class SegmentCheck {
       for (let frame = 0; frame < this.segment.numFrames; frame += 1) this.checkFrame(frame, index);
       if (this.fields.sealed) for (const [number, bin] of this.bins) this.checkEnd(number, bin);
       this.checkKeys();
+      this.checkSchemas();
       const digest = hex64(this.digest);
       if (this.isWhole && digest !== this.fields.digest) this.add("", `the records have the digest ${digest}`);
     }
@@ -234,8 +239,9 @@ class SegmentCheck {
     if (this.segment.group > 1 && header.keyLength) this.add(state.name, `the frame of group ${frame} has a key`);
     if (state.end > bin.size) this.add(state.name, `frame ${frame} ends beyond the file`);
     const records = this.attempt(state.name, () => this.recordsOf(frame, index));
-    records?.forEach((record) => {
+    records?.forEach((record, item) => {
       this.digest = addToDigest(this.digest, hash64(record));
+      this.checkSample(record, frame * this.segment.group + item);
     });
     return Boolean(records);
   }
@@ -274,6 +280,24 @@ class SegmentCheck {
     } catch {
       throw new SplitDataError("CorruptRecordError", `the key of record ${sequence} is not UTF-8`);
     }
+  }
+
+  // -- samples [12] -----------------------------------------------------------------------------------------------
+
+  checkSchemas() {
+    const { schemas } = this.fields;
+    if (!schemas.length) return;
+    this.attempt("schemas", () => {
+      const found = readSchemas(this.segment.file("schemas", "FormatError"), this.segment.id, schemas.length);
+      const isEqual = found.every((one, n) => one.equals(schemas[n]));
+      if (!isEqual) this.add("schemas", "the schemas are not those of the manifest");
+    });
+  }
+
+  checkSample(record, sequence) {
+    // What was erased from a group is an empty record.
+    if (!this.areSamples || record.length >= LARGE_RECORD_BYTES || this.deleted.numbers.has(sequence)) return;
+    this.attempt("", () => decode(record, this.fields.schemas));
   }
 
   // -- the file of keys [9] ----------------------------------------------------------------------------------------
