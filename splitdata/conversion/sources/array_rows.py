@@ -7,8 +7,9 @@ Nothing is read of an array before its type and shape are known to be those of s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from splitdata.conversion.sources.numbered import MAX_SAMPLE_BYTES
 from splitdata.errors import FormatError, RecordTooLargeError, SourceError
@@ -19,10 +20,29 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["check_rows", "chosen_arrays", "row_bytes", "rows_at_once", "rows_of_slabs"]
+__all__ = ["StoredArray", "check_rows", "chosen_arrays", "row_bytes", "rows_at_once", "rows_of_slabs", "slabs_of"]
 
 _SLAB_BYTES: Final = 8 << 20
 _MAX_ROWS: Final = 1 << 16
+# Of a chunk, which is decompressed whole in any case: rows of larger ones are read in pieces.
+_MAX_CHUNK_BYTES: Final = 256 << 20
+_RAGGED_ROWS: Final = 256
+
+
+class StoredArray(NamedTuple):
+    """An array that a library reads.
+
+    Attributes:
+        shape: Of it.
+        row_bytes: Of a row; 0 where they differ.
+        chunk_rows: So many rows are stored, and decompressed, together.
+        read: Returns the rows from one up to another.
+    """
+
+    shape: tuple[int, ...]
+    row_bytes: int
+    chunk_rows: int
+    read: Callable[[int, int], Any]
 
 
 def row_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
@@ -76,6 +96,22 @@ def chosen_arrays(shapes: Mapping[str, tuple[int, ...]], column: str | None) -> 
             f"holds arrays of different numbers of rows: {_listed(shapes)}; take one with column=NAME (--column)"
         )
     return list(shapes)
+
+
+def slabs_of(arrays: Mapping[str, StoredArray], first: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield slabs of arrays of equal length from a row on, whole chunks where these fit, and where each slab ends."""
+    num_rows = next(iter(arrays.values())).shape[0]
+    size = sum(array.row_bytes for array in arrays.values())
+    step = rows_at_once(size) if all(array.row_bytes for array in arrays.values()) else _RAGGED_ROWS
+    chunk_rows = max(array.chunk_rows for array in arrays.values())
+    if chunk_rows > step and chunk_rows * size <= _MAX_CHUNK_BYTES:
+        step = chunk_rows
+    step = max(1, step // chunk_rows) * chunk_rows if step >= chunk_rows else step
+    start = first
+    while start < num_rows:
+        stop = min(num_rows, (start // step + 1) * step)
+        yield stop, {name: array.read(start, stop) for name, array in arrays.items()}
+        start = stop
 
 
 def rows_of_slabs(slabs: Iterable[Mapping[str, Any]], column: str | None) -> Iterator[Any]:

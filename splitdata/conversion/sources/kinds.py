@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from splitdata.conversion.sources.arrayrecord_file import ArrayRecordSource
 from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource, open_huggingface
 from splitdata.conversion.sources.binary_blob import BinaryBlobSource
 from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.dataset_source import open_dataset
+from splitdata.conversion.sources.hdf5_rows import Hdf5Source
 from splitdata.conversion.sources.legacy_source import LegacySource
 from splitdata.conversion.sources.lines import JsonLineSource, LineSource
 from splitdata.conversion.sources.litdata_chunks import open_litdata
+from splitdata.conversion.sources.lmdb_values import LmdbSource
 from splitdata.conversion.sources.mds_shards import open_mds
 from splitdata.conversion.sources.megatron import MegatronSource
 from splitdata.conversion.sources.npy_rows import NpySource, NpzSource
@@ -24,6 +27,7 @@ from splitdata.conversion.sources.tar_files import TarSource
 from splitdata.conversion.sources.tfrecord import TFRecordSource
 from splitdata.conversion.sources.tokens import TokenSource
 from splitdata.conversion.sources.webdataset_shard import WebDatasetSource
+from splitdata.conversion.sources.zarr_rows import ZarrSource
 from splitdata.conversion.sources.zip_files import ZipSource
 
 if TYPE_CHECKING:
@@ -109,6 +113,18 @@ SOURCE_KINDS: Final[dict[str, _Kind]] = {
         lambda path, _: open_mds(path), "it has the index.json of MosaicML's MDSWriter; each sample keeps its columns"
     ),
     "litdata": _Kind(lambda path, _: open_litdata(path), "it has the index.json of LitData; each item is a sample"),
+    "lmdb": _Kind(
+        lambda path, options: LmdbSource(path, options.column), "it is a database of LMDB; each value is a record"
+    ),
+    "hdf5": _Kind(
+        lambda path, options: Hdf5Source(path, options.column),
+        "by its name or first bytes; each row of all its data sets is a sample",
+    ),
+    "zarr": _Kind(
+        lambda path, options: ZarrSource(path, options.column),
+        "it has the metadata of Zarr; each row of all its arrays is a sample",
+    ),
+    "arrayrecord": _Kind(lambda path, _: ArrayRecordSource(path), "by its name; each record is taken"),
     "callable": _Kind(None),
 }
 

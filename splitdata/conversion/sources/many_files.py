@@ -70,6 +70,10 @@ class ManyFilesSource(ABC):
         self._stats: _FileStats | None = None
         self._num_given = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Sums are made again where it arrives, if they are asked for there.
+        return self.__dict__ | {"_stats": None}
+
     @abstractmethod
     def keyed_records(
         self, position: SourcePosition | None = None

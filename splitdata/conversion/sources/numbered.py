@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from copy import copy
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from splitdata._shown import shown
 from splitdata.conversion.sources.input_file import FileSource
@@ -24,24 +24,41 @@ if TYPE_CHECKING:
 
     from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
-__all__ = ["MAX_SAMPLE_BYTES", "NumberedFileSource", "as_sample"]
+__all__ = ["MAX_SAMPLE_BYTES", "NumberedFileSource", "NumberedSource", "as_sample"]
 
 # A sample is held whole.
 MAX_SAMPLE_BYTES = 1 << 30
 
 
-class NumberedFileSource(FileSource, ABC):
-    """One file of samples."""
+class NumberedSource(ABC):
+    """Samples of one thing, by their number.
 
-    def __init__(self, path: str) -> None:
-        """Take a path; raises as `InputFile` does."""
-        super().__init__(path)
+    Attributes:
+        shown: What it is called in messages.
+        path: Of what is read.
+    """
+
+    kind: str
+    shown: str
+    path: str
+
+    def __init__(self) -> None:
         self.skipped: Mapping[str, int] = {}
         self._num_given = 0
         self._bytes_read = 0
         # Of a part: the number of its first sample, and how many it has.
         self._begin = 0
         self._count: int | None = None
+
+    @property
+    @abstractmethod
+    def num_bytes(self) -> int | None:
+        """Size of what is read."""
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether other processes can read it, too."""
+        return self.num_bytes is not None
 
     @property
     def bytes_read(self) -> int:
@@ -72,26 +89,30 @@ class NumberedFileSource(FileSource, ABC):
         self._bytes_read = 0
         left = None if self._count is None else max(0, self._count - self._num_given)
         for sample in islice(self._samples(self._begin + self._num_given), left):
-            record = as_sample(sample, self._input.shown, self._num_given)
+            record = self._encoded(sample)
             self._num_given += 1
             yield record
 
     def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
-        """Yield the file in runs of equally many samples, if it can be read from any of them."""
+        """Yield the source in runs of equally many samples, if it can be read from any."""
         count = self._known_count()
         num_parts = 1 if count is None else min(count, -(-(self.num_bytes or 0) // max_bytes))
         if count is None or num_parts <= 1:
-            yield from super().parts(max_bytes)
+            yield cast("RecordSource", self)
             return
         for number in range(num_parts):
             part = copy(self)
             part._begin = count * number // num_parts
             part._count = count * (number + 1) // num_parts - part._begin
-            yield part
+            yield cast("RecordSource", part)
 
     def _known_count(self) -> int | None:
         """Return how many samples there are, where that is known and reading may begin at any; raises as reading."""
         return None
+
+    def _encoded(self, sample: Any) -> bytes:
+        """Return the record of a sample; raises as `as_sample` does."""
+        return as_sample(sample, self.shown, self._num_given)
 
     @abstractmethod
     def _samples(self, first: int) -> Iterator[Any]:
@@ -103,16 +124,31 @@ class NumberedFileSource(FileSource, ABC):
         try:
             yield
         except SourceError as error:
-            raise SourceError(f"{self._input.shown} {error}", path=self._input.path, position=error.position) from None
+            raise SourceError(f"{self.shown} {error}", path=self.path, position=error.position) from None
         except RecordTooLargeError as error:
-            raise RecordTooLargeError(f"{self._input.shown}: {error}") from None
+            raise RecordTooLargeError(f"{self.shown}: {error}") from None
 
     def _refusal(self, what: str) -> SourceError:
-        return SourceError(f"{self._input.shown} {what}", path=self._input.path)
+        return SourceError(f"{self.shown} {what}", path=self.path)
 
     def _check_size(self, num_bytes: int) -> None:
         if num_bytes > MAX_SAMPLE_BYTES:
-            raise RecordTooLargeError(f"{self._input.shown} has a sample of {num_bytes} bytes: 1 GiB is the limit")
+            raise RecordTooLargeError(f"{self.shown} has a sample of {num_bytes} bytes: 1 GiB is the limit")
+
+
+class NumberedFileSource(NumberedSource, FileSource, ABC):
+    """Samples of one file, by their number."""
+
+    def __init__(self, path: str) -> None:
+        """Take a path; raises as `InputFile` does."""
+        FileSource.__init__(self, path)
+        NumberedSource.__init__(self)
+        self.shown, self.path = self._input.shown, self._input.path
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Size of the file as it is stored."""
+        return self._input.num_bytes
 
 
 def as_sample(value: object, where: str, number: int) -> bytes:

@@ -17,12 +17,16 @@ __all__ = ["SourceOptions"]
 
 _ROWS: Final = frozenset({"csv", "tsv"})
 _FILES: Final = frozenset({"folder", "imagefolder", "files"})
+_TABLES: Final = frozenset({"arrow", "hdf5", "huggingface", "lmdb", "npz", "parquet", "zarr"})
 _CSV: Final = ("options of CSV and TSV are for these", _ROWS)
 
 # What is said of an option where it is not for the kind, and the kinds that it is for.
 _FOR: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "validate": ("validate=True is for JSONL", frozenset({"jsonl"})),
-    "column": ("column=NAME is for CSV, TSV and tables", _ROWS | {"arrow", "huggingface", "npz", "parquet"}),
+    "column": (
+        "column=NAME is for CSV, TSV and tables",
+        _ROWS | _TABLES,
+    ),
     "delimiter": _CSV,
     "header": _CSV,
     "quotes": _CSV,

@@ -4,7 +4,7 @@ What holds records of its own is never taken as opaque files: a folder with such
 
     -                       lines of standard input
     a folder                splitdata, huggingface, splitdataloader, ... by the files that mark it; else folder
-    a folder                mds, litdata by the index.json in it
+    a folder                mds, litdata by the index.json in it; lmdb by data.mdb; zarr by its metadata
     name.jsonl(.gz, ...)    jsonl        also .ndjson, .jsonlines; .gz, .zst, .bz2 and .xz
     name.txt(.gz, ...)      lines        also .text, .log
     name.csv, name.tsv      csv, tsv     also .tab
@@ -13,6 +13,9 @@ What holds records of its own is never taken as opaque files: a folder with such
     name.zip                zip          each file in it is a record
     name.tar(.gz, ...)      webdataset   if members in a row share a stem, among the first 64; else tar: files
     name.npy, .npz          npy, npz     each row is a sample
+    name.h5, .hdf5          hdf5         also by the first bytes, as npy
+    name.arrayrecord        arrayrecord  also .array_record, and -00000-of-00010 behind it
+    name.mdb                lmdb         each value is a record
     name.bin                megatron     if name.idx lies beside it, and begins with MMIDIDX
     name.bin                binaryblob   if name.idx lies beside it, as mlproject and dataset_server write both
     anything else           an error that lists the kinds

@@ -1,0 +1,32 @@
+"""Loads the library that reads a format, when a source of it is opened; a missing one is named with the command for it.
+
+Nothing here is imported by its name from data: the names are those in this package.
+
+    load("h5py", "hdf5", "reading a.h5")  ──>  the module, or: reading a.h5 needs h5py: pip install 'splitdata[hdf5]'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["load"]
+
+
+def load(module: str, extra: str, wanted_by: str) -> Any:
+    """Return a module.
+
+    Args:
+        module: Its name.
+        extra: Of splitdata, which installs it.
+        wanted_by: What needs it.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed; the message has the command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        message = f"{wanted_by} needs {package}: pip install 'splitdata[{extra}]'"
+        raise ModuleNotFoundError(message, name=package) from error
