@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["RecordGroup", "group_room", "pack_group"]
+__all__ = ["GROUP_HEAD_BYTES", "RecordGroup", "group_room", "group_tables", "item_spans", "pack_group"]
 
 _HEAD: Final = struct.Struct("<II")
+GROUP_HEAD_BYTES: Final = _HEAD.size
 _ONE: Final = struct.Struct("<I")
 _PAIR: Final = struct.Struct("<II")
 _HAS_KEYS: Final = 1 << 8
@@ -79,6 +80,42 @@ def _tables_bytes(count: int, *, has_keys: bool) -> int:
     return _HEAD.size + 4 * count * (2 if has_keys else 1)
 
 
+def group_tables(head: int) -> tuple[int, int, int] | None:
+    """Return number of records, end of the tables and alignment of a group; None if it is none.
+
+    Args:
+        head: Its first 8 bytes, as an integer.
+    """
+    count, flags = head & 0xFFFFFFFF, head >> 32
+    if not count or flags > _MOST_FLAGS or flags & _ALIGNMENT_MASK > _MOST_ALIGNMENT_LOG2:
+        return None
+    return count, _tables_bytes(count, has_keys=flags >= _HAS_KEYS), 1 << (flags & _ALIGNMENT_MASK)
+
+
+def item_spans(
+    ends: NDArray[np.uint32],
+    slots: NDArray[np.int64],
+    tables: NDArray[np.int64] | int,
+    alignments: NDArray[np.int64] | int,
+    lengths: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Return where items of groups begin and end, as `RecordGroup.span` does; None if any of them is damaged.
+
+    Args:
+        ends: The two words of its group that end with its own end, uint32[items, 2].
+        slots: Number of each in its group.
+        tables: Where those of its group end.
+        alignments: At multiples of what the items of its group begin.
+        lengths: Of its group in bytes.
+    """
+    before, stops = ends.astype(np.int64).T
+    starts = np.where(slots == 0, tables, before)
+    if not isinstance(alignments, int) or alignments > 1:
+        starts += -starts & alignments - 1
+    is_outside = (starts < tables) | (stops < starts) | (lengths < stops)
+    return None if np.count_nonzero(is_outside) else (starts, stops)
+
+
 class RecordGroup:
     """The raw payload of a group, proven by its hash; immutable, and safe to share between threads.
 
@@ -88,9 +125,11 @@ class RecordGroup:
     Attributes:
         data: All of it.
         count: How many records it holds.
+        tables: Where its tables end.
+        alignment: At multiples of what its records begin.
     """
 
-    __slots__ = ("_alignment", "_tables", "count", "data")
+    __slots__ = ("alignment", "count", "data", "tables")
 
     def __init__(self, data: bytes, counts: range) -> None:
         """Take the payload of a group that is to hold one of so many records.
@@ -98,31 +137,31 @@ class RecordGroup:
         Raises:
             FormatError: If its head says something else.
         """
-        count, flags = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (0, 0)
-        if count not in counts or flags > _MOST_FLAGS or flags & _ALIGNMENT_MASK > _MOST_ALIGNMENT_LOG2:
+        head = int.from_bytes(data[: _HEAD.size], "little")
+        tables = group_tables(head)
+        if tables is None or tables[0] not in counts:
+            count, flags = head & 0xFFFFFFFF, head >> 32
             raise FormatError(
                 f"a group has {count} records, flags {flags:#x}; it is to have {counts.start} to {counts.stop - 1}"
             )
         self.data = data
-        self.count = count
-        self._alignment = 1 << (flags & _ALIGNMENT_MASK)
-        self._tables = _HEAD.size + (8 * count if flags & _HAS_KEYS else 4 * count)
-        if len(data) < self._tables:
-            raise FormatError(f"a group of {count} records has {len(data)} bytes, less than its tables")
+        self.count, self.tables, self.alignment = tables
+        if len(data) < self.tables:
+            raise FormatError(f"a group of {self.count} records has {len(data)} bytes, less than its tables")
 
     @property
     def has_keys(self) -> bool:
         """Whether it has a table of keys."""
-        return bool(self._tables > _HEAD.size + 4 * self.count)
+        return bool(self.tables > _HEAD.size + 4 * self.count)
 
     def span(self, slot: int) -> tuple[int, int]:
         """Return where one record begins and ends in `data`; raises `FormatError` if it is damaged."""
         if slot:
             start, stop = _PAIR.unpack_from(self.data, 4 + 4 * slot)
         else:
-            start, stop = self._tables, _ONE.unpack_from(self.data, _HEAD.size)[0]
-        start += -start % self._alignment
-        if not self._tables <= start <= stop <= len(self.data):
+            start, stop = self.tables, _ONE.unpack_from(self.data, _HEAD.size)[0]
+        start += -start % self.alignment
+        if not self.tables <= start <= stop <= len(self.data):
             raise FormatError(f"item {slot} of a group lies at bytes {start} to {stop} of {len(self.data)}")
         return start, stop
 
@@ -130,11 +169,11 @@ class RecordGroup:
         """Return where all records begin and end, int64[count] each; raises `FormatError` if one is damaged."""
         ends = np.frombuffer(self.data, "<u4", self.count, _HEAD.size).astype(np.int64)
         starts = np.empty(self.count, np.int64)
-        starts[0] = self._tables
+        starts[0] = self.tables
         starts[1:] = ends[:-1]
-        if self._alignment > 1:
-            starts += -starts % self._alignment
-        if (starts > ends).any() or starts[0] < self._tables or ends[-1] > len(self.data):
+        if self.alignment > 1:
+            starts += -starts % self.alignment
+        if (starts > ends).any() or starts[0] < self.tables or ends[-1] > len(self.data):
             raise FormatError("items of a group do not lie within it, one behind the other")
         return starts, ends
 
@@ -167,13 +206,13 @@ class RecordGroup:
 
     def _equal_cells(self) -> NDArray[np.void] | None:
         """Return the records as items of one array, None where they differ in size, or have none, or lie apart."""
-        size = _ONE.unpack_from(self.data, _HEAD.size)[0] - self._tables
-        if size <= 0 or size % self._alignment or self._tables % self._alignment:
+        size = _ONE.unpack_from(self.data, _HEAD.size)[0] - self.tables
+        if size <= 0 or size % self.alignment or self.tables % self.alignment:
             return None
-        expected, cell = _equal_ends(self.count, self._tables, size)
-        if not self.data.startswith(expected, _HEAD.size) or self._tables + size * self.count > len(self.data):
+        expected, cell = _equal_ends(self.count, self.tables, size)
+        if not self.data.startswith(expected, _HEAD.size) or self.tables + size * self.count > len(self.data):
             return None
-        return np.frombuffer(self.data, cell, self.count, self._tables)
+        return np.frombuffer(self.data, cell, self.count, self.tables)
 
     def key(self, slot: int) -> bytes:
         """Return the key of one record, empty if it has none; raises `FormatError` if it is damaged."""
@@ -181,7 +220,7 @@ class RecordGroup:
             return b""
         # The end of the last item stands before the ends of the keys.
         start, stop = _PAIR.unpack_from(self.data, _HEAD.size + 4 * (self.count - 1 + slot))
-        if not self._tables <= start <= stop <= len(self.data) or stop - start > spec.MAX_KEY_BYTES:
+        if not self.tables <= start <= stop <= len(self.data) or stop - start > spec.MAX_KEY_BYTES:
             raise FormatError(f"key {slot} of a group lies at bytes {start} to {stop} of {len(self.data)}")
         return self.data[start:stop]
 
@@ -192,6 +231,6 @@ class RecordGroup:
         end = _ONE.unpack_from(self.data, _HEAD.size + 4 * last)[0]
         if end != len(self.data):
             raise FormatError(f"a group ends at byte {end} of {len(self.data)}")
-        gaps = zip([self._tables, *ends[:-1].tolist()], starts.tolist(), strict=True)
-        if self._alignment > 1 and any(any(self.data[stop:start]) for stop, start in gaps):
+        gaps = zip([self.tables, *ends[:-1].tolist()], starts.tolist(), strict=True)
+        if self.alignment > 1 and any(any(self.data[stop:start]) for stop, start in gaps):
             raise FormatError("what lies between the items of a group is not zeros")

@@ -27,10 +27,11 @@ _U64: Final = np.uint64
 # Groups are chosen for segments that begin with so many records, of so few bytes each.
 _LEAST_RECORDS: Final = 4096
 _MOST_MEAN_BYTES: Final = 512
-# What a group should have: one that is compressed is read as a whole in any case, and shrinks the more the longer.
-_GROUP_BYTES: Final = 4 << 10
+# What a group should have: a read of one record proves all of it, for about twice what a record of its own costs. One
+# that is compressed is read as a whole in any case, and shrinks the more the longer.
+_GROUP_BYTES: Final = 2 << 10
 _COMPRESSED_GROUP_BYTES: Final = 64 << 10
-_LEAST_GROUP: Final = 16
+_LEAST_GROUP: Final = 8
 # A group that was not asked for is not to become much longer, whatever comes later.
 MOST_CHOSEN_BYTES: Final = 1 << 20
 _MOST_CHOSEN: Final = 1024

@@ -10,13 +10,16 @@ The last groups are kept as they were proven, so records that lie together cost 
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import numpy as np
 
 from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.mapped_groups import GroupedRecords, find_records
 from splitdata.dataset.segments.segment_reader import SegmentReader, find_all
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
@@ -24,10 +27,11 @@ from splitdata.format.record_group import RecordGroup
 from splitdata.order.bin_layout import BinTable
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from splitdata.dataset.segments.mapped_bins import UsualFrames
     from splitdata.dataset.segments.record_reader import RecordReader
     from splitdata.dataset.segments.segment_files import SegmentFiles
 
@@ -36,7 +40,10 @@ __all__ = ["GroupContents", "GroupReader", "open_reader", "read_group"]
 # What is kept of groups that were proven, and held of those of a batch, beside one group.
 _KEPT_BYTES: Final = 8 << 20
 _LEAST_OF_GROUP: Final = 8
-_PAIR: Final = struct.Struct("<II")
+_Read = TypeVar("_Read")
+_ENDS: Final = struct.Struct("<II")
+# One of so many
+_MOSTLY: Final = 1.25
 # From so many records in write order on each bin has a worthwhile share of them.
 _STRETCH_GROUPS: Final = 4
 
@@ -82,6 +89,21 @@ def open_reader(
     return reader(files, cold_reads, verify=verify, max_record_bytes=max_record_bytes)
 
 
+def _distinct(frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | slice]:
+    """Return frames, each at least once, and which of these each of the given ones is."""
+    ordered = np.sort(frames)
+    is_first = np.empty(len(frames), np.bool_)
+    is_first[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    if _MOSTLY * np.count_nonzero(is_first) > len(frames):
+        # To find the few that are there twice takes longer than to prove them twice.
+        return frames, slice(None)
+    distinct = ordered[is_first]
+    if np.count_nonzero(ordered != frames):
+        return distinct, np.searchsorted(distinct, frames)
+    return distinct, np.cumsum(is_first) - 1
+
+
 class GroupReader:
     """Reads records of one segment that is written in groups; safe to share between threads.
 
@@ -94,20 +116,20 @@ class GroupReader:
         # A group may be longer than any of its records may be.
         most_bytes = max(max_record_bytes, spec.LARGE_RECORD_BYTES)
         self._frames = SegmentReader(files, cold_reads, verify=verify, max_record_bytes=most_bytes)
+        self._verify = verify
         self._max_record_bytes = max_record_bytes
         self._group = files.info.group
         # Threads share it without a lock: each step is one call.
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, RecordGroup] = {}
         self._last = -1
         num_records = files.info.num_records
         self._num_full = num_records // self._group
         # A newer commit may have filled the last group.
         self._full = range(self._group, self._group + 1)
         self._not_full = range(num_records % self._group, self._group + 1)
-        # A full group of records without keys that begin wherever the one before ends.
-        self._usual_head = struct.pack("<II", self._group, 0)
         self._group_log2, self._slot_mask = self._group.bit_length() - 1, self._group - 1
-        self._usual_tables = 8 + 4 * self._group
+        # A full group of records without keys that begin wherever the one before ends.
+        self._usual = self._group, 8 + 4 * self._group, max_record_bytes
 
     # -- what the segment is -------------------------------------------------------------------
 
@@ -162,59 +184,21 @@ class GroupReader:
 
     def _group_of(self, frame: int) -> RecordGroup:
         """Return a group, proven."""
-        return self._taken_apart(frame, bytes(self._kept.get(frame) or self._prove(frame)))
+        group = self._kept.get(frame)
+        if group is None:
+            payload = self._frames.mapped_group(frame)
+            group = self._taken_apart(frame, self._frames.records.read(frame) if payload is None else payload)
+            # By what this one has: what the manifest says of their mean may be forged, and a sum would need a lock.
+            if (len(self._kept) + 1) * len(group.data) > _KEPT_BYTES:
+                self._kept.clear()
+            self._kept[frame] = group
+        return group
 
     def _taken_apart(self, frame: int, payload: bytes) -> RecordGroup:
         try:
             return RecordGroup(payload, self._full if frame < self._num_full else self._not_full)
         except FormatError as error:
             self._frames.records.raise_damaged_item(frame, error)
-
-    def _prove(self, frame: int) -> bytes | memoryview:
-        """Return the raw payload of a group, proven; keep it if it stands where one was read last, or behind it.
-
-        A view of the map otherwise: to copy a group takes as long as to hash it, and one record of it is wanted.
-        """
-        is_near, self._last = 0 <= frame - self._last <= 1, frame
-        payload = self._frames.mapped_group(frame, as_view=not is_near)
-        if payload is None:
-            payload = self._frames.records.read(frame)
-        return self._keep(frame, payload) if isinstance(payload, bytes) else payload
-
-    def _keep(self, frame: int, payload: bytes) -> bytes:
-        # By what this one has: what the manifest says of their mean may be forged, and a sum would need a lock.
-        if (len(self._kept) + 1) * len(payload) > _KEPT_BYTES:
-            self._kept.clear()
-        self._kept[frame] = payload
-        return payload
-
-    def _parts(self, sequences: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield groups that are touched, in the order of the file, and where their records stand in `sequences`.
-
-        Of so many groups at a time that their payloads may be held together.
-        """
-        frames = sequences // self._group
-        order = np.argsort(frames, kind="stable")
-        unique, starts = np.unique(frames[order], return_index=True)
-        borders = np.append(starts, len(order))
-        for some in self._held_together(unique):
-            yield unique[some], order[borders[some.start] : borders[some.stop]]
-
-    def _held_together(self, frames: NDArray[np.int64]) -> Iterator[slice]:
-        """Yield parts of some groups, all different, whose payloads may be held together.
-
-        Raises:
-            RecordTooLargeError: If all together are more than the files can hold.
-        """
-        if len(frames) == 1:
-            yield slice(0, 1)
-            return
-        lengths = self._frames.lengths_of(frames)
-        self._frames.refuse_flood(int(lengths.sum()), frames)
-        parts = (np.cumsum(lengths) - lengths) // _KEPT_BYTES
-        starts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(frames)]
-        for start, stop in pairwise(starts):
-            yield slice(start, stop)
 
     # -- records -------------------------------------------------------------------------------
 
@@ -225,17 +209,24 @@ class GroupReader:
             FormatError: If its group cannot be proven to be what was written.
         """
         frame, slot = sequence >> self._group_log2, sequence & self._slot_mask
-        payload = self._kept.get(frame) or self._prove(frame)
-        if slot and payload[:8] == self._usual_head and len(payload) >= self._usual_tables:
+        group = self._kept.get(frame)
+        if group is None:
+            is_next, self._last = 0 <= frame - self._last <= 1, frame
+            # To keep a group takes as long as to prove it, and pays where more of its records follow.
+            if not is_next:
+                record = self._frames.item_of_mapped_group(frame, slot, self._usual)
+                if record is not None:
+                    return record
+            group = self._group_of(frame)
+        if slot and group.alignment == 1:
             # As `RecordGroup.span` says, in fewer steps.
-            start, stop = _PAIR.unpack_from(payload, 4 + 4 * slot)
-            if self._usual_tables <= start <= stop <= len(payload) and stop - start <= self._max_record_bytes:
-                return bytes(payload[start:stop])
-        return self._cut(frame, payload, slot)
+            data = group.data
+            start, stop = _ENDS.unpack_from(data, 4 + 4 * slot)
+            if group.tables <= start <= stop <= len(data) and stop - start <= self._max_record_bytes:
+                return data[start:stop]
+        return self._cut(frame, group, slot)
 
-    def _cut(self, frame: int, payload: bytes | memoryview, slot: int) -> bytes:
-        """Return one record of a group, of which the payload is given."""
-        group = self._taken_apart(frame, bytes(payload))
+    def _cut(self, frame: int, group: RecordGroup, slot: int) -> bytes:
         start, stop = self._span(frame, group, slot)
         return group.data[start:stop]
 
@@ -257,88 +248,101 @@ class GroupReader:
         )
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
-        """Return records in the order of `sequences`; each group that they touch is proven once."""
-        records = [b""] * len(sequences)
-        most = self._max_record_bytes
-        for frames, where in self._parts(sequences):
-            payloads = dict(zip(frames.tolist(), self._frames.get_many(frames), strict=True))
-            head, tables = self._usual_head, self._usual_tables
-            for place, sequence in zip(where.tolist(), sequences[where].tolist(), strict=True):
-                frame, slot = sequence >> self._group_log2, sequence & self._slot_mask
-                payload = payloads[frame]
-                if slot and payload[:8] == head and len(payload) >= tables:
-                    start, stop = _PAIR.unpack_from(payload, 4 + 4 * slot)
-                    if tables <= start <= stop <= len(payload) and stop - start <= most:
-                        records[place] = payload[start:stop]
-                        continue
-                records[place] = self._cut(frame, payload, slot)
-        return records
+        """Return records in the order of `sequences`."""
+        return self._read(sequences, GroupedRecords.payloads, self._group_by_group)
 
     def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
-        """Return records as read-only views of bytes of their own: views of groups would keep these in memory whole."""
-        return [memoryview(record) for record in self.get_many(sequences)]
+        """Return records as read-only views, of the map itself where they are not compressed.
+
+        Others of bytes of their own: views of groups would keep these in memory whole.
+        """
+        return self._read(sequences, GroupedRecords.views, self._copies)
+
+    def _copies(self, sequences: NDArray[np.int64]) -> list[memoryview]:
+        return [memoryview(record) for record in self._group_by_group(sequences)]
 
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
-        frames = sequences // self._group
-        # Of a group of which one record or two are wanted these are cut out faster.
-        if len(sequences) < _LEAST_OF_GROUP * (1 + np.count_nonzero(np.diff(frames))):
-            return None
-        rows: NDArray[np.uint8] | None = None
-        for some, where in self._parts(sequences):
-            numbers = sequences[where]
-            borders = np.append(np.searchsorted(numbers // self._group, some), len(numbers)).tolist()
-            for number, (frame, payload) in enumerate(zip(some.tolist(), self._frames.get_many(some), strict=True)):
-                try:
-                    found = self._taken_apart(frame, payload).rows()
-                except FormatError:
-                    return None
-                if found is None or found.shape[1] > self._max_record_bytes:
-                    return None
-                if rows is not None and found.shape[1] != rows.shape[1]:
-                    return None
-                if rows is None:
-                    rows = np.empty((len(sequences), found.shape[1]), np.uint8)
-                mine = slice(borders[number], borders[number + 1])
-                rows[where[mine]] = found[numbers[mine] - frame * self._group]
-        return rows
+        return self._read(sequences, GroupedRecords.rows, lambda _: None)
 
     def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
         """Return records `first` to `stop` in write order."""
-        frames = np.arange(first >> self._group_log2, (stop - 1 >> self._group_log2) + 1)
-        start = first & self._slot_mask
-        return self._items(frames, as_views=as_views)[start : start + stop - first]
+        return self._walk(np.arange(first, stop, dtype=np.int64), as_views=as_views)
 
     def get_of_bin(
         self, bin_index: int, first: int, stop: int, *, as_views: bool = False
     ) -> Sequence[bytes | memoryview]:
         """Return the records with ordinals `first` to `stop` of one bin."""
-        numbers = np.arange(first >> self._group_log2, (stop - 1 >> self._group_log2) + 1)
-        start = first & self._slot_mask
-        frames = bin_index + numbers * self.files.info.num_bins
-        return self._items(frames, as_views=as_views)[start : start + stop - first]
+        return self._walk(self.sequences_of_bin(bin_index, first, stop), as_views=as_views)
 
-    def _items(self, frames: NDArray[np.int64], *, as_views: bool) -> list[Any]:
-        """Return all records of some groups."""
-        records: list[Any] = []
-        for part in self._held_together(frames):
-            some = frames[part]
-            for frame, payload in zip(some.tolist(), self._frames.get_many(some), strict=True):
-                records += self._items_of(frame, payload, as_views=as_views)
+    def _walk(self, sequences: NDArray[np.int64], *, as_views: bool) -> Sequence[bytes | memoryview]:
+        if not as_views:
+            return self.get_many(sequences)
+        return self._read(sequences, GroupedRecords.views, partial(self._group_by_group, as_views=True))
+
+    def _read(
+        self,
+        sequences: NDArray[np.int64],
+        together: Callable[[GroupedRecords], _Read | None],
+        otherwise: Callable[[NDArray[np.int64]], _Read],
+    ) -> _Read:
+        """Return records together where their groups are mapped and as usual, and otherwise by the other way."""
+        frames, numbers = _distinct(sequences >> self._group_log2)
+
+        def is_right(counts: NDArray[np.int64] | int) -> bool:
+            if isinstance(counts, int) and counts == self._group:
+                return True
+            least = np.where(frames < self._num_full, self._group, self._not_full.start)
+            return bool(((least <= counts) & (counts <= self._group)).all())
+
+        def read(groups: UsualFrames | None) -> _Read:
+            slots = sequences & self._slot_mask
+            found = groups and find_records(groups, numbers, slots, is_right, verify=self._verify)
+            # No record is longer than its group.
+            if found and (self._max_record_bytes >= spec.LARGE_RECORD_BYTES or self._are_allowed(found)):
+                records = together(found)
+                if records is not None:
+                    return records
+            return otherwise(sequences)
+
+        return self._frames.read_groups(frames, len(sequences), read)
+
+    def _are_allowed(self, found: GroupedRecords) -> bool:
+        return int((found.stops - found.starts).max()) <= self._max_record_bytes
+
+    def _group_by_group(self, sequences: NDArray[np.int64], *, as_views: bool = False) -> list[Any]:
+        """Return records one by one; each group that they touch is proven once."""
+        records: list[Any] = [b""] * len(sequences)
+        for frame, places, slots in self._by_group(sequences):
+            found = self._cut_many(frame, slots, as_views=as_views)
+            for place, record in zip(places, found, strict=True):
+                records[place] = record
         return records
 
-    def _items_of(self, frame: int, payload: bytes, *, as_views: bool) -> Sequence[bytes | memoryview]:
-        group = self._taken_apart(frame, payload)
-        try:
-            items: Sequence[bytes | memoryview] = group.views() if as_views else group.items()
-        except FormatError as error:
-            self._frames.records.raise_damaged_item(frame, error)
+    def _by_group(self, sequences: NDArray[np.int64]) -> Iterator[tuple[int, list[int], list[int]]]:
+        """Yield the number of each group that is touched, where its records stand in `sequences`, and their slots.
+
+        Raises:
+            RecordTooLargeError: If all these groups together are more than the files can hold.
+        """
+        frames = sequences >> self._group_log2
+        order = np.argsort(frames, kind="stable")
+        touched, starts = np.unique(frames[order], return_index=True)
+        self._frames.refuse_flood(int(self._frames.lengths_of(touched).sum()), touched)
+        places, slots = order.tolist(), (sequences[order] & self._slot_mask).tolist()
+        for frame, (start, stop) in zip(touched.tolist(), pairwise([*starts.tolist(), len(order)]), strict=True):
+            yield frame, places[start:stop], slots[start:stop]
+
+    def _cut_many(self, frame: int, slots: list[int], *, as_views: bool) -> list[Any]:
+        """Return records of one group."""
+        group = self._group_of(frame)
         # No record is longer than its group.
-        if len(payload) > self._max_record_bytes:
-            for slot, length in enumerate(map(len, items)):
-                if length > self._max_record_bytes:
-                    self._raise_too_large(frame, slot, length)
-        return items
+        if len(slots) >= _LEAST_OF_GROUP and len(group.data) <= self._max_record_bytes:
+            with suppress(FormatError):
+                items: list[Any] = group.views() if as_views else group.items()
+                return [items[slot] for slot in slots]
+        data = memoryview(group.data) if as_views else group.data
+        return [data[start:stop] for start, stop in (self._span(frame, group, slot) for slot in slots)]
 
     def view(self, sequence: int) -> memoryview:
         """Return one record as a read-only view of its group, which stays in memory for as long as the view."""
@@ -355,13 +359,14 @@ class GroupReader:
 
     def key(self, sequence: int) -> bytes:
         """Return the key of one record, empty if it has none."""
-        return self._key_in(self._group_of(sequence >> self._group_log2), sequence)
+        frame = sequence >> self._group_log2
+        return self._key_in(frame, self._group_of(frame), sequence & self._slot_mask)
 
-    def _key_in(self, group: RecordGroup, sequence: int) -> bytes:
+    def _key_in(self, frame: int, group: RecordGroup, slot: int) -> bytes:
         try:
-            return group.key(sequence & self._slot_mask)
+            return group.key(slot)
         except FormatError as error:
-            self._frames.records.raise_damaged_item(sequence >> self._group_log2, error)
+            self._frames.records.raise_damaged_item(frame, error)
 
     def find_key(self, key: bytes, deleted: Container[int] = ()) -> int | None:
         """Return the sequence number of the newest record that has a key and is not `deleted`, None if none has.
@@ -382,11 +387,10 @@ class GroupReader:
     def get_keys(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return the keys of records in the order of `sequences`, empty where one has none."""
         keys = [b""] * len(sequences)
-        for frames, where in self._parts(sequences):
-            payloads = zip(frames.tolist(), self._frames.get_many(frames), strict=True)
-            groups = {frame: self._taken_apart(frame, payload) for frame, payload in payloads}
-            for place, sequence in zip(where.tolist(), sequences[where].tolist(), strict=True):
-                keys[place] = self._key_in(groups[sequence >> self._group_log2], sequence)
+        for frame, places, slots in self._by_group(sequences):
+            group = self._group_of(frame)
+            for place, slot in zip(places, slots, strict=True):
+                keys[place] = self._key_in(frame, group, slot)
         return keys
 
     # -- lengths -------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from splitdata.format.checksum import frame_checks, hash64
 from splitdata.format.frames import are_ordinary, key_extents
 from splitdata.format.index import unpack_locs
 from splitdata.format.keys import key_hash
+from splitdata.format.record_group import GROUP_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
     from splitdata.storage.file_source import MappedSource
 
-__all__ = ["MappedBins", "UsualFrames"]
+__all__ = ["SMALL_RECORD_BYTES", "MappedBins", "UsualFrames", "cut", "only_value"]
 
 # Up to here records of one size are copied twice, by numpy, which is faster than a slice for each.
-_SMALL_RECORD_BYTES: Final = 2048
+SMALL_RECORD_BYTES: Final = 2048
 # What shifts the length of a key out of word 2.
 _KEY_BITS: Final = np.uint64(64 - spec.KEY_SHIFT)
 _HALF: Final = np.uint64(32)
@@ -67,23 +68,27 @@ class MappedBins:
             sequences: Number of each frame, at least one.
             pairs: Its index entry, as place and lengths.
             limit: Payloads are shorter than this.
-            as_views: The payloads stay where they are: none is copied with its header.
+            as_views: The payloads stay where they are: none is copied with its header, but for the head of a group.
             kind: Of all frames.
         """
         quarters = pairs.view(np.uint32).reshape(-1, 4)
         bins, offsets = unpack_locs(pairs[:, 0])
-        if (bins != sequences % len(self.maps)).any():
+        if np.count_nonzero(bins != sequences % len(self.maps)):
             return None
         starts = offsets + spec.FRAME_HEADER_BYTES
         stops = starts + quarters[:, 3]
-        if (stops > self._lengths[bins]).any():
+        if np.count_nonzero(stops > self._lengths[bins]):
             return None
         words = self._first_words[bins] + (offsets >> 3)
-        size = _only_value(quarters[:, 3])
+        size = only_value(quarters[:, 3])
         # A forged entry may say 4 GiB, and so may the frame.
         if (int(quarters[:, 3].max()) if size is None else size) >= limit:
             return None
-        small = size if not as_views and size is not None and 0 < size <= _SMALL_RECORD_BYTES else 0
+        small = size if not as_views and size is not None and 0 < size <= SMALL_RECORD_BYTES else 0
+        if kind == spec.KIND_GROUP:
+            small = GROUP_HEAD_BYTES
+            if int(quarters[:, 3].min()) < small:
+                return None
         # Header and small payload in one go: what such a copy waits for is memory, not bytes.
         frames = self.rows_at(words, spec.FRAME_HEADER_BYTES + small).view(np.uint8).reshape(len(words), -1)
         headers = np.ascontiguousarray(frames[:, : spec.FRAME_HEADER_BYTES]).view(np.uint64)
@@ -91,10 +96,10 @@ class MappedBins:
         difference = headers[:, 2] ^ sequences.view(np.uint64)
         if kind:
             difference ^= np.uint64(kind << 32)
-        if not (
-            (not difference.any() or not (difference << _KEY_BITS).any())
-            and (headers[:, 3] == pairs[:, 1]).all()
-            and (quarters[:, 2] == quarters[:, 3]).all()
+        if (
+            (np.count_nonzero(difference) and np.count_nonzero(difference << _KEY_BITS))
+            or np.count_nonzero(headers[:, 3] != pairs[:, 1])
+            or np.count_nonzero(quarters[:, 2] != quarters[:, 3])
         ):
             return None
         cells = _as_cells(frames[:, spec.FRAME_HEADER_BYTES :]) if small else None
@@ -136,6 +141,12 @@ class MappedBins:
         overlapping: NDArray[np.void] = np.ndarray((count,), f"V{length}", self._memory.data, strides=(8,))
         return overlapping[words]
 
+    def bytes_at(self, offsets: NDArray[np.int64], length: int) -> NDArray[np.void]:
+        """Return what `rows_at` does, from any bytes on."""
+        count = len(self._memory) - length + 1
+        overlapping: NDArray[np.void] = np.ndarray((count,), f"V{length}", self._memory.data, strides=(1,))
+        return overlapping[offsets]
+
 
 # Not frozen: one is made for each batch, and freezing triples what that costs.
 @dataclass(slots=True)
@@ -147,7 +158,7 @@ class UsualFrames:
         words: Where the frame begins in the array of all bins, in words.
         hashes: Of the payloads, as the headers say.
         size: The length of each record, None if they differ.
-        cells: The payloads, where they are of one size and small.
+        cells: The payloads, where they are of one size and small; of groups their heads.
     """
 
     mapped: MappedBins
@@ -190,23 +201,35 @@ class UsualFrames:
         views = self._payloads(self.mapped.views)
         return None if verify and not self._are_intact(views) else views
 
+    def are_intact(self) -> bool:
+        """Say whether all payloads are what was written; they are hashed where they lie."""
+        places = zip(self.bins.tolist(), self.starts.tolist(), self.stops.tolist(), strict=True)
+        views = self.mapped.views
+        # Each view is gone before the next is made: many at once are visited by the garbage collector.
+        found: list[int] = [hash64(views[number][start:stop]) for number, start, stop in places]
+        return bool(found == self.hashes.tolist())
+
     def _payloads(self, maps: Sequence[Any]) -> list[Any]:
-        """Cut each payload from the map, or the view, of its bin."""
-        starts, stops = self.starts.tolist(), self.stops.tolist()
-        if (self.bins == self.bins[0]).all():
-            one = maps[int(self.bins[0])]
-            return [one[start:stop] for start, stop in zip(starts, stops, strict=True)]
-        places = zip(self.bins.tolist(), starts, stops, strict=True)
-        return [maps[number][start:stop] for number, start, stop in places]
+        return cut(maps, self.bins, self.starts, self.stops)
 
     def _are_intact(self, payloads: list[Any]) -> bool:
         found = np.fromiter(map(hash64, payloads), np.uint64, len(payloads))
         return bool((found == self.hashes).all())
 
 
-def _only_value(values: NDArray[np.uint32]) -> int | None:
+def cut(maps: Sequence[Any], bins: NDArray[np.int64], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[Any]:
+    """Cut parts out of the maps, or the views, of their bins."""
+    if only_value(bins) is not None:
+        one = maps[int(bins[0])]
+        return [one[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+    places = zip(bins.tolist(), starts.tolist(), stops.tolist(), strict=True)
+    return [maps[number][start:stop] for number, start, stop in places]
+
+
+def only_value(values: NDArray[np.integer]) -> int | None:
+    """Return what all values are, None if they differ; there is at least one."""
     first = values[0]
-    return int(first) if (values == first).all() else None
+    return int(first) if not np.count_nonzero(values != first) else None
 
 
 def _as_cells(rows: NDArray[np.uint8]) -> NDArray[np.void]:

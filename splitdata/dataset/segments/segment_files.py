@@ -64,8 +64,8 @@ _MAX_READ_STRIDE: Final = 16
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
-# Payload hashes, sequence numbers and lengths, each by place; and the mmap.
-_MappedBin = tuple[memoryview, memoryview, memoryview, Any]
+# Payload hashes, sequence numbers and lengths, each by place; the mmap, and a view of it.
+_MappedBin = tuple[memoryview, memoryview, memoryview, Any, memoryview]
 
 
 class _OfMany(dict[int, "_MappedBin | None"]):
@@ -83,7 +83,7 @@ class SegmentFiles:
         first_position: Position of the segment's first record in its dataset.
         paths: Of the files.
         mapped: For each bin the words from which on, at a frame's place, the payload hash, the sequence number and
-            the lengths of each frame stand; and its mmap, slices of which are bytes.
+            the lengths of each frame stand; its mmap, slices of which are bytes; and a view of all of it.
         entry_words: Of the index, two for each record.
         entry_places, entry_lengths: The first of them, and the second, by sequence number.
     """
@@ -329,7 +329,7 @@ class SegmentFiles:
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
             words = source.words
-            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map
+            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map, source.data
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source

@@ -11,8 +11,9 @@ careful reader, one record at a time, where it fails: so speed never decides wha
 
 from __future__ import annotations
 
+import struct
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import numpy as np
 
@@ -42,6 +43,7 @@ _MASK: Final = spec.PLACE_MASK
 _LENGTH_MASK: Final = 0xFFFFFFFF
 # Word 2 of an uncompressed group, beside its number.
 _GROUP_WORD: Final = spec.KIND_GROUP << 32
+_ENDS: Final = struct.Struct("<II")
 # A length times this is the second word of the entry of a record that is stored as it is.
 _BOTH_LENGTHS: Final = (1 << 32) + 1
 # Word 2 without the length of the key, on which no reading of a record depends: kind and codec must be 0.
@@ -58,6 +60,9 @@ _WORTHWHILE_OF_BIN: Final = 32
 # A batch may have as many bytes as so many of the longest records, or so many times what lies in the files.
 _BATCH_RECORDS: Final = 4
 _MOST_EXPANSION: Final = 64
+# So many records of groups that were found take about as long as to find one frame.
+_RECORDS_OF_A_FRAME: Final = 8
+_Read = TypeVar("_Read")
 _VIEW_LIMIT: Final = spec.LARGE_RECORD_BYTES << 32
 
 
@@ -156,7 +161,7 @@ class SegmentReader:
         try:
             place = files.entry_places[sequence]  # type: ignore[index]  # None is met by the TypeError below
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
-            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, data, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             if there[word] == lengths < self._limit and numbers[word] & _WITHOUT_KEY == sequence:
                 start = word * 8 + 32
@@ -170,32 +175,58 @@ class SegmentReader:
             pass
         return self.records.read(sequence)
 
-    def mapped_group(self, frame: int, *, as_view: bool) -> bytes | memoryview | None:
-        """Return the raw payload of an uncompressed group that is mapped, proven; None: it is to be read carefully.
-
-        Args:
-            frame: Its number.
-            as_view: Do not copy it.
-        """
+    def mapped_group(self, frame: int) -> bytes | None:
+        """Return the raw payload of an uncompressed group that is mapped, proven; None: it is to be read carefully."""
         files = self.files
         try:
             place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[frame]  # type: ignore[index]
-            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, data, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             if there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD:
                 start = word * 8 + 32
-                stop = start + (lengths >> 32)
-                payload: bytes | memoryview = memoryview(data)[start:stop] if as_view else data[start:stop]
+                payload: bytes = data[start : start + (lengths >> 32)]
                 if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
                     return payload
         except (IndexError, TypeError):
             pass
         return None
 
-    def _group(self, frame: int) -> bytes:
-        payload = self.mapped_group(frame, as_view=False)
-        return self.records.read(frame) if payload is None else bytes(payload)
+    def item_of_mapped_group(self, frame: int, slot: int, usual: tuple[int, int, int]) -> bytes | None:
+        """Return one record of an uncompressed group that is mapped, proven; None: it is to be read carefully.
+
+        Without a copy of the group, which would take as long as to hash it.
+
+        Args:
+            frame: Number of the group.
+            slot: Of the record in it.
+            usual: What groups without keys and alignment begin with, as an integer; where their tables end; and the
+                most that a record may have.
+        """
+        files = self.files
+        head, tables, most = usual
+        try:
+            place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
+            lengths = files.entry_lengths[frame]  # type: ignore[index]
+            hashes, numbers, there, data, view = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            word = place & _MASK
+            is_usual = there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD
+            if is_usual and there[word + 1] == head:
+                begin = word * 8 + 32
+                payload = view[begin : begin + (lengths >> 32)]
+                # As `RecordGroup.span` says, in fewer steps.
+                start, stop = _ENDS.unpack_from(payload, 4 + 4 * slot)
+                start = start if slot else tables
+                if tables <= start <= stop <= len(payload) and stop - start <= most:
+                    record: bytes = data[begin + start : begin + stop]
+                    # Proven behind the copy: what changes in between is found.
+                    if len(payload) * _BOTH_LENGTHS == lengths and (
+                        not self._verify or hash64(payload) == hashes[word]
+                    ):
+                        return record
+        except (IndexError, TypeError, struct.error):
+            pass
+        return None
 
     def find_key(self, key: bytes, deleted: Container[int] = ()) -> int | None:
         """Return the sequence number of the newest record that has a key and is not `deleted`, None if none has.
@@ -258,16 +289,43 @@ class SegmentReader:
             records = frames.views(verify=self._verify) if as_views else frames.payloads(verify=self._verify)
         return self._one_by_one(sequences, as_views=as_views) if records is None else records
 
+    def read_groups(
+        self, frames: NDArray[np.int64], num_records: int, read: Callable[[UsualFrames | None], _Read]
+    ) -> _Read:
+        """Return what `read` makes of groups, which are asked for together where they are cold.
+
+        Args:
+            frames: Their numbers.
+            num_records: How many of their records are wanted.
+            read: Takes them as found right but not proven, None unless all are mapped and usual, or if they are few.
+        """
+        self._look_for_shrunk()
+        pairs = self._entry_pairs(frames)
+        if pairs is None:
+            return read(None)
+        is_cold = self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold)
+        if is_cold:
+            self._prefetch(pairs)
+        start = perf_counter()
+        are_few = len(frames) < _FEW_RECORDS
+        result = read(None if are_few else self._usual_frames(frames, pairs, as_views=True))
+        if not is_cold:
+            expected = len(frames) + num_records / _RECORDS_OF_A_FRAME
+            was_slow = perf_counter() - start > self._slow_seconds * expected
+            self._cold_reads.note_batch(self._folder, was_slow=was_slow)
+        return result
+
     def _usual_frames(
         self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64], *, as_views: bool = False
     ) -> UsualFrames | None:
-        mapped = self.files.mapped_bins() if len(sequences) >= _FEW_RECORDS else None
+        is_grouped = self.files.info.is_grouped
+        mapped = self.files.mapped_bins() if is_grouped or len(sequences) >= _FEW_RECORDS else None
         if mapped is None:
             return None
         # Only so many can be more than a batch may have together.
-        if len(pairs) > self._few_enough and not as_views:
+        if len(pairs) > self._few_enough and (is_grouped or not as_views):
             self.refuse_flood(int((pairs[:, 1] >> np.uint64(32)).sum()), sequences)
-        kind = spec.KIND_GROUP if self.files.info.is_grouped else spec.KIND_RECORD
+        kind = spec.KIND_GROUP if is_grouped else spec.KIND_RECORD
         return mapped.find(sequences, pairs, self._limit >> 32, as_views=as_views, kind=kind)
 
     def refuse_flood(self, num_bytes: int, sequences: NDArray[np.int64]) -> None:
@@ -333,11 +391,11 @@ class SegmentReader:
         try:
             place = files.entry_places[sequence]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
-            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, _, view = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             if there[word] == lengths < _VIEW_LIMIT and numbers[word] & _WITHOUT_KEY == sequence:
                 start = word * 8 + 32
-                payload = memoryview(data)[start : start + (lengths >> 32)]
+                payload = view[start : start + (lengths >> 32)]
                 if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
                     return payload
         except (IndexError, TypeError):
@@ -398,10 +456,8 @@ class SegmentReader:
             return [self.view(sequence) for sequence in sequences.tolist()]
         records: list[bytes] = []
         num_bytes = 0
-        # A frame of another kind is no group, however like one its payload is.
-        read = self._group if self.files.info.is_grouped else self.get
         for sequence in sequences.tolist():
-            records.append(read(sequence))
+            records.append(self.get(sequence))
             num_bytes += len(records[-1])
             if num_bytes > self._batch_bytes:
                 self.refuse_flood(num_bytes, sequences)

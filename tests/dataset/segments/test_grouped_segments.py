@@ -314,7 +314,7 @@ def test_number_that_no_group_can_have_is_refused(tmp_path: Path, group: Any, er
 
 @pytest.mark.parametrize(
     ("count", "size", "group"),
-    [(5000, 100, 32), (4095, 100, 1), (5000, 512, 1), (5000, 0, 1024), (5000, 400, 16)],
+    [(5000, 100, 16), (4095, 100, 1), (5000, 512, 1), (5000, 0, 1024), (5000, 400, 8)],
 )
 def test_groups_are_chosen_for_many_small_records(tmp_path: Path, count: int, size: int, group: int) -> None:
     with SplitWriter(tmp_path / "data", durability="none") as writer:
@@ -324,7 +324,7 @@ def test_groups_are_chosen_for_many_small_records(tmp_path: Path, count: int, si
 
 def test_choice_does_not_depend_on_how_many_records_come_together() -> None:
     small, long = [bytes(100)] * 4096, [bytes(1000)] * 4096
-    assert group_for(small + long, is_compressed=False) == group_for(small, is_compressed=False) == 32
+    assert group_for(small + long, is_compressed=False) == group_for(small, is_compressed=False) == 16
     assert group_for(long + small, is_compressed=False) == 1
 
 
@@ -341,7 +341,7 @@ def test_small_commits_behind_chosen_groups_go_into_one_segment(tmp_path: Path) 
         writer.commit()
         writer.write_many([b"%d" % number] * 10)
     kill(writer)
-    assert shapes(tmp_path / "data") == [(5000, 32, True), (190, 1, False)]
+    assert shapes(tmp_path / "data") == [(5000, 16, True), (190, 1, False)]
 
 
 def test_session_of_many_commits_ends_its_groups_before_the_manifest_is_full(
