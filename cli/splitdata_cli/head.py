@@ -69,5 +69,5 @@ def _preview(loader: SplitDataLoader, samples: SampleDataset | None, position: i
     if samples is not None:
         text = escape(samples.preview(position, _PREVIEW_CHARS))
         return text, not text.endswith(_MORE)
-    begin = loader.read_range(position, 0, _PREVIEW_BYTES)
-    return escape_bytes(begin), int(loader.sizes[position]) == len(begin)
+    begin, size = loader.read_range(position, 0, _PREVIEW_BYTES), int(loader.sizes[position])
+    return escape_bytes(begin), size == len(begin)

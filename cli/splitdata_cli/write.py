@@ -14,7 +14,7 @@ from splitdata_cli._render import counted, escape, escape_bytes, print_json, pri
 from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
 
 if TYPE_CHECKING:
-    from splitdata import ConversionReport, VerifyReport
+    from splitdata import ConversionReport, FirstRecord, VerifyReport
 
 __all__ = ["write"]
 
@@ -309,9 +309,16 @@ def _summary(report: ConversionReport, dest: str, seconds: float) -> str:
 
 def _first_rows(report: ConversionReport) -> list[tuple[int, int, str | None, str, bool]]:
     return [
-        (position, one.num_bytes, one.key, escape_bytes(one.begin), len(one.begin) == one.num_bytes)
+        (position, one.num_bytes, one.key, *_shown(one))
         for position, one in zip(report.positions, report.first_records, strict=False)
     ]
+
+
+def _shown(one: FirstRecord) -> tuple[str, bool]:
+    """Return how a record would be shown, and whether that is all of it."""
+    if one.shown is not None:
+        return escape(one.shown), not one.shown.endswith("...")
+    return escape_bytes(one.begin), len(one.begin) == one.num_bytes
 
 
 def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
@@ -325,8 +332,7 @@ def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
         "skipped": dict(report.skipped),
         "is_dry_run": report.is_dry_run,
         "first_records": [
-            {"key": one.key, "num_bytes": one.num_bytes, "preview": escape_bytes(one.begin)}
-            for one in report.first_records
+            {"key": one.key, "num_bytes": one.num_bytes, "preview": _shown(one)[0]} for one in report.first_records
         ],
         "num_resumed": report.num_resumed,
         "was_finished": report.was_finished,

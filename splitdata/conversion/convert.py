@@ -33,6 +33,7 @@ from splitdata.conversion.steps.stepped_source import stepped
 from splitdata.conversion.watch import ConversionProgress, ConversionReport, ConversionWatch
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
+from splitdata.samples.record_codecs import CODEC_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -259,7 +260,8 @@ def _resume(watch: ConversionWatch, output: _Output, *, limit: int | None) -> Co
 
 def _try_out(watch: ConversionWatch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
     """Read a source to its end, and report what would be written."""
-    trial = DryRun(dest, mode=mode, bins=bins)
+    codec = metadata_in(watch.source).get("record_codec")
+    trial = DryRun(dest, mode=mode, bins=bins, codec=codec if codec in CODEC_NAMES else None)
     with closing(RecordFeed(watch.source, limit=limit)) as feed:
         trial.take(watch.watched(feed.records), feed.next_key)
     report = watch.final_report(dest, trial.positions, num_bins=trial.num_bins)

@@ -17,6 +17,8 @@ from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.writing.destination import BinChoice, check_destination
 from splitdata.errors import DatasetExistsError
+from splitdata.samples.preview import preview
+from splitdata.samples.record_codecs import record_codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +31,7 @@ __all__ = ["DryRun", "FirstRecord"]
 _PIECE_BYTES: Final = 1 << 20
 _NUM_FIRST: Final = 3
 _FIRST_BYTES: Final = 256
+_SHOWN_CHARS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,13 @@ class FirstRecord:
         key: It would have, None where records of this source have none.
         num_bytes: Of all of it.
         begin: Its first 256 bytes.
+        shown: What it holds, in words, where records are of a codec; else None.
     """
 
     key: str | None
     num_bytes: int
     begin: bytes
+    shown: str | None = None
 
 
 class DryRun:
@@ -54,8 +59,16 @@ class DryRun:
         first: The first three of them.
     """
 
-    def __init__(self, dest: str | os.PathLike[str], *, mode: str, bins: int | None) -> None:
-        """Look at what is at `dest`; raises as the writer does if the mode does not allow it."""
+    def __init__(self, dest: str | os.PathLike[str], *, mode: str, bins: int | None, codec: str | None = None) -> None:
+        """Look at what is at `dest`; raises as the writer does if the mode does not allow it.
+
+        Args:
+            dest: The dataset.
+            mode: As a writer takes it, and so are the bins.
+            bins: Of the dataset.
+            codec: Of the records.
+        """
+        self._codec = None if codec is None else record_codec(codec)
         self.num_records = 0
         self.first: list[FirstRecord] = []
         self._bins = BinChoice(bins)
@@ -84,9 +97,14 @@ class DryRun:
             size, begin = _drained(cast("ReadableFile", record)) if is_file(record) else _looked_at(payload(record))
             key = next_key()
             if self.num_records < _NUM_FIRST:
-                self.first.append(FirstRecord(key, size, begin))
+                self.first.append(FirstRecord(key, size, begin, self._shown(record)))
             self._bins.take(size)
             self.num_records += 1
+
+    def _shown(self, record: Record) -> str | None:
+        if self._codec is None or is_file(record):
+            return None
+        return preview(self._codec.decode(payload(record)), _SHOWN_CHARS)
 
 
 def _looked_at(data: bytes | memoryview) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from splitdata import SampleDataset, SplitDataLoader, SplitWriter, encode_sample
 from tests.cli.processes import run_bytes, run_on_terminal
 from tests.command import run_cli
 
-SHOWN = r"{'image': uint8[4, 4, 3], 'label': 0, 'text': 'a\n\x1b[2J'}"
+SHOWN = r"{'image': uint8[4, 4, 3] 0 0 0 0 ..., 'label': 0, 'text': 'a\n\x1b[2J'}"
 
 
 @pytest.fixture(scope="module")

@@ -84,3 +84,12 @@ def test_progress_of_a_dry_run_ends_at_the_size_of_the_source(tmp_path: Path) ->
     convert(root, tmp_path / "data", dry_run=True, progress=seen.append)
 
     assert (seen[-1].num_records, seen[-1].num_bytes, seen[-1].source_bytes) == (2, 3 * MIB + 10, 3 * MIB + 10)
+
+
+def test_first_samples_are_shown_as_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"1\n2\n")
+
+    report = convert(tmp_path / "a.txt", tmp_path / "data", transform=lambda line: {"n": int(line)}, dry_run=True)
+
+    assert [one.shown for one in report.first_records] == ["{'n': 1}", "{'n': 2}"]
+    assert not (tmp_path / "data").exists()

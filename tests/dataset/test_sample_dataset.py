@@ -240,7 +240,7 @@ def test_preview_is_one_line_and_no_longer_than_asked(tmp_path: Path) -> None:
     }
     dataset = SampleDataset(write_samples(tmp_path / "d", [sample]), types=[Point])
     assert dataset.preview(0, 1000) == (
-        "{'image': uint8[4, 5], 'point': Point(x=1, y=(None, b'\\n')), "
+        "{'image': uint8[4, 5] 0 0 0 0 ..., 'point': Point(x=1, y=(None, b'\\n')), "
         f"7: [{'a' * 60!r}... 100 in all, 1.5, []], 'many': [{list(range(100))}]}}"
     )
     assert dataset.preview(0, 40) == dataset.preview(0, 1000)[:37] + "..."
