@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tests.conformance.case import CUT, FORMAT, MISSING, NEWER, Case, in_segment
 from tests.conformance.dataset_editor import DatasetEditor, SegmentEditor
+from tests.conformance.odd_files import make_other
 
 __all__ = ["bin_cases"]
 
@@ -70,6 +71,14 @@ def _of_bin_headers() -> Iterator[Case]:
     for name, (what, offset, data, intact) in taken.items():
         edit = _header("000001.bin", offset, data)
         yield Case(f"bin-says-{name}", 8, f"the header of bin 1 has {what}", edit, intact=intact)
+    for name, offset, data in (("alignment", 48, b"\x0d"), ("group", 50, b"\2")):
+        yield Case(
+            f"bin-other-segment-{name}",
+            8,
+            f"bin 1 is of another segment, and {name} in its header is out of range",
+            in_segment(lambda segment, at=offset, new=data: make_other(segment, "000001.bin", at, new)),  # type: ignore[misc]  # a default, to bind it
+            intact=False,
+        )
     edit = _header("000001.bin", 3, b"I")
     yield Case("bin-magic", 8, "the magic of bin 1 is that of an index", edit, intact=False)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tests.conformance.case import CORRUPT, CUT, FORMAT, NEWER, Case, in_segment, instead
 from tests.conformance.dataset_editor import DatasetEditor, SegmentEditor
 
-__all__ = ["file_cases"]
+__all__ = ["file_cases", "make_other"]
 
 _ALL: Final = range(7)
 _BIN_1: Final = (1, 3, 5)
@@ -83,6 +83,16 @@ def _of_index_headers() -> Iterator[Case]:
     for name, (what, offset, data, intact) in taken.items():
         edit = _header("index", offset, data)
         yield Case(f"index-says-{name}", 7, f"the index says {what}", edit, intact=intact)
+    # What has a field out of its range is not intact, whatever its hash.
+    wide = {"num-bins": (56, bytes(4)), "alignment": (60, b"\2"), "group": (101, b"\x11")}
+    for name, (offset, data) in wide.items():
+        yield Case(
+            f"index-other-segment-{name}",
+            7,
+            f"the index is that of another segment, and {name} in its header is out of range",
+            in_segment(lambda segment, at=offset, new=data: make_other(segment, "index", at, new)),  # type: ignore[misc]  # a default, to bind it
+            intact=False,
+        )
     edit = _header("index", 3, b"B")
     yield Case("index-magic", 7, "the magic of the index is that of a bin", edit, intact=False)
     edit = _header("index", 0, b"\x09", intact=False)
@@ -202,6 +212,12 @@ def _of_entries() -> Iterator[Case]:
         base="grouped",
         intact=False,
     )
+
+
+def make_other(segment: SegmentEditor, name: str, offset: int, data: bytes) -> None:
+    """Let a header be that of another segment, and change it besides."""
+    segment.set_header(name, 16, b"\xaa" * 16)
+    segment.set_header(name, offset, data)
 
 
 def _other_lengths(segment: SegmentEditor) -> None:
