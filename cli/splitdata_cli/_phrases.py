@@ -34,6 +34,8 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"(append|adopt|validate|reproducible|dictionary|overwrite)=True", r"--\1"),
         # The command line says it already, beside the argument.
         (r"column=NAME \(--column NAME\)", "--column NAME"),
+        (r"typed=True", "--typed"),
+        (r"types=\{'([^']*)': '([^']*)'\}", r"--type \1=\2"),
         (r"from_bins=True", "--from-bins"),
         (r"prefix_keys=True", "--prefix-keys"),
         (r"follow_links=True", "--follow-links"),

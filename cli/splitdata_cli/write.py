@@ -116,6 +116,14 @@ class _KindName(click.ParamType[str]):
     is_flag=True,
     help="Of a directory of splitdataloader, take what its index does not list too, and leave out what is damaged.",
 )
+@click.option("--typed", is_flag=True, help="Of JSONL, CSV, TSV and TFRecord: records are samples with types.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="NAME=TYPE",
+    help="Type of a field of JSONL or a column of CSV: int, float, bool, str, json, float32, float32[], ...",
+)
 @click.option("--dtype", help="Type of the tokens in a flat file, such as u16 or u32.")
 @click.option("--block", type=click.IntRange(min=1), help="Of a flat file of tokens: how many are a sample.")
 @click.option("--follow-links", is_flag=True, help="Of folders: take what symbolic links lead to, by the link's path.")
@@ -162,6 +170,8 @@ def write(
     no_quotes: bool,
     encoding: str,
     from_bins: bool,
+    typed: bool,
+    types: tuple[str, ...],
     dtype: str | None,
     block: int | None,
     follow_links: bool,
@@ -232,6 +242,8 @@ def write(
         quotes=not no_quotes,
         encoding=encoding,
         from_bins=from_bins,
+        typed=typed,
+        types=_types_of(types),
         dtype=dtype,
         block=block,
         prefix_keys=prefix_keys,
@@ -286,6 +298,14 @@ def _verified(dest: str) -> tuple[VerifyReport, float]:
     with verify_progress() as progress:
         report = verify(dest, progress=progress)
     return report, time.monotonic() - started
+
+
+def _types_of(texts: tuple[str, ...]) -> dict[str, str] | None:
+    """Return the types that are given as NAME=TYPE; None if there are none."""
+    pairs = [text.rpartition("=") for text in texts]
+    if not all(name and kind for name, _, kind in pairs):
+        raise click.UsageError("--type is given as NAME=TYPE")
+    return {name: kind for name, _, kind in pairs} or None
 
 
 def _summary(report: ConversionReport, dest: str, seconds: float) -> str:

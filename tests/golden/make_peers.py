@@ -113,6 +113,48 @@ def _litdata(folder: Path) -> None:
         cache.merge()
 
 
+def _examples() -> None:
+    import importlib
+
+    descriptor_pb2, descriptor_pool, message_factory = (
+        importlib.import_module(f"google.protobuf.{name}")
+        for name in ("descriptor_pb2", "descriptor_pool", "message_factory")
+    )
+
+    from tests.conversion.sources.test_tfrecord import framed
+
+    file = descriptor_pb2.FileDescriptorProto(name="e.proto", package="t", syntax="proto3")
+    schema: dict[str, list[tuple[int, str, int, str]]] = {
+        "B": [(1, "v", 12, "")],
+        "F": [(1, "v", 2, "")],
+        "I": [(1, "v", 3, "")],
+        "Feature": [(1, "bytes_list", 11, "B"), (2, "float_list", 11, "F"), (3, "int64_list", 11, "I")],
+        "Entry": [(1, "key", 9, ""), (2, "value", 11, "Feature")],
+        "Features": [(1, "feature", 11, "Entry")],
+        "Example": [(1, "features", 11, "Features")],
+    }
+    for name, fields in schema.items():
+        message = file.message_type.add(name=name)
+        for number, field, kind, of in fields:
+            label = 3 if field in ("v", "feature") else 1
+            message.field.add(name=field, number=number, type=kind, label=label, type_name=f".t.{of}" if of else None)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    make = message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Example"))
+    frames = []
+    for k in range(NUM_SAMPLES):
+        example = make()
+        feature = example.features.feature
+        feature.add(key="label").value.int64_list.v.extend([k - 2, 1 << 40])
+        feature.add(key="score").value.float_list.v.extend([k / 4] * k)
+        feature.add(key="image").value.bytes_list.v.append(b"\xff\xd8" * k)
+        frames.append(framed(example.SerializeToString()))
+    (HERE / "tensorflow" / "examples.tfrecord").write_bytes(b"".join(frames))
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "examples":
+        _examples()
+        sys.exit()
     shutil.rmtree(HERE / sys.argv[1], ignore_errors=True)
     {"mosaicml": _mosaicml, "litdata": _litdata}[sys.argv[1]](HERE / sys.argv[1])

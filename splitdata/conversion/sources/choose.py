@@ -24,14 +24,14 @@ from splitdata.conversion.sources.file_list import FileListSource, ListedPaths, 
 from splitdata.conversion.sources.function import FunctionSource
 from splitdata.conversion.sources.image_folder import ImageFolderSource, check_classes
 from splitdata.conversion.sources.input_file import STANDARD_INPUT
-from splitdata.conversion.sources.kinds import csv_format, list_kinds, open_kind, source_kinds
+from splitdata.conversion.sources.kinds import csv_format, list_kinds, open_kind, source_kinds, typed_sources
 from splitdata.conversion.sources.options import SourceOptions
 from splitdata.conversion.sources.recognise import check_no_container, kind_among_several, kind_of
 from splitdata.conversion.sources.several import SeveralFolders, several_sources
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from splitdata.conversion.sources.source import Record, RecordSource
 
@@ -57,6 +57,8 @@ def open_source(
     quotes: bool = True,
     encoding: str = "utf-8",
     from_bins: bool = False,
+    typed: bool = False,
+    types: Mapping[str, str] | None = None,
     dtype: str | None = None,
     block: int | None = None,
     prefix_keys: bool = False,
@@ -81,6 +83,10 @@ def open_source(
         encoding: Of CSV and TSV; records are UTF-8 in any case.
         from_bins: Of such a directory also take the records that its index does not list, behind the others,
             and leave out those that are damaged.
+        typed: Of JSONL, CSV, TSV and TFRecord: the records are samples. Of CSV and TSV the types of the columns are
+            told by the first 1,000 rows of the first file, and a later value of another type is an error.
+        types: Of fields of JSONL and columns of CSV, by their names: "int", "float", "bool", "str", "json", a data type
+            of numpy, or an array of one, as "float32[]". Columns that are left out are text. Means `typed` as well.
         dtype: Of flat files of tokens: "u16" or "u32", for instance; None where the file says it, as llm.c's do.
         block: Of such files: the number of tokens that are a sample.
         prefix_keys: Of folders: the keys of files begin with the path of their folder, as it is given here.
@@ -103,6 +109,8 @@ def open_source(
         quotes=quotes,
         encoding=encoding,
         from_bins=from_bins,
+        typed=typed,
+        types=types,
         dtype=dtype,
         block=block,
         prefix_keys=prefix_keys,
@@ -148,6 +156,8 @@ def _open(paths: _Paths, kind: str, options: SourceOptions, *, is_said: bool) ->
         ]
         return SeveralFolders(folders, name=paths.name) if paths.are_several else folders[0]
     parts = [open_kind(_found(path) if paths.are_found else path, kind, options) for path in paths]
+    if options.typed or options.types:
+        parts = typed_sources(parts, kind, options)
     return several_sources(parts, name=paths.name) if paths.are_several else parts[0]
 
 

@@ -1,4 +1,4 @@
-"""CRC-32C, the checksum of TFRecord, in numpy: no library is needed for it.
+"""CRC-32C, the checksum of TFRecord: by google-crc32c or crc32c where one is installed, else by numpy.
 
 The checksum is linear: the part of each byte depends on the byte and on how many bytes follow it alone.
 
@@ -7,12 +7,17 @@ The checksum is linear: the part of each byte depends on the byte and on how man
 
 from __future__ import annotations
 
+import importlib
+import warnings
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 __all__ = ["CRC32C_OF_NOTHING", "crc32c", "masked_crc"]
@@ -29,6 +34,8 @@ _SHORT_BYTES: Final = 48
 def crc32c(data: bytes, before: int = CRC32C_OF_NOTHING) -> int:
     """Return the CRC-32C of bytes, behind others whose checksum is `before`."""
     state = before ^ _ALL_ONES
+    if len(data) > _SHORT_BYTES and (by_library := _library()):
+        return by_library(data, before)
     if len(data) <= _SHORT_BYTES:
         return _of_short(data, state) ^ _ALL_ONES
     tables, last = _tables(), len(data) - len(data) % _BLOCK_BYTES
@@ -45,6 +52,21 @@ def crc32c(data: bytes, before: int = CRC32C_OF_NOTHING) -> int:
 def masked_crc(crc: int) -> int:
     """Return a checksum as TFRecord stores it."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@cache
+def _library() -> Callable[[bytes, int], int] | None:
+    """Return what continues a checksum in compiled code, if a package that has it is installed."""
+    with suppress(ImportError), warnings.catch_warnings():
+        # Where it has no compiled code it warns, and is not used.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        google: Any = importlib.import_module("google_crc32c")
+        if google.implementation == "c":
+            return lambda data, before: int(google.extend(before, data))
+    with suppress(ImportError):
+        own: Any = importlib.import_module("crc32c")
+        return lambda data, before: int(own.crc32c(data, before))
+    return None
 
 
 def _behind(block: NDArray[np.uint8], state: int, tables: NDArray[np.uint32], places: NDArray[np.int64]) -> int:

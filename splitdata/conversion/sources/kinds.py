@@ -7,7 +7,10 @@ A kind that lies in one file or one folder has a line here. Those that take many
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import json
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from splitdata.conversion.sources.arrayrecord_file import ArrayRecordSource
 from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource, open_huggingface
@@ -22,13 +25,18 @@ from splitdata.conversion.sources.lmdb_values import LmdbSource
 from splitdata.conversion.sources.mds_shards import open_mds
 from splitdata.conversion.sources.megatron import MegatronSource
 from splitdata.conversion.sources.npy_rows import NpySource, NpzSource
+from splitdata.conversion.sources.plugins import open_plugin, plugin_kinds
 from splitdata.conversion.sources.prefixed import PrefixedSource
 from splitdata.conversion.sources.tar_files import TarSource
+from splitdata.conversion.sources.tf_example import parse_example
 from splitdata.conversion.sources.tfrecord import TFRecordSource
 from splitdata.conversion.sources.tokens import TokenSource
+from splitdata.conversion.sources.typed_source import TypedSource
+from splitdata.conversion.sources.value_types import JsonFields, RowFields, check_types, told_types
 from splitdata.conversion.sources.webdataset_shard import WebDatasetSource
 from splitdata.conversion.sources.zarr_rows import ZarrSource
 from splitdata.conversion.sources.zip_files import ZipSource
+from splitdata.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +44,9 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.options import SourceOptions
     from splitdata.conversion.sources.source import RecordSource
 
-__all__ = ["SOURCE_KINDS", "list_kinds", "open_kind", "source_kinds"]
+__all__ = ["SOURCE_KINDS", "csv_format", "list_kinds", "open_kind", "source_kinds", "typed_sources"]
+
+_ROWS_LOOKED_AT: Final = 1000
 
 
 class _Kind(NamedTuple):
@@ -130,11 +140,11 @@ SOURCE_KINDS: Final[dict[str, _Kind]] = {
 
 
 def source_kinds() -> Mapping[str, str]:
-    """Return the kinds of sources that `open_source` takes.
+    """Return the kinds of sources that `open_source` takes, those that other packages bring among them.
 
     With each comes why something is read so and what its records are; nothing for kinds that nobody wonders about.
     """
-    return {"auto": "", **{kind: entry.reason for kind, entry in SOURCE_KINDS.items()}}
+    return {"auto": ""} | plugin_kinds() | {kind: entry.reason for kind, entry in SOURCE_KINDS.items()}
 
 
 def list_kinds() -> str:
@@ -144,7 +154,36 @@ def list_kinds() -> str:
 
 def open_kind(path: str, kind: str, options: SourceOptions) -> RecordSource:
     """Return the source of a kind that reads one thing."""
+    if kind not in SOURCE_KINDS:
+        return open_plugin(kind, path)
     opener = SOURCE_KINDS[kind].open
     if opener is None:
         raise ValueError(f"no source reads one {kind!r} alone")
     return opener(path, options)
+
+
+def typed_sources(parts: list[RecordSource], kind: str, options: SourceOptions) -> list[RecordSource]:
+    """Return sources whose records are samples, of sources of one kind whose records are texts or messages.
+
+    Raises:
+        ValueError: If a type is none, or options do not go together.
+        SourceError: If the types of the columns of standard input are not given.
+    """
+    types = dict(options.types or {})
+    check_types(types)
+    if options.column is not None or options.validate:
+        raise ValueError("typed=True takes whole records as samples: it goes with neither column nor validate")
+    parse: Callable[[bytes], Any] = parse_example
+    if kind == "jsonl":
+        parse = JsonFields(types)
+    elif kind in ("csv", "tsv"):
+        if not options.header:
+            raise ValueError("typed=True names the fields by the header, and header=False says that there is none")
+        if not types:
+            if not parts[0].inputs:
+                raise SourceError("standard input is read once: say the types of its columns, types={'id': 'int'}")
+            with closing(iter(parts[0])) as rows:
+                types = told_types(json.loads(cast("bytes", row)) for row in islice(rows, _ROWS_LOOKED_AT))
+        parse = RowFields(types)
+    shown = json.dumps(types, sort_keys=True)
+    return [cast("RecordSource", TypedSource(part, parse, types=shown)) for part in parts]

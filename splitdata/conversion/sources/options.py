@@ -32,6 +32,8 @@ _FOR: Final[dict[str, tuple[str, frozenset[str]]]] = {
     "quotes": _CSV,
     "encoding": _CSV,
     "from_bins": ("from_bins=True is for directories of splitdataloader", frozenset({"splitdataloader"})),
+    "typed": ("typed=True is for JSONL, CSV, TSV and TFRecord", _ROWS | {"jsonl", "tfrecord"}),
+    "types": ("types={'NAME': 'TYPE'} is for JSONL, CSV and TSV", _ROWS | {"jsonl"}),
     "dtype": ("dtype=TYPE is for flat files of tokens", frozenset({"tokens"})),
     "block": ("block=N is for flat files of tokens", frozenset({"tokens"})),
     "prefix_keys": ("prefix_keys=True is for files with their paths as keys", _FILES),
@@ -50,6 +52,8 @@ class SourceOptions:
     quotes: bool = True
     encoding: str = "utf-8"
     from_bins: bool = False
+    typed: bool = False
+    types: Mapping[str, str] | None = None
     dtype: str | None = None
     block: int | None = None
     prefix_keys: bool = False
