@@ -20,7 +20,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from splitdata import SampleDataset, SplitDataError, SplitDataLoader, SplitWriter, describe, repair, verify
+from splitdata import (
+    SampleDataset,
+    SplitDataError,
+    SplitDataLoader,
+    SplitWriter,
+    describe,
+    encode_sample,
+    repair,
+    verify,
+)
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt, hash64
@@ -353,7 +362,7 @@ def read_samples(path: Path) -> None:
 
 def write_more(path: Path, mode: Any) -> None:
     with SplitWriter(path, mode=mode, durability="none", bins=1) as writer:
-        writer.write(b"more")
+        writer.write(encode_sample("more") if writer.codec == "sample" else b"more")
 
 
 OPERATIONS: Final[dict[str, Callable[[Path], object]]] = {
