@@ -50,7 +50,9 @@ def _load_own_modules() -> None:
     """Load what this program would load later, as long as no module of the user's can be taken for it."""
     library = importlib.import_module("splitdata")
     names = [found.name for found in pkgutil.walk_packages(library.__path__, "splitdata.")]
-    for name in (*names, *_LOADED_LATER):
+    # Adapters load the frameworks that they are for: no command uses them.
+    own = [name for name in names if not name.startswith("splitdata.interop")]
+    for name in (*own, *_LOADED_LATER):
         # A module of another system, or an optional one that is not installed.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -15,6 +15,7 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata schema DIR            what its samples are
     splitdata digest DIR            SHA-256 of all records
     splitdata bench DIR             how fast training is fed from it
+    splitdata mix DIR:WEIGHT...     what a mixture of datasets will do
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from splitdata_cli.export import export
 from splitdata_cli.extract import extract
 from splitdata_cli.head import head
 from splitdata_cli.info import info
+from splitdata_cli.mix import mix
 from splitdata_cli.repair import repair
 from splitdata_cli.schema import schema
 from splitdata_cli.verify import verify
@@ -90,7 +92,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, schema, head, cat, export, extract, verify, repair, delete, compact, digest, bench):
+for command in (write, info, schema, head, cat, export, extract, verify, repair, delete, compact, digest, bench, mix):
     cli.add_command(command)
 
 

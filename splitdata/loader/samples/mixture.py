@@ -198,6 +198,17 @@ class Mixture:
         counts = self._blend.counts(checked_count("num_samples", num_samples, 0)).tolist()
         return dict(zip(self.names, counts, strict=True))
 
+    @property
+    def shares(self) -> tuple[tuple[int, ...], ...]:
+        """The integer shares of the sources in each stage."""
+        return tuple(stage.shares for stage in self._blend.stages)
+
+    def first_repeat(self, name: str) -> int | None:
+        """Return the position in the stream of the first sample that a source gives again, None where there is none."""
+        source = self.names.index(name)
+        end = self._blend.position_of(source, self._num_records[source] + 1)
+        return None if end is None else end - 1
+
     def passes(self, num_samples: int) -> dict[str, float]:
         """Return how often each source was read in that time: 1.5 is once, and half of it again."""
         counts = self.counts(num_samples)
