@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -10,11 +12,12 @@ import click
 from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import verify_progress, write_progress
 from splitdata_cli._records import print_records
-from splitdata_cli._render import counted, escape, escape_bytes, print_json, print_line, size_text
+from splitdata_cli._render import escape, print_json, print_line
+from splitdata_cli._write_report import as_dict, first_rows, summary
 from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
 
 if TYPE_CHECKING:
-    from splitdata import ConversionReport, FirstRecord, VerifyReport
+    from splitdata import VerifyReport
 
 __all__ = ["write"]
 
@@ -67,6 +70,11 @@ class _KindName(click.ParamType[str]):
     "--resume",
     is_flag=True,
     help="Commit on the way, and go on where an earlier call of the same kind was interrupted or killed.",
+)
+@click.option(
+    "--schema",
+    metavar="FILE_OR_JSON",
+    help="""What each sample must be, as {"image": "uint8[?,?,3]", "label": "int"}; one that is not is an error.""",
 )
 @click.option("--where", metavar="MODULE:FUNCTION", help="Take only records that this function of each says yes to.")
 @click.option(
@@ -153,6 +161,7 @@ def write(
     append: bool,
     overwrite: bool,
     resume: bool,
+    schema: str | None,
     where: str | None,
     transform: str | None,
     on_error: Literal["raise", "skip"],
@@ -269,6 +278,7 @@ def write(
             shuffle=shuffle,
             dry_run=dry_run,
             resume=resume,
+            schema=_schema_in(schema),
             where=steps[0],
             transform=steps[1],
             on_error=on_error,
@@ -279,15 +289,26 @@ def write(
         )
     seconds = time.monotonic() - started
     if not as_json:
-        print_line(_summary(report, dest, seconds))
-        print_records(_first_rows(report))
+        print_line(summary(report, dest, seconds))
+        print_records(first_rows(report))
     verified = _verified(dest) if verify else None
     if as_json:
-        print_json(_as_dict(report, seconds) | ({"verified": report_as_dict(*verified)} if verified else {}))
+        print_json(as_dict(report, seconds) | ({"verified": report_as_dict(*verified)} if verified else {}))
     elif verified:
         show_report(verified[0], dest, verified[1])
     if verified and not verified[0].is_intact:
         ctx.exit(DAMAGED)
+
+
+def _schema_in(given: str | None) -> Any:  # JSON
+    """Return the schema that is given as JSON, or in a file."""
+    if given is None:
+        return None
+    try:
+        text = given if given.lstrip()[:1] in ("{", "[", '"') else Path(given).read_text(encoding="utf-8")
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"--schema is no JSON: {error}") from None
 
 
 def _verified(dest: str) -> tuple[VerifyReport, float]:
@@ -306,55 +327,3 @@ def _types_of(texts: tuple[str, ...]) -> dict[str, str] | None:
     if not all(name and kind for name, _, kind in pairs):
         raise click.UsageError("--type is given as NAME=TYPE")
     return {name: kind for name, _, kind in pairs} or None
-
-
-def _summary(report: ConversionReport, dest: str, seconds: float) -> str:
-    if report.was_finished:
-        return f"{escape(dest)} was finished before, with {counted(report.num_resumed, 'record')}; nothing was done"
-    done = "would write" if report.is_dry_run else "wrote"
-    text = f"{done} {counted(report.num_records, 'record')}, {size_text(report.num_bytes)}, to {escape(dest)}"
-    if report.positions:
-        text += f" as positions {report.positions[0]} to {report.positions[-1]}"
-    if report.is_dry_run:
-        text += f" in {counted(report.num_bins, 'bin')}; read"
-    if report.num_resumed:
-        text += f" behind the {counted(report.num_resumed, 'record')} of earlier calls"
-    text += f" in {seconds:.1f} s"
-    if report.skipped:
-        text += "; left out: " + ", ".join(counted(number, escape(what)) for what, number in report.skipped.items())
-    if "symbolic link" in report.skipped:
-        text += " (--follow-links takes what links lead to)"
-    return text
-
-
-def _first_rows(report: ConversionReport) -> list[tuple[int, int, str | None, str, bool]]:
-    return [
-        (position, one.num_bytes, one.key, *_shown(one))
-        for position, one in zip(report.positions, report.first_records, strict=False)
-    ]
-
-
-def _shown(one: FirstRecord) -> tuple[str, bool]:
-    """Return how a record would be shown, and whether that is all of it."""
-    if one.shown is not None:
-        return escape(one.shown), not one.shown.endswith("...")
-    return escape_bytes(one.begin), len(one.begin) == one.num_bytes
-
-
-def _as_dict(report: ConversionReport, seconds: float) -> dict[str, Any]:
-    return {
-        "path": report.path,
-        "kind": report.kind,
-        "num_records": report.num_records,
-        "num_bytes": report.num_bytes,
-        "num_bins": report.num_bins,
-        "first_position": report.positions.start if report.positions else None,
-        "skipped": dict(report.skipped),
-        "is_dry_run": report.is_dry_run,
-        "first_records": [
-            {"key": one.key, "num_bytes": one.num_bytes, "preview": _shown(one)[0]} for one in report.first_records
-        ],
-        "num_resumed": report.num_resumed,
-        "was_finished": report.was_finished,
-        "seconds": round(seconds, 3),
-    }

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+import xxhash
+
 from splitdata._local_path import local_path
 from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of, position_in
 from splitdata.conversion.dry_run import DryRun
@@ -33,6 +35,7 @@ from splitdata.conversion.steps.stepped_source import stepped
 from splitdata.conversion.watch import ConversionProgress, ConversionReport, ConversionWatch
 from splitdata.dataset.writer import SplitWriter
 from splitdata.order.permutation import derive_key
+from splitdata.samples.declared_schema import declared_schema
 from splitdata.samples.record_codecs import CODEC_NAMES
 
 if TYPE_CHECKING:
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.choose import Named
     from splitdata.conversion.sources.source import RecordSource
     from splitdata.conversion.steps.record_steps import StepFunction
-    from splitdata.samples.sample_schema import SampleSchema
 
 __all__ = ["convert"]
 
@@ -60,6 +62,7 @@ def convert(
     group: int | None = None,
     durability: Literal["commit", "none"] = "commit",
     metadata: dict[str, Any] | None = None,
+    schema: Any = None,  # types in the place of values, or any sample
     reproducible: bool = False,
     limit: int | None = None,
     shuffle: int | None = None,
@@ -93,6 +96,8 @@ def convert(
         durability: Whether to wait for the medium.
         metadata: Stored with the dataset. None stores kind and name of the source as "source", except
             when appending, which leaves what is there.
+        schema: What each sample must be, as `SplitWriter` takes it. None: the one that a dataset declares which is
+            copied as it is.
         reproducible: Equal options and an equal source of equal name give equal files.
         limit: Take only so many records from the front.
         shuffle: Write the records in a random order that this seed and their number alone decide; every
@@ -123,6 +128,7 @@ def convert(
         progress: Called in this thread while records are written.
 
     Raises:
+        SchemaError: If a sample is not of the schema, naming field and record.
         TooManySkippedError: If more than `max_errors` records failed.
         Exception: What `where` and `transform` raise, with a note that names the record.
         StateMismatchError: If a conversion to resume had another source, which includes its time of change
@@ -151,7 +157,8 @@ def convert(
         _check_apart(source, str(failures.folder), "folder for quarantine")
     # A dataset that is added to declares its own, and what a function makes may be anything.
     is_copied = mode != "append" and transform is None
-    schema = source.schema if is_copied and isinstance(source, DatasetSource) else None
+    if schema is None and is_copied and isinstance(source, DatasetSource):
+        schema = source.schema
     if where is not None or transform is not None:
         source = stepped(source, where, transform, failures)
     elif failures.skips:
@@ -208,7 +215,7 @@ class _Output:
     durability: Literal["commit", "none"]
     metadata: dict[str, Any] | None
     reproducible: bool
-    schema: SampleSchema | None
+    schema: Any
 
     def open(
         self, source: RecordSource, *, mode: Literal["create", "append", "overwrite", "resume"], bins: int | None
@@ -240,6 +247,7 @@ class _Output:
             "limit": limit,
             "reproducible": self.reproducible,
             "hash of metadata": hash_of(self.metadata),
+            "hash of schema": None if self.schema is None else xxhash.xxh3_64_hexdigest(declared_schema(self.schema)),
         }
         if self.group is not None:
             options["group"] = self.group

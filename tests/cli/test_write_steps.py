@@ -44,3 +44,25 @@ def test_options_that_need_a_function_are_refused_without_one(tmp_path: Path) ->
     assert "give one" in done.stderr
     assert "there is no nothing in json" in unknown.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_schema_is_enforced_and_stands_in_the_dataset(tmp_path: Path) -> None:
+    (tmp_path / "steps_of_a_user.py").write_text(
+        "def sample(record):\n    return {'n': int(record) if record != b'x' else 'x'}\n"
+    )
+    (tmp_path / "a.txt").write_bytes(b"1\n2\n")
+    (tmp_path / "b.txt").write_bytes(b"1\nx\n")
+    (tmp_path / "schema.json").write_text('{"n": "int"}')
+    options = ["--transform", "steps_of_a_user:sample", "--schema"]
+
+    done = run_cli("write", "a.txt", "data", *options, "schema.json", cwd=tmp_path)
+    refused = run_cli("write", "b.txt", "other", *options, '{"n": "int"}', cwd=tmp_path)
+    wrong = run_cli("write", "b.txt", "other", *options, '{"n": ', cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run_cli("schema", "data", cwd=tmp_path).stdout == "{'n': int}\n"
+    assert refused.returncode == 2
+    assert "record 1" in refused.stderr
+    assert '["n"]' in refused.stderr
+    assert "no JSON" in wrong.stderr
+    assert not (tmp_path / "other").exists()
