@@ -109,7 +109,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit every few records, and report each."""
     monkeypatch.setattr(conversion_log, "_COMMIT_BYTES", 300)
     monkeypatch.setattr(input_file, "_BLOCK_BYTES", 100)
-    monkeypatch.setattr(sys.modules["splitdata.conversion.convert"], "_RECORDS_PER_REPORT", 1)
+    monkeypatch.setattr(sys.modules["splitdata.conversion.watch"], "_RECORDS_PER_REPORT", 1)
 
 
 def stop_after(num_reports: int) -> Callable[[ConversionProgress], None]:
