@@ -1,4 +1,4 @@
-"""Parquet, Arrow IPC and Feather files, and folders that Hugging Face's `save_to_disk` wrote: rows as samples.
+"""Parquet, Arrow IPC and Feather files: rows as samples.
 
 A batch of rows is in memory at a time. Nothing is decoded: pictures stay the bytes that they are.
 
@@ -9,19 +9,15 @@ A batch of rows is in memory at a time. Nothing is decoded: pictures stay the by
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections import Counter
 from contextlib import contextmanager
 from copy import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from splitdata._local_path import local_path
 from splitdata.conversion.sources.arrow_values import import_pyarrow, rows_of, values_of
 from splitdata.conversion.sources.input_file import FileSource
 from splitdata.conversion.sources.seek import count_at
-from splitdata.conversion.sources.several import SeveralSources
 from splitdata.errors import SourceError
 from splitdata.samples.encode import encode_sample
 
@@ -32,11 +28,10 @@ if TYPE_CHECKING:
 
     from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
-__all__ = ["ArrowSource", "ParquetSource", "huggingface_kind", "open_huggingface"]
+__all__ = ["ArrowSource", "ParquetSource"]
 
 _BATCH_BYTES: Final = 8 << 20
 _MAX_BATCH_ROWS: Final = 1 << 12
-_MAX_STATE_BYTES: Final = 1 << 24
 _FILE_MARK: Final = b"ARROW1"
 _FEATHER_1_MARK: Final = b"FEA1"
 
@@ -232,69 +227,3 @@ class ArrowSource(TableSource):
         file.seek(max(0, (self.num_bytes or 0) - 8))
         if file.read(8) != b"\xff\xff\xff\xff\0\0\0\0":
             raise SourceError("ends without the mark at the end of a stream: it was truncated")
-
-
-def huggingface_kind(folder: Path) -> bool:
-    """Say whether `save_to_disk` of the package datasets wrote a folder: a Dataset or a DatasetDict."""
-    is_dataset = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
-    return is_dataset or (folder / "dataset_dict.json").is_file()
-
-
-def open_huggingface(path: str, column: str | None = None) -> RecordSource:
-    """Return the rows of a folder that `save_to_disk` wrote.
-
-    Raises:
-        SourceError: If it is a DatasetDict of several splits, of which one has to be named, has an indices mapping,
-            or what describes it is damaged.
-        ModuleNotFoundError: If pyarrow is not installed.
-    """
-    folder = Path(local_path(path, "the source"))
-    if (folder / "dataset_dict.json").is_file():
-        splits = _json(folder / "dataset_dict.json").get("splits")
-        if not isinstance(splits, list) or not splits or not all(map(_is_name, splits)):
-            raise SourceError(f"{path}/dataset_dict.json is damaged: it names no splits", path=path)
-        if len(splits) > 1:
-            names = ", ".join(f"{path}/{split}" for split in splits)
-            raise SourceError(
-                f"{path} is a DatasetDict of {len(splits)} splits: name those that are meant, {names}; several are "
-                "read one after another",
-                path=path,
-            )
-        return open_huggingface(f"{path}/{splits[0]}", column)
-    state = _json(folder / "state.json")
-    if state.get("_indices_files") or state.get("_indices_data_files"):
-        raise SourceError(
-            f"{path} has an indices mapping of an old version of datasets: apply it with "
-            "load_from_disk(...).flatten_indices().save_to_disk(...)",
-            path=path,
-        )
-    files = state.get("_data_files")
-    listed = files if isinstance(files, list) else []
-    found = [file.get("filename") if isinstance(file, dict) else None for file in listed]
-    if not found or not all(map(_is_name, found)):
-        raise SourceError(f"{path}/state.json is damaged: it names no files of this folder", path=path)
-    return _HuggingFaceSource([ArrowSource(f"{path}/{name}", column) for name in found], name=folder.resolve().name)
-
-
-class _HuggingFaceSource(SeveralSources):
-    """The files of one folder, end to end."""
-
-    def __init__(self, parts: list[ArrowSource], *, name: str) -> None:
-        super().__init__(parts, name=name)
-        self.kind = "huggingface"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MAX_STATE_BYTES).decode())
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is damaged: {error}", path=path) from None
-    if not isinstance(found, dict):
-        raise SourceError(f"{path} is damaged: it is no object", path=path)
-    return found
-
-
-def _is_name(name: object) -> bool:
-    """Say whether a value from a file is the plain name of something in its folder."""
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0:")

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from splitdata.conversion.sources.arrayrecord_file import ArrayRecordSource
-from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource, open_huggingface
+from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource
 from splitdata.conversion.sources.binary_blob import BinaryBlobSource
 from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.dataset_source import open_dataset
@@ -27,6 +27,7 @@ from splitdata.conversion.sources.megatron import MegatronSource
 from splitdata.conversion.sources.npy_rows import NpySource, NpzSource
 from splitdata.conversion.sources.plugins import open_plugin, plugin_kinds
 from splitdata.conversion.sources.prefixed import PrefixedSource
+from splitdata.conversion.sources.saved_dataset import open_huggingface
 from splitdata.conversion.sources.tar_files import TarSource
 from splitdata.conversion.sources.tf_example import parse_example
 from splitdata.conversion.sources.tfrecord import TFRecordSource

@@ -212,3 +212,41 @@ def test_folders_that_datasets_wrote_are_read_in_the_order_of_its_indices(tmp_pa
     assert list(SampleDataset(tmp_path / "2")) == [*mixed, *dataset]
     assert list(SampleDataset(tmp_path / "3")) == list(dataset)
     _refused(tmp_path, tmp_path / "two", "DatasetDict of 2 splits: name those")
+
+
+def _save_mapped(folder: Path, indices: list[int], name: str = "_indices_data_files") -> None:
+    """Make the files of `save_to_disk` of datasets 1, which kept a mapping beside the rows."""
+    _save(folder, ["stream-0.arrow", "stream-1.arrow"])
+    _write(folder / "stream-0.arrow", _table().slice(0, 5))
+    _write(folder / "stream-1.arrow", _table().slice(5))
+    _write(folder / "stream-indices.arrow", pa.table({"indices": pa.array(indices, pa.uint64())}))
+    state = json.loads((folder / "state.json").read_text()) | {name: [{"filename": "stream-indices.arrow"}]}
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+def test_mapping_beside_the_rows_is_applied(tmp_path: Path) -> None:
+    indices = [7, 0, 7, 9, 3]
+    _save_mapped(tmp_path / "d", indices)
+    source = open_source(tmp_path / "d")
+    everything = list(source)
+
+    assert convert(source, tmp_path / "dest", resume=True).kind == "huggingface"
+    samples = SampleDataset(tmp_path / "dest")
+    assert [sample["text"] for sample in samples] == [f"ü{row}" if row else None for row in indices]
+    for first in range(6):
+        assert list(records_from(source, {"record": first})) == everything[first:]
+    assert [bytes(one) for one in open_source(tmp_path / "d", column="text").records_from({"record": 2})] == [  # type: ignore[attr-defined]
+        "ü7".encode(),
+        "ü9".encode(),
+        "ü3".encode(),
+    ]
+
+
+def test_mapping_that_names_other_rows_or_is_cut_is_refused(tmp_path: Path) -> None:
+    _save_mapped(tmp_path / "d", [10])
+    _refused(tmp_path, tmp_path / "d", "has 10 rows, and its mapping names 10")
+    path = tmp_path / "d" / "stream-indices.arrow"
+    path.write_bytes(path.read_bytes()[:40])
+    _refused(tmp_path, tmp_path / "d", "cannot be read as huggingface")
+    _write(path, pa.table({"other": [1]}))
+    _refused(tmp_path, tmp_path / "d", "no column of indices")
