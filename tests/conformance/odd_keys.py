@@ -15,6 +15,7 @@ __all__ = ["key_cases"]
 
 # Of the dataset `keyed`: five keys in one block, its fence, one run in the directory.
 _KEYS: Final = ("schlüssel/7", "a/b.txt", "b", "c", "z")
+_POSITIONS: Final = (0, 2, 3, 4, 6)
 _BLOCK: Final = 64
 _FENCE: Final = 128
 _DIRECTORY: Final = 144
@@ -180,7 +181,7 @@ def _of_directories() -> Iterator[Case]:
             "keys-descending",
             "the keys of a block do not ascend",
             _swap,
-            {key: [number, None, FORMAT, CORRUPT] for number, key in ((0, _KEYS[0]), *enumerate(_KEYS[1:], 2))},
+            {key: [position, None, FORMAT, CORRUPT] for key, position in zip(_KEYS, _POSITIONS, strict=True)},
         ),
     )
     for name, what, change, find in changed:
