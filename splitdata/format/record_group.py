@@ -93,8 +93,8 @@ def group_tables(head: int) -> tuple[int, int, int] | None:
 
 
 def item_spans(
-    ends: NDArray[np.uint32],
-    slots: NDArray[np.int64],
+    befores: NDArray[np.int64],
+    stops: NDArray[np.int64],
     tables: NDArray[np.int64] | int,
     alignments: NDArray[np.int64] | int,
     lengths: NDArray[np.int64],
@@ -102,16 +102,15 @@ def item_spans(
     """Return where items of groups begin and end, as `RecordGroup.span` does; None if any of them is damaged.
 
     Args:
-        ends: The two words of its group that end with its own end, uint32[items, 2].
-        slots: Number of each in its group.
+        befores: Where the item before it ends, of the first one the tables.
+        stops: Where it ends.
         tables: Where those of its group end.
         alignments: At multiples of what the items of its group begin.
         lengths: Of its group in bytes.
     """
-    before, stops = ends.astype(np.int64).T
-    starts = np.where(slots == 0, tables, before)
+    starts = befores
     if not isinstance(alignments, int) or alignments > 1:
-        starts += -starts & alignments - 1
+        starts = befores + (-befores & alignments - 1)
     is_outside = (starts < tables) | (stops < starts) | (lengths < stops)
     return None if np.count_nonzero(is_outside) else (starts, stops)
 

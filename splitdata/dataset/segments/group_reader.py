@@ -168,8 +168,9 @@ class GroupReader:
 
     def sequences_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the sequence numbers of the records with ordinals `first` to `stop` of one bin, int64."""
-        numbers, slots = np.divmod(np.arange(first, stop, dtype=np.int64), self._group)
-        sequences: NDArray[np.int64] = (bin_index + numbers * self.files.info.num_bins) * self._group + slots
+        ordinals = np.arange(first, stop, dtype=np.int64)
+        frames = bin_index + (ordinals >> self._group_log2) * self.files.info.num_bins
+        sequences: NDArray[np.int64] = (frames << self._group_log2) + (ordinals & self._slot_mask)
         return sequences
 
     def bin_table(self) -> BinTable:
@@ -412,6 +413,8 @@ class GroupReader:
 
     def lengths_of_bin(self, bin_index: int, first: int, stop: int) -> NDArray[np.int64]:
         """Return the raw lengths of the records with ordinals `first` to `stop` of one bin, int64."""
+        if self.files.info.num_bins == 1:
+            return self.raw_lengths(first, stop)
         return self.lengths_of(self.sequences_of_bin(bin_index, first, stop))
 
     def lengths_of(self, sequences: NDArray[np.int64]) -> NDArray[np.int64]:

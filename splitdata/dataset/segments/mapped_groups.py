@@ -15,7 +15,7 @@ import numpy as np
 
 from splitdata.dataset.segments.mapped_bins import SMALL_RECORD_BYTES, cut, only_value
 from splitdata.format import spec
-from splitdata.format.record_group import group_tables, item_spans
+from splitdata.format.record_group import GROUP_HEAD_BYTES, group_tables, item_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,15 +48,52 @@ def find_records(
     lengths = frames.stops - frames.starts
     if found is None or not is_right(found[0]) or np.count_nonzero(found[1] > lengths):
         return None
-    bases = (frames.words * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES)[numbers]
-    # The end of the record before and its own; of the first one only the second counts.
-    ends = frames.mapped.bytes_at(bases + (4 * slots + 4), 8).view("<u4").reshape(-1, 2)
+    payloads = frames.words * spec.FRAME_UNIT + spec.FRAME_HEADER_BYTES
+    if isinstance(found, tuple) and (run := _run_in(numbers, slots, found[0])):
+        return _find_run(frames, run, payloads, found, lengths, verify=verify)
+    bases = payloads[numbers]
     tables, alignments = (one if isinstance(one, int) else one[numbers] for one in found[1:])
-    spans = item_spans(ends, slots, tables, alignments, lengths[numbers])
+    # The end of the record before and its own; of the first one only the second counts.
+    befores, stops = frames.mapped.bytes_at(bases + (4 * slots + 4), 8).view("<u4").reshape(-1, 2).astype(np.int64).T
+    spans = item_spans(np.where(slots == 0, tables, befores), stops, tables, alignments, lengths[numbers])
     return None if spans is None else GroupedRecords(frames, numbers, bases, *spans, verify)
 
 
-def _tables_of(heads: NDArray[np.uint64]) -> Sequence[int] | NDArray[np.int64] | None:
+def _run_in(numbers: NDArray[np.int64] | slice, slots: NDArray[np.int64], group: int) -> slice | None:
+    """Return which of all records of the groups are wanted, None if they do not follow one another."""
+    if isinstance(numbers, slice):
+        return None
+    first = int(slots[0])
+    ordinals = numbers * group + slots
+    is_run = not np.count_nonzero(ordinals != np.arange(first, first + len(ordinals)))
+    return slice(first, first + len(ordinals)) if is_run else None
+
+
+def _find_run(
+    frames: UsualFrames,
+    run: slice,
+    payloads: NDArray[np.int64],
+    found: tuple[int, int, int],
+    lengths: NDArray[np.int64],
+    *,
+    verify: bool,
+) -> GroupedRecords | None:
+    """Return where records that follow one another lie, by the tables as they stand."""
+    group, tables, alignment = found
+    ends = frames.mapped.bytes_at(payloads + GROUP_HEAD_BYTES, 4 * group).view("<u4").reshape(-1, group)
+    stops = ends.astype(np.int64)
+    befores = np.empty_like(stops)
+    befores[:, 0] = tables
+    befores[:, 1:] = stops[:, :-1]
+    spans = item_spans(befores, stops, tables, alignment, lengths[:, np.newaxis])
+    if spans is None:
+        return None
+    numbers = np.repeat(np.arange(len(lengths)), group)[run]
+    starts, stops = (one.reshape(-1)[run] for one in spans)
+    return GroupedRecords(frames, numbers, payloads[numbers], starts, stops, verify)
+
+
+def _tables_of(heads: NDArray[np.uint64]) -> tuple[int, int, int] | NDArray[np.int64] | None:
     """Return number of records, end of the tables and alignment of groups, once where they are those of all."""
     # The groups of a segment usually differ in no more than the lengths of their records.
     head = only_value(heads)
