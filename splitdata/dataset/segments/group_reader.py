@@ -90,7 +90,7 @@ def open_reader(
 
 
 def _distinct(frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | slice]:
-    """Return frames, each at least once, and which of these each of the given ones is."""
+    """Return frames, one or more, each at least once, and which of these each of the given ones is."""
     ordered = np.sort(frames)
     is_first = np.empty(len(frames), np.bool_)
     is_first[0] = True
@@ -288,6 +288,8 @@ class GroupReader:
         otherwise: Callable[[NDArray[np.int64]], _Read],
     ) -> _Read:
         """Return records together where their groups are mapped and as usual, and otherwise by the other way."""
+        if not len(sequences):
+            return otherwise(sequences)
         frames, numbers = _distinct(sequences >> self._group_log2)
 
         def is_right(counts: NDArray[np.int64] | int) -> bool:

@@ -80,6 +80,24 @@ def test_records_of_many_groups_are_those_that_were_written(
         assert {position: bytes(record) for position, record in walked} == dict(enumerate(records))
 
 
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_no_record_and_few_records_of_groups_are_those_that_were_written(
+    tmp_path: Path, io: Any, compression: Any
+) -> None:
+    records = [b"%024d" % number for number in range(NUM_GROUPS * GROUP)]
+    made(tmp_path / "d", records, bins=1, compression=compression)
+
+    with SplitDataLoader(tmp_path / "d", io=io) as reader:
+        for positions in ([], [3], [40, 3, 40], [17, 16, 15], list(range(5, 40))):
+            expected = [records[position] for position in positions]
+            assert reader[positions] == expected
+            assert list(map(bytes, reader.views(positions))) == expected
+            assert list(map(bytes, reader.gather(positions))) == expected
+        assert reader[9:9] == []
+        assert reader.gather([]).shape[0] == 0
+
+
 def head(count: int, flags: int, ends: list[int]) -> bytes:
     return struct.pack(f"<II{len(ends)}I", count, flags, *ends)
 
