@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,11 @@ class Fields:
             raise ValueError('Fields needs the names of some fields, as in Fields("image", "label")')
         self.names = names
         self.transform = transform
+
+    @property
+    def user_code(self) -> Callable[[Any], Any] | None:
+        """What this calls, and what alone may draw random numbers."""
+        return self.transform
 
     def __call__(self, sample: Any) -> Any:
         """Return the values of one sample.
@@ -104,6 +109,8 @@ def decode_audio(
 class ImageDecoder:
     """What `decode_image` returns."""
 
+    # Nothing of the user's is called, and no random number drawn.
+    user_code: ClassVar[None] = None
     size: tuple[int, int] | None
     mode: str
     field: str
@@ -131,6 +138,8 @@ class ImageDecoder:
 class AudioDecoder:
     """What `decode_audio` returns."""
 
+    # Nothing of the user's is called, and no random number drawn.
+    user_code: ClassVar[None] = None
     sample_rate: int | None
     frames: int | None
     mono: bool

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from splitdata import Cache, DistributedLoader, Fields, SplitWriter, decode_audio, decode_image
+from splitdata.loader.samples.draws import transform_may_draw
 
 
 def test_fields_are_a_tuple_in_the_order_asked_and_one_field_its_value() -> None:
@@ -139,6 +140,21 @@ class TestSounds:
     def test_other_sample_rate_than_asked_for_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="has 8000 frames a second, and sample_rate=16000 is asked for"):
             decode_audio(sample_rate=16000)(self.encoded(np.zeros(5, np.float32)))
+
+
+def test_global_generators_are_set_only_for_what_the_user_adds() -> None:
+    def drawing(sample: Any) -> Any:
+        return {"x": np.random.random()}  # what is tried
+
+    def plain(sample: Any) -> Any:
+        return {"x": sample["x"] * 2}
+
+    dataset = range(3)
+    assert not any(
+        transform_may_draw(transform, dataset)
+        for transform in (decode_image(), decode_audio(), Fields("x"), Fields("x", transform=plain))
+    )
+    assert transform_may_draw(Fields("x", transform=drawing), dataset)
 
 
 @pytest.mark.parametrize(

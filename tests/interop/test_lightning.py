@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.programs import read_samples, run
-from tests.interop.stream import NUM_RECORDS, Samples, expected
+from tests.interop.stream import NUM_RECORDS, Samples, expected, interleaved, make_loader, samples_of
 
 pytest.importorskip("lightning.pytorch")
 pytestmark = [pytest.mark.slow, pytest.mark.time_limit(400)]
@@ -38,3 +38,19 @@ def test_trainer_resumes_in_mid_epoch_by_its_own_checkpoint_also_with_other_proc
     assert two + read_samples(tmp_path, "two-to-two", 2) == whole(path, 2)
     assert two + read_samples(tmp_path, "two-to-one") == whole(path, 1)
     assert one + read_samples(tmp_path, "one-to-two", 2) == whole(path, 2)
+
+
+def test_fabric_keeps_a_loader_in_its_checkpoint_for_another_number_of_processes(path: str, tmp_path: Path) -> None:
+    from lightning.fabric import Fabric
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    first = make_loader(path)
+    running = iter(first)
+    taken = samples_of(next(running) for _ in range(3))
+    fabric.save(tmp_path / "c", {"loader": first, "step": 3})
+    seconds = [make_loader(path, rank=rank, world_size=2) for rank in range(2)]
+
+    for second in seconds:
+        fabric.load(tmp_path / "c", {"loader": second})
+
+    assert (taken + interleaved([samples_of(second) for second in seconds]))[:NUM_RECORDS] == expected(path)

@@ -5,6 +5,7 @@ Setting them costs time for each sample. Code that is not understood may draw.
     does not:  no code of the user's; functions and containers of the interpreter; a plain function over our records
                that reaches nothing but numbers, numpy, and methods of plain data
     may:       all else: classes, instances, libraries, what imports
+    as its own:  a transform of ours says by `user_code` what of the user's it calls, None if nothing
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def transform_may_draw(transform: Any, dataset: Any) -> bool:
     That is so where all that it gets is known: records and samples of our readers. What its names stand for is taken
     to stay. Costs about a tenth of a millisecond.
     """
+    if hasattr(type(transform), "user_code"):
+        return transform_may_draw(transform.user_code, dataset)
     if type(transform) is not types.FunctionType or not _gives_plain_data(dataset):
         return may_draw(transform)
     return not _is_harmless(transform, set())
