@@ -161,7 +161,7 @@ class Segment:
             if len(key_ends) == 1:
                 return None
             start, stop = key_ends[number], key_ends[number + 1]
-            right = ends[-1] <= start <= stop <= len(payload)
+            right = ends[-1] <= start <= stop <= len(payload) and stop - start < 1 << 16
             key = payload[start:stop]
         else:
             key, right = self.key_of_frame(frame)

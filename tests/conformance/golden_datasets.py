@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from xxhash import xxh3_64_intdigest as hash64
+
 from splitdata import SplitWriter, compact, delete
 from tests.conformance.golden_samples import (
     DECLARED_RECORDS,
@@ -169,7 +171,20 @@ _DELETED: Final = _without((*PLAIN, *GROUPED, b"of c"), {2, 3, 8, 18})
 _DELETED_KEYS: Final = (*_KEYS[:2], None, None, *_KEYS[4:], *(None,) * len(GROUPED), None)
 # One hash, so that a search has to look at keys of records.
 _ONE_HASH: Final = tuple(keys_of_one_hash(3))
-_MANY: Final = 1100
+
+
+def _many_keys() -> tuple[str, ...]:
+    """Return keys of two blocks, of which the last of one and the first of the other have one hash."""
+    twins = keys_of_one_hash(2)
+    between = hash64(twins[0].encode())
+    below: list[str] = []
+    above: list[str] = []
+    for number in range(5000):
+        (below if hash64(b"%d" % number) < between else above).append(str(number))
+    return (*below[:1023], *above[:75], *twins)
+
+
+_MANY_KEYS: Final = _many_keys()
 
 GOLDEN: Final = (
     GoldenDataset("nothing", "a dataset without records", _write_nothing, ()),
@@ -231,10 +246,10 @@ GOLDEN: Final = (
     ),
     GoldenDataset(
         "many-keys",
-        "more keys than a block of the keys file holds",
-        _writer([b""] * _MANY, [f"{n}" for n in range(_MANY)], bins=1, group=1024, compression="zstd"),
-        (b"",) * _MANY,
-        tuple(f"{n}" for n in range(_MANY)),
+        "more keys than a block of the keys file holds, the last of one and the first of the next with one hash",
+        _writer([b""] * len(_MANY_KEYS), _MANY_KEYS, bins=1, group=1024, compression="zstd"),
+        (b"",) * len(_MANY_KEYS),
+        _MANY_KEYS,
     ),
     GoldenDataset(
         "several",

@@ -63,6 +63,28 @@ def group_cases() -> Iterator[Case]:
         intact=None,
     )
     yield Case(
+        "group-alignment-128",
+        11,
+        "a group: its items are aligned to 128, and lie so",
+        in_segment(_align_widely),
+        base="grouped",
+        records=all_of_it,
+    )
+    # The items before it can be read, or the group is refused as a whole.
+    keyed: dict[str, Any] = {
+        "records": others,
+        "keys": _choice(4, (5, 6)),
+        "find": {"key 4": CORRUPT} | {f"key {n}": [n, CORRUPT] for n in (5, 6)},
+    }
+    yield Case(
+        "group-key-long",
+        11,
+        "a group: its first key has 65,536 bytes",
+        in_segment(_lengthen_key),
+        base="grouped-keyed",
+        **keyed,
+    )
+    yield Case(
         "group-bytes-behind",
         11,
         "a group: bytes behind its last item",
@@ -168,6 +190,27 @@ def _lengthen(segment: SegmentEditor) -> None:
     ends = [end + 4 for end in ends]
     payload = pack("<6I", count + 1, flags, *ends, ends[-1] + 4) + items + b"more"
     segment.replace_last(payload, raw=len(payload))
+
+
+def _align_widely(segment: SegmentEditor) -> None:
+    records = GROUPED[4:8]
+    items, ends = b"", []
+    for record in records:
+        items += bytes(-(len(items) + 24) % 128) + record
+        ends.append(len(items) + 24)
+    payload = pack("<6I", 4, 7, *ends) + items
+    segment.replace_last(payload, frame=1, raw=len(payload))
+
+
+def _lengthen_key(segment: SegmentEditor) -> None:
+    """Let the first key of a group be 65,536 zeros longer than it is, less its own length."""
+    payload = segment.payload(1)
+    words = list(unpack("<10I", payload[:40]))
+    more = 65536 - (words[6] - words[5])
+    words[6:] = [end + more for end in words[6:]]
+    first = words[5]
+    longer = pack("<10I", *words) + payload[40:first] + bytes(65536) + payload[words[6] - more :]
+    segment.replace_last(longer, frame=1, raw=len(longer))
 
 
 def _fill_gap(segment: SegmentEditor) -> None:
