@@ -193,13 +193,14 @@ def write(
 
     SOURCE is a folder (each file is a record; hidden files are left out, and links without --follow-links), a zip or
     tar archive of files, WebDataset shards (a sample for each stem), Parquet, Arrow and Feather files and folders of
-    save_to_disk (a sample for each row), a directory that the package splitdataloader 0.0.1 wrote, another dataset
-    (with its keys and metadata), a text or JSONL file (each line is a record), a CSV or TSV file (each row is a
-    record, as a JSON object), the .bin of a BinaryBlob with its .idx beside it, a TFRecord
-    file (each payload is a record), - for standard input (lines, or with
-    --from prefixed records that follow their length as u32 little-endian), or with --from callable a Python function
-    that yields bytes, as module:function: this imports the module, which runs it. Files may be plain, .gz, .zst, .bz2
-    or .xz.
+    save_to_disk (a sample for each row), a folder of MosaicML's MDSWriter or of LitData (a sample for each of theirs),
+    an npy, npz, HDF5 or Zarr of arrays (a sample for each row), token files of Megatron or flat ones with --from tokens
+    (a sample for each document or block), an LMDB (each value is a record, with its key), a TFRecord or ArrayRecord
+    file (each payload is a record), a BinaryBlob, a directory of splitdataloader 0.0.1, another dataset, a text or
+    JSONL file (each line is a record), a CSV or TSV file (each row is a record, as a JSON object), - for standard
+    input (lines, or with --from prefixed records that follow their length as u32 little-endian), or with --from
+    callable a Python function that yields bytes, as module:function: this imports the module, which runs it. Files may
+    be plain, .gz, .zst, .bz2 or .xz. What holds records of its own is never taken as files unless --from says so.
 
     With --from imagefolder SOURCE is a folder with a folder of pictures for each class: samples with the bytes of the
     picture as `image`, the `label`, and the `path`; the metadata have the class_names in the order of their labels.
