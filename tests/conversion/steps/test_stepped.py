@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from splitdata.conversion.sources.lines import JsonLineSource
 from splitdata.conversion.steps import stepped_source
 from splitdata.conversion.steps.failures import FailurePolicy
 from splitdata.conversion.steps.stepped_source import stepped
+from tests.conversion.steps.step_functions import spread
 from tests.dataset.disk import files_of, read
 
 
@@ -38,21 +39,6 @@ def text_file(path: Path, number: int = 20) -> Path:
 
 def is_even(record: bytes) -> bool:
     return int(record) % 2 == 0
-
-
-def spread(record: bytes) -> object:
-    """None, one, a list, or a generator, by the number in the record; some fail, before or after an output."""
-    number = int(record)
-    if number % 7 == 6:
-        raise ValueError(f"bad {number}")
-
-    def many() -> Iterator[bytes]:
-        for part in range(number % 5):
-            yield b"%d.%d" % (number, part)
-        if number % 11 == 8:
-            raise KeyError(number)
-
-    return [None, record, [record, record + b"b"], many()][number % 4]
 
 
 def expected(number: int) -> list[bytes]:
