@@ -184,7 +184,9 @@ def _of_fields() -> Iterator[Case]:
         old = '"bins":2' if name == "bins" else '"generation":1'
         yield Case(f"json-float-{name}-{text}", 5, what, replaced(old, f'"{name}":{text}'), opens=MANIFEST)
     for name in ("writer", "time"):
-        yield Case(f"manifest-{name}", 5, f"{name} is any text of 200 characters", set_fields(**{name: "ä" * 200}))
+        yield Case(
+            f"manifest-{name}", 5, f"{name} is any text of 200 characters", set_fields(**{name: "\U0001f600" * 200})
+        )
         yield Case(f"manifest-long-{name}", 5, f"{name} has 201", set_fields(**{name: "ä" * 201}), opens=MANIFEST)
     yield Case("manifest-codec", 5, "the codec of records is not known", _set_codec("later"), metadata=_LATER)
     groups: tuple[tuple[str, str, dict[str, Any]], ...] = (

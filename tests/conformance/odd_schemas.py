@@ -75,6 +75,7 @@ def _of_schemas() -> Iterator[Case]:
         "key-text": ("a key that is not UTF-8", bytes([18, 1, 0, 0, 0, 0]) + text(b"\xff") + NONE),
         "key-cut": ("a key that ends within its text", bytes([18, 1, 0, 0, 0, 0, 9, 0, 0, 0]) + b"abc"),
         "dimensions": ("an array of 65 dimensions", array("|u1", 65)),
+        "element": ("an array of elements of 2^31 bytes", array("|S2147483648", 0)),
     }
     for name, (what, schema) in wrong.items():
         extents = [1] * 65 if name == "dimensions" else []
