@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from splitdata.errors import FormatError
 from splitdata.samples import sample_spec
 from splitdata.samples.decode_plan import MAX_LAYOUTS, ZEROS, measure
+from splitdata.samples.extents import check_surplus
 from splitdata.samples.schema import parse_schema
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ class BoundPlan:
     """
 
     def __init__(self, data: bytes, max_slots: int) -> None:
-        """Parse a schema; raises as `parse_schema`."""
+        """Parse a schema; raises as `parse_schema`, also if it has more nodes than one for bound samples may have."""
         if len(data) > sample_spec.MAX_SCHEMA_BYTES:
             raise FormatError(f"a schema of {len(data)} bytes, the limit is {sample_spec.MAX_SCHEMA_BYTES}")
-        schema = parse_schema(data, max_slots)
+        schema = parse_schema(data, max_slots, sample_spec.MAX_BOUND_NODES)
         self.schema = schema
         arrays = [number for number, payload in enumerate(schema.payloads) if payload.is_array]
         self._texts = [number for number, payload in enumerate(schema.payloads) if not payload.is_array]
@@ -119,7 +120,7 @@ class BoundPlan:
         return self.unpack_scalars(data, layout.scalars), found
 
     def layout_of(self, extents: Sequence[int]) -> BoundLayout:
-        """Return where arrays and scalars lie in samples of these extents; raises as `measure`."""
+        """Return where arrays and scalars lie in samples of these extents; raises as `measure` and `check_surplus`."""
         others = self._others_of(extents) if self.has_free_arrays else ()
         return self._layouts.get(others) or self._lay_out(others, extents)
 
@@ -152,6 +153,7 @@ class BoundPlan:
 
     def _lay_out(self, others: tuple[int, ...], extents: Sequence[int]) -> BoundLayout:
         measured = {number: measure(self.schema.payloads[number], extents) for number in self._arrays}
+        check_surplus(sum(self.schema.payloads[number].surplus_of(*found) for number, found in measured.items()))
         found: dict[int, PayloadPlace] = {}
         pieces: list[BytesLike] = []
         piece_of: dict[int, int] = {}

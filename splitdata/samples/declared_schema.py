@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from splitdata.errors import SchemaError
+from splitdata.errors import FormatError, SchemaError
 from splitdata.samples import sample_spec
 from splitdata.samples.bound_plan import BoundPlan, picker
 from splitdata.samples.decode_plan import measure
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from splitdata._types import BytesLike
+    from splitdata.samples.schema import Payload
 
 __all__ = ["DeclaredSchema", "declared_schema"]
 
@@ -61,6 +62,10 @@ def declared_schema(given: object) -> bytes:
         schema = schema_of_shape(structure, extents)
     if len(schema) > sample_spec.MAX_SCHEMA_BYTES:
         raise ValueError(f"the schema takes {len(schema)} bytes, the limit is {sample_spec.MAX_SCHEMA_BYTES}")
+    try:
+        BoundPlan(schema, _MAX_SLOTS)
+    except FormatError as error:
+        raise ValueError(f"samples cannot be bound to this schema: {error}") from None
     return schema
 
 
@@ -130,8 +135,8 @@ class DeclaredSchema:
         )
         try:
             record = b"".join([*self._plan.join(*parts), _NUMBER])
-        except struct.error:
-            # A length of more than 32 bits.
+        except (struct.error, FormatError):
+            # A length of more than 32 bits, or absent arrays with too many rows that have no bytes.
             return None
         return None if record.startswith(sample_spec.SAMPLE_MAGIC) else record
 
@@ -141,7 +146,7 @@ class DeclaredSchema:
         match.add(self._root, parsed.root, "sample", [payload.extent for payload in parsed.payloads])
         declared = self._plan.schema.payloads
         nothing = (0,) * self._plan.num_extents
-        zeros = tuple(bytes(measure(declared[number], nothing)[1]) for number in match.absent)
+        zeros = tuple(_zeros(declared[number], nothing) for number in match.absent)
         fit = _Fit(
             fixed=picker([number for number, *_ in match.fixed], parsed.num_extents),
             sizes=tuple(size for _, size, *_ in match.fixed),
@@ -257,6 +262,14 @@ class _Match:
             self.payloads.append(self._num_payloads + len(self.absent) - 1)
         for child in declared.children:
             self._nothing(child)
+
+
+def _zeros(payload: Payload, nothing: Sequence[int]) -> bytes:
+    """Return what stands for an array that is absent; of one that no bound sample can have, nothing."""
+    try:
+        return bytes(measure(payload, nothing)[1])
+    except FormatError:
+        return b""
 
 
 def _does_not_fit(declared: Node, found: Node, field: str) -> SchemaError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from splitdata.errors import FormatError
 from splitdata.samples import sample_spec
-from splitdata.samples.extents import check_extents
+from splitdata.samples.extents import check_surplus
 from splitdata.samples.schema import parse_schema
 
 if TYPE_CHECKING:
@@ -73,15 +73,12 @@ def measure(payload: Payload, extents: Sequence[int]) -> tuple[tuple[int, ...], 
     """Return the shape and the bytes of a payload in a sample that has these extents.
 
     Raises:
-        FormatError: If an array would be larger than there can be one, or has too many parts without bytes.
+        FormatError: If an array would be larger than there can be one.
     """
     shape = payload.shape_of(extents)
     size = prod(shape) * payload.itemsize
-    if payload.is_array:
-        if prod(filter(None, shape)) * payload.itemsize > sample_spec.MAX_ARRAY_BYTES:
-            raise FormatError(f"a sample has an array of shape {shape}, larger than there can be one")
-        if not size:
-            check_extents(shape, payload.itemsize)
+    if payload.is_array and prod(filter(None, shape)) * payload.itemsize > sample_spec.MAX_ARRAY_BYTES:
+        raise FormatError(f"a sample has an array of shape {shape}, larger than there can be one")
     return shape, size
 
 
@@ -117,10 +114,11 @@ class DecodePlan:
         """Return where payloads of these extents lie, and remember it.
 
         Raises:
-            FormatError: If an array would be larger than there can be one, or has too many parts without bytes.
+            FormatError: If an array would be larger than there can be one, or all have too many values beyond their bytes.
         """
         place = len(self.head) + self.table_bytes
         places, gaps = [], []
+        claimed = 0
         for payload in self.schema.payloads:
             shape, size = measure(payload, extents)
             alignment = (
@@ -130,6 +128,8 @@ class DecodePlan:
             gaps.append(ZEROS[gap])
             places.append((place + gap, place + gap + size, shape))
             place += gap + size
+            claimed += payload.surplus_of(shape, size)
+        check_surplus(claimed)
         layout = PayloadLayout(tuple(places), tuple(gaps), place, self.head + self._extents.pack(*extents))
         if len(self.layouts) == MAX_LAYOUTS:
             self.layouts.clear()

@@ -19,7 +19,6 @@ import numpy as np
 
 from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples import sample_spec
-from splitdata.samples.extents import check_fields
 
 if TYPE_CHECKING:
     from splitdata.samples.cursor import Cursor
@@ -84,8 +83,6 @@ def read_dtype(cursor: Cursor, depth: int = 0) -> np.dtype[Any]:
         raise FormatError(f"a sample has a structured data type that cannot be: {error}") from None
     if dtype.itemsize != itemsize or not itemsize:
         raise FormatError(f"a sample has a data type of {itemsize} bytes")
-    if not depth:
-        check_fields(dtype)
     return dtype
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from splitdata.errors import FormatError, UnsupportedVersionError
-from splitdata.samples.extents import check_extents, check_fields
+from splitdata.samples.extents import check_array
 
 __all__ = ["MAX_NPY_HEADER_BYTES", "npy_header"]
 
@@ -46,6 +46,5 @@ def npy_header(view: memoryview) -> tuple[tuple[int, ...], bool, np.dtype[Any], 
         raise FormatError(f"an npy file of the shape {shape}")
     if dtype.hasobject:
         raise FormatError("an npy file of Python objects, which are not read")
-    check_extents(shape, dtype.itemsize)
-    check_fields(dtype)
+    check_array(shape, dtype)
     return shape, is_fortran, dtype, file.tell()

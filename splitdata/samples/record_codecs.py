@@ -23,7 +23,7 @@ from splitdata.samples.collate import collate
 from splitdata.samples.decode import SampleDecoder, as_bytes_view
 from splitdata.samples.dtypes import check_text, has_kind
 from splitdata.samples.encode import encode_sample
-from splitdata.samples.extents import check_extents, check_fields
+from splitdata.samples.extents import check_array
 from splitdata.samples.npy_header import npy_header
 
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ class _NpyCodec(_PlainCodec):
         if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.hasobject:
             what = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
             raise TypeError(f"a record of the codec npy is made of an array without objects, not {what}")
-        check_extents(value.shape, value.dtype.itemsize)
-        check_fields(value.dtype)
+        check_array(value.shape, value.dtype)
         output = io.BytesIO()
         np.lib.format.write_array(output, np.asarray(value), allow_pickle=False)
         return output.getvalue()

@@ -26,8 +26,10 @@ MAX_SCHEMA_BYTES: Final = 1 << 20
 MAX_NDIM: Final = 64
 # What an array may take as numpy counts it, its empty dimensions taken for 1.
 MAX_ARRAY_BYTES: Final = (1 << 63) - 1
-# Rows of no elements, and elements of no bytes, of one array.
+# Values of the arrays of a sample beyond those that their bytes pay for: rows of no elements, fields that overlap.
 MAX_EMPTY_ELEMENTS: Final = 1 << 20
+# Of a schema that samples are bound to: some nodes take no byte of them.
+MAX_BOUND_NODES: Final = 1 << 16
 
 # -- samples that are bound to a schema of their segment ---------------------------------------
 EXTENT_BYTES: Final = 4

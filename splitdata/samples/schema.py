@@ -17,6 +17,7 @@ from splitdata.errors import FormatError, UnsupportedVersionError
 from splitdata.samples import sample_spec
 from splitdata.samples.cursor import Cursor
 from splitdata.samples.dtypes import read_dtype, read_tensor_dtype
+from splitdata.samples.extents import element_surplus, surplus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,7 @@ class Payload(NamedTuple):
         itemsize: Bytes of one element.
         is_array: Whether it is aligned.
         shape: Dimensions as a schema fixes them, `FREE_DIMENSION` in the place of each extent; None where all are free.
+        element_surplus: Values of an element beyond those that its bytes pay for.
     """
 
     extent: int
@@ -95,6 +97,7 @@ class Payload(NamedTuple):
     itemsize: int
     is_array: bool
     shape: tuple[int, ...] | None = None
+    element_surplus: int = 0
 
     def shape_of(self, extents: Sequence[int]) -> tuple[int, ...]:
         """Return the dimensions, of a sample that has these extents; its bytes are their product times `itemsize`."""
@@ -103,6 +106,10 @@ class Payload(NamedTuple):
             return own
         free = iter(own)
         return tuple(next(free) if size == sample_spec.FREE_DIMENSION else size for size in self.shape)
+
+    def surplus_of(self, shape: tuple[int, ...], size: int) -> int:
+        """Return how many values it has beyond those that its bytes pay for, where it has this shape and size."""
+        return surplus(shape, self.element_surplus) if self.is_array and (self.element_surplus or not size) else 0
 
 
 class Schema(NamedTuple):
@@ -121,18 +128,19 @@ class Schema(NamedTuple):
     payloads: tuple[Payload, ...]
 
 
-def parse_schema(data: bytes, max_slots: int) -> Schema:
-    """Read a schema; memory and time are bounded by its length and by `max_slots`.
+def parse_schema(data: bytes, max_slots: int, max_nodes: int = sample_spec.MAX_SCHEMA_BYTES) -> Schema:
+    """Read a schema; memory and time are bounded by its length, by `max_slots` and by `max_nodes`.
 
     Args:
         data: The whole schema.
         max_slots: The table has no more.
+        max_nodes: It has no more nodes. Some take no byte of a sample: only the schema's own pay for those.
 
     Raises:
         UnsupportedVersionError: If it has a kind of part, of key, or a data type that is unknown here.
         FormatError: If it is not a schema.
     """
-    parser = _Parser(data, max_slots)
+    parser = _Parser(data, max_slots, max_nodes)
     root = parser.node(0)
     if parser.cursor.num_left:
         raise FormatError(f"a sample's schema has {parser.cursor.num_left} bytes behind its end")
@@ -144,16 +152,21 @@ _NEWER: Final = ": a newer splitdata may know it"
 
 
 class _Parser:
-    def __init__(self, data: bytes, max_slots: int) -> None:
+    def __init__(self, data: bytes, max_slots: int, max_nodes: int) -> None:
         self.cursor = Cursor(data)
         self.payloads: list[Payload] = []
         self.num_extents = 0
         self.scalars: list[str] = []
         self._num_scalars = 0
         self._max_slots = max_slots
+        self._num_nodes = 0
+        self._max_nodes = max_nodes
 
     def node(self, depth: int) -> Node:
         kind = self.cursor.byte()
+        self._num_nodes += 1
+        if self._num_nodes > self._max_nodes:
+            raise FormatError(f"a schema has more than {self._max_nodes} nodes, which is the limit for bound samples")
         if kind == sample_spec.KIND_NONE:
             return _NONE
         if kind in LEAVES:
@@ -212,11 +225,13 @@ class _Parser:
         shape = tuple(self.cursor.u64() for _ in range(ndim)) if kind in _SHAPED else None
         dtype, name = read_tensor_dtype(self.cursor) if kind in _TENSORS else (read_dtype(self.cursor), "")
         num_free = ndim if shape is None else shape.count(sample_spec.FREE_DIMENSION)
-        payload = self._payload(num_free, dtype.itemsize, is_array=True, shape=shape)
+        payload = self._payload(num_free, dtype.itemsize, is_array=True, shape=shape, surplus=element_surplus(dtype))
         return Node(kind, payload=payload, dtype=dtype, ndim=ndim, name=name, shape=shape)
 
-    def _payload(self, ndim: int, itemsize: int, *, is_array: bool, shape: tuple[int, ...] | None = None) -> int:
-        self.payloads.append(Payload(self.num_extents, ndim, itemsize, is_array, shape))
+    def _payload(
+        self, ndim: int, itemsize: int, *, is_array: bool, shape: tuple[int, ...] | None = None, surplus: int = 0
+    ) -> int:
+        self.payloads.append(Payload(self.num_extents, ndim, itemsize, is_array, shape, surplus))
         self.num_extents += ndim
         self._check_slots()
         return len(self.payloads) - 1

@@ -7,6 +7,8 @@ import { demand } from "./errors.js";
 import { MAX_SCHEMA_BYTES, decodeText, parseSchema } from "./schema.js";
 
 const DAY = 86_400_000_000n;
+const MAX_SURPLUS = 1n << 20n;
+const MAX_BOUND_NODES = 1 << 16;
 const MAX_WALL = 315_537_897_599_999_999n;
 const ZONE = /^[A-Za-z0-9_+-]+(?:\/[A-Za-z0-9_+-]+)*$/;
 const TYPED_ARRAYS = {
@@ -83,10 +85,11 @@ function takeApartBound(record, schemas) {
   const number = record.readUInt32LE(record.length - 4);
   right(number < schemas.length, `its segment has no schema ${number}`);
   const plan = planOf(schemas[number]);
+  right(plan.numNodes <= MAX_BOUND_NODES, "its schema has too many nodes");
   const begin = record.length - 4 - 4 * plan.numExtents;
   right(begin >= 8 * plan.numScalars, "it is too short for what its schema says");
   const extents = numbersFrom(record, begin, plan.numExtents, 4);
-  const sizes = plan.payloads.map((one) => one.lengthOf(extents));
+  const sizes = sizesOf(plan, extents);
   const starts = new Array(sizes.length);
   let end = 0n;
   const place = (wanted, alignment) => {
@@ -121,7 +124,7 @@ function takeApartAlone(record) {
   right(scalarsAt + 8 * plan.numScalars <= record.length, "it is too short for what its schema says");
   const extents = numbersFrom(record, table, plan.numExtents, 8);
   let end = BigInt(scalarsAt + 8 * plan.numScalars);
-  const sizes = plan.payloads.map((one) => one.lengthOf(extents));
+  const sizes = sizesOf(plan, extents);
   const starts = plan.payloads.map((one, n) => {
     const start = one.isArray ? up(end, sizes[n] >= 64n ? 64n : 8n) : end;
     end = start + sizes[n];
@@ -129,6 +132,14 @@ function takeApartAlone(record) {
   });
   right(end === BigInt(record.length), `it has ${record.length} bytes, other than its schema says`);
   return { plan, extents, scalars: numbersFrom(record, scalarsAt, plan.numScalars, 8), payloads: cut(record, starts, sizes) };
+}
+
+/** Return the length of each payload; throws where arrays have many values that no bytes pay for. */
+function sizesOf(plan, extents) {
+  const sizes = plan.payloads.map((one) => one.lengthOf(extents));
+  const surplus = plan.payloads.reduce((sum, one) => sum + (one.surplusOf?.(extents) ?? 0n), 0n);
+  right(surplus <= MAX_SURPLUS, "its arrays have too many values beyond their bytes");
+  return sizes;
 }
 
 function up(value, alignment) {

@@ -115,13 +115,13 @@ class Cursor {
 }
 
 /**
- * Parse a schema. Returns its root node; `numExtents`, `numScalars` and `payloads` of it are those of all nodes, and a
- * payload is { isArray, lengthOf(extents) }.
+ * Parse a schema. Returns its root node; `numNodes`, `numExtents`, `numScalars` and `payloads` of it are those of all
+ * nodes, and a payload is { isArray, lengthOf(extents) }, an array also surplusOf(extents).
  */
 export function parseSchema(data) {
   if (data.length > MAX_SCHEMA_BYTES) fail("it is too long");
   const cursor = new Cursor(data);
-  const all = { numExtents: 0, numScalars: 0, payloads: [] };
+  const all = { numNodes: 0, numExtents: 0, numScalars: 0, payloads: [] };
   const root = readNode(cursor, all, 1);
   if (cursor.place !== data.length) fail("bytes follow it");
   return { root, ...all };
@@ -129,6 +129,7 @@ export function parseSchema(data) {
 
 function readNode(cursor, all, depth) {
   const number = cursor.u8();
+  all.numNodes += 1;
   const kind = KINDS.get(number);
   if (!kind) fail(`kind ${number} is not known`, "UnsupportedVersionError");
   const node = { kind, extent: all.numExtents, scalar: all.numScalars, payload: all.payloads.length };
@@ -193,24 +194,41 @@ function readArray(cursor, all, node) {
     let place = first;
     return node.dimensions.map((one) => (one === FREE ? extents[place++] : one));
   };
-  all.payloads.push({ isArray: true, lengthOf: (extents) => bytesOf(node.shapeOf(extents), node.type.size) });
+  const ofElement = valuesOf(node.type) - 8n * BigInt(node.type.size);
+  all.payloads.push({
+    isArray: true,
+    lengthOf: (extents) => bytesOf(node.shapeOf(extents), node.type.size),
+    surplusOf: (extents) => countOf(node.shapeOf(extents), ofElement > 0n ? ofElement : 0n),
+  });
 }
 
 const MAX_ARRAY_BYTES = (1n << 63n) - 1n;
-const MAX_EMPTY = 1n << 20n;
 
-/** Return the bytes of an array; throws where they are too many, or where it has many rows of nothing. */
+/** Return how many values an array has of which each element has so many; rows of nothing count as values. */
+function countOf(shape, ofElement) {
+  let count = 1n;
+  for (const one of shape) {
+    if (!one) return count;
+    count *= one;
+  }
+  return count * ofElement;
+}
+
+function valuesOf(type) {
+  if (!type.fields) return 1n;
+  const count = type.fields.reduce((sum, field) => sum + countOf(field.shape.map(BigInt), valuesOf(field.type)), 0n);
+  return count || 1n;
+}
+
+/** Return the bytes of an array; throws where they are too many. */
 export function bytesOf(shape, size) {
   let bound = BigInt(size);
-  let rows = 1n;
   let isEmpty = false;
   for (const one of shape) {
     bound *= one || 1n;
     if (!one) isEmpty = true;
-    if (!isEmpty) rows *= one;
     demand(bound <= MAX_ARRAY_BYTES, "FormatError", "an array of the sample is too large");
   }
-  demand(!isEmpty || rows <= MAX_EMPTY, "FormatError", "an array of the sample has too many rows of nothing");
   return isEmpty ? 0n : bound;
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from splitdata.conversion.sources.numbered import MAX_SAMPLE_BYTES
 from splitdata.errors import FormatError, RecordTooLargeError, SourceError
-from splitdata.samples.extents import check_extents, check_fields
+from splitdata.samples.extents import check_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,8 +70,7 @@ def check_rows(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     if not shape:
         raise SourceError(f"{name} is a single value and has no rows")
     try:
-        check_extents(shape, dtype.itemsize)
-        check_fields(dtype)
+        check_array(shape, dtype)
     except FormatError as error:
         raise SourceError(f"{name} holds {error}") from None
     size = row_bytes(dtype, shape)
