@@ -183,6 +183,21 @@ def _of_arrays() -> Iterator[Case]:
         bound_to_new(small=[b""], extents=[most, 0]),
         FORMAT,
     )
+    half = (1 << 19) + 1
+    yield sample_case(
+        "array-rows-of-nothing-together",
+        "two arrays that have a million and more rows of nothing together",
+        parts(16, array("<f4", 2), array("<f4", 2)),
+        bound_to_new(small=[b"", b""], extents=[half, 0, half, 0]),
+        FORMAT,
+    )
+    yield sample_case(
+        "array-absent-rows-of-nothing",
+        "an absent array of two million by free, so by 0",
+        optional(shaped("<f4", 2_000_000, FREE)),
+        bound_to_new(scalars=[u64(0)], small=[b""], extents=[0]),
+        FORMAT,
+    )
     yield sample_case(
         "array-of-zeros-before",
         "an array of 0 by a million and more",

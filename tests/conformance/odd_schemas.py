@@ -135,6 +135,7 @@ def _of_data_types() -> Iterator[Case]:
         yield sample_case(
             f"structure-{name}", what, array(kind, 1), record, {"array": data.hex(), "type": shown, "shape": [1]}
         )
+    yield from _of_surplus()
     for name, size in (
         ("|b1", 1),
         ("<c16", 16),
@@ -156,6 +157,38 @@ def _of_data_types() -> Iterator[Case]:
             bound_to_new(small=[data], extents=[1]),
             shown,
         )
+
+
+def _of_surplus() -> Iterator[Case]:
+    # Of an element of one byte 8 values are no surplus.
+    for name, what, most, answer in (
+        ("most", "a field of as many rows of nothing as there may be", 8 + (1 << 20), True),
+        ("beyond", "a field of one row of nothing more than there may be", 9 + (1 << 20), False),
+    ):
+        shown = {"size": 1, "fields": [[0, "a", [most, 0], "|u1"]]}
+        yield sample_case(
+            f"structure-surplus-{name}",
+            f"its data type has {what}",
+            array(structure(1, (0, "a", (most, 0), data_type("|u1"))), 1),
+            bound_to_new(small=[b"\7"], extents=[1]),
+            {"array": "07", "type": shown, "shape": [1]} if answer else FORMAT,
+        )
+    kind = structure(1, *((0, f"{number}", (1 << 18, 0), data_type("|u1")) for number in range(5)))
+    yield sample_case(
+        "structure-surplus-fields",
+        "fields that have too many rows of nothing together",
+        array(kind, 1),
+        bound_to_new(small=[b"\7"], extents=[1]),
+        FORMAT,
+    )
+    overlapping = structure(1, *((0, f"{number}", (), data_type("|u1")) for number in range(250)))
+    yield sample_case(
+        "structure-surplus-overlap",
+        "250 fields that lie over one byte, in each of 5000 elements",
+        array(overlapping, 1),
+        bound_to_new(big=[bytes(5000)], extents=[5000]),
+        FORMAT,
+    )
 
 
 def _of_manifests() -> Iterator[Case]:
