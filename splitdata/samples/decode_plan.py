@@ -114,7 +114,8 @@ class DecodePlan:
         """Return where payloads of these extents lie, and remember it.
 
         Raises:
-            FormatError: If an array would be larger than there can be one, or all have too many values beyond their bytes.
+            FormatError: If an array would be larger than there can be one, or if all of them have too many values
+                beyond their bytes.
         """
         place = len(self.head) + self.table_bytes
         places, gaps = [], []

@@ -1,4 +1,4 @@
-"""Limits how many values arrays may have beyond what their bytes pay for: no length in the data bounds what shapes claim.
+"""Limits how many values arrays have beyond what their bytes pay for: no length in the data bounds what shapes claim.
 
     (0, 224, 224)      fine: no rows                    (2^40, 0)  2^40 rows of nothing: a list of them has no end
     "S0", "V0"         elements of no bytes themselves, of which copying 2^40 takes hours

@@ -50,7 +50,7 @@ def test_sample_of_more_nodes_than_can_be_bound_stands_alone() -> None:
 
 
 def test_schema_of_more_nodes_than_can_be_bound_is_not_declared(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="samples cannot be bound to this schema: .* 65536 nodes"):
+    with pytest.raises(ValueError, match=r"samples cannot be bound to this schema: .* 65536 nodes"):
         SplitWriter(tmp_path / "data", schema={"a": [1, "b"] * 40_000})
 
 
