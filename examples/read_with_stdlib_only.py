@@ -49,10 +49,14 @@ class Segment:
                 return found
         refuse("FormatError", "the list of deleted records is damaged")
 
-    def check(self, sequence: int) -> None:
-        """Refuse a record that was deleted, and all of a segment with unknown features."""
+    def check_features(self) -> None:
+        """Refuse a segment with unknown features."""
         features = {*self.fields.get("must_understand", ())} - {"groups", "deleted"}
         demand(not features, "UnsupportedVersionError", f"{features} is not known")
+
+    def check(self, sequence: int) -> None:
+        """Refuse a record that was deleted, and all of a segment with unknown features."""
+        self.check_features()
         demand(sequence not in self.deleted(), "RecordDeletedError", "the record was deleted")
 
     def frame(self, frame: int) -> tuple[Any, int, int, int, int, int]:
@@ -272,8 +276,10 @@ class Dataset:
         before = len(self)
         for segment in reversed(self.segments):
             before -= segment.records
+            if segment.records:
+                segment.check_features()
             if "keys" in segment.fields:
-                segment.check(-1)
+                segment.deleted()
                 found: int | None = segment.find(key)
                 if found is not None:
                     return int(before) + found

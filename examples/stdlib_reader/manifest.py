@@ -130,7 +130,11 @@ def read_manifest(dataset: Path) -> dict[str, Any]:
         refuse("ManifestError", f"it is no JSON: {error}")
     right = isinstance(manifest, dict) and manifest.get("format") == "splitdata"
     version: Any = manifest.get("version") if right else None
-    right = isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)
+    right = (
+        isinstance(version, list)
+        and len(version) == 2
+        and all(type(part) is int and 0 <= part <= 0xFFFF for part in version)
+    )
     demand(right, "ManifestError", "format or version is wrong")
     demand(version[0] == 1, "UnsupportedVersionError", f"it is of version {version}")
     demand(texts(manifest.get("must_understand")), "ManifestError", "must_understand is wrong")

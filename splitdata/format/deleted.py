@@ -23,7 +23,7 @@ from splitdata.format.version import check_flags, check_same_major, check_versio
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["deleted_bytes", "pack_deleted", "unpack_deleted"]
+__all__ = ["counts_deleted", "deleted_bytes", "pack_deleted", "unpack_deleted"]
 
 _HEADER: Final = struct.Struct("<8sHHI16sIIQ8x")
 
@@ -47,6 +47,12 @@ def pack_deleted(segment_id: str, sequences: NDArray[np.uint32]) -> tuple[bytes,
     )
     half = head + hash64(head).to_bytes(8, "little") + sequences.astype("<u4").tobytes()
     return half, hash64(half)
+
+
+def counts_deleted(head: bytes, count: int) -> bool:
+    """Say whether a half that begins so is a list of so many records; what it lists is not proven."""
+    is_intact = len(head) == spec.DELETED_HEADER_BYTES and hash64(head[:-8]) == int.from_bytes(head[-8:], "little")
+    return is_intact and head[:8] == spec.DELETED_MAGIC and _HEADER.unpack_from(head)[-1] == count
 
 
 def unpack_deleted(data: bytes, segment_id: str, expected_hash: int) -> NDArray[np.uint32]:

@@ -215,6 +215,9 @@ def parse_directory(data: bytes | memoryview, start: int) -> list[KeyRun]:
             raise FormatError(f"the directory of the keys lists a run of {run.num_keys} keys at byte {run.offset}")
     if sum(run.num_keys for run in runs) != num_keys:
         raise FormatError("the directory of the keys counts other keys than it lists")
+    # A file that is one hole has room for any number, and all fences are hashed before a search.
+    if num_keys > spec.MAX_SEGMENT_RECORDS:
+        raise FormatError(f"the directory of the keys counts {num_keys} keys, more than a segment has records")
     return runs
 
 

@@ -27,7 +27,14 @@ from splitdata.format.checksum import hash64
 from splitdata.format.digest import EMPTY_DIGEST, fingerprint, is_digest, join_digests
 from splitdata.format.index import entry_bytes
 from splitdata.format.schemas import joined_lists, pack_lists
-from splitdata.format.version import GROUPS, are_known, check_features, check_version, check_written_here
+from splitdata.format.version import (
+    GROUPS,
+    are_known,
+    check_features,
+    check_no_features,
+    check_version,
+    check_written_here,
+)
 
 __all__ = ["Manifest", "SegmentInfo"]
 
@@ -489,11 +496,13 @@ def _finite(digits: str) -> float:
 
 def _checked_version(fields: _Fields) -> tuple[int, int]:
     version = fields.get("version")
-    if not (isinstance(version, list) and len(version) == 2 and all(type(part) is int for part in version)):
+    # Headers have 16 bits for each.
+    are_parts = isinstance(version, list) and all(type(part) is int and 0 <= part <= 0xFFFF for part in version)
+    if not isinstance(version, list) or not are_parts or len(version) != 2:
         raise ManifestError("the manifest has no version")
     major, minor = version
     check_version(major, minor)
-    check_features(fields.names("must_understand"), "this dataset")
+    check_no_features(fields.names("must_understand"), "this dataset")
     return major, minor
 
 

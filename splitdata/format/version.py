@@ -24,6 +24,7 @@ __all__ = [
     "are_known",
     "check_features",
     "check_flags",
+    "check_no_features",
     "check_same_major",
     "check_version",
     "check_written_here",
@@ -82,7 +83,12 @@ def are_known(names: Iterable[str]) -> bool:
 
 def check_features(names: Iterable[str], what: str) -> None:
     """Raise unless all features that a manifest names are known; `what` says of what they are."""
-    unknown = [name for name in names if name not in _KNOWN]
+    check_no_features((name for name in names if name not in _KNOWN), what)
+
+
+def check_no_features(names: Iterable[str], what: str) -> None:
+    """Raise if there is a feature at all: of a dataset as a whole none is known here."""
+    unknown = list(names)
     if unknown:
         raise UnsupportedVersionError(
             f"{what} has the feature {reprlib.repr(unknown[0])}, which this splitdata does not know: {_NEXT_STEP}"

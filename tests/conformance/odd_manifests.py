@@ -93,7 +93,7 @@ def _of_versions() -> Iterator[Case]:
         set_fields(version=[2, 0], format="other"),
         opens=MANIFEST,
     )
-    for count, value in enumerate(([1], [1, 0, 0], ["1", "0"], "1.0", [1, None])):
+    for count, value in enumerate(([1], [1, 0, 0], ["1", "0"], "1.0", [1, None], [1, -1], [1, 1 << 16])):
         yield Case(
             f"version-no-pair-{count}",
             5,
@@ -115,6 +115,13 @@ def _of_versions() -> Iterator[Case]:
         set_fields(must_understand=["colours"]),
         opens=NEWER,
     )
+    yield Case(
+        "feature-of-dataset-groups",
+        15,
+        "the dataset has a feature that only segments have",
+        set_fields(must_understand=["groups"]),
+        opens=NEWER,
+    )
     unknown = {position: NEWER for position in range(7)}
     for name in ("colours", "encryption", "hash"):
         yield Case(
@@ -125,6 +132,7 @@ def _of_versions() -> Iterator[Case]:
             base="several",
             records=unknown,
             keys=unknown,
+            find={"not there": NEWER},
         )
     yield Case(
         "unknown-names",
@@ -152,6 +160,19 @@ def _of_limits() -> Iterator[Case]:
         5,
         "the metadata are nested 101 deep",
         replaced('"nested":', f'"deep":{_nested(100)},"nested":'),
+        opens=MANIFEST,
+    )
+    yield Case(
+        "depth-100-of-unknown",
+        5,
+        "an unknown name has arrays 100 deep, and a number in the last",
+        replaced('"metadata":', f'"later":{"[" * 100}7{"]" * 100},"metadata":'),
+    )
+    yield Case(
+        "depth-101-of-unknown",
+        5,
+        "an unknown name has arrays 101 deep",
+        replaced('"metadata":', f'"later":{_nested(101)},"metadata":'),
         opens=MANIFEST,
     )
     yield Case(

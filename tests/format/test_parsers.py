@@ -191,3 +191,16 @@ def test_parser_refuses_noise_and_nothing(name: str) -> None:
 def test_tables_of_any_claim_have_a_size() -> None:
     for num_records in NUMBERS:
         assert tables_size(num_records, 2**32 - 1, 2**32 - 1) > 0
+
+
+@pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
+def test_directory_of_more_keys_than_a_segment_may_have_records_is_refused(more: int, is_refused: bool) -> None:
+    # A file that is one hole has room for them, and the fences of all would be hashed.
+    half = spec.MAX_SEGMENT_RECORDS // 2
+    first = KeyRun(spec.KEYS_HEADER_BYTES, half, 0)
+    runs = [first, KeyRun(-(-first.end // 8) * 8, half + more, 0)]
+    if is_refused:
+        with pytest.raises(FormatError, match="more than a segment has records"):
+            parse_directory(pack_directory(runs), runs[-1].end)
+    else:
+        assert parse_directory(pack_directory(runs), runs[-1].end) == runs

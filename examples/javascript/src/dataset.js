@@ -74,7 +74,7 @@ export class Dataset {
   /** Return the position of the newest record with a key, null if there is none. */
   find(key) {
     for (const segment of this.segments.toReversed?.() ?? [...this.segments].reverse()) {
-      const sequence = segment.fields.keys ? segment.find(key) : null;
+      const sequence = segment.fields.records ? segment.find(key) : null;
       if (sequence !== null) return segment.firstPosition + sequence;
     }
     return null;

@@ -10,6 +10,7 @@ import { hash64 } from "./hash.js";
 const KEYS_PER_BLOCK = 1024;
 const BLOCK_BYTES = 12 * KEYS_PER_BLOCK;
 const MAX_RUNS = 65536;
+const MAX_KEYS = 4294967294;
 
 export class KeyTable {
   /** Read the directory that ends at a place; throws FormatError if there is none that is intact. */
@@ -32,7 +33,7 @@ export class KeyTable {
       before = run.end;
     }
     const sum = this.runs.reduce((all, run) => all + run.count, 0);
-    demand(BigInt(sum) === total, "FormatError", `${file.name} counts ${total} keys`);
+    demand(BigInt(sum) === total && sum <= MAX_KEYS, "FormatError", `${file.name} counts ${total} keys`);
   }
 
   /** Return the sequence numbers of all records whose key has a hash. */

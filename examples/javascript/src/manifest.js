@@ -72,7 +72,7 @@ function check(file, generation) {
   const right = (condition, what) => demand(condition, "ManifestError", `${file.name}: ${what}`);
   right(isObject(manifest) && manifest.format === "splitdata", "format is wrong");
   const version = manifest.version;
-  right(Array.isArray(version) && version.length === 2 && version.every(isInteger), "version is wrong");
+  right(Array.isArray(version) && version.length === 2 && version.every(integer(0, 65535)), "version is wrong");
   demand(version[0] === 1, "UnsupportedVersionError", `${file.name} is of version ${version.join(".")}, not 1`);
   right(areTexts(manifest.must_understand), "must_understand is wrong");
   const unknown = manifest.must_understand.join(", ");

@@ -93,6 +93,7 @@ export class Segment {
   /** Return the sequence number of the newest record with a key, null if there is none. */
   find(key) {
     this.checkFeatures();
+    if (!this.fields.keys) return null;
     const hash = hash64(Buffer.from(key));
     const found = this.keyTable().candidates(hash).sort((one, other) => other - one);
     for (const sequence of found) {

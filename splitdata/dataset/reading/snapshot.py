@@ -326,10 +326,9 @@ class Snapshot:
     def find_key(self, key: bytes) -> int | None:
         """Return the position of the newest record that has a key, None if none has."""
         for number in reversed(range(self.num_segments)):
-            if self.segment(number).num_keys:
-                sequence = self.segment(number).find_key(key)
-                if sequence is not None:
-                    return self.starts[number] + sequence
+            sequence = self.segment(number).find_key(key)
+            if sequence is not None:
+                return self.starts[number] + sequence
         return None
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 
 from splitdata.errors import FormatError
 from splitdata.format import spec
-from splitdata.format.deleted import deleted_bytes, pack_deleted, unpack_deleted
+from splitdata.format.deleted import counts_deleted, deleted_bytes, pack_deleted, unpack_deleted
 from splitdata.storage import files
 from splitdata.storage.paths import SegmentPaths
 from splitdata.storage.publish import publish_unnamed
@@ -88,7 +88,11 @@ def read_deleted(
     path = paths.deleted(info.deleted_hash)
     try:
         source = open_file(path)
-        # What a manifest claims costs nothing: so much is read as is there.
+        # What a manifest claims costs nothing: so much is read as is there, and nothing of a file that is one hole.
+        half = deleted_bytes(info.num_deleted) // 2
+        heads = (bytes(source.read(start, spec.DELETED_HEADER_BYTES)) for start in (0, half))
+        if not any(counts_deleted(head, info.num_deleted) for head in heads):
+            raise FormatError(f"neither half begins as a list of {info.num_deleted} deleted records does")
         data = source.read(0, min(source.size, deleted_bytes(info.num_deleted)))
         sequences = _checked(unpack_deleted(data, info.id, info.deleted_hash), info)
     except (FileNotFoundError, NotADirectoryError):

@@ -119,7 +119,7 @@ class SegmentWithDeletions:
 
     def find_key(self, key: bytes) -> int | None:
         """Return the sequence number of the newest record with a key that was not deleted, None if none has it."""
-        return self._reader.find_key(key, self.deleted)
+        return self._reader.find_key(key, self.deleted if self.num_keys else ())
 
     def length(self, sequence: int) -> int:
         """Return the length of one record."""

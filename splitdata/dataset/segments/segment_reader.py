@@ -84,8 +84,10 @@ def find_all(
 
     Raises:
         FormatError: If the table of keys is damaged: then nothing can be said.
+        UnsupportedVersionError: If the segment has a feature that is not known: it may say otherwise which keys it has.
         CorruptRecordError: If the record that seems to have the key is damaged.
     """
+    files.info.check_features()
     if not files.info.num_keys:
         return
     table = files.keys()

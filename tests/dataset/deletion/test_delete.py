@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from splitdata import (
 )
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import version
+from splitdata.format.deleted import deleted_bytes
+from splitdata.format.manifest import Manifest
 from tests.dataset.deletion.kinds import SMALL_KINDS
 from tests.dataset.record_kinds import RecordKind
 
@@ -387,3 +391,18 @@ def test_dataset_of_format_0_1_is_refused_with_what_to_do() -> None:
     for work in (lambda: delete(OLD, positions=[0]), lambda: compact(OLD)):
         with pytest.raises(UnsupportedVersionError, match="splitdata write OLD NEW"):
             work()
+
+
+def test_list_that_is_one_hole_is_refused_before_it_is_read(data: Path) -> None:
+    delete(data, positions=[3])
+    newest = max(data.glob("manifest.*.json"))
+    manifest = Manifest.decode(newest.read_bytes())
+    count = 1 << 31
+    claimed = replace(manifest.segments[0], num_records=count, num_deleted=count)
+    newest.write_bytes(replace(manifest, segments=(claimed,)).encode())
+    (listed,) = data.glob("segments/*/deleted.*")
+    os.truncate(listed, 0)
+    os.truncate(listed, deleted_bytes(count))
+
+    with SplitDataLoader(data, io="pread") as loader, pytest.raises(FormatError, match="neither half begins as a list"):
+        loader[0]
