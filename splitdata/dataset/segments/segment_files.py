@@ -64,11 +64,11 @@ _MAX_READ_STRIDE: Final = 16
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
-# Payload hashes, sequence numbers and lengths, each by place; the mmap, and a view of it.
-_MappedBin = tuple[memoryview, memoryview, memoryview, Any, memoryview]
+# Payload hashes, sequence numbers and lengths, each by place; and the mmap.
+_MappedBin = tuple[memoryview, memoryview, memoryview, Any]
 
 
-class _OfMany(dict[int, "_MappedBin | None"]):
+class _OfMany(dict[int, Any]):
     """What is mapped of thousands of bins: only those that are open take memory."""
 
     def __missing__(self, bin_index: int) -> None:
@@ -83,7 +83,8 @@ class SegmentFiles:
         first_position: Position of the segment's first record in its dataset.
         paths: Of the files.
         mapped: For each bin the words from which on, at a frame's place, the payload hash, the sequence number and
-            the lengths of each frame stand; its mmap, slices of which are bytes; and a view of all of it.
+            the lengths of each frame stand; and its mmap, slices of which are bytes.
+        views: Of each of these maps, beside it: every read of one record would take longer for one item more.
         entry_words: Of the index, two for each record.
         entry_places, entry_lengths: The first of them, and the second, by sequence number.
     """
@@ -112,6 +113,9 @@ class SegmentFiles:
         self.first_position = first_position
         # A manifest may claim millions of bins, in each of thousands of segments.
         self.mapped: list[_MappedBin | None] | _OfMany = (
+            [None] * info.num_bin_files if info.num_bin_files <= _MANY_BINS else _OfMany()
+        )
+        self.views: list[memoryview | None] | _OfMany = (
             [None] * info.num_bin_files if info.num_bin_files <= _MANY_BINS else _OfMany()
         )
         self.entry_words: memoryview | None = None
@@ -329,7 +333,8 @@ class SegmentFiles:
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
             words = source.words
-            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map, source.data
+            self.views[bin_index] = source.data
+            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -373,7 +378,7 @@ class SegmentFiles:
             self._take_entries(None)
             self._index = None
             return
-        self.mapped[bin_index] = None
+        self.mapped[bin_index] = self.views[bin_index] = None
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 

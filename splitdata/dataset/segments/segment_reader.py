@@ -163,7 +163,7 @@ class SegmentReader:
         try:
             place = files.entry_places[sequence]  # type: ignore[index]  # None is met by the TypeError below
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
-            hashes, numbers, there, data, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             if there[word] == lengths < self._limit and numbers[word] & _WITHOUT_KEY == sequence:
                 start = word * 8 + 32
@@ -183,7 +183,7 @@ class SegmentReader:
         try:
             place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[frame]  # type: ignore[index]
-            hashes, numbers, there, data, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             if there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD:
                 start = word * 8 + 32
@@ -210,12 +210,12 @@ class SegmentReader:
         try:
             place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[frame]  # type: ignore[index]
-            hashes, numbers, there, data, view = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             is_usual = there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD
             if is_usual and there[word + 1] == head:
                 begin = word * 8 + 32
-                payload = view[begin : begin + (lengths >> 32)]
+                payload = files.views[place >> _SHIFT][begin : begin + (lengths >> 32)]  # type: ignore[index]
                 # As `RecordGroup.span` says, in fewer steps.
                 start, stop = _ENDS.unpack_from(payload, 4 + 4 * slot)
                 start = start if slot else tables
@@ -393,11 +393,11 @@ class SegmentReader:
         try:
             place = files.entry_places[sequence]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
-            hashes, numbers, there, _, view = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            hashes, numbers, there, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             if there[word] == lengths < _VIEW_LIMIT and numbers[word] & _WITHOUT_KEY == sequence:
                 start = word * 8 + 32
-                payload = view[start : start + (lengths >> 32)]
+                payload = files.views[place >> _SHIFT][start : start + (lengths >> 32)]  # type: ignore[index]
                 if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
                     return payload
         except (IndexError, TypeError):
