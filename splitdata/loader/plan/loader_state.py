@@ -28,6 +28,8 @@ StateDict: TypeAlias = dict[str, Any]
 STATE_VERSION: Final = 1
 _VERSION_KEY: Final = "splitdata_loader"
 _MAX_COUNT: Final = 1 << 62
+# Of a message.
+_MAX_ROWS: Final = 10
 # Each with its least and its most: all numbers are looked at before any of them is used. The origin of an epoch of
 # small steps, counted in larger ones, may lie before the first sample.
 _NUMBERS: Final = {
@@ -126,6 +128,8 @@ class LoaderState:
             _check_number(name, state[name], least, most)
         if state["generation"] is not None:
             _check_number("generation", state["generation"], 0, _MAX_COUNT)
+        if not isinstance(state["mixture"], dict | None):
+            raise StateMismatchError(f"the state is damaged: mixture is {shown(state['mixture'])}")
         if not isinstance(state["fingerprint"], str):
             raise StateMismatchError(f"the state is damaged: fingerprint is {shown(state['fingerprint'])}")
         return cls(**{name: state[name] for name in names})
@@ -173,11 +177,14 @@ class LoaderState:
             return
         ours, saved = own.mixture or {}, self.mixture or {}
         names = sorted(set(saved) | set(ours), key=str)
-        rows = [(str(name), saved.get(name), ours.get(name)) for name in names if saved.get(name) != ours.get(name)]
+        rows = [
+            (cut(shown(name)), saved.get(name), ours.get(name)) for name in names if saved.get(name) != ours.get(name)
+        ][:_MAX_ROWS]
+        table = _table(rows or [("mixture", self.mixture, own.mixture)])
         raise StateMismatchError(
-            "the state was saved with a mixture that was another one before its position: other sources, or "
-            f"other shares.\n{_table(rows)}\nOnly what lies ahead may change: further stages of the schedule, and "
-            "sources behind the others, which had no share so far."
+            "the state was saved with a mixture that was another one before its position: other sources, or other "
+            f"shares.\n{table}\nOnly what lies ahead may change: further stages of the schedule, and sources behind the "
+            "others, which had no share so far."
         )
 
     def _way_on(self, own: LoaderState, fingerprint_of: Callable[[int], str | None]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,14 +76,17 @@ def test_threads_that_push_out_each_others_files_leave_none_open_that_no_pool_co
         sys.setswitchinterval(interval)
 
     assert found == [records[part::4] for part in range(4)]
-    # Each thread may have opened one that is not counted yet when another looks how many there are.
-    assert num_open() + num_mapped(tmp_path) - before <= 4 + 4
+    # Each thread may have opened one that is not counted yet when another looks how many there are; a file that is
+    # mapped is counted twice here.
+    assert num_open() + num_mapped(tmp_path) - before <= 2 * (4 + 4)
     reader.close()
 
 
 @linux
 def test_pools_of_readers_that_are_gone_do_not_count(tmp_path: Path) -> None:
     write(tmp_path / "data")
+    # What other tests have left to the garbage collector must not go meanwhile.
+    gc.collect()
     before = len(open_files._living())
     for _ in range(3):
         loader = SplitDataLoader(tmp_path / "data", io="pread")

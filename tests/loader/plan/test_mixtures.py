@@ -217,7 +217,7 @@ def test_future_of_a_schedule_may_change_and_sources_may_join_and_leave(folder: 
 def test_past_of_a_schedule_may_not_change(folder: Path, change: dict[str, Any], named: str) -> None:
     state = at(folder, 50, mixture(folder))
 
-    with pytest.raises(StateMismatchError, match=rf"another one before its position(?s:.*)\n  {named}"):
+    with pytest.raises(StateMismatchError, match=rf"another one before its position(?s:.*)\n  '{named}'"):
         loaded(state, mixture(folder, **change))
 
 
