@@ -183,8 +183,8 @@ class LoaderState:
         table = _table(rows or [("mixture", self.mixture, own.mixture)])
         raise StateMismatchError(
             "the state was saved with a mixture that was another one before its position: other sources, or other "
-            f"shares.\n{table}\nOnly what lies ahead may change: further stages of the schedule, and sources behind the "
-            "others, which had no share so far."
+            f"shares.\n{table}\nOnly what lies ahead may change: further stages of the schedule, and sources behind "
+            "the others, which had no share so far."
         )
 
     def _way_on(self, own: LoaderState, fingerprint_of: Callable[[int], str | None]) -> str:
