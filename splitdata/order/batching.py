@@ -241,7 +241,7 @@ def _check_longest(lengths: NDArray[np.int64], most: int, name: str) -> None:
     if (longest := int(lengths.max(initial=0))) > most:
         raise ValueError(
             f"{int(np.count_nonzero(lengths > most))} samples of a window of {len(lengths)} are longer than {name}, "
-            f"{most}; the longest has {longest}: raise it, or leave them out with RecordOptions(subset=...)"
+            f"{most}; the longest has {longest}: raise it, or leave them out by a subset"
         )
 
 

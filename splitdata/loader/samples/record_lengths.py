@@ -60,7 +60,7 @@ def _sizes(dataset: Any, name: str) -> NDArray[np.int64]:
     sizes = getattr(getattr(dataset, "records", dataset), "sizes", None)
     if sizes is None:
         raise TypeError(
-            f"batches by length need to know the length of each record, and {name} has no `sizes`: give length=, the "
+            f"batches by length need to know the length of each record, and {name} has no `sizes`: give `length`, the "
             "name of a field, numbers or a function"
         )
     return np.asarray(sizes, np.int64)

@@ -203,7 +203,7 @@ def test_lengths_that_mean_nothing_are_refused(folder: Path, length: Any, error:
 
 def test_dataset_without_sizes_needs_lengths() -> None:
     data = [bytes(number) for number in range(30)]
-    with pytest.raises(TypeError, match="give length="):
+    with pytest.raises(TypeError, match="give `length`"):
         len(loader(data))
 
     whole = [batch for batch in loader(data, TokenBudget(max_tokens=60, length=len))]
