@@ -91,10 +91,13 @@ def decode_schemas(manifest: dict[str, Any]) -> None:
         refuse("ManifestError", "a schema is not base64")
     right = all(schemas) and sum(map(len, schemas)) <= 4 << 20 and manifest.get("schema", -1) < len(schemas)
     demand(right, "ManifestError", "a schema is empty, or the declared one is not there, or they are too long")
+    right = [base64.b64encode(one).decode() for one in schemas] == manifest.get("schemas", [])
+    demand(right, "ManifestError", "a schema in base64 has another last digit than it must")
     is_place = integer(0, len(schemas) - 1)
     for segment in manifest["segments"]:
         own = segment.get("schemas", [])
         right = all(map(is_place, own)) and len({*own}) == len(own)
+        right = right and ("schema" not in manifest or own[:1] in ([], [manifest["schema"]]))
         demand(right, "ManifestError", "schemas of a segment are wrong")
         segment["schemas"] = [schemas[number] for number in own]
 

@@ -361,6 +361,10 @@ class Manifest:
         )
         if len({segment.id for segment in manifest.segments}) != len(manifest.segments):
             raise ManifestError("the manifest lists a segment twice")
+        if manifest.schema is not None and any(
+            one.schemas[:1] not in ((), (manifest.schema,)) for one in manifest.segments
+        ):
+            raise ManifestError("a segment has another first schema than the one that the dataset declares")
         return manifest
 
 
@@ -372,6 +376,8 @@ def _decoded_schemas(value: object) -> tuple[bytes, ...]:
         schemas = tuple(base64.b64decode(one, validate=True) for one in value)
     except ValueError as error:
         raise ManifestError(f"the manifest has a schema that is not base64: {error}") from None
+    if any(base64.b64encode(one).decode() != text for one, text in zip(schemas, value, strict=True)):
+        raise ManifestError("the manifest has a schema in base64 whose last digit is not as it must be")
     if len(set(schemas)) != len(schemas):
         raise ManifestError("the manifest has a schema twice")
     _check_schemas(schemas)

@@ -27,10 +27,12 @@ __all__ = ["check_text", "dtype_bytes", "has_kind", "read_dtype", "read_tensor_d
 
 _PLAIN: Final = re.compile(
     r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(?:8|16)"
-    r"|\|[SV][1-9]\d{0,9}|[<>]U[1-9]\d{0,8}"
+    r"|\|[SV][1-9]\d*|[<>]U[1-9]\d*"
     r"|[<>][mM]8(?:\[(?:[1-9]\d{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"
 )
 # A field within a field within a field is enough for any header of C.
+# Of the longest name that a data type can have: dates in units have 16 characters, sizes fewer.
+_MAX_NAME: Final = 16
 _MAX_DTYPE_DEPTH: Final = 8
 _NEWER: Final = ": a newer splitdata may know it"
 
@@ -62,6 +64,9 @@ def read_dtype(cursor: Cursor, depth: int = 0) -> np.dtype[Any]:
         name = cursor.take(length).decode("ascii", "replace")
         if not _PLAIN.fullmatch(name):
             raise UnsupportedVersionError(f"a sample has the data type {name!r}, which is unknown here{_NEWER}")
+        if len(name) > _MAX_NAME:
+            # Not shown to numpy, which counts in 32 or 64 bits.
+            raise FormatError(f"a sample has the data type {name!r}: its elements are too large")
         try:
             return np.dtype(name)
         except (TypeError, ValueError) as error:

@@ -56,6 +56,8 @@ def _of_schemas() -> Iterator[Case]:
         "type": ("a data type that is not known", array("<i3", 0)),
         "type-order": ("a data type of native order", array("=i4", 0)),
         "type-one-order": ("a byte with an order", array("<u1", 0)),
+        "type-no-bytes": ("a data type of no bytes", array("|S0", 0)),
+        "type-not-ascii": ("a data type whose name is not ASCII", bytes([32, 0, 3]) + b"|u\xb9"),
         "type-zero": ("a data type with a zero before its size", array("<U01", 0)),
         "tensor": ("a big-endian tensor", tensor(">f4", 0)),
         "tensor-type": ("a tensor of texts", tensor("<U1", 0)),
@@ -75,6 +77,8 @@ def _of_schemas() -> Iterator[Case]:
         "key-text": ("a key that is not UTF-8", bytes([18, 1, 0, 0, 0, 0]) + text(b"\xff") + NONE),
         "key-cut": ("a key that ends within its text", bytes([18, 1, 0, 0, 0, 0, 9, 0, 0, 0]) + b"abc"),
         "dimensions": ("an array of 65 dimensions", array("|u1", 65)),
+        "large-text": ("elements of 2^31 bytes, as code points", array("<U536870912", 0)),
+        "larger": ("elements of 10^30 bytes", array("|V1" + "0" * 30, 0)),
         "element": ("an array of elements of 2^31 bytes", array("|S2147483648", 0)),
     }
     for name, (what, schema) in wrong.items():
@@ -199,6 +203,16 @@ def _of_manifests() -> Iterator[Case]:
         ("text", "schemas is a text", lambda manifest: manifest.update(schemas="EAAA")),
         ("no-base64", "a schema is not base64", lambda manifest: manifest["schemas"].__setitem__(0, "?" * 8)),
         ("padding", "a schema has no padding", lambda manifest: manifest["schemas"].append("EA")),
+        (
+            "rest-bits",
+            "a schema has bits behind its end, in the last digit of its base64",
+            lambda manifest: manifest["schemas"].append("AB=="),
+        ),
+        (
+            "declared-not-first",
+            "the declared schema is not the first of a segment",
+            lambda manifest: manifest.update(schema=1),
+        ),
         ("empty", "a schema is empty", lambda manifest: manifest["schemas"].append("")),
         ("twice", "a schema is there twice", lambda manifest: manifest["schemas"].append(manifest["schemas"][0])),
         ("number", "a schema is a number", lambda manifest: manifest["schemas"].append(5)),

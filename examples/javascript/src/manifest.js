@@ -175,7 +175,9 @@ function problemOfSchemas({ schemas = [], schema, segments }) {
   const isPlace = integer(0, schemas.length - 1);
   if (schema !== undefined && !isPlace(schema)) return "schema is wrong";
   const isWrong = ({ schemas: own = [] }) => !own.every(isPlace) || new Set(own).size !== own.length;
-  return segments.some(isWrong) ? "schemas of a segment are wrong" : undefined;
+  if (segments.some(isWrong)) return "schemas of a segment are wrong";
+  const isOther = ({ schemas: own = [] }) => schema !== undefined && own.length > 0 && Number(own[0]) !== Number(schema);
+  return segments.some(isOther) ? "a segment has another first schema than the declared one" : undefined;
 }
 
 /** Return the features of a segment that are not known here. */

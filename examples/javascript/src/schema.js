@@ -47,7 +47,7 @@ const PARTS = {
 const SIZES = /^(?:\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(?:8|16))$/;
 const TENSORS = new Map([["bfloat16", 2], ["float8_e4m3fn", 1], ["float8_e5m2", 1]]);
 const TIME = /^[<>][Mm]8(?:\[(?:[1-9][0-9]{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?$/;
-const SIZED = /^(?:\|[SV]|[<>]U)([1-9][0-9]{0,9})$/;
+const SIZED = /^(?:\|[SV]|[<>]U)([1-9][0-9]*)$/;
 
 function fail(problem, name = "FormatError") {
   throw new SplitDataError(name, `the schema of the sample is wrong: ${problem}`);
