@@ -92,7 +92,8 @@ def join_segments(
             has_unique_keys=False,
             dictionary=_dictionary_for(sources) if with_dictionary else b"",
             group=_group_for(directory, group),
-            schemas=longest(info.schemas for info in group),
+            # Those of a segment without records would change the fingerprint.
+            schemas=longest(info.schemas for info in group if info.num_records),
             is_declared=manifest.schema is not None,
         )
         return _write(directory, manifest, sources, target, durable=durable, keep_seconds=keep_seconds)
