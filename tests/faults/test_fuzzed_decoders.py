@@ -166,7 +166,7 @@ def test_empty_arrays_of_few_rows_are_what_they_were(shape: tuple[int, ...]) -> 
         ((2**40,), "|V0"),
         ((2**40,), "<U0"),
         ((1,), [("a", "<f4", (2**30, 0)), ("b", "|u1")]),
-        ((0,), [("a", [("b", "|u1", (2**30, 0)), ("c", "|u1")])]),
+        ((1,), [("a", [("b", "|u1", (2**30, 0)), ("c", "|u1")])]),
     ],
 )
 def test_elements_of_npy_without_bytes_are_bounded(shape: tuple[int, ...], descr: object) -> None:
