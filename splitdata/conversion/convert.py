@@ -22,7 +22,6 @@ import xxhash
 from splitdata._local_path import local_path
 from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of, position_in
 from splitdata.conversion.dry_run import DryRun
-from splitdata.conversion.parallel.parallel_source import in_parallel
 from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
@@ -167,6 +166,9 @@ def convert(
         raise ValueError(f"workers must be 1 or more processes, got {workers}")
     folder = str(Path(dest).resolve().parent)
     begun = position_in(dest) if resume else None
+    # At the first use: pools of processes load much that a program which only imports does not need.
+    from splitdata.conversion.parallel.parallel_source import in_parallel
+
     source = in_parallel(source, failures, num_workers=workers, folder=folder, begun=begun)
     if mode == "append":
         _check_codec(source, dest)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from splitdata._shown import one_line
 from splitdata.conversion.parallel.part_pool import PartPool
 from splitdata.conversion.sources.parts import has_parts
 from splitdata.conversion.sources.seek import count_at, counts_at, state_of
@@ -241,7 +242,11 @@ class ParallelSource:
                 error.position += (
                     self._begin.num_inputs if isinstance(self._source, SteppedSource) else self._begin.num_records
                 )
-            raise error
+            try:
+                raise error
+            finally:
+                # Else the error would lead back to this call, and keep all that its callers hold.
+                del error
         if block.is_last:
             self._begin, self._part_skipped = self._begin.behind(block, self._num_given), {}
 
@@ -311,7 +316,7 @@ def in_parallel(
     if not is_of_parts and (num_workers == 1 or begun or not _has_two_parts(source)):
         if num_workers > 1:
             why = "it was begun by one" if begun else "it cannot be read in parts"
-            _logger.info("%s is read by one process: %s", source.name, why)
+            _logger.info("%s is read by one process: %s", one_line(source.name), one_line(why))
         return source
     inner = source.source if isinstance(source, SteppedSource) else source
     kind = KeyedParallelSource if isinstance(inner, KeyedSource) else ParallelSource

@@ -8,7 +8,6 @@ A package is loaded when its kind is said, and never to find out what a path is.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -22,6 +21,9 @@ _PARTS: Final = ("kind", "name", "inputs", "num_bytes", "bytes_read", "skipped",
 
 def plugin_kinds() -> dict[str, str]:
     """Return the kinds that installed packages bring, and which package each is from."""
+    # At the first use: it loads what reads e-mail, and that loads sockets.
+    from importlib.metadata import entry_points
+
     found = entry_points(group=_GROUP)
     return {entry.name: f"the package {entry.dist.name if entry.dist else entry.module} reads it" for entry in found}
 
@@ -33,6 +35,8 @@ def open_plugin(kind: str, path: str) -> RecordSource:
         TypeError: If it makes something else.
         Exception: What the package raises.
     """
+    from importlib.metadata import entry_points
+
     [entry, *_] = entry_points(group=_GROUP, name=kind)
     source: Any = entry.load()(path)
     missing = [part for part in _PARTS if not hasattr(source, part)]

@@ -181,7 +181,7 @@ SLOW = """
 import time
 
 def slow(record):
-    time.sleep(0.0005)
+    time.sleep(0.008)
     return record * 40
 """
 
