@@ -30,8 +30,6 @@ from splitdata.order.permutation import Permutation, derive_key
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from splitdata.order.epoch_order import Order
-
 __all__ = ["Batching", "Buckets", "Length", "Packed", "TokenBudget", "WindowedBatches", "in_order_packs"]
 
 Length: TypeAlias = "str | Sequence[int] | NDArray[np.integer] | Callable[..., int] | None"
@@ -246,7 +244,7 @@ def _check_longest(lengths: NDArray[np.int64], most: int, name: str) -> None:
 
 
 class WindowedBatches(Sequence["NDArray[np.int64]"]):
-    """All batches of an epoch: the places of each in the order's image, int64[n]. Belongs to one thread.
+    """All batches of an epoch: the positions of each one's samples, int64[n]. Belongs to one thread.
 
     Making one looks at every sample's length once; then a batch costs the sorting of its window, which is remembered.
     """
@@ -254,8 +252,8 @@ class WindowedBatches(Sequence["NDArray[np.int64]"]):
     def __init__(
         self,
         batching: Batching,
-        order: Order,
-        length_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+        num_positions: int,
+        length_at: Callable[[NDArray[np.int64]], NDArray[np.int64]],
         *,
         batch_size: int,
         lanes: int,
@@ -265,8 +263,8 @@ class WindowedBatches(Sequence["NDArray[np.int64]"]):
 
         Args:
             batching: How to cut.
-            order: Of the epoch.
-            length_of: Lengths of what the order gives.
+            num_positions: Of the epoch.
+            length_at: Lengths of the samples at positions.
             batch_size: Samples of a batch.
             lanes: Batches of like length that stay together.
             key: Of the order of batches; None keeps that of their lengths.
@@ -275,13 +273,13 @@ class WindowedBatches(Sequence["NDArray[np.int64]"]):
             ValueError: If a sample fits into no batch.
         """
         self._batching = batching
-        self._order = order
-        self._length_of = length_of
+        self._num_positions = num_positions
+        self._length_at = length_at
         self._batch_size = batch_size
         self._lanes = lanes
         self._key = key
         self._windows: OrderedDict[int, list[NDArray[np.int64]]] = OrderedDict()
-        num_windows = -(-order.num_positions // batching.window)
+        num_windows = -(-num_positions // batching.window)
         counts = [len(self._window(number)) for number in range(num_windows)]
         self._stops = np.cumsum(counts, dtype=np.int64)
 
@@ -293,7 +291,7 @@ class WindowedBatches(Sequence["NDArray[np.int64]"]):
     @overload
     def __getitem__(self, index: slice) -> list[NDArray[np.int64]]: ...
     def __getitem__(self, index: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
-        """Return what the order gives for the samples of a batch."""
+        """Return the positions of a batch."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
@@ -306,11 +304,10 @@ class WindowedBatches(Sequence["NDArray[np.int64]"]):
         batches = self._windows.get(number)
         if batches is None:
             begin = number * self._batching.window
-            positions = np.arange(begin, min(begin + self._batching.window, self._order.num_positions), dtype=np.int64)
-            places = self._order(positions)
-            order, ends = self._batching.cut(self._length_of(places), self._batch_size)
+            positions = np.arange(begin, min(begin + self._batching.window, self._num_positions), dtype=np.int64)
+            order, ends = self._batching.cut(self._length_at(positions), self._batch_size)
             ends = _as_multiple(ends, self._lanes)
-            batches = np.split(places[order], ends[:-1])
+            batches = np.split(positions[order], ends[:-1])
             batches = [batches[place] for place in self._shuffled(len(batches), number)]
             self._windows[number] = batches
             if len(self._windows) > _REMEMBERED:

@@ -7,6 +7,7 @@ It is computed from the plan alone, so that any rank can begin at any step witho
     PassRun      one pass, cut into steps; the tail as chosen
     EndlessRun   a fixed number of steps, cut from pass after pass
     BatchRun     the user's own batches, dealt out
+    LengthRun    batches by length, dealt out in the same way
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from splitdata.loader.plan.length_batches import LengthBatches
 from splitdata.loader.plan.steps import Part, Position
 from splitdata.order.partition import EndlessPartition, Partition
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchRun",
     "EndlessRun",
+    "LengthRun",
     "PassRun",
     "PositionRun",
     "Run",
@@ -239,6 +242,7 @@ class BatchRun:
     """
 
     def __init__(self, plan: Plan, batches: Sequence[NDArray[np.int64]], position: Position, rank: int) -> None:
+        self._plan = plan
         self._batches = batches
         self._epoch = position.epoch
         self._rank = rank
@@ -256,13 +260,13 @@ class BatchRun:
     def parts(self, first: int, stop: int) -> list[tuple[Part, ...]]:
         """Return what steps `first` to `stop` of the run are made of."""
         places, _ = self._partition.positions_of(first, stop, self._rank)
-        found: list[tuple[Part, ...]] = []
-        for place in places.tolist():
-            records = self._batches[place]
-            # Places of samples in the epoch are not known without adding up all batches: number them by batch.
-            positions = place * (1 << 32) + np.arange(len(records), dtype=np.int64)
-            found.append((Part(self._epoch, positions, records),))
-        return found
+        return [(self._part(place),) for place in places.tolist()]
+
+    def _part(self, place: int) -> Part:
+        records = self._batches[place]
+        # Places of samples in the epoch are not known without adding up all batches: number them by batch.
+        positions = place * (1 << 32) + np.arange(len(records), dtype=np.int64)
+        return Part(self._epoch, positions, records)
 
     def position_after(self, num_steps: int) -> Position:
         """Return where training stands after so many steps of the run."""
@@ -271,9 +275,22 @@ class BatchRun:
         return Position(self._epoch, self._partition.consumed(num_steps))
 
 
+class LengthRun(BatchRun):
+    """Batches by length: of positions in the order, which stay those of the samples."""
+
+    def __init__(self, plan: Plan, batches: LengthBatches, position: Position, rank: int) -> None:
+        super().__init__(plan, batches.batches(position.epoch), position, rank)
+        self._order = plan.order(position.epoch)
+
+    def _part(self, place: int) -> Part:
+        return self._plan.part(self._epoch, self._order, self._batches[place])
+
+
 def open_run(plan: Plan, position: Position, rank: int | None = None) -> Run:
     """Return the rest of the epoch from a position on; of another rank, if one is given."""
     rank = plan.rank if rank is None else rank
+    if isinstance(plan.batches, LengthBatches):
+        return LengthRun(plan, plan.batches, position, rank)
     if plan.batches is not None:
         return BatchRun(plan, plan.batches.batches(position.epoch), position, rank)
     if plan.num_steps is not None:

@@ -3,7 +3,7 @@
 They are made when they are asked for, out of the order of the epoch.
 
     order of an epoch ──> places ──selection──> records ──> lengths          order/batching.py cuts them
-    batches(epoch)    ──> [records of a batch, ...]
+    batches(epoch)    ──> [positions of a batch, ...]
 """
 
 from __future__ import annotations
@@ -63,16 +63,17 @@ class LengthBatches:
         self._known: dict[int, WindowedBatches] = {}
 
     def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
-        """Return the records of each batch; the first call for an epoch looks at all lengths.
+        """Return the positions of each batch in the order; the first call for an epoch looks at all lengths.
 
         Raises:
             ValueError: If a sample fits into no batch.
         """
         if epoch not in self._known:
+            order = self._order_of(epoch)
             batches = WindowedBatches(
                 self._batching,
-                _RecordOrder(self._order_of(epoch), self._selection),
-                self._lengths.__getitem__,
+                order.num_positions,
+                lambda positions: self._lengths[self._selection.records(order(positions))],
                 batch_size=self._batch_size,
                 lanes=self._lanes,
                 key=None if self._seed is None else derive_key(self._seed, epoch, "batches"),
@@ -81,18 +82,6 @@ class LengthBatches:
                 del self._known[min(self._known)]
             self._known[epoch] = batches
         return self._known[epoch]
-
-
-class _RecordOrder:
-    """The order of an epoch, which gives records in the place of places in the selection."""
-
-    def __init__(self, order: Order, selection: Selection) -> None:
-        self._order = order
-        self._selection = selection
-        self.num_positions = order.num_positions
-
-    def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._selection.records(self._order(positions))
 
 
 def batching_digest(batching: Batching, batch_size: int, lengths: NDArray[np.int64]) -> str:

@@ -13,6 +13,7 @@ A replacement is computed from numbers alone, so that it is the same whichever w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -71,8 +72,6 @@ class SampleMaker:
         self._transform = transform
         self._wants_generator = transform is not None and wants_generator(transform)
         self._seed = seed
-        # A record of a mixture may come several times in an epoch: its position in the stream tells them apart.
-        self._mixture = source.given if isinstance(source.given, Mixture) else None
         self._skips = on_error == "skip"
         self._selection = selection
         self.begin()
@@ -139,8 +138,16 @@ class SampleMaker:
             )
         ]
 
+    @cached_property
+    def _mixture(self) -> Mixture | None:
+        dataset = self._source.dataset
+        return dataset if isinstance(dataset, Mixture) else None
+
     def _random_epochs(self, part: Part) -> list[int]:
-        """Return what keys the randomness of each sample, beside seed and record."""
+        """Return what keys the randomness of each sample, beside seed and record.
+
+        A record of a mixture may come several times in an epoch: its position in the stream tells them apart.
+        """
         return [part.epoch] * len(part.records) if self._mixture is None else part.positions.tolist()
 
     def _transform_or_raise(

@@ -215,3 +215,22 @@ def test_batching_in_the_wrong_place_is_answered() -> None:
         DistributedLoader([1], batching=BUDGET)  # type: ignore[call-arg]  # as a user may
     with pytest.raises(TypeError, match="batching must be TokenBudget"):
         OrderOptions(batching=240)  # type: ignore[arg-type]  # as a user may
+
+
+def test_positions_of_batches_are_those_of_the_order_and_random_numbers_of_mixtures_differ_by_them(
+    folder: Path,
+) -> None:
+    def draws(dataset: Any) -> list[bytes]:
+        def transform(record: bytes, rng: np.random.Generator) -> bytes:
+            return rng.bytes(8)
+
+        mixed = loader(dataset, transform=transform, shuffle=False, lanes=1)
+        return [drawn for _ in range(2) for batch in mixed for drawn in batch]
+
+    def mixture() -> Mixture:
+        return Mixture({"a": (folder / "data", 1)})
+
+    # Each epoch has the same records in the same places.
+    assert len(set(draws(mixture()))) == 2 * NUM_RECORDS
+    # Made by a function, it is the same mixture.
+    assert draws(mixture) == draws(mixture())
