@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from splitdata.conversion.sources.choose import Named
-    from splitdata.conversion.sources.source import RecordSource
+    from splitdata.conversion.sources.source import RecordSource, SourcePosition
     from splitdata.conversion.steps.record_steps import StepFunction
 
 __all__ = ["convert"]
@@ -162,26 +162,17 @@ def convert(
         source = stepped(source, where, transform, failures)
     elif failures.skips:
         raise ValueError("on_error, quarantine and max_errors are for what where and transform fail on; give one")
-    if workers < 1:
-        raise ValueError(f"workers must be 1 or more processes, got {workers}")
-    folder = str(Path(dest).resolve().parent)
-    begun = position_in(dest) if resume else None
-    # At the first use: pools of processes load much that a program which only imports does not need.
-    from splitdata.conversion.parallel.parallel_source import in_parallel
-
-    source = in_parallel(source, failures, num_workers=workers, folder=folder, begun=begun)
+    source = _read_by(workers, source, failures, dest, begun=position_in(dest) if resume else None)
     if mode == "append":
         _check_codec(source, dest)
-    own = metadata_in(source)
     watch = ConversionWatch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
-    if shuffle is not None:
-        source = watch.source = shuffled(source, shuffle, folder=folder, limit=limit, tick=watch.report)
     if metadata is None and mode != "append":
-        metadata = own | {"source": {"kind": source.kind, "name": storable(source.name)}}
-        if shuffle is not None:
-            metadata["source"]["shuffle"] = shuffle
+        metadata = _metadata_of(source, shuffle)
+    if shuffle is not None:
+        source = shuffled(source, shuffle, folder=_folder_of(dest), limit=limit, tick=watch.report)
+        watch.source = source
     output = _Output(
         dest=dest,
         bins=bins,
@@ -202,6 +193,31 @@ def convert(
         positions = writer.commit()
         num_bins = writer.num_bins or 0
     return watch.final_report(dest, positions, num_bins=num_bins)
+
+
+def _read_by(
+    workers: int, source: RecordSource, failures: FailurePolicy, dest: str, *, begun: SourcePosition | None
+) -> RecordSource:
+    """Return the source as so many processes read it, from where a conversion to resume stands."""
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more processes, got {workers}")
+    # At the first use: pools of processes load much that a program which only imports does not need.
+    from splitdata.conversion.parallel.parallel_source import in_parallel
+
+    return in_parallel(source, failures, num_workers=workers, folder=_folder_of(dest), begun=begun)
+
+
+def _folder_of(dest: str) -> str:
+    """Return the folder beside the dataset, for what does not fit into memory."""
+    return str(Path(dest).resolve().parent)
+
+
+def _metadata_of(source: RecordSource, shuffle: int | None) -> dict[str, Any]:
+    """Return those of the source, and where the records are from."""
+    found: dict[str, Any] = {"kind": source.kind, "name": storable(source.name)}
+    if shuffle is not None:
+        found["shuffle"] = shuffle
+    return metadata_in(source) | {"source": found}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
