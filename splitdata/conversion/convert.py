@@ -93,8 +93,8 @@ def convert(
         dictionary: Compress with what the first records have in common, where that pays.
         group: Records that are stored together, as `SplitWriter` takes it; with `resume` None stores each by itself.
         durability: Whether to wait for the medium.
-        metadata: Stored with the dataset. None stores kind and name of the source as "source", except
-            when appending, which leaves what is there.
+        metadata: Stored with the dataset, with the codec of the records where they have one. None stores kind and
+            name of the source as "source", except when appending, which leaves what is there.
         schema: What each sample must be, as `SplitWriter` takes it. None: the one that a dataset declares which is
             copied as it is.
         reproducible: Equal options and an equal source of equal name give equal files.
@@ -168,7 +168,9 @@ def convert(
     watch = ConversionWatch(source, progress)
     if dry_run:
         return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
-    if metadata is None and mode != "append":
+    if metadata is not None:
+        metadata = _codec_of(source) | metadata
+    elif mode != "append":
         metadata = _metadata_of(source, shuffle)
     if shuffle is not None:
         source = shuffled(source, shuffle, folder=_folder_of(dest), limit=limit, tick=watch.report)
@@ -210,6 +212,12 @@ def _read_by(
 def _folder_of(dest: str) -> str:
     """Return the folder beside the dataset, for what does not fit into memory."""
     return str(Path(dest).resolve().parent)
+
+
+def _codec_of(source: RecordSource) -> dict[str, Any]:
+    """Return what of the metadata of a source no others may take away: without it samples are bytes of no meaning."""
+    codec = metadata_in(source).get("record_codec")
+    return {} if codec is None else {"record_codec": codec}
 
 
 def _metadata_of(source: RecordSource, shuffle: int | None) -> dict[str, Any]:

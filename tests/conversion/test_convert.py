@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ import splitdata
 from splitdata import (
     ConversionProgress,
     DatasetExistsError,
+    RecordSource,
+    SampleDataset,
     SourceError,
     SplitDataLoader,
     convert,
@@ -213,3 +216,22 @@ def test_options_reach_the_writer(tmp_path: Path) -> None:
     described = splitdata.describe(tmp_path / "data")
     assert described.num_bins == 3
     assert described.stored_bytes < described.raw_bytes / 10
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"shuffle": 1}, {"transform": dict}, {"group": 2}])
+@pytest.mark.parametrize("mode", ["create", "append"])
+def test_samples_stay_samples_where_metadata_are_given(tmp_path: Path, mode: str, options: dict[str, Any]) -> None:
+    if mode == "append" and "resume" in options:
+        pytest.skip("resume goes without append")
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
+
+    def source() -> RecordSource:
+        return open_source(tmp_path / "a.jsonl", typed=True)
+
+    if mode == "append":
+        convert(source(), tmp_path / "data", metadata={"first": 1})
+    convert(source(), tmp_path / "data", mode=mode, metadata={"own": 1}, **options)  # type: ignore[arg-type]  # of a list
+
+    samples = SampleDataset(tmp_path / "data")
+    assert sorted(sample["a"] for sample in samples) == ([1, 1, 2, 2] if mode == "append" else [1, 2])
+    assert samples.records.metadata.items() >= {"own": 1, "record_codec": "sample"}.items()
