@@ -5,6 +5,7 @@ processes before -> setup -> processes after -> call -> teardown -> no further p
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ settings.register_profile("soak", parent=settings.get_profile("default"), derand
 # Few of them, for `make quick`.
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=15)
 settings.load_profile("default")
+
+# Programs that tests start are to run as a user's do, with output that is buffered and modules that are compiled.
+for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(name, None)
 
 # A shell that runs the tests in the background has SIGINT ignored, which every process inherits that they
 # start: then Ctrl-C, and so its tests, would do nothing.

@@ -82,6 +82,11 @@ class OneLineGroup(click.Group):
                 _show_traceback(error)
             else:
                 complain(f"error: {message_of(error)}")
+            try:
+                sys.stdout.flush()
+            except OSError:
+                # A full disk, say, of which the line above has told.
+                _forget_stdout()
             ctx.exit(_WRONG)
 
 

@@ -187,6 +187,10 @@ def fork_worker(
     ends: WorkerEnds, call: Call, consumer_ends: Sequence[int], *, use_sentinel: bool = True
 ) -> ChildProcess:
     """Copy this process; the copy closes the consumer's ends, runs the worker and never returns."""
+    for stream in (sys.stdout, sys.stderr):
+        # The copy would print once more what is left in them. There may be none, or one that is closed or full.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
     pid = os.fork()
     if pid == 0:
         forked_main(ends, call, consumer_ends)
