@@ -7,6 +7,7 @@ Each folder on the way is opened in the one that it lies in, where the system ca
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -66,7 +67,7 @@ class NewFiles:
         if not _has_folder_descriptors:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.parent.resolve().is_relative_to(self._folder.resolve()):
-                raise NotADirectoryError(20, "a link on the way leads out of the folder", str(path))
+                raise NotADirectoryError(errno.ENOTDIR, "a link on the way leads out of the folder", str(path))
             return io.FileIO(os.open(path, _FILE_FLAGS, 0o666), "wb")
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

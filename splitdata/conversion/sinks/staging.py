@@ -3,11 +3,14 @@
 Its remains beside it are removed by the next export to the same place. Two at once are refused, where locks exist.
 
     DEST does not exist     .DEST.partial  ──whole──> DEST
-    overwrite               .DEST.partial  ──whole──> DEST, what was there is removed behind it
+    overwrite, a file       .DEST.partial  ──whole──> DEST, in one step
+    overwrite, a folder     DEST ──> .DEST.old, .DEST.partial ──> DEST; killed between the two: the next export puts
+                            .DEST.old back before it begins
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import contextmanager, suppress
@@ -28,11 +31,12 @@ def staged(dest: Path, *, overwrite: bool) -> Iterator[Path]:
         FileExistsError: If there is something already, and it may not be replaced.
         BlockingIOError: If another export to the same place is at work.
     """
-    if os.path.lexists(dest) and not overwrite:
-        raise FileExistsError(17, "there is something already; overwrite=True replaces it", str(dest))
     dest.parent.mkdir(parents=True, exist_ok=True)
     partial = dest.with_name(f".{dest.name}.partial")
     with _locked(dest.with_name(f".{dest.name}.lock")):
+        _put_back(dest)
+        if os.path.lexists(dest) and not overwrite:
+            raise FileExistsError(errno.EEXIST, "there is something already; overwrite=True replaces it", str(dest))
         _remove(partial)
         try:
             yield partial
@@ -40,20 +44,34 @@ def staged(dest: Path, *, overwrite: bool) -> Iterator[Path]:
             _move(partial, dest, overwrite=overwrite)
         except BaseException:
             _remove(partial)
+            _put_back(dest)
             raise
 
 
 def _move(partial: Path, dest: Path, *, overwrite: bool) -> None:
     if os.path.lexists(dest):
         if not overwrite:
-            raise FileExistsError(17, "something was put there meanwhile", str(dest))
-        old = dest.with_name(f".{dest.name}.old")
+            raise FileExistsError(errno.EEXIST, "something was put there meanwhile", str(dest))
+        if partial.is_file() and not dest.is_dir():
+            partial.replace(dest)
+            return
+        old = _old(dest)
         _remove(old)
         dest.rename(old)
         partial.rename(dest)
         _remove(old)
         return
     partial.rename(dest)
+
+
+def _old(dest: Path) -> Path:
+    return dest.with_name(f".{dest.name}.old")
+
+
+def _put_back(dest: Path) -> None:
+    """Undo what an export that was killed while it replaced something has done halfway."""
+    if os.path.lexists(_old(dest)) and not os.path.lexists(dest):
+        _old(dest).rename(dest)
 
 
 def _flush(path: Path) -> None:
@@ -80,8 +98,12 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another export may have ended, and removed the file, before it was locked here.
+            is_there = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
         except BlockingIOError:
-            raise BlockingIOError(11, "another export to this place is at work", str(path)) from None
+            is_there = False
+        if not is_there:
+            raise BlockingIOError(errno.EAGAIN, "another export to this place is at work", str(path))
         try:
             yield
         finally:

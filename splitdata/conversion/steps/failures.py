@@ -10,6 +10,7 @@ Records are numbered as the source gives them, from 0.
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ class FailurePolicy:
         self.folder = None if quarantine is None else Path(local_path(quarantine, "the folder for quarantine"))
         self._max_errors = max_errors
         if self.folder and not may_hold_files and self.folder.exists() and any(self.folder.iterdir()):
-            raise FileExistsError(17, "the folder for quarantine holds files; choose an empty one", str(self.folder))
+            raise FileExistsError(
+                errno.EEXIST, "the folder for quarantine holds files; choose an empty one", str(self.folder)
+            )
 
     def begin(self, num_failed: int) -> None:
         """Count from so many failures on, which came before the position that a reading begins at."""

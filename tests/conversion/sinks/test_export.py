@@ -19,7 +19,9 @@ import pytest
 
 from splitdata import SampleDataset, SchemaError, SplitDataLoader, SplitWriter, convert, export, extract, open_source
 from splitdata.conversion.sinks import mds_sink, table_sink, webdataset_sink
+from splitdata.conversion.sinks.staging import staged
 from splitdata.conversion.sinks.webdataset_sink import values_of_suffixes
+from tests.command import run_python
 
 Format = Literal["files", "jsonl", "csv", "parquet", "arrow", "webdataset", "tfrecord", "mds", "npy", "hf"]
 
@@ -267,6 +269,52 @@ def test_export_replaces_nothing_unless_told_and_leaves_what_is_there_when_it_fa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.jsonl", "data"]
     with pytest.raises(ValueError, match="inside the dataset"):
         export(tmp_path / "data", tmp_path / "data" / "x", to="jsonl")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from splitdata import export
+
+rename, calls = Path.rename, []
+
+def dying(self, target):
+    calls.append(target)
+    if len(calls) == int(sys.argv[3]):
+        os._exit(9)
+    return rename(self, target)
+
+Path.rename = dying
+export(sys.argv[1], sys.argv[2], to="files", overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_export_that_is_killed_while_it_replaces_a_folder_loses_nothing(tmp_path: Path, at: int) -> None:
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write(b"new", "name.txt")
+    (tmp_path / "dest").mkdir()
+    (tmp_path / "dest" / "mine.txt").write_text("old")
+    (tmp_path / "kill.py").write_text(KILLED)
+
+    ended = run_python(tmp_path / "kill.py", tmp_path / "data", tmp_path / "dest", str(at))
+    assert ended.returncode == 9, ended.stderr
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export(tmp_path / "data", tmp_path / "dest", to="files")
+    assert [path.name for path in (tmp_path / "dest").iterdir()] == ["mine.txt"]
+
+    export(tmp_path / "data", tmp_path / "dest", to="files", overwrite=True)
+    assert [path.name for path in (tmp_path / "dest").iterdir()] == ["name.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "dest", "kill.py"]
+
+
+def test_second_export_to_a_place_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    write(tmp_path / "data", [{"a": 1}])
+    with staged(tmp_path / "d.jsonl", overwrite=False) as place:
+        with pytest.raises(BlockingIOError, match="at work"):
+            export(tmp_path / "data", tmp_path / "d.jsonl", to="jsonl")
+        place.write_text("first")
+    assert (tmp_path / "d.jsonl").read_text() == "first"
 
 
 def test_extract_names_files_by_keys_and_by_what_they_are(tmp_path: Path) -> None:
