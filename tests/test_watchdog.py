@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,10 +69,9 @@ def test_limit_spares_the_processes_that_were_there_before() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process table to read on this system")
-@pytest.mark.parametrize("table", ["proc", "ps"])
-def test_process_of_a_process_is_found_and_ended(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if table == "ps":
-        _use_ps(monkeypatch)
+@pytest.mark.parametrize("way", ["children", "proc", "ps"])
+def test_process_of_a_process_is_found_and_ended(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(way, monkeypatch)
     grandchild = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
     # Helpers of multiprocessing that earlier tests have started live as long as this process.
     before = running_ids()
@@ -85,13 +85,15 @@ def test_process_of_a_process_is_found_and_ended(table: str, monkeypatch: pytest
         assert not any(process.pid == left[1].pid and not process.is_zombie for process in descendants())
 
 
-def _use_ps(monkeypatch: pytest.MonkeyPatch) -> None:
-    try:
-        table = watchdog._table_from_ps()
-    except FileNotFoundError:
+def _use(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "children" and not watchdog._lists_children():
+        pytest.skip("this kernel does not list the children of a process")
+    if way == "ps" and shutil.which("ps") is None:
         pytest.skip("no ps on this system")
-    assert table
-    monkeypatch.setattr(watchdog, "_process_table", watchdog._table_from_ps)
+    if way != "children":
+        monkeypatch.setattr(watchdog, "_lists_children", lambda: False)
+    if way == "ps":
+        monkeypatch.setattr(watchdog, "_has_proc", lambda: False)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process table to read on this system")

@@ -127,7 +127,47 @@ def descendants() -> list[Process]:
     """Return the processes that this one started, theirs, and so on, parents before children."""
     if os.name == "nt" or _has_no_child():
         return []
-    table = _process_table()
+    if _lists_children():
+        return _descendants_from_children()
+    return _descendants_from_table(_table_from_proc() if _has_proc() else _table_from_ps())
+
+
+def _lists_children() -> bool:
+    return Path("/proc/thread-self/children").exists()
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self/stat").exists()
+
+
+def _descendants_from_children() -> list[Process]:
+    # Three times for each of thousands of tests: ten times as fast as a look at all processes of the machine.
+    found: list[Process] = []
+    parents = [os.getpid()]
+    while parents:
+        children = [child for parent in parents for child in _children_of(parent)]
+        found += [process for child in children if (process := _read_process(child)) is not None]
+        parents = children
+    return found
+
+
+def _children_of(parent: int) -> list[int]:
+    """Return the ids of a process's children, also of those that have ended and nobody waited for."""
+    seen: set[int] | None = None
+    while True:
+        children: set[int] = set()
+        # A process, or a thread, may end between the listing and the reading.
+        with suppress(OSError):
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                with suppress(OSError):
+                    children.update(map(int, (thread / "children").read_text().split()))
+        # Where one ends during a reading, the kernel may leave out another: two readings have to agree.
+        if children == seen:
+            return sorted(children)
+        seen = children
+
+
+def _descendants_from_table(table: list[Process]) -> list[Process]:
     found: list[Process] = []
     parents = {os.getpid()}
     while parents:
@@ -153,22 +193,19 @@ def _alive(processes: list[Process]) -> list[Process]:
     return [process for process in processes if process.pid in present]
 
 
-def _process_table() -> list[Process]:
-    return _table_from_proc() if Path("/proc/self/stat").exists() else _table_from_ps()
-
-
 def _table_from_proc() -> list[Process]:
-    table = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        # A process may end between the listing and the reading.
-        with suppress(OSError):
-            # The name in parentheses may hold blanks and parentheses itself.
-            state, parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            table.append(Process(int(folder.name), int(parent), state == "Z", command.strip()))
-    return table
+    ids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+    return [process for pid in ids if (process := _read_process(pid)) is not None]
+
+
+def _read_process(pid: int) -> Process | None:
+    # It may have ended.
+    with suppress(OSError):
+        # The name in parentheses may hold blanks and parentheses itself.
+        state, parent = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return Process(pid, int(parent), state == "Z", command.strip())
+    return None
 
 
 def _table_from_ps() -> list[Process]:
