@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.deletion.compact import CompactReport, compact
     from splitdata.dataset.deletion.delete import DeleteReport, delete
     from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
+    from splitdata.dataset.merging.merge import MergeReport, append, merge
     from splitdata.dataset.reader import SplitDataLoader
     from splitdata.dataset.repair.repair import RepairReport, repair
     from splitdata.dataset.sample_dataset import SampleDataset
@@ -118,6 +119,7 @@ __all__ = [
     "LoaderStats",
     "ManifestError",
     "Measurement",
+    "MergeReport",
     "MissingBinError",
     "Mixture",
     "MpQItr",
@@ -154,6 +156,7 @@ __all__ = [
     "WorkerStats",
     "WorkerTimeoutError",
     "__version__",
+    "append",
     "compact",
     "convert",
     "decode_audio",
@@ -167,6 +170,7 @@ __all__ = [
     "export",
     "extract",
     "measure_dataset",
+    "merge",
     "open_source",
     "repair",
     "source_kinds",
@@ -196,6 +200,7 @@ _HOMES = {
     "HashSplit": "splitdata.order.hash_split",
     "LoaderStats": "splitdata.loader.stats.stats",
     "Measurement": "splitdata.loader.benchmark",
+    "MergeReport": "splitdata.dataset.merging.merge",
     "Mixture": "splitdata.loader.samples.mixture",
     "MpQItr": "splitdata.process.mpqitr",
     "OrderOptions": "splitdata.loader.option_groups",
@@ -218,6 +223,7 @@ _HOMES = {
     "Window": "splitdata.order.window",
     "WorkerOptions": "splitdata.loader.option_groups",
     "WorkerStats": "splitdata.loader.plan.steps",
+    "append": "splitdata.dataset.merging.merge",
     "compact": "splitdata.dataset.deletion.compact",
     "convert": "splitdata.conversion.convert",
     "decode_audio": "splitdata.interop.decoding",
@@ -231,6 +237,7 @@ _HOMES = {
     "export": "splitdata.conversion.export",
     "extract": "splitdata.conversion.export",
     "measure_dataset": "splitdata.loader.benchmark",
+    "merge": "splitdata.dataset.merging.merge",
     "open_source": "splitdata.conversion.sources.choose",
     "repair": "splitdata.dataset.repair.repair",
     "source_kinds": "splitdata.conversion.sources.kinds",

@@ -199,11 +199,13 @@ class RecordTooLargeError(SplitDataError, ValueError):
 
 
 class DuplicateKeyError(SplitDataError, ValueError):
-    """Two records of one write session have the same key, or very many keys one hash; nothing of that commit counts.
+    """Two records of one write session, or of datasets to merge, have one key; or very many keys of a session one hash.
+
+    Nothing of that commit counts.
 
     Attributes:
-        key: The key.
-        numbers: Both records, as `write` numbered them.
+        key: The key; of several the first.
+        numbers: Both records, as `write` numbered them, or by their positions in the merged dataset.
     """
 
     def __init__(self, message: str, *, key: str, numbers: tuple[int, int]) -> None:

@@ -37,6 +37,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"typed=True", "--typed"),
         (r"types=\{'([^']*)': '([^']*)'\}", r"--type \1=\2"),
         (r"from_bins=True", "--from-bins"),
+        (r"allow_duplicate_keys=True", "--allow-duplicate-keys"),
         (r"prefix_keys=True", "--prefix-keys"),
         (r"follow_links=True", "--follow-links"),
         (r"header=False\b", "--no-header"),

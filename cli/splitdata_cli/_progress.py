@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from splitdata import ConversionProgress, RecordSource
 
-__all__ = ["bench_progress", "records_progress", "verify_progress", "write_progress"]
+__all__ = ["bench_progress", "bytes_progress", "records_progress", "write_progress"]
 
 _REFRESH_SECONDS = 0.2
 
@@ -57,8 +57,8 @@ def write_progress(
 
 
 @contextmanager
-def verify_progress(title: str = "verifying") -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar while the block runs; gives what `verify` and `repair` take as `progress`, None without a terminal."""
+def bytes_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar while the block runs; gives what takes bytes done and in all, None without a terminal."""
     with _counted_progress(title, in_bytes=True) as show:
         yield show
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from splitdata_cli._progress import verify_progress
+from splitdata_cli._progress import bytes_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _LEFT: Final = 1
 def compact(ctx: click.Context, path: str, erase: bool, dry_run: bool, as_json: bool) -> None:
     """Write the parts of the dataset in DIR that hold deleted records anew, without these; no other record moves.
 
+    So it is done with a part that a killed writer has left open; it is sealed as far as it was committed.
+
     The old parts stay for an hour, for jobs that read an older state. With --erase they go at once, and so does what
     killed writers have left uncommitted; what a reader has open is named, and goes with another call.
 
@@ -34,7 +36,7 @@ def compact(ctx: click.Context, path: str, erase: bool, dry_run: bool, as_json: 
     """
     from splitdata import compact as compact_dataset
 
-    with verify_progress("compacting") as progress:
+    with bytes_progress("compacting") as progress:
         report = compact_dataset(path, erase=erase, dry_run=dry_run, progress=progress)
     if as_json:
         print_json(dataclasses.asdict(report) | {"is_erased": report.is_erased})
@@ -49,4 +51,5 @@ def _show(report: CompactReport, path: str) -> None:
         print_line(escape(line))
     done = "would be erased" if report.is_dry_run else "erased"
     of = f" of {counted(report.num_deleted, 'deleted record')}"
-    print_line(f"{escape(path)}: {report.num_erased:,}{of} {done}, {size_text(report.num_bytes)} written anew")
+    sealed = f", {counted(report.num_sealed, 'open segment')} sealed" if report.num_sealed else ""
+    print_line(f"{escape(path)}: {report.num_erased:,}{of} {done}{sealed}, {size_text(report.num_bytes)} written anew")

@@ -10,6 +10,8 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata extract DIR I... F    records as files in a folder
     splitdata verify DIR            every byte of it against its checksums
     splitdata repair DIR            damaged indexes, headers and manifests made again
+    splitdata merge A B... DEST     datasets end to end in a new one
+    splitdata append A... DEST      datasets behind the records of another
     splitdata delete DIR I...       records marked as deleted
     splitdata compact DIR           their bytes erased
     splitdata schema DIR            what its samples are
@@ -27,6 +29,7 @@ import click
 
 from splitdata_cli._failure import OneLineGroup
 from splitdata_cli._render import print_line
+from splitdata_cli.append import append
 from splitdata_cli.bench import bench
 from splitdata_cli.cat import cat
 from splitdata_cli.compact import compact
@@ -36,6 +39,7 @@ from splitdata_cli.export import export
 from splitdata_cli.extract import extract
 from splitdata_cli.head import head
 from splitdata_cli.info import info
+from splitdata_cli.merge import merge
 from splitdata_cli.mix import mix
 from splitdata_cli.repair import repair
 from splitdata_cli.schema import schema
@@ -92,7 +96,10 @@ def cli(ctx: click.Context, traceback: bool) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (write, info, schema, head, cat, export, extract, verify, repair, delete, compact, digest, bench, mix):
+for command in (
+    *(write, info, schema, head, cat, export, extract),
+    *(verify, repair, delete, compact, merge, append, digest, bench, mix),
+):
     cli.add_command(command)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from splitdata_cli._progress import verify_progress
+from splitdata_cli._progress import bytes_progress
 from splitdata_cli._render import counted, escape, print_json, print_line
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def repair(ctx: click.Context, path: str, adopt: bool, discard: bool, dry_run: b
     """
     from splitdata import repair as repair_dataset
 
-    with verify_progress("repairing") as progress:
+    with bytes_progress("repairing") as progress:
         report = repair_dataset(path, adopt=adopt, discard=discard, dry_run=dry_run, progress=progress)
     if as_json:
         computed = {"is_whole": report.is_whole, "num_lost_records": report.num_lost_records}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from splitdata_cli._progress import verify_progress
+from splitdata_cli._progress import bytes_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def verify(ctx: click.Context, path: str, generation: int | None, workers: int |
     from splitdata import verify as verify_dataset
 
     started = time.monotonic()
-    with verify_progress() as progress:
+    with bytes_progress("verifying") as progress:
         report = verify_dataset(path, generation=generation, num_workers=workers, progress=progress)
     seconds = time.monotonic() - started
     if as_json:

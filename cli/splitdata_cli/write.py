@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from splitdata_cli._import import function_named, working_folder_on_path
-from splitdata_cli._progress import verify_progress, write_progress
+from splitdata_cli._progress import bytes_progress, write_progress
 from splitdata_cli._records import print_records
 from splitdata_cli._render import escape, print_json, print_line
 from splitdata_cli._write_report import as_dict, first_rows, summary
@@ -317,7 +317,7 @@ def _verified(dest: str) -> tuple[VerifyReport, float]:
     from splitdata import verify
 
     started = time.monotonic()
-    with verify_progress() as progress:
+    with bytes_progress("verifying") as progress:
         report = verify(dest, progress=progress)
     return report, time.monotonic() - started
 

@@ -379,19 +379,27 @@ def list_entries(path: str, *, at: int | None = None) -> list[tuple[str, int | N
 
 
 @explains("give a second name")
-def link(source: str, target: str, *, at: int | None = None) -> None:
-    """Give a file a second name in its folder; FileExistsError if it is taken.
+def link(source: str, target: str, *, at: int | None = None, source_at: int | None = None) -> None:
+    """Give a file a second name, in the folder `at`; FileExistsError if it is taken.
+
+    Args:
+        source: The file.
+        target: Its second name.
+        at: The folder of the second name.
+        source_at: The folder of the file, where that is another one; `at` otherwise.
 
     Raises:
         FormatError: If it is not a regular file. What a link leads to gets no name.
     """
-    meant = _status(source, at)
+    source_at = at if source_at is None else source_at
+    meant = _status(source, source_at)
     if not stat.S_ISREG(meant.st_mode):
         raise FormatError(f"{source} is no regular file; nothing was linked", path=source)
+    names = _name(source, source_at), _name(target, at)
     if _links_links:
-        os.link(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+        os.link(*names, src_dir_fd=source_at, dst_dir_fd=at, follow_symlinks=False)
         return
-    os.link(_name(source, at), _name(target, at), src_dir_fd=at, dst_dir_fd=at)
+    os.link(*names, src_dir_fd=source_at, dst_dir_fd=at)
     with contextlib.suppress(FileNotFoundError):
         if not os.path.samestat(meant, _status(target, at)):
             os.unlink(_name(target, at), dir_fd=at)

@@ -181,6 +181,10 @@ class Folder(Closeable):
         """Give a file a second name in this folder; FileExistsError if it is taken."""
         files.link(self.path_of(name), self.path_of(second), at=self.anchor())
 
+    def link_into(self, name: str, other: Folder) -> None:
+        """Give a file of this folder the same name in another one; FileExistsError if it is taken there."""
+        files.link(self.path_of(name), other.path_of(name), at=other.anchor(), source_at=self.anchor())
+
     def rename_exclusive(self, name: str, new: str) -> None:
         """Rename a file, as `files.rename_exclusive` does."""
         files.rename_exclusive(self.path_of(name), self.path_of(new), at=self.anchor())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from splitdata.storage.folder import Folder
 
-__all__ = ["cut_sole", "make_sole", "open_sole", "remove_scratch", "replace_file"]
+__all__ = ["content", "cut_sole", "make_sole", "open_sole", "remove_scratch", "replace_file"]
 
 _COPIED_BYTES: Final = 1 << 20
 _HOLE_BYTES: Final = 64 << 10
@@ -69,7 +69,7 @@ def make_sole(folder: Folder, name: str, descriptor: int, scratch: str) -> int:
     if files.num_links(descriptor) < 2:
         return descriptor
     size = files.size_of(descriptor)
-    return _replaced(folder, scratch, name, _content(descriptor, size), size)
+    return _replaced(folder, scratch, name, content(descriptor, size), size)
 
 
 def cut_sole(descriptor: int, length: int, *, padded_to: int = 0) -> None:
@@ -83,7 +83,7 @@ def cut_sole(descriptor: int, length: int, *, padded_to: int = 0) -> None:
             files.truncate(descriptor, padded_to)
 
 
-def _content(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:
+def content(descriptor: int, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield all data outside of holes, with its places: the length of a file does not tell how much data it has."""
     stop = 0
     while stop < size:

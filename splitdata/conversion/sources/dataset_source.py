@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from splitdata._local_path import local_path
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.dataset.describe import describe
+from splitdata.dataset.manifests.origin import without_origin
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import FormatError, SourceError
 from splitdata.samples.standing_alone import standing_alone
@@ -31,8 +32,6 @@ __all__ = ["DatasetSource", "KeyedDatasetSource", "open_dataset"]
 _CHUNK_RECORDS: Final = 1 << 10
 # What one costs beside its bytes, as if it were bytes.
 _RECORD_BYTES: Final = 32
-# What a conversion says of its own source.
-_OF_CONVERSION: Final = ("source", "conversion")
 
 
 class DatasetSource:
@@ -64,7 +63,7 @@ class DatasetSource:
     @property
     def metadata(self) -> dict[str, Any]:
         """What the dataset says of itself, its codec too: true of the copy as well, but for where it came from."""
-        return {name: value for name, value in self._loader.metadata.items() if name not in _OF_CONVERSION}
+        return without_origin(self._loader.metadata)
 
     @property
     def schema(self) -> SampleSchema | None:

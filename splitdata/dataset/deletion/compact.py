@@ -1,6 +1,7 @@
-"""compact: erases the bytes of deleted records, and folds small segments; positions stay as they are.
+"""compact: erases the bytes of deleted records, seals what killed writers left open, folds; positions stay as they are.
 
     segment with deletions ── written anew without them: join.py ──> manifest g+1
+    segment left open      ── written anew, sealed: the same
     erase=True             ── manifests but the newest, and segments that it does not list, are removed at once
 
 The id of the new segment follows from the old one and its list: a second call, or a repair, knows one that a killed
@@ -44,6 +45,7 @@ class CompactReport:
         generation: Of the newest manifest afterwards.
         num_deleted: Records of the dataset that are deleted.
         num_erased: Deleted records that this call has left out of their segments, or would.
+        num_sealed: Segments that killed writers had left open, and that are sealed now, or would be.
         num_bytes: Bytes of the segments that were written anew, before.
         left: What still holds bytes of deleted records, one line each: to be erased by another call.
         is_dry_run: Whether nothing was changed.
@@ -53,6 +55,7 @@ class CompactReport:
     generation: int
     num_deleted: int
     num_erased: int
+    num_sealed: int
     num_bytes: int
     left: tuple[str, ...]
     is_dry_run: bool
@@ -73,7 +76,8 @@ def compact(
 ) -> CompactReport:
     """Write segments with deleted records anew, without the bytes of these, and fold small segments.
 
-    Readers and writers may be at work. Needs room for the largest segment with deletions once more.
+    A segment that a killed writer has left open is written anew too, as far as it was committed, and sealed. Readers
+    and writers may be at work. Needs room for the largest such segment once more.
 
     Args:
         path: The dataset.
@@ -92,18 +96,24 @@ def compact(
     directory = DatasetDirectory(local_path(path))
     manifest = directory.newest()
     check_written_here(manifest.version, directory.folder)
-    todo = [files for files in files_of_segments(directory, manifest) if _num_unerased(files)]
+    todo = [
+        files
+        for files in files_of_segments(directory, manifest)
+        if _num_unerased(files) or (files.info.num_records and not files.info.is_sealed)
+    ]
     for files in todo:
         files.info.check_features()
     sizes = {files.info.id: sum(files.paths.sizes_of_bins().values()) for files in todo}
     erased = sum(map(_num_unerased, todo))
+    sealed = sum(not files.info.is_sealed for files in todo)
     left: list[str] = []
     if not dry_run:
-        done = erased = 0
+        done = erased = sealed = 0
         for files in todo:
             count = _num_unerased(files)
             if _compact(directory, files.info.id, keep_seconds):
                 erased += count
+                sealed += not files.info.is_sealed
             done += sizes[files.info.id]
             if progress is not None:
                 progress(done, sum(sizes.values()))
@@ -118,6 +128,7 @@ def compact(
         generation=manifest.generation,
         num_deleted=manifest.num_deleted,
         num_erased=erased,
+        num_sealed=sealed,
         num_bytes=sum(sizes.values()),
         left=tuple(left),
         is_dry_run=dry_run,

@@ -9,7 +9,7 @@ A merge meets equal keys side by side, so it is also where a key that comes twic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Pairs = tuple[NDArray[np.uint64], NDArray[np.uint32]]
-    """Hashes of keys, ascending, and the sequence numbers of their records."""
+    Pairs = tuple[NDArray[np.uint64], NDArray[np.unsignedinteger[Any]]]
+    """Hashes of keys, ascending, and the sequence numbers of their records, uint32; or other numbers of these."""
 
-__all__ = ["SortedKeysReader", "SortedKeysWriter", "Uniqueness", "cut", "merge"]
+__all__ = ["Batches", "SortedKeysReader", "SortedKeysWriter", "Uniqueness", "cut", "merge"]
 
 # What all batches of one merge hold together: 3 MiB of keys.
 _BATCH_BLOCKS: Final = 256
@@ -117,8 +117,18 @@ def cut(pairs: Pairs, num_keys: int) -> Iterator[Pairs]:
         yield hashes[start : start + num_keys], sequences[start : start + num_keys]
 
 
-def merge(runs: Sequence[SortedKeysReader], pairs: Pairs = _EMPTY) -> Iterator[Pairs]:
-    """Yield the keys of several runs, and of sorted ones in memory, in one order."""
+class Batches(Protocol):
+    """Keys in order of their hashes, with what tells whose they are, so many blocks at a time."""
+
+    def batches(self, num_blocks: int) -> Iterator[Pairs]:
+        """Yield all of them."""
+
+
+def merge(runs: Sequence[Batches], pairs: Pairs = _EMPTY) -> Iterator[Pairs]:
+    """Yield the keys of several runs, and of sorted ones in memory, in one order.
+
+    No batch ends within keys of one hash, unless a run has more than a batch of them.
+    """
     blocks = max(1, _BATCH_BLOCKS // (len(runs) + 1))
     sources = [run.batches(blocks) for run in runs] + [cut(pairs, blocks * spec.KEYS_PER_BLOCK)]
     heads = [(head, source) for source in sources if (head := next(source, None)) is not None]

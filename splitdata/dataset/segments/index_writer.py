@@ -8,7 +8,7 @@ Its lock says that a writer is at work in the segment, for as long as the file i
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["IndexWriter"]
+
+_COPIED_BYTES: Final = 4 << 20
 
 
 class IndexWriter:
@@ -74,6 +76,14 @@ class IndexWriter:
     def read_header(self) -> IndexHeader:
         """Read the header; raises `FormatError` if it is damaged."""
         return IndexHeader.unpack(files.read_at(self.descriptor, spec.INDEX_HEADER_BYTES, 0))
+
+    def copy_rest(self, other: int) -> int:
+        """Take all behind the header of another index, given its descriptor; returns how many bytes that is."""
+        stop = files.size_of(other)
+        for start in range(spec.INDEX_HEADER_BYTES, stop, _COPIED_BYTES):
+            piece = files.read_at(other, min(_COPIED_BYTES, stop - start), start)
+            files.write_at(self.descriptor, piece, start)
+        return stop - spec.INDEX_HEADER_BYTES
 
     def append(self, entries: bytes, frame: int) -> None:
         """Write entries as they stand in the file, from that of a frame on."""

@@ -28,12 +28,13 @@ from splitdata.dataset.segments.group_buffer import GroupBuffer
 from splitdata.dataset.segments.group_reader import GroupReader
 from splitdata.dataset.segments.index_writer import IndexWriter
 from splitdata.dataset.segments.large_record import write_large
+from splitdata.dataset.segments.new_folder import check_in_place, made_folder, sync_names
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.schema_file import SchemaFile
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.totals import Totals
 from splitdata.dataset.segments.unfinished import cut_off
-from splitdata.errors import FormatError, ManifestError, RecordTooLargeError
+from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
 from splitdata.format.checksum import bin_salt
 from splitdata.format.digest import digest_of_hashes
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.unfinished import ResumedSegment
     from splitdata.format.codec import Compressor
-    from splitdata.storage.folder import Folder
 
 __all__ = ["SegmentWriter"]
 
@@ -150,7 +150,7 @@ class SegmentWriter:
         self._salts = np.array([bin_salt(segment_id, number) for number in range(num_bins)], _U64)
         self._ends = np.full(num_bins, spec.BIN_HEADER_BYTES, np.int64)
         self._at = _Standing(Totals(), Totals(), self._ends.copy(), KeyMark())
-        self._folder = self._made_folder() if resumed is None else resumed.folder
+        self._folder = made_folder(directory, segment_id) if resumed is None else resumed.folder
         self._index = IndexWriter(self._folder, self.group)
         self._keys = KeyBuilder(
             self._folder,
@@ -383,11 +383,7 @@ class SegmentWriter:
         self._index.write_header(self._header(self.totals))
         if durable:
             self._index.sync()
-            self._folder.sync()
-            with self._directory.opened() as root:
-                with root.sub(spec.SEGMENTS_FOLDER) as segments:
-                    segments.sync()
-                root.sync()
+            sync_names(self._directory, self._folder)
 
     def check_in_place(self, directory: DatasetDirectory) -> None:
         """Raise if another segment, or none, lies where a manifest in this directory would list this one.
@@ -395,15 +391,7 @@ class SegmentWriter:
         Raises:
             ManifestError, FormatError: If so.
         """
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), directory.open_segment(self.id) as folder:
-            if self._index.is_in(folder):
-                return
-        path = directory.paths.segment(self.id).folder
-        raise ManifestError(
-            f"{path} was moved, removed or replaced while it was written: what was not committed yet is not committed "
-            "now; write it again",
-            path=path,
-        )
+        check_in_place(directory, self.id, self._index)
 
     def mark_committed(self) -> None:
         """Count everything appended as committed: a manifest lists it now."""
@@ -488,11 +476,6 @@ class SegmentWriter:
         self._index.close()
 
     # -- parts -------------------------------------------------------------------------------
-
-    def _made_folder(self) -> Folder:
-        with self._directory.open_segments() as segments:
-            segments.make(self.id)
-            return segments.sub(self.id)
 
     def _make(self, metadata: bytes) -> None:
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
@@ -27,13 +27,39 @@ from splitdata.format.manifest import Manifest, encode_metadata
 from splitdata.storage.publish import publish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.dataset.segments.segment_writer import SegmentWriter
     from splitdata.format.manifest import SegmentInfo
 
-__all__ = ["Committer", "MovedError", "replace_segments"]
+__all__ = ["Committer", "MovedError", "NewSegment", "add_segments", "replace_segments"]
 
 _logger = logging.getLogger(__name__)
+
+
+class NewSegment(Protocol):
+    """A segment that is to be listed: what a commit asks of it."""
+
+    @property
+    def id(self) -> str:
+        """32 hex digits."""
+
+    @property
+    def num_records(self) -> int:
+        """Records that it holds."""
+
+    def info(self) -> SegmentInfo:
+        """Return the entry that lists it."""
+
+    def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
+        """Bring all of it to the files, and to the medium."""
+
+    def check_in_place(self, directory: DatasetDirectory) -> None:
+        """Raise if it does not lie where a manifest in this directory would list it."""
+
+    def mark_committed(self) -> None:
+        """Take note that a manifest lists it now."""
 
 
 class MovedError(Exception):
@@ -151,21 +177,8 @@ class Committer:
         return replace(current, generation=generation)
 
     def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
-        with self.directory.held() as held, held.opened() as root:
-            if segment is not None:
-                segment.check_in_place(held)
-            if not publish(root, manifest.generation, manifest.encode(), durable=self._durable):
-                return False
-        newest = self.directory.newest()
-        if newest.generation == manifest.generation:
-            return True
-        listed = None if segment is None else newest.find(segment.id)
-        if newest.dataset_id == manifest.dataset_id and (
-            segment is None or (listed is not None and listed.num_records >= segment.num_records)
-        ):
-            return True
-        self.directory.remove_manifest(manifest.generation)
-        return False
+        segments = () if segment is None else (segment,)
+        return _publish(self.directory, manifest, segments, durable=self._durable)
 
     def _finish(self, manifest: Manifest) -> None:
         is_first = self.manifest is None
@@ -181,6 +194,43 @@ class Committer:
             _logger.warning(
                 "%s: cannot remove what is no longer needed: %s", one_line(self.directory.folder), one_line(error)
             )
+
+
+def add_segments(
+    directory: DatasetDirectory,
+    segments: Sequence[NewSegment],
+    base: Callable[[Manifest | None], Manifest],
+    *,
+    keep_seconds: float = KEPT_SECONDS,
+) -> Manifest:
+    """List segments that are whole and sealed behind all others, in one commit; returns its manifest.
+
+    Args:
+        directory: Of the dataset, which need not exist yet.
+        segments: In the order of their positions; none is listed yet.
+        base: Returns the manifest to build upon, given the newest one or None: its generation is that of the new one.
+            Called again where a rival was faster.
+        keep_seconds: As `remove_superseded` takes it.
+
+    Raises:
+        What `base` raises; nothing was changed then.
+    """
+    while True:
+        current = directory.newest_or_none()
+        manifest = base(current)
+        if len(manifest.segments) + len(segments) > spec.MAX_SEGMENTS:
+            raise ManifestError(
+                f"{directory.folder} would have {len(manifest.segments) + len(segments)} segments, the limit is "
+                f"{spec.MAX_SEGMENTS}: `splitdata compact` makes few of many small ones"
+            )
+        for segment in segments:
+            segment.sync(first_position=manifest.num_records, durable=True, is_first_commit=current is None)
+            manifest = manifest.with_segment(segment.info())
+        if _publish(directory, manifest, segments, durable=True):
+            for segment in segments:
+                segment.mark_committed()
+            _clear_superseded(directory, manifest.generation, keep_seconds)
+            return manifest
 
 
 def replace_segments(
@@ -205,18 +255,34 @@ def replace_segments(
         segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
         segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
         manifest = restamped(replace(current, generation=current.generation + 1, segments=segments))
-        with directory.held() as held, held.opened() as root:
-            segment.check_in_place(held)
-            if not publish(root, manifest.generation, manifest.encode(), durable=durable):
-                continue
-        newest = directory.newest()
-        if newest.find(segment.id) is not None:
+        if _publish(directory, manifest, (segment,), durable=durable):
             segment.mark_committed()
-            try:
-                remove_superseded(directory, newest.generation, keep_seconds=keep_seconds)
-            except (OSError, FormatError) as error:
-                _logger.warning(
-                    "%s: cannot remove what is no longer needed: %s", one_line(directory.folder), one_line(error)
-                )
+            _clear_superseded(directory, manifest.generation, keep_seconds)
             return True
-        directory.remove_manifest(manifest.generation)
+
+
+def _publish(directory: DatasetDirectory, manifest: Manifest, segments: Sequence[NewSegment], *, durable: bool) -> bool:
+    """Make a manifest that lists these segments with others; False if a rival was faster: nothing was changed then."""
+    with directory.held() as held, held.opened() as root:
+        for segment in segments:
+            segment.check_in_place(held)
+        if not publish(root, manifest.generation, manifest.encode(), durable=durable):
+            return False
+    newest = directory.newest()
+    if newest.generation == manifest.generation:
+        return True
+    listed = [(newest.find(segment.id), segment) for segment in segments]
+    if newest.dataset_id == manifest.dataset_id and all(
+        info is not None and info.num_records >= segment.num_records for info, segment in listed
+    ):
+        return True
+    directory.remove_manifest(manifest.generation)
+    return False
+
+
+def _clear_superseded(directory: DatasetDirectory, generation: int, keep_seconds: float) -> None:
+    try:
+        remove_superseded(directory, generation, keep_seconds=keep_seconds)
+    except (OSError, FormatError) as error:
+        # The commit stands. What should be gone only takes up room.
+        _logger.warning("%s: cannot remove what is no longer needed: %s", one_line(directory.folder), one_line(error))

@@ -11,7 +11,6 @@ Each record is proven on the way. What was deleted becomes a tombstone, and stay
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -29,16 +28,16 @@ from splitdata.dataset.writing.commit import replace_segments
 from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.codec import DEFAULT_LEVEL
-from splitdata.format.manifest import encode_metadata
+from splitdata.format.manifest import Manifest, encode_metadata
 from splitdata.format.record_group import group_room
 from splitdata.format.schemas import longest
 
 if TYPE_CHECKING:
     from splitdata.dataset.manifests.directory import DatasetDirectory
-    from splitdata.format.manifest import Manifest, SegmentInfo
+    from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.locked_file import LockedFile
 
-__all__ = ["join_segments"]
+__all__ = ["fill", "join_segments", "new_target"]
 
 # So many times what it had a joined segment may take for the alignment of its payloads.
 _MOST_GROWTH: Final = 2
@@ -83,20 +82,16 @@ def join_segments(
             SegmentFiles(directory.paths.segment(info.id), info, manifest.position_of(info.id) or 0, OpenFiles("pread"))
             for info in group
         ]
-        target = SegmentWriter(
+        target = new_target(
             directory,
+            directory,
+            manifest,
+            group,
             segment_id,
             num_bins=num_bins,
-            alignment=_alignment_for(directory, group),
-            metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
-            has_unique_keys=False,
             dictionary=_dictionary_for(sources) if with_dictionary else b"",
-            group=_group_for(directory, group),
-            # Those of a segment without records would change the fingerprint.
-            schemas=longest(info.schemas for info in group if info.num_records),
-            is_declared=manifest.schema is not None,
         )
-        return _write(directory, manifest, sources, target, durable=durable, keep_seconds=keep_seconds)
+        return _replace(directory, sources, target, durable=durable, keep_seconds=keep_seconds)
     finally:
         for lock in locks:
             lock.close()
@@ -120,9 +115,70 @@ def _take_locks(directory: DatasetDirectory, group: tuple[SegmentInfo, ...], loc
     return True
 
 
-def _write(
+def new_target(
     directory: DatasetDirectory,
+    origin: DatasetDirectory,
     manifest: Manifest,
+    group: tuple[SegmentInfo, ...],
+    segment_id: str,
+    *,
+    num_bins: int,
+    dictionary: bytes = b"",
+) -> SegmentWriter:
+    """Return a segment that is to hold the records of others, with no record yet; the caller closes it.
+
+    Args:
+        directory: Where it is made.
+        origin: The dataset of the others.
+        manifest: Of that.
+        group: The others, as it lists them.
+        segment_id: Of the new one.
+        num_bins: Of the new one.
+        dictionary: Of the new one.
+    """
+    return SegmentWriter(
+        directory,
+        segment_id,
+        num_bins=num_bins,
+        alignment=_alignment_for(origin, group),
+        metadata=encode_metadata(manifest.metadata) if manifest.metadata else b"",
+        has_unique_keys=False,
+        dictionary=dictionary,
+        group=_group_for(origin, group),
+        # Those of a segment without records would change the fingerprint.
+        schemas=longest(info.schemas for info in group if info.num_records),
+        is_declared=manifest.schema is not None,
+    )
+
+
+def fill(sources: list[SegmentFiles], target: SegmentWriter) -> bool:
+    """Copy all records of segments into a new one, those that were deleted as tombstones, and seal it.
+
+    Returns:
+        False if these are not the records that the manifest counts.
+
+    Raises:
+        FormatError: If one is damaged.
+    """
+    group = tuple(source.info for source in sources)
+    deleted: list[np.ndarray[tuple[int], np.dtype[np.uint32]]] = []
+    for source in sources:
+        first = np.uint32(target.num_records)
+        copy_live(source, target)
+        deleted.append(source.deleted().sequences + first)
+    target.finish_groups()
+    listed = Manifest(generation=1, dataset_id="", segments=group)
+    if target.group > 1 and any(map(len, deleted)):
+        target.restate(_committed(listed, target.totals))
+    if target.totals.digest != listed.digest:
+        return False
+    target.list_deleted(np.concatenate(deleted))
+    target.seal()
+    return True
+
+
+def _replace(
+    directory: DatasetDirectory,
     sources: list[SegmentFiles],
     target: SegmentWriter,
     *,
@@ -132,17 +188,7 @@ def _write(
     group = tuple(source.info for source in sources)
     is_done = False
     try:
-        deleted: list[np.ndarray[tuple[int], np.dtype[np.uint32]]] = []
-        for source in sources:
-            first = np.uint32(target.num_records)
-            copy_live(source, target)
-            deleted.append(source.deleted().sequences + first)
-        target.finish_groups()
-        if target.group > 1 and any(map(len, deleted)):
-            target.restate(_committed(replace(manifest, segments=group), target.totals))
-        if target.totals.digest == replace(manifest, segments=group).digest:
-            target.list_deleted(np.concatenate(deleted))
-            target.seal()
+        if fill(sources, target):
             is_done = replace_segments(directory, group, target, durable=durable, keep_seconds=keep_seconds)
     finally:
         target.close()
