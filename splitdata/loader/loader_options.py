@@ -130,6 +130,11 @@ class LoaderOptions:
         shuffle: object = self.shuffle
         if not (isinstance(shuffle, Window) or shuffle in ("global", "bins") or shuffle is False):
             raise ValueError(f'shuffle must be False, "global", "bins" or Window(n), got {shuffle!r}')
+        if self.order.draws is not None and (isinstance(shuffle, Window) or shuffle == "bins"):
+            raise ValueError(
+                f"{self.order.draws} of OrderOptions draws from all records, so that none are near or read together: "
+                f'not with shuffle={shuffle!r}, use "global", or False for the records in their order'
+            )
 
     def _check_samplers(self) -> None:
         given = [name for name in ("sampler", "batch_sampler") if getattr(self, name) is not None]
@@ -151,6 +156,8 @@ class LoaderOptions:
             "subset": self.records.subset is not None,
             "skip_deleted": self.records.skip_deleted,
             "lanes": self.order.lanes is not None and self.rotation is None,
+            "weights": self.order.weights is not None,
+            "balanced_by": self.order.balanced_by is not None,
         }
         if given == ["batch_sampler"]:
             others |= {

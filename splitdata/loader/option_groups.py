@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from splitdata.loader.plan.plan import PartitionKind
 from splitdata.loader.plan.selection import Subset
 from splitdata.loader.plan.world import World
+from splitdata.loader.samples.record_values import PerRecord
 from splitdata.loader.samples.skips import Skip
 from splitdata.order.batching import Batching
 from splitdata.order.counts import MAX_LANES, checked_count
@@ -110,6 +111,11 @@ class OrderOptions:
         interleave: Bins that are mixed, with shuffle="bins".
         batching: TokenBudget, Buckets or Packed: batches by the length of samples, see docs/batching.md. Not with
             num_steps or partition="contiguous".
+        weights: How often each record comes, beside the others: a number for each record of the dataset, the name of a
+            field, or a function of a record, which is called for each once. See docs/weights.md.
+        balanced_by: The class of each record, as `weights` is given: each class comes as often as any other.
+        num_samples: Of an epoch, with one of these two; None: as many as records take part.
+        replacement: Whether a record may come more than once in an epoch, with `weights`.
         mesh: In place of rank and world size: the part of a torch DeviceMesh that shares the data out, as `mesh["dp"]`.
             All ranks beside it, of tensor or context parallelism, get the same batches. Kept as this rank in it.
 
@@ -122,13 +128,17 @@ class OrderOptions:
     lanes: int | None = None
     interleave: int = 4
     batching: Batching | None = None
+    weights: PerRecord | None = None
+    balanced_by: PerRecord | None = None
+    num_samples: int | None = None
+    replacement: bool = True
     mesh: Any = None
 
     def __post_init__(self) -> None:
         check_choice("partition", self.partition, get_args(PartitionKind))
         # An int of numpy would not go into a state, which is JSON.
         object.__setattr__(self, "interleave", checked_count("interleave", self.interleave, 1))
-        for name in ("num_steps", "lanes"):
+        for name in ("num_steps", "lanes", "num_samples"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else checked_count(name, value, 1))
         if self.mesh is not None:
@@ -137,6 +147,30 @@ class OrderOptions:
             raise ValueError(f"lanes must be {MAX_LANES} or fewer, got {self.lanes}")
         if self.num_steps is not None and self.partition == "contiguous":
             raise ValueError('num_steps goes through epoch after epoch without end: not with partition="contiguous"')
+        self._check_drawing()
+        self._check_batching()
+
+    @property
+    def draws(self) -> str | None:
+        """The name of the option that says which records are drawn, None where each comes once an epoch."""
+        return "weights" if self.weights is not None else None if self.balanced_by is None else "balanced_by"
+
+    def _check_drawing(self) -> None:
+        if self.weights is not None and self.balanced_by is not None:
+            raise ValueError("weights and balanced_by exclude each other: give weights that balance the classes too")
+        if self.num_samples is not None and self.weights is None and self.balanced_by is None:
+            raise ValueError("num_samples goes with weights or balanced_by: else each record comes once an epoch")
+        if self.replacement:
+            return
+        if self.weights is None:
+            raise ValueError("replacement=False goes with weights: balanced_by repeats what a small class has")
+        if self.num_samples is None:
+            raise ValueError(
+                "replacement=False needs num_samples: in an epoch of as many samples as records each comes once, "
+                "whatever it weighs"
+            )
+
+    def _check_batching(self) -> None:
         batching: object = self.batching
         if batching is None:
             return

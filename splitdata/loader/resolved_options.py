@@ -27,6 +27,9 @@ from splitdata.loader.plan.world import World
 from splitdata.loader.samples.mixture import Mixture
 from splitdata.loader.samples.record_lengths import record_lengths
 from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
+from splitdata.loader.samples.record_values import classes_of, weights_of
+from splitdata.order.balanced_order import Balance
+from splitdata.order.weighted_order import Weighting
 from splitdata.order.window import Window
 
 if TYPE_CHECKING:
@@ -138,12 +141,32 @@ class ResolvedOptions:
             batches=self._batches,
             rotation=None if options.rotation is None else (options.rotation.times, options.rotation.size),
             mixing=self._mixing,
+            drawing=self._drawing,
         )
+
+    @cached_property
+    def _drawing(self) -> Weighting | Balance | None:
+        """What draws records by their weights or classes, found out when it is first needed; None without."""
+        options, order = self.options, self.options.order
+        is_random = options.shuffle is not False
+        if order.weights is not None:
+            return Weighting(
+                weights_of(self.source, self.selection, order.weights),
+                num_samples=order.num_samples,
+                replacement=order.replacement,
+                scatters=is_random,
+                seed=options.seed,
+            )
+        if order.balanced_by is not None:
+            classes = classes_of(self.source, self.selection, order.balanced_by)
+            return Balance(classes, num_samples=order.num_samples, mixes=is_random, seed=options.seed)
+        return None
 
     @property
     def _num_positions(self) -> int:
         """Samples of a pass through the data, without samplers and rotation."""
-        return len(self.selection) if self._mixing is None else self._mixing.length
+        drawn = self._mixing or self._drawing
+        return len(self.selection) if drawn is None else drawn.length
 
     def why_no_steps(self, plan: Plan) -> str | None:
         """Return why epochs have no batches, None if they have some; samplers are not asked for it.
@@ -208,8 +231,11 @@ class ResolvedOptions:
             lanes=shape.lanes,
             partition=options.order.partition,
             subset=self.selection.digest,
-            # An epoch that has not begun: its sampler must not be asked yet, and nothing depends on it.
-            sampler=self._digest(position.epoch) if position.samples else None,
+            # An epoch that has not begun: its sampler must not be asked yet, and nothing depends on it; but epochs of
+            # num_steps begin anywhere in what weights and classes make.
+            sampler=self._digest(position.epoch)
+            if position.samples or (position.origin and options.order.draws)
+            else None,
             num_steps=options.order.num_steps,
             unit="samples" if self._batches is None and options.order.batching is None else "batches",
             rotation=None if options.rotation is None else [options.rotation.times, options.rotation.size],
@@ -236,12 +262,15 @@ class ResolvedOptions:
         return {"epoch_length": length} | self.mixture.past(position.epoch * length + position.samples)
 
     def _digest(self, epoch: int) -> str | None:
-        """Return text that names what the user's own sampler gave for an epoch; None without one."""
+        """Return text that names what an epoch depends on beside seed and shuffle: samplers, weights, lengths."""
+        asked = self._sampling or self._batches
+        digests = [] if asked is None else [asked.digest(epoch)]
+        if self._drawing is not None:
+            digests.append(self._drawing.digest)
         batching = self.options.order.batching
         if batching is not None:
-            return batching_digest(batching, self.options.batch_size, self._lengths)
-        asked = self._sampling or self._batches
-        return None if asked is None else asked.digest(epoch)
+            digests.append(batching_digest(batching, self.options.batch_size, self._lengths))
+        return "; ".join(digests) or None
 
     def fingerprint_of(self, generation: int) -> str | None:
         """Return the fingerprint that our dataset had at an earlier commit; None where that cannot be known."""
@@ -263,6 +292,7 @@ def _check_mixture(options: LoaderOptions) -> None:
         "sampler": options.sampler is not None,
         "batch_sampler": options.batch_sampler is not None,
         "subset": options.records.subset is not None,
+        str(options.order.draws): options.order.draws is not None,
         'partition="contiguous"': options.order.partition == "contiguous",
         "lanes": options.order.lanes is not None and options.rotation is None and options.order.batching is None,
     }

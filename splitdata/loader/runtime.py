@@ -190,6 +190,7 @@ class Runtime:
             init_fn=options.workers.init_fn,
             read_ahead=options.workers.read_ahead > 0,
             packs=options.rotation is not None,
+            by_position=self.plan.repeats,
             cache=self._cache_job(keeps=keeps),
             # Threads share them with the whole program.
             seeds_globals=options.workers.seed_globals

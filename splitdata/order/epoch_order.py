@@ -17,6 +17,7 @@ import numpy as np
 from splitdata.order.bin_shuffle import BinShuffle
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import Permutation, derive_key
+from splitdata.order.stream_order import checked_range
 from splitdata.order.window import Window, WindowOrder
 
 if TYPE_CHECKING:
@@ -111,7 +112,4 @@ class _CheckedOrder:
         self._record_at = record_at
 
     def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        if len(positions) and (positions.min() < 0 or positions.max() >= self.num_positions):
-            outside = positions[(positions < 0) | (positions >= self.num_positions)]
-            raise IndexError(f"position {outside[0]} is out of range: the epoch has {self.num_positions}")
-        return self._record_at(positions)
+        return self._record_at(checked_range(positions, self.num_positions))

@@ -20,6 +20,7 @@ import numpy as np
 from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import Order, Shuffle, epoch_order
 from splitdata.order.permutation import derive_key
+from splitdata.order.stream_order import StreamOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,17 +93,11 @@ def epoch_length(blend: Blend, num_records: Sequence[int], until: Until) -> int:
     return min(ends) if until == "first" else max(ends)
 
 
-class MixtureOrder:
-    """The order of one epoch of a mixture. Safe to share between threads.
-
-    Attributes:
-        num_positions: Of the epoch.
-        start: Position in the stream of its first.
-    """
+class MixtureOrder(StreamOrder):
+    """The order of one epoch of a mixture. Safe to share between threads."""
 
     def __init__(self, mixing: Mixing, shuffle: Shuffle, *, seed: int, epoch: int, interleave: int) -> None:
-        self.num_positions = mixing.length
-        self.start = epoch * mixing.length
+        super().__init__(mixing.length, epoch)
         self._mixing = mixing
         self._shuffle = shuffle
         self._seed = seed
@@ -111,15 +106,8 @@ class MixtureOrder:
         self._first = np.cumsum(self._num_records) - self._num_records
         self._orders: dict[tuple[int, int], Order] = {}
 
-    def __call__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the record at each position, int64.
-
-        Raises:
-            IndexError: If a position is not in range(num_positions).
-        """
-        if len(positions) and (positions.min() < 0 or positions.max() >= self.num_positions):
-            outside = positions[(positions < 0) | (positions >= self.num_positions)]
-            raise IndexError(f"position {outside[0]} is out of range: the epoch has {self.num_positions}")
+    def records_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the record at each position, all of them in range."""
         sources, indexes = self._mixing.blend.locate(positions + self.start)
         passes, places = np.divmod(indexes, self._num_records[sources])
         records = self._first[sources]

@@ -118,22 +118,40 @@ class Network:
         bits = max(2, (num_positions - 1).bit_length())
         self._left_bits, self._right_bits = bits // 2, bits - bits // 2
 
-    def __call__(self, positions: NDArray[np.int64], tweaks: NDArray[np.uint64] | None = None) -> NDArray[np.int64]:
-        """Return the image of each position; those with equal tweaks, 64 random bits, share a bijection."""
+    def __call__(
+        self,
+        positions: NDArray[np.int64],
+        tweaks: NDArray[np.uint64] | None = None,
+        limits: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """Return the image of each position.
+
+        Args:
+            positions: Below n, or each below its limit.
+            tweaks: 64 random bits for each; those with equal ones, and equal limits, share a bijection.
+            limits: For each an n of its own, at most that of the network; far below it costs many rounds.
+        """
         values = np.empty(len(positions), np.uint64)
+        bounds = None if limits is None else limits.astype(np.uint64)
         for start in range(0, len(positions), _BLOCK):
             part = slice(start, start + _BLOCK)
-            values[part] = self._walk(positions[part].astype(np.uint64), None if tweaks is None else tweaks[part])
+            values[part] = self._walk(
+                positions[part].astype(np.uint64),
+                None if tweaks is None else tweaks[part],
+                np.uint64(self.num_positions) if bounds is None else bounds[part],
+            )
         return values.view(np.int64)
 
-    def _walk(self, values: NDArray[np.uint64], tweaks: NDArray[np.uint64] | None) -> NDArray[np.uint64]:
+    def _walk(
+        self, values: NDArray[np.uint64], tweaks: NDArray[np.uint64] | None, bounds: NDArray[np.uint64] | np.uint64
+    ) -> NDArray[np.uint64]:
         """Encrypt, and what falls outside once more, until all are below n."""
         values = self._encrypt(values, tweaks)
-        outside = np.flatnonzero(values >= self.num_positions)
+        outside = np.flatnonzero(values >= bounds)
         while len(outside):
             again = self._encrypt(values[outside], None if tweaks is None else tweaks[outside])
             values[outside] = again
-            outside = outside[again >= self.num_positions]
+            outside = outside[again >= (bounds[outside] if isinstance(bounds, np.ndarray) else bounds)]
         return values
 
     def _encrypt(self, values: NDArray[np.uint64], tweaks: NDArray[np.uint64] | None) -> NDArray[np.uint64]:

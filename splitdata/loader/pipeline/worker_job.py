@@ -67,6 +67,7 @@ class Job:
     Attributes:
         selection: The records that may stand in for bad ones.
         packs: The batch of a reply is PackedSamples, not collated.
+        by_position: A sample's random numbers depend on its position: its record may come several times in an epoch.
         seeds_globals: The global generators are set for each sample.
     """
 
@@ -80,6 +81,7 @@ class Job:
     init_fn: Callable[[int], Any] | None
     read_ahead: bool
     packs: bool = False
+    by_position: bool = False
     cache: CacheJob | None = None
     seeds_globals: bool = False
 
@@ -131,6 +133,7 @@ class StepMaker:
             seed=job.seed,
             on_error=job.on_error,
             selection=job.selection,
+            by_position=job.by_position,
             clock=self._clock,
             global_random=self._random,
         )

@@ -19,17 +19,19 @@ from splitdata.loader.plan.selection import Selection
 from splitdata.loader.plan.steps import Part, Position, StepShape
 from splitdata.loader.plan.user_samplers import BatchSampling, Sampling, SequenceOrder
 from splitdata.order.epoch_order import Shuffle, epoch_order
-from splitdata.order.mixture_order import MixtureOrder
 from splitdata.order.partition import Tail
 from splitdata.order.rotation import RotationOrder
+from splitdata.order.stream_order import StreamOrder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.loader.plan.length_batches import LengthBatches
+    from splitdata.order.balanced_order import Balance
     from splitdata.order.bin_layout import BinLayout
     from splitdata.order.epoch_order import Order
     from splitdata.order.mixture_order import Mixing
+    from splitdata.order.weighted_order import Weighting
 
 __all__ = ["PartitionKind", "Plan"]
 
@@ -42,7 +44,8 @@ class Plan:
 
     `bins` is needed for shuffle="bins" alone. With `sampling` or `batches` the selection is the whole dataset.
     `rotation` is how often each sample is used, and the size of the groups; not with `batches`. With `mixing` the
-    selection is all records of all sources, and there is none of the others.
+    selection is all records of all sources, and there is none of the others. `drawing` gives the order in the place of
+    `shuffle`; not with `sampling`, `batches` of a sampler, or `mixing`.
     """
 
     selection: Selection
@@ -61,6 +64,12 @@ class Plan:
     batches: BatchSampling | LengthBatches | None
     rotation: tuple[int, int] | None = None
     mixing: Mixing | None = None
+    drawing: Weighting | Balance | None = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a record may come several times in an epoch, so that its position tells one use from another."""
+        return self.mixing is not None or self.drawing is not None
 
     @property
     def shape(self) -> StepShape:
@@ -125,6 +134,8 @@ class Plan:
     def _order_below(self, epoch: int) -> Order:
         if self.sampling is not None:
             return SequenceOrder(self.sampling.records(epoch))
+        if self.drawing is not None:
+            return self.drawing.order(epoch)
         if self.mixing is not None:
             return self.mixing.order(self.shuffle, seed=self.seed, epoch=epoch, interleave=self.interleave)
         return epoch_order(
@@ -140,11 +151,11 @@ class Plan:
     def part(self, epoch: int, order: Order, positions: NDArray[np.int64]) -> Part:
         """Return the samples at positions of an order; with rotation, by their positions in the order below.
 
-        Those of a mixture have their positions in its stream: a record may come several times in an epoch.
+        Where a record may come several times in an epoch they have their positions in its stream.
         """
         if isinstance(order, RotationOrder):
             positions, order = order.locate(positions)[0], order.order
         places = order(positions)
-        if isinstance(order, MixtureOrder):
+        if isinstance(order, StreamOrder):
             positions = positions + order.start
         return Part(epoch, positions, places if self.sampling is not None else self.selection.records(places))

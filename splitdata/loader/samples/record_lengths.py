@@ -10,12 +10,13 @@ What must be read for it is read once, in this process; 8 bytes a record are kep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from splitdata._shown import shown
 from splitdata.loader.samples.mixture import Mixture
+from splitdata.loader.samples.record_values import field_of, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from splitdata.order.batching import Length
 
 __all__ = ["record_lengths"]
-
-_RECORDS_TOGETHER: Final = 1024
 
 
 def record_lengths(source: RecordFetcher, length: Length) -> NDArray[np.int64]:
@@ -67,23 +66,16 @@ def _sizes(dataset: Any, name: str) -> NDArray[np.int64]:
 
 
 def _measured(source: RecordFetcher, measure: Callable[[Any], Any]) -> NDArray[np.int64]:
-    num_records = len(source.dataset)
-    lengths = np.empty(num_records, np.int64)
-    for begin in range(0, num_records, _RECORDS_TOGETHER):
-        records = np.arange(begin, min(begin + _RECORDS_TOGETHER, num_records))
-        for record, value in zip(records.tolist(), source.fetch(records), strict=True):
-            found: object = measure(value)
-            if isinstance(found, bool) or not isinstance(found, (int, np.integer)):
-                raise TypeError(f"the length of record {record} must be an integer, got {shown(found)}")
-            lengths[record] = found
+    lengths = np.empty(len(source.dataset), np.int64)
+    for record, found in values_of(source, np.arange(len(lengths)), measure):
+        if isinstance(found, bool) or not isinstance(found, (int, np.integer)):
+            raise TypeError(f"the length of record {record} must be an integer, got {shown(found)}")
+        lengths[record] = found
     return _checked(lengths)
 
 
 def _length_of(sample: Any, field: str) -> int:
-    try:
-        value = sample[field]
-    except (TypeError, KeyError, IndexError):
-        raise ValueError(f"a sample has no field {shown(field)} to tell its length: {shown(sample)}") from None
+    value = field_of(sample, field)
     if isinstance(value, (int, np.integer)):
         return int(value)
     shape = getattr(value, "shape", None)

@@ -62,6 +62,7 @@ class SampleMaker:
         seed: int,
         on_error: ErrorPolicy,
         selection: Selection,
+        by_position: bool = False,
         clock: StageClock | None = None,
         global_random: GlobalRandom | None = None,
     ) -> None:
@@ -74,6 +75,7 @@ class SampleMaker:
         self._seed = seed
         self._skips = on_error == "skip"
         self._selection = selection
+        self._by_position = by_position
         self.begin()
 
     def begin(self) -> None:
@@ -146,9 +148,9 @@ class SampleMaker:
     def _random_epochs(self, part: Part) -> list[int]:
         """Return what keys the randomness of each sample, beside seed and record.
 
-        A record of a mixture may come several times in an epoch: its position in the stream tells them apart.
+        Where a record may come several times in an epoch, its position in the stream tells them apart.
         """
-        return [part.epoch] * len(part.records) if self._mixture is None else part.positions.tolist()
+        return part.positions.tolist() if self._by_position else [part.epoch] * len(part.records)
 
     def _transform_or_raise(
         self, transform: Transform, part: Part, fetched: Sequence[Any], numbers: Sequence[int]
