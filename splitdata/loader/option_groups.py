@@ -118,6 +118,8 @@ class OrderOptions:
         replacement: Whether a record may come more than once in an epoch, with `weights`.
         mesh: In place of rank and world size: the part of a torch DeviceMesh that shares the data out, as `mesh["dp"]`.
             All ranks beside it, of tensor or context parallelism, get the same batches. Kept as this rank in it.
+        replicate: So many neighbouring ranks get the same batches, as ranks of tensor, context or pipeline parallelism
+            need them. Then rank and world size of a loader, and of its state, count such groups. Not with `mesh`.
 
     Raises:
         TypeError, ValueError: An attribute of a wrong type or out of range, or two that clash.
@@ -133,6 +135,7 @@ class OrderOptions:
     num_samples: int | None = None
     replacement: bool = True
     mesh: Any = None
+    replicate: int = 1
 
     def __post_init__(self) -> None:
         check_choice("partition", self.partition, get_args(PartitionKind))
@@ -141,6 +144,9 @@ class OrderOptions:
         for name in ("num_steps", "lanes", "num_samples"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else checked_count(name, value, 1))
+        object.__setattr__(self, "replicate", checked_count("replicate", self.replicate, 1))
+        if self.mesh is not None and self.replicate != 1:
+            raise ValueError("mesh says which ranks get the same batches, and so does replicate: give one of them")
         if self.mesh is not None:
             object.__setattr__(self, "mesh", World.of_mesh(self.mesh))
         if self.lanes is not None and self.lanes > MAX_LANES:

@@ -40,7 +40,8 @@ class RankState:
 
     def __init__(self, resolved: ResolvedOptions, progress: EpochProgress) -> None:
         self.progress = progress
-        self.ranks = Ranks(resolved.options.rank, resolved.options.world_size)
+        options = resolved.options
+        self.ranks = Ranks(options.rank, options.world_size, options.order.replicate)
         self._resolved = resolved
         self._plan: Plan | None = None
 

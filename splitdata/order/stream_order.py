@@ -1,6 +1,8 @@
 """An order whose epochs are stretches of one stream without end: a record may come in it more than once.
 
-epoch e, position p ──> e * num_positions + p     place in the stream, which tells two uses of a record apart
+    epoch e, position p ──> e * num_positions + p     place in the stream
+
+The place tells two uses of a record apart.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@
     a step of SLURM's? ─> SLURM_PROCID of its tasks           (srun; not python alone in a batch script)
     else ─> rank 0 of 1          only one argument, and nothing that says the other: an error
 
+Ranks that work on the same samples, of tensor, context or pipeline parallelism, count as one: `replicate` neighbours of
+those above (World.in_groups), or the part of a mesh that shares the data out (World.of_mesh).
+
 Ranks hold what is found first, and compare it whenever an iterator begins: `init_process_group` may come later.
 """
 
@@ -109,6 +112,23 @@ class World:
             f"rest: pass {missing} too"
         )
 
+    def in_groups(self, size: int) -> World:
+        """Return which of the groups of `size` neighbouring ranks this one is in, and how many groups there are.
+
+        Where nobody said that there are several ranks, the only one is its group.
+
+        Raises:
+            ValueError: The ranks are no whole number of groups.
+        """
+        if size == 1 or self.said_by == _NOBODY:
+            return self
+        if self.world_size % size:
+            raise ValueError(
+                f"replicate={size} gives {size} neighbouring ranks the same batches, and {self.world_size} ranks, from "
+                f"{self.said_by}, are no whole number of such groups"
+            )
+        return World(self.rank // size, self.world_size // size, f"{self.said_by}, in groups of {size}")
+
     @classmethod
     def of_mesh(cls, mesh: Any) -> World:
         """Take the place of this process in a torch DeviceMesh, of which all dimensions share the data out.
@@ -146,11 +166,13 @@ class Ranks:
 
     Args:
         rank, world_size: Arguments of the loader, None for those that the environment tells.
+        replicate: Neighbouring ranks that count as one.
     """
 
-    def __init__(self, rank: int | None, world_size: int | None) -> None:
+    def __init__(self, rank: int | None, world_size: int | None, replicate: int = 1) -> None:
         self._rank = rank
         self._world_size = world_size
+        self._replicate = replicate
         self._held: World | None = None
         self.is_given = world_size == 1 or (rank is not None and world_size is not None)
 
@@ -160,7 +182,7 @@ class Ranks:
         Raises:
             ValueError: The world is held already, and is another one.
         """
-        given = World.find(self._rank if rank is None else rank, self._world_size if world_size is None else world_size)
+        given = self._find(self._rank if rank is None else rank, self._world_size if world_size is None else world_size)
         if self._held is not None and self._held != given:
             raise ValueError(
                 f"this loader was started as {self._held}, it cannot become {given}: make one loader for each rank"
@@ -170,12 +192,12 @@ class Ranks:
 
     def now(self) -> World:
         """Return the world that is held, or else what would be found now; holds nothing."""
-        return self._held or World.find(self._rank, self._world_size)
+        return self._held or self._find(self._rank, self._world_size)
 
     def held(self) -> World:
         """Return the world; from now on it is this one."""
         if self._held is None:
-            self._held = World.find(self._rank, self._world_size)
+            self._held = self._find(self._rank, self._world_size)
             _tell(self._held)
         return self._held
 
@@ -187,7 +209,7 @@ class Ranks:
         """
         if self.is_given or self._held is None:
             return
-        now = World.find(self._rank, self._world_size)
+        now = self._find(self._rank, self._world_size)
         if now != self._held:
             raise ValueError(
                 f"this loader took itself for {self._held} when it was first used (asked for a batch, its length or "
@@ -195,6 +217,9 @@ class Ranks:
                 "before, peek() shows a batch and binds it to no rank. Or pass rank= and world_size=; or go on as "
                 "this rank with loader.load_state_dict(loader.state_dict()), the same on every rank"
             )
+
+    def _find(self, rank: int | None, world_size: int | None) -> World:
+        return World.find(rank, world_size).in_groups(self._replicate)
 
     def release(self) -> None:
         """Let what was found be found anew; what was given stays."""

@@ -302,3 +302,53 @@ def test_contiguous_loader_that_was_begun_by_other_ranks_is_refused_and_its_next
     ):
         one.resume()
     assert [int(number) for batch in other for number in batch] == list(range(6, 12))
+
+
+def test_ranks_of_a_group_get_the_same_batches_and_groups_share_the_data_out() -> None:
+    def batches(rank: int) -> list[list[int]]:
+        loader = DistributedLoader(
+            range(24), **grouped(batch_size=2, shuffle=True, rank=rank, world_size=6, replicate=3, collate_fn=list)
+        )
+        assert (loader.rank, loader.world_size, len(loader)) == (rank // 3, 2, 6)
+        return list(loader)
+
+    ranks = [batches(rank) for rank in range(6)]
+    assert ranks[0] == ranks[1] == ranks[2]
+    assert ranks[3] == ranks[4] == ranks[5]
+    assert sorted(number for rank in (0, 3) for batch in ranks[rank] for number in batch) == list(range(24))
+
+
+def test_groups_of_ranks_are_found_in_the_environment_and_by_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = DistributedLoader(range(24), order=OrderOptions(replicate=4))
+    assert (alone.rank, alone.world_size) == (0, 1)
+
+    set_ranks(monkeypatch, 5, 8)
+    found = DistributedLoader(range(24), order=OrderOptions(replicate=4))
+    assert (found.rank, found.world_size) == (1, 2)
+    started = DistributedLoader(range(24), order=OrderOptions(replicate=2)).start(rank=3, world_size=4)
+    assert (started.rank, started.world_size) == (1, 2)
+    started.close()
+
+
+def test_state_of_groups_loads_where_as_many_groups_are_larger() -> None:
+    def of_groups(size: int) -> DistributedLoader:
+        return DistributedLoader(
+            range(24), **grouped(batch_size=2, shuffle=True, rank=size, world_size=2 * size, replicate=size)
+        )
+
+    whole = [batch.tolist() for batch in of_groups(1)]
+    begun = of_groups(2)
+    next(iter(begun))
+    other = of_groups(4)
+    other.load_state_dict(begun.state_dict())
+    assert [batch.tolist() for batch in other] == whole[1:]
+
+
+def test_ranks_that_are_no_whole_number_of_groups_are_refused() -> None:
+    loader = DistributedLoader(range(24), rank=0, world_size=6, order=OrderOptions(replicate=4))
+    with pytest.raises(ValueError, match=r"replicate=4 .* and 6 ranks, from the arguments, are no whole number"):
+        len(loader)
+    with pytest.raises(ValueError, match="replicate must be 1 or more"):
+        OrderOptions(replicate=0)
+    with pytest.raises(ValueError, match="give one of them"):
+        OrderOptions(replicate=2, mesh=World(0, 2))
