@@ -1,6 +1,7 @@
 """Keras trains from a loader: three epochs, and from a state that a callback took in mid-epoch as many more.
 
-keras_program.py DATASET  ->  JSON: samples that the model has been trained with, whole and after the resume
+keras_program.py DATASET  ->  JSON: samples that models have been trained with, whole, after the resume, and after
+                                    that by each of two ranks for an epoch
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ class TakesState(keras.callbacks.Callback):
             self.state = json.loads(json.dumps(self._data.state_dict(batch + 1)))
 
 
-def fit(path: str, epochs: int, state: Any = None, behind: int = 0) -> tuple[Samples, Any]:
+def fit(path: str, epochs: int, state: Any = None, behind: int = 0, **options: Any) -> tuple[Samples, Any]:
     """Return what training has seen, and the state behind so many batches."""
-    with make_loader(path, transform=pair) as loader:
+    with make_loader(path, transform=pair, **options) as loader:
         if state is not None:
             loader.load_state_dict(state)
         data = KerasLoader(loader)
@@ -75,7 +76,8 @@ def main(path: str) -> None:
     """Train twice."""
     whole, state = fit(path, 3, behind=17)
     rest, _ = fit(path, 2, state)
-    print(json.dumps({"whole": whole, "state": state, "rest": rest}))  # noqa: T201  # it is read by the test
+    ranks = [fit(path, 1, state, rank=rank, world_size=2)[0] for rank in range(2)]
+    print(json.dumps({"whole": whole, "state": state, "rest": rest, "ranks": ranks}))  # noqa: T201  # it is read by the test
 
 
 if __name__ == "__main__":

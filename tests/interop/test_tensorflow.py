@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.interop.stream import NUM_RECORDS, expected, make_loader, samples_of
+from tests.interop.stream import NUM_RECORDS, Samples, expected, interleaved, make_loader, samples_of
 
 tensorflow: Any = pytest.importorskip("tensorflow")
 
@@ -53,6 +53,21 @@ def test_state_counts_what_tensorflow_has_taken(path: str) -> None:
     second.load_state_dict(state)
 
     assert samples_of(taken) + samples_of(to_tf_dataset(second)) == expected(path)
+
+
+def test_state_goes_on_at_another_world_size(path: str) -> None:
+    from splitdata.interop.tensorflow import to_tf_dataset
+
+    first = make_loader(path)
+    taken = samples_of(to_tf_dataset(first).take(5))
+    state = json.loads(json.dumps(first.state_dict()))
+    rest: list[Samples] = []
+    for rank in range(2):
+        second = make_loader(path, rank=rank, world_size=2)
+        second.load_state_dict(state)
+        rest.append(samples_of(to_tf_dataset(second)))
+
+    assert (taken + interleaved(rest))[:NUM_RECORDS] == expected(path)
 
 
 def test_batch_that_tensorflow_has_no_type_for_is_an_error(path: str) -> None:
