@@ -14,6 +14,7 @@ import pytest
 
 from splitdata import OrderOptions
 from tests.command import ROOT
+from tests.interop.programs import read_samples, run
 from tests.interop.stream import expected, make_loader, samples_of
 
 
@@ -98,3 +99,21 @@ def test_ranks_of_tensor_parallelism_get_the_batches_of_their_data_rank(path: st
     assert got["1-0"] == got["1-1"]
     assert [tuple(sample) for sample in got["0-0"]] == expected(path)[::2]
     assert [tuple(sample) for sample in got["1-0"]][:-1] == expected(path)[1::2]
+
+
+@pytest.mark.slow
+@pytest.mark.time_limit(400)
+def test_model_sharded_by_fsdp_resumes_in_mid_epoch_by_torchs_checkpoint_at_another_world_size(
+    path: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("torchdata", reason="processes that load torch: make test-interop")
+
+    run("fsdp_program", 2, path, tmp_path, "two::5", "two-to-two:two:")
+    run("fsdp_program", 1, path, tmp_path, "two-to-one:two:", "one::5")
+    run("fsdp_program", 2, path, tmp_path, "one-to-two:one:")
+
+    one, two = read_samples(tmp_path, "one"), read_samples(tmp_path, "two", 2)
+    everything = expected(path)
+    assert two + read_samples(tmp_path, "two-to-one") == everything
+    assert two + read_samples(tmp_path, "two-to-two", 2) == [*everything, everything[0]]
+    assert one + read_samples(tmp_path, "one-to-two", 2) == [*everything, everything[0]]
