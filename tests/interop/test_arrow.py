@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from splitdata import DistributedLoader, SampleDataset, SplitDataLoader, SplitWriter
+from splitdata import DistributedLoader, SampleDataset, SplitWriter
 from splitdata.samples import arrow_columns
 
 pyarrow: Any = pytest.importorskip("pyarrow")
@@ -150,18 +150,3 @@ class TestHuggingFace:
 
         with DistributedLoader(given, batch_size=5, shuffle="global") as loader:
             assert sorted(label for batch in loader for label in batch["label"].tolist()) == list(range(10))
-
-
-def test_grain_reads_a_reader_as_its_source(path: str) -> None:
-    grain = pytest.importorskip("grain")
-
-    mapped = grain.MapDataset.source(SplitDataLoader(path)).shuffle(seed=0).map(int).batch(5)
-    loaded = grain.DataLoader(
-        data_source=SplitDataLoader(path),
-        sampler=grain.samplers.IndexSampler(num_records=53, num_epochs=1, shuffle=True, seed=0),
-        operations=[grain.transforms.Batch(5)],
-        worker_count=0,
-    )
-
-    assert sorted(number for batch in mapped for number in batch.tolist()) == list(range(53))
-    assert sorted(int(record) for batch in loaded for record in batch) == list(range(53))
