@@ -24,7 +24,6 @@ from splitdata.process.consumer.child_process import describe_exit
 from splitdata.process.consumer.frame_reader import FrameReader
 from splitdata.process.wire import messages
 from splitdata.process.wire.remote_error import rebuild
-from splitdata.process.worker.sender import NO_MEMORY
 
 if TYPE_CHECKING:
     from splitdata.process.consumer.worker_handle import WorkerHandle
@@ -247,7 +246,7 @@ class Receiver:
     def _begin_message(self, size: int, reason: int) -> _Body:
         import numpy
 
-        if reason == NO_MEMORY and not self._has_warned:
+        if reason == messages.NO_MEMORY and not self._has_warned:
             self._has_warned = True
             _log.warning(
                 "worker %d finds no memory for its batches: they come through the pipe, which is slower. "

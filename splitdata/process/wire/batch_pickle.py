@@ -14,10 +14,6 @@ are taken out of its hands, because their own reduction copies or refuses more t
 
 Subclasses, object arrays and other devices use the reduction that their library gives them. Buffers
 below 16 KiB stay in the pickle: copying them costs less than keeping a slot for them.
-
-    worker                                                     consumer
-    {"x": array, "n": 3} --BatchPickler.dump--> pickle         load_batch(pickle, buffers) --> {"x": array, "n": 3}
-                                                buffer of x    `x` is a view of the buffer: no copy, writable
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
     HELLO       u64 pid, u64 version of these frames
     ITEM        one pickle
     SLOT        u64 offset, u64 size                  (the message lies in the arena)
-    MULTIPART   u64 size, u64 why not in a slot       the message, size bytes
+    MULTIPART   u64 size, u64 why not in a slot       the message, size bytes; why: NO_SLOT or NO_MEMORY
     END         u64 number of items
     FAILURE     u64 number of items, u64 size         a report of remote_error.py, size bytes
     CANCELLED   u64 number of cancels                 what follows answers requests made after so many
@@ -26,8 +26,9 @@
     .   .    zeros to a multiple of 64, part 0: the pickle, zeros, part 1: the first buffer, ...
 
 The first thing a consumer sends is the job: u64 size, then that many bytes. Every number is
-little-endian. Bodies of ITEM stay below 64 KiB; whatever is larger is a multipart message. Only a worker that
-serves requests (pool.py) is sent REQUEST and CANCEL.
+little-endian. What is longer than an ITEM may be, or leaves buffers out, is a multipart message: it lies in a slot of
+the arena (SLOT) or, where there is none for it, comes by the pipe (MULTIPART). Only a worker that serves requests
+(pool.py) is sent REQUEST and CANCEL.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ __all__ = [
     "ITEM",
     "MAX_ITEM_BYTES",
     "MULTIPART",
+    "NO_MEMORY",
+    "NO_SLOT",
     "REQUEST",
     "SLOT",
     "TAKEN",
@@ -68,6 +71,10 @@ MULTIPART = 4
 END = 5
 FAILURE = 6
 CANCELLED = 7
+
+# Why a message came by the pipe: no slot is free or large enough; the system has no memory for it.
+NO_SLOT = 0
+NO_MEMORY = 1
 
 TAKEN = 1
 REQUEST = 2

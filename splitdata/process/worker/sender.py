@@ -32,11 +32,7 @@ if TYPE_CHECKING:
     from splitdata.process.wire.arena import Arena
     from splitdata.process.wire.pipes import WorkerPipe
 
-__all__ = ["FULL", "NO_MEMORY", "Sender"]
-
-# Why a message went through the pipe.
-FULL = 0
-NO_MEMORY = 1
+__all__ = ["Sender"]
 
 # Notes are read at least once in so many batches, so that they cannot fill their pipe.
 _MAX_UNREAD = 64
@@ -211,12 +207,12 @@ class Sender:
     def _take_slot(self, size: int) -> tuple[int | None, int]:
         arena = self._arena
         if arena is None or size > arena.size:
-            return None, FULL
+            return None, messages.NO_SLOT
         # Slots that have come back are used first: their memory is in the caches.
         self.read_notes(block=False)
         while (offset := self._free.take(size)) is None:
             if self.num_sent == self._num_taken:
-                return None, FULL
+                return None, messages.NO_SLOT
             begin = time.perf_counter()
             self.read_notes(block=True)
             self._waited += time.perf_counter() - begin
@@ -224,8 +220,8 @@ class Sender:
             arena.reserve(offset + size)
         except OSError:
             self._free.give_back(offset)
-            return None, NO_MEMORY
-        return offset, FULL
+            return None, messages.NO_MEMORY
+        return offset, messages.NO_SLOT
 
     def _fill_slot(self, offset: int, parts: Sequence[memoryview], places: Sequence[int], *, num_copied: int) -> None:
         """Write the table of a message and its first parts; the others are there."""
