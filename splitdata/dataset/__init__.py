@@ -12,4 +12,5 @@ docs/dataset.md follows a record through these folders.
     repair/       what damage has left, put together again
     cache/        the folder of a loader's cache
     verify/       every byte against its checksum
+    deletion/     records marked as deleted, and their bytes erased
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from splitdata.dataset.writer import SplitWriter
-from splitdata.format.codec import DEFAULT_LEVEL
+from splitdata.format.compression import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
     import os

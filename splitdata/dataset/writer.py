@@ -29,7 +29,7 @@ from splitdata.dataset.writing.unclosed import end_with_program
 from splitdata.dataset.writing.write_session import WriteSession
 from splitdata.errors import ClosedError, DuplicateKeyError, SchemaError, SplitDataError
 from splitdata.format import spec
-from splitdata.format.codec import DEFAULT_LEVEL
+from splitdata.format.compression import DEFAULT_LEVEL
 from splitdata.format.keys import encode_key, encode_keys
 from splitdata.format.manifest import encode_metadata
 from splitdata.samples.record_codecs import record_codec

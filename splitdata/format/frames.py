@@ -200,7 +200,7 @@ class FrameHeader:
             if lengths_word(stored_length, raw_length) != lengths:
                 raise FormatError("the two lengths of a large frame header differ")
         # Of a codec that is not known here, as of an encryption, stored may be longer than raw.
-        is_known = codec <= spec.CODEC_ZSTD_DICTIONARY
+        is_known = codec in _CODECS[spec.KIND_RECORD]
         if is_known and ((codec == spec.CODEC_NONE) != (stored_length == raw_length) or stored_length > raw_length):
             raise FormatError(f"codec {codec} with {stored_length} stored and {raw_length} raw bytes")
         if (kind == spec.KIND_LARGE) != (raw_length >= spec.LARGE_RECORD_BYTES) and kind != spec.KIND_DICTIONARY:

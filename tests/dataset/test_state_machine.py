@@ -43,7 +43,7 @@ class Dataset(RuleBasedStateMachine):
         # Large records, several blocks and several chunks come often this way.
         self.patch.setattr(spec, "LARGE_RECORD_BYTES", 1000)
         self.patch.setattr(spec, "BLOCK_BYTES", 128)
-        self.patch.setattr("splitdata.format.codec._WORTHWHILE", 64)
+        self.patch.setattr("splitdata.format.compression._WORTHWHILE", 64)
         self.patch.setattr("splitdata.dataset.writer._MIN_CHUNK_BYTES", 200)
         self.patch.setattr("splitdata.dataset.writer._CHUNK_BYTES_PER_BIN", 1)
 

@@ -21,7 +21,7 @@ from splitdata.dataset.segments.dictionary import control_frame, head_frames, re
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader, candidate_frames
 from splitdata.format.checksum import bin_salt, hash64
-from splitdata.format.codec import Decompressor, decompress, decompress_stream
+from splitdata.format.compression import Decompressor, decompress_stream
 from splitdata.format.frames import FrameHeader
 from splitdata.format.index import IndexHeader, IndexTables, tables_size
 from splitdata.format.keys import (
@@ -127,7 +127,7 @@ PARSERS = {
     "keys directory": Parser(DIRECTORY, lambda data: parse_directory(data, 1 << 20), header_sealed),
     "keys blocks": Parser(RUN_BYTES, use_blocks),
     "frame header": Parser(LARGE, FrameHeader.unpack),
-    "zstd frame": Parser(zstandard.compress(TEXT), lambda data: decompress(data, len(TEXT), 1 << 20)),
+    "zstd frame": Parser(zstandard.compress(TEXT), lambda data: Decompressor().decompress(data, len(TEXT), 1 << 20)),
     "zstd frame in blocks": Parser(
         zstandard.compress(TEXT),
         lambda data: list(decompress_stream(iter([data[:50], data[50:]]), len(TEXT), 1 << 20)),

@@ -339,7 +339,7 @@ class FoundRecords:
         """Say whether records that are compressed with the segment's dictionary can be read."""
         if self._can_decompress is None:
             try:
-                self.files.decompressor()
+                self.files.decompressor_of(spec.CODEC_ZSTD_DICTIONARY)
                 self._can_decompress = True
             except (FormatError, OSError):
                 self._can_decompress = False

@@ -20,7 +20,7 @@ from splitdata.dataset.repair.frame_scan import FRAME_DTYPE, BinScan, follows_in
 from splitdata.dataset.repair.header_mending import HeaderMending
 from splitdata.errors import FormatError
 from splitdata.format import spec
-from splitdata.format.codec import Decompressor
+from splitdata.format.compression import Decompressor
 from splitdata.format.frame_layout import next_start
 from splitdata.format.frames import FrameHeader, follow, footprint, lengths_word
 from splitdata.format.index import ENTRY_DTYPE, entries_per_sum, unpack_loc
@@ -241,7 +241,8 @@ class FrameSearch(FoundRecords):
 
     def decompressors(self) -> list[Decompressor]:
         """Return what may decompress a record of which the codec is not known."""
-        return [Decompressor(), *([self.files.decompressor()] if self._has_dictionary() else [])]
+        codecs = [spec.CODEC_ZSTD, *([spec.CODEC_ZSTD_DICTIONARY] if self._has_dictionary() else [])]
+        return [self.files.decompressor_of(codec) for codec in codecs]
 
     def note_confirmed(self, num_records: int) -> None:
         """Note that the digest has proven so many records, as they are."""

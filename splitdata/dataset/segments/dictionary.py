@@ -18,7 +18,7 @@ from splitdata.errors import FormatError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import hash64
-from splitdata.format.codec import Compressor
+from splitdata.format.compression import Compressor
 from splitdata.format.frame_layout import aligned_start
 from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.index import IndexHeader, entry_offset, tables_size

@@ -1,6 +1,7 @@
-"""Copying records from one segment into another as they are stored: proven, but neither compressed nor joined again.
+"""Copying records from one segment into another, proven: as they are stored, or compressed anew where they cannot be.
 
-A frame of another place needs another header check, so it cannot be copied blindly.
+A frame of another place needs another header check, so it cannot be copied blindly. Records are compressed anew where
+they stand in other groups then, or the other segment has another dictionary.
 
     segment A   [ . . r3 r4 r5 ]  ──locate, check──>  segment B  [ r3 r4 r5 ]       fold, and a commit behind a rival's
                 [ r0 (deleted) r2 ] ────────────────>            [ r0 tombstone r2 ]    fold, and compacting
@@ -16,7 +17,7 @@ from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.segments.totals import Totals
 from splitdata.errors import FormatError
 from splitdata.format import spec
-from splitdata.format.codec import Compressor
+from splitdata.format.compression import Compressor
 
 if TYPE_CHECKING:
     from splitdata.dataset.segments.segment_files import SegmentFiles

@@ -25,7 +25,7 @@ from splitdata.format.keys import key_hash
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from splitdata.format.codec import Compressor
+    from splitdata.format.compression import Compressor
 
 __all__ = ["FramedChunk", "frame_chunk"]
 

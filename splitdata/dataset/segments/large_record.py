@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from splitdata._types import ReadableFile
     from splitdata.dataset.segments.bin_writer import BinWriter
-    from splitdata.format.codec import Compressor
+    from splitdata.format.compression import Compressor
 
 __all__ = ["LargeSource", "WrittenRecord", "write_large"]
 

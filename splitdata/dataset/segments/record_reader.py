@@ -20,7 +20,7 @@ import xxhash
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
-from splitdata.format.codec import decompress, decompress_stream
+from splitdata.format.compression import decompress_stream
 from splitdata.format.frames import FrameHeader, footprint, lengths_word, num_blocks
 from splitdata.format.index import entries_per_sum, unpack_loc, unpack_locs
 from splitdata.format.keys import key_hash
@@ -213,9 +213,8 @@ class RecordReader:
         if header.codec == spec.CODEC_NONE:
             return stored
         try:
-            if header.codec == spec.CODEC_ZSTD_DICTIONARY:
-                return self._files.decompressor().decompress(stored, header.raw_length, self._max_record_bytes)
-            return decompress(stored, header.raw_length, self._max_record_bytes)
+            decompressor = self._files.decompressor_of(header.codec)
+            return decompressor.decompress(stored, header.raw_length, self._max_record_bytes)
         except RecordTooLargeError as error:
             self._raise_too_large(place, error)
         except FormatError as error:

@@ -27,7 +27,7 @@ from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, U
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt
-from splitdata.format.codec import Decompressor
+from splitdata.format.compression import WITHOUT_DICTIONARY, Decompressor
 from splitdata.format.frame_layout import layout_of
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset
 from splitdata.format.version import check_same_major
@@ -295,8 +295,14 @@ class SegmentFiles:
             raise FormatError(f"{self.paths.schemas} does not exist", path=self.paths.schemas) from None
         return parse_schemas(data, self.info.id)[0]
 
-    def decompressor(self) -> Decompressor:
-        """Return what decompresses records with the segment's dictionary; raises as `dictionary` does."""
+    def decompressor_of(self, codec: int) -> Decompressor:
+        """Return what decompresses frames of a codec, `CODEC_NONE` excepted.
+
+        Raises:
+            FormatError: If the codec needs a dictionary, and that is missing or damaged.
+        """
+        if codec != spec.CODEC_ZSTD_DICTIONARY:
+            return WITHOUT_DICTIONARY
         made = self._decompressor
         if made is None:
             made = self._decompressor = Decompressor(self.dictionary())

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.large_record import LargeSource
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.unfinished import ResumedSegment
-    from splitdata.format.codec import Compressor
+    from splitdata.format.compression import Compressor
 
 __all__ = ["SegmentWriter"]
 

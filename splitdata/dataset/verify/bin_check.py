@@ -21,7 +21,6 @@ from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeErro
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.codec import Decompressor
 from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
 from splitdata.format.frame_layout import LAYOUT, aligned_starts
 from splitdata.format.frames import are_ordinary, footprint, key_extents, nonzero_gaps
@@ -50,7 +49,6 @@ _HEADER_CHECK: Final = (
     "the header check of record {}, in the frame at byte {}, is wrong: the record can be read by the index, and not be "
     "found without it, nor its key be read; `splitdata repair` makes the check again"
 )
-_PLAIN: Final = Decompressor()
 _U64: Final = np.uint64
 
 
@@ -290,8 +288,7 @@ class BinCheck:
             return None
         for number in np.flatnonzero(codecs != spec.CODEC_NONE).tolist():
             try:
-                with_dictionary = codecs[number] == spec.CODEC_ZSTD_DICTIONARY
-                decompressor = self._files.decompressor() if with_dictionary else _PLAIN
+                decompressor = self._files.decompressor_of(int(codecs[number]))
                 raw = decompressor.decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
             except (FormatError, RecordTooLargeError):
                 return None

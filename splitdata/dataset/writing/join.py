@@ -27,7 +27,7 @@ from splitdata.dataset.segments.totals import Totals
 from splitdata.dataset.writing.commit import replace_segments
 from splitdata.errors import FormatError
 from splitdata.format import spec
-from splitdata.format.codec import DEFAULT_LEVEL
+from splitdata.format.compression import DEFAULT_LEVEL
 from splitdata.format.manifest import Manifest, encode_metadata
 from splitdata.format.record_group import group_room
 from splitdata.format.schemas import longest

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, chosen_codec, default_alignment
 from splitdata.format import spec
-from splitdata.format.codec import Compressor
+from splitdata.format.compression import Compressor
 from splitdata.format.manifest import encode_metadata
 from splitdata.samples.declared_schema import declared_schema
 

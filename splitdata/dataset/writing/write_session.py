@@ -31,7 +31,7 @@ from splitdata.dataset.writing.destination import bins_for
 from splitdata.dataset.writing.fold import fold_small_segments
 from splitdata.errors import DatasetNotFoundError, SplitDataError
 from splitdata.format import spec
-from splitdata.format.codec import Compressor
+from splitdata.format.compression import Compressor
 from splitdata.format.manifest import encode_metadata
 
 if TYPE_CHECKING:

@@ -223,7 +223,7 @@ def tiny_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spec, "LARGE_RECORD_BYTES", 1000)
     monkeypatch.setattr(spec, "BLOCK_BYTES", 128)
     monkeypatch.setattr(spec, "LENGTH_ESCAPE", 3000)
-    monkeypatch.setattr("splitdata.format.codec._WORTHWHILE", 64)
+    monkeypatch.setattr("splitdata.format.compression._WORTHWHILE", 64)
 
 
 @pytest.mark.usefixtures("tiny_limits")

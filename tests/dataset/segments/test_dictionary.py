@@ -16,7 +16,7 @@ from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.segments.dictionary import train
 from splitdata.dataset.segments.segment_reader import SegmentReader
 from splitdata.format import spec
-from splitdata.format.codec import Compressor, Decompressor
+from splitdata.format.compression import Compressor, Decompressor
 from splitdata.format.frames import FrameHeader
 
 _WORDS = [f"word{number * 7919 % 1000:03d}" for number in range(1000)]

@@ -32,7 +32,7 @@ def tiny_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spec, "LARGE_RECORD_BYTES", 1000)
     monkeypatch.setattr(spec, "BLOCK_BYTES", 128)
     # What is saved in the first block must pay for what zstd adds to all others, as it does in full size.
-    monkeypatch.setattr("splitdata.format.codec._WORTHWHILE", 64)
+    monkeypatch.setattr("splitdata.format.compression._WORTHWHILE", 64)
 
 
 def mapped(data: bytes) -> mmap.mmap:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
-from splitdata.format.codec import Compressor, decompress, decompress_stream
+from splitdata.format.compression import WITHOUT_DICTIONARY, Compressor, decompress_stream
 
 LIMIT = 1 << 30
 
@@ -24,7 +24,7 @@ def streamed(stored: bytes, raw_length: int, limit: int) -> bytes:
     )
 
 
-BOTH = pytest.mark.parametrize("back", [decompress, streamed])
+BOTH = pytest.mark.parametrize("back", [WITHOUT_DICTIONARY.decompress, streamed])
 Back = Callable[[bytes, int, int], bytes]
 
 

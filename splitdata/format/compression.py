@@ -1,4 +1,4 @@
-"""Codecs of one record: raw bytes to stored bytes and back, within limits.
+"""Compression of the stored bytes of a frame with zstd, and back, within limits.
 
 The zstd library grants whatever size a frame declares and ignores what follows the first
 frame. So the header is read and compared before any output is allocated, and a second
@@ -23,7 +23,14 @@ from splitdata.format import spec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_LEVEL", "Compressor", "Decompressor", "check_declared_size", "decompress", "decompress_stream"]
+__all__ = [
+    "DEFAULT_LEVEL",
+    "WITHOUT_DICTIONARY",
+    "Compressor",
+    "Decompressor",
+    "check_declared_size",
+    "decompress_stream",
+]
 
 # zstd's own default: about 2.8 times smaller on text at several hundred MB/s.
 DEFAULT_LEVEL = 3
@@ -125,7 +132,12 @@ class Decompressor:
         self._of_thread = threading.local()
 
     def decompress(self, stored: bytes | memoryview, raw_length: int, max_record_bytes: int) -> bytes:
-        """Return the raw record; as the function of this name does."""
+        """Return the raw bytes of stored ones, whose length must come out as `raw_length`.
+
+        Raises:
+            FormatError: If this is not exactly one zstd frame of that length.
+            RecordTooLargeError: If `raw_length` is above `max_record_bytes`. Nothing was allocated.
+        """
         check_declared_size(stored, raw_length, max_record_bytes)
         zstd = getattr(self._of_thread, "zstd", None)
         if zstd is None:
@@ -139,17 +151,7 @@ class Decompressor:
         return raw
 
 
-_WITHOUT_DICTIONARY = Decompressor()
-
-
-def decompress(stored: bytes | memoryview, raw_length: int, max_record_bytes: int) -> bytes:
-    """Return the raw record of a stored one, whose length must come out as `raw_length`.
-
-    Raises:
-        FormatError: If this is not exactly one zstd frame of that length.
-        RecordTooLargeError: If `raw_length` is above `max_record_bytes`. Nothing was allocated.
-    """
-    return _WITHOUT_DICTIONARY.decompress(stored, raw_length, max_record_bytes)
+WITHOUT_DICTIONARY = Decompressor()
 
 
 class _BlockReader:
