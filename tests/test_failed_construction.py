@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import splitdata
-from splitdata.dataset.cache.cache_generation import Claim, Generation
+from splitdata.dataset.cache.cache_generation import CacheGeneration, Claim
 from splitdata.dataset.manifests.retention import Pin
 from splitdata.storage.file_source import MappedSource, PreadSource
 from splitdata.storage.folder import Folder
@@ -29,7 +29,7 @@ PUBLIC = {
 INTERNAL: dict[str, Callable[..., Any]] = {
     "Claim": Claim,
     "Folder": Folder,
-    "Generation": Generation,
+    "CacheGeneration": CacheGeneration,
     "LockedFile": LockedFile,
     "Pin": Pin,
     "MappedSource": MappedSource,

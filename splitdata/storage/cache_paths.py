@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["KEY_NAME", "LOCK_NAME", "CachePaths", "GenerationPaths"]
+__all__ = ["KEY_NAME", "LOCK_NAME", "CacheGenerationPaths", "CachePaths"]
 
 KEY_NAME: Final = "key.json"
 LOCK_NAME: Final = "lock"
@@ -39,9 +39,9 @@ class CachePaths:
         """The file that is locked while something is written, where there is a limit."""
         return os.path.join(self.folder, LOCK_NAME)
 
-    def generation(self, epoch: int, lineage: str) -> GenerationPaths:
+    def generation(self, epoch: int, lineage: str) -> CacheGenerationPaths:
         """The generation that begins with an epoch, of one lineage: 16 hex digits."""
-        return GenerationPaths(os.path.join(self.folder, self.generation_name(epoch, lineage)))
+        return CacheGenerationPaths(os.path.join(self.folder, self.generation_name(epoch, lineage)))
 
     @staticmethod
     def generation_name(epoch: int, lineage: str) -> str:
@@ -71,7 +71,7 @@ class CachePaths:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationPaths:
+class CacheGenerationPaths:
     """The folder of one generation."""
 
     folder: str
@@ -98,13 +98,13 @@ class GenerationPaths:
     @staticmethod
     def writer_lock_name(number: int) -> str:
         """The name of the file that the writer of that dataset locks."""
-        return GenerationPaths.writer_name(number) + _LOCK_SUFFIX
+        return CacheGenerationPaths.writer_name(number) + _LOCK_SUFFIX
 
     @staticmethod
     def writer_of_name(name: str) -> int | None:
         """Return the number of the writer whose dataset has this name, None if it is the name of something else."""
         match = _WRITER.fullmatch(name)
-        return int(match[1]) if match and GenerationPaths.writer_name(int(match[1])) == name else None
+        return int(match[1]) if match and CacheGenerationPaths.writer_name(int(match[1])) == name else None
 
     @classmethod
     def is_own_file(cls, name: str) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata._local_path import local_path
 from splitdata.dataset.cache.cache_generation import (
-    Generation,
+    CacheGeneration,
     WriterDirectory,
     clear_generation,
     open_private,
@@ -29,7 +29,7 @@ from splitdata.dataset.cache.cache_generation import (
 from splitdata.dataset.writing.claimed_folder import make_folder
 from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
-from splitdata.storage.cache_paths import LOCK_NAME, CachePaths, GenerationPaths
+from splitdata.storage.cache_paths import LOCK_NAME, CacheGenerationPaths, CachePaths
 from splitdata.storage.folder import Folder
 from splitdata.storage.paths import is_stray
 from splitdata.storage.private_folder import make_private
@@ -131,17 +131,17 @@ class CacheFolder:
                     contextlib.suppress(FileNotFoundError),
                     root.sub(self.paths.generation_name(epoch, lineage)) as generation,
                 ):
-                    names = map(GenerationPaths.writer_name, writers_in(generation))
+                    names = map(CacheGenerationPaths.writer_name, writers_in(generation))
                     writers = [WriterDirectory(generation, name) for name in names]
                     found += [writer.folder for writer in writers if writer.generations()]
         return found
 
-    def looks(self) -> Iterator[Generation]:
+    def looks(self) -> Iterator[CacheGeneration]:
         """Yield each generation, open, to look at it; it is closed behind that. One that is gone is left out."""
         with contextlib.suppress(FileNotFoundError), self._opened() as root:
             for epoch, lineage in self.generations():
                 try:
-                    generation = Generation.look(root, self.paths.generation_name(epoch, lineage))
+                    generation = CacheGeneration.look(root, self.paths.generation_name(epoch, lineage))
                 except (OSError, FormatError):
                     # Removed meanwhile, or its key is damaged: then it is as good as gone.
                     continue
@@ -150,7 +150,7 @@ class CacheFolder:
                 finally:
                     generation.close()
 
-    def open(self, key: CacheKey) -> Generation:
+    def open(self, key: CacheKey) -> CacheGeneration:
         """Open a generation, made where there is none, the folder too.
 
         Raises:
@@ -160,7 +160,7 @@ class CacheFolder:
         if self._root is None:
             with contextlib.closing(self.hold()) as held:
                 return held.open(key)
-        return Generation.open(self._root, key)
+        return CacheGeneration.open(self._root, key)
 
     def generations(self) -> list[tuple[int, str]]:
         """Return epoch and lineage of all generations, in the order of epochs."""

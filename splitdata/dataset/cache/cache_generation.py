@@ -28,14 +28,14 @@ from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import remove_dataset
 from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
-from splitdata.storage.cache_paths import KEY_NAME, CachePaths, GenerationPaths
+from splitdata.storage.cache_paths import KEY_NAME, CacheGenerationPaths, CachePaths
 from splitdata.storage.folder import Folder
 from splitdata.storage.locked_file import LockedFile
 from splitdata.storage.private_folder import PRIVATE_MODE, why_shared
 
 __all__ = [
+    "CacheGeneration",
     "Claim",
-    "Generation",
     "WriterDirectory",
     "clear_generation",
     "open_private",
@@ -46,7 +46,7 @@ __all__ = [
 
 _logger = logging.getLogger("splitdata")
 
-# Of a key, which has a few hundred.
+# The largest key file that is read; one has a few hundred bytes.
 _MAX_KEY_BYTES: Final = 1 << 16
 # Others may remove the generation while it is opened; each of them takes milliseconds.
 _MAX_TRIES: Final = 200
@@ -112,7 +112,7 @@ class WriterDirectory(DatasetDirectory):
             yield root
 
 
-class Generation:
+class CacheGeneration:
     """A generation in use. Safe to share between threads but for `close`.
 
     Attributes:
@@ -127,7 +127,7 @@ class Generation:
     def __init__(self, folder: Folder, key: CacheKey, descriptor: int) -> None:
         """Take its folder, and the descriptor of its key, on which the shared lock is held."""
         self.folder = folder
-        self.paths = GenerationPaths(folder.path)
+        self.paths = CacheGenerationPaths(folder.path)
         self.key = key
         self._descriptor = descriptor
         renew_after_fork(self)
@@ -277,7 +277,7 @@ def writers_in(generation: Folder) -> list[int]:
     """Return the numbers of all writers whose datasets are in the folder of a generation, ascending."""
     # Opened again, as threads that list one open folder would take names from each other.
     with generation.again() as folder:
-        found = [(GenerationPaths.writer_of_name(name), name) for name in folder.names()]
+        found = [(CacheGenerationPaths.writer_of_name(name), name) for name in folder.names()]
         # The target of a link does not belong to this cache.
         return sorted(number for number, name in found if number is not None and folder.has_folder(name))
 
@@ -341,9 +341,9 @@ def clear_generation(cache: Folder, name: str, *, has_key: bool = True) -> bool:
             if not has_key and KEY_NAME in names:
                 return False
             for entry in names:
-                if GenerationPaths.writer_of_name(entry) is not None:
+                if CacheGenerationPaths.writer_of_name(entry) is not None:
                     remove_dataset(folder, entry)
-                elif GenerationPaths.is_own_file(entry):
+                elif CacheGenerationPaths.is_own_file(entry):
                     folder.remove(entry)
         cache.remove_directory(name)
     except (OSError, FormatError):
@@ -355,7 +355,7 @@ def _open_key(folder: Folder, key: CacheKey) -> int:
     """Return a descriptor of the key, made if there is none: whole from the first moment."""
     with contextlib.suppress(FileNotFoundError):
         return folder.open_file(KEY_NAME)
-    scratch = GenerationPaths.key_scratch_name(os.urandom(16).hex())
+    scratch = CacheGenerationPaths.key_scratch_name(os.urandom(16).hex())
     descriptor = folder.create(scratch)
     try:
         files.write_at(descriptor, key.encode(), 0)

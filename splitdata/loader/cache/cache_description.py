@@ -12,7 +12,7 @@ from splitdata.loader.cache.cache_entry import EntryCodec
 from splitdata.loader.cache.cache_reader import CacheReader
 
 if TYPE_CHECKING:
-    from splitdata.dataset.cache.cache_generation import Generation
+    from splitdata.dataset.cache.cache_generation import CacheGeneration
     from splitdata.dataset.cache.cache_key import CacheKey
 
 __all__ = ["CacheDescription", "GenerationDescription", "describe_cache"]
@@ -76,7 +76,7 @@ def describe_cache(path: str | os.PathLike[str]) -> CacheDescription | None:
     return CacheDescription(path=folder.paths.folder, disk_bytes=folder.num_bytes(), generations=tuple(described))
 
 
-def _describe(generation: Generation) -> GenerationDescription:
+def _describe(generation: CacheGeneration) -> GenerationDescription:
     key: CacheKey = generation.key
     reader = CacheReader(generation, EntryCodec((), copy=False), key.num_records)
     reader.refresh()

@@ -21,7 +21,7 @@ from splitdata.loader.cache.cache_entry import EntryIndex
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from splitdata.dataset.cache.cache_generation import Generation
+    from splitdata.dataset.cache.cache_generation import CacheGeneration
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.loader.cache.cache_entry import EntryCodec
 
@@ -81,7 +81,7 @@ class CacheReader:
         num_damaged: Entries, indexes and whole datasets that could not be read.
     """
 
-    def __init__(self, generation: Generation, codec: EntryCodec, num_records: int) -> None:
+    def __init__(self, generation: CacheGeneration, codec: EntryCodec, num_records: int) -> None:
         self.num_known = 0
         self.num_damaged = 0
         self._generation = generation

@@ -26,7 +26,7 @@ from splitdata.loader.cache.cache_entry import EntryIndex, encode_index
 
 if TYPE_CHECKING:
     from splitdata.dataset.cache.cache_folder import CacheFolder
-    from splitdata.dataset.cache.cache_generation import Claim, Generation
+    from splitdata.dataset.cache.cache_generation import CacheGeneration, Claim
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.loader.cache.cache_options import Cache
 
@@ -112,7 +112,7 @@ class CacheWriter:
         problem: Why nothing is written any more, None while all is well.
     """
 
-    def __init__(self, folder: CacheFolder, generation: Generation, options: Cache) -> None:
+    def __init__(self, folder: CacheFolder, generation: CacheGeneration, options: Cache) -> None:
         self.number: int | None = None
         self.num_commits = 0
         self.num_bytes_kept = 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from splitdata.dataset.cache.cache_generation import Generation
+    from splitdata.dataset.cache.cache_generation import CacheGeneration
     from splitdata.dataset.cache.cache_key import CacheKey
     from splitdata.loader.cache.cache_entry import EntryCodec
     from splitdata.loader.cache.cache_options import Cache
@@ -39,7 +39,7 @@ _REFRESH_SHARE: Final = 50.0
 class _Opened:
     """A generation that is in use."""
 
-    def __init__(self, folder: CacheFolder, generation: Generation, options: Cache, codec: EntryCodec) -> None:
+    def __init__(self, folder: CacheFolder, generation: CacheGeneration, options: Cache, codec: EntryCodec) -> None:
         self.folder = folder
         self.generation = generation
         self.reader = CacheReader(generation, codec, generation.key.num_records)

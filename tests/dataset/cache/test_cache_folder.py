@@ -16,7 +16,7 @@ import pytest
 
 from splitdata import CacheError, FormatError, SplitDataLoader, SplitWriter, verify
 from splitdata.dataset.cache.cache_folder import CacheFolder
-from splitdata.dataset.cache.cache_generation import Generation, read_key
+from splitdata.dataset.cache.cache_generation import CacheGeneration, read_key
 from splitdata.dataset.cache.cache_key import CacheKey
 from splitdata.dataset.manifests.retention import remove_dataset
 from splitdata.storage import files
@@ -225,7 +225,7 @@ def test_links_are_not_followed_out_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_generation_is_made_once_by_many_at_once(tmp_path: Path) -> None:
-    opened: list[Generation] = []
+    opened: list[CacheGeneration] = []
     barrier = threading.Barrier(8)
 
     def open_it() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from splitdata import Cache, CacheError, DistributedLoader, SplitDataLoader, SplitWriter
 from splitdata.dataset.cache.cache_folder import CacheFolder
-from splitdata.dataset.cache.cache_generation import Claim, Generation
+from splitdata.dataset.cache.cache_generation import CacheGeneration, Claim
 from splitdata.dataset.cache.cache_key import CacheKey
 from splitdata.loader.cache.cache_entry import EntryCodec, EntryIndex, encode_index
 from splitdata.loader.cache.cache_reader import CacheReader
@@ -139,7 +139,7 @@ def test_what_is_written_stays_in_the_folder_that_was_claimed(
     write_numbers(tmp_path / "data", NUM_RECORDS)
     claimed: list[Path] = []
 
-    def claim_and_replace(generation: Generation, first: int = 0) -> Claim:
+    def claim_and_replace(generation: CacheGeneration, first: int = 0) -> Claim:
         found = claim(generation, first)
         folder = Path(found.folder.path)
         path = folder if place == "writer" else folder.parent
@@ -147,8 +147,8 @@ def test_what_is_written_stays_in_the_folder_that_was_claimed(
         path.symlink_to(outside)
         return found
 
-    claim = Generation.claim
-    monkeypatch.setattr(Generation, "claim", claim_and_replace)
+    claim = CacheGeneration.claim
+    monkeypatch.setattr(CacheGeneration, "claim", claim_and_replace)
     with loader_of(tmp_path, is_wrong=False) as loader:
         assert numbers_of(loader) == list(range(NUM_RECORDS))
 
