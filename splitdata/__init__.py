@@ -81,8 +81,9 @@ if TYPE_CHECKING:
     from splitdata.loader.samples.skips import Skip
     from splitdata.loader.stats.figures import RotationStats
     from splitdata.loader.stats.stats import LoaderStats
-    from splitdata.order.batching import Buckets, Packed, TokenBudget
+    from splitdata.order.batching import Buckets, TokenBudget
     from splitdata.order.hash_split import HashSplit
+    from splitdata.order.packs import Packed
     from splitdata.order.window import Window
     from splitdata.process.mpqitr import MpQItr
     from splitdata.samples.decode import SampleDecoder, decode_sample
@@ -204,7 +205,7 @@ _HOMES = {
     "Mixture": "splitdata.loader.samples.mixture",
     "MpQItr": "splitdata.process.mpqitr",
     "OrderOptions": "splitdata.loader.option_groups",
-    "Packed": "splitdata.order.batching",
+    "Packed": "splitdata.order.packs",
     "PackedCollate": "splitdata.loader.samples.packed_collate",
     "RecordOptions": "splitdata.loader.option_groups",
     "RecordSource": "splitdata.conversion.sources.source",

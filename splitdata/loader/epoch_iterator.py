@@ -98,6 +98,8 @@ class EpochIterator(Iterator[Any]):
             self._meter.skipped(len(info.skipped))
         waited, processor = time.perf_counter() - begin, time.thread_time() - begin_processor
         self._meter.handed_out(info.num_samples, info.num_bytes, waited, processor)
+        if info.fill is not None:
+            self._meter.filled(info.fill)
         self._num_handed_out += 1
         # In this order: an interrupt before the last line lets the batch be made again, it is never left out.
         self._progress.hand_out(info.position, self._shape)

@@ -24,9 +24,11 @@ from splitdata.loader.option_groups import (
 )
 from splitdata.loader.plan.user_samplers import BatchSampler, Sampler
 from splitdata.loader.rotation.rotation_options import Rotation
+from splitdata.loader.samples.packed_collate import PackedCollate
 from splitdata.loader.samples.sample_maker import Transform
 from splitdata.order.counts import checked_count
 from splitdata.order.epoch_order import Shuffle
+from splitdata.order.packs import Packed
 from splitdata.order.partition import Tail
 from splitdata.order.permutation import derive_key
 from splitdata.order.window import Window
@@ -114,6 +116,7 @@ class LoaderOptions:
         self._check_shuffle()
         self._check_samplers()
         self._check_rotation()
+        self._check_packs()
         self._check_workers()
 
     def _take_mesh(self) -> None:
@@ -179,6 +182,27 @@ class LoaderOptions:
             raise ValueError(
                 'rotation divides the epoch into groups, and partition="contiguous" into stretches of ranks, which '
                 'would cut through them: use partition="strided"'
+            )
+
+    def _check_packs(self) -> None:
+        packed, collate = self.order.batching, self.collate_fn
+        if not isinstance(packed, Packed):
+            return
+        if isinstance(collate, PackedCollate):
+            if collate.size != packed.size:
+                raise ValueError(
+                    f"Packed makes sequences of {packed.size} elements, and PackedCollate of {collate.size}: give both "
+                    "the same size"
+                )
+        elif packed.splits:
+            raise ValueError(
+                'strategy="concat" splits samples, and PackedCollate is what knows where: give '
+                f"collate_fn=PackedCollate({packed.size}, ...)"
+            )
+        if packed.splits and self.records.on_error != "raise":
+            raise ValueError(
+                'strategy="concat" splits samples over batches, and a replacement has another length: use '
+                'on_error="raise", or leave bad records out by a subset'
             )
 
     def _check_workers(self) -> None:

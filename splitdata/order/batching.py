@@ -1,41 +1,49 @@
-"""Batches by length: inside windows of the order samples of like length stand together, and nothing is left over.
+"""How the samples of a window are cut into batches of like length: by a budget, or by buckets.
 
-    order       ... | a window of M samples          | ...          the order itself is that of the loader's shuffle
-                      sorted by length, or by bucket
-                      cut where a batch is full        TokenBudget: count * longest, or the sum, within a budget
-                                                       Buckets: batch_size samples of one bucket
-                                                       Packed: batch_size packs of samples that fit one sequence
-                      as many as lanes, or a multiple: the largest are halved
-                      groups of `lanes` neighbours in random order
+    samples of a window ──> sorted by length, or by bucket
+                            cut where a batch is full        TokenBudget: count * longest, or the sum, within a budget
+                                                             Buckets: batch_size samples of one bucket
 
-The lanes are the ranks of the first use: in a step all ranks get batches of like length. Everything is a function of
-(order, lengths, seed, epoch), so any batch is found from its number and the number of batches in each window.
+packs.py cuts them into packs; windowed_batches.py finds the batches of an epoch.
 """
 
 from __future__ import annotations
 
-import bisect
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from splitdata.order.counts import checked_count
-from splitdata.order.permutation import Permutation, derive_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Batching", "Buckets", "Length", "Packed", "TokenBudget", "WindowedBatches", "in_order_packs"]
+__all__ = ["Batching", "Buckets", "Cut", "Length", "TokenBudget", "check_longest"]
 
 Length: TypeAlias = "str | Sequence[int] | NDArray[np.integer] | Callable[..., int] | None"
 
-# Windows whose batches are remembered: steps go through one after the other.
-_REMEMBERED: Final = 4
+
+class Cut(NamedTuple):
+    """One batch.
+
+    Attributes:
+        positions: Of its samples, int64[n].
+        lengths: Of its samples, int64[n].
+        span: Where samples are split: how many elements of the first one earlier batches have, and how many elements
+            of all of them, laid end to end, this one has. None: all samples are whole.
+    """
+
+    positions: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    span: tuple[int, int] | None = None
+
+    @property
+    def num_elements(self) -> int:
+        """Elements of the batch, without padding."""
+        return int(self.lengths.sum()) if self.span is None else self.span[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,19 @@ class Batching(ABC):
         Raises:
             ValueError: If a sample fits into no batch.
         """
+
+    @property
+    def grain(self) -> int:
+        """What `cut` counts in: batches are not divided inside of so many, where that can be avoided."""
+        return 1
+
+    def divide(self, positions: NDArray[np.int64], lengths: NDArray[np.int64], ends: list[int]) -> list[Cut]:
+        """Return the batches of samples in the order of `cut`, that end where it says."""
+        return list(map(Cut, np.split(positions, ends[:-1]), np.split(lengths, ends[:-1])))
+
+    @abstractmethod
+    def room(self, cut: Cut) -> int:
+        """Return how many elements a batch takes with its padding, in the unit of the lengths."""
 
     @abstractmethod
     def name(self) -> str:
@@ -102,6 +123,10 @@ class Buckets(Batching):
             begin += count
         return order, ends
 
+    def room(self, cut: Cut) -> int:
+        """Return what samples take that are padded to the longest of them."""
+        return len(cut.lengths) * int(cut.lengths.max(initial=0))
+
     def name(self) -> str:
         """Return text that names all but the lengths."""
         return f"buckets of {list(self.boundaries)} in windows of {self.window}"
@@ -132,7 +157,7 @@ class TokenBudget(Batching):
 
     def cut(self, lengths: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.intp], list[int]]:
         """Sort by length, and fill batches from the shortest on."""
-        _check_longest(lengths, self.max_tokens, "max_tokens")
+        check_longest(lengths, self.max_tokens, "max_tokens")
         order = np.argsort(lengths, kind="stable")
         ascending = lengths[order]
         sums = np.concatenate([[0], np.cumsum(ascending)])
@@ -159,78 +184,16 @@ class TokenBudget(Batching):
                 high = middle - 1
         return low
 
+    def room(self, cut: Cut) -> int:
+        """Return what samples take that are padded to the longest of them; of their sum the whole budget."""
+        return self.max_tokens if self.cost == "sum" else len(cut.lengths) * int(cut.lengths.max(initial=0))
+
     def name(self) -> str:
         """Return text that names all but the lengths."""
         return f"{self.max_tokens} tokens, {self.cost}, in windows of {self.window}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Packed(Batching):
-    """Batches of `batch_size` packs: samples that together fit one sequence. Nothing is dropped or split.
-
-    A batch holds its packs one after the other; `PackedCollate` of the same size makes sequences of them again.
-
-    Attributes:
-        size: Length of a sequence, in the unit of the lengths.
-        strategy: "best-fit": each sample, from the longest on, goes into the fullest pack of the window that has room.
-            "in-order": samples stay in the order of the epoch, and the first that has no room closes a pack.
-    """
-
-    size: int
-    strategy: Literal["best-fit", "in-order"] = "best-fit"
-
-    def __post_init__(self) -> None:
-        """Check the size and the strategy.
-
-        Raises:
-            TypeError, ValueError: If they are invalid.
-        """
-        super().__post_init__()
-        object.__setattr__(self, "size", checked_count("the size of packs", self.size, 1))
-        if self.strategy not in ("best-fit", "in-order"):
-            raise ValueError(f'strategy must be "best-fit" or "in-order", got {self.strategy!r}')
-
-    def cut(self, lengths: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.intp], list[int]]:
-        """Make packs, and batches of them in the order of their first samples."""
-        _check_longest(lengths, self.size, "the size of packs")
-        packs = in_order_packs(lengths, self.size) if self.strategy == "in-order" else self._best_fit(lengths)
-        order = np.concatenate([np.empty(0, np.intp), *packs])
-        ends = np.cumsum([len(pack) for pack in packs]).tolist()
-        return order, [*ends[batch_size - 1 : -1 : batch_size], *ends[-1:]]
-
-    def _best_fit(self, lengths: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-        packs: list[list[int]] = []
-        # Room that is left, and the pack that has it; ascending.
-        open_packs: list[tuple[int, int]] = []
-        for sample in np.argsort(-lengths, kind="stable").tolist():
-            length = int(lengths[sample])
-            found = bisect.bisect_left(open_packs, (length, -1))
-            if found < len(open_packs):
-                room, pack = open_packs.pop(found)
-            else:
-                room, pack = self.size, len(packs)
-                packs.append([])
-            packs[pack].append(sample)
-            bisect.insort(open_packs, (room - length, pack))
-        return sorted((np.sort(np.array(pack, np.intp)) for pack in packs), key=lambda pack: int(pack[0]))
-
-    def name(self) -> str:
-        """Return text that names all but the lengths."""
-        return f"packs of {self.size}, {self.strategy}, in windows of {self.window}"
-
-
-def in_order_packs(lengths: Sequence[int] | NDArray[np.int64], size: int) -> list[NDArray[np.intp]]:
-    """Divide samples that stand in order into packs, as few as can be: return the numbers of the samples of each."""
-    borders, room = [0], size
-    for sample, length in enumerate(map(int, lengths)):
-        if length > room and sample > borders[-1]:
-            borders.append(sample)
-            room = size
-        room -= length
-    return [np.arange(begin, end) for begin, end in pairwise([*borders, len(lengths)]) if begin < end]
-
-
-def _check_longest(lengths: NDArray[np.int64], most: int, name: str) -> None:
+def check_longest(lengths: NDArray[np.int64], most: int, name: str) -> None:
     """Refuse samples that fit into no batch.
 
     Raises:
@@ -241,102 +204,3 @@ def _check_longest(lengths: NDArray[np.int64], most: int, name: str) -> None:
             f"{int(np.count_nonzero(lengths > most))} samples of a window of {len(lengths)} are longer than {name}, "
             f"{most}; the longest has {longest}: raise it, or leave them out by a subset"
         )
-
-
-class WindowedBatches(Sequence["NDArray[np.int64]"]):
-    """All batches of an epoch: the positions of each one's samples, int64[n]. Belongs to one thread.
-
-    Making one looks at every sample's length once; then a batch costs the sorting of its window, which is remembered.
-    """
-
-    def __init__(
-        self,
-        batching: Batching,
-        num_positions: int,
-        length_at: Callable[[NDArray[np.int64]], NDArray[np.int64]],
-        *,
-        batch_size: int,
-        lanes: int,
-        key: int | None,
-    ) -> None:
-        """Count the batches of each window.
-
-        Args:
-            batching: How to cut.
-            num_positions: Of the epoch.
-            length_at: Lengths of the samples at positions.
-            batch_size: Samples of a batch.
-            lanes: Batches of like length that stay together.
-            key: Of the order of batches; None keeps that of their lengths.
-
-        Raises:
-            ValueError: If a sample fits into no batch.
-        """
-        self._batching = batching
-        self._num_positions = num_positions
-        self._length_at = length_at
-        self._batch_size = batch_size
-        self._lanes = lanes
-        self._key = key
-        self._windows: OrderedDict[int, list[NDArray[np.int64]]] = OrderedDict()
-        num_windows = -(-num_positions // batching.window)
-        counts = [len(self._window(number)) for number in range(num_windows)]
-        self._stops = np.cumsum(counts, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return int(self._stops[-1]) if len(self._stops) else 0
-
-    @overload
-    def __getitem__(self, index: int) -> NDArray[np.int64]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[NDArray[np.int64]]: ...
-    def __getitem__(self, index: int | slice) -> NDArray[np.int64] | list[NDArray[np.int64]]:
-        """Return the positions of a batch."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(f"there is no batch {index}, the epoch has {len(self)}")
-        window = int(np.searchsorted(self._stops, index, "right"))
-        batches = self._window(window)
-        return batches[index - int(self._stops[window])]
-
-    def _window(self, number: int) -> list[NDArray[np.int64]]:
-        batches = self._windows.get(number)
-        if batches is None:
-            begin = number * self._batching.window
-            positions = np.arange(begin, min(begin + self._batching.window, self._num_positions), dtype=np.int64)
-            order, ends = self._batching.cut(self._length_at(positions), self._batch_size)
-            ends = _as_multiple(ends, self._lanes)
-            batches = np.split(positions[order], ends[:-1])
-            batches = [batches[place] for place in self._shuffled(len(batches), number)]
-            self._windows[number] = batches
-            if len(self._windows) > _REMEMBERED:
-                self._windows.popitem(last=False)
-        return batches
-
-    def _shuffled(self, num_batches: int, window: int) -> list[int]:
-        """Return the order of the batches of a window: groups of lanes in random order, and batches in each group."""
-        if self._key is None:
-            return list(range(num_batches))
-        num_groups = -(-num_batches // self._lanes)
-        groups = Permutation(num_groups, derive_key(self._key, window, "groups"))(np.arange(num_groups))
-        found: list[int] = []
-        for group in groups.tolist():
-            begin = group * self._lanes
-            size = min(self._lanes, num_batches - begin)
-            within = Permutation(size, derive_key(self._key, window, group, "batches"))(np.arange(size))
-            found += (begin + within).tolist()
-        return found
-
-
-def _as_multiple(ends: list[int], lanes: int) -> list[int]:
-    """Halve the largest batches until there are a multiple of lanes, so that the steps of all ranks stay aligned."""
-    missing = -len(ends) % lanes
-    if not missing or not ends or ends[-1] < len(ends) + missing:
-        return ends
-    ends = list(ends)
-    for _ in range(missing):
-        begins = [0, *ends[:-1]]
-        largest = max(range(len(ends)), key=lambda batch: ends[batch] - begins[batch])
-        ends.insert(largest, (begins[largest] + ends[largest]) // 2)
-    return ends

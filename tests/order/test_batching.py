@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from splitdata.order.batching import Batching, Buckets, Packed, TokenBudget, WindowedBatches, in_order_packs
+from splitdata.order.batching import Batching, Buckets, TokenBudget
 from splitdata.order.epoch_order import epoch_order
+from splitdata.order.packs import Packed, in_order_packs
+from splitdata.order.windowed_batches import WindowedBatches
 
 LENGTHS = st.lists(st.integers(0, 50), min_size=1, max_size=120)
 BATCHINGS = st.one_of(
@@ -127,7 +129,56 @@ def test_best_fit_fills_packs() -> None:
     assert lengths.sum() / (len(whole) * 4096) > 0.99
 
 
-@pytest.mark.parametrize("empty", [Packed(size=5), TokenBudget(max_tokens=5), Buckets(boundaries=(3,))])
+@given(LENGTHS, st.integers(1, 60), st.integers(1, 3), st.integers(1, 4), st.integers(1, 60))
+def test_samples_that_are_split_keep_every_element_in_order_and_leave_one_pack_of_a_window_open(
+    lengths: list[int], size: int, batch_size: int, lanes: int, window: int
+) -> None:
+    batching = Packed(size=size, strategy="concat", window=window)
+    values = np.array(lengths, np.int64)
+    whole = WindowedBatches(
+        batching, len(lengths), lambda positions: values[positions], batch_size=batch_size, lanes=lanes, key=None
+    )
+    elements: list[tuple[int, int]] = []
+    for number in range(len(whole)):
+        cut = whole.cut(number)
+        assert cut.span is not None
+        laid = [(place, element) for place in cut.positions.tolist() for element in range(lengths[place])]
+        elements += laid[cut.span[0] : sum(cut.span)]
+        assert 0 < cut.num_elements <= batch_size * size
+        assert cut.num_elements <= batching.room(cut) < cut.num_elements + size
+
+    assert elements == [(place, element) for place, length in enumerate(lengths) for element in range(length)]
+    fewest = -(-sum(lengths) // (size * batch_size))
+    if window >= len(lengths) and sum(lengths) >= fewest + lanes:
+        assert len(whole) == -(-fewest // lanes) * lanes
+
+
+def test_batches_of_split_samples_are_halved_between_packs() -> None:
+    batching = Packed(size=10, strategy="concat", window=100)
+    whole = WindowedBatches(batching, 30, lambda positions: np.full(len(positions), 3), batch_size=4, lanes=4, key=None)
+    assert [whole.cut(number).num_elements for number in range(4)] == [20, 20, 40, 10]
+
+
+def test_room_of_a_batch_is_what_it_takes_with_its_padding() -> None:
+    lengths = [3, 9, 4]
+    rooms = [
+        (TokenBudget(max_tokens=30, window=5), 27),
+        (TokenBudget(max_tokens=30, window=5, cost="sum"), 30),
+        (Buckets(boundaries=(10,), window=5), 27),
+        (Packed(size=9, window=5), 18),
+        (Packed(size=7, strategy="concat", window=5), 21),
+    ]
+    for batching, room in rooms:
+        whole = WindowedBatches(
+            batching, 3, lambda positions: np.array(lengths)[positions], batch_size=5, lanes=1, key=1
+        )
+        assert (len(whole), whole.cut(0).num_elements) in ((1, 16), (3, 3))
+        assert sum(batching.room(whole.cut(number)) for number in range(len(whole))) == room
+
+
+@pytest.mark.parametrize(
+    "empty", [Packed(size=5), Packed(size=5, strategy="concat"), TokenBudget(max_tokens=5), Buckets(boundaries=(3,))]
+)
 def test_no_samples_make_no_batches(empty: Batching) -> None:
     whole = WindowedBatches(empty, 0, lambda positions: positions, batch_size=1, lanes=1, key=7)
     assert len(whole) == 0

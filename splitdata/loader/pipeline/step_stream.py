@@ -187,7 +187,7 @@ class StepStream:
         if self._barrier is not None:
             self._barrier.note_reply(reply)
         batch = with_tensors(reply.batch) if self._makes_tensors else reply.batch
-        return BatchInfo(position, reply.num_samples, reply.num_bytes, reply.skipped), batch
+        return BatchInfo(position, reply.num_samples, reply.num_bytes, reply.skipped, reply.fill), batch
 
     def next_is_ready(self) -> bool:
         """Tell whether `next` would return without waiting or working."""

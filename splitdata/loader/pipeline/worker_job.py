@@ -27,6 +27,7 @@ from splitdata.loader.plan.steps import StepReply, StepRequest
 from splitdata.loader.samples.draws import may_draw, transform_may_draw
 from splitdata.loader.samples.error_notes import add_note
 from splitdata.loader.samples.global_random import GlobalRandom
+from splitdata.loader.samples.packed_collate import PackedCollate
 from splitdata.loader.samples.packing import SamplePacker
 from splitdata.loader.samples.sample_maker import ErrorPolicy, SampleMaker, Transform
 from splitdata.loader.stats.stage_clock import StageClock
@@ -189,7 +190,8 @@ class StepMaker:
         self._clock.lap("collate", without=0.0 if memory is None else memory.waited - waited)
         spent = self._clock.timings(send=send_seconds)
         counts = None if self._cached is None else self._cached.counts()
-        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, tuple(maker.skipped), counts)
+        skipped, fill = tuple(maker.skipped), request.parts[0].fill if request.parts else None
+        return StepReply(request.ticket, batch, num_samples, num_bytes, spent, skipped, counts, fill)
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
         """Ask the disk for the records of steps to come, which are given in order: for each step once."""
@@ -227,6 +229,8 @@ def make_batch(
 def _collate(
     collate_fn: Callable[[list[Any]], Any], samples: list[Any], request: StepRequest, random: GlobalRandom | None
 ) -> Any:
+    if isinstance(collate_fn, PackedCollate):
+        return collate_fn.pack(samples, records=_records_of(request), span=request.parts[0].span)
     if random is None or not may_draw(collate_fn):
         return collate_fn(samples)
     first = request.parts[0]

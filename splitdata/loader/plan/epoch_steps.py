@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from splitdata.loader.plan.length_batches import LengthBatches
-from splitdata.loader.plan.steps import Part, Position
+from splitdata.loader.plan.steps import Part, Position, StepFill
 from splitdata.order.partition import EndlessPartition, Partition
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class PositionRun(ABC):
         # Passes follow each other. One call for all steps in each: what numpy costs per call is spread over them.
         for number in np.unique(passes).tolist():
             here = slice(*np.searchsorted(passes, [number, number + 1]).tolist())
-            _, positions[here], records[here] = self._plan.part(number, self.order(number), positions[here])
+            part = self._plan.part(number, self.order(number), positions[here])
+            positions[here], records[here] = part.positions, part.records
         steps: list[list[Part]] = [[] for _ in lengths]
         step_of = np.repeat(np.arange(len(lengths)), lengths)
         borders = np.union1d(np.cumsum(lengths), np.flatnonzero(np.diff(passes)) + 1).tolist()
@@ -279,11 +280,16 @@ class LengthRun(BatchRun):
     """Batches by length: of positions in the order, which stay those of the samples."""
 
     def __init__(self, plan: Plan, batches: LengthBatches, position: Position, rank: int) -> None:
-        super().__init__(plan, batches.batches(position.epoch), position, rank)
+        cuts = batches.batches(position.epoch)
+        super().__init__(plan, cuts, position, rank)
+        self._cuts = cuts
+        self._batching = batches.batching
         self._order = plan.order(position.epoch)
 
     def _part(self, place: int) -> Part:
-        return self._plan.part(self._epoch, self._order, self._batches[place])
+        cut = self._cuts.cut(place)
+        fill = StepFill(cut.num_elements, self._batching.room(cut))
+        return self._plan.part(self._epoch, self._order, cut.positions)._replace(fill=fill, span=cut.span)
 
 
 def open_run(plan: Plan, position: Position, rank: int | None = None) -> Run:

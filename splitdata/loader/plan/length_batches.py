@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from splitdata.order.batching import WindowedBatches
 from splitdata.order.permutation import derive_key
+from splitdata.order.windowed_batches import WindowedBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,7 +29,11 @@ __all__ = ["LengthBatches", "batching_digest"]
 
 
 class LengthBatches:
-    """The batches by length of the epochs of a plan; the last two epochs that were asked for are remembered."""
+    """The batches by length of the epochs of a plan; the last two epochs that were asked for are remembered.
+
+    Attributes:
+        batching: How they are cut.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class LengthBatches:
             lanes: Batches of like length that stay together.
             seed: Of the order of batches; None for that of their lengths.
         """
-        self._batching = batching
+        self.batching = batching
         self._order_of = order_of
         self._selection = selection
         self._lengths = lengths
@@ -62,8 +66,8 @@ class LengthBatches:
         self._seed = seed
         self._known: dict[int, WindowedBatches] = {}
 
-    def batches(self, epoch: int) -> Sequence[NDArray[np.int64]]:
-        """Return the positions of each batch in the order; the first call for an epoch looks at all lengths.
+    def batches(self, epoch: int) -> WindowedBatches:
+        """Return the batches of an epoch; the first call for an epoch looks at all lengths.
 
         Raises:
             ValueError: If a sample fits into no batch.
@@ -71,7 +75,7 @@ class LengthBatches:
         if epoch not in self._known:
             order = self._order_of(epoch)
             batches = WindowedBatches(
-                self._batching,
+                self.batching,
                 order.num_positions,
                 lambda positions: self._lengths[self._selection.records(order(positions))],
                 batch_size=self._batch_size,

@@ -61,27 +61,41 @@ class StepShape(NamedTuple):
         return self.batch_size * self.world_size
 
 
+class StepFill(NamedTuple):
+    """How full a batch by length is: its elements, and those that it takes with its padding."""
+
+    elements: int = 0
+    room: int = 0
+
+    def plus(self, other: StepFill) -> StepFill:
+        """Return both together."""
+        return StepFill(self.elements + other.elements, self.room + other.room)
+
+
 class Part(NamedTuple):
     """Samples of one step that belong to one epoch.
 
     `positions` are int64 places in the order of that epoch, `records` int64 numbers of the dataset, both [n]. With
-    rotation a sample has one position, however often it is used: that in the order below.
+    rotation a sample has one position, however often it is used: that in the order below. `fill` is known of batches by
+    length, and `span` says which elements of the samples belong to the step where these are split (order/batching.py).
     """
 
     epoch: int
     positions: NDArray[np.int64]
     records: NDArray[np.int64]
+    fill: StepFill | None = None
+    span: tuple[int, int] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As bytes: pickling an array costs several times as much, and this is done for every step.
         numbers = (np.asarray(part, np.int64).tobytes() for part in (self.positions, self.records))
-        return _part_of, (self.epoch, *numbers)
+        return _part_of, (self.epoch, *numbers, self.fill, self.span)
 
 
-def _part_of(epoch: int, *numbers: bytes) -> Part:
+def _part_of(epoch: int, positions: bytes, records: bytes, fill: StepFill | None, span: tuple[int, int] | None) -> Part:
     # Of copies, which may be written to.
-    positions, records = (np.frombuffer(bytearray(part), np.int64) for part in numbers)
-    return Part(epoch, positions, records)
+    copies = [np.frombuffer(bytearray(part), np.int64) for part in (positions, records)]
+    return Part(epoch, copies[0], copies[1], fill, span)
 
 
 class StepRequest(NamedTuple):
@@ -101,7 +115,7 @@ class StepRequest(NamedTuple):
 
     def __str__(self) -> str:
         """Name the step and its first records, for messages."""
-        epoch, _, records = self.parts[0]
+        epoch, records = self.parts[0].epoch, self.parts[0].records
         shown = ", ".join(map(str, records[:4].tolist()))
         more = self.num_samples - len(records[:4])
         noun = "record" if self.num_samples == 1 else "records"
@@ -180,6 +194,7 @@ class BatchInfo(NamedTuple):
     num_samples: int
     num_bytes: int
     skipped: tuple[SkippedRecord, ...]
+    fill: StepFill | None = None
 
 
 class StepReply(NamedTuple):
@@ -192,3 +207,4 @@ class StepReply(NamedTuple):
     timings: WorkerStats
     skipped: tuple[SkippedRecord, ...]
     cache: CacheStats | None
+    fill: StepFill | None = None

@@ -79,6 +79,15 @@ class LoaderFigures:
     transfer_processor: float = 0.0
     """How much of `transfer_seconds` this thread computed."""
     worker_kind: Literal["process", "thread"] = "process"
+    num_elements: int = 0
+    """Of batches by length, in the unit of their lengths; 0 of others."""
+    num_padded_elements: int = 0
+    """The same with the padding that makes them batches or sequences; with cost="sum" the budgets."""
+
+    @property
+    def fill_ratio(self) -> float:
+        """How full batches by length are: elements without padding as a share of those with it, 0 to 1."""
+        return share(self.num_elements, self.num_padded_elements)
 
     @property
     def batches_per_second(self) -> float:

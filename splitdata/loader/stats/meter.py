@@ -6,7 +6,7 @@ Each iterator counts into the sums of its epoch; those of all epochs are added u
     begin          an iterator is made     ---- time passes ----->   end    it is over or closed
     handed_out     for each batch             worker_reply   for each batch that a worker has made
     transferred    for each move to the device          skipped        for each record that was replaced
-    cached         for each batch, with a cache
+    cached         for each batch, with a cache         filled         for each batch by length
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from splitdata._shown import one_line
-from splitdata.loader.plan.steps import CacheStats, WorkerStats
+from splitdata.loader.plan.steps import CacheStats, StepFill, WorkerStats
 from splitdata.loader.stats.figures import RotationStats
 from splitdata.loader.stats.stats import LoaderStats
 
@@ -36,6 +36,7 @@ class _Sums:
     def __init__(self, num_workers: int) -> None:
         self.num_epochs = self.num_batches = self.num_samples = self.num_bytes = 0
         self.num_skipped = self.num_made = 0
+        self.num_elements = self.num_padded_elements = 0
         self.seconds = self.launch = self.starting = self.waiting = self.transfer = self.collating = 0.0
         self.waiting_processor = self.transfer_processor = 0.0
         self.workers: list[list[float]] = [list(WorkerStats()) for _ in range(max(1, num_workers))]
@@ -163,6 +164,11 @@ class StatsMeter:
             self._has_warned = True
             _log.warning("%s", one_line(counts.problem))
 
+    def filled(self, fill: StepFill) -> None:
+        """Count the elements of a batch by length, without padding and with it."""
+        self._sums.num_elements += fill.elements
+        self._sums.num_padded_elements += fill.room
+
     def made(self, num_samples: int) -> None:
         """Count samples that a worker has made for rotation."""
         self._sums.num_made += num_samples
@@ -213,6 +219,8 @@ class StatsMeter:
             num_cores=num_cores(),
             rotation=rotation if sums.num_made or sums.collating else None,
             cache=sums.cache,
+            num_elements=sums.num_elements,
+            num_padded_elements=sums.num_padded_elements,
             epoch=epoch,
             last_epoch=self._last_epoch,
         )

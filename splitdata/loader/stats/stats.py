@@ -28,7 +28,14 @@ class LoaderStats(LoaderFigures):
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as a dict of JSON values, rates and verdict included."""
-        derived = ("batches_per_second", "samples_per_second", "bytes_per_second", "waiting_share", "verdict")
+        derived = (
+            "batches_per_second",
+            "samples_per_second",
+            "bytes_per_second",
+            "waiting_share",
+            "fill_ratio",
+            "verdict",
+        )
         tuples = {
             "workers": [worker._asdict() for worker in self.workers],
             "cache": None if self.cache is None else self.cache._asdict(),

@@ -68,6 +68,11 @@ def _figures(stats: LoaderFigures) -> list[str]:
             f"cache: {cache.num_hits} samples read ({percent(cache.hit_share)}), {cache.num_misses} computed, "
             f"{cache.num_damaged} damaged; {_size(cache.bytes_read)} read, {_size(cache.bytes_written)} written"
         )
+    if stats.num_padded_elements:
+        padding = stats.num_padded_elements - stats.num_elements
+        lines.append(
+            f"by length: {stats.num_elements} elements and {padding} of padding, {percent(stats.fill_ratio)} full"
+        )
     if rotation is not None:
         lines.append(
             f"rotation: {rotation.num_made} samples made; it holds {_size(rotation.memory_bytes)} in memory and "

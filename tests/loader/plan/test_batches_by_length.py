@@ -14,6 +14,8 @@ from splitdata import (
     DistributedLoader,
     Mixture,
     OrderOptions,
+    Packed,
+    PackedCollate,
     RecordOptions,
     Rotation,
     SampleDataset,
@@ -111,6 +113,109 @@ def test_workers_give_the_same_batches(folder: Path) -> None:
         assert numbers(with_workers) == numbers(loader(folder / "data"))
     finally:
         with_workers.close()
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "samples"
+    with SplitWriter(path) as writer:
+        for number, size in enumerate(SIZES):
+            writer.write_sample({"ids": number * 1000 + np.arange(size)})
+    return path
+
+
+def packs_of(path: Path, **options: Any) -> DistributedLoader:
+    arranged: dict[str, Any] = {
+        "batch_size": 2,
+        "shuffle": True,
+        "collate_fn": PackedCollate(64, {"ids": -1}),
+        "order": OrderOptions(batching=Packed(size=64, strategy="concat", window=40, length="ids"), lanes=2),
+    }
+    return DistributedLoader(path, **arranged | options)
+
+
+def elements(batch: dict[str, Any]) -> list[int]:
+    found: list[int] = batch["ids"][batch["segment_ids"] > 0].tolist()
+    return found
+
+
+def test_samples_that_are_split_come_whole_over_all_ranks_with_their_records_beside_them(texts: Path) -> None:
+    ranks = [list(packs_of(texts, rank=rank, world_size=2)) for rank in range(2)]
+
+    assert len(ranks[0]) == len(ranks[1])
+    everything = [element for rank in ranks for batch in rank for element in elements(batch)]
+    assert sorted(everything) == [number * 1000 + place for number, size in enumerate(SIZES) for place in range(size)]
+    for batch in ranks[0]:
+        for row, (records, lengths) in enumerate(zip(batch["records"], batch["seq_lens"], strict=True)):
+            ids = batch["ids"][row][: lengths.sum()]
+            assert (ids // 1000 == np.repeat(records, lengths)).all()
+            assert (ids % 1000 == batch["position_ids"][row][: lengths.sum()]).all()
+
+
+@pytest.mark.parametrize("worlds", [(1, 2), (2, 1), (2, 4)])
+def test_split_samples_resume_with_the_very_next_pack(texts: Path, worlds: tuple[int, int]) -> None:
+    whole = [elements(batch) for batch in packs_of(texts)]
+    before, after = worlds
+    ranks = [packs_of(texts, rank=rank, world_size=before) for rank in range(before)]
+    iterators = [iter(rank) for rank in ranks]
+    got = [elements(next(iterator)) for _ in range(4) for iterator in iterators]
+    others = [packs_of(texts, rank=rank, world_size=after, tail="keep") for rank in range(after)]
+    for other in others:
+        other.load_state_dict(json.loads(json.dumps(ranks[0].state_dict())))
+    epoch = [[elements(batch) for batch in other] for other in others]
+    first = 4 * before % after
+    turned = epoch[first:] + epoch[:first]
+    got += [batches[step] for step in range(len(turned[0])) for batches in turned if step < len(batches)]
+    assert got == whole
+
+
+def test_workers_split_samples_alike(texts: Path) -> None:
+    with packs_of(texts, num_workers=1) as loader:
+        assert [elements(batch) for batch in loader] == [elements(batch) for batch in packs_of(texts)]
+
+
+def test_split_samples_need_a_collate_that_knows_where(texts: Path) -> None:
+    with pytest.raises(ValueError, match=r"give collate_fn=PackedCollate\(64"):
+        packs_of(texts, collate_fn=list)
+    with pytest.raises(ValueError, match="sequences of 64 elements, and PackedCollate of 32"):
+        packs_of(texts, collate_fn=PackedCollate(32, {"ids": 0}))
+    with pytest.raises(ValueError, match="a replacement has another length"):
+        packs_of(texts, records=RecordOptions(on_error="skip"))
+
+
+@pytest.mark.parametrize(
+    "batching",
+    [
+        TokenBudget(max_tokens=240, window=50, length="ids"),
+        TokenBudget(max_tokens=240, window=50, length="ids", cost="sum"),
+        Buckets(boundaries=(20, 40), window=64, length="ids"),
+        Packed(size=64, window=50, length="ids"),
+        Packed(size=64, strategy="concat", window=50, length="ids"),
+    ],
+)
+def test_stats_tell_elements_and_padding(texts: Path, batching: Any) -> None:
+    collate: Any = PackedCollate(64, {"ids": -1}) if isinstance(batching, Packed) else list
+    packed = packs_of(texts, order=OrderOptions(batching=batching), collate_fn=collate)
+    batches: list[Any] = list(packed)
+    stats = packed.stats()
+
+    assert stats.num_elements == sum(SIZES)
+    if isinstance(batching, Packed):
+        assert stats.num_padded_elements == sum(batch["ids"].size for batch in batches)
+    elif isinstance(batching, TokenBudget) and batching.cost == "sum":
+        assert stats.num_padded_elements == 240 * len(batches)
+    else:
+        padded = sum(len(batch) * max(len(sample["ids"]) for sample in batch) for batch in batches)
+        assert stats.num_padded_elements == padded
+    assert stats.fill_ratio == stats.as_dict()["fill_ratio"] == sum(SIZES) / stats.num_padded_elements
+    assert f"by length: {sum(SIZES)} elements and " in str(stats)
+
+
+def test_stats_of_other_batches_have_no_padding(folder: Path) -> None:
+    plain = DistributedLoader(folder / "data", collate_fn=list)
+    list(plain)
+    assert (plain.stats().num_padded_elements, plain.stats().fill_ratio) == (0, 0.0)
+    assert "by length" not in str(plain.stats())
 
 
 def test_subset_alone_is_cut(folder: Path) -> None:

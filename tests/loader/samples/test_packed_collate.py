@@ -85,3 +85,40 @@ def test_loader_gives_full_sequences_of_all_samples(tmp_path: Path, strategy: An
     assert counts[1:].tolist() == lengths
     if strategy == "best-fit":
         assert counts[0] < 0.1 * counts.sum()
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=12).filter(any), st.data())
+def test_samples_that_are_split_fill_every_sequence_but_the_last(lengths: list[int], data: st.DataObject) -> None:
+    samples = [sample(*range(100 * place + 1, 100 * place + 1 + length)) for place, length in enumerate(lengths)]
+    total = sum(lengths)
+    # The first and the last sample have something in the batch.
+    while not lengths[0]:
+        samples, lengths = samples[1:], lengths[1:]
+    while not lengths[-1]:
+        samples, lengths = samples[:-1], lengths[:-1]
+    taken = data.draw(st.integers(0, lengths[0] - 1))
+    most = total - taken
+    least = 1 if len(lengths) == 1 else total - lengths[-1] - taken + 1
+    count = data.draw(st.integers(least, most))
+    batch = COLLATE.pack(samples, records=range(50, 50 + len(samples)), span=(taken, count))
+
+    expected = np.concatenate([one["input_ids"] for one in samples])[taken : taken + count]
+    filled = batch["input_ids"][batch["segment_ids"] > 0]
+    assert filled.tolist() == expected.tolist()
+    assert batch["input_ids"].shape == (-(-count // 6), 6)
+    assert [sum(lengths) for lengths in batch["seq_lens"][:-1]] == [6] * (len(batch["seq_lens"]) - 1)
+    for row, (records, sizes) in enumerate(zip(batch["records"], batch["seq_lens"], strict=True)):
+        ids = batch["input_ids"][row][: sizes.sum()]
+        assert (np.repeat(records, sizes) == (ids - samples[0]["input_ids"][0]) // 100 + 50).all()
+        assert (batch["position_ids"][row][: sizes.sum()] == ids % 100 - 1).all()
+
+
+@pytest.mark.parametrize("span", [(3, 2), (0, 8), (2, 1), (0, 3)])
+def test_samples_of_other_lengths_than_were_told_are_refused(span: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="lengths of Packed must be those that the transform gives"):
+        COLLATE.pack([sample(1, 2, 3), sample(4, 5, 6, 7)], span=span)
+
+
+def test_fields_that_a_batch_has_of_its_own_are_refused() -> None:
+    with pytest.raises(ValueError, match="a batch has 'records' of its own"):
+        PackedCollate(4, {"records": 0})
