@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from splitdata.loader.plan.steps import Part
+from splitdata.loader.plan.steps import Part, StepFill
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,10 @@ from splitdata.loader.plan.steps import Part
     ids=["dense", "strided", "empty", "extreme", "int32"],
 )
 def test_part_that_was_pickled_has_its_numbers_as_int64_that_may_be_written_to(numbers: NDArray[np.int64]) -> None:
-    epoch, positions, records = pickle.loads(pickle.dumps(Part(3, numbers, numbers + 1), 5))
+    part = Part(3, numbers, numbers + 1, StepFill(7, 9), (2, 5))
+    epoch, positions, records, fill, span = pickle.loads(pickle.dumps(part, 5))
 
+    assert (fill, span) == (part.fill, part.span)
     assert (epoch, positions.tolist(), records.tolist()) == (3, numbers.tolist(), (numbers + 1).tolist())
     assert positions.dtype == records.dtype == np.int64
     assert positions.flags.writeable
