@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.kinds import source_kinds
     from splitdata.conversion.sources.source import RecordSource
     from splitdata.conversion.watch import ConversionProgress, ConversionReport
+    from splitdata.dataset.comparison.diff import DiffReport, RecordDifference, diff
     from splitdata.dataset.deletion.compact import CompactReport, compact
     from splitdata.dataset.deletion.delete import DeleteReport, delete
     from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
@@ -107,6 +108,7 @@ __all__ = [
     "DatasetExistsError",
     "DatasetNotFoundError",
     "DeleteReport",
+    "DiffReport",
     "DistributedLoader",
     "DuplicateKeyError",
     "ExportReport",
@@ -128,6 +130,7 @@ __all__ = [
     "Packed",
     "PackedCollate",
     "RecordDeletedError",
+    "RecordDifference",
     "RecordOptions",
     "RecordSource",
     "RecordTooLargeError",
@@ -166,6 +169,7 @@ __all__ = [
     "delete",
     "describe",
     "describe_cache",
+    "diff",
     "digest",
     "encode_sample",
     "export",
@@ -191,6 +195,7 @@ _HOMES = {
     "DatasetBenchmark": "splitdata.loader.benchmark",
     "DatasetDescription": "splitdata.dataset.describe",
     "DeleteReport": "splitdata.dataset.deletion.delete",
+    "DiffReport": "splitdata.dataset.comparison.diff",
     "DistributedLoader": "splitdata.loader.distributed_loader",
     "FORMAT_VERSION": "splitdata.format.spec",
     "Fields": "splitdata.interop.decoding",
@@ -207,6 +212,7 @@ _HOMES = {
     "OrderOptions": "splitdata.loader.option_groups",
     "Packed": "splitdata.order.packs",
     "PackedCollate": "splitdata.loader.samples.packed_collate",
+    "RecordDifference": "splitdata.dataset.comparison.diff",
     "RecordOptions": "splitdata.loader.option_groups",
     "RecordSource": "splitdata.conversion.sources.source",
     "RepairReport": "splitdata.dataset.repair.repair",
@@ -233,6 +239,7 @@ _HOMES = {
     "delete": "splitdata.dataset.deletion.delete",
     "describe": "splitdata.dataset.describe",
     "describe_cache": "splitdata.loader.cache.cache_description",
+    "diff": "splitdata.dataset.comparison.diff",
     "digest": "splitdata.dataset.sha256_digest",
     "encode_sample": "splitdata.samples.encode",
     "export": "splitdata.conversion.export",

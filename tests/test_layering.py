@@ -63,6 +63,7 @@ INNER_LEVELS: dict[str, dict[str, int]] = {
         "cache": 5,
         "deletion": 5,
         "merging": 5,
+        "comparison": 5,
         "verify": 6,
     },
     "loader": {"plan": 1, "device": 1, "stats": 2, "samples": 3, "cache": 4, "pipeline": 5, "rotation": 6},

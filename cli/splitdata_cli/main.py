@@ -12,6 +12,7 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata repair DIR            damaged indexes, headers and manifests made again
     splitdata merge A B... DEST     datasets end to end in a new one
     splitdata append A... DEST      datasets behind the records of another
+    splitdata diff A B              records added, removed, changed, moved
     splitdata delete DIR I...       records marked as deleted
     splitdata compact DIR           their bytes erased
     splitdata schema DIR            what its samples are
@@ -34,6 +35,7 @@ from splitdata_cli.bench import bench
 from splitdata_cli.cat import cat
 from splitdata_cli.compact import compact
 from splitdata_cli.delete import delete
+from splitdata_cli.diff import diff
 from splitdata_cli.digest import digest
 from splitdata_cli.export import export
 from splitdata_cli.extract import extract
@@ -88,7 +90,8 @@ def _version() -> str:
 def cli(ctx: click.Context, traceback: bool) -> None:
     """Datasets of byte records in a few bin files beside a mapped index.
 
-    Exit codes: 0 done; 1 damage found, or left by repair; 2 wrong input or a failing disk, told in one line.
+    Exit codes: 0 done; 1 damage found, or left by repair, or a difference; 2 wrong input or a failing disk, told in one
+    line.
     """
     # Looked at where an error arrives.
     del traceback
@@ -98,7 +101,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
 
 for command in (
     *(write, info, schema, head, cat, export, extract),
-    *(verify, repair, delete, compact, merge, append, digest, bench, mix),
+    *(verify, repair, delete, compact, merge, append, diff, digest, bench, mix),
 ):
     cli.add_command(command)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from splitdata.errors import CorruptRecordError, FormatError
 from splitdata.format import legacy
+from splitdata.format.checksum import hash64
 from splitdata.order.bin_layout import BinTable
 from splitdata.storage.file_source import MappedSource
 
@@ -194,6 +195,10 @@ class LegacySegment:
     def get_keys(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return the empty keys of records, which have none; raises as `key` does."""
         return [self.key(sequence) for sequence in sequences.tolist()]
+
+    def raw_hashes(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return xxh3-64 of the records."""
+        return np.fromiter(map(hash64, self.get_views(sequences)), np.uint64, len(sequences))
 
     def find_key(self, key: bytes) -> int | None:
         """Return None: no record has a key."""

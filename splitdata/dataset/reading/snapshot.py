@@ -379,6 +379,13 @@ class Snapshot:
         """Return keys in the order of `positions`, whatever their segments."""
         return self._join(positions, lambda segment, sequences: segment.get_keys(sequences))
 
+    def raw_hashes(self, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return xxh3-64 of the raw records in the order of `positions`, as `Segment.raw_hashes` does."""
+        hashes = np.empty(len(positions), np.uint64)
+        for segment, sequences, where in self.by_segment(positions):
+            hashes[where] = segment.raw_hashes(sequences)
+        return hashes
+
     def lengths_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lengths of records in the order of `positions`, int64."""
         lengths = np.empty(len(positions), np.int64)

@@ -117,6 +117,11 @@ class SegmentWithDeletions:
         self._refuse_one(sequence)
         return self._reader.key(sequence)
 
+    def raw_hashes(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return xxh3-64 of the raw records."""
+        self._refuse(sequences)
+        return self._reader.raw_hashes(sequences)
+
     def find_key(self, key: bytes) -> int | None:
         """Return the sequence number of the newest record with a key that was not deleted, None if none has it."""
         return self._reader.find_key(key, self.deleted if self.num_keys else ())

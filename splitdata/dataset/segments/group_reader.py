@@ -23,6 +23,7 @@ from splitdata.dataset.segments.mapped_groups import GroupedRecords, find_record
 from splitdata.dataset.segments.segment_reader import SegmentReader, find_all
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
+from splitdata.format.checksum import hash64
 from splitdata.format.record_group import RecordGroup
 from splitdata.order.bin_layout import BinTable
 
@@ -258,6 +259,10 @@ class GroupReader:
         Others of bytes of their own: views of groups would keep these in memory whole.
         """
         return self._read(sequences, GroupedRecords.views, self._copies)
+
+    def raw_hashes(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return xxh3-64 of the records."""
+        return np.fromiter(map(hash64, self.get_views(sequences)), np.uint64, len(sequences))
 
     def _copies(self, sequences: NDArray[np.int64]) -> list[memoryview]:
         return [memoryview(record) for record in self._group_by_group(sequences)]

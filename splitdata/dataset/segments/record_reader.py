@@ -151,6 +151,13 @@ class RecordReader:
             state.update(piece)
         return state.intdigest()
 
+    def raw_hash(self, sequence: int) -> int:
+        """Return the xxh3-64 of the raw bytes of a record: what its frame states, where that is it, else `check`."""
+        header = self.locate(sequence).header
+        if header.kind == spec.KIND_RECORD and header.codec == spec.CODEC_NONE and self._files.layout.has_key_hash:
+            return header.payload_hash
+        return self.check(sequence)
+
     def has_header_check(self, place: Located) -> bool:
         """Say whether sync word and header check of a frame are right: by them it is found without an index."""
         return FrameHeader.has_right_check(place.head(), self._files.salt(place.bin_index), place.offset)

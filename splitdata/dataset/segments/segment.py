@@ -82,6 +82,9 @@ class Segment(Protocol):
     def get_keys(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return the keys of records in the order of `sequences`, empty where one has none."""
 
+    def raw_hashes(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return xxh3-64 of the raw records, as it is stored where it is: then it is not proven."""
+
     def find_key(self, key: bytes) -> int | None:
         """Return the sequence number of the record with a key, None if none has it."""
 

@@ -422,6 +422,17 @@ class SegmentReader:
             keys = None if pairs is None else mapped.keys(sequences, pairs, self.files.salts)
         return [self.key(sequence) for sequence in sequences.tolist()] if keys is None else keys
 
+    def raw_hashes(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return xxh3-64 of the raw records, from their frames where these have it: then no payload is read."""
+        self._look_for_shrunk()
+        pairs = self._entry_pairs(sequences)
+        frames: UsualFrames | None = None
+        if pairs is not None and self.files.layout.has_key_hash:
+            frames = self._usual_frames(sequences, pairs, as_views=True)
+        if frames is not None:
+            return np.ascontiguousarray(frames.hashes)
+        return np.fromiter(map(self.records.raw_hash, sequences.tolist()), np.uint64, len(sequences))
+
     def length(self, sequence: int) -> int:
         """Return the raw length of one record."""
         return self.records.length(sequence)

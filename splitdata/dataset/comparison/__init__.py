@@ -1,0 +1,1 @@
+"""What one dataset has that another has not."""
