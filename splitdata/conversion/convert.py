@@ -122,8 +122,9 @@ def convert(
         workers: Processes that read the source in parts and do the steps, while this one numbers, writes and commits;
             the dataset is the same for every number. For files and folders, several at once; one file is cut if it is
             JSONL or text that is not compressed, Parquet, Arrow, zip or a dataset, and read by one process otherwise,
-            as are functions and standard input. Functions must pickle (cloudpickle). What is ready before its turn
-            waits in 64 MiB of memory, then beside `dest` in a temporary file of 8 GiB at most.
+            as are functions and standard input. As many threads of this process compress. Functions must pickle
+            (cloudpickle). What is ready before its turn waits in 64 MiB of memory, then beside `dest` in a temporary
+            file of 8 GiB at most.
         progress: Called in this thread while records are written.
 
     Raises:
@@ -186,11 +187,13 @@ def convert(
         metadata=metadata,
         reproducible=reproducible,
         schema=schema,
+        num_threads=workers,
     )
     if resume:
         return _resume(watch, output, limit=limit)
     with output.open(source, mode=mode, bins=bins) as writer:
         with closing(RecordFeed(source, limit=limit)) as feed:
+            feed.bind_for(writer)
             feed.write(writer, watch.watched(feed.records))
         positions = writer.commit()
         num_bins = writer.num_bins or 0
@@ -242,6 +245,7 @@ class _Output:
     metadata: dict[str, Any] | None
     reproducible: bool
     schema: Any
+    num_threads: int
 
     def open(
         self, source: RecordSource, *, mode: Literal["create", "append", "overwrite", "resume"], bins: int | None
@@ -253,6 +257,7 @@ class _Output:
             mode=mode,
             compression=self.compression,
             compression_level=self.compression_level,
+            compression_threads=self.num_threads,
             dictionary=self.dictionary,
             group=self.group,
             durability=self.durability,

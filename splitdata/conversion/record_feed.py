@@ -2,26 +2,36 @@
 
 Plain and resumable conversions share it: it goes on from any position, up to any number of records.
 
-    source ──from a position, up to a limit──> records ──(counted, paced)──> write ──> SplitWriter
-       `─ paths of the files, one step ahead ────────────────────────────────^ keys
+    source ──from a position, up to a limit──> records ──(samples bound)──(counted, paced)──> write ──> SplitWriter
+       `─ paths of the files, one step ahead ─────────────────────────────────────────────────^ keys
 """
 
 from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from splitdata.conversion.sources.seek import records_from
 from splitdata.conversion.sources.source import KeyedSource, storable
+from splitdata.samples.standing_alone import is_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
+    from splitdata.dataset.manifests.stated_schema import SampleEncoder
     from splitdata.dataset.writer import SplitWriter
 
 __all__ = ["RecordFeed"]
+
+
+@runtime_checkable
+class _BindingSource(Protocol):
+    """A source that binds samples by itself."""
+
+    def bind_with(self, encoder: SampleEncoder) -> None:
+        """Give samples bound from now on, where the schemas of this encoder were known in time."""
 
 
 class RecordFeed:
@@ -35,26 +45,30 @@ class RecordFeed:
         self, source: RecordSource, position: SourcePosition | None = None, *, limit: int | None = None
     ) -> None:
         """Begin behind a position, and end after so many records."""
+        self._source = source
         self._paths: deque[str | None] | None = None
+        self._bind: Callable[[Record], bytes] | None = None
         if isinstance(source, KeyedSource):
             self._paths = deque()
             self._opened: Generator[object, None, None] = (pairs := source.keyed_records(position))
             records: Iterator[Record] = self._noting(pairs, self._paths)
         else:
             self._opened = records = records_from(source, position)
-        self.records = islice(records, limit)
+        self.records = islice(self._bound(records), limit)
+
+    def bind_for(self, writer: SplitWriter) -> None:
+        """From now on give samples as a writer stores them: each names its schema, which all share."""
+        if writer.codec != "sample":
+            return
+        self._bind = writer.bind
+        if isinstance(self._source, _BindingSource):
+            self._source.bind_with(writer.encoder)
+            self._bind = _rest_bound_by(writer.bind)
 
     def write(self, writer: SplitWriter, records: Iterable[Record]) -> int:
         """Write records that were passed on from here; returns how many there were."""
-        # A sample takes its schema along from the source to the dataset, where all share it.
-        write_many = writer.write_encoded if writer.codec == "sample" else writer.write_many
-        if self._paths is None:
-            return write_many(records)
-        count = 0
-        for record in records:
-            write_many([record], keys=[self.next_key()])
-            count += 1
-        return count
+        write_many = writer.write_many if self._bind is None else writer.write_bound
+        return write_many(records) if self._paths is None else write_many(records, keys=self._keys(self._paths))
 
     def next_key(self) -> str | None:
         """Return the key of the record that was passed on last; to be asked for once each, in their order."""
@@ -65,9 +79,23 @@ class RecordFeed:
         """Release files at once, so that they are closed before an error is looked at."""
         self._opened.close()
 
+    def _bound(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            yield record if self._bind is None else self._bind(record)
+
+    def _keys(self, paths: deque[str | None]) -> Iterator[str | None]:
+        """Yield the key of each record, once it has been passed on."""
+        while paths:
+            yield self.next_key()
+
     @staticmethod
     def _noting(pairs: Iterable[tuple[str | None, Record]], paths: deque[str | None]) -> Iterator[Record]:
         """Pass on records, and put their paths aside."""
         for path, record in pairs:
             paths.append(path)
             yield record
+
+
+def _rest_bound_by(bind: Callable[[Record], bytes]) -> Callable[[Record], bytes]:
+    """Return what binds those records that are not bound yet."""
+    return lambda record: bind(record) if type(record) is not bytes or is_alone(record) else record

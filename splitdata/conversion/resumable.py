@@ -130,6 +130,7 @@ class ResumableConversion:
             )
         feed = proven_feed(self._source, self._dest, self._log, limit=self._limit)
         with closing(feed):
+            feed.bind_for(writer)
             return self._go_on(writer, feed, watched, count_bytes)
 
     def _go_on(

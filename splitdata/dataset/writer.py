@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from splitdata._types import BytesLike, ReadableFile
+    from splitdata.dataset.manifests.stated_schema import SampleEncoder
 
 __all__ = ["SplitWriter"]
 
@@ -85,6 +86,7 @@ class SplitWriter:
         mode: Literal["create", "append", "overwrite", "resume"] = "create",
         compression: Literal["zstd"] | None = None,
         compression_level: int = DEFAULT_LEVEL,
+        compression_threads: int = 1,
         dictionary: bool = False,
         durability: Literal["commit", "none"] = "commit",
         metadata: dict[str, Any] | None = None,
@@ -105,6 +107,7 @@ class SplitWriter:
                 with a session that was killed (below).
             compression: "zstd" compresses each record by itself where that makes it smaller.
             compression_level: Of zstd, -100 to 22.
+            compression_threads: So many compress together what is written at a time; the files are the same.
             dictionary: Compress with what the first records have in common, if that saves more than it
                 takes: for small records that are alike, such as JSON, half the size.
             durability: "commit" waits for the medium at each commit: a committed record survives
@@ -151,6 +154,7 @@ class SplitWriter:
             bins=bins,
             compression=compression,
             compression_level=compression_level,
+            compression_threads=compression_threads,
             dictionary=dictionary,
             durability=durability,
             metadata=metadata,
@@ -314,9 +318,27 @@ class SplitWriter:
             self._chosen_encoder()
         if not self._holds_samples:
             raise ValueError(f"{self._name} has records of the codec {self._session.codec}, and these are samples")
-        return self._write_many(map(self._bound, samples), keys)
+        return self._write_many(map(self.bind, samples), keys)
 
-    def _bound(self, record: BytesLike | ReadableFile) -> bytes:
+    @property
+    def encoder(self) -> SampleEncoder:
+        """What makes records of samples, and knows their schemas: from `KnownSchemas` of it others can bind them."""
+        return self._session.encoder
+
+    def write_bound(
+        self, records: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None
+    ) -> int:
+        """Take samples that `bind`, or `KnownSchemas` of the encoder, has made; returns how many there were.
+
+        They are stored unchecked: what else is given here is a record that no reader can decode.
+        """
+        return self._write_many(records, keys)
+
+    def bind(self, record: BytesLike | ReadableFile) -> bytes:
+        """Return a sample that `encode_sample` has made bytes of as `write_bound` takes it; raises as `write_encoded`.
+
+        Its number in messages is that of the record that is written next.
+        """
         data = cast("ReadableFile", record).read(-1) if is_file(record) else payload(record)
         try:
             return self._session.encoder.bind(data)
@@ -359,7 +381,7 @@ class SplitWriter:
                 f"{bytes(memoryview(payload(record))[:4]).hex(' ')} is none that encode_sample has made; write_sample "
                 "takes the sample itself"
             )
-        return record if self._session.schema is None else self._bound(record)
+        return record if self._session.schema is None else self.bind(record)
 
     def write_many(
         self, records: Iterable[BytesLike | ReadableFile], *, keys: Iterable[str | None] | None = None

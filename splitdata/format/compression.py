@@ -45,12 +45,18 @@ _WORTHWHILE = spec.BLOCK_BYTES - spec.BLOCK_BYTES // 16
 
 
 class Compressor:
-    """Compresses records one by one with zstd; not to be shared between threads."""
+    """Compresses each record by itself with zstd; not to be shared between threads.
 
-    def __init__(self, level: int = DEFAULT_LEVEL, dictionary: bytes = b"") -> None:
+    Attributes:
+        level: Of zstd.
+        num_threads: That `encode_all` compresses by; what comes out is the same for any number.
+    """
+
+    def __init__(self, level: int = DEFAULT_LEVEL, dictionary: bytes = b"", *, num_threads: int = 1) -> None:
         if not -100 <= level <= 22:
             raise ValueError(f"zstd levels go from -100 to 22, got {level}")
         self.level = level
+        self.num_threads = num_threads
         self._zstd = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True)
         self._zstd_dictionary: zstandard.ZstdCompressor | None = None
         if dictionary:
@@ -70,19 +76,38 @@ class Compressor:
 
     def encode(self, raw: bytes) -> tuple[bytes, int]:
         """Return a record as it is best stored, and the codec of that."""
-        if not raw or len(raw) > spec.MAX_COMPRESSED_RAW_BYTES:
+        if not _is_tried(raw):
             return raw, spec.CODEC_NONE
-        best, codec = raw, spec.CODEC_NONE
+        shared = None if self._zstd_dictionary is None else self._zstd_dictionary.compress(raw)
+        return _best(raw, shared, self._zstd.compress(raw) if _is_open(raw, shared) else None)
+
+    def encode_all(self, records: list[bytes]) -> list[tuple[bytes, int]]:
+        """Return what `encode` returns of each record, made by all threads together."""
+        if self.num_threads == 1:
+            return list(map(self.encode, records))
+        tried = list(filter(_is_tried, records))
+        shared: list[bytes | None] = [None] * len(tried)
         if self._zstd_dictionary is not None:
-            stored = self._zstd_dictionary.compress(raw)
-            if len(stored) < len(raw):
-                best, codec = stored, spec.CODEC_ZSTD_DICTIONARY
-            # If it saves this much, a try without it would not be smaller.
-            if len(stored) < _CLEAR_SAVING * len(raw):
-                return best, codec
-        stored = self._zstd.compress(raw)
-        # At equal size, the form that needs no dictionary is better.
-        return (stored, spec.CODEC_ZSTD) if len(stored) < len(raw) and len(stored) <= len(best) else (best, codec)
+            shared = [*self._compress_all(self._zstd_dictionary, tried)]
+        left = [raw for raw, one in zip(tried, shared, strict=True) if _is_open(raw, one)]
+        plain = iter(self._compress_all(self._zstd, left))
+        ones = iter(shared)
+        encoded = []
+        for raw in records:
+            if not _is_tried(raw):
+                encoded.append((raw, spec.CODEC_NONE))
+                continue
+            one = next(ones)
+            encoded.append(_best(raw, one, next(plain) if _is_open(raw, one) else None))
+        return encoded
+
+    def _compress_all(self, zstd: zstandard.ZstdCompressor, records: list[bytes]) -> list[bytes]:
+        """Return each record compressed, by threads of the library, which need no lock of Python's."""
+        # Its pure Python form has no such call.
+        together = getattr(zstd, "multi_compress_to_buffer", None)
+        if together is None or not records:
+            return list(map(zstd.compress, records))
+        return [segment.tobytes() for segment in together(records, threads=self.num_threads)]
 
     def pays_for(self, first_block: bytes | memoryview) -> bool:
         """Say whether a large record that begins with this block is worth compressing."""
@@ -94,6 +119,27 @@ class Compressor:
         for block in blocks:
             yield stream.compress(block)
         yield stream.flush()
+
+
+def _is_tried(raw: bytes) -> bool:
+    """Say whether a record may be compressed at all."""
+    return 0 < len(raw) <= spec.MAX_COMPRESSED_RAW_BYTES
+
+
+def _is_open(raw: bytes, shared: bytes | None) -> bool:
+    """Say whether a record may be smaller without the dictionary than with it; None: there is none."""
+    return shared is None or len(shared) >= _CLEAR_SAVING * len(raw)
+
+
+def _best(raw: bytes, shared: bytes | None, plain: bytes | None) -> tuple[bytes, int]:
+    """Return the best of a record as it is, compressed with the dictionary and without, and the codec of that."""
+    best, codec = raw, spec.CODEC_NONE
+    if shared is not None and len(shared) < len(raw):
+        best, codec = shared, spec.CODEC_ZSTD_DICTIONARY
+    # At equal size, the form that needs no dictionary is better.
+    if plain is not None and len(plain) < len(raw) and len(plain) <= len(best):
+        best, codec = plain, spec.CODEC_ZSTD
+    return best, codec
 
 
 def check_declared_size(stored_head: bytes | memoryview, raw_length: int, max_record_bytes: int) -> None:

@@ -120,7 +120,8 @@ class DecodePlan:
                 beyond their bytes.
         """
         place = len(self.head) + self.table_bytes
-        places, gaps = [], []
+        places: list[PayloadPlace] = []
+        gaps = []
         claimed = 0
         for extent, payload in self._payloads:
             if payload is None:

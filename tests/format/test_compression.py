@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -41,6 +42,35 @@ def test_record_survives_compression(back: Back, piece: bytes, times: int, level
 @pytest.mark.parametrize("raw", [b"", b"x", b"abc", os.urandom(1000)])
 def test_record_that_does_not_shrink_is_returned_itself(raw: bytes) -> None:
     assert Compressor().compress(raw) is raw
+
+
+class _OneByOne:
+    """A compressor of zstandard's pure Python form, which has no call for many records."""
+
+    def __init__(self, zstd: zstandard.ZstdCompressor) -> None:
+        self.compress = zstd.compress
+
+
+@pytest.mark.parametrize("has_call", [True, False])
+@pytest.mark.parametrize("dictionary", [b"", b"abcdefgh" * 40])
+def test_records_come_out_of_several_threads_as_of_one(
+    monkeypatch: pytest.MonkeyPatch, dictionary: bytes, *, has_call: bool
+) -> None:
+    if not has_call:
+        make = zstandard.ZstdCompressor
+        monkeypatch.setattr(zstandard, "ZstdCompressor", lambda **options: _OneByOne(make(**options)))
+    noise = random.Random(0).randbytes(400)
+    # Empty, as they are, better without the dictionary, better with it.
+    records = [b"", b"x", noise[:70], b"z" * 90, b"abcdefgh" * 7, b"abcdefg" + noise[:60], noise[:100] + noise[:30]] * 5
+    one, several = (Compressor(3, dictionary, num_threads=threads) for threads in (1, 3))
+
+    encoded = several.encode_all(records)
+
+    assert encoded == one.encode_all(records) == list(map(one.encode, records))
+    assert {codec for _, codec in encoded} == {spec.CODEC_NONE, spec.CODEC_ZSTD} | (
+        {spec.CODEC_ZSTD_DICTIONARY} if dictionary else set()
+    )
+    assert several.encode_all([]) == []
 
 
 @pytest.mark.parametrize("level", [-101, 23])

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.parts import PartedSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.conversion.steps.failures import FailurePolicy
+    from splitdata.dataset.manifests.stated_schema import SampleEncoder
 
 __all__ = ["KeyedParallelSource", "ParallelSource", "in_parallel"]
 
@@ -92,6 +93,7 @@ class ParallelSource:
         self._num_workers = num_workers
         self._folder = folder
         self._pool: PartPool | None = None
+        self._encoder: SampleEncoder | None = None
         self._settled: SteppedSource | None = None
         # Of the part that is read, and of that of the record which was given last.
         self._begin = self._place = _Begin()
@@ -168,6 +170,12 @@ class ParallelSource:
             "record": self._num_given,
         }
 
+    def bind_with(self, encoder: SampleEncoder) -> None:
+        """Let samples come bound from now on, where the schemas of a writer's encoder were known in time."""
+        self._encoder = encoder
+        if self._pool is not None:
+            self._pool.bind_with(encoder)
+
     def __iter__(self) -> Generator[Record, None, None]:
         """Yield the records; raises what the source and the steps raise.
 
@@ -191,6 +199,8 @@ class ParallelSource:
         pool = self._pool = PartPool(
             steps, skips=self._failures.skips, num_workers=self._num_workers, folder=self._folder
         )
+        if self._encoder is not None:
+            pool.bind_with(self._encoder)
         parts = cast("PartedSource", self._source).parts(_PART_BYTES)
         with (
             closing(parts),

@@ -18,6 +18,7 @@ import numpy as np
 from splitdata.conversion.parallel.part_worker import PartRequest, serve
 from splitdata.conversion.parallel.waiting_blocks import WaitingBlocks
 from splitdata.process.wire.channel_options import ChannelOptions
+from splitdata.samples.known_schemas import KnownSchemas
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.parallel.block import Block
     from splitdata.conversion.sources.source import RecordSource
     from splitdata.conversion.steps.record_steps import RecordSteps
+    from splitdata.dataset.manifests.stated_schema import SampleEncoder
     from splitdata.process.pool.process_pool import ProcessPool
 
 __all__ = ["PartPool"]
@@ -64,7 +66,14 @@ class PartPool:
         # Of each worker, the part that it is at and the blocks that it still owes; None for a worker without one.
         self._at: list[int | None] = [None] * num_workers
         self._owed = [0] * num_workers
+        # How many schemas each of them knows.
+        self._known = [0] * num_workers
+        self._encoder: SampleEncoder | None = None
         self.bytes_read: dict[int, int] = {}
+
+    def bind_with(self, encoder: SampleEncoder) -> None:
+        """Let the workers bind samples, as far as what encodes those of the writer knows their schemas."""
+        self._encoder = encoder
 
     def blocks(self, parts: Iterator[RecordSource], first: int) -> Generator[Block, None, None]:
         """Yield the blocks of all parts in their order, the first of which has this number.
@@ -97,12 +106,16 @@ class PartPool:
                 if self._has_room(head) and (found := next(numbered, None)):
                     self._at[worker_id] = found[0]
                     self._waiting[found[0]] = WaitingBlocks(self._folder)
-                    self._submit(worker_id, PartRequest(*found))
+                    self._submit(worker_id, *found)
             elif self._owed[worker_id] < _REQUESTS and (number == head or self._is_room_on_disk()):
-                self._submit(worker_id, PartRequest(number, None))
+                self._submit(worker_id, number, None)
 
-    def _submit(self, worker_id: int, request: PartRequest) -> None:
-        self._pool.submit(worker_id, request)
+    def _submit(self, worker_id: int, number: int, part: RecordSource | None) -> None:
+        schemas = None
+        if self._encoder is not None and len(self._encoder.schemas) > self._known[worker_id]:
+            schemas = KnownSchemas.of(self._encoder)
+            self._known[worker_id] = len(schemas.schemas)
+        self._pool.submit(worker_id, PartRequest(number, part, schemas))
         self._owed[worker_id] += 1
 
     def _has_room(self, head: int) -> bool:

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import is_file, payload, read_piece
 from splitdata.conversion.parallel.block import Block, FailedHere
-from splitdata.conversion.steps.stepped_source import SteppedSource, keyed_records_of, whole_record
+from splitdata.conversion.sources.each_record import keyed_records_of, whole_record
 from splitdata.process.wire.remote_error import report
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from splitdata._types import ReadableFile
     from splitdata.conversion.sources.source import Record, RecordSource
     from splitdata.conversion.steps.failures import FailedRecord
     from splitdata.conversion.steps.record_steps import RecordSteps
+    from splitdata.samples.known_schemas import KnownSchemas
 
 __all__ = ["PartRequest", "serve"]
 
@@ -41,10 +42,12 @@ class PartRequest:
     Attributes:
         number: Of a part.
         part: It, to begin with; None to go on.
+        schemas: To bind samples with from now on; None if nothing is new.
     """
 
     number: int
     part: RecordSource | None
+    schemas: KnownSchemas | None = None
 
     def __str__(self) -> str:
         return f"part {self.number} of the source"
@@ -55,21 +58,44 @@ def serve(
 ) -> Iterator[Block]:
     """Answer each request with a block; `skips` says whether records that fail end their part."""
     blocks: Iterator[Block] = iter(())
+    binder = _Binder()
     for request in requests:
+        if request.schemas is not None:
+            binder.bind = request.schemas.binder()
         if request.part is not None:
-            blocks = _PartReader(request.number, request.part, steps, skips=skips).blocks()
+            blocks = _PartReader(request.number, request.part, steps, binder, skips=skips).blocks()
         yield next(blocks, None) or Block.of(request.number, [], [], [], is_last=True)
+
+
+class _Binder:
+    """What binds samples: of one worker, as it changes while parts are read.
+
+    Attributes:
+        bind: Returns a sample bound, or as it is; None while the writer has said nothing.
+    """
+
+    def __init__(self) -> None:
+        self.bind: Callable[[bytes], bytes] | None = None
 
 
 class _PartReader:
     """Makes the blocks of one part; takes the failures of its steps."""
 
-    def __init__(self, number: int, part: RecordSource, steps: RecordSteps | None, *, skips: bool) -> None:
+    def __init__(
+        self, number: int, part: RecordSource, steps: RecordSteps | None, binder: _Binder, *, skips: bool
+    ) -> None:
         self._number = number
-        self._source = part if steps is None else cast("RecordSource", SteppedSource(part, steps, self))
+        self._binder = binder
+        self._source = part if steps is None else self._stepped(part, steps)
         self._skips = skips
         self._num_inputs = 0
         self._begin()
+
+    def _stepped(self, part: RecordSource, steps: RecordSteps) -> RecordSource:
+        # Half of what a worker loads as it starts, and of no use to one without steps.
+        from splitdata.conversion.steps.stepped_source import SteppedSource
+
+        return cast("RecordSource", SteppedSource(part, steps, self))
 
     def begin(self, num_failed: int) -> None:
         """Failures are counted where all parts meet."""
@@ -99,6 +125,8 @@ class _PartReader:
         for key, record in pairs:
             self._keys.append(key)
             if type(record) is bytes and len(record) < _BLOCK_BYTES:
+                if self._binder.bind is not None:
+                    record = self._binder.bind(record)
                 self._lengths.append(len(record))
                 self._pieces.append(record)
                 self._size += len(record)

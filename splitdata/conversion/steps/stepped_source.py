@@ -14,28 +14,24 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from splitdata._payload import is_file, payload, read_piece
+from splitdata.conversion.sources.each_record import keyed_records_of, whole_record
 from splitdata.conversion.sources.function import function_at
 from splitdata.conversion.sources.parts import has_parts
-from splitdata.conversion.sources.seek import count_at, counts_at, position_at, position_of, records_from, state_of
-from splitdata.conversion.sources.source import KeyedSource, metadata_in
+from splitdata.conversion.sources.seek import count_at, counts_at, position_at, position_of, state_of
+from splitdata.conversion.sources.source import metadata_in
 from splitdata.conversion.steps.failures import FAILED, FailedRecord
 from splitdata.conversion.steps.record_steps import CHOSEN_BY_FIRST, Output, RecordSteps
-from splitdata.errors import RecordTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
-    from splitdata._types import ReadableFile
     from splitdata.conversion.sources.parts import PartedSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.conversion.steps.record_steps import StepFunction
 
-__all__ = ["FailureTaker", "SteppedSource", "keyed_records_of", "stepped", "whole_record"]
+__all__ = ["FailureTaker", "SteppedSource", "stepped"]
 
 _INPUTS_PER_NOTE: Final = 256
-_MAX_RECORD_BYTES: Final = 1 << 30
-_PIECE_BYTES: Final = 1 << 20
 _NOT_KEPT: Final = "filtered record"
 
 
@@ -256,32 +252,3 @@ def stepped(
         if step is not None and not callable(step):
             raise TypeError(f"where and transform are functions, or 'module:function', not {step!r}")
     return SteppedSource(source, RecordSteps.of(found[0], found[1], metadata_in(source).get("record_codec")), failures)
-
-
-def keyed_records_of(
-    source: RecordSource, position: SourcePosition | None
-) -> Generator[tuple[str | None, Record], None, None]:
-    """Yield the key of each record behind a position, None where a source has none, and the record."""
-    if isinstance(source, KeyedSource):
-        yield from source.keyed_records(position)
-        return
-    with closing(records_from(source, position)) as records:
-        for record in records:
-            yield None, record
-
-
-def whole_record(record: Record) -> bytes:
-    """Return a record in memory.
-
-    Raises:
-        RecordTooLargeError: If it has more than 1 GiB.
-    """
-    if not is_file(record):
-        return record if type(record) is bytes else bytes(payload(record))
-    pieces, size = [], 0
-    while piece := read_piece(cast("ReadableFile", record), _PIECE_BYTES):
-        pieces.append(piece)
-        size += len(piece)
-        if size > _MAX_RECORD_BYTES:
-            raise RecordTooLargeError("a record of more than 1 GiB is not given to functions, which get it whole")
-    return b"".join(pieces)

@@ -87,7 +87,7 @@ def frame_chunk(
     stored, stored_lengths, stored_hashes = records, raw_lengths, raw_hashes
     codecs: NDArray[np.uint64] | int = spec.CODEC_NONE
     if compressor is not None:
-        encoded = list(map(compressor.encode, records))
+        encoded = compressor.encode_all(records)
         stored = [pair[0] for pair in encoded]
         stored_lengths = np.fromiter(map(len, stored), _U64, num_records)
         stored_hashes = np.fromiter(map(hash64, stored), _U64, num_records)

@@ -57,6 +57,7 @@ class SessionOptions:
         bins: int | None,
         compression: str | None,
         compression_level: int,
+        compression_threads: int,
         dictionary: bool,
         durability: str,
         metadata: dict[str, Any] | None,
@@ -80,6 +81,10 @@ class SessionOptions:
         _check_group(group)
         if not keep_seconds >= 0:
             raise ValueError(f"keep_seconds must be 0 or more, got {keep_seconds!r}")
+        if isinstance(compression_threads, bool) or not isinstance(compression_threads, int):
+            raise TypeError(f"compression_threads must be an int, got {compression_threads!r}")
+        if compression_threads < 1:
+            raise ValueError(f"compression_threads must be 1 or more, got {compression_threads}")
         if dictionary and compression is None:
             raise ValueError("a dictionary is for compression='zstd'")
         if schema is not None and codec is None:
@@ -104,7 +109,7 @@ class SessionOptions:
             metadata=metadata,
             schema=declared,
             identity=identity,
-            compressor=Compressor(compression_level) if compression else None,
+            compressor=Compressor(compression_level, num_threads=compression_threads) if compression else None,
             has_dictionary=dictionary,
             group=group,
             keep_seconds=keep_seconds,

@@ -382,7 +382,9 @@ class WriteSession:
         )
         self._group = segment.group
         if self._compressor and segment.dictionary:
-            self._compressor = Compressor(self._compressor.level, segment.dictionary)
+            self._compressor = Compressor(
+                self._compressor.level, segment.dictionary, num_threads=self._compressor.num_threads
+            )
         return segment
 
     def _next_segment(self) -> int:

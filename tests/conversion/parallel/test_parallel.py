@@ -6,6 +6,7 @@ one.jsonl(.gz) two.jsonl ... ──> parts ──> workers ──> the files tha
 from __future__ import annotations
 
 import gzip
+import json
 import signal
 import subprocess
 import sys
@@ -17,7 +18,17 @@ from typing import Any
 
 import pytest
 
-from splitdata import SplitDataLoader, TooManySkippedError, WorkerCrashedError, convert, open_source, verify
+from splitdata import (
+    SampleDataset,
+    SchemaError,
+    SplitDataLoader,
+    SplitWriter,
+    TooManySkippedError,
+    WorkerCrashedError,
+    convert,
+    open_source,
+    verify,
+)
 from splitdata.conversion import conversion_log
 from splitdata.conversion.parallel import parallel_source, part_pool
 from tests.conversion.steps.step_functions import OwnError, exit_at_once, own_error, spread
@@ -70,6 +81,74 @@ def test_files_are_those_of_one_process_with_all_that_fails_put_aside(tmp_path: 
     assert files_of(tmp_path / "aside2") == files_of(tmp_path / "aside1")
     assert (reports[1].num_records, reports[1].skipped) == (reports[0].num_records, reports[0].skipped)
     assert reports[0].num_failed > NUMBER // 10
+
+
+def make_samples(folder: Path) -> list[str]:
+    """JSON lines, several blocks a file, whose structures are ever new, so that schemas are numbered throughout."""
+    files = []
+    for part in range(4):
+        rows: list[dict[str, Any]] = [
+            {"id": number, "text": "x" * 30_000, "x": [[1.5, number]] * (number % 4)} for number in range(150)
+        ]
+        for number in range(0, 150, 3):
+            rows[number] |= {f"only {number % 7 * part}": 1, "x": [0.5] * (number % 4 * part)}
+        files.append(folder / f"{part}.jsonl.gz")
+        files[-1].write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), 1))
+    return list(map(str, files))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_samples_are_bound_by_workers_to_the_same_schemas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, resume: bool
+) -> None:
+    monkeypatch.setattr(conversion_log, "_COMMIT_BYTES", 4 << 20)
+    source = make_samples(tmp_path)
+    reports = [
+        convert(
+            open_source(source, typed=True),
+            tmp_path / f"data{workers}",
+            workers=workers,
+            reproducible=True,
+            resume=resume,
+        )
+        for workers in (1, 2)
+    ]
+    files = [
+        {name: data for name, data in files_of(tmp_path / dest).items() if "segments" in name or not resume}
+        for dest in ("data1", "data2")
+    ]
+
+    assert files[0] == files[1]
+    assert reports[0].num_bytes == reports[1].num_bytes
+    assert SampleDataset(tmp_path / "data2")[598] == {"id": 148, "text": "x" * 30_000, "x": []}
+
+
+def test_workers_bind_all_samples_but_those_that_are_not_of_the_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind = SplitWriter.bind
+    bound: list[bytes] = []
+
+    def noted(self: SplitWriter, record: bytes) -> bytes:
+        bound.append(record[:4])
+        return bind(self, record)
+
+    monkeypatch.setattr(SplitWriter, "bind", noted)
+    rows = [b'{"a": %d}\n' % number for number in range(400)]
+    rows[300] = b'{"a": "x"}\n'
+    for name, part in (("a.jsonl.gz", rows[:200]), ("b.jsonl.gz", rows[200:])):
+        (tmp_path / name).write_bytes(gzip.compress(b"".join(part)))
+    errors, num_bound = [], []
+    for workers in (1, 2):
+        bound.clear()
+        source = open_source([tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"], typed=True)
+        with pytest.raises(SchemaError, match="record 300 of") as caught:
+            convert(source, tmp_path / "data", workers=workers, schema={"a": "int"})
+        errors.append(str(caught.value))
+        num_bound.append(len(bound))
+
+    assert errors[0] == errors[1]
+    assert num_bound == [301, 1]
 
 
 def test_keys_and_records_larger_than_a_block_come_whole_even_from_the_disk(
