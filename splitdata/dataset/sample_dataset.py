@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from splitdata._types import BytesLike
     from splitdata.dataset.reading.segment_schemas import SegmentSchemas
     from splitdata.order.bin_layout import BinLayout
+    from splitdata.samples.collate import Allocate
     from splitdata.samples.record_codecs import RecordCodec
     from splitdata.samples.sample_schema import SampleSchema
 
@@ -201,11 +202,17 @@ class SampleDataset:
         positions = checked_positions(indices, len(self))
         return self._decoded(positions, self._read(positions))
 
-    def gather(self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice) -> Any:  # any batch
+    def gather(
+        self, indices: Sequence[int] | NDArray[np.integer[Any]] | slice, *, allocate: Allocate = np.empty
+    ) -> Any:  # any batch
         """Return samples of one structure as one batch: arrays [n, ...] where there are arrays and numbers.
 
         A batch has the structure of its samples; see `SampleDecoder.decode_batch`. Where records are of one
         size, no sample is looked at by itself. The arrays are new and can be written to.
+
+        Args:
+            indices: Positions, from the end where negative.
+            allocate: Makes the arrays, from their shapes and dtypes: in memory of another kind, say.
 
         Raises:
             ValueError: If the samples differ in structure or shape, or are of a codec without arrays.
@@ -214,7 +221,7 @@ class SampleDataset:
         positions = checked_positions(indices, len(self))
         records = self._rows(positions)
         try:
-            return self._batch(positions, records)
+            return self._batch(positions, records, allocate)
         except FormatError:
             # Names the one.
             self._decoded(positions, records)
@@ -337,12 +344,12 @@ class SampleDataset:
                 self._has_one_size = False
         return self._read(positions)
 
-    def _batch(self, positions: NDArray[np.int64], records: Any) -> Any:  # rows or a sequence; any batch
+    def _batch(self, positions: NDArray[np.int64], records: Any, allocate: Allocate) -> Any:  # rows or a sequence
         readers = self._readers_now()
         used = [readers.for_all] if readers.for_all else list(map(readers.of, positions.tolist()))
         if used and all(one is used[0] for one in used):
-            return used[0].decode_batch(records)
-        return collate(self._decoded(positions, records))
+            return used[0].decode_batch(records, allocate)
+        return collate(self._decoded(positions, records), allocate=allocate)
 
     def _readers_now(self) -> _Readers:
         """Return what reads the records that are open: asked for after they were read, as `refresh` may come between.

@@ -45,6 +45,11 @@ class Fields:
         """What this calls, and what alone may draw random numbers."""
         return self.transform
 
+    @property
+    def on_columns(self) -> Callable[[Any], Any] | None:
+        """What makes of a batch of samples the batch of their values; None where each sample is transformed."""
+        return self if self.transform is None else None
+
     def __call__(self, sample: Any) -> Any:
         """Return the values of one sample.
 

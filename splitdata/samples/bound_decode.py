@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from splitdata._types import BytesLike
     from splitdata.samples.build import Buffer, Builder
+    from splitdata.samples.collate import Allocate
     from splitdata.samples.decode import SampleDecoder
 
 __all__ = ["BoundDecoder"]
@@ -75,20 +76,22 @@ class BoundDecoder:
         except VALUE_ERRORS as error:
             raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # any batch
+    def decode_batch(
+        self, records: NDArray[np.uint8] | Sequence[BytesLike], allocate: Allocate = np.empty
+    ) -> Any:  # any batch
         """Return the batch that `collate` makes of these samples, as `SampleDecoder.decode_batch` does."""
         rows = as_rows(records)
         try:
-            return self._columns(rows)
+            return self._columns(rows, allocate)
         except NoColumnsError:
-            return collate([self.decode(row) for row in rows])
+            return collate([self.decode(row) for row in rows], allocate=allocate)
 
-    def _columns(self, rows: NDArray[np.uint8] | list[Buffer]) -> Any:  # any batch
+    def _columns(self, rows: NDArray[np.uint8] | list[Buffer], allocate: Allocate) -> Any:  # any batch
         first = bytes(rows[0][-_NUMBER_BYTES:])
         if rows[0][:_MAGIC_BYTES].tobytes() == _MAGIC if isinstance(rows, np.ndarray) else rows[0][:3] == _MAGIC:
             # If the others stand alone as well, they have columns of their own.
             if all(bytes(row[:_MAGIC_BYTES]) == _MAGIC for row in rows):
-                return self._alone.decode_batch(rows)
+                return self._alone.decode_batch(rows, allocate)
             raise NoColumnsError("some of these samples stand alone")
         if not _have_number(rows, first):
             raise NoColumnsError("these samples differ in structure: in types, keys, the order of keys or shapes")
@@ -96,7 +99,7 @@ class BoundDecoder:
         self.decode(rows[0])
         plan, _ = self._plan_of(rows[0].data if isinstance(rows[0], np.ndarray) else rows[0])
         try:
-            return Columns(plan.root, self._alone.known, rows, bound_parts(plan, rows)).batch()
+            return Columns(plan.root, self._alone.known, rows, bound_parts(plan, rows), allocate).batch()
         except (FormatError, NoColumnsError):
             raise
         except VALUE_ERRORS as error:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from splitdata.samples.bound_plan import BoundPlan
     from splitdata.samples.build import Buffer
+    from splitdata.samples.collate import Allocate
     from splitdata.samples.decode_plan import DecodePlan, PayloadPlace
     from splitdata.samples.restore import KnownTypes
     from splitdata.samples.schema import Node
@@ -91,7 +92,14 @@ class RowParts:
 class Columns:
     """The samples of one batch, and what takes columns out of them."""
 
-    def __init__(self, root: Node, known: KnownTypes, rows: NDArray[np.uint8] | list[Buffer], parts: RowParts) -> None:
+    def __init__(
+        self,
+        root: Node,
+        known: KnownTypes,
+        rows: NDArray[np.uint8] | list[Buffer],
+        parts: RowParts,
+        allocate: Allocate,
+    ) -> None:
         """Take what was found out about the rows.
 
         Args:
@@ -99,11 +107,13 @@ class Columns:
             known: The types to restore.
             rows: One sample each, uint8[n, size] or buffers; at least one.
             parts: Where everything lies in them.
+            allocate: Makes the arrays of the batch, as `collate` is given it.
         """
         self._root = root
         self._known = known
         self._rows = rows
         self._parts = parts
+        self._allocate = allocate
 
     def batch(self) -> Any:  # a batch has the structure of its samples
         """Return the batch.
@@ -176,17 +186,33 @@ class Columns:
         parts = self._parts
         is_shared = node.payload < len(parts.shared)
         places = [parts.shared[node.payload]] if is_shared else [places[node.payload] for places in parts.places]
-        start, stop, shape = places[0]
+        shape = places[0][2]
         for _, _, other in places:
             if other != shape:
                 raise NoColumnsError(f"{name}: shape {shape} in one sample and {other} in another")
-        if len(set(places)) == 1:
-            memory: Any = _cut(self._rows, start, stop)
-        else:
-            memory = bytearray().join(row[at:end] for row, (at, end, _) in zip(self._rows, places, strict=True))
-        batch = place_rightly(np.ndarray((len(self._rows), *shape), dtype, memory))
+        batch = self._filled((len(self._rows), *shape), dtype, [(start, stop) for start, stop, _ in places])
         if has_kind(dtype, "U"):
             check_text(batch)
+        return batch
+
+    def _filled(self, shape: tuple[int, ...], dtype: np.dtype[Any], ends: list[tuple[int, int]]) -> NDArray[Any]:
+        """Return an array of what lies between these ends, one for all rows or one for each."""
+        rows, is_even = self._rows, len(set(ends)) == 1
+        if self._allocate is np.empty:
+            if is_even:
+                memory: Any = _cut(rows, *ends[0])
+            else:
+                memory = bytearray().join(row[start:stop] for row, (start, stop) in zip(rows, ends, strict=True))
+            return place_rightly(np.ndarray(shape, dtype, memory))
+        batch = self._allocate(shape, dtype)
+        if not batch.nbytes:
+            return batch
+        into = batch.reshape(-1).view(np.uint8).reshape(len(rows), -1)
+        if isinstance(rows, np.ndarray) and is_even:
+            into[...] = rows[:, slice(*ends[0])]
+            return batch
+        for place, row, (start, stop) in zip(into, self._buffers, ends * (len(rows) // len(ends)), strict=True):
+            place[...] = np.frombuffer(row, np.uint8, stop - start, start)
         return batch
 
     def _tensors(self, node: Node, batch: NDArray[Any]) -> Any:

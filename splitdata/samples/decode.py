@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from splitdata._types import BytesLike
     from splitdata.samples.build import Buffer, Builder
+    from splitdata.samples.collate import Allocate
 
 __all__ = ["VALUE_ERRORS", "SampleDecoder", "as_bytes_view", "as_rows", "decode_sample", "header_error"]
 
@@ -115,7 +116,9 @@ class SampleDecoder:
         except VALUE_ERRORS as error:
             raise FormatError(f"these {len(data)} bytes are no sample: {error}") from None
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # any batch
+    def decode_batch(
+        self, records: NDArray[np.uint8] | Sequence[BytesLike], allocate: Allocate = np.empty
+    ) -> Any:  # any batch
         """Return the batch that `collate` makes of these samples, in memory of its own.
 
         A batch has the structure of its samples, the namedtuples and dataclasses among them as in `decode`.
@@ -126,6 +129,7 @@ class SampleDecoder:
 
         Args:
             records: One sample each: uint8[n, size], or any bytes-like objects.
+            allocate: Makes arrays, as `collate` is given it.
 
         Raises:
             FormatError: If one is not a sample.
@@ -133,9 +137,9 @@ class SampleDecoder:
         """
         rows = as_rows(records)
         try:
-            return self._columns(rows)
+            return self._columns(rows, allocate)
         except NoColumnsError:
-            return collate([self.decode(row) for row in rows])
+            return collate([self.decode(row) for row in rows], allocate=allocate)
 
     def decode_columns(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:  # any batch
         """Return what `decode_batch` does, for samples of one structure only.
@@ -144,9 +148,9 @@ class SampleDecoder:
             FormatError: If one is not a sample.
             ValueError: If they differ in structure or shapes, so that another way may still make a batch of them.
         """
-        return self._columns(as_rows(records))
+        return self._columns(as_rows(records), np.empty)
 
-    def _columns(self, rows: NDArray[np.uint8] | list[Buffer]) -> Any:  # any batch
+    def _columns(self, rows: NDArray[np.uint8] | list[Buffer], allocate: Allocate) -> Any:  # any batch
         # Proves one sample, so that its schema is one.
         self.decode(rows[0])
         first = bytes(rows[0][: _SCHEMA_START + _MAX_SCHEMA_BYTES])
@@ -155,7 +159,7 @@ class SampleDecoder:
         if not _have_head(rows, plan.head):
             raise NoColumnsError("these samples differ in structure: in types, keys or the order of keys")
         try:
-            return Columns(plan.schema.root, self.known, rows, alone_parts(plan, rows)).batch()
+            return Columns(plan.schema.root, self.known, rows, alone_parts(plan, rows), allocate).batch()
         except (FormatError, NoColumnsError):
             raise
         except VALUE_ERRORS as error:

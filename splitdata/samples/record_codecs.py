@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata._types import BytesLike
+    from splitdata.samples.collate import Allocate
 
 __all__ = ["CODEC_NAMES", "RecordCodec", "record_codec"]
 
@@ -51,8 +52,13 @@ class RecordCodec(Protocol):
     def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         """Return the value of a record, its arrays as views of it unless `copy`; FormatError if it is damaged."""
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
-        """Return the values of records as one batch; ValueError if they do not fit, FormatError if one is damaged."""
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike], allocate: Allocate = np.empty) -> Any:
+        """Return the values of records as one batch, its arrays made by `allocate`.
+
+        Raises:
+            ValueError: They do not fit together.
+            FormatError: One is damaged.
+        """
 
     def with_schemas(self, schemas: Sequence[bytes]) -> RecordCodec:
         """Return the codec for records of segments that have these schemas, which only samples name."""
@@ -118,7 +124,7 @@ class _BytesCodec(_PlainCodec):
     def decode(self, record: BytesLike | NDArray[Any], *, copy: bool = False) -> Any:
         return bytes(as_bytes_view(record))
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike], allocate: Allocate = np.empty) -> Any:
         raise ValueError("these records hold no arrays that would make a batch; read them as a list")
 
 
@@ -176,9 +182,9 @@ class _NpyCodec(_PlainCodec):
             check_text(array)
         return array.copy(order) if copy else place_rightly(array)
 
-    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike]) -> Any:
+    def decode_batch(self, records: NDArray[np.uint8] | Sequence[BytesLike], allocate: Allocate = np.empty) -> Any:
         arrays = [self.decode(record) for record in records]
-        return collate(arrays)
+        return collate(arrays, allocate=allocate)
 
 
 _PLAIN: Final[dict[str, RecordCodec]] = {

@@ -5,6 +5,8 @@ It sees the requests that wait behind the present one, and lets the kernel read 
     requests ──upcoming──> ask the kernel for their records
        | next
        v
+    ColumnMaker: a batch at once, where nothing looks at samples one by one ──> StepReply
+       | else
     SampleMaker: read, transform ──> collate ──> StepReply          in order, one for each request
                                   `> pack, where the loader keeps samples and collates them itself
 """
@@ -24,6 +26,7 @@ import numpy as np
 from splitdata.loader.cache.cache_job import open_cache
 from splitdata.loader.cache.cached_maker import CachedRecords
 from splitdata.loader.plan.steps import StepReply, StepRequest
+from splitdata.loader.samples.column_maker import ColumnMaker, open_columns
 from splitdata.loader.samples.draws import may_draw, transform_may_draw
 from splitdata.loader.samples.error_notes import add_note
 from splitdata.loader.samples.global_random import GlobalRandom
@@ -92,6 +95,12 @@ class Job:
         draws = of_parts or transform_may_draw(self.transform, self.source.given)
         return GlobalRandom(self.seed, puts_back=puts_back) if self.seeds_globals and draws else None
 
+    def open_columns(self, allocate: Allocate) -> ColumnMaker | None:
+        """Return what makes batches at once; None where something looks at samples one by one."""
+        if self.collate_fn is not None or self.packs or self.cache is not None:
+            return None
+        return open_columns(self.source, self.transform, as_tensors=self.as_tensors, allocate=allocate)
+
 
 class _ReplyMemory:
     """Makes the arrays of a reply where they need not be copied to travel; stands for np.empty.
@@ -141,6 +150,7 @@ class StepMaker:
         self._maker: SampleMaker | CachedSampleMaker = maker
         self._cached: CachedSampleMaker | None = None
         self._packer = SamplePacker(memory or np.empty) if job.packs else None
+        self._columns = job.open_columns(memory or np.empty)
         self._ahead: RecordFetcher | CachedRecords = job.source
         self._newest_ahead = -1
         if job.cache is not None:
@@ -172,26 +182,46 @@ class StepMaker:
     def _make(self, request: StepRequest, *, is_last: bool, send_seconds: float) -> StepReply:
         maker = self._maker
         maker.begin()
-        samples: list[Any] = []
-        for part in request.parts:
-            samples += maker.make(part)
-        if is_last and self._cached is not None:
-            self._cached.commit()
-            self._clock.lap("cache")
-        memory = self._memory
-        waited = 0.0 if memory is None else memory.waited
-        if self._packer is not None:
-            batch: Any = self._packer.pack(samples, _records_of(request))
-        else:
-            batch = make_batch(self._job, samples, request, self._random, memory or np.empty)
-        num_samples = len(samples)
-        del samples
+        batch = self._batch_of_columns(request)
+        if batch is None:
+            batch = self._batch_of_samples(request, is_last=is_last)
+        num_samples = sum(len(part.records) for part in request.parts)
         num_bytes = nbytes(batch)
-        self._clock.lap("collate", without=0.0 if memory is None else memory.waited - waited)
         spent = self._clock.timings(send=send_seconds)
         counts = None if self._cached is None else self._cached.counts()
         skipped, fill = tuple(maker.skipped), request.parts[0].fill if request.parts else None
         return StepReply(request.ticket, batch, num_samples, num_bytes, spent, skipped, counts, fill)
+
+    def _batch_of_columns(self, request: StepRequest) -> Any | None:
+        """Make the batch at once; None where samples must be made one by one."""
+        if self._columns is None:
+            return None
+        self._clock.mark()
+        waited = self._waited
+        batch = self._columns.make(request.parts)
+        self._clock.lap("read", without=self._waited - waited)
+        return batch
+
+    def _batch_of_samples(self, request: StepRequest, *, is_last: bool) -> Any:
+        """Make samples one by one, and a batch of them."""
+        samples: list[Any] = []
+        for part in request.parts:
+            samples += self._maker.make(part)
+        if is_last and self._cached is not None:
+            self._cached.commit()
+            self._clock.lap("cache")
+        waited = self._waited
+        if self._packer is not None:
+            batch: Any = self._packer.pack(samples, _records_of(request))
+        else:
+            batch = make_batch(self._job, samples, request, self._random, self._memory or np.empty)
+        self._clock.lap("collate", without=self._waited - waited)
+        return batch
+
+    @property
+    def _waited(self) -> float:
+        """Seconds, so far, in which there was no memory for a batch."""
+        return 0.0 if self._memory is None else self._memory.waited
 
     def read_ahead(self, upcoming: list[StepRequest]) -> None:
         """Ask the disk for the records of steps to come, which are given in order: for each step once."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.order.bin_layout import BinLayout
+    from splitdata.samples.collate import Allocate
 
 __all__ = ["DatasetLike", "MapDataset", "RecordFetcher", "SourceFacts"]
 
@@ -221,6 +222,17 @@ class RecordFetcher:
         dataset = self.dataset
         found: Callable[[int], Any] | None = getattr(dataset, "key", None)
         return dataset.records.key if found is None and isinstance(dataset, SampleDataset) else found
+
+    @property
+    def gathers(self) -> bool:
+        """Whether records are samples of our own reader, handed out alone, of which `gather` makes batches."""
+        dataset = self.dataset
+        is_alone = not (self._as_views or self._with_keys or self._with_positions)
+        return is_alone and type(dataset) is SampleDataset and dataset.codec == "sample"
+
+    def gather(self, records: NDArray[np.int64], allocate: Allocate) -> Any:
+        """Return the batch that `collate` makes of these samples; arguments and errors as of `SampleDataset.gather`."""
+        return self.dataset.gather(records, allocate=allocate)
 
     def _fetch_alone(self, records: NDArray[np.int64]) -> Sequence[Any]:
         dataset = self.dataset if self._opened is None else self._opened

@@ -1,7 +1,7 @@
 """One table of cases through everything that makes batches: each gives the same batch, or the same error.
 
 values ──> collate · decode_batch · decode_columns · SampleDataset.gather
-       ──> DistributedLoader: in process, in a worker, from a cache, in a rotation
+       ──> DistributedLoader: in process, in a worker, by columns, from a cache, in a rotation
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def is_same(one: Anything, other: Anything) -> bool:
     return bool(one == other and repr(one) == repr(other))
 
 
-def check(found: Anything, way: str) -> None:
-    expected = collate([all_cases(0), all_cases(1)])
+def check(found: Anything, way: str, samples: list[Anything] | None = None) -> None:
+    expected = collate(samples or [all_cases(0), all_cases(1)])
     assert list(found) == list(expected)
     for name in expected:
         assert is_same(found[name], expected[name]), (way, name, found[name], expected[name])
@@ -229,6 +229,21 @@ def test_gathered_batch_is_what_collate_makes(tmp_path: Path) -> None:
             writer.write_sample(all_cases(record))
 
     check(SampleDataset(tmp_path / "data", types=(Pair, Box)).gather([0, 1]), "gather")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loader_over_samples_makes_by_columns_the_batch_of_each_case_that_collate_makes(
+    tmp_path: Path, num_workers: int
+) -> None:
+    # Of one structure, and so by columns.
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write_samples([all_cases(0)] * 2)
+    dataset = SampleDataset(tmp_path / "data", types=(Pair, Box))
+
+    with DistributedLoader(dataset, batch_size=2, num_workers=num_workers) as loader:
+        (batch,) = loader
+
+    check(batch, "columns", [all_cases(0)] * 2)
 
 
 def test_counter_gives_a_counter_of_batches() -> None:
