@@ -25,11 +25,12 @@ QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/s
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-interop quick check format bench wheel soak
+.PHONY: help demo test test-pure test-interop quick check format bench wheel soak
 
 help:
 	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
 	@echo "make test     run the tests"
+	@echo "make test-pure  run them without the compiled path (docs/speedups.md)"
 	@echo "make test-interop  run those of frameworks, with all of them installed"
 	@echo "make quick    run those of rooms without processes, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
@@ -44,6 +45,9 @@ demo: $(CORE)
 # Three at a time on two cores: much of a test is waiting for processes that it has started.
 test: $(TEST)
 	$(BIN)/pytest -q --numprocesses=3 --dist=worksteal
+
+test-pure: $(TEST)
+	SPLITDATA_PURE=1 $(BIN)/pytest -q --numprocesses=3 --dist=worksteal
 
 test-interop: $(INTEROP)/.installed
 	$(INTEROP)/bin/pytest -q --numprocesses=2 tests/interop tests/test_examples.py
@@ -84,7 +88,8 @@ $(INTEROP)/.installed: pyproject.toml constraints.txt
 	$(INTEROP)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,test-interop]'
 	@touch $@
 
-$(CORE): pyproject.toml constraints.txt $(VENV)/pyvenv.cfg
+# Compiles splitdata/_speedups.c too, where there is a compiler, and goes on where there is none.
+$(CORE): pyproject.toml constraints.txt hatch_build.py splitdata/_speedups.c $(VENV)/pyvenv.cfg
 	$(INSTALL) --editable .
 	@touch $@
 

@@ -48,6 +48,7 @@ from splitdata.errors import (
 )
 
 if TYPE_CHECKING:
+    from splitdata._compiled import compiled_path
     from splitdata.conversion.convert import convert
     from splitdata.conversion.dry_run import FirstRecord
     from splitdata.conversion.export import ExportReport, export, extract
@@ -162,6 +163,7 @@ __all__ = [
     "__version__",
     "append",
     "compact",
+    "compiled_path",
     "convert",
     "decode_audio",
     "decode_image",
@@ -232,6 +234,7 @@ _HOMES = {
     "WorkerStats": "splitdata.loader.plan.steps",
     "append": "splitdata.dataset.merging.merge",
     "compact": "splitdata.dataset.deletion.compact",
+    "compiled_path": "splitdata._compiled",
     "convert": "splitdata.conversion.convert",
     "decode_audio": "splitdata.interop.decoding",
     "decode_image": "splitdata.interop.decoding",

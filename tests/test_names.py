@@ -58,7 +58,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 def test_files_that_pages_docstrings_and_comments_name_exist() -> None:
-    there = [f"/{path.relative_to(ROOT).as_posix()}" for path in sources(*FOLDERS)]
+    there = [f"/{path.relative_to(ROOT).as_posix()}" for path in (*sources(*FOLDERS), *ROOT.glob("*.py"))]
     unknown = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in [*PAGES, *sources("splitdata", "cli")]

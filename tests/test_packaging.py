@@ -7,6 +7,7 @@ repository -> pip wheel -> names in the archive
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -51,7 +52,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_both_packages_and_nothing_else_at_top_level(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
 
-    assert wheel.name == f"splitdata-{__version__}-py3-none-any.whl"
+    assert wheel.name.startswith(f"splitdata-{__version__}-")
     assert {name.split("/")[0] for name in names} == {
         "splitdata",
         "splitdata_cli",
@@ -65,6 +66,16 @@ def test_wheel_holds_every_module_of_the_repository(wheel: Path) -> None:
     modules += [path.relative_to(ROOT / "cli").as_posix() for path in (ROOT / "cli" / "splitdata_cli").rglob("*.py")]
 
     assert sorted(name for name in names if name.endswith(".py")) == sorted(modules)
+
+
+def test_tag_of_the_wheel_says_whether_it_holds_the_compiled_path(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    has_compiler = bool(shutil.which("cc") or shutil.which("gcc")) and os.environ.get("SPLITDATA_PURE") != "1"
+
+    assert ("splitdata/_speedups.abi3.so" in names) == has_compiler
+    assert wheel.name.endswith("-py3-none-any.whl") == (not has_compiler)
+    assert ("-cp311-abi3-" in wheel.name) == has_compiler
+    assert "splitdata/_speedups.c" not in names
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from splitdata_cli._render import counted, print_json, print_table, size_text
+from splitdata_cli._render import counted, escape, print_json, print_line, print_table, size_text
 
 if TYPE_CHECKING:
     from splitdata import CacheDescription, DatasetDescription
@@ -16,10 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
+def _print_versions(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from splitdata import FORMAT_VERSION, __version__, compiled_path
+
+        path = compiled_path()
+        print_line(f"splitdata {__version__}, format {'.'.join(map(str, FORMAT_VERSION))}")
+        print_line("compiled path: " + ("not in use, Python does all" if path is None else escape(path)))
+        ctx.exit()
+
+
 @click.command(short_help="Show what a dataset is.")
 @click.argument("path", metavar="DIR")
 @click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to describe. Default: the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, with each segment.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Show the versions of library and format, and whether the compiled path is in use, and exit.",
+)
 def info(path: str, generation: int | None, as_json: bool) -> None:
     """Show what the dataset in DIR is: records, bytes, bins, fingerprint, metadata.
 

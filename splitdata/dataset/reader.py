@@ -132,7 +132,8 @@ class SplitDataLoader:
         self._get = None
         self._num_records = self._snapshot.num_records
         # One segment is the usual case, and then its reader answers without a detour.
-        self._get = self._snapshot.segment(0).get if self._snapshot.num_segments == 1 else None
+        is_one = self._snapshot.num_segments == 1
+        self._get = self._snapshot.segment(0).getter() if is_one else self._snapshot.get
 
     # -- what is there -----------------------------------------------------------------------
 
@@ -261,8 +262,8 @@ class SplitDataLoader:
             return get(index)
         if are_several(index):
             return self.__getitems__(index)
-        segment, sequence = self._find(index)
-        return segment.get(sequence)
+        self._check_open()
+        return self._snapshot.get(checked_position(index, self._snapshot.num_records))
 
     def __getitems__(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
         """Return several records in the order asked: torch's batched fetch.

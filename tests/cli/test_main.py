@@ -16,6 +16,7 @@ import splitdata
 from splitdata_cli.main import cli
 from tests.cli.processes import command_line, environment, run_bytes
 from tests.command import ROOT
+from tests.paths import PATHS, take_path
 
 COMMANDS = ["cat", "head", "info", "verify", "write"]
 
@@ -36,6 +37,21 @@ def assert_one_line(result: Result) -> str:
 
 def test_version_is_that_of_the_library() -> None:
     assert invoke("--version").stdout == f"splitdata {splitdata.__version__}\n"
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_info_shows_the_versions_and_whether_the_compiled_path_is_in_use(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_path(monkeypatch, name)
+    path = splitdata.compiled_path()
+
+    result = invoke("info", "--version")
+
+    assert result.stdout.splitlines() == [
+        f"splitdata {splitdata.__version__}, format {splitdata.FORMAT_VERSION[0]}.{splitdata.FORMAT_VERSION[1]}",
+        f"compiled path: {path or 'not in use, Python does all'}",
+    ]
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -21,7 +21,7 @@ from splitdata.order.bin_layout import BinTable
 from splitdata.storage.file_source import MappedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,6 +75,10 @@ class LegacySegment:
             MissingBinError: If its bin is missing.
         """
         return self._payload(sequence, *_ENTRY.unpack(self.files.entry(sequence)), as_view=False)  # type: ignore[return-value]  # bytes then
+
+    def getter(self) -> Callable[[int], bytes]:
+        """Return `get`."""
+        return self.get
 
     def view(self, sequence: int) -> memoryview:
         """Return one record as a read-only view, of the map itself where there is one."""

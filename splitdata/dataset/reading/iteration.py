@@ -170,8 +170,10 @@ def _together(
     except (SplitDataError, OSError):
 
         def read_one(position: int) -> bytes | memoryview:
+            if not as_views:
+                return snapshot.get(position)
             segment, sequence = snapshot.find(position)
-            return segment.view(sequence) if as_views else segment.get(sequence)
+            return segment.view(sequence)
 
         return OneByOne(positions, read_one)
 

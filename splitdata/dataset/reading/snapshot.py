@@ -291,6 +291,7 @@ class Snapshot:
                 self._add(info.num_records, maker, info.schemas)
                 first_position += info.num_records
         self._segments: list[Segment | None] = [None] * len(self._makers)
+        self._getters: list[Callable[[int], bytes] | None] = [None] * len(self._makers)
         self._deleted: NDArray[np.int64] | None = None
 
     def _pool(self, mode: IoMode, directory: DatasetDirectory) -> OpenFiles:
@@ -317,6 +318,14 @@ class Snapshot:
             reader = self._makers[number]()
             self._segments[number] = reader
         return reader
+
+    def get(self, position: int) -> bytes:
+        """Return the record of a position, which must be in range."""
+        number = bisect_right(self.starts, position) - 1
+        get = self._getters[number]
+        if get is None:
+            get = self._getters[number] = self.segment(number).getter()
+        return get(position - self.starts[number])
 
     def find(self, position: int) -> tuple[Segment, int]:
         """Return segment and sequence number of a position, which must be in range."""
@@ -438,6 +447,7 @@ class Snapshot:
         """Let go of all files, and of the snapshot itself: it may be removed from now on."""
         self._pins = []
         self._segments = [None] * len(self._makers)
+        self._getters = [None] * len(self._makers)
         for pool in self._pools.values():
             pool.drop_all()
 

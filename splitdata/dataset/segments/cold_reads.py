@@ -45,6 +45,10 @@ class ColdReads:
         self._stride = 1
         self._unasked = 0
 
+    def expects_warm(self, segment: str) -> bool:
+        """Say whether the last batch of a segment was fast, so that the next one is not looked at."""
+        return segment in self._fast_segments
+
     def is_cold_batch(self, segment: str, rows: NDArray[Any], any_is_cold: Callable[[NDArray[Any]], bool]) -> bool:
         """Say whether a batch should be asked for before it is read.
 
@@ -56,7 +60,7 @@ class ColdReads:
             rows: What stands for each record of the batch.
             any_is_cold: Looks at some of the rows.
         """
-        if segment in self._fast_segments or len(rows) < 2:
+        if self.expects_warm(segment) or len(rows) < 2:
             return False
         is_cold = any_is_cold(rows[:: max(1, len(rows) // _BATCH_SAMPLES)])
         if is_cold:

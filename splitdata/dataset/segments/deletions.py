@@ -16,7 +16,7 @@ import numpy as np
 from splitdata.errors import RecordDeletedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,7 @@ class SegmentWithDeletions:
     def __init__(self, reader: SegmentReader | GroupReader) -> None:
         """Take what reads the segment; the list is read when it is first needed."""
         self._reader = reader
+        self._get = reader.getter()
         self._first_position = reader.files.first_position
 
     @property
@@ -72,7 +73,11 @@ class SegmentWithDeletions:
     def get(self, sequence: int) -> bytes:
         """Return one record."""
         self._refuse_one(sequence)
-        return self._reader.get(sequence)
+        return self._get(sequence)
+
+    def getter(self) -> Callable[[int], bytes]:
+        """Return `get`."""
+        return self.get
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import numpy as np
 
 from splitdata.dataset.segments.cold_reads import ColdReads
+from splitdata.dataset.segments.compiled_reads import CompiledReads
 from splitdata.dataset.segments.mapped_groups import GroupedRecords, find_records
 from splitdata.dataset.segments.segment_reader import SegmentReader, find_all
 from splitdata.errors import FormatError, RecordTooLargeError
@@ -116,7 +117,9 @@ class GroupReader:
         self.files = files
         # A group may be longer than any of its records may be.
         most_bytes = max(max_record_bytes, spec.LARGE_RECORD_BYTES)
-        self._frames = SegmentReader(files, cold_reads, verify=verify, max_record_bytes=most_bytes)
+        self._frames = SegmentReader(
+            files, cold_reads, verify=verify, max_record_bytes=most_bytes, most_item_bytes=max_record_bytes
+        )
         self._verify = verify
         self._max_record_bytes = max_record_bytes
         self._group = files.info.group
@@ -204,6 +207,10 @@ class GroupReader:
 
     # -- records -------------------------------------------------------------------------------
 
+    def getter(self) -> Callable[[int], bytes]:
+        """Return what does as `get` does, in the least time."""
+        return self._frames.getter(self.get)
+
     def get(self, sequence: int) -> bytes:
         """Return one record; `sequence` must lie within the segment.
 
@@ -251,14 +258,14 @@ class GroupReader:
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`."""
-        return self._read(sequences, GroupedRecords.payloads, self._group_by_group)
+        return self._read(sequences, CompiledReads.records, GroupedRecords.payloads, self._group_by_group)
 
     def get_views(self, sequences: NDArray[np.int64]) -> list[memoryview]:
         """Return records as read-only views, of the map itself where they are not compressed.
 
         Others of bytes of their own: views of groups would keep these in memory whole.
         """
-        return self._read(sequences, GroupedRecords.views, self._copies)
+        return self._read(sequences, CompiledReads.views, GroupedRecords.views, self._copies)
 
     def raw_hashes(self, sequences: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return xxh3-64 of the records."""
@@ -269,7 +276,7 @@ class GroupReader:
 
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
-        return self._read(sequences, GroupedRecords.rows, lambda _: None)
+        return self._read(sequences, CompiledReads.rows, GroupedRecords.rows, lambda _: None)
 
     def get_range(self, first: int, stop: int, *, as_views: bool) -> Sequence[bytes | memoryview]:
         """Return records `first` to `stop` in write order."""
@@ -284,17 +291,22 @@ class GroupReader:
     def _walk(self, sequences: NDArray[np.int64], *, as_views: bool) -> Sequence[bytes | memoryview]:
         if not as_views:
             return self.get_many(sequences)
-        return self._read(sequences, GroupedRecords.views, partial(self._group_by_group, as_views=True))
+        by_group = partial(self._group_by_group, as_views=True)
+        return self._read(sequences, CompiledReads.views, GroupedRecords.views, by_group)
 
     def _read(
         self,
         sequences: NDArray[np.int64],
+        compiled: Callable[[CompiledReads, NDArray[np.int64]], _Read | None],
         together: Callable[[GroupedRecords], _Read | None],
         otherwise: Callable[[NDArray[np.int64]], _Read],
     ) -> _Read:
         """Return records together where their groups are mapped and as usual, and otherwise by the other way."""
         if not len(sequences):
             return otherwise(sequences)
+        records = self._frames.compiled_batch(sequences, compiled)
+        if records is not None:
+            return records
         frames, numbers = _distinct(sequences >> self._group_log2)
 
         def is_right(counts: NDArray[np.int64] | int) -> bool:
@@ -308,9 +320,9 @@ class GroupReader:
             found = groups and find_records(groups, numbers, slots, is_right, verify=self._verify)
             # No record is longer than its group.
             if found and (self._max_record_bytes >= spec.LARGE_RECORD_BYTES or self._are_allowed(found)):
-                records = together(found)
-                if records is not None:
-                    return records
+                found_records = together(found)
+                if found_records is not None:
+                    return found_records
             return otherwise(sequences)
 
         return self._frames.read_groups(frames, len(sequences), read)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -52,6 +52,9 @@ class Segment(Protocol):
 
     def get(self, sequence: int) -> bytes:
         """Return one record."""
+
+    def getter(self) -> Callable[[int], bytes]:
+        """Return what does as `get` does, in the least time."""
 
     def get_many(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return records in the order of `sequences`."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
+from splitdata._compiled import speedups
 from splitdata.dataset.keys.key_lookup import open_key_table
 from splitdata.dataset.segments.deleted_records import read_deleted
 from splitdata.dataset.segments.dictionary import read_from_bin, read_from_index
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from splitdata._compiled import Frames
     from splitdata.dataset.keys.key_lookup import KeyTable
     from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.open_files import OpenFiles
@@ -85,6 +87,7 @@ class SegmentFiles:
         mapped: For each bin the words from which on, at a frame's place, the payload hash, the sequence number and
             the lengths of each frame stand; and its mmap, slices of which are bytes.
         views: Of each of these maps, beside it: every read of one record would take longer for one item more.
+        compiled: These maps for the compiled reads, None where there are none: by pread, or of too many bins.
         entry_words: Of the index, two for each record.
         entry_places, entry_lengths: The first of them, and the second, by sequence number.
     """
@@ -118,6 +121,7 @@ class SegmentFiles:
         self.views: list[memoryview | None] | _OfMany = (
             [None] * info.num_bin_files if info.num_bin_files <= _MANY_BINS else _OfMany()
         )
+        self.compiled = self._compiled_frames(pool)
         self.entry_words: memoryview | None = None
         self.entry_places: memoryview | None = None
         self.entry_lengths: memoryview | None = None
@@ -131,6 +135,15 @@ class SegmentFiles:
         # Not held yet while its header is looked at.
         self._newest: Callable[[], MappedSource | PreadSource | None] = lambda: None
         self._mapped_bins: MappedBins | None = None
+
+    def _compiled_frames(self, pool: OpenFiles) -> Frames | None:
+        compiled = speedups()
+        info = self.info
+        # With more bins than stay open a batch would rarely find all that it needs.
+        is_for_all = pool.io == "mmap" and isinstance(self.mapped, list) and len(self.mapped) <= pool.limit
+        if compiled is None or not _IS_LITTLE_ENDIAN or not is_for_all:
+            return None
+        return compiled.frames(info.num_records, info.num_bins, info.num_bin_files, info.group)
 
     @property
     def is_mapped(self) -> bool:
@@ -202,6 +215,8 @@ class SegmentFiles:
 
     def _take_entries(self, words: memoryview | None) -> None:
         self.entry_words = words
+        if self.compiled is not None:
+            self.compiled.put_index(words)
         step = self.info.entry_bytes // 8
         self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::step], words[1::step])
 
@@ -341,6 +356,8 @@ class SegmentFiles:
             words = source.words
             self.views[bin_index] = source.data
             self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map
+            if self.compiled is not None:
+                self.compiled.put_bin(bin_index, source.data)
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -385,6 +402,8 @@ class SegmentFiles:
             self._index = None
             return
         self.mapped[bin_index] = self.views[bin_index] = None
+        if self.compiled is not None:
+            self.compiled.put_bin(bin_index, None)
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 

@@ -7,6 +7,9 @@ careful reader, one record at a time, where it fails: so speed never decides wha
     one      entry words ─> frame words ─> slice ─> hash                     `get`
     many     entries and headers of all by numpy, hashes by `map`            `get_many`, `get_rows`
     one bin  consecutive records of it, as many                              `get_of_bin`
+
+All of these but `get` ask the compiled path first, where there is one: compiled_reads.py. In the place of `get` goes
+what `getter` returns.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 
 from splitdata.dataset.keys.key_lookup import raise_keys_error
 from splitdata.dataset.segments.cold_reads import ColdReads, slow_seconds
+from splitdata.dataset.segments.compiled_reads import CompiledReads
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
@@ -119,7 +123,24 @@ class SegmentReader:
         records: The careful reader.
     """
 
-    def __init__(self, files: SegmentFiles, cold_reads: ColdReads, *, verify: bool, max_record_bytes: int) -> None:
+    def __init__(
+        self,
+        files: SegmentFiles,
+        cold_reads: ColdReads,
+        *,
+        verify: bool,
+        max_record_bytes: int,
+        most_item_bytes: int | None = None,
+    ) -> None:
+        """Take the files.
+
+        Args:
+            files: Of the segment.
+            cold_reads: Of the snapshot.
+            verify: Whether payloads are held against their hashes.
+            max_record_bytes: A longer record is refused.
+            most_item_bytes: With groups that holds for each of these, and this for each record in one.
+        """
         self.files = files
         self._cold_reads = cold_reads
         self.records = RecordReader(files, verify=verify, max_record_bytes=max_record_bytes)
@@ -130,6 +151,16 @@ class SegmentReader:
         self._batch_bytes = _BATCH_RECORDS * max_record_bytes
         self._few_enough = self._batch_bytes // spec.LARGE_RECORD_BYTES
         self._next_look = 0.0
+        self._compiled = (
+            None
+            if files.compiled is None
+            else CompiledReads(
+                files.compiled,
+                verify=verify,
+                most_bytes=max_record_bytes if most_item_bytes is None else most_item_bytes,
+                most_bytes_in_all=self._batch_bytes,
+            )
+        )
         self._folder = files.paths.folder
         self._slow_seconds = slow_seconds(self.mean_bytes)
 
@@ -152,6 +183,11 @@ class SegmentReader:
     def stretch(self) -> int:
         """From how many records in write order on each bin has a worthwhile share of them."""
         return _STRETCH_OF_BIN * min(self.files.info.num_bins, _STRETCH_OF_BIN)
+
+    def getter(self, otherwise: Callable[[int], bytes] | None = None) -> Callable[[int], bytes]:
+        """Return what does as `get` does in the least time, or as `otherwise` does: that of groups."""
+        get = self.get if otherwise is None else otherwise
+        return get if self._compiled is None else self._compiled.getter(get)
 
     def get(self, sequence: int) -> bytes:
         """Return one record; `sequence` must lie within the segment.
@@ -251,7 +287,26 @@ class SegmentReader:
         """Return records as read-only views, of the map itself where they are not compressed; else as `get_many`."""
         return self._read_many(sequences, as_views=True)
 
+    def compiled_batch(
+        self, sequences: NDArray[np.int64], read: Callable[[CompiledReads, NDArray[np.int64]], _Read | None]
+    ) -> _Read | None:
+        """Return a batch by the compiled path; None where it is not there, or the batch not usual or perhaps cold."""
+        compiled = self._compiled
+        if compiled is None or not self._cold_reads.expects_warm(self._folder) or not len(sequences):
+            return None
+        self._look_for_shrunk()
+        start = perf_counter()
+        records = read(compiled, sequences)
+        if records is not None:
+            was_slow = perf_counter() - start > self._slow_seconds * len(sequences)
+            self._cold_reads.note_batch(self._folder, was_slow=was_slow)
+        return records
+
     def _read_many(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[Any]:
+        read: Any = CompiledReads.views if as_views else CompiledReads.records
+        compiled: list[Any] | None = self.compiled_batch(sequences, read)
+        if compiled is not None:
+            return compiled
         self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
         if pairs is None or not self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold):
@@ -270,6 +325,9 @@ class SegmentReader:
 
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
+        compiled = self.compiled_batch(sequences, CompiledReads.rows)
+        if compiled is not None:
+            return compiled
         self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
         if pairs is None or self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold):
@@ -285,6 +343,10 @@ class SegmentReader:
         self, sequences: NDArray[np.int64], pairs: NDArray[np.uint64] | None, *, as_views: bool
     ) -> list[Any]:
         """Return records, together if all are usual, one by one otherwise."""
+        if self._compiled is not None:
+            compiled = self._compiled.views(sequences) if as_views else self._compiled.records(sequences)
+            if compiled is not None:
+                return compiled
         frames = None if pairs is None else self._usual_frames(sequences, pairs, as_views=as_views)
         records: list[Any] | None = None
         if frames is not None:
