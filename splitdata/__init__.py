@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
     from splitdata.loader.cache.cache_options import Cache
     from splitdata.loader.distributed_loader import DistributedLoader
+    from splitdata.loader.forecast import BatchForecast, EpochForecast, ReadForecast, forecast_epoch
     from splitdata.loader.option_groups import OrderOptions, RecordOptions, WorkerOptions
     from splitdata.loader.plan.steps import CacheStats, WorkerStats
     from splitdata.loader.rotation.rotation_options import Rotation
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadMagicError",
+    "BatchForecast",
     "Buckets",
     "Cache",
     "CacheDescription",
@@ -112,6 +114,7 @@ __all__ = [
     "DiffReport",
     "DistributedLoader",
     "DuplicateKeyError",
+    "EpochForecast",
     "ExportReport",
     "FORMAT_VERSION",
     "Fields",
@@ -130,6 +133,7 @@ __all__ = [
     "OrderOptions",
     "Packed",
     "PackedCollate",
+    "ReadForecast",
     "RecordDeletedError",
     "RecordDifference",
     "RecordOptions",
@@ -176,6 +180,7 @@ __all__ = [
     "encode_sample",
     "export",
     "extract",
+    "forecast_epoch",
     "measure_dataset",
     "merge",
     "open_source",
@@ -187,6 +192,7 @@ __all__ = [
 
 # Where the names lie that are loaded when they are first used.
 _HOMES = {
+    "BatchForecast": "splitdata.loader.forecast",
     "Buckets": "splitdata.order.batching",
     "Cache": "splitdata.loader.cache.cache_options",
     "CacheDescription": "splitdata.loader.cache.cache_description",
@@ -202,6 +208,7 @@ _HOMES = {
     "FORMAT_VERSION": "splitdata.format.spec",
     "Fields": "splitdata.interop.decoding",
     "Finding": "splitdata.dataset.segments.finding",
+    "EpochForecast": "splitdata.loader.forecast",
     "ExportReport": "splitdata.conversion.export",
     "FirstRecord": "splitdata.conversion.dry_run",
     "GenerationDescription": "splitdata.loader.cache.cache_description",
@@ -214,6 +221,7 @@ _HOMES = {
     "OrderOptions": "splitdata.loader.option_groups",
     "Packed": "splitdata.order.packs",
     "PackedCollate": "splitdata.loader.samples.packed_collate",
+    "ReadForecast": "splitdata.loader.forecast",
     "RecordDifference": "splitdata.dataset.comparison.diff",
     "RecordOptions": "splitdata.loader.option_groups",
     "RecordSource": "splitdata.conversion.sources.source",
@@ -245,6 +253,7 @@ _HOMES = {
     "diff": "splitdata.dataset.comparison.diff",
     "digest": "splitdata.dataset.sha256_digest",
     "encode_sample": "splitdata.samples.encode",
+    "forecast_epoch": "splitdata.loader.forecast",
     "export": "splitdata.conversion.export",
     "extract": "splitdata.conversion.export",
     "measure_dataset": "splitdata.loader.benchmark",

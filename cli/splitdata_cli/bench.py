@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import bench_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+from splitdata_cli._shuffle import shuffle_named
 from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
-    from splitdata import DatasetBenchmark, Measurement, Window
+    from splitdata import DatasetBenchmark, Measurement
 
 __all__ = ["bench"]
 
@@ -64,7 +65,7 @@ def bench(
             path,
             num_workers=workers,
             batch_size=batch_size,
-            shuffle=_shuffle_named(shuffle),
+            shuffle=shuffle_named(shuffle, "--shuffle"),
             transform=None if transform is None else function_named(transform, "--transform"),
             seconds=seconds,
             progress=progress,
@@ -75,21 +76,6 @@ def bench(
         _show(report, path)
     if report.num_damaged:
         ctx.exit(DAMAGED)
-
-
-def _shuffle_named(name: str) -> Literal[False, "global", "bins"] | Window:
-    from splitdata import Window
-
-    kind, _, size = name.partition(":")
-    if kind == "window" and size.isdecimal() and int(size):
-        return Window(int(size))
-    if name == "none":
-        return False
-    if name == "global":
-        return "global"
-    if name == "bins":
-        return "bins"
-    raise click.BadParameter(f"{name!r} is not one of none, global, bins and window:SIZE", param_hint="--shuffle")
 
 
 def _show(report: DatasetBenchmark, path: str) -> None:

@@ -19,6 +19,7 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata digest DIR            SHA-256 of all records
     splitdata bench DIR             how fast training is fed from it
     splitdata mix DIR:WEIGHT...     what a mixture of datasets will do
+    splitdata plan DIR              what an epoch will be for every rank
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from splitdata_cli.head import head
 from splitdata_cli.info import info
 from splitdata_cli.merge import merge
 from splitdata_cli.mix import mix
+from splitdata_cli.plan import plan
 from splitdata_cli.repair import repair
 from splitdata_cli.schema import schema
 from splitdata_cli.verify import verify
@@ -101,7 +103,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
 
 for command in (
     *(write, info, schema, head, cat, export, extract),
-    *(verify, repair, delete, compact, merge, append, diff, digest, bench, mix),
+    *(verify, repair, delete, compact, merge, append, diff, digest, bench, mix, plan),
 ):
     cli.add_command(command)
 
