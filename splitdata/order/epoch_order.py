@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from splitdata.order.bin_layout import BinLayout
 
-__all__ = ["Order", "Shuffle", "epoch_order"]
+__all__ = ["Order", "Shuffle", "epoch_order", "global_permutation"]
 
 # What a user may ask for.
 Shuffle: TypeAlias = Literal[False, "global", "bins"] | Window
@@ -87,10 +87,15 @@ def epoch_order(
     if isinstance(shuffle, Window):
         return _CheckedOrder(num_records, WindowOrder(num_records, shuffle.size, derive_key(seed, epoch, "window")))
     if shuffle == "global":
-        return _CheckedOrder(num_records, Permutation(num_records, derive_key(seed, epoch, "global")))
+        return _CheckedOrder(num_records, global_permutation(num_records, seed, epoch))
     if shuffle == "bins":
         return _CheckedOrder(num_records, _by_bins(num_records, bins, interleave, seed, epoch, lanes))
     raise ValueError(f"shuffle must be False, 'global', 'bins' or Window(size), got {shuffle!r}")
+
+
+def global_permutation(num_records: int, seed: int, epoch: int) -> Permutation:
+    """Return what the order of an epoch is with shuffle="global"."""
+    return Permutation(num_records, derive_key(seed, epoch, "global"))
 
 
 def _by_bins(

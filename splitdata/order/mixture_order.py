@@ -12,14 +12,13 @@ Records of all sources are numbered end to end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from splitdata.order.counts import checked_count
-from splitdata.order.epoch_order import Order, Shuffle, epoch_order
-from splitdata.order.permutation import derive_key
+from splitdata.order.epoch_order import Order, Shuffle, epoch_order, global_permutation
+from splitdata.order.permutation import Permutation, derive_key
 from splitdata.order.stream_order import StreamOrder
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ __all__ = ["MixedSource", "Mixing", "MixtureOrder", "Until", "epoch_length"]
 
 Until: TypeAlias = Literal["first", "last"] | int
 
-# Orders of sources that an order of an epoch keeps: small sources have many passes.
+# Orders of sources that an order of an epoch keeps, beside one of each: small sources have many passes.
 _MAX_ORDERS: Final = 256
 
 
@@ -109,33 +108,51 @@ class MixtureOrder(StreamOrder):
     def records_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the record at each position, all of them in range."""
         sources, indexes = self._mixing.blend.locate(positions + self.start)
-        passes, places = np.divmod(indexes, self._num_records[sources])
-        records = self._first[sources]
         # A radix sort. In a source positions keep their order, in which passes usually follow each other.
         by_source = np.argsort(sources, kind="stable")
-        sorted_sources, sorted_passes = sources[by_source], passes[by_source]
+        sources, indexes = sources[by_source], indexes[by_source]
+        passes, places = np.divmod(indexes, self._num_records[sources])
         is_first = np.ones(len(positions), bool)
-        is_first[1:] = (sorted_sources[1:] != sorted_sources[:-1]) | (sorted_passes[1:] != sorted_passes[:-1])
-        borders = [*np.flatnonzero(is_first).tolist(), len(positions)]
-        for begin, end in pairwise(borders):
-            here = by_source[begin:end]
-            order = self._order(int(sorted_sources[begin]), int(sorted_passes[begin]))
-            records[here] += order(places[here])
+        is_first[1:] = (sources[1:] != sources[:-1]) | (passes[1:] != passes[:-1])
+        begins = np.flatnonzero(is_first)
+        orders = [
+            self._order(source, number)
+            for source, number in zip(sources[begins].tolist(), passes[begins].tolist(), strict=True)
+        ]
+        records = np.empty(len(positions), np.int64)
+        records[by_source] = self._first[sources] + _of_several(orders, begins, places)
         return records
 
     def _order(self, source: int, number: int) -> Order:
         """Return the order of a pass of a source."""
         order = self._orders.get((source, number))
         if order is None:
-            if len(self._orders) >= _MAX_ORDERS:
+            if len(self._orders) >= _MAX_ORDERS + len(self._mixing.sources):
                 self._orders.clear()
             mixed = self._mixing.sources[source]
-            order = self._orders[source, number] = epoch_order(
-                self._shuffle,
-                mixed.num_records,
-                seed=derive_key(self._seed, mixed.name, "source"),
-                epoch=number,
-                interleave=self._interleave,
-                bins=mixed.bins,
-            )
+            seed = derive_key(self._seed, mixed.name, "source")
+            if self._shuffle == "global":
+                order = global_permutation(mixed.num_records, seed, number)
+            else:
+                order = epoch_order(
+                    self._shuffle,
+                    mixed.num_records,
+                    seed=seed,
+                    epoch=number,
+                    interleave=self._interleave,
+                    bins=mixed.bins,
+                )
+            self._orders[source, number] = order
         return order
+
+
+def _of_several(orders: list[Order], begins: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the records of places that are of one order after the other, each beginning where it is said."""
+    ends = np.append(begins[1:], len(places))
+    permutations = [order for order in orders if isinstance(order, Permutation)]
+    if len(permutations) == len(orders):
+        return Permutation.of_several(permutations, ends - begins, places)
+    records = np.empty_like(places)
+    for order, begin, end in zip(orders, begins.tolist(), ends.tolist(), strict=True):
+        records[begin:end] = order(places[begin:end])
+    return records

@@ -19,6 +19,8 @@ import numpy as np
 import xxhash
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["Network", "Permutation", "derive_key", "keys_of", "random_keys"]
@@ -27,6 +29,8 @@ __all__ = ["Network", "Permutation", "derive_key", "keys_of", "random_keys"]
 _TABLE_RECORDS: Final = 1 << 16
 # Positions that are computed at once: their arrays stay in a processor's cache.
 _BLOCK: Final = 1 << 15
+# So many of one permutation are worth a call of their own.
+_ALONE: Final = 1 << 12
 _ROUNDS: Final = 6
 _MASK64: Final = 0xFFFFFFFFFFFFFFFF
 _STEP: Final = 0x9E3779B97F4A7C15
@@ -102,12 +106,45 @@ class Permutation:
             return self._table[positions].astype(np.int64)
         return self._network(positions)
 
+    @staticmethod
+    def of_several(
+        permutations: Sequence[Permutation], counts: NDArray[np.int64], positions: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the images of positions of several permutations, as each of them would.
+
+        Hundreds of permutations cost little more than one does: what numpy costs per call is spread over all of them.
+
+        Args:
+            permutations: Those that are asked.
+            counts: How many positions each is asked for.
+            positions: Of the first permutation, then of the second, and so on.
+        """
+        images = np.empty_like(positions)
+        stops = np.cumsum(counts)
+        with_network: dict[int, list[int]] = {}
+        for number, (permutation, count, stop) in enumerate(
+            zip(permutations, counts.tolist(), stops.tolist(), strict=True)
+        ):
+            if permutation._table is not None or count >= _ALONE:
+                images[stop - count : stop] = permutation(positions[stop - count : stop])
+            else:
+                with_network.setdefault(permutation._network.bits, []).append(number)
+        for bits, numbers in with_network.items():
+            networks = [permutations[number]._network for number in numbers]
+            here = np.concatenate([np.arange(stops[number] - counts[number], stops[number]) for number in numbers])
+            keys = np.array([network.round_keys for network in networks]).T
+            bounds = np.array([network.num_positions for network in networks], np.uint64)
+            of_network = np.repeat(np.arange(len(numbers)), counts[numbers])
+            images[here] = _walk_in_blocks(bits, positions[here], keys, None, bounds, of_network)
+        return images
+
 
 class Network:
     """A keyed bijection of range(n) that needs no table: uneven over a few positions, and no test tells over many.
 
     Attributes:
         num_positions: The n.
+        bits: Of the numbers that its rounds permute.
         round_keys: One for each round, uint64.
     """
 
@@ -115,8 +152,7 @@ class Network:
         self.num_positions = num_positions
         steps = (key + np.arange(1, 1 + _ROUNDS, dtype=np.uint64) * np.uint64(_STEP)).astype(np.uint64)
         self.round_keys = _mix(steps)
-        bits = max(2, (num_positions - 1).bit_length())
-        self._left_bits, self._right_bits = bits // 2, bits - bits // 2
+        self.bits = max(2, (num_positions - 1).bit_length())
 
     def __call__(
         self,
@@ -131,46 +167,87 @@ class Network:
             tweaks: 64 random bits for each; those with equal ones, and equal limits, share a bijection.
             limits: For each an n of its own, at most that of the network; far below it costs many rounds.
         """
-        values = np.empty(len(positions), np.uint64)
-        bounds = None if limits is None else limits.astype(np.uint64)
-        for start in range(0, len(positions), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            values[part] = self._walk(
-                positions[part].astype(np.uint64),
-                None if tweaks is None else tweaks[part],
-                np.uint64(self.num_positions) if bounds is None else bounds[part],
-            )
-        return values.view(np.int64)
+        bounds = np.array([self.num_positions] if limits is None else limits, np.uint64)
+        return _walk_in_blocks(self.bits, positions, self.round_keys, tweaks, bounds, None)
 
-    def _walk(
-        self, values: NDArray[np.uint64], tweaks: NDArray[np.uint64] | None, bounds: NDArray[np.uint64] | np.uint64
-    ) -> NDArray[np.uint64]:
-        """Encrypt, and what falls outside once more, until all are below n."""
-        values = self._encrypt(values, tweaks)
-        outside = np.flatnonzero(values >= bounds)
-        while len(outside):
-            again = self._encrypt(values[outside], None if tweaks is None else tweaks[outside])
-            values[outside] = again
-            outside = outside[again >= (bounds[outside] if isinstance(bounds, np.ndarray) else bounds)]
-        return values
 
-    def _encrypt(self, values: NDArray[np.uint64], tweaks: NDArray[np.uint64] | None) -> NDArray[np.uint64]:
-        """Permute the numbers of `left + right` bits: halves take turns in being masked by the other."""
-        left_bits, right_bits = self._left_bits, self._right_bits
-        left = values >> np.uint64(right_bits)
-        right = values & np.uint64((1 << right_bits) - 1)
-        # Three arrays take turns, so that no round asks for memory.
-        mask, spare = np.empty_like(values), np.empty_like(values)
-        for key in self.round_keys:
-            np.bitwise_xor(right, key, out=mask)
-            if tweaks is not None:
-                mask ^= tweaks
-            _mix_in_place(mask, spare)
-            mask >>= np.uint64(64 - left_bits)
-            mask ^= left
-            # After each round the halves change places, and so do their widths.
-            left, right, mask = right, mask, left
-            left_bits, right_bits = right_bits, left_bits
-        left <<= np.uint64(right_bits)
-        left |= right
-        return left
+def _walk_in_blocks(
+    bits: int,
+    positions: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    tweaks: NDArray[np.uint64] | None,
+    bounds: NDArray[np.uint64],
+    of_network: NDArray[np.intp] | None,
+) -> NDArray[np.int64]:
+    """Return images below their bounds.
+
+    Args:
+        bits: Of the numbers that rounds permute.
+        positions: Each below its bound.
+        keys: One for each round; with `of_network` of several networks, uint64[rounds, networks].
+        tweaks: One for each position, or none.
+        bounds: One for all positions, or for each; with `of_network` for each network.
+        of_network: Which of several networks a position is of.
+    """
+    values = np.empty(len(positions), np.uint64)
+    for start in range(0, len(positions), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        block_keys, block_bounds = keys, bounds
+        if of_network is not None:
+            block_keys, block_bounds = np.take(keys, of_network[part], axis=1), bounds[of_network[part]]
+        elif len(bounds) > 1:
+            block_bounds = bounds[part]
+        values[part] = _walk(
+            bits,
+            positions[part].astype(np.uint64),
+            block_keys,
+            None if tweaks is None else tweaks[part],
+            block_bounds,
+        )
+    return values.view(np.int64)
+
+
+def _walk(
+    bits: int,
+    values: NDArray[np.uint64],
+    keys: NDArray[np.uint64],
+    tweaks: NDArray[np.uint64] | None,
+    bounds: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Encrypt, and what falls outside once more, until all are below their bounds."""
+    values = _encrypt(bits, values, keys, tweaks)
+    outside = np.flatnonzero(values >= bounds)
+    while len(outside):
+        again = _encrypt(
+            bits,
+            values[outside],
+            keys if keys.ndim == 1 else np.take(keys, outside, axis=1),
+            None if tweaks is None else tweaks[outside],
+        )
+        values[outside] = again
+        outside = outside[again >= (bounds if len(bounds) == 1 else bounds[outside])]
+    return values
+
+
+def _encrypt(
+    bits: int, values: NDArray[np.uint64], keys: NDArray[np.uint64], tweaks: NDArray[np.uint64] | None
+) -> NDArray[np.uint64]:
+    """Permute numbers of so many bits: halves take turns in being masked by the other."""
+    left_bits, right_bits = bits // 2, bits - bits // 2
+    left = values >> np.uint64(right_bits)
+    right = values & np.uint64((1 << right_bits) - 1)
+    # Three arrays take turns, so that no round asks for memory.
+    mask, spare = np.empty_like(values), np.empty_like(values)
+    for key in keys:
+        np.bitwise_xor(right, key, out=mask)
+        if tweaks is not None:
+            mask ^= tweaks
+        _mix_in_place(mask, spare)
+        mask >>= np.uint64(64 - left_bits)
+        mask ^= left
+        # After each round the halves change places, and so do their widths.
+        left, right, mask = right, mask, left
+        left_bits, right_bits = right_bits, left_bits
+    left <<= np.uint64(right_bits)
+    left |= right
+    return left

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata.order import permutation as permutation_module
-from splitdata.order.permutation import Permutation, derive_key
+from splitdata.order.permutation import Network, Permutation, derive_key
 
 TABLE = 1 << 16
 KEYS = st.integers(0, 2**64 - 1)
@@ -148,3 +148,24 @@ def test_neighbours_do_not_stay_neighbours() -> None:
 
     assert int((np.abs(np.diff(found)) == 1).sum()) < 20
     assert abs(float(np.corrcoef(found[:-1], found[1:])[0, 1])) < 0.01
+
+
+@given(st.lists(st.tuples(st.integers(1, 1 << 40), st.integers(0, 30)), min_size=1, max_size=8), st.integers(0, 9))
+def test_several_permutations_asked_together_give_what_each_gives(sizes: list[tuple[int, int]], seed: int) -> None:
+    permutations = [Permutation(size, derive_key(seed, number)) for number, (size, _) in enumerate(sizes)]
+    positions = [np.random.default_rng(seed).integers(0, size, count) for size, count in sizes]
+    counts = np.array([count for _, count in sizes])
+
+    images = Permutation.of_several(permutations, counts, np.concatenate(positions))
+    expected = [permutation(some) for permutation, some in zip(permutations, positions, strict=True)]
+    assert images.tolist() == np.concatenate(expected).tolist()
+
+
+def test_limits_of_a_network_make_bijections_of_their_own() -> None:
+    limits = np.repeat([1, 5, 64, 40], [1, 5, 64, 40])
+    positions = np.concatenate([np.arange(limit) for limit in (1, 5, 64, 40)])
+    images = Network(64, 7)(positions, limits=limits)
+
+    for limit in (1, 5, 64, 40):
+        assert sorted(images[limits == limit].tolist()) == list(range(limit))
+    assert images[limits == 64].tolist() == Network(64, 7)(np.arange(64)).tolist()
