@@ -59,6 +59,7 @@
 #define AHEAD 32
 #define LINE_BYTES 64
 #define MOST_LINES_AHEAD 8
+#define MOST_SEQUENCES 0x40000000
 
 static inline uint64_t load64(const uint8_t *place) {
     uint64_t value;
@@ -306,7 +307,9 @@ typedef struct {
 } Terms;
 
 typedef struct {
-    Py_buffer sequences;
+    Py_buffer buffer;
+    int64_t *own; /* copied out of a list */
+    const int64_t *sequences;
     Py_ssize_t count;
     Record *records;
     Payload *payloads;
@@ -441,7 +444,7 @@ static inline int find_group(const Frames *self, const Map *index, uint64_t fram
 /* Find the records of a batch; 0 unless all are usual. */
 static int find_records(const Frames *self, const Map *index, Batch *batch, const Terms *terms, uint64_t *frames,
                         uint32_t *table, uint32_t mask) {
-    const int64_t *sequences = batch->sequences.buf;
+    const int64_t *sequences = batch->sequences;
     uint64_t limit = terms->most_bytes + 1 < LARGE_RECORD_BYTES ? terms->most_bytes + 1 : LARGE_RECORD_BYTES;
     for (Py_ssize_t begin = 0; begin < batch->count; begin += AHEAD) {
         Py_ssize_t stop = batch->count - begin < AHEAD ? batch->count : begin + AHEAD;
@@ -473,21 +476,48 @@ static int find_records(const Frames *self, const Map *index, Batch *batch, cons
 static void free_batch(Batch *batch) {
     PyMem_Free(batch->records);
     PyMem_Free(batch->payloads);
-    PyBuffer_Release(&batch->sequences);
+    PyMem_Free(batch->own);
+    PyBuffer_Release(&batch->buffer);
+}
+
+/* Take the numbers of a list of ints, or of a row of int64; 0: they are neither, or an exception. */
+static int take_sequences(PyObject *sequences, Batch *batch) {
+    if (!PyList_CheckExact(sequences)) {
+        if (PyObject_GetBuffer(sequences, &batch->buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+            PyErr_Clear();
+            return 0;
+        }
+        const char *format = batch->buffer.format;
+        batch->sequences = batch->buffer.buf;
+        batch->count = batch->buffer.len / 8;
+        return batch->buffer.itemsize == 8 && batch->buffer.ndim == 1 && format != NULL &&
+               (!strcmp(format, "l") || !strcmp(format, "q")) && batch->count < MOST_SEQUENCES;
+    }
+    Py_ssize_t count = batch->count = PyList_Size(sequences);
+    if (count >= MOST_SEQUENCES) return 0;
+    batch->sequences = batch->own = PyMem_Malloc((size_t)(count + 1) * sizeof *batch->own);
+    if (batch->own == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *number = PyList_GetItem(sequences, i);
+        if (!PyLong_CheckExact(number)) return 0;
+        int overflow;
+        batch->own[i] = PyLong_AsLongLongAndOverflow(number, &overflow);
+        if (overflow) return 0;
+    }
+    return 1;
 }
 
 /* Take a row of sequence numbers and find their records. 1: found; 0: ask the Python path; -1: an exception. */
 static int open_batch(Frames *self, PyObject *sequences, const Terms *terms, Batch *batch) {
     memset(batch, 0, sizeof *batch);
-    if (PyObject_GetBuffer(sequences, &batch->sequences, PyBUF_C_CONTIGUOUS) < 0) {
-        PyErr_Clear();
-        return 0;
+    if (!take_sequences(sequences, batch) || self->index == NULL) {
+        free_batch(batch);
+        return PyErr_Occurred() ? -1 : 0;
     }
-    Py_ssize_t count = batch->count = batch->sequences.len / 8;
-    if (batch->sequences.itemsize != 8 || self->index == NULL || count >= 0x40000000) {
-        PyBuffer_Release(&batch->sequences);
-        return 0;
-    }
+    Py_ssize_t count = batch->count;
     uint32_t mask = 0;
     uint32_t *table = NULL;
     uint64_t *frames = NULL;
@@ -806,7 +836,8 @@ static void frames_dealloc(PyObject *object) {
 
 PyDoc_STRVAR(frames_getter_doc,
              "getter(otherwise, verify, most_bytes, /)\n--\n\n"
-             "Return what returns one record by its sequence number; one that is not usual, by calling `otherwise`.");
+             "Return what returns one record by its sequence number; of one that is not usual what `otherwise` does,\n"
+             "or None if that is None.");
 static PyObject *frames_getter(PyObject *frames, PyObject *args);
 
 static PyMethodDef frames_methods[] = {
@@ -870,16 +901,17 @@ static PyObject *one_record(Frames *frames, uint64_t sequence, const Terms *term
     return NULL;
 }
 
-PyDoc_STRVAR(get_doc, "get(sequence, /)\n--\n\nReturn one record, which lies within the segment.");
+PyDoc_STRVAR(get_doc, "get(sequence, /)\n--\n\nReturn one record, None if it is not usual and nobody is there to ask.");
 static PyObject *getter_get(PyObject *object, PyObject *number) {
     Getter *self = (Getter *)object;
-    Py_ssize_t sequence = PyLong_AsSsize_t(number);
-    if (sequence < 0) {
-        PyErr_Clear();
-    } else {
+    /* A bool is no position, and other numbers are for Python to look at. */
+    Py_ssize_t sequence = PyLong_CheckExact(number) ? PyLong_AsSsize_t(number) : -1;
+    if (sequence >= 0) {
         PyObject *record = one_record(self->frames, (uint64_t)sequence, &self->terms);
         if (record != NULL || PyErr_Occurred()) return record;
     }
+    PyErr_Clear();
+    if (self->otherwise == Py_None) Py_RETURN_NONE;
     return PyObject_CallFunctionObjArgs(self->otherwise, number, NULL);
 }
 

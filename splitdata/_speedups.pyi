@@ -1,7 +1,7 @@
 """What `_speedups.c` offers to `_compiled.py`; None everywhere means "ask the Python path"."""
 
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ class Frames:
     def put_index(self, entries: memoryview | None, /) -> None: ...
     def put_bin(self, bin_index: int, view: memoryview | None, /) -> None: ...
     def records(
-        self, sequences: NDArray[np.int64], verify: bool, most_bytes: int, most_bytes_in_all: int, /
+        self, sequences: NDArray[np.int64] | list[int], verify: bool, most_bytes: int, most_bytes_in_all: int, /
     ) -> list[bytes] | None: ...
     def views(
         self, sequences: NDArray[np.int64], verify: bool, most_bytes: int, most_bytes_in_all: int, /
@@ -25,4 +25,7 @@ class Frames:
     def gather(
         self, sequences: NDArray[np.int64], rows: NDArray[Any], verify: bool, most_bytes: int, most_bytes_in_all: int, /
     ) -> bool: ...
+    @overload
+    def getter(self, otherwise: None, verify: bool, most_bytes: int, /) -> Callable[[Any], bytes | None]: ...
+    @overload
     def getter(self, otherwise: Callable[[int], bytes], verify: bool, most_bytes: int, /) -> Callable[[int], bytes]: ...

@@ -119,6 +119,7 @@ class SplitDataLoader:
 
     def _open(self, states: list[tuple[Listing, Pin | None]]) -> None:
         self._get: Callable[[int], bytes] | None
+        self._quick: Callable[[Any], bytes | None] | None
         self._snapshot = Snapshot(
             list(map(self._directory, self.paths)),
             states,
@@ -129,11 +130,12 @@ class SplitDataLoader:
         self._schemas = SegmentSchemas(self._snapshot.starts, self._snapshot.schemas)
         self._is_closed = False
         # In this order: another thread that is reading must not meet the old segment with the new length.
-        self._get = None
+        self._get = self._quick = None
         self._num_records = self._snapshot.num_records
         # One segment is the usual case, and then its reader answers without a detour.
-        is_one = self._snapshot.num_segments == 1
-        self._get = self._snapshot.segment(0).getter() if is_one else self._snapshot.get
+        only = self._snapshot.only_segment()
+        self._get = self._snapshot.get if only is None else only.getter()
+        self._quick = None if only is None else only.quick()
 
     # -- what is there -----------------------------------------------------------------------
 
@@ -258,6 +260,8 @@ class SplitDataLoader:
             FormatError: If a record is damaged; the others stay readable.
             RecordDeletedError: If it was deleted.
         """
+        if (quick := self._quick) is not None and (record := quick(index)) is not None:
+            return record
         if type(index) is int and 0 <= index < self._num_records and (get := self._get) is not None:
             return get(index)
         if are_several(index):
@@ -272,6 +276,11 @@ class SplitDataLoader:
         """
         self._check_open()
         snapshot = self._snapshot
+        # Positions of the only segment are its sequence numbers, and its reader holds them against those that it has.
+        if self._quick is not None and type(indices) in (list, np.ndarray) and (only := snapshot.only_segment()):
+            records = only.get_quickly(indices)  # type: ignore[arg-type]  # other numbers are looked at, and give None
+            if records is not None:
+                return records
         return snapshot.get_many(checked_positions(indices, snapshot.num_records))
 
     def view(self, index: int) -> memoryview:
@@ -519,7 +528,7 @@ class SplitDataLoader:
     def close(self) -> None:
         """Let go of all files; views that are held stay valid. Safe to call again."""
         self._is_closed = True
-        self._get = None
+        self._get = self._quick = None
         self._snapshot.drop()
 
     def __enter__(self) -> Self:

@@ -76,6 +76,12 @@ class LegacySegment:
         """
         return self._payload(sequence, *_ENTRY.unpack(self.files.entry(sequence)), as_view=False)  # type: ignore[return-value]  # bytes then
 
+    def quick(self) -> None:
+        """Return None: each read takes a look first."""
+
+    def get_quickly(self, sequences: NDArray[np.int64] | list[int]) -> None:
+        """Return None, as `quick` does."""
+
     def getter(self) -> Callable[[int], bytes]:
         """Return `get`."""
         return self.get

@@ -311,6 +311,10 @@ class Snapshot:
         """Segments that hold records."""
         return len(self._makers)
 
+    def only_segment(self) -> Segment | None:
+        """Return the reader of the segment, None where there are several, or none."""
+        return self.segment(0) if self.num_segments == 1 else None
+
     def segment(self, number: int) -> Segment:
         """Return the reader of a segment, made when first asked for."""
         reader = self._segments[number]

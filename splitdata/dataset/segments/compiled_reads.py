@@ -7,7 +7,7 @@ Nothing is decided here: what is not as usual goes back to those who ask, see sp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,8 +36,8 @@ class CompiledReads:
         self._frames = frames
         self._terms = verify, most_bytes, most_bytes_in_all
 
-    def records(self, sequences: NDArray[np.int64]) -> list[bytes] | None:
-        """Return records in the order of `sequences`."""
+    def records(self, sequences: NDArray[np.int64] | list[int]) -> list[bytes] | None:
+        """Return records in the order of `sequences`; None also if one is no sequence number of the segment."""
         return self._frames.records(sequences, *self._terms)
 
     def views(self, sequences: NDArray[np.int64]) -> list[memoryview] | None:
@@ -52,6 +52,10 @@ class CompiledReads:
             return None
         rows = np.empty((len(sequences), size), np.uint8)
         return rows if self._frames.gather(sequences, rows, *self._terms) else None
+
+    def quick(self) -> Callable[[Any], bytes | None]:
+        """Return what returns one record; None where it is not usual, or what it is given no sequence number."""
+        return self._frames.getter(None, *self._terms[:2])
 
     def getter(self, otherwise: Callable[[int], bytes]) -> Callable[[int], bytes]:
         """Return what returns one record by its sequence number; by calling `otherwise` where it is not usual."""

@@ -75,6 +75,12 @@ class SegmentWithDeletions:
         self._refuse_one(sequence)
         return self._get(sequence)
 
+    def quick(self) -> None:
+        """Return None: each read takes a look first."""
+
+    def get_quickly(self, sequences: NDArray[np.int64] | list[int]) -> None:
+        """Return None, as `quick` does."""
+
     def getter(self) -> Callable[[int], bytes]:
         """Return `get`."""
         return self.get

@@ -207,6 +207,14 @@ class GroupReader:
 
     # -- records -------------------------------------------------------------------------------
 
+    def quick(self) -> Callable[[Any], bytes | None] | None:
+        """Return what returns one record at once, if it can: None where it cannot. None if there is no such thing."""
+        return self._frames.quick()
+
+    def get_quickly(self, sequences: NDArray[np.int64] | list[int]) -> list[bytes] | None:
+        """Return records at once, None where that cannot be: then they are not checked at all."""
+        return self._frames.get_quickly(sequences)
+
     def getter(self) -> Callable[[int], bytes]:
         """Return what does as `get` does, in the least time."""
         return self._frames.getter(self.get)

@@ -11,7 +11,7 @@ their records have ordinals, in the order of the file.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +52,12 @@ class Segment(Protocol):
 
     def get(self, sequence: int) -> bytes:
         """Return one record."""
+
+    def quick(self) -> Callable[[Any], bytes | None] | None:
+        """Return what returns one record at once, if it can: None where it cannot. None if there is no such thing."""
+
+    def get_quickly(self, sequences: NDArray[np.int64] | list[int]) -> list[bytes] | None:
+        """Return records at once, None where that cannot be: then they are not checked at all."""
 
     def getter(self) -> Callable[[int], bytes]:
         """Return what does as `get` does, in the least time."""

@@ -67,6 +67,7 @@ _MOST_EXPANSION: Final = 64
 # So many records of groups that were found take about as long as to find one frame.
 _RECORDS_OF_A_FRAME: Final = 8
 _Read = TypeVar("_Read")
+_Rows = TypeVar("_Rows", bound="NDArray[np.int64] | list[int]")
 _VIEW_LIMIT: Final = spec.LARGE_RECORD_BYTES << 32
 
 
@@ -184,6 +185,14 @@ class SegmentReader:
         """From how many records in write order on each bin has a worthwhile share of them."""
         return _STRETCH_OF_BIN * min(self.files.info.num_bins, _STRETCH_OF_BIN)
 
+    def quick(self) -> Callable[[Any], bytes | None] | None:
+        """Return what returns one record at once, if it can: None where it cannot. None if there is no such thing."""
+        return None if self._compiled is None else self._compiled.quick()
+
+    def get_quickly(self, sequences: NDArray[np.int64] | list[int]) -> list[bytes] | None:
+        """Return records at once, None where that cannot be: then they are not checked at all."""
+        return self.compiled_batch(sequences, CompiledReads.records)
+
     def getter(self, otherwise: Callable[[int], bytes] | None = None) -> Callable[[int], bytes]:
         """Return what does as `get` does in the least time, or as `otherwise` does: that of groups."""
         get = self.get if otherwise is None else otherwise
@@ -287,9 +296,7 @@ class SegmentReader:
         """Return records as read-only views, of the map itself where they are not compressed; else as `get_many`."""
         return self._read_many(sequences, as_views=True)
 
-    def compiled_batch(
-        self, sequences: NDArray[np.int64], read: Callable[[CompiledReads, NDArray[np.int64]], _Read | None]
-    ) -> _Read | None:
+    def compiled_batch(self, sequences: _Rows, read: Callable[[CompiledReads, _Rows], _Read | None]) -> _Read | None:
         """Return a batch by the compiled path; None where it is not there, or the batch not usual or perhaps cold."""
         compiled = self._compiled
         if compiled is None or not self._cold_reads.expects_warm(self._folder) or not len(sequences):
