@@ -50,11 +50,13 @@ from splitdata.errors import (
 if TYPE_CHECKING:
     from splitdata._compiled import compiled_path
     from splitdata.conversion.convert import convert
+    from splitdata.conversion.derive import filter_records, rebin, sample
     from splitdata.conversion.dry_run import FirstRecord
     from splitdata.conversion.export import ExportReport, export, extract
     from splitdata.conversion.sources.choose import open_source
     from splitdata.conversion.sources.kinds import source_kinds
     from splitdata.conversion.sources.source import RecordSource
+    from splitdata.conversion.split import SplitPart, SplitReport, split
     from splitdata.conversion.watch import ConversionProgress, ConversionReport
     from splitdata.dataset.comparison.diff import DiffReport, RecordDifference, diff
     from splitdata.dataset.deletion.compact import CompactReport, compact
@@ -151,6 +153,8 @@ __all__ = [
     "SourceError",
     "SplitDataError",
     "SplitDataLoader",
+    "SplitPart",
+    "SplitReport",
     "SplitWriter",
     "StateMismatchError",
     "TokenBudget",
@@ -180,12 +184,16 @@ __all__ = [
     "encode_sample",
     "export",
     "extract",
+    "filter_records",
     "forecast_epoch",
     "measure_dataset",
     "merge",
     "open_source",
+    "rebin",
     "repair",
+    "sample",
     "source_kinds",
+    "split",
     "verify",
     "write_split_data",
 ]
@@ -234,6 +242,8 @@ _HOMES = {
     "SegmentDescription": "splitdata.dataset.describe",
     "Skip": "splitdata.loader.samples.skips",
     "SplitDataLoader": "splitdata.dataset.reader",
+    "SplitPart": "splitdata.conversion.split",
+    "SplitReport": "splitdata.conversion.split",
     "SplitWriter": "splitdata.dataset.writer",
     "TokenBudget": "splitdata.order.batching",
     "VerifyReport": "splitdata.dataset.verify.verify",
@@ -256,11 +266,15 @@ _HOMES = {
     "forecast_epoch": "splitdata.loader.forecast",
     "export": "splitdata.conversion.export",
     "extract": "splitdata.conversion.export",
+    "filter_records": "splitdata.conversion.derive",
     "measure_dataset": "splitdata.loader.benchmark",
     "merge": "splitdata.dataset.merging.merge",
     "open_source": "splitdata.conversion.sources.choose",
+    "rebin": "splitdata.conversion.derive",
     "repair": "splitdata.dataset.repair.repair",
+    "sample": "splitdata.conversion.derive",
     "source_kinds": "splitdata.conversion.sources.kinds",
+    "split": "splitdata.conversion.split",
     "verify": "splitdata.dataset.verify.verify",
     "write_split_data": "splitdata.dataset.split_data",
 }

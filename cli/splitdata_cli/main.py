@@ -13,6 +13,10 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata merge A B... DEST     datasets end to end in a new one
     splitdata append A... DEST      datasets behind the records of another
     splitdata diff A B              records added, removed, changed, moved
+    splitdata filter DIR DEST       the records that a function says yes to
+    splitdata sample DIR DEST       random records
+    splitdata rebin DIR DEST        all records, stored in another way
+    splitdata split DIR DEST        each record in one of several, by hash
     splitdata delete DIR I...       records marked as deleted
     splitdata compact DIR           their bytes erased
     splitdata schema DIR            what its samples are
@@ -40,13 +44,17 @@ from splitdata_cli.diff import diff
 from splitdata_cli.digest import digest
 from splitdata_cli.export import export
 from splitdata_cli.extract import extract
+from splitdata_cli.filter import filter_command
 from splitdata_cli.head import head
 from splitdata_cli.info import info
 from splitdata_cli.merge import merge
 from splitdata_cli.mix import mix
 from splitdata_cli.plan import plan
+from splitdata_cli.rebin import rebin
 from splitdata_cli.repair import repair
+from splitdata_cli.sample import sample
 from splitdata_cli.schema import schema
+from splitdata_cli.split import split
 from splitdata_cli.verify import verify
 from splitdata_cli.write import write
 
@@ -103,7 +111,8 @@ def cli(ctx: click.Context, traceback: bool) -> None:
 
 for command in (
     *(write, info, schema, head, cat, export, extract),
-    *(verify, repair, delete, compact, merge, append, diff, digest, bench, mix, plan),
+    *(verify, repair, delete, compact, merge, append, diff),
+    *(filter_command, sample, rebin, split, digest, bench, mix, plan),
 ):
     cli.add_command(command)
 

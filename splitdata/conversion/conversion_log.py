@@ -185,14 +185,16 @@ def hash_of(metadata: dict[str, Any] | None) -> str:
 class CommitPace:
     """Says when the next commit is due: after 64 MiB, or a second, whichever comes first."""
 
-    def __init__(self, count_bytes: Callable[[], int], *, by_time: bool) -> None:
+    def __init__(self, count_bytes: Callable[[], int], *, by_time: bool, multiple: int = 1) -> None:
         """Begin now; without time the same records give the same commits.
 
         Args:
             count_bytes: Says how many bytes of records have gone by.
             by_time: Whether a second counts.
+            multiple: Records of a group: a commit in the middle of one would end the segment.
         """
         self.is_due = False
+        self._multiple = multiple
         self._count_bytes = count_bytes
         self._by_time = by_time
         self._start = 0
@@ -211,6 +213,8 @@ class CommitPace:
             yield record
             # A file has been read to its end by now.
             size = self._count_bytes() - self._start + number * _RECORD_BYTES
+            if number % self._multiple:
+                continue
             if size >= _COMMIT_BYTES or (self._by_time and time.monotonic() >= self._deadline):
                 self.is_due = True
                 return

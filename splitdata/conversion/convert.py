@@ -290,7 +290,9 @@ def _resume(watch: ConversionWatch, output: _Output, *, limit: int | None) -> Co
     """Begin a conversion that can be resumed, or go on with one; nothing where it was finished."""
     source, dest = watch.source, output.dest
     log = output.new_log(source, limit=limit)
-    conversion = ResumableConversion(source, dest, log, limit=limit, by_time=not output.reproducible)
+    conversion = ResumableConversion(
+        source, dest, log, limit=limit, by_time=not output.reproducible, group=output.group or 1
+    )
     if conversion.is_finished:
         return watch.resumed_report(dest, conversion.finished_run())
     with output.open(source, mode="resume", bins=output.bins or bins_of_source(source)) as writer:

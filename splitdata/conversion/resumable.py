@@ -61,7 +61,7 @@ class ResumableConversion:
     """One source and one dataset, in as many calls as it takes."""
 
     def __init__(
-        self, source: RecordSource, dest: str, log: ConversionLog, *, limit: int | None, by_time: bool
+        self, source: RecordSource, dest: str, log: ConversionLog, *, limit: int | None, by_time: bool, group: int = 1
     ) -> None:
         """Look at what earlier calls have left.
 
@@ -71,6 +71,7 @@ class ResumableConversion:
             log: That of a conversion which begins.
             limit: Records to take in all calls together.
             by_time: Commit each second too, not only each 64 MiB.
+            group: Records that are stored together.
 
         Raises:
             StateMismatchError: If earlier calls had another source or other options.
@@ -81,6 +82,7 @@ class ResumableConversion:
         self._log = log
         self._limit = limit
         self._by_time = by_time
+        self._group = group
         self._positions: list[range] = []
         found = metadata_of(dest)
         if found is not None:
@@ -169,7 +171,7 @@ class ResumableConversion:
         watched: Callable[[Iterator[Record]], Iterator[Record]],
         count_bytes: Callable[[], int],
     ) -> None:
-        pace = CommitPace(count_bytes, by_time=self._by_time)
+        pace = CommitPace(count_bytes, by_time=self._by_time, multiple=self._group)
         passed_on = watched(feed.records)
         while True:
             pace.restart()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata.order.permutation import derive_key, random_keys
+from splitdata.order.permutation import derive_key, keys_of, random_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,13 +61,22 @@ class HashSplit:
     def records(self, num_records: int) -> NDArray[np.int64]:
         """Return which of the first `num_records` records belong, int64, ascending. About 10 ns a record."""
         key = derive_key(self.seed, "split")
-        # Exact: a float times a power of two is; the last value of 64 bits stands for `stop == 1`.
-        lowest, highest = int(float(self.start) * 2.0**64), int(float(self.stop) * 2.0**64) - 1
         found = [np.empty(0, np.int64)]
-        if lowest > highest:
-            return found[0]
         for first in range(0, num_records, _BLOCK):
-            hashes = random_keys(first, min(_BLOCK, num_records - first), key)
-            belongs = (hashes >= np.uint64(lowest)) & (hashes <= np.uint64(highest))
+            belongs = self._holds(random_keys(first, min(_BLOCK, num_records - first), key))
             found.append(np.flatnonzero(belongs).astype(np.int64) + first)
         return np.concatenate(found)
+
+    def takes(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Say of things that are known by hashes, such as the keys of records, which belong.
+
+        Whether one belongs depends on (seed, hash) alone, wherever it stands.
+        """
+        return self._holds(keys_of(hashes, derive_key(self.seed, "split by hash")))
+
+    def _holds(self, bits: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        # Exact: a float times a power of two is; the last value of 64 bits stands for `stop == 1`.
+        lowest, highest = int(float(self.start) * 2.0**64), int(float(self.stop) * 2.0**64) - 1
+        if lowest > highest:
+            return np.zeros(len(bits), np.bool_)
+        return (bits >= np.uint64(lowest)) & (bits <= np.uint64(highest))

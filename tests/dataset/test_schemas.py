@@ -592,8 +592,8 @@ def test_resumable_conversion_of_samples_knows_what_it_has_committed(
     monkeypatch.setattr(conversion_log, "_COMMIT_BYTES", 1000)
     real = DatasetSource._numbered
 
-    def failing(source: DatasetSource) -> Iterator[Any]:
-        for number, record in real(source):
+    def failing(source: DatasetSource, position: dict[str, Any]) -> Iterator[Any]:
+        for number, record in real(source, position):
             if number == 25:
                 raise KeyboardInterrupt
             yield number, record

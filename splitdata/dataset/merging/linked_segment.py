@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from splitdata.dataset.segments.deleted_records import write_list
 from splitdata.dataset.segments.index_writer import IndexWriter
 from splitdata.dataset.segments.new_folder import check_in_place, made_folder, sync_names
 from splitdata.errors import FormatError, MissingBinError
@@ -21,6 +22,9 @@ from splitdata.storage.paths import SegmentPaths
 from splitdata.storage.shared_file import share_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.format.index import IndexHeader
     from splitdata.format.manifest import SegmentInfo
@@ -101,6 +105,11 @@ class LinkedSegment:
     def info(self) -> SegmentInfo:
         """Return the entry that lists it."""
         return self._info
+
+    def list_deleted(self, sequences: NDArray[np.uint32]) -> None:
+        """Say which of the records are deleted in the dataset that it enters; the list is on the medium then."""
+        list_hash = write_list(self._folder, self.id, sequences)
+        self._info = replace(self._info, num_deleted=len(sequences), deleted_hash=list_hash)
 
     def sync(self, *, first_position: int, durable: bool, is_first_commit: bool) -> None:
         """Bring all of it to the files, and to the medium if `durable`; as `SegmentWriter.sync` does."""

@@ -9,10 +9,8 @@ A segment keeps its id, so a second call knows what is there already (merge_plan
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from splitdata._local_path import local_path
@@ -20,17 +18,11 @@ from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.manifests.stamp import restamped, stamped
 from splitdata.dataset.manifests.stated_schema import check_schema
+from splitdata.dataset.merging.carry_out import carry_out, claimed
 from splitdata.dataset.merging.inputs import MergeInput
-from splitdata.dataset.merging.linked_segment import LinkedSegment
 from splitdata.dataset.merging.merge_plan import MergePlan, MergeStep, check_keys
-from splitdata.dataset.segments.open_files import OpenFiles
-from splitdata.dataset.segments.segment_files import SegmentFiles
-from splitdata.dataset.segments.segment_writer import SegmentWriter
 from splitdata.dataset.segments.unfinished import remove_uncommitted
-from splitdata.dataset.writing.claimed_folder import ClaimedFolder
-from splitdata.dataset.writing.commit import add_segments
-from splitdata.dataset.writing.join import fill, new_target
-from splitdata.errors import DatasetExistsError, FormatError, ManifestError, SplitDataError
+from splitdata.errors import DatasetExistsError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest
 
@@ -125,9 +117,10 @@ def merge(
             )
         return stamped(replace(plan.base, generation=1))
 
-    with _claimed(directory, "resume") as claimed:
-        remove_uncommitted(claimed)
-        return _carry_out(claimed, plan, begun, progress, KEPT_SECONDS)
+    with claimed(directory, "resume") as held:
+        remove_uncommitted(held)
+        manifest, copied = carry_out(held, plan.steps, begun, keep_seconds=KEPT_SECONDS, progress=progress)
+        return _report(held, manifest, plan, steps=plan.steps, num_copied_bytes=copied)
 
 
 def append(
@@ -189,8 +182,9 @@ def append(
             )
         )
 
-    with _claimed(there.directory, "append") as claimed:
-        return _carry_out(claimed, plan, extended, progress, keep_seconds)
+    with claimed(there.directory, "append") as held:
+        manifest, copied = carry_out(held, plan.missing, extended, keep_seconds=keep_seconds, progress=progress)
+        return _report(held, manifest, plan, steps=plan.missing, num_copied_bytes=copied)
 
 
 def _opened(sources: Sequence[str | os.PathLike[str]]) -> list[MergeInput]:
@@ -214,94 +208,6 @@ def _with_missing(plan: MergePlan, inputs: list[MergeInput]) -> list[MergeInput]
         )
         for one in inputs
     ]
-
-
-@contextmanager
-def _claimed(directory: DatasetDirectory, mode: str) -> Iterator[DatasetDirectory]:
-    """Give the folder of a dataset to write in; what was made of it is removed if nothing was committed."""
-    claimed = ClaimedFolder(directory, mode, durable=True)
-    try:
-        yield claimed.directory
-    except BaseException:
-        with suppress(OSError, SplitDataError):
-            if claimed.directory.newest_or_none() is None:
-                claimed.remove_made()
-        raise
-    finally:
-        claimed.close()
-
-
-def _carry_out(
-    directory: DatasetDirectory,
-    plan: MergePlan,
-    base: Callable[[Manifest | None], Manifest],
-    progress: Callable[[int, int], None] | None,
-    keep_seconds: float,
-) -> MergeReport:
-    made: list[LinkedSegment | SegmentWriter] = []
-    is_done = False
-    sizes = {step.id: step.num_bytes for step in plan.missing}
-    done = 0
-    try:
-        for step in plan.missing:
-            made.append(_made(directory, step))
-            done += sizes[step.id]
-            if progress is not None:
-                progress(done, sum(sizes.values()))
-        manifest = add_segments(directory, made, base, keep_seconds=keep_seconds)
-        is_done = True
-    finally:
-        for segment in made:
-            segment.close()
-        if not is_done:
-            for segment in made:
-                # It may be listed all the same, by a step that failed or was interrupted afterwards: then it stays.
-                with suppress(OSError, SplitDataError):
-                    directory.remove_segment(segment.id)
-    copied = sum(segment.num_copied_bytes for segment in made if isinstance(segment, LinkedSegment))
-    return _report(directory, manifest, plan, steps=plan.missing, num_copied_bytes=copied)
-
-
-def _made(directory: DatasetDirectory, step: MergeStep) -> LinkedSegment | SegmentWriter:
-    """Put one segment beside the others; no manifest lists it yet."""
-    if directory.has_segment(step.id) and not directory.remove_segment(step.id):
-        raise BlockingIOError(
-            errno.EAGAIN, "another program is putting the same segment here", directory.paths.segment(step.id).folder
-        )
-    origin, info = step.source.directory, step.info
-    if step.is_link:
-        return _removed_if_it_fails(directory, step.id, lambda: LinkedSegment(directory, origin, info))
-
-    def rewritten() -> SegmentWriter:
-        first = step.source.manifest.position_of(info.id) or 0
-        files = SegmentFiles(origin.paths.segment(info.id), info, first, OpenFiles("pread"))
-        target = new_target(directory, origin, step.source.manifest, (info,), step.id, num_bins=info.num_bins)
-        is_whole = False
-        try:
-            is_whole = fill([files], target)
-        finally:
-            if not is_whole:
-                target.close()
-        if not is_whole:
-            raise FormatError(
-                f"{origin.paths.segment(info.id).folder}: its records are not those that the manifest counts; "
-                f"`splitdata verify {origin.folder}` tells more",
-                path=origin.folder,
-            )
-        return target
-
-    return _removed_if_it_fails(directory, step.id, rewritten)
-
-
-def _removed_if_it_fails(
-    directory: DatasetDirectory, segment_id: str, make: Callable[[], LinkedSegment | SegmentWriter]
-) -> LinkedSegment | SegmentWriter:
-    try:
-        return make()
-    except BaseException:
-        with suppress(OSError, SplitDataError):
-            directory.remove_segment(segment_id)
-        raise
 
 
 def _report(
