@@ -26,6 +26,8 @@ Format = Literal["files", "jsonl", "csv", "parquet", "arrow", "webdataset", "tfr
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
 @click.option("--no-keys", is_flag=True, help="Name files by the positions of records, not by their keys.")
 @click.option("--overwrite", is_flag=True, help="Replace what is at DEST, once all is written.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that write.")
+@click.option("--resume", is_flag=True, help="Note what is done, and go on where the same command was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 def export(
     path: str,
@@ -35,6 +37,8 @@ def export(
     limit: int | None,
     no_keys: bool,
     overwrite: bool,
+    workers: int,
+    resume: bool,
     as_json: bool,
 ) -> None:
     """Write all records of the dataset in DIR to DEST, in another format.
@@ -42,13 +46,24 @@ def export(
     DEST is a file; a folder for files, hf, mds, and for webdataset unless it ends with .tar. It is there only once it
     is whole. Records come back the same, types included, when `splitdata write` reads it; what a format cannot hold is
     an error that names field and type.
+
+    Several workers write the same; one writes tables, arrays and a single tar, which a --resume begins again.
     """
     from splitdata import export as export_dataset
 
     started = time.monotonic()
     with records_progress("exporting") as progress:
         report = export_dataset(
-            path, dest, to=to, column=column, limit=limit, keys=not no_keys, overwrite=overwrite, progress=progress
+            path,
+            dest,
+            to=to,
+            column=column,
+            limit=limit,
+            keys=not no_keys,
+            overwrite=overwrite,
+            workers=workers,
+            resume=resume,
+            progress=progress,
         )
     show_export(report, dest, time.monotonic() - started, as_json=as_json)
 

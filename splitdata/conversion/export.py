@@ -3,45 +3,41 @@
 Each format is a sink; it is given one record after another, in the order of the dataset.
 
     DIR ──record by record──> sink (sinks/) ──> .DEST.partial ──the last record──> DEST
+     `─ part by part, by several processes (parallel/export_parts.py) ─^
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from splitdata._local_path import local_path
-from splitdata.conversion.sinks.csv_sink import CsvSink
+from splitdata._shown import one_line
+from splitdata.conversion.sinks.choose_sink import ExportFormat, part_sizes, sink_maker
+from splitdata.conversion.sinks.export_journal import ExportJournal
+from splitdata.conversion.sinks.exported_records import ExportedRecords
 from splitdata.conversion.sinks.file_tree_sink import FileTreeSink
-from splitdata.conversion.sinks.json_line_sink import JsonLineSink
-from splitdata.conversion.sinks.mds_sink import MdsSink
-from splitdata.conversion.sinks.npy_sink import NpySink, NpzSink
-from splitdata.conversion.sinks.sink import ExportedRecord, refuse
 from splitdata.conversion.sinks.staging import staged
-from splitdata.conversion.sinks.table_sink import TableSink, WidenedError
-from splitdata.conversion.sinks.tfrecord_sink import TFRecordSink
-from splitdata.conversion.sinks.webdataset_sink import WebDatasetSink
+from splitdata.conversion.sinks.table_sink import WidenedError
 from splitdata.dataset.reader import SplitDataLoader
-from splitdata.dataset.sample_dataset import SampleDataset
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
 
-    from splitdata.conversion.sinks.sink import Sink
+    from splitdata.conversion.sinks.choose_sink import PartSizes
 
 __all__ = ["ExportReport", "export", "extract"]
 
-ExportFormat: TypeAlias = Literal[
-    "files", "jsonl", "csv", "parquet", "arrow", "webdataset", "tfrecord", "mds", "npy", "hf"
-]
-_CHUNK_RECORDS: Final = 256
-_CHUNK_BYTES: Final = 16 << 20
-# Their records are bytes as they are.
-_OF_BYTES: Final = (None, "bytes")
+_logger = logging.getLogger(__name__)
+
+# How often it is told how far an export is.
+_PROGRESS_RECORDS: Final = 256
+_PROGRESS_BYTES: Final = 16 << 20
 # Of which codecs a format takes the bytes of records as they are.
 _RAW: Final = {"files": ("text", "json", "npy"), "tfrecord": ("text", "json", "npy"), "jsonl": ("json",)}
 
@@ -70,6 +66,8 @@ def export(
     limit: int | None = None,
     keys: bool = True,
     overwrite: bool = False,
+    workers: int = 1,
+    resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportReport:
     """Write all records of a dataset in another format, in their order.
@@ -87,10 +85,16 @@ def export(
         limit: At most so many records, from the front.
         keys: Name files by the keys of records, where the format has names; else by their positions.
         overwrite: Replace what is at `dest`.
+        workers: Processes that write; what is written is the same for every number. One writes tables, arrays and a
+            single tar, as these have no parts.
+        resume: Note what is done, and go on where the same call was interrupted or killed; tables, arrays and a single
+            tar are begun again.
         progress: Called with the records that are done, and all of them.
 
     Raises:
         SchemaError: If the format cannot hold a record; the message names field and type.
+        StateMismatchError: If an export to resume was of other records, or to another format.
+        WorkerCrashedError: If a worker has died.
         FileExistsError: If there is something at `dest`.
         BlockingIOError: If another export to `dest` is at work.
         FormatError: If a record is damaged.
@@ -101,24 +105,91 @@ def export(
         raise ValueError(f"to must be one of {', '.join(map(repr, get_args(ExportFormat)))}, got {to!r}")
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be 1 or more records, got {limit}")
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more processes, got {workers}")
     target = Path(local_path(dest, "what is exported"))
     folder = Path(local_path(path, "the dataset")).resolve()
     if target.resolve().is_relative_to(folder):
         raise ValueError(f"{target} would lie inside the dataset {folder}; choose a place outside of it")
     with SplitDataLoader(path) as loader:
         is_raw = loader.record_codec in _RAW.get(to, ()) if column is None else False
-        records = _Records(loader, path, column=column, limit=limit, has_keys=keys, is_raw=is_raw)
-        make = _maker(to, target, records.codec)
+        records = ExportedRecords(loader, column=column, has_keys=keys, is_raw=is_raw)
+        run = _Export(records, to, target, limit=limit, overwrite=overwrite, progress=progress)
+        sizes = part_sizes(to, target)
+        if sizes is None or records.first_position() is None:
+            if workers > 1 or resume:
+                _logger.info("%s is written by one process, from its beginning: %s has no parts", one_line(target), to)
+            return run.at_once()
+        if workers == 1 and not resume and not sizes.has_shards:
+            return run.at_once()
+        return run.in_parts(sizes, num_workers=workers, is_resumed=resume)
+
+
+class _Export:
+    """One export, in one of the ways that there are."""
+
+    def __init__(
+        self,
+        records: ExportedRecords,
+        to: ExportFormat,
+        dest: Path,
+        *,
+        limit: int | None,
+        overwrite: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._records = records
+        self._to = to
+        self._dest = dest
+        self._limit = limit
+        self._overwrite = overwrite
+        self._progress = progress
+
+    def at_once(self) -> ExportReport:
+        """Write all records into one sink; a table whose types turn out to be others is begun again."""
+        make = sink_maker(self._to, self._dest, self._records.codec)
         while True:
             try:
-                with staged(target, overwrite=overwrite) as place, closing(make(place)) as sink:
-                    for record in records.given(progress):
-                        sink.write(record)
+                with staged(self._dest, overwrite=self._overwrite) as (place, _), closing(make(place)) as sink:
+                    num_records = 0
+                    for part in self._records.cut(_PROGRESS_RECORDS, _PROGRESS_BYTES, 0, self._limit):
+                        for record in self._records.given(part):
+                            sink.write(record)
+                            num_records += 1
+                        self._tell(num_records)
                     sink.finish()
             except WidenedError as widened:
                 make = partial(make, types=widened.types)
                 continue
-            return ExportReport(str(target), records.num_given, records.num_deleted)
+            return self._report(num_records)
+
+    def in_parts(self, sizes: PartSizes, *, num_workers: int, is_resumed: bool) -> ExportReport:
+        """Write it in parts, by so many processes."""
+        # Loads what other exports do not need.
+        from splitdata.conversion.parallel.export_parts import ExportJob, export_parts
+
+        first = self._records.first_position() or 0
+        identity = self._records.identity() | {"to": self._to, "limit": self._limit, "sizes": list(astuple(sizes))}
+        with staged(self._dest, overwrite=self._overwrite, is_resumed=is_resumed) as (place, folder):
+            num_records = export_parts(
+                ExportJob(self._records, self._to, self._dest, folder, first, is_resumed),
+                place,
+                sizes,
+                limit=self._limit,
+                num_workers=num_workers,
+                journal=ExportJournal(folder, identity) if is_resumed else None,
+                progress=self._tell,
+            )
+        return self._report(num_records)
+
+    def _tell(self, num_records: int) -> None:
+        if self._progress:
+            self._progress(num_records, min(self._records.num_records, self._limit or self._records.num_records))
+
+    def _report(self, num_records: int) -> ExportReport:
+        all_positions = range(self._records.num_records)
+        num_deleted = self._records.num_deleted(all_positions) if self._limit is None else 0
+        return ExportReport(str(self._dest), num_records, num_deleted)
 
 
 def extract(
@@ -149,101 +220,19 @@ def extract(
     target = Path(local_path(folder, "the folder"))
     with SplitDataLoader(path) as loader:
         is_raw = column is None and loader.record_codec in _RAW["files"]
-        records = _Records(loader, path, column=column, positions=positions, is_raw=is_raw)
+        records = ExportedRecords(loader, column=column, is_raw=is_raw)
+        wanted: Sequence[int] = range(len(loader))
+        if positions is not None:
+            wanted = [_checked(one, len(loader)) for one in positions]
         sink = FileTreeSink(target, records.codec, adds_suffix=True)
-        for record in records.given(progress):
-            sink.write(record)
-        return ExportReport(str(target), records.num_given, records.num_deleted)
-
-
-def _maker(to: ExportFormat, target: Path, codec: str | None) -> Callable[..., Sink]:
-    """Return what makes a sink for a place."""
-    if to in ("parquet", "arrow", "hf"):
-        return lambda place, types=None: TableSink(place, codec, form=to, types=types)
-    if to == "webdataset":
-        return lambda place: WebDatasetSink(place, codec, is_one=target.suffix == ".tar")
-    if to == "npy":
-        return lambda place: (NpzSink if target.suffix == ".npz" else NpySink)(place, codec)
-    return partial(_SINKS[to], codec=codec)
-
-
-_SINKS: Final[dict[str, Callable[..., Sink]]] = {
-    "csv": CsvSink,
-    "files": FileTreeSink,
-    "jsonl": JsonLineSink,
-    "mds": MdsSink,
-    "tfrecord": TFRecordSink,
-}
-
-
-class _Records:
-    """The records to export.
-
-    Attributes:
-        codec: Of what is given.
-        num_given: Records that the newest iteration gave.
-        num_deleted: Records that it left out.
-    """
-
-    def __init__(
-        self,
-        loader: SplitDataLoader,
-        path: str | os.PathLike[str],
-        *,
-        column: str | None = None,
-        limit: int | None = None,
-        has_keys: bool = True,
-        is_raw: bool = False,
-        positions: Iterable[int] | None = None,
-    ) -> None:
-        self._loader = loader
-        is_raw = is_raw or loader.record_codec in _OF_BYTES
-        self._samples = None if is_raw else SampleDataset(path)
-        self._column = column
-        self._limit = limit
-        self._has_keys = has_keys
-        self._positions = range(len(loader)) if positions is None else [_checked(one, len(loader)) for one in positions]
-        self.codec = loader.record_codec if column is None else None
-        self.num_given = 0
-        self.num_deleted = 0
-
-    def given(self, progress: Callable[[int, int], None] | None) -> Iterator[ExportedRecord]:
-        """Yield the records; those that are marked as deleted are left out."""
-        self.num_given = self.num_deleted = 0
-        deleted = set(self._loader.deleted.tolist())
-        for chunk in self._chunks(deleted):
-            values: list[Any] = (self._samples or self._loader)[chunk]
-            for position, key, value in zip(chunk, self._loader.keys_of(chunk), values, strict=True):
-                if self._limit is not None and self.num_given >= self._limit:
-                    return
-                yield self._record(position, key, value)
-                self.num_given += 1
+        num_records = 0
+        for start in range(0, len(wanted), _PROGRESS_RECORDS):
+            for record in records.given(wanted[start : start + _PROGRESS_RECORDS]):
+                sink.write(record)
+                num_records += 1
             if progress:
-                progress(self.num_given, len(self._positions))
-
-    def _chunks(self, deleted: set[int]) -> Iterator[list[int]]:
-        chunk: list[int] = []
-        num_bytes = 0
-        for position in self._positions:
-            if position in deleted:
-                self.num_deleted += 1
-                continue
-            chunk.append(position)
-            num_bytes += int(self._loader.sizes[position])
-            if len(chunk) >= _CHUNK_RECORDS or num_bytes >= _CHUNK_BYTES:
-                yield chunk
-                chunk, num_bytes = [], 0
-        if chunk:
-            yield chunk
-
-    def _record(self, position: int, key: str | None, value: Any) -> ExportedRecord:
-        key = key if self._has_keys else None
-        record = ExportedRecord(position, key, value)
-        if self._column is None:
-            return record
-        if not isinstance(value, dict) or self._column not in value:
-            refuse(record, None, value, "one field of it", f"it has no field {self._column!r}")
-        return ExportedRecord(position, key, value[self._column])
+                progress(num_records, len(wanted))
+        return ExportReport(str(target), num_records, len(wanted) - num_records)
 
 
 def _checked(position: int, num_records: int) -> int:

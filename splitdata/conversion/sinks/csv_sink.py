@@ -32,6 +32,12 @@ class CsvSink:
         self._codec = codec
         self._types: dict[str, type] | None = None
 
+    def begin_like(self, first: ExportedRecord) -> None:
+        """Take the columns of a record that another file has in front: this one goes on, without the header."""
+        if self._codec in (None, "bytes"):
+            first = ExportedRecord(first.position, first.key, self._object_of(first))
+        self._types = {name: type(value) for name, value in fields_of(first, _FORM).items()}
+
     def write(self, record: ExportedRecord) -> None:
         """Write one row."""
         if self._codec in (None, "bytes"):

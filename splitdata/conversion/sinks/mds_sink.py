@@ -52,11 +52,15 @@ class MdsSink:
         self._num_bytes = 0
         self._shards: list[dict[str, Any]] = []
 
+    def begin_like(self, first: ExportedRecord) -> None:
+        """Take the columns of a record that another shard has in front."""
+        self._encodings = _encodings_of(first)
+
     def write(self, record: ExportedRecord) -> None:
         """Take one sample."""
         fields = fields_of(record, _FORM)
         if self._encodings is None:
-            self._encodings = {name: _encoding_of(record, name, fields[name]) for name in sorted(fields)}
+            self._encodings = _encodings_of(record)
         if fields.keys() != self._encodings.keys():
             refuse(record, None, record.value, _FORM, f"its fields are not {', '.join(self._encodings)}")
         sizes, values = [], []
@@ -110,6 +114,11 @@ class MdsSink:
 
     def close(self) -> None:
         """No file is open between two records."""
+
+
+def _encodings_of(record: ExportedRecord) -> dict[str, str]:
+    fields = fields_of(record, _FORM)
+    return {name: _encoding_of(record, name, fields[name]) for name in sorted(fields)}
 
 
 def _encoding_of(record: ExportedRecord, name: str, value: Any) -> str:

@@ -8,7 +8,7 @@ What is written comes back the same, types included, when it is converted again;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from splitdata.errors import SchemaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ExportedRecord", "Sink", "fields_of", "refuse", "type_of"]
+__all__ = ["ContinuingSink", "ExportedRecord", "Sink", "fields_of", "refuse", "type_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Close all files, whatever is in them; safe to call again."""
+
+
+@runtime_checkable
+class ContinuingSink(Protocol):
+    """A sink whose first record says what all others must be."""
+
+    def begin_like(self, first: ExportedRecord) -> None:
+        """Take a record that is in front of all others, and written elsewhere; raises as `write`."""
 
 
 def type_of(value: object) -> str:

@@ -1,8 +1,9 @@
 """What is exported is made beside its place, and moved there when it is whole: a killed export leaves nothing there.
 
-Its remains beside it are removed by the next export to the same place. Two at once are refused, where locks exist.
+Its remains beside it are removed by the next export to the same place, or gone on with where it can be resumed. Two at
+once are refused, where locks exist.
 
-    DEST does not exist     .DEST.partial  ──whole──> DEST
+    DEST does not exist     .DEST.partial  ──whole──> DEST          .DEST.parts: what is to be added to it
     overwrite, a file       .DEST.partial  ──whole──> DEST, in one step
     overwrite, a folder     DEST ──> .DEST.old, .DEST.partial ──> DEST; killed between the two: the next export puts
                             .DEST.old back before it begins
@@ -20,30 +21,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["staged"]
+__all__ = ["flush", "remove", "staged"]
 
 
 @contextmanager
-def staged(dest: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a place to write to, a file or a folder that does not exist yet; move it to its own at the end.
+def staged(dest: Path, *, overwrite: bool, is_resumed: bool = False) -> Iterator[tuple[Path, Path]]:
+    """Give a place to write to, a file or a folder, and a folder for parts of it; move what is there to `dest`.
+
+    Nothing is there at first, and nothing stays after an exception, unless the export can be resumed.
 
     Raises:
         FileExistsError: If there is something already, and it may not be replaced.
         BlockingIOError: If another export to the same place is at work.
     """
     dest.parent.mkdir(parents=True, exist_ok=True)
-    partial = dest.with_name(f".{dest.name}.partial")
+    partial, parts = (dest.with_name(f".{dest.name}.{word}") for word in ("partial", "parts"))
     with _locked(dest.with_name(f".{dest.name}.lock")):
         _put_back(dest)
         if os.path.lexists(dest) and not overwrite:
             raise FileExistsError(errno.EEXIST, "there is something already; overwrite=True replaces it", str(dest))
-        _remove(partial)
+        if not is_resumed:
+            remove(partial)
+            remove(parts)
         try:
-            yield partial
-            _flush(partial)
+            yield partial, parts
+            flush(partial)
+            # Before the move: what is left behind it would stand for an export that has not ended.
+            remove(parts)
             _move(partial, dest, overwrite=overwrite)
         except BaseException:
-            _remove(partial)
+            if not is_resumed:
+                remove(partial)
+                remove(parts)
             _put_back(dest)
             raise
 
@@ -56,10 +65,10 @@ def _move(partial: Path, dest: Path, *, overwrite: bool) -> None:
             partial.replace(dest)
             return
         old = _old(dest)
-        _remove(old)
+        remove(old)
         dest.rename(old)
         partial.rename(dest)
-        _remove(old)
+        remove(old)
         return
     partial.rename(dest)
 
@@ -74,14 +83,15 @@ def _put_back(dest: Path) -> None:
         _old(dest).rename(dest)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until the medium has a file, or all files of a folder."""
     for file in [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]:
         with file.open("rb") as opened, suppress(OSError):
             os.fsync(opened.fileno())
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder and all that is in it; nothing where there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -310,7 +310,7 @@ def test_export_that_is_killed_while_it_replaces_a_folder_loses_nothing(tmp_path
 
 def test_second_export_to_a_place_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
     write(tmp_path / "data", [{"a": 1}])
-    with staged(tmp_path / "d.jsonl", overwrite=False) as place:
+    with staged(tmp_path / "d.jsonl", overwrite=False) as (place, _):
         with pytest.raises(BlockingIOError, match="at work"):
             export(tmp_path / "data", tmp_path / "d.jsonl", to="jsonl")
         place.write_text("first")
