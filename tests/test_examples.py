@@ -36,6 +36,12 @@ PROOFS = {
     "fabric_checkpoint.py": ["1000 samples on both ranks, 1000 different of 1000"],
     "images.py": ["the weights are equal to the last bit: True"],
     "character_lm.py": ["learned: True"],
+    "two_corpora_lm.py": ["together the uninterrupted stream: True", "learned: True"],
+    "balanced_images.py": [
+        "balanced_by: 50 steps, lynxes in a step: [4]",
+        "stopped and resumed: the same: True",
+        "weights: 36 lynxes in 600",
+    ],
     "tabular.py": ["they are found: True"],
     "lightning_trainer.py": [
         "640 samples, then a checkpoint, then 1360",
