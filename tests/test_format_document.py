@@ -400,7 +400,9 @@ def test_manifest_has_exactly_the_stated_fields() -> None:
         {name: row[2] for row in table("5", "key", number) for name in code_words(row[0])} for number in (0, 1)
     )
     assert list(body) == [name for name, what in fields.items() if "optional" not in what]
-    assert {"writer", "time", "schemas", "schema"} == {name for name, what in fields.items() if "optional" in what}
+    assert {"writer", "time", "schemas", "schema", "replaced"} == {
+        name for name, what in fields.items() if "optional" in what
+    }
     always = [name for name, what in of_segment.items() if "optional" not in what]
     assert list(of_segment) == [
         *always,

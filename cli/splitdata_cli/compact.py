@@ -52,4 +52,6 @@ def _show(report: CompactReport, path: str) -> None:
     done = "would be erased" if report.is_dry_run else "erased"
     of = f" of {counted(report.num_deleted, 'deleted record')}"
     sealed = f", {counted(report.num_sealed, 'open segment')} sealed" if report.num_sealed else ""
+    if report.num_reclaimed:
+        sealed += f", {counted(report.num_reclaimed, 'segment')} of killed writers removed"
     print_line(f"{escape(path)}: {report.num_erased:,}{of} {done}{sealed}, {size_text(report.num_bytes)} written anew")

@@ -214,6 +214,7 @@ class Manifest:
         schema: The one that the dataset declares for all of its samples, if it does.
         version: Of the format, as the manifest says it.
         writer, time: Which program made the commit, and when (UTC, RFC 3339); None where that is not said.
+        replaced: Ids of segments of a dataset in whose place this one came, as far as they may still be there.
         others: What else stands in the manifest, under names that this version does not know; carried along.
     """
 
@@ -226,6 +227,7 @@ class Manifest:
     schema: bytes | None = None
     writer: str | None = None
     time: str | None = None
+    replaced: tuple[str, ...] = ()
     others: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def check_writable(self) -> None:
@@ -309,6 +311,7 @@ class Manifest:
             **schemas,
             **declared,
             "segments": [segment.to_json(numbers) for segment in self.segments],
+            **({"replaced": list(self.replaced)} if self.replaced else {}),
             **self.others,
         }
         line = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
@@ -357,6 +360,7 @@ class Manifest:
             schema=schemas[fields.integer("schema", len(schemas) - 1)] if fields.has("schema") else None,
             writer=fields.text("writer", _ORIGIN) if fields.has("writer") else None,
             time=fields.text("time", _ORIGIN) if fields.has("time") else None,
+            replaced=_checked_ids(fields.names("replaced")) if fields.has("replaced") else (),
             others=fields.others(),
         )
         if len({segment.id for segment in manifest.segments}) != len(manifest.segments):
@@ -366,6 +370,12 @@ class Manifest:
         ):
             raise ManifestError("a segment has another first schema than the one that the dataset declares")
         return manifest
+
+
+def _checked_ids(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(_ID.fullmatch, names)):
+        raise ManifestError("the manifest: replaced is not a list of ids")
+    return names
 
 
 def _decoded_schemas(value: object) -> tuple[bytes, ...]:

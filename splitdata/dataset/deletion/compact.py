@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from splitdata._local_path import local_path
 from splitdata.dataset.deletion.delete import files_of_segments
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded, remove_unlisted
+from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_abandoned, remove_superseded, remove_unlisted
 from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.compacted_id import compacted_id
 from splitdata.dataset.segments.group_reader import GroupReader
@@ -46,6 +46,7 @@ class CompactReport:
         num_deleted: Records of the dataset that are deleted.
         num_erased: Deleted records that this call has left out of their segments, or would.
         num_sealed: Segments that killed writers had left open, and that are sealed now, or would be.
+        num_reclaimed: Segments of killed writers, which no manifest lists, that were removed.
         num_bytes: Bytes of the segments that were written anew, before.
         left: What still holds bytes of deleted records, one line each: to be erased by another call.
         is_dry_run: Whether nothing was changed.
@@ -56,6 +57,7 @@ class CompactReport:
     num_deleted: int
     num_erased: int
     num_sealed: int
+    num_reclaimed: int
     num_bytes: int
     left: tuple[str, ...]
     is_dry_run: bool
@@ -77,7 +79,8 @@ def compact(
     """Write segments with deleted records anew, without the bytes of these, and fold small segments.
 
     A segment that a killed writer has left open is written anew too, as far as it was committed, and sealed. Readers
-    and writers may be at work. Needs room for the largest such segment once more.
+    and writers may be at work. Needs room for the largest such segment once more. What killed writers have left that
+    never was committed is removed, if it is as old as `keep_seconds` says.
 
     Args:
         path: The dataset.
@@ -107,6 +110,7 @@ def compact(
     erased = sum(map(_num_unerased, todo))
     sealed = sum(not files.info.is_sealed for files in todo)
     left: list[str] = []
+    reclaimed = 0
     if not dry_run:
         done = erased = sealed = 0
         for files in todo:
@@ -118,6 +122,7 @@ def compact(
             if progress is not None:
                 progress(done, sum(sizes.values()))
         fold_small_segments(directory, lambda: os.urandom(16).hex(), durable=True, keep_seconds=keep_seconds)
+        reclaimed = remove_abandoned(directory, seconds=keep_seconds)
         if erase:
             remove_superseded(directory, directory.newest().generation, keep=1, keep_seconds=0)
             remove_unlisted(directory)
@@ -129,6 +134,7 @@ def compact(
         num_deleted=manifest.num_deleted,
         num_erased=erased,
         num_sealed=sealed,
+        num_reclaimed=reclaimed,
         num_bytes=sum(sizes.values()),
         left=tuple(left),
         is_dry_run=dry_run,

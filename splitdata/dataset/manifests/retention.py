@@ -9,7 +9,7 @@
 
 So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and where locks work
 no clock decides when it ends. A job on another machine, that shares no locks, has an hour. Folders of writers at
-work, or killed, are in no manifest and are not touched.
+work are in no manifest; those of killed ones are removed when nobody has written in them for a day.
 """
 
 from __future__ import annotations
@@ -28,12 +28,23 @@ from splitdata.storage import files
 if TYPE_CHECKING:
     from splitdata.storage.folder import Folder
 
-__all__ = ["KEPT_MANIFESTS", "KEPT_SECONDS", "Pin", "remove_dataset", "remove_superseded", "remove_unlisted"]
+__all__ = [
+    "ABANDONED_SECONDS",
+    "KEPT_MANIFESTS",
+    "KEPT_SECONDS",
+    "Pin",
+    "remove_abandoned",
+    "remove_dataset",
+    "remove_superseded",
+    "remove_unlisted",
+]
 
 # Manifests that stay for readers which have listed them and are about to open them.
 KEPT_MANIFESTS: Final = 8
 # So long a manifest whose segments were replaced stays for readers that have it open without a lock.
 KEPT_SECONDS: Final = 3600.0
+# So long what a killed writer has left stays for `repair --adopt`, behind the last byte that was written there.
+ABANDONED_SECONDS: Final = 24 * 3600.0
 # So many stay for that at most.
 _MOST_KEPT: Final = 1000
 # A manifest of which nothing was replaced goes with one of the next commits; so only the newest of those behind
@@ -140,6 +151,40 @@ def remove_unlisted(directory: DatasetDirectory) -> None:
             # Without a header it may be that of a writer which has not taken its lock yet.
             if segment_id not in listed and held.index_header(segment_id) is not None:
                 held.remove_segment(segment_id)
+
+
+def remove_abandoned(directory: DatasetDirectory, *, seconds: float) -> int:
+    """Remove the segments that no manifest lists, whose locks are free, and in which nobody has written for so long.
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        FormatError: If a manifest is damaged; nothing was removed then.
+    """
+    with directory.held() as held:
+        listed = {segment.id for segment in held.newest().segments}
+        # Nearly always there is none, and no other manifest needs to be read.
+        old = [one for one in held.segment_ids() if one not in listed and _is_old(held, one, seconds)]
+        for generation in held.generations() if old else ():
+            with suppress(FileNotFoundError):
+                listed |= {segment.id for segment in held.read(generation).segments}
+        return sum([held.remove_segment(segment_id) for segment_id in old if segment_id not in listed])
+
+
+def _is_old(directory: DatasetDirectory, segment_id: str, seconds: float) -> bool:
+    """Say whether nothing in the folder of a segment was written for so long."""
+    # Without a header it may be that of a writer which has not taken its lock yet.
+    if directory.index_header(segment_id) is None:
+        seconds = max(seconds, KEPT_SECONDS)
+    now = time.time()
+    try:
+        with directory.open_segments() as segments, segments.sub(segment_id) as folder:
+            times = [segments.written_at(segment_id), *map(folder.written_at, folder.names())]
+    except (FileNotFoundError, NotADirectoryError, FormatError):
+        # Gone meanwhile, or no folder at all.
+        return False
+    return all(now - written >= seconds for written in times)
 
 
 def _remove_generation(directory: DatasetDirectory, generation: int) -> None:

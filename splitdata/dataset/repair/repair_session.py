@@ -427,7 +427,7 @@ class RepairSession:
         adopted: list[SegmentInfo] = []
         position = sum(info.num_records for info in segments)
         listed = {info.id for info in segments}
-        known = listed | self._manifests.superseded
+        known = listed | self._manifests.superseded | self._give_up_replaced(listed)
         unlisted = [segment for one, segment in self._disk.items() if one not in known]
         unlisted.sort(key=lambda one: (one.header.first_position if one.header else 1 << 64, one.id))
         # Each but the last is sealed: a session that was killed in the last one may be gone on with.
@@ -443,6 +443,16 @@ class RepairSession:
         if waiting is not None:
             adopted.append(self._adopt_segment(waiting, is_last=True))
         return adopted
+
+    def _give_up_replaced(self, listed: set[str]) -> set[str]:
+        """Return the segments of a dataset that was replaced; what nobody uses of them is to be removed."""
+        intact = self._manifests.intact
+        found = (set(intact.replaced) if intact else set()) - listed
+        for segment_id in sorted(found & self._disk.keys() - self._manifests.superseded):
+            segment = self._disk[segment_id]
+            if self._is_free(segment) and segment.may_be_removed():
+                self._removable.append(segment)
+        return found
 
     def _look_at(self, segment: SegmentOnDisk, position: int, listed: list[SegmentInfo]) -> AdoptableTail | None:
         """Return all records of a segment that will be adopted, None for all others."""

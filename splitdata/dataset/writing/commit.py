@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.declared_codec import RECORD_CODEC, check_codec
-from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_superseded, remove_unlisted
+from splitdata.dataset.manifests.retention import (
+    ABANDONED_SECONDS,
+    KEPT_SECONDS,
+    remove_abandoned,
+    remove_superseded,
+    remove_unlisted,
+)
 from splitdata.dataset.manifests.stamp import restamped, stamped, unstamped
 from splitdata.dataset.manifests.stated_schema import check_schema
 from splitdata.errors import DatasetExistsError, FormatError, ManifestError
@@ -128,7 +134,7 @@ class Committer:
         """
         while True:
             current = self.directory.newest_or_none()
-            base = self._stamp(self._base(current, adds))
+            base = self._stamp(self._base(current, adds, segment))
             if metadata:
                 base = replace(base, metadata=base.metadata | metadata)
                 encode_metadata(base.metadata)
@@ -149,7 +155,7 @@ class Committer:
                 self._finish(base)
                 return first
 
-    def _base(self, current: Manifest | None, adds: dict[str, Any]) -> Manifest:
+    def _base(self, current: Manifest | None, adds: dict[str, Any], segment: SegmentWriter | None) -> Manifest:
         """Return the manifest to build upon, with the number that the new one is to have."""
         if current is None:
             if self.manifest is not None:
@@ -167,14 +173,37 @@ class Committer:
                     path=self.directory.folder,
                 )
             if self._replaces:
-                return Manifest(generation=generation, dataset_id=self._dataset_id, metadata=adds, schema=self._schema)
+                own = None if segment is None else segment.id
+                return Manifest(
+                    generation=generation,
+                    dataset_id=self._dataset_id,
+                    metadata=adds,
+                    schema=self._schema,
+                    # Also those of writers at work: they can commit no more, and what they leave is not this dataset's.
+                    replaced=tuple(one for one in self.directory.segment_ids() if one != own),
+                )
             current.check_writable()
             check_codec(current, adds.get(RECORD_CODEC))
             check_schema(current, self._schema)
-            return replace(current, generation=generation, metadata=current.metadata | adds, schema=self._schema)
+            metadata = current.metadata | adds
+            return replace(self._pruned(current), generation=generation, metadata=metadata, schema=self._schema)
         if current.dataset_id != self.manifest.dataset_id:
             raise ManifestError(f"{self.directory.folder}: the dataset was replaced while this writer was at work")
-        return replace(current, generation=generation)
+        return replace(self._pruned(current), generation=generation)
+
+    def _pruned(self, current: Manifest) -> Manifest:
+        """Return a manifest without the ids of replaced segments that are gone by now."""
+        left = tuple(one for one in current.replaced if self.directory.has_segment(one))
+        return current if left == current.replaced else replace(current, replaced=left)
+
+    def check_not_replaced(self) -> None:
+        """Raise if the dataset in which this writer has committed was replaced: it can commit no more.
+
+        Raises:
+            ManifestError: If so.
+        """
+        if self.manifest is not None and self.directory.newest().dataset_id != self.manifest.dataset_id:
+            raise ManifestError(f"{self.directory.folder}: the dataset was replaced while this writer was at work")
 
     def _publish(self, manifest: Manifest, segment: SegmentWriter | None) -> bool:
         segments = () if segment is None else (segment,)
@@ -189,6 +218,8 @@ class Committer:
                 remove_superseded(self.directory, manifest.generation, keep=1, keep_seconds=0)
                 remove_unlisted(self.directory)
             remove_superseded(self.directory, manifest.generation, keep_seconds=self._keep_seconds)
+            if is_first:
+                remove_abandoned(self.directory, seconds=ABANDONED_SECONDS)
         except (OSError, FormatError) as error:
             # The commit stands. What should be gone only takes up room.
             _logger.warning(

@@ -343,6 +343,8 @@ class WriteSession:
         first_number: int = 0,
         dictionary: bytes = b"",
     ) -> SegmentWriter:
+        # What it would leave, were it killed now, nobody could tell from what belongs to the dataset that is here now.
+        self._committer.check_not_replaced()
         number = self._next_segment()
         tries = MAX_TRIES
         while True:

@@ -56,6 +56,65 @@ def test_adoption_after_overwrite_leaves_what_a_reader_still_has_open(tmp_path: 
         assert list(reader) == [b"old"] * 3
 
 
+def test_writer_at_work_when_its_dataset_is_replaced_and_killed_later_brings_nothing_back(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    old = SplitWriter(path, mode="append", bins=1, durability="none")
+    old.write(b"old")
+    old.commit()
+    old.write(b"old, uncommitted")
+    old._flush()
+    write(path, [b"new"], "overwrite")
+    kill(old)
+
+    report = repair(path, adopt=True)
+
+    assert (report.num_adopted, report.num_adoptable) == (0, 0)
+    assert records_of(path) == [b"new"]
+    # Also when nothing speaks of the replaced dataset any more.
+    for manifest in sorted(path.glob("manifest.*"))[:-1]:
+        manifest.unlink()
+    assert repair(path, adopt=True).num_adopted == 0
+    assert records_of(path) == [b"new"]
+    assert len(list((path / "segments").iterdir())) == 1
+
+
+def test_overwriting_writer_killed_behind_its_commit_brings_nothing_of_the_replaced_dataset_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    write(path, [b"old"] * 3)
+    killed(path, [b"old, uncommitted"] * 5)
+    with monkeypatch.context() as patch:
+        # All that follows the commit.
+        for name in ("remove_superseded", "remove_unlisted", "remove_abandoned"):
+            patch.setattr(f"splitdata.dataset.writing.commit.{name}", lambda *_, **__: None)
+        write(path, [b"new"], "overwrite")
+    assert len(list((path / "segments").iterdir())) == 3
+
+    assert repair(path, adopt=True).num_adopted == 0
+    assert records_of(path) == [b"new"]
+    write(path, [b"more"], "append")
+    # Those that are gone are listed no more.
+    assert set(DatasetDirectory(path).newest().replaced) <= set(DatasetDirectory(path).segment_ids())
+    assert repair(path, adopt=True).num_adopted == 0
+    assert records_of(path) == [b"new", b"more"]
+
+
+def test_writer_that_has_committed_begins_no_segment_in_the_dataset_that_replaced_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    old = SplitWriter(path, mode="append", bins=1, group=4, durability="none")
+    # A commit in the middle of a group ends the segment.
+    old.write(b"old")
+    old.commit()
+    write(path, [b"new"], "overwrite")
+    old.write_many([b"old, uncommitted"] * 8)
+    with pytest.raises(ManifestError, match="was replaced while this writer"):
+        old._flush()
+    old.abort()
+    assert len(list((path / "segments").iterdir())) == 1
+    assert repair(path, adopt=True).num_adopted == 0
+
+
 def test_discard_removes_what_killed_writers_left_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "data"
     write(path, [b"committed"] * 3)

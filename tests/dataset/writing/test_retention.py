@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from splitdata import SplitDataLoader, SplitWriter, describe, verify
+from splitdata import SplitDataLoader, SplitWriter, compact, delete, describe, repair, verify
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.manifests.retention import KEPT_MANIFESTS, remove_superseded
+from splitdata.dataset.manifests.retention import ABANDONED_SECONDS, KEPT_MANIFESTS, remove_superseded
+from tests.dataset.record_kinds import kill
 
 
 def append(path: Path, start: int, stop: int, **options: float) -> None:
@@ -128,3 +130,76 @@ def test_an_overwrite_keeps_nothing_of_what_it_replaces(tmp_path: Path) -> None:
 def test_time_that_is_none_is_refused(tmp_path: Path, seconds: float) -> None:
     with pytest.raises(ValueError, match="keep_seconds must be 0 or more"):
         SplitWriter(tmp_path / "data", keep_seconds=seconds)
+
+
+def leave_uncommitted(path: Path) -> Path:
+    """Leave what a writer leaves that is killed before its commit; returns the folder."""
+    before = set((path / "segments").iterdir())
+    writer = SplitWriter(path, mode="append", bins=1, durability="none")
+    writer.write(b"never committed")
+    kill(writer)
+    (left,) = set((path / "segments").iterdir()) - before
+    return left
+
+
+def age_segment(folder: Path, seconds: float) -> None:
+    for one in (*folder.iterdir(), folder):
+        os.utime(one, (time.time() - seconds,) * 2)
+
+
+def test_next_writer_reclaims_what_killed_writers_left_once_it_is_old(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 1)
+    fresh, old, in_use = (leave_uncommitted(path) for _ in range(3))
+    age_segment(old, ABANDONED_SECONDS + 10)
+    age_segment(in_use, ABANDONED_SECONDS + 10)
+    descriptor = os.open(in_use / "index", os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        append(path, 1, 2)
+        assert (fresh.exists(), old.exists(), in_use.exists()) == (True, False, True)
+    finally:
+        os.close(descriptor)
+    append(path, 2, 3)
+    assert (fresh.exists(), in_use.exists()) == (True, False)
+    assert repair(path).num_adoptable == 1
+    assert [bytes(record) for record in SplitDataLoader(path)] == [b"record 0", b"record 1", b"record 2"]
+
+
+def test_old_segment_that_a_kept_manifest_lists_is_not_reclaimed(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 1)
+    before = describe(path).generation
+    delete(path, positions=[0])
+    compact(path)
+    for folder in (path / "segments").iterdir():
+        age_segment(folder, 10 * ABANDONED_SECONDS)
+    append(path, 1, 2)
+
+    assert list(SplitDataLoader(path, generation=before)) == [b"record 0"]
+
+
+def test_compact_reclaims_after_an_hour_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 1)
+    fresh, old = leave_uncommitted(path), leave_uncommitted(path)
+    age_segment(old, 3610)
+
+    assert compact(path).num_reclaimed == 1
+    assert (fresh.exists(), old.exists()) == (True, False)
+    assert compact(path, keep_seconds=0).num_reclaimed == 1
+    # One without a header may be that of a writer which begins just now.
+    torn = leave_uncommitted(path)
+    (torn / "index").write_bytes(b"")
+    assert compact(path, keep_seconds=0).num_reclaimed == 0
+    assert verify(path).is_intact
+
+
+def test_nothing_is_reclaimed_while_a_manifest_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 3)
+    old = leave_uncommitted(path)
+    age_segment(old, ABANDONED_SECONDS + 10)
+    manifests(path)[0].write_bytes(b"damaged")
+    append(path, 3, 4)
+    assert old.exists()
