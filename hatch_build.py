@@ -68,8 +68,9 @@ def is_compiled(root: Path, target: Path) -> bool:
 
 
 def _why_not() -> str:
-    if os.name != "posix" or sys.byteorder != "little" or sys.implementation.name != "cpython":
-        return "it is built for CPython on Linux and macOS, on little-endian machines"
+    is_wide = sys.byteorder == "little" and sys.maxsize > 1 << 32
+    if os.name != "posix" or sys.implementation.name != "cpython" or not is_wide:
+        return "it is built for CPython on Linux and macOS, on little-endian machines of 64 bits"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "Python without the GIL has no limited API"
     return ""

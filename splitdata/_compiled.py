@@ -9,7 +9,9 @@ other: those functions do it then, make every error, and stay the truth. Without
     0                  a build that fails is an error         an error where it is not there
 
     who asks                                   for what
-    dataset/segments/segment_files.py          Frames: the maps of a segment, and reads of its records
+    dataset/segments/segment_files.py          the maps of a segment, and reads of its records
+    dataset/segments/framing.py                records become frames
+    dataset/segments/group_buffer.py           records become groups
 
 It is loaded when a dataset is first opened: `import splitdata` takes no longer for it.
 """
@@ -21,13 +23,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from splitdata._speedups import Frames as Frames
 
 __all__ = ["Speedups", "compiled_path", "speedups"]
 
 _SWITCH: Final = "SPLITDATA_PURE"
 # A file that was built from another state of the sources is not used.
-_INTERFACE: Final = 1
+_INTERFACE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,17 @@ class Speedups:
 
     Attributes:
         frames: The maps of a segment, and reads of its records.
+        frame: Lays out records as frames: for each column its bytes; ends, entries, hashes of records and of keys.
+        pack_groups: Lays out records as payloads of groups; lengths and hashes of the records.
         path: Of the file.
     """
 
     frames: type[Frames]
+    frame: Callable[
+        [list[bytes], list[bytes] | None, int, int, int, NDArray[np.uint64], int],
+        tuple[list[bytes], bytes, bytes, bytes, bytes] | None,
+    ]
+    pack_groups: Callable[[list[bytes], int, int], tuple[list[bytes], bytes, bytes] | None]
     path: str
 
 
@@ -87,4 +101,4 @@ def _load() -> Speedups | None:
                 "docs/speedups.md"
             ) from None
         return None
-    return Speedups(_speedups.Frames, str(_speedups.__file__))
+    return Speedups(_speedups.Frames, _speedups.frame, _speedups.pack_groups, str(_speedups.__file__))

@@ -3,7 +3,7 @@
    splitdata/_compiled.py owns the switch and says who calls what; docs/speedups.md tells how to build this file.
 
        sequences ──find──> payloads, records ──copy──> bytes, rows ──hash──> proven: handed out
-           └─ compressed, large, keyless of a key, outside of its file, damaged, not open: None
+           └─ compressed, large, outside of its file, damaged, in a file that is not open: None
 
    None means "ask the Python path", which stays the truth and makes every error. Nothing here raises for what a file
    holds. Every bound is checked before it is read, against the real length of a map; a length that a file claims
@@ -18,22 +18,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the files are little-endian, and so must be the machine"
+#if !defined(__GNUC__) || !defined(__SIZEOF_INT128__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "it takes gcc or clang, for a little-endian machine of 64 bits"
 #endif
 
-#if defined(__GNUC__)
 #define PREFETCH(address) __builtin_prefetch((const void *)(address))
 /* What was read from a map is read once: the file may change under it. */
 #define ONCE(value) __asm__ volatile("" : "+r"(value))
 #define LOAD_POINTER(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
 #define STORE_POINTER(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
-#else
-#define PREFETCH(address) ((void)(address))
-#define ONCE(value) ((void)0)
-#define LOAD_POINTER(place) (*(void *volatile *)&(place))
-#define STORE_POINTER(place, value) (*(void *volatile *)&(place) = (value))
-#endif
 
 /* Of FORMAT.md, section 4. */
 #define FRAME_HEADER_BYTES 32
@@ -108,23 +101,10 @@ static const uint8_t SECRET[SECRET_BYTES] = {
 
 static inline uint64_t rotated(uint64_t value, int bits) { return value << bits | value >> (64 - bits); }
 
-static inline uint64_t swapped(uint64_t value) {
-    value = (value & 0x00ff00ff00ff00ffULL) << 8 | (value >> 8 & 0x00ff00ff00ff00ffULL);
-    value = (value & 0x0000ffff0000ffffULL) << 16 | (value >> 16 & 0x0000ffff0000ffffULL);
-    return value << 32 | value >> 32;
-}
-
 /* The low half of the product of two numbers of 64 bits, XOR the high half. */
 static inline uint64_t folded(uint64_t a, uint64_t b) {
-#if defined(__SIZEOF_INT128__)
     __uint128_t product = (__uint128_t)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
-#else
-    uint64_t low = (a & 0xffffffff) * (b & 0xffffffff), left = (a >> 32) * (b & 0xffffffff);
-    uint64_t right = (a & 0xffffffff) * (b >> 32), high = (a >> 32) * (b >> 32);
-    uint64_t cross = (low >> 32) + (left & 0xffffffff) + right;
-    return ((high + (left >> 32) + (cross >> 32)) ^ (cross << 32 | (low & 0xffffffff)));
-#endif
 }
 
 static inline uint64_t avalanche(uint64_t hash) {
@@ -148,7 +128,7 @@ static inline uint64_t hash_to_16(const uint8_t *data, size_t length) {
     if (length > 8) {
         uint64_t low = load64(data) ^ (secret64(24) ^ secret64(32));
         uint64_t high = load64(data + length - 8) ^ (secret64(40) ^ secret64(48));
-        return avalanche(length + swapped(low) + high + folded(low, high));
+        return avalanche(length + __builtin_bswap64(low) + high + folded(low, high));
     }
     if (length >= 4) {
         uint64_t hash = (load32(data + length - 4) + ((uint64_t)load32(data) << 32)) ^ (secret64(8) ^ secret64(16));
@@ -193,7 +173,7 @@ static const uint64_t FIRST_SUMS[8] = {PRIME32_3, PRIME64_1, PRIME64_2, PRIME64_
 
 /* Of more than 240 bytes 8 sums are made side by side, for which processors have vectors. One text for all of them:
    P and S are what the names of the intrinsics begin and end with, N so many vectors hold the 8 sums. */
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #define ADD_STRIPE(P, S, VECTOR, N, data, secret)                                                                     \
     for (int i = 0; i < N; i++) {                                                                                     \
@@ -569,14 +549,11 @@ static int are_proven(const Batch *batch) {
     return is_proven;
 }
 
-static int is_long(const Batch *batch) {
-    return batch->count >= LONG_WORK_RECORDS || batch->num_bytes + batch->num_payload_bytes >= LONG_WORK_BYTES;
-}
-
 /* Copy and prove, without the GIL where that takes long. The caller has begun to use the maps. */
 static int fill(const Frames *self, const Batch *batch, uint8_t *const *targets, int verify) {
     int is_proven, is_grouped = self->group_log2 > 0;
-    PyThreadState *state = is_long(batch) ? PyEval_SaveThread() : NULL;
+    int is_long = batch->count >= LONG_WORK_RECORDS || batch->num_bytes + batch->num_payload_bytes >= LONG_WORK_BYTES;
+    PyThreadState *state = is_long ? PyEval_SaveThread() : NULL;
     is_proven = targets == NULL || copy_proven(batch, targets, verify, is_grouped);
     if (is_proven && verify && (is_grouped || targets == NULL)) is_proven = are_proven(batch);
     if (state != NULL) PyEval_RestoreThread(state);
@@ -922,10 +899,7 @@ static void getter_dealloc(PyObject *object) {
     free_object(object);
 }
 
-static PyMethodDef getter_methods[] = {
-    {"get", getter_get, METH_O, get_doc},
-    {NULL, NULL, 0, NULL},
-};
+static PyMethodDef getter_methods[] = {{"get", getter_get, METH_O, get_doc}, {NULL, NULL, 0, NULL}};
 
 PyDoc_STRVAR(getter_doc, "Returns one record at a time.");
 static PyType_Slot getter_slots[] = {
@@ -961,6 +935,222 @@ static PyObject *frames_getter(PyObject *frames, PyObject *args) {
     return get;
 }
 
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+/* A list of bytes, held: another thread may change the list meanwhile. */
+typedef struct {
+    PyObject *held;
+    Py_ssize_t count;
+    const uint8_t **data;
+    uint32_t *lengths;
+    uint64_t num_bytes, num_filled; /* of all together; how many are not empty */
+} Given;
+
+static void free_given(Given *given) {
+    Py_XDECREF(given->held);
+    PyMem_Free(given->data);
+    PyMem_Free(given->lengths);
+}
+
+/* 0: one is not bytes, or longer than `most`, or an exception. */
+static int take_given(PyObject *list, uint64_t most, Given *given) {
+    memset(given, 0, sizeof *given);
+    if (!PyList_CheckExact(list) || (given->held = PyList_GetSlice(list, 0, PY_SSIZE_T_MAX)) == NULL) return 0;
+    given->count = PyList_Size(given->held);
+    given->data = PyMem_Malloc((size_t)(given->count + 1) * sizeof *given->data);
+    given->lengths = PyMem_Malloc((size_t)(given->count + 1) * sizeof *given->lengths);
+    if (given->data == NULL || given->lengths == NULL) return PyErr_NoMemory() != NULL;
+    for (Py_ssize_t i = 0; i < given->count; i++) {
+        PyObject *one = PyList_GetItem(given->held, i);
+        if (!PyBytes_CheckExact(one) || (uint64_t)PyBytes_Size(one) > most) return 0;
+        given->data[i] = (const uint8_t *)PyBytes_AsString(one);
+        given->lengths[i] = (uint32_t)PyBytes_Size(one);
+        given->num_bytes += given->lengths[i];
+        given->num_filled += given->lengths[i] > 0;
+    }
+    return 1;
+}
+
+static inline uint8_t *put(uint8_t *target, const void *data, size_t length) {
+    memcpy(target, data, length);
+    return target + length;
+}
+
+static inline uint8_t *put64(uint8_t *target, uint64_t value) { return put(target, &value, sizeof value); }
+
+/* FORMAT.md section 8. */
+static inline uint64_t first_word(uint64_t salt, uint64_t offset, const uint64_t *words) {
+    static const uint64_t factors[3] = {0xc90fdaa22168c235ULL, 0xa4093822299f31d1ULL, 0x452821e638d01377ULL};
+    uint64_t x = salt ^ offset * 0x9e3779b97f4a7c15ULL;
+    for (int i = 0; i < 3; i++) x = (x ^ x >> 32 ^ words[i]) * factors[i];
+    return (salt & 0xffffffff) | 1 | x >> 32 << 32;
+}
+
+/* One column of a chunk: the records that go to one bin, one behind the other. */
+typedef struct {
+    uint64_t bin, salt, offset, end;
+    PyObject *part;
+    uint8_t *target;
+} Column;
+
+static uint64_t frame_bytes(const Given *records, const Given *keys, Py_ssize_t i) {
+    uint32_t key = keys->count ? keys->lengths[i] : 0;
+    return FRAME_HEADER_BYTES + (uint64_t)records->lengths[i] + (key ? key + 8 : 0);
+}
+
+static void write_frames(const Given *records, const Given *keys, Column *columns, Py_ssize_t num_columns, uint64_t kind,
+                         uint64_t sequence, uint64_t alignment, uint8_t *entries, uint8_t *hashes, uint8_t *key_hashes) {
+    for (Py_ssize_t i = 0; i < records->count; i++) {
+        Column *column = &columns[i % num_columns];
+        uint64_t length = records->lengths[i], key_length = keys->count ? keys->lengths[i] : 0;
+        uint64_t size = frame_bytes(records, keys, i), padding = (0 - size) & (alignment - 1);
+        uint64_t words[3] = {hash64(records->data[i], length), (sequence + (uint64_t)i) | kind << 32 | key_length << 48,
+                             length | length << 32};
+        uint8_t *target = put64(column->target, first_word(column->salt, column->offset, words));
+        target = put(put(target, words, sizeof words), records->data[i], length);
+        if (key_length) {
+            uint64_t hash = hash64(keys->data[i], key_length);
+            target = put64(put(target, keys->data[i], key_length), hash);
+            key_hashes = put64(key_hashes, hash);
+        }
+        memset(target, 0, padding);
+        hashes = put64(hashes, words[0]);
+        entries = put64(put64(entries, column->bin << BIN_SHIFT | column->offset / 8), words[2]);
+        column->end = column->offset + size;
+        column->offset += size + padding;
+        column->target = target + padding;
+    }
+}
+
+/* Make room for each column; 0 with an exception if there is none. */
+static int make_parts(const Given *records, const Given *keys, Column *columns, Py_ssize_t num_columns, uint64_t alignment) {
+    for (Py_ssize_t i = 0; i < records->count; i++)
+        columns[i % num_columns].end += (frame_bytes(records, keys, i) + alignment - 1) & ~(alignment - 1);
+    for (Py_ssize_t i = 0; i < num_columns; i++) {
+        columns[i].part = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)columns[i].end);
+        if (columns[i].part == NULL) return 0;
+        columns[i].target = (uint8_t *)PyBytes_AsString(columns[i].part);
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(frame_doc,
+             "frame(records, keys, kind, first_sequence, alignment, columns, most_mean_bytes, /)\n--\n\n"
+             "Lay out records as frames, with the key of each, or none at all.\n\n"
+             "`columns` holds bin, salt and offset of each column, uint64[n, 3]. Returns for each column its bytes;\n"
+             "their ends uint64[n], entries, hashes of records and of keys as bytes; None: ask the Python path.");
+static PyObject *module_frame(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *given_records, *given_keys, *parts = NULL, *outputs[4] = {NULL, NULL, NULL, NULL}, *result = NULL;
+    unsigned long long kind, sequence, alignment, most_mean;
+    Py_buffer places;
+    Given records, keys;
+    const char *format = "OOKKKy*K:frame";
+    if (!PyArg_ParseTuple(args, format, &given_records, &given_keys, &kind, &sequence, &alignment, &places, &most_mean))
+        return NULL;
+    memset(&keys, 0, sizeof keys);
+    Py_ssize_t n = places.len / 24;
+    Column *columns = PyMem_Calloc((size_t)n + 1, sizeof *columns);
+    int is_usual = columns != NULL && take_given(given_records, LARGE_RECORD_BYTES - 1, &records) && n && records.count >= n;
+    is_usual = is_usual && records.num_bytes < most_mean * (uint64_t)records.count;
+    if (is_usual && given_keys != Py_None)
+        is_usual = take_given(given_keys, 0xffff, &keys) && keys.count == records.count;
+    if (is_usual && !PyErr_Occurred() && alignment && !(alignment & (alignment - 1)) &&
+        make_parts(&records, &keys, columns, n, alignment)) {
+        uint8_t *targets[4];
+        Py_ssize_t sizes[4] = {8 * n, 16 * records.count, 8 * records.count, 8 * (Py_ssize_t)keys.num_filled};
+        int is_made = 1;
+        for (int i = 0; i < 4; i++) {
+            is_made = is_made && (outputs[i] = PyBytes_FromStringAndSize(NULL, sizes[i])) != NULL;
+            targets[i] = is_made ? (uint8_t *)PyBytes_AsString(outputs[i]) : NULL;
+        }
+        for (Py_ssize_t i = 0; i < n; i++) {
+            const uint8_t *place = (const uint8_t *)places.buf + 24 * i;
+            columns[i].bin = load64(place);
+            columns[i].salt = load64(place + 8);
+            columns[i].offset = load64(place + 16);
+        }
+        if (is_made) {
+            Py_BEGIN_ALLOW_THREADS
+            write_frames(&records, &keys, columns, n, kind, sequence, alignment, targets[1], targets[2], targets[3]);
+            Py_END_ALLOW_THREADS
+            parts = PyList_New(n);
+        }
+        for (Py_ssize_t i = 0; parts != NULL && i < n; i++) {
+            put64(targets[0] + 8 * i, columns[i].end);
+            Py_INCREF(columns[i].part);
+            PyList_SetItem(parts, i, columns[i].part);
+        }
+        if (parts != NULL) result = PyTuple_Pack(5, parts, outputs[0], outputs[1], outputs[2], outputs[3]);
+    }
+    for (int i = 0; i < 4; i++) Py_XDECREF(outputs[i]);
+    Py_XDECREF(parts);
+    for (Py_ssize_t i = 0; columns != NULL && i < n; i++) Py_XDECREF(columns[i].part);
+    if (columns != NULL) free_given(&records);
+    free_given(&keys);
+    PyMem_Free(columns);
+    PyBuffer_Release(&places);
+    return none_unless_raised(result);
+}
+
+/* Lay out one group without keys: FORMAT.md section 11. The target is NULL for its length alone. */
+static uint64_t pack_group(const Given *records, Py_ssize_t first, Py_ssize_t count, unsigned log2, uint8_t *target) {
+    uint64_t end = GROUP_HEAD_BYTES + 4 * (uint64_t)count, step = (uint64_t)1 << log2;
+    if (target != NULL) put64(target, (uint64_t)count | (uint64_t)log2 << 32);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        uint64_t start = (end + step - 1) & ~(step - 1), length = records->lengths[first + i];
+        if (target != NULL) {
+            uint32_t stop = (uint32_t)(start + length);
+            memset(target + end, 0, start - end);
+            put(target + start, records->data[first + i], length);
+            put(target + GROUP_HEAD_BYTES + 4 * i, &stop, sizeof stop);
+        }
+        end = start + length;
+    }
+    return end;
+}
+
+PyDoc_STRVAR(groups_doc,
+             "pack_groups(records, group, alignment_log2, /)\n--\n\n"
+             "Return records as payloads of groups, the lengths of the records int64[groups, group] and their hashes;\n"
+             "None: ask the Python path.");
+static PyObject *module_pack_groups(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *list, *payloads = NULL, *lengths = NULL, *hashes = NULL, *result = NULL;
+    Py_ssize_t group;
+    unsigned log2;
+    Given records;
+    if (!PyArg_ParseTuple(args, "OnI", &list, &group, &log2)) return NULL;
+    if (take_given(list, LARGE_RECORD_BYTES - 1, &records) && !PyErr_Occurred() && group > 0 && group <= MAX_GROUP &&
+        log2 <= MOST_ALIGNMENT_LOG2) {
+        Py_ssize_t count = (records.count + group - 1) / group;
+        payloads = PyList_New(count);
+        lengths = PyBytes_FromStringAndSize(NULL, 8 * count * group);
+        hashes = PyBytes_FromStringAndSize(NULL, 8 * records.count);
+        int is_done = payloads != NULL && lengths != NULL && hashes != NULL;
+        for (Py_ssize_t i = 0; is_done && i < count; i++) {
+            Py_ssize_t first = i * group, num = records.count - first < group ? records.count - first : group;
+            uint64_t size = pack_group(&records, first, num, log2, NULL);
+            PyObject *payload = size < LARGE_RECORD_BYTES ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
+            is_done = payload != NULL;
+            if (is_done) pack_group(&records, first, num, log2, (uint8_t *)PyBytes_AsString(payload));
+            if (is_done) PyList_SetItem(payloads, i, payload);
+        }
+        if (is_done) {
+            uint8_t *length = (uint8_t *)PyBytes_AsString(lengths), *hash = (uint8_t *)PyBytes_AsString(hashes);
+            memset(length, 0, (size_t)(8 * count * group));
+            for (Py_ssize_t i = 0; i < records.count; i++) {
+                length = put64(length, records.lengths[i]);
+                hash = put64(hash, hash64(records.data[i], records.lengths[i]));
+            }
+            result = PyTuple_Pack(3, payloads, lengths, hashes);
+        }
+        Py_XDECREF(payloads);
+        Py_XDECREF(lengths);
+        Py_XDECREF(hashes);
+    }
+    free_given(&records);
+    return none_unless_raised(result);
+}
+
 /* ---- the module -------------------------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(hash64_doc, "hash64(data, /)\n--\n\nReturn XXH3-64 of bytes, seed 0.");
@@ -973,6 +1163,8 @@ static PyObject *module_hash64(PyObject *Py_UNUSED(module), PyObject *object) {
 }
 
 static PyMethodDef module_methods[] = {
+    {"frame", module_frame, METH_VARARGS, frame_doc},
+    {"pack_groups", module_pack_groups, METH_VARARGS, groups_doc},
     {"hash64", module_hash64, METH_O, hash64_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -986,18 +1178,15 @@ static int add_type(PyObject *module, PyType_Spec *spec, const char *name) {
 }
 
 static int module_exec(PyObject *module) {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__)
     __builtin_cpu_init();
 #endif
     /* splitdata/_compiled.py takes no other: a file that was built from an older source stays unused. */
-    if (PyModule_AddIntConstant(module, "INTERFACE", 1) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) return -1;
     return add_type(module, &frames_spec, "Frames") < 0 || add_type(module, &getter_spec, "Getter") < 0 ? -1 : 0;
 }
 
-static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, module_exec},
-    {0, NULL},
-};
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 
 PyDoc_STRVAR(module_doc, "The compiled read and write path; see splitdata/_compiled.py.");
 static struct PyModuleDef module_def = {

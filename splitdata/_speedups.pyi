@@ -9,6 +9,19 @@ from numpy.typing import NDArray
 INTERFACE: Final[int]
 
 def hash64(data: bytes | memoryview, /) -> int: ...
+def frame(
+    records: list[bytes],
+    keys: list[bytes] | None,
+    kind: int,
+    first_sequence: int,
+    alignment: int,
+    columns: NDArray[np.uint64],
+    most_mean_bytes: int,
+    /,
+) -> tuple[list[bytes], bytes, bytes, bytes, bytes] | None: ...
+def pack_groups(
+    records: list[bytes], group: int, alignment_log2: int, /
+) -> tuple[list[bytes], bytes, bytes] | None: ...
 
 @final
 class Frames:

@@ -128,6 +128,27 @@ def check(compiled: Any, segment: Segment, source: random.Random) -> int:
     return num_answers
 
 
+def check_written(compiled: Any, source: random.Random) -> None:
+    """Write random records, in groups or not, and read them back."""
+    count, group, alignment = source.randrange(1, 70), source.choice((1, 2, 8)), source.choice((8, 64, 512))
+    records = [source.randbytes(source.choice((0, 1, 7, source.randrange(400)))) for _ in range(count)]
+    keys = [source.randbytes(source.choice((0, 1, 9))) for _ in records] if source.random() < 0.5 else None
+    payloads, kind, num_bins = records, 0, source.choice((1, 3, 80))
+    if group > 1:
+        payloads, keys, kind = compiled.pack_groups(records, group, source.randrange(7))[0], None, 3
+    num_files = min(num_bins, len(payloads))
+    offset = -(-96 // alignment) * alignment - 32
+    places = array("Q", [word for number in range(num_files) for word in (number, source.getrandbits(64), offset)])
+    parts, _, entries, _, _ = compiled.frame(payloads, keys, kind, 0, alignment, places, _MOST)
+    if group > 1:
+        entries = b"".join(entries[start : start + 16] + bytes(4 * group) for start in range(0, len(entries), 16))
+    frames = compiled.Frames(count, num_bins, num_files, group)
+    frames.put_index(memoryview(entries))
+    for number, part in enumerate(parts):
+        frames.put_bin(number, memoryview(bytes(offset) + part))
+    assert frames.records(list(range(count)), True, _MOST, _MOST) == records
+
+
 def main() -> None:
     """Run; an error, or a sanitizer, ends the program with a code that is not 0."""
     path, segments_path, rounds, seed = sys.argv[1:]
@@ -138,6 +159,8 @@ def main() -> None:
     spec.loader.exec_module(compiled)
     segments = list(map(Segment.of, json.loads(Path(segments_path).read_text())))
     source = random.Random(int(seed))
+    for _ in range(int(rounds) // 50):
+        check_written(compiled, source)
     num_answers = sum(check(compiled, source.choice(segments), source) for _ in range(int(rounds)))
     sys.stdout.write(f"{rounds} damaged segments, {num_answers} reads answered\n")
 

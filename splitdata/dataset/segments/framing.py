@@ -5,7 +5,8 @@
     footprints, summed down each column ─> offsets ─> headers, index entries
     with keys: what stands behind a payload is the key and its hash, and then the zeros
 
-What is per record in Python is `len` and the hash, both under `map`.
+What is per record in Python is `len` and the hash, both under `map`; the compiled path does all of it for small
+records that are not compressed: splitdata/_compiled.py.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata._compiled import speedups
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
 from splitdata.format.frame_layout import aligned_starts
 from splitdata.format.frames import key_extents, pack_headers
-from splitdata.format.index import make_entries, pack_locs
+from splitdata.format.index import ENTRY_DTYPE, make_entries, pack_locs
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ def frame_chunk(
         keys: Of each record, empty where it has none; None where no record has one.
         kind: Of the frames: groups go the way of records.
     """
+    if compressor is None and (framed := _compiled_chunk(records, keys, kind, first_sequence, salts, ends, alignment)):
+        return framed
     num_records, num_bins = len(records), len(ends)
     raw_lengths = np.fromiter(map(len, records), _U64, num_records)
     raw_hashes = np.fromiter(map(hash64, records), _U64, num_records)
@@ -133,6 +137,45 @@ def frame_chunk(
         stored_bytes=int(stored_lengths.sum()),
         raw_bytes=int(raw_lengths.sum()),
         max_raw_bytes=int(raw_lengths.max()),
+    )
+
+
+def _compiled_chunk(
+    records: list[bytes],
+    keys: list[bytes] | None,
+    kind: int,
+    first_sequence: int,
+    salts: NDArray[np.uint64],
+    ends: NDArray[np.int64],
+    alignment: int,
+) -> FramedChunk | None:
+    """Return what `frame_chunk` does, None where that is left to Python."""
+    compiled = speedups()
+    if compiled is None:
+        return None
+    bins = (first_sequence + np.arange(min(len(ends), len(records)))) % len(ends)
+    starts = aligned_starts(ends[bins], spec.FRAME_HEADER_BYTES, alignment)
+    columns = np.stack([bins.astype(_U64), salts[bins], starts.astype(_U64)], axis=1)
+    framed = compiled.frame(records, keys, kind, first_sequence, alignment, columns, _GATHERED_MEAN_BYTES)
+    if framed is None:
+        return None
+    parts, new_ends, entries, hashes, key_hashes = framed
+    ends = ends.copy()
+    ends[bins] = np.frombuffer(new_ends, "<i8")
+    writes: list[tuple[int, int, list[bytes | memoryview]]] = [
+        (number, start, [part]) for number, start, part in zip(bins.tolist(), starts.tolist(), parts, strict=True)
+    ]
+    made = np.frombuffer(entries, ENTRY_DTYPE)
+    raw_bytes = int(made["raw"].sum(dtype=np.int64))
+    return FramedChunk(
+        writes=writes,
+        ends=ends,
+        entries=made,
+        raw_hashes=np.frombuffer(hashes, "<u8"),
+        key_hashes=None if keys is None else np.frombuffer(key_hashes, "<u8"),
+        stored_bytes=raw_bytes,
+        raw_bytes=raw_bytes,
+        max_raw_bytes=int(made["raw"].max()),
     )
 
 

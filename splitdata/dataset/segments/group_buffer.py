@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata._compiled import speedups
 from splitdata.format.checksum import hash64
 from splitdata.format.record_group import group_room, pack_group
 
@@ -109,6 +110,9 @@ class GroupBuffer:
         if self._keys is not None:
             keys, self._keys = self._keys[:count], self._keys[count:]
             self._keys = self._keys if any(self._keys) else None
+        packed = self._packed_by_compiled(records) if keys is None else None
+        if packed is not None:
+            return packed
         starts = range(0, count, self._group)
         payloads = [
             pack_group(records[start : start + self._group], _some(keys, start, self._group), self._alignment)
@@ -121,6 +125,20 @@ class GroupBuffer:
             lengths=lengths.reshape(len(starts), self._group),
             hashes=np.fromiter(map(hash64, records), _U64, count),
             keys=keys,
+        )
+
+    def _packed_by_compiled(self, records: list[bytes]) -> PackedGroups | None:
+        """Return records without keys as groups, None where that is left to Python."""
+        compiled = speedups()
+        packed = compiled and compiled.pack_groups(records, self._group, self._alignment.bit_length() - 1)
+        if not packed:
+            return None
+        payloads, lengths, hashes = packed
+        return PackedGroups(
+            payloads=payloads,
+            lengths=np.frombuffer(lengths, "<i8").reshape(len(payloads), self._group),
+            hashes=np.frombuffer(hashes, "<u8"),
+            keys=None,
         )
 
     def clear(self) -> None:
