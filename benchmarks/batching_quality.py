@@ -23,7 +23,7 @@ from splitdata.order.batching import Batching, Buckets, TokenBudget
 from splitdata.order.blend import Blend, Stage
 from splitdata.order.epoch_order import epoch_order
 from splitdata.order.mixture_order import MixedSource, Mixing
-from splitdata.order.packs import Packed
+from splitdata.order.packs import Packed, Strategy
 from splitdata.order.weighted_order import Weighting
 from splitdata.order.windowed_batches import WindowedBatches
 
@@ -170,8 +170,11 @@ def packs_table(lengths: NDArray[np.int64]) -> Iterator[str]:
     yield "| | sequences | full | samples split | mean move of a sample |"
     yield "|---|---:|---:|---:|---:|"
     ours: dict[str, Packing] = {}
-    for strategy, window in (("best-fit", 1024), ("best-fit", 8192), ("in-order", 8192), ("concat", 8192)):
-        batching = Packed(size=_SIZE, strategy=strategy, window=window)  # type: ignore[arg-type]  # one of them
+    ways: tuple[tuple[Strategy, int], ...] = (
+        *(("best-fit", 1024), ("best-fit", 8192), ("first-fit", 8192), ("in-order", 8192), ("concat", 8192)),
+    )
+    for strategy, window in ways:
+        batching = Packed(size=_SIZE, strategy=strategy, window=window)
         ours[f"`{strategy}`, window of {window:,}"] = _packed(batching, lengths)
     ours["TRL `bfd`"] = trl_best_fit(lengths, _SIZE)
     ours["TRL `wrapped`"] = trl_wrapped(lengths, _SIZE)

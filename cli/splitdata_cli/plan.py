@@ -29,7 +29,7 @@ __all__ = ["plan"]
 @click.option("--pack", type=click.IntRange(min=1), help="Batches of packs, sequences of this length.")
 @click.option(
     "--strategy",
-    type=click.Choice(["best-fit", "in-order", "concat"]),
+    type=click.Choice(["best-fit", "first-fit", "in-order", "concat"]),
     default="best-fit",
     show_default=True,
     help="How samples are packed.",
@@ -51,7 +51,7 @@ def plan(
     max_tokens: int | None,
     buckets: str | None,
     pack: int | None,
-    strategy: Literal["best-fit", "in-order", "concat"],
+    strategy: Literal["best-fit", "first-fit", "in-order", "concat"],
     window: int,
     length: str | None,
     epoch: int,
@@ -86,7 +86,7 @@ def _batching(
     max_tokens: int | None,
     buckets: str | None,
     pack: int | None,
-    strategy: Literal["best-fit", "in-order", "concat"],
+    strategy: Literal["best-fit", "first-fit", "in-order", "concat"],
     window: int,
     length: str | None,
 ) -> TokenBudget | Buckets | Packed | None:

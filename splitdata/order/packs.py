@@ -1,6 +1,7 @@
 """Packs: samples of a window that together fill sequences of one length.
 
     best-fit    longest first, each into the fullest pack that has room       order lost inside the window, packs full
+    first-fit   in order, each into the oldest open pack that has room        order nearly kept, packs nearly full
     in-order    the next sample opens a new pack where it has no room         order kept, packs as full as luck has it
     concat      samples end to end, cut every `size` elements                 order kept, packs full, samples split
 
@@ -13,7 +14,7 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -23,7 +24,12 @@ from splitdata.order.counts import checked_count
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Packed", "in_order_packs"]
+__all__ = ["Packed", "Strategy", "in_order_packs"]
+
+Strategy: TypeAlias = Literal["best-fit", "first-fit", "in-order", "concat"]
+
+# Of first fit: more make packs a little fuller, and samples move further.
+_OPEN_PACKS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +41,14 @@ class Packed(Batching):
     Attributes:
         size: Length of a sequence, in the unit of the lengths.
         strategy: "best-fit": each sample, from the longest on, goes into the fullest pack of the window that has room.
-            "in-order": samples stay in the order of the epoch, and the first that has no room closes a pack.
+            "first-fit": in the order of the epoch, each into the oldest of 64 open packs that has room, so that none
+            moves far. "in-order": samples stay in that order, and the first that has no room closes a pack.
             "concat": so they stay, and a sample that has no room is split: its rest begins the next pack. Samples may
             be longer than a sequence, and the last pack of a window alone is not full. Needs `PackedCollate`.
     """
 
     size: int
-    strategy: Literal["best-fit", "in-order", "concat"] = "best-fit"
+    strategy: Strategy = "best-fit"
 
     def __post_init__(self) -> None:
         """Check the size and the strategy.
@@ -51,8 +58,8 @@ class Packed(Batching):
         """
         super().__post_init__()
         object.__setattr__(self, "size", checked_count("the size of packs", self.size, 1))
-        if self.strategy not in ("best-fit", "in-order", "concat"):
-            raise ValueError(f'strategy must be "best-fit", "in-order" or "concat", got {self.strategy!r}')
+        if self.strategy not in (known := get_args(Strategy)):
+            raise ValueError(f"strategy must be {', '.join(map(repr, known))}, got {self.strategy!r}")
 
     def cut(self, lengths: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.intp], list[int]]:
         """Make packs, and batches of them in the order of their first samples; with "concat" ends are in elements."""
@@ -60,7 +67,10 @@ class Packed(Batching):
             total, step = int(lengths.sum()), batch_size * self.size
             return np.arange(len(lengths)), [*range(step, total, step), total] if total else []
         check_longest(lengths, self.size, "the size of packs")
-        packs = in_order_packs(lengths, self.size) if self.strategy == "in-order" else self._best_fit(lengths)
+        if self.strategy == "in-order":
+            packs = in_order_packs(lengths, self.size)
+        else:
+            packs = self._best_fit(lengths) if self.strategy == "best-fit" else self._first_fit(lengths)
         order = np.concatenate([np.empty(0, np.intp), *packs])
         ends = np.cumsum([len(pack) for pack in packs]).tolist()
         return order, [*ends[batch_size - 1 : -1 : batch_size], *ends[-1:]]
@@ -80,6 +90,25 @@ class Packed(Batching):
             packs[pack].append(sample)
             bisect.insort(open_packs, (room - length, pack))
         return sorted((np.sort(np.array(pack, np.intp)) for pack in packs), key=lambda pack: int(pack[0]))
+
+    def _first_fit(self, lengths: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+        packs: list[list[int]] = []
+        # Room that is left, and the pack that has it, from the oldest on.
+        open_packs: list[tuple[int, int]] = []
+        for sample, length in enumerate(lengths.tolist()):
+            place = next((place for place, (room, _) in enumerate(open_packs) if room >= length), None)
+            if place is None:
+                place = len(open_packs)
+                open_packs.append((self.size, len(packs)))
+                packs.append([])
+            room, pack = open_packs[place]
+            packs[pack].append(sample)
+            if room > length:
+                open_packs[place] = room - length, pack
+            else:
+                del open_packs[place]
+            del open_packs[:-_OPEN_PACKS]
+        return [np.array(pack, np.intp) for pack in packs]
 
     @property
     def splits(self) -> bool:

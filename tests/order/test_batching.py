@@ -22,7 +22,10 @@ BATCHINGS = st.one_of(
         TokenBudget, max_tokens=st.integers(50, 300), window=st.integers(1, 60), cost=st.sampled_from(["padded", "sum"])
     ),
     st.builds(
-        Packed, size=st.integers(50, 99), window=st.integers(1, 60), strategy=st.sampled_from(["best-fit", "in-order"])
+        Packed,
+        size=st.integers(50, 99),
+        window=st.integers(1, 60),
+        strategy=st.sampled_from(["best-fit", "first-fit", "in-order"]),
     ),
     st.builds(Buckets, boundaries=st.sampled_from([(10,), (5, 20, 40)]), window=st.integers(1, 60)),
 )
@@ -123,10 +126,16 @@ def test_packs_hold_what_fits_and_best_fit_needs_few_of_them(lengths: list[int],
     assert [length for pack in in_order for length in pack] == [lengths[place] for place in order]
 
 
-def test_best_fit_fills_packs() -> None:
+@pytest.mark.parametrize(("strategy", "most_moved"), [("best-fit", 8192), ("first-fit", 30)])
+def test_packs_are_filled_and_first_fit_moves_samples_little(strategy: Any, most_moved: int) -> None:
     lengths = np.minimum(np.exp(np.random.default_rng(0).normal(5, 1, 20_000)).astype(int) + 1, 4096)
-    whole = batches_of(Packed(size=4096, window=8192), lengths.tolist(), batch_size=1)
+    batching = Packed(size=4096, window=8192, strategy=strategy)
+    whole = WindowedBatches(batching, 20_000, lengths.__getitem__, batch_size=1, lanes=1, key=None)
+
     assert lengths.sum() / (len(whole) * 4096) > 0.99
+    order = np.concatenate(list(whole))
+    assert sorted(order.tolist()) == list(range(20_000))
+    assert np.abs(order - np.arange(20_000)).mean() < most_moved
 
 
 @given(LENGTHS, st.integers(1, 60), st.integers(1, 3), st.integers(1, 4), st.integers(1, 60))

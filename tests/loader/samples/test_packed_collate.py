@@ -65,7 +65,7 @@ def test_options_that_mean_nothing_are_refused() -> None:
         PackedCollate(0, {"a": 0})
 
 
-@pytest.mark.parametrize("strategy", ["best-fit", "in-order"])
+@pytest.mark.parametrize("strategy", ["best-fit", "first-fit", "in-order"])
 def test_loader_gives_full_sequences_of_all_samples(tmp_path: Path, strategy: Any) -> None:
     lengths = np.random.default_rng(0).integers(1, 65, 300).tolist()
     with SplitWriter(tmp_path) as writer:
