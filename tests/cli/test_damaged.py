@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -79,8 +80,10 @@ def test_bench_measures_on_the_records_that_can_be_read(data: Path) -> None:
 
     result = run("bench", data, "--workers", "0", "--seconds", "0.02")
     assert result.exit_code == 1
-    assert "200 records, of " in result.stdout
-    assert "2 records are damaged and were left out; `splitdata verify` tells more" in result.stdout
+    # How many are walked in so short a time depends on the machine.
+    assert re.search(r": 200 records, (of |measured on the first \d+, of )", result.stdout), result.stdout
+    some = r"(2 records are damaged and were|1 record is damaged and was)"
+    assert re.search(rf"{some} left out; `splitdata verify` tells more", result.stdout), result.stdout
 
 
 def test_bench_of_nothing_but_damage_is_an_error(tmp_path: Path) -> None:
