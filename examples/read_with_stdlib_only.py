@@ -78,8 +78,18 @@ class Segment:
         right = kind == (3 if self.group > 1 else 4 if raw >= LARGE else 0) and (kind == 4 or raw < LARGE)
         right = right and codec < (2 if kind == 4 else 3) and (stored < raw if codec else stored == raw)
         right = right and lengths == [min(stored, HALF), min(raw, HALF)]
+        right = right and any(self.sync_and_check(data, begin, kind, number))
         demand(right, "CorruptRecordError", "the header of the frame is not valid")
         return data, begin, kind, codec, stored, raw
+
+    def sync_and_check(self, data: Any, begin: int, kind: int, number: int) -> tuple[bool, bool]:
+        """Say whether sync word and header check are those of a frame of this bin, in this place."""
+        salt = xxh3(self.id + number.to_bytes(4, "little"), 0x5D)
+        mixed = salt ^ begin * PRIMES[0] & WORD
+        for n, word in enumerate(unpack_from("<7Q" if kind == 4 else "<3Q", data, begin + 8)):
+            mixed = (mixed ^ mixed >> 32 ^ word) * PRIMES[1 + n % 3] & WORD
+        sync, check = unpack_from("<II", data, begin)
+        return sync == salt & HALF | 1, check == mixed >> 32
 
     def payload(self, frame: int) -> bytes:
         """Return the raw payload of a frame, which is a record or a group."""
@@ -178,14 +188,9 @@ class Segment:
     def key_of_frame(self, frame: int) -> tuple[bytes, bool]:
         """Return the key behind the payload of a frame, and whether its hash is right."""
         data, begin, kind, _, stored, _ = self.frame(frame)
-        salt = xxh3(self.id + (frame % self.bins).to_bytes(4, "little"), 0x5D)
-        words = unpack_from("<7Q" if kind == 4 else "<3Q", data, begin + 8)
-        mixed = salt ^ begin * PRIMES[0] & WORD
-        for n, word in enumerate(words):
-            mixed = (mixed ^ mixed >> 32 ^ word) * PRIMES[1 + n % 3] & WORD
-        right = unpack_from("<II", data, begin) == (salt & HALF | 1, mixed >> 32)
+        right = all(self.sync_and_check(data, begin, kind, frame % self.bins))
         demand(right, "CorruptRecordError", "whether there is a key is not known, as the header check is wrong")
-        size = words[1] >> 48
+        size = int.from_bytes(data[begin + 22 : begin + 24], "little")
         start = begin + 32 + stored
         if kind == 4:
             start = align_up(begin + 64 + stored, 8) + 8 * ((stored + (1 << 20) - 1) >> 20)

@@ -248,6 +248,7 @@ static inline uint64_t hash64(const uint8_t *data, size_t length) {
 /* One file as it is mapped. Slices of its object are views of the map. */
 typedef struct Map {
     Py_buffer buffer;
+    uint32_t sync; /* of a bin: with which each of its frames begins */
     struct Map *next;
 } Map;
 
@@ -344,6 +345,7 @@ static inline int find_frame(const Frames *self, const Map *index, uint64_t fram
     const Map *map = LOAD_POINTER(self->bins[bin]);
     if (map == NULL || offset + FRAME_HEADER_BYTES + length > (uint64_t)map->buffer.len) return 0;
     const uint8_t *header = (const uint8_t *)map->buffer.buf + offset;
+    if (load32(header) != map->sync) return 0;
     uint64_t kind = self->group_log2 ? (uint64_t)KIND_GROUP << 32 : 0;
     if ((load64(header + 16) & WITHOUT_KEY) != (frame | kind) || load64(header + 24) != lengths) return 0;
     found->data = header + FRAME_HEADER_BYTES;
@@ -756,18 +758,22 @@ static PyObject *frames_put_index(PyObject *object, PyObject *entries) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(put_bin_doc, "put_bin(bin_index, view, /)\n--\n\nTake the view of a mapped bin; None: let go of it.");
+PyDoc_STRVAR(put_bin_doc,
+             "put_bin(bin_index, view, sync, /)\n--\n\n"
+             "Take the view of a mapped bin, whose frames begin with `sync`; None: let go of it.");
 static PyObject *frames_put_bin(PyObject *object, PyObject *args) {
     Frames *self = (Frames *)object;
     Py_ssize_t number;
     PyObject *view;
+    unsigned int sync;
     Map *map = NULL;
-    if (!PyArg_ParseTuple(args, "nO", &number, &view)) return NULL;
+    if (!PyArg_ParseTuple(args, "nOI", &number, &view, &sync)) return NULL;
     if (number < 0 || number >= (Py_ssize_t)self->num_files) {
         PyErr_Format(PyExc_IndexError, "bin %zd of %u", number, (unsigned)self->num_files);
         return NULL;
     }
     if (view != Py_None && (map = map_of(view)) == NULL) return NULL;
+    if (map != NULL) map->sync = (uint32_t)sync;
     put_map(self, &self->bins[number], map);
     Py_RETURN_NONE;
 }

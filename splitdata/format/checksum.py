@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest as hash64
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bin_salt", "frame_check", "frame_checks", "hash64", "sync_word"]
+__all__ = ["bin_salt", "frame_check", "frame_checks", "hash64", "sync_word", "sync_words"]
 
 _SALT_SEED: Final = 0x5D
 _MASK64: Final = 0xFFFFFFFFFFFFFFFF
@@ -44,6 +44,11 @@ def bin_salt(segment_id: str, bin_index: int) -> int:
 def sync_word(salt: int) -> int:
     """Return the 32-bit word with which every frame of the bin begins; never zero."""
     return (salt & 0xFFFFFFFF) | 1
+
+
+def sync_words(salts: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """Return `sync_word` of many salts."""
+    return salts.astype(np.uint32) | np.uint32(1)
 
 
 def frame_check(salt: int, offset: int, words: tuple[int, ...]) -> int:

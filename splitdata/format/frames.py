@@ -219,8 +219,18 @@ class FrameHeader:
     @staticmethod
     def has_right_check(head: bytes, salt: int, offset: int) -> bool:
         """Say whether sync word and check of a header are right for this place; `head` is all of the header."""
-        first, *words = struct.unpack(f"<{len(head) // 8}Q", head)
-        return bool(first == sync_word(salt) | frame_check(salt, offset, tuple(words)) << 32)
+        first = int.from_bytes(head[:8], "little")
+        return first == sync_word(salt) | FrameHeader._check_of(head, salt, offset) << 32
+
+    @staticmethod
+    def _check_of(head: bytes, salt: int, offset: int) -> int:
+        return frame_check(salt, offset, struct.unpack(f"<{len(head) // 8}Q", head)[1:])
+
+    @staticmethod
+    def is_of_bin(head: bytes, salt: int, offset: int) -> bool:
+        """Say whether a frame is one of this bin: by its sync word or, where that is damaged, by its check."""
+        sync, check = (int.from_bytes(head[start : start + 4], "little") for start in (0, 4))
+        return sync == sync_word(salt) or check == FrameHeader._check_of(head, salt, offset)
 
     def first_word(self, salt: int, offset: int) -> int:
         """Return word 0, sync word and check, as it must stand at this place."""

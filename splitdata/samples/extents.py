@@ -62,5 +62,6 @@ def _values(dtype: np.dtype[Any]) -> int:
         base, shape = dtype.subdtype
         return surplus(shape, _values(base))
     if dtype.names is None:
-        return 1
+        # Fields may lie on each other: texts of megabytes in each of thousands.
+        return max(1, dtype.itemsize // 8)
     return max(1, sum(_values(dtype[name]) for name in dtype.names))

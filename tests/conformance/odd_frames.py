@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from xxhash import xxh3_64_intdigest as hash64
+
 from tests.conformance.case import CORRUPT, Case, in_segment
-from tests.conformance.dataset_editor import DatasetEditor
+from tests.conformance.dataset_editor import DatasetEditor, SegmentEditor
 
 __all__ = ["frame_cases"]
 
@@ -84,6 +86,36 @@ def _of_headers() -> Iterator[Case]:
         in_segment(lambda segment: segment.flip("000000.bin", segment.entry(2)[0] + 4)),
         keys={2: CORRUPT},
     )
+
+    yield Case(
+        "frame-of-another-segment",
+        9,
+        "frame 2 is that of another segment, with the same number and lengths",
+        in_segment(_set_foreign_frame),
+        records={2: CORRUPT},
+        keys={2: CORRUPT},
+    )
+    yield Case(
+        "frame-word-0",
+        9,
+        "sync word and header check of frame 2 are wrong",
+        in_segment(lambda segment: _overwrite(segment, bytes(8))),
+        records={2: CORRUPT},
+        keys={2: CORRUPT},
+    )
+
+
+def _set_foreign_frame(segment: SegmentEditor) -> None:
+    begin, stored, _ = segment.entry(2)
+    payload = b"x" * stored
+    header = segment.frame(2)._replace(payload_hash=hash64(payload))
+    _overwrite(segment, header.pack("0" * 32, 0, begin) + payload)
+
+
+def _overwrite(segment: SegmentEditor, data: bytes) -> None:
+    """Write over the first bytes of frame 2; nothing else changes."""
+    begin, *_ = segment.entry(2)
+    segment.file("000000.bin")[begin : begin + len(data)] = data
 
 
 def _of_payloads() -> Iterator[Case]:

@@ -193,6 +193,14 @@ def _of_surplus() -> Iterator[Case]:
         bound_to_new(big=[bytes(5000)], extents=[5000]),
         FORMAT,
     )
+    texts = structure(1024, *((0, f"{number}", (), data_type("<U256")) for number in range(600)))
+    yield sample_case(
+        "structure-surplus-texts",
+        "600 texts that lie over each other, in each of 16 elements",
+        array(texts, 1),
+        bound_to_new(big=[bytes(16 * 1024)], extents=[16]),
+        FORMAT,
+    )
 
 
 def _of_manifests() -> Iterator[Case]:

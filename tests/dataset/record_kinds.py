@@ -16,6 +16,8 @@ import numpy as np
 from splitdata import FormatError, SampleDataset, SplitDataLoader, SplitWriter, encode_sample
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format import spec
+from splitdata.format.checksum import bin_salt, hash64
+from splitdata.format.frames import FrameHeader
 from splitdata.format.index import entry_offset
 from splitdata.format.manifest import SegmentInfo
 from splitdata.samples.schema_table import SchemaTable
@@ -178,6 +180,26 @@ def place_of(path: Path, number: int) -> tuple[Path, int]:
     place = int.from_bytes(entry, "little")
     assert place >> spec.BIN_SHIFT == frame % info.num_bins
     return Path(paths.bin(place >> spec.BIN_SHIFT)), (place & spec.PLACE_MASK) * spec.FRAME_UNIT
+
+
+def set_foreign_frame(path: Path, position: int) -> bool:
+    """Put a whole frame of another segment in the place of a record's: as a write that went to the wrong file does.
+
+    Its number and lengths are those of the index entry. Returns whether its payload is another one.
+    """
+    info = segments_of(path)[0][0]
+    file, offset = place_of(path, position)
+    header = FrameHeader.unpack(file.read_bytes()[offset : offset + spec.LARGE_FRAME_HEADER_BYTES])
+    start = offset + header.size
+    payload = bytearray(file.read_bytes()[start : start + header.stored_length])
+    fields = {name: getattr(header, name) for name in header.__slots__}
+    is_other = bool(payload) and header.kind != spec.KIND_LARGE
+    if is_other:
+        payload[-1] ^= 1
+        fields["payload_hash"] = hash64(bytes(payload))
+    salt = bin_salt("0" * 32, header.sequence % info.num_bins)
+    overwrite(file, offset, FrameHeader(**fields).pack(salt, offset)[: header.size] + payload)
+    return is_other
 
 
 def overwrite(file: Path, offset: int, data: bytes) -> None:

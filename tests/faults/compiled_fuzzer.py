@@ -34,19 +34,23 @@ class Segment:
         shape: Arguments of `Frames`.
         index: Its entries.
         bins: Its bins.
+        syncs: With which the frames of each bin begin.
         records: What it holds.
     """
 
     shape: tuple[int, int, int, int]
     index: bytes
     bins: list[bytes]
+    syncs: list[int]
     records: list[bytes]
 
     @classmethod
     def of(cls, stated: Any) -> Segment:
         """Return that of JSON."""
         files = [bytes.fromhex(one) for one in stated["files"]]
-        return cls(tuple(stated["shape"]), files[0], files[1:], list(map(bytes.fromhex, stated["records"])))
+        return cls(
+            tuple(stated["shape"]), files[0], files[1:], stated["syncs"], list(map(bytes.fromhex, stated["records"]))
+        )
 
 
 def damaged(data: bytes, source: random.Random) -> bytes:
@@ -104,7 +108,7 @@ def check(compiled: Any, segment: Segment, source: random.Random) -> int:
     frames = compiled.Frames(*segment.shape)
     frames.put_index(memoryview(files[0]))
     for number, data in enumerate(files[1:]):
-        frames.put_bin(number, memoryview(data) if source.random() < 0.98 else None)
+        frames.put_bin(number, memoryview(data) if source.random() < 0.98 else None, segment.syncs[number])
     count = len(segment.records)
     asked = [source.randrange(-1, count + 2) for _ in range(source.choice((1, 3, 40)))]
     row: Any = array("q", asked) if source.random() < 0.5 else asked

@@ -215,7 +215,7 @@ function countOf(shape, ofElement) {
 }
 
 function valuesOf(type) {
-  if (!type.fields) return 1n;
+  if (!type.fields) return BigInt(type.size) / 8n || 1n;
   const count = type.fields.reduce((sum, field) => sum + countOf(field.shape.map(BigInt), valuesOf(field.type)), 0n);
   return count || 1n;
 }

@@ -86,6 +86,12 @@ export class Segment {
     return key;
   }
 
+  /** Say whether sync word or header check are those of the bin: one of them may be damaged. */
+  isOfBin(header, offset, number) {
+    const differs = header.word0 ^ firstWord(saltOf(this.fields.id, number), offset, header.words);
+    return !(differs & 0xffffffffn) || !(differs >> 32n);
+  }
+
   hasHeaderCheck({ header, offset, number }) {
     return header.word0 === firstWord(saltOf(this.fields.id, number), offset, header.words);
   }
@@ -131,6 +137,7 @@ export class Segment {
     const header = new FrameHeader(head);
     const agrees = header.sequence === frame && head.subarray(24, 32).equals(entry.subarray(8));
     demand(agrees, "CorruptRecordError", `entry and frame ${frame} disagree`);
+    demand(this.isOfBin(header, offset, number), "CorruptRecordError", `frame ${frame} is of another bin`);
     demand(header.isValid(this.group > 1), "CorruptRecordError", `the header of frame ${frame} is not valid`);
     demand(offset + header.keyOffset <= bin.size, "TruncatedFileError", `${bin.name} ends within frame ${frame}`);
     return { number, bin, offset, header };

@@ -85,6 +85,7 @@ class FoundRecords:
         long_raw: Raw lengths of records for which the entry has the escape.
         num_passed_over: Places that look like frames and were not looked at, as too many of them overlap.
         first_words: Words of frame headers in which nothing but that is wrong: bin, offset, what it must be.
+        doubtful: Proven records that may be those of another segment: where the word to be written lies, as there.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class FoundRecords:
         self.num_passed_over = 0
         self._has_frames_with_keys = False
         self.first_words: list[tuple[int, int, bytes]] = []
+        self.doubtful: dict[int, tuple[int, int]] = {}
         self.head = BinHead(self.files.salt(0), alignments)
         self._info = info
         self._kind = spec.KIND_GROUP if info.is_grouped else spec.KIND_RECORD
@@ -122,7 +124,9 @@ class FoundRecords:
         self._is_behind_tombstone = np.zeros(count, np.bool_)
         self._erased = DeletedRecords(np.empty(0, np.uint32))
         self._can_decompress: bool | None = None
-        self._reader = RecordReader(self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
+        self._reader = RecordReader(
+            self.files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES, takes_foreign=True
+        )
 
     @property
     def is_all_anchored(self) -> bool:
@@ -183,11 +187,19 @@ class FoundRecords:
         if mended is None:
             return False
         header, offset, word = mended
+        if not self._reader.is_of_bin(place):
+            self.doubtful[sequence] = place.bin_index, offset
         if word:
             self.first_words.append((place.bin_index, offset, word))
         self.state[sequence] = PROVEN
         self._note_length(sequence, header, place.offset)
         return True
+
+    def give_up_doubtful(self) -> None:
+        """Count what may be of another segment as damaged, and leave it as it is."""
+        self.first_words = [one for one in self.first_words if one[:2] not in self.doubtful.values()]
+        self.state[list(self.doubtful)] = DAMAGED
+        self.is_listed[list(self.doubtful)] = self.is_anchored[list(self.doubtful)] = False
 
     def drop(self, sequence: int) -> None:
         """Forget what was found of a record."""

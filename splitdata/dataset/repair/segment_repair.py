@@ -114,6 +114,8 @@ class SegmentRepair:
             if self._is_committed:
                 settle_by_digest(self._search, self._info, self._alignment)
             self._fill_holes(old)
+            if self._search.doubtful and not self._has_digest():
+                self._search.give_up_doubtful()
             return self._agrees_with_digest(old)
         finally:
             old.close()
@@ -266,6 +268,14 @@ class SegmentRepair:
         return offset >= least and (stop is None or offset + spec.FRAME_HEADER_BYTES <= stop)
 
     # -- what nothing but the search says --------------------------------------------------------
+
+    def _has_digest(self) -> bool:
+        """Say whether all records are there, and have the digest of the committed segment."""
+        search, info = self._search, self._info
+        is_whole = bool((search.state[: info.num_frames] == PROVEN).all())
+        # A group of which records were erased is whole, and has another digest than was committed.
+        may_be_compared = self._is_committed and is_whole and not (info.is_grouped and info.num_deleted)
+        return search.is_confirmed or (may_be_compared and search.digest(info.num_frames) == info.digest)
 
     def _agrees_with_digest(self, old: OldIndex) -> bool:
         """Hold what was found by searching against the digest; False if the segment must be left as it is.

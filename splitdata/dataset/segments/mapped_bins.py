@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata.format import spec
-from splitdata.format.checksum import frame_checks, hash64
+from splitdata.format.checksum import frame_checks, hash64, sync_words
 from splitdata.format.frames import are_ordinary, key_extents
 from splitdata.format.index import unpack_locs
 from splitdata.format.keys import key_hash
@@ -46,8 +46,9 @@ class MappedBins:
     It holds the maps, so its memory stays valid for as long as it is held itself.
     """
 
-    def __init__(self, bins: Sequence[MappedSource | None]) -> None:
-        """Take each bin as it is mapped, None where it is not open."""
+    def __init__(self, bins: Sequence[MappedSource | None], salts: NDArray[np.uint64]) -> None:
+        """Take each bin as it is mapped, None where it is not open, and its salt."""
+        self._syncs = sync_words(salts)
         self.maps = [one.map if one else b"" for one in bins]
         self.views = [one.data if one else b"" for one in bins]
         addresses = [one.address if one else 0 for one in bins]
@@ -100,6 +101,7 @@ class MappedBins:
             (np.count_nonzero(difference) and np.count_nonzero(difference << _KEY_BITS))
             or np.count_nonzero(headers[:, 3] != pairs[:, 1])
             or np.count_nonzero(quarters[:, 2] != quarters[:, 3])
+            or np.count_nonzero(headers.view(np.uint32)[:, 0] != self._syncs[bins])
         ):
             return None
         cells = _as_cells(frames[:, spec.FRAME_HEADER_BYTES :]) if small else None

@@ -57,7 +57,18 @@ class Located:
 class RecordReader:
     """Reads single records of one segment; safe to share between threads."""
 
-    def __init__(self, files: SegmentFiles, *, verify: bool, max_record_bytes: int) -> None:
+    def __init__(
+        self, files: SegmentFiles, *, verify: bool, max_record_bytes: int, takes_foreign: bool = False
+    ) -> None:
+        """Take the files.
+
+        Args:
+            files: Of the segment.
+            verify: Whether payloads are held against their hashes.
+            max_record_bytes: A longer record is refused.
+            takes_foreign: Read also frames that may be those of another segment, for who finds that out otherwise.
+        """
+        self._takes_foreign = takes_foreign
         self._files = files
         self._verify = verify
         self._max_record_bytes = max_record_bytes
@@ -162,6 +173,10 @@ class RecordReader:
         """Say whether sync word and header check of a frame are right: by them it is found without an index."""
         return FrameHeader.has_right_check(place.head(), self._files.salt(place.bin_index), place.offset)
 
+    def is_of_bin(self, place: Located) -> bool:
+        """Say whether a frame is one of its bin, and not of another segment: sync word or header check is right."""
+        return FrameHeader.is_of_bin(place.head(), self._files.salt(place.bin_index), place.offset)
+
     # -- finding the frame -------------------------------------------------------------------
 
     def locate(self, sequence: int) -> Located:
@@ -191,11 +206,17 @@ class RecordReader:
         if not header.is_record or (header.kind == spec.KIND_GROUP) != self._files.info.is_grouped:
             text = f"has kind {header.kind} and codec {header.codec}, unknown here"
             self._raise_corrupt(sequence, text, bin_index, offset)
+        found = Located(sequence, bin_index, offset, header, source)
+        # Where records have one length, the frames of another segment agree with the index too.
+        if not self._takes_foreign and not self.is_of_bin(found):
+            self._raise_corrupt(
+                sequence, "has a frame of another bin, or one whose header is damaged", bin_index, offset
+            )
         # Of the key nothing is needed, and nothing is said, before somebody wants it.
         end = offset + header.hashed.stop
         if end > source.size:
             self._raise_cut_off(sequence, bin_index, end, source.size)
-        return Located(sequence, bin_index, offset, header, source)
+        return found
 
     def _check_length(self, place: Located) -> None:
         """Raise for an uncompressed record that would be copied and is longer than the limit.

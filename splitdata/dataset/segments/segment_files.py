@@ -27,7 +27,7 @@ from splitdata.dataset.segments.schema_file import MAX_FILE_BYTES, parse_schemas
 from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
-from splitdata.format.checksum import bin_salt
+from splitdata.format.checksum import bin_salt, sync_word
 from splitdata.format.compression import WITHOUT_DICTIONARY, Decompressor
 from splitdata.format.frame_layout import layout_of
 from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset
@@ -66,8 +66,9 @@ _MAX_READ_STRIDE: Final = 16
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
-# Payload hashes, sequence numbers and lengths, each by place; and the mmap.
-_MappedBin = tuple[memoryview, memoryview, memoryview, Any]
+# Sync words, by the half of a place, and the one of this bin; payload hashes, sequence numbers and lengths, each by
+# place; and the mmap.
+_MappedBin = tuple[memoryview, int, memoryview, memoryview, memoryview, Any]
 
 
 class _OfMany(dict[int, Any]):
@@ -282,7 +283,8 @@ class SegmentFiles:
             and len(self.mapped) <= self._pool.limit
         ):
             sources = map(self._bins.get, range(len(self.mapped)))
-            mapped = self._mapped_bins = MappedBins([one if isinstance(one, MappedSource) else None for one in sources])
+            found = [one if isinstance(one, MappedSource) else None for one in sources]
+            mapped = self._mapped_bins = MappedBins(found, self.salts)
         return mapped
 
     def dictionary(self) -> bytes:
@@ -353,11 +355,11 @@ class SegmentFiles:
                 path=path,
             )
         if isinstance(source, MappedSource) and _IS_LITTLE_ENDIAN:
-            words = source.words
+            words, sync = source.words, sync_word(self.salt(bin_index))
             self.views[bin_index] = source.data
-            self.mapped[bin_index] = words[1:], words[2:], words[3:], source.map
+            self.mapped[bin_index] = words.cast("B").cast("I"), sync, words[1:], words[2:], words[3:], source.map
             if self.compiled is not None:
-                self.compiled.put_bin(bin_index, source.data)
+                self.compiled.put_bin(bin_index, source.data, sync)
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -403,7 +405,7 @@ class SegmentFiles:
             return
         self.mapped[bin_index] = self.views[bin_index] = None
         if self.compiled is not None:
-            self.compiled.put_bin(bin_index, None)
+            self.compiled.put_bin(bin_index, None, 0)
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 

@@ -208,9 +208,13 @@ class SegmentReader:
         try:
             place = files.entry_places[sequence]  # type: ignore[index]  # None is met by the TypeError below
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
-            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            syncs, sync, hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if there[word] == lengths < self._limit and numbers[word] & _WITHOUT_KEY == sequence:
+            if (
+                there[word] == lengths < self._limit
+                and numbers[word] & _WITHOUT_KEY == sequence
+                and syncs[2 * word] == sync
+            ):
                 start = word * 8 + 32
                 # The raw length: of a compressed record it is not the stored one, and nothing below will match.
                 payload: bytes = data[start : start + (lengths >> 32)]
@@ -228,9 +232,13 @@ class SegmentReader:
         try:
             place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[frame]  # type: ignore[index]
-            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            syncs, sync, hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD:
+            if (
+                there[word] == lengths < self._limit
+                and numbers[word] == frame | _GROUP_WORD
+                and syncs[2 * word] == sync
+            ):
                 start = word * 8 + 32
                 payload: bytes = data[start : start + (lengths >> 32)]
                 if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):
@@ -255,10 +263,10 @@ class SegmentReader:
         try:
             place = files.entry_places[frame]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[frame]  # type: ignore[index]
-            hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            syncs, sync, hashes, numbers, there, data = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
             is_usual = there[word] == lengths < self._limit and numbers[word] == frame | _GROUP_WORD
-            if is_usual and there[word + 1] == head:
+            if is_usual and there[word + 1] == head and syncs[2 * word] == sync:
                 begin = word * 8 + 32
                 payload = files.views[place >> _SHIFT][begin : begin + (lengths >> 32)]  # type: ignore[index]
                 # As `RecordGroup.span` says, in fewer steps.
@@ -462,9 +470,13 @@ class SegmentReader:
         try:
             place = files.entry_places[sequence]  # type: ignore[index]  # as in `get`
             lengths = files.entry_lengths[sequence]  # type: ignore[index]
-            hashes, numbers, there, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
+            syncs, sync, hashes, numbers, there, _ = files.mapped[place >> _SHIFT]  # type: ignore[misc]
             word = place & _MASK
-            if there[word] == lengths < _VIEW_LIMIT and numbers[word] & _WITHOUT_KEY == sequence:
+            if (
+                there[word] == lengths < _VIEW_LIMIT
+                and numbers[word] & _WITHOUT_KEY == sequence
+                and syncs[2 * word] == sync
+            ):
                 start = word * 8 + 32
                 payload = files.views[place >> _SHIFT][start : start + (lengths >> 32)]  # type: ignore[index]
                 if len(payload) * _BOTH_LENGTHS == lengths and (not self._verify or hash64(payload) == hashes[word]):

@@ -30,7 +30,15 @@ from splitdata.format import spec
 from splitdata.format.checksum import bin_salt, frame_check, hash64, sync_word
 from splitdata.format.frames import FrameHeader, lengths_word
 from splitdata.format.index import entry_bytes, entry_offset
-from tests.dataset.record_kinds import GROUPED_KINDS, KINDS, RecordKind, overwrite, place_of, segments_of
+from tests.dataset.record_kinds import (
+    GROUPED_KINDS,
+    KINDS,
+    RecordKind,
+    overwrite,
+    place_of,
+    segments_of,
+    set_foreign_frame,
+)
 from tests.faults.file_faults import fast_folder
 
 VICTIM = 3
@@ -209,6 +217,10 @@ def forged_lengths(path: Path) -> None:
     overwrite(index, place + 8, words[2].to_bytes(8, "little"))
 
 
+def of_another_segment(path: Path) -> None:
+    set_foreign_frame(path, VICTIM)
+
+
 def tombstone(path: Path) -> None:
     overwrite(*entry_of(path), spec.TOMBSTONE.to_bytes(8, "little") + bytes(8))
 
@@ -252,6 +264,7 @@ DAMAGES: dict[str, Damage] = {
     "control sequence": forged(sequence=spec.CONTROL_SEQUENCE),
     "no key": forged(key_length=0),
     "forged lengths": forged_lengths,
+    "of another segment": of_another_segment,
     "a key": forged(key_length=3),
 }
 
@@ -305,7 +318,16 @@ def test_every_way_of_reading_gives_the_same_verdict_on_damages_of_large_records
     tmp_path: Path, kind: RecordKind
 ) -> None:
     assert len(kind.records[3]) > spec.LARGE_RECORD_BYTES
-    names = ["intact", "tombstone", "header bit 73", "header bit 136", "entry bit 66", "body at 0.5", "body at 1.0"]
+    names = [
+        "intact",
+        "tombstone",
+        "of another segment",
+        "header bit 73",
+        "header bit 136",
+        "entry bit 66",
+        "body at 0.5",
+        "body at 1.0",
+    ]
     with fast_folder(tmp_path) as folder:
         path = folder / "data"
         kind.write_sealed(path)

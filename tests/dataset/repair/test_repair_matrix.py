@@ -15,7 +15,16 @@ import pytest
 
 from splitdata import FormatError, RepairReport, SplitDataLoader, repair, verify
 from splitdata.format import spec
-from tests.dataset.record_kinds import KINDS, RecordKind, kill, overwrite, place_of, segments_of, tree_of
+from tests.dataset.record_kinds import (
+    KINDS,
+    RecordKind,
+    kill,
+    overwrite,
+    place_of,
+    segments_of,
+    set_foreign_frame,
+    tree_of,
+)
 from tests.faults.file_faults import fast_folder
 
 VICTIM = 3
@@ -127,6 +136,16 @@ def test_damaged_first_words_of_all_frames_cost_nothing(data: Path, kind: Record
     assert repaired(data).num_lost_records == 0
     assert tree_of(data) == before
     kind.check(data)
+
+
+def test_frame_of_another_segment_costs_its_record_and_no_repair_makes_it_one(data: Path, kind: RecordKind) -> None:
+    if not set_foreign_frame(data, VICTIM):
+        pytest.skip("its payload is that of the record")
+
+    report = repaired(data)
+
+    assert report.num_lost_records == 1
+    kind.check(data, lost=(VICTIM,))
 
 
 def test_tombstones_of_whole_records_heal(data: Path, kind: RecordKind) -> None:
