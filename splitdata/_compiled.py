@@ -34,7 +34,7 @@ __all__ = ["Speedups", "compiled_path", "speedups"]
 
 _SWITCH: Final = "SPLITDATA_PURE"
 # A file that was built from another state of the sources is not used.
-_INTERFACE: Final = 2
+_INTERFACE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

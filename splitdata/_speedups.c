@@ -1188,7 +1188,7 @@ static int module_exec(PyObject *module) {
     __builtin_cpu_init();
 #endif
     /* splitdata/_compiled.py takes no other: a file that was built from an older source stays unused. */
-    if (PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "INTERFACE", 3) < 0) return -1;
     return add_type(module, &frames_spec, "Frames") < 0 || add_type(module, &getter_spec, "Getter") < 0 ? -1 : 0;
 }
 
