@@ -41,8 +41,11 @@ _OTHER_COMPRESSIONS: Final = (".lzma", ".zip", ".z", ".lz4", ".7z")
 
 def plain_suffix(path: str) -> str:
     """Return the ending of a name in small letters, without that of a compression."""
-    file = Path(path)
-    return Path(file.stem if file.suffix.lower() in _DECOMPRESSORS else file.name).suffix.lower()
+    # Of every file of a folder this is asked, so paths are text here.
+    stem, suffix = os.path.splitext(os.path.basename(path.rstrip(os.sep)))  # noqa: PTH119, PTH122
+    if suffix.lower() in _DECOMPRESSORS:
+        suffix = os.path.splitext(stem)[1]  # noqa: PTH122
+    return "" if suffix == "." else suffix.lower()
 
 
 def is_compressed(path: str) -> bool:

@@ -198,19 +198,20 @@ def _container_of(path: str) -> str | None:
     if _ARRAY_RECORD.fullmatch(name):
         return "arrayrecord"
     if suffix in (".bin", ".idx"):
-        return _kind_of_pair(Path(path))
+        return _kind_of_pair(path)
     if name == "index.json":
         return _kind_of_index(Path(path))
     return "zarr" if name in _ZARR_MARKS else None
 
 
-def _kind_of_pair(path: Path) -> str | None:
+def _kind_of_pair(found: str) -> str | None:
     """Return the kind of a .bin with an .idx beside it, or with the index of LitData."""
-    index = path.with_suffix(".idx")
-    if index.is_file() and path.with_suffix(".bin").is_file():
-        with index.open("rb") as file:
+    stem = os.path.splitext(found)[0]  # noqa: PTH122  # paths are text here, of every file
+    if os.path.isfile(f"{stem}.idx") and os.path.isfile(f"{stem}.bin"):  # noqa: PTH113
+        with Path(f"{stem}.idx").open("rb") as file:
             if file.read(len(MEGATRON_MARK)) == MEGATRON_MARK:
                 return "megatron"
+    path = Path(found)
     if is_binary_blob(path):
         return "binaryblob"
     if path.name.startswith("chunk-") and _kind_of_index(path.parent / "index.json") == "litdata":
