@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from splitdata.dataset.merging.linked_segment import LinkedSegment
+from splitdata.dataset.repair.repair import repair
 from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.segments.segment_writer import SegmentWriter
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.merging.merge_plan import MergeStep
     from splitdata.format.manifest import Manifest
 
-__all__ = ["MadeSegment", "carry_out", "claimed"]
+__all__ = ["MadeSegment", "carry_out", "claimed", "mend_torn"]
 
 MadeSegment: TypeAlias = LinkedSegment | SegmentWriter
 
@@ -85,6 +86,15 @@ def carry_out(
                 with suppress(OSError, SplitDataError):
                     directory.remove_segment(segment.id)
     return manifest, sum(segment.num_copied_bytes for segment in made if isinstance(segment, LinkedSegment))
+
+
+def mend_torn(directory: DatasetDirectory, manifest: Manifest) -> None:
+    """Mend what a kill behind the commit may have left: the header of an index, torn while it was written again.
+
+    No reader needs it; without it `verify` would call the dataset damaged.
+    """
+    if any(directory.index_header(info.id) is None for info in manifest.segments):
+        repair(directory.folder)
 
 
 def _made(directory: DatasetDirectory, step: MergeStep) -> MadeSegment:

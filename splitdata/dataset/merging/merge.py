@@ -18,7 +18,7 @@ from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.manifests.stamp import restamped, stamped
 from splitdata.dataset.manifests.stated_schema import check_schema
-from splitdata.dataset.merging.carry_out import carry_out, claimed
+from splitdata.dataset.merging.carry_out import carry_out, claimed, mend_torn
 from splitdata.dataset.merging.inputs import MergeInput
 from splitdata.dataset.merging.merge_plan import MergePlan, MergeStep, check_keys
 from splitdata.dataset.segments.unfinished import remove_uncommitted
@@ -100,6 +100,8 @@ def merge(
     there = directory.newest_or_none() if os.path.isdir(directory.folder) else None
     if there is not None:
         if plan.is_done_in(there):
+            if not dry_run:
+                mend_torn(directory, there)
             return _report(directory, there, plan, steps=[], dry_run=dry_run)
         raise DatasetExistsError(
             f"{directory.folder} is a dataset already; `splitdata append` adds to it, or choose another place",

@@ -18,7 +18,7 @@ import numpy as np
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.manifests.stamp import stamped
-from splitdata.dataset.merging.carry_out import MadeSegment, carry_out, claimed
+from splitdata.dataset.merging.carry_out import MadeSegment, carry_out, claimed, mend_torn
 from splitdata.dataset.merging.inputs import MergeInput
 from splitdata.dataset.merging.merge_plan import MergePlan, MergeStep
 from splitdata.dataset.segments.unfinished import remove_uncommitted
@@ -55,6 +55,7 @@ def write_view(
     if there is not None:
         listed = [info.deleted_hash for info in there.segments]
         if plan.is_done_in(there) and listed == [_hash_of(step, left_out) for step in plan.steps]:
+            mend_torn(directory, there)
             return
         raise DatasetExistsError(f"{dest} is another dataset already; choose another place", path=dest)
 

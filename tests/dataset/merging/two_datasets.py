@@ -59,7 +59,8 @@ def contents_of(path: Path) -> list[Content]:
                 continue
             key = loader.key(position)
             if key is not None:
-                assert loader.find(key) == position
+                # Of several records with one key it is the last.
+                assert loader.find(key) >= position
             found.append((record, key))
     if is_typed:
         with SampleDataset(path) as dataset:
