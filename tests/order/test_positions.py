@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from splitdata import DistributedLoader, RecordOptions, SampleDataset, SplitDataLoader, SplitWriter
+from splitdata import DistributedLoader, Mixture, RecordOptions, SampleDataset, SplitDataLoader, SplitWriter
 from splitdata.order.positions import are_several, checked_position, checked_positions
 from tests.command import run_python
 
@@ -77,6 +77,10 @@ def taken_by_loader(path: Path, positions: Anything) -> list[int]:
         return [batch["n"][0] for batch in loader]
 
 
+def mixture_of(path: Path) -> Mixture:
+    return Mixture({"first": (SampleDataset(path)[:6], 0.5), "second": (SampleDataset(path)[6:], 0.5)})
+
+
 PLACES: dict[str, Callable[[Path, Anything], list[int]]] = {
     "loader[...]": lambda path, given: numbers_of(path, SplitDataLoader(path)[given]),
     "__getitems__": lambda path, given: numbers_of(path, SplitDataLoader(path).__getitems__(given)),
@@ -84,6 +88,7 @@ PLACES: dict[str, Callable[[Path, Anything], list[int]]] = {
     "sizes": lambda path, given: numbers_of_sizes(path, SplitDataLoader(path).sizes[given]),
     "dataset[...]": lambda path, given: [sample["n"] for sample in SampleDataset(path)[given]],
     "dataset.__getitems__": lambda path, given: [sample["n"] for sample in SampleDataset(path).__getitems__(given)],
+    "mixture[...]": lambda path, given: [sample["n"] for sample in mixture_of(path)[given]],
     "checked_positions": lambda path, given: checked_positions(given, COUNT).tolist(),
     "subset": taken_by_loader,
 }
@@ -140,7 +145,7 @@ def test_position_of_each_kind_is_taken_everywhere(path: Path, index: Anything) 
         assert loader.sizes[index] == len(loader[3])
         assert loader.key(index) is None
         sample: Anything = dataset[index]
-        assert sample["n"] == 3
+        assert sample["n"] == mixture_of(path)[index]["n"] == 3
     assert not are_several(index)
     assert checked_position(index, COUNT) == 3
 
@@ -151,6 +156,7 @@ def test_position_that_is_none_is_refused(path: Path, index: Anything) -> None:
         SplitDataLoader(path).__getitem__,
         SplitDataLoader(path).sizes.__getitem__,
         SplitDataLoader(path).view,
+        mixture_of(path).__getitem__,
     ):
         with pytest.raises(TypeError, match="integer"):
             action(index)

@@ -21,6 +21,7 @@ from splitdata.loader.samples.record_source import DatasetLike, RecordFetcher
 from splitdata.order.blend import Blend, Stage, shares_of
 from splitdata.order.counts import checked_count
 from splitdata.order.mixture_order import MixedSource, Mixing, Until, epoch_length
+from splitdata.order.positions import are_several, checked_position, checked_positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,10 +106,13 @@ class Mixture:
     def __len__(self) -> int:
         return int(self._stops[-1])
 
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
+    def __getitem__(self, index: Any) -> Any:
+        """Return one record; for a slice, integers or a mask a list of records, in the order asked."""
+        if are_several(index):
+            return self.__getitems__(index)
+        return self.__getitems__([checked_position(index, len(self))])[0]
 
-    def __getitems__(self, indexes: Sequence[int] | NDArray[np.int64]) -> list[Any]:
+    def __getitems__(self, indexes: Sequence[int] | NDArray[np.int64] | slice) -> list[Any]:
         """Return these records, in this order; those of each source are one call of it.
 
         Raises:
@@ -138,10 +142,7 @@ class Mixture:
 
     def _places(self, indexes: Any) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.int64]]:
         """Return numbers that are not negative, the source of each, and its number in that."""
-        numbers = np.asarray(indexes, np.int64)
-        numbers = np.where(numbers < 0, numbers + len(self), numbers)
-        if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(self)):
-            raise IndexError(f"a record is out of range: the mixture has {len(self)} records, of all sources together")
+        numbers = checked_positions(indexes, len(self), name="records of the mixture")
         sources = np.searchsorted(self._stops, numbers, "right")
         return numbers, sources, numbers - (self._stops - self._num_records)[sources]
 

@@ -170,7 +170,7 @@ def test_mixture_reads_as_the_sources_end_to_end(folder: Path) -> None:
     assert [mixed.key(place) for place in (0, 31, -1)] == ["web/0", "code/0", "math/4"]
     assert [number_of(record) for record in pickle.loads(pickle.dumps(mixed)).__getitems__([45])] == [everything[45]]
     for place in (len(mixed), -len(mixed) - 1):
-        with pytest.raises(IndexError, match="has 47 records"):
+        with pytest.raises(IndexError, match="there are 47 records"):
             mixed[place]
 
 
