@@ -44,6 +44,8 @@ def test_room_of_conversions_is_imported_whole_and_under_another_name() -> None:
 
 # Words of the library's own modules and of the pages about it: `a/b.py`, `splitdata.a.b`.
 FILE = re.compile(r"(?<![\w*])(?:[\w-]+/)*\w+\.py\b")
+CONSTRAINTS = ROOT / "constraints.txt"
+TEST = re.compile(r"def (test_\w+)\(")
 # A group of entry points, which only looks like a module.
 ENTRY_POINTS = "splitdata.sources"
 MODULE = re.compile(r"(?<![\w/.])splitdata(?:\.[a-z_]\w*)+")
@@ -67,6 +69,23 @@ def test_files_that_pages_docstrings_and_comments_name_exist() -> None:
     ]
 
     assert unknown == []
+
+
+def test_tests_that_pages_name_exist() -> None:
+    there = {name for path in sources("tests") for name in TEST.findall(path.read_text(encoding="utf-8"))}
+    named = {name for path in PAGES for name in re.findall(r"`(test_\w+)`", path.read_text(encoding="utf-8"))}
+
+    assert len(named) > 20
+    assert named - there == set()
+
+
+def test_versions_that_the_page_on_frameworks_says_were_tried_are_those_of_the_constraints() -> None:
+    page = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    tried = re.findall(r"^\|[^|]+\| (\d[\d.]+) \|", page, re.MULTILINE)
+    pinned = {version for _, version in re.findall(r"^([\w-]+)==(\S+)$", CONSTRAINTS.read_text(), re.MULTILINE)}
+
+    assert len(tried) > 10
+    assert set(tried) - pinned == set()
 
 
 def test_modules_that_pages_name_by_their_whole_path_exist() -> None:
