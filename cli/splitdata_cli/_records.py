@@ -21,21 +21,25 @@ _MORE: Final = "..."
 _WIDEST_KEY: Final = 40
 
 
-def print_records(rows: Sequence[tuple[int, int, str | None, str, bool]]) -> None:
+def print_records(rows: Sequence[tuple[int, int, str | None, str, bool]], drawn: Sequence[Sequence[str]] = ()) -> None:
     """Print records, a line each, no wider than the terminal.
 
     Args:
         rows: Of each record position, size, key, how it begins with all in it escaped, and whether that is all.
+        drawn: Of each the lines of its pictures, if there are any.
     """
     width_of_position = max((len(str(position)) for position, *_ in rows), default=0)
     width_of_size = max((len(str(size)) for _, size, *_ in rows), default=0)
     escaped = [escape(key or "") for _, _, key, *_ in rows]
     width_of_key = min(max(map(len, escaped), default=0), _WIDEST_KEY)
-    for (position, size, _, preview, is_whole), key in zip(rows, escaped, strict=True):
+    pictures: Sequence[Sequence[str]] = drawn or [()] * len(rows)
+    for (position, size, _, preview, is_whole), key, lines in zip(rows, escaped, pictures, strict=True):
         label = f"{position:>{width_of_position}}  {size:>{width_of_size}}  "
         if width_of_key:
             label += f"{_shortened(key, width_of_key):<{width_of_key}}  "
         print_line(label + _fitted(preview, shutil.get_terminal_size().columns - len(label), is_whole=is_whole))
+        for line in lines:
+            print_line(line)
 
 
 def _shortened(key: str, width: int) -> str:

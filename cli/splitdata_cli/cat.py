@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from splitdata_cli._failure import complain, message_of
+from splitdata_cli._pictures import Pictures, pictures_option
 from splitdata_cli._render import BytesEscaper, escape, print_line
 from splitdata_cli.verify import DAMAGED
 
@@ -35,12 +36,15 @@ _SHOWN_CHARS: Final = 1 << 16
 @click.argument("path", metavar="DIR")
 @click.argument("positions", metavar="I...", type=int, nargs=-1)
 @click.option("--key", "keys", metavar="K", multiple=True, help="The record with this key; may be given again.")
+@pictures_option
 @click.pass_context
-def cat(ctx: click.Context, path: str, positions: tuple[int, ...], keys: tuple[str, ...]) -> None:
+def cat(
+    ctx: click.Context, path: str, positions: tuple[int, ...], keys: tuple[str, ...], wants_pictures: bool | None
+) -> None:
     """Write the records of the dataset in DIR at the positions I..., then those with the keys K, to standard output.
 
     Nothing is added between them. On a terminal each is one line, with what does not print escaped, and
-    samples as what they hold; elsewhere samples are bytes that decode_sample reads.
+    samples as what they hold, pictures as what they are; elsewhere samples are bytes that decode_sample reads.
     Negative positions count from the end: -1 is the last record. A record that is damaged is told and left out, and
     the exit code is 1 then.
     """
@@ -61,16 +65,35 @@ def cat(ctx: click.Context, path: str, positions: tuple[int, ...], keys: tuple[s
                 for piece in _readable(pieces, position, damaged):
                     output.write(piece)
             output.flush()
-        elif loader.record_codec in _SHOWN_AS_VALUES:
-            samples = SampleDataset(path)
-            for position in checked:
-                for text in _readable(_previews(samples, position), position, damaged):
-                    print_line(escape(text))
         else:
+            samples = SampleDataset(path) if loader.record_codec in _SHOWN_AS_VALUES else None
+            pictures = Pictures(is_wanted=wants_pictures)
             for position in checked:
-                _show(_readable(_pieces(loader, position), position, damaged))
+                _show_record(loader, samples, pictures, position, damaged)
     if damaged:
         ctx.exit(DAMAGED)
+
+
+def _show_record(
+    loader: SplitDataLoader, samples: SampleDataset | None, pictures: Pictures, position: int, damaged: list[int]
+) -> None:
+    """Show one record on a terminal."""
+    is_shown = False
+    for text in _readable(_hints(loader, samples, position), position, damaged):
+        is_shown = True
+        print_line(escape(text))
+        records = loader if samples is None else samples
+        for line in pictures.of(records, position, int(loader.sizes[position])):
+            print_line(line)
+    if not is_shown and position not in damaged:
+        _show(_readable(_pieces(loader, position), position, damaged))
+
+
+def _hints(loader: SplitDataLoader, samples: SampleDataset | None, position: int) -> Iterator[str]:
+    """Yield what a sample holds, or a picture is; nothing of other bytes."""
+    found = loader.hint(position) if samples is None else samples.preview(position, _SHOWN_CHARS)
+    if found is not None:
+        yield found
 
 
 def _readable(parts: Iterator[_Part], position: int, damaged: list[int]) -> Iterator[_Part]:
@@ -93,10 +116,6 @@ def _found(loader: SplitDataLoader, key: str) -> int:
         return loader.find(key)
     except KeyError:
         raise click.UsageError(f"there is no record with the key {escape(key)}") from None
-
-
-def _previews(samples: SampleDataset, position: int) -> Iterator[str]:
-    yield samples.preview(position, _SHOWN_CHARS)
 
 
 def _alone(samples: SampleDataset, position: int) -> Iterator[bytes]:

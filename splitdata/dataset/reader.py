@@ -34,6 +34,7 @@ from splitdata.format.schemas import joined_lists, pack_lists
 from splitdata.order.counts import checked_count
 from splitdata.order.permutation import derive_key
 from splitdata.order.positions import are_several, checked_position, checked_positions
+from splitdata.samples.preview import hint
 from splitdata.samples.sample_schema import SampleSchema
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["SplitDataLoader"]
 
 _DEFAULT_INTERLEAVE: Final = 4
+# Where the size of a picture is, at the latest.
+_HINT_BYTES: Final = 64 << 10
 
 
 class SplitDataLoader:
@@ -300,6 +303,13 @@ class SplitDataLoader:
         self._check_open()
         snapshot = self._snapshot
         return snapshot.get_views(checked_positions(indices, snapshot.num_records))
+
+    def hint(self, index: int) -> str | None:
+        """Return what a record is that begins as a picture, a sound or an archive does; None for any other.
+
+        Such as ``<png 640x480, 81,203 bytes>``: of pictures the header is looked at, nothing is decoded.
+        """
+        return hint(self.read_range(index, 0, _HINT_BYTES), int(self.sizes[index]))
 
     def read_range(self, index: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, cut at its end as a slice is.

@@ -77,13 +77,18 @@ def _numbers(array: Any) -> str:  # of numpy or torch
     return "".join(f" {one}" for one in shown) + rest
 
 
-def hint(data: bytes) -> str | None:
-    """Return what bytes are where they begin as a picture, a sound or an archive does: <png 32x32, 811 bytes>."""
+def hint(data: bytes, num_bytes: int | None = None) -> str | None:
+    """Return what bytes are where they begin as a picture, a sound or an archive does: <png 32x32, 811 bytes>.
+
+    Args:
+        data: Their beginning, or all of them.
+        num_bytes: Of all of them, None for those of `data`.
+    """
     media = media_of(data)
     if not media.is_known:
         return None
     size = "" if media.size is None else f" {media.size[0]}x{media.size[1]}"
-    return f"<{media.suffix}{size}, {len(data):,} bytes>"
+    return f"<{media.suffix}{size}, {len(data) if num_bytes is None else num_bytes:,} bytes>"
 
 
 def _text(value: object) -> str:
