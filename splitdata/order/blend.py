@@ -1,13 +1,16 @@
 """Which source each position of a mixture has, and which of that source's samples: functions of the position.
 
 Shares are integers. A period of P = their sum positions has exactly that many of each source, in places that are as
-even as can be: at no position is a source more than one sample ahead of its share, or behind it.
+even as can be. Each period begins at another place of the table, and goes round: else a rank, which takes every W-th
+position, would meet the same places, and sources, in each. At no position is a source two samples ahead of its share,
+or behind it.
 
-    shares (3, 1, 2)      a period   place    0  1  2  3  4  5
-                                     source   a  c  a  b  c  a
-                                     rank     0  0  1  0  1  2         how many of its source stand before it
+    shares (3, 1, 2)      the table    place    0  1  2  3  4  5
+                                       source   a  c  a  b  c  a
+                                       rank     0  0  1  0  1  2       how many of its source stand before it
 
-    position p ── stage ──> t, r = divmod(p - start, P) ──> source[r], index = before[stage] + t * share + rank[r]
+    position p ── stage ──> t, r = divmod(p - start, P) ──> place = (turn[t] + r) mod P ──> source
+                            index = before[stage] + t * share + rank, counted from turn[t] on
 
 Stages follow each other: from position `start` on, other shares. Indexes run on over them, so no sample is lost or
 repeated where shares change. The table is made by earliest deadline first: sample j of a source with share q may stand
@@ -28,6 +31,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from splitdata.order.permutation import derive_key, keys_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,6 +44,9 @@ MAX_PERIOD: Final = 1 << 20
 """Positions of a period: its table takes 10 bytes for each."""
 
 MAX_SOURCES: Final = 1 << 16
+
+# Of where periods begin. Not of a seed: how often each source was used is the same for all.
+_TURNS: Final = derive_key(0, "turns of a blend")
 
 _EXACT: Final = 1e-9
 _LARGEST_EXACT: Final = 10_000
@@ -133,10 +141,52 @@ class Stage:
         ranks[order] = np.arange(len(sources)) - np.repeat(first, self.shares)
         return sources, ranks
 
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Places of each source in the table, ascending, the sources end to end: source * period + place."""
+        return np.sort(self.table[0].astype(np.int64) * self.period + np.arange(self.period))
+
+    @cached_property
+    def _first(self) -> NDArray[np.int64]:
+        """Where the places of each source begin among these."""
+        return np.cumsum([0, *self.shares[:-1]])
+
+    def turns(self, periods: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the place of the table at which each period begins."""
+        draws: NDArray[np.uint64] = keys_of(periods.astype(np.uint64), _TURNS) % np.uint64(self.period)
+        return draws.astype(np.int64)
+
+    def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+        """Return the source of each position of the stage, and which of the source's samples in it."""
+        table, ranks = self.table
+        periods, offsets = np.divmod(positions, self.period)
+        turns = self.turns(periods)
+        places = turns + offsets
+        places -= self.period * (places >= self.period)
+        sources = table[places]
+        shares = np.array(self.shares, np.int64)[sources]
+        # What stands before the turn comes at the end of the period.
+        before = np.searchsorted(self._places, sources * np.int64(self.period) + turns) - self._first[sources]
+        ranks = ranks[places] - before
+        ranks += shares * (ranks < 0)
+        ranks += periods * shares
+        return sources, ranks
+
+    def place_of(self, source: int, index: int) -> int:
+        """Return the position in the stage of a sample of a source that has a share."""
+        period, rank = divmod(index, self.shares[source])
+        turn = int(self.turns(np.array([period]))[0])
+        first = int(self._first[source])
+        places = self._places[first : first + self.shares[source]] - source * self.period
+        before = int(np.searchsorted(places, turn))
+        place = int(places[(before + rank) % len(places)])
+        return period * self.period + (place - turn) % self.period
+
     def counts(self, num_positions: int) -> NDArray[np.int64]:
         """Return how many of the first positions of the stage each source has."""
         periods, rest = divmod(num_positions, self.period)
-        within = np.bincount(self.table[0][:rest], minlength=len(self.shares))
+        turn = int(self.turns(np.array([periods]))[0])
+        within = np.bincount(self.table[0][(turn + np.arange(rest)) % self.period], minlength=len(self.shares))
         return periods * np.array(self.shares, np.int64) + within
 
 
@@ -209,11 +259,7 @@ class Blend:
 
     def _within(self, number: int, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
         stage = self.stages[number]
-        table, ranks = stage.table
-        periods, places = np.divmod(positions - stage.start, stage.period)
-        sources = table[places]
-        indexes = periods * np.array(stage.shares, np.int64)[sources]
-        indexes += ranks[places]
+        sources, indexes = stage.locate(positions - stage.start)
         indexes += self._before[number][sources]
         return sources, indexes
 
@@ -230,12 +276,9 @@ class Blend:
             return 0
         number = int(np.searchsorted(self._before[:, source], count, "left")) - 1
         stage = self.stages[number]
-        share = stage.shares[source]
-        if not share:
+        if not stage.shares[source]:
             return None
-        periods, rest = divmod(count - int(self._before[number, source]) - 1, share)
-        places = np.flatnonzero(stage.table[0] == source)
-        return stage.start + periods * stage.period + int(places[rest]) + 1
+        return stage.start + stage.place_of(source, count - int(self._before[number, source]) - 1) + 1
 
     def before(self, position: int) -> tuple[Stage, ...]:
         """Return the stages that have begun before a position: what the samples before it depend on."""

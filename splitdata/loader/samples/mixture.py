@@ -37,9 +37,9 @@ class Mixture:
         mixture = Mixture({"web": ("data/web", 0.7), "code": ("data/code", 0.3)})
         loader = DistributedLoader(mixture, batch_size=64, shuffle="global", order=OrderOptions(num_steps=1000))
 
-    At every position of the stream each source has been used as often as its share says, up to one sample. Each is
-    read in an order of its own, of the kind that the loader's `shuffle` names, and from its beginning in another one
-    when it ends. Resuming, ranks, batches, workers and caches are as with any dataset.
+    At every position of the stream each source has been used as often as its share says, less than two samples apart.
+    Each is read in an order of its own, of the kind that the loader's `shuffle` names, and when it ends from its
+    beginning in another one. Resuming, ranks, batches, workers and caches are as with any dataset.
 
     It reads as one dataset does: `mixture[i]`, `len(mixture)`; records are numbered end to end, in the order of the
     sources. Opens each source once; safe to share between threads if they are; pickles as what it was made from.
