@@ -49,8 +49,10 @@
 /* A group that is longer is kept by the Python path once it is proven, for those who come back to it. */
 #define MOST_PROVEN_AGAIN (16 << 10)
 /* So many records are looked up together, that the memory of one is waited for beside that of the others. */
-#define AHEAD 32
+#define AHEAD 16
 #define LINE_BYTES 64
+/* And of so many payloads behind the one that is hashed, up to a page each. */
+#define PROVEN_AHEAD 4
 #define MOST_LINES_AHEAD 8
 #define MOST_SEQUENCES 0x40000000
 
@@ -62,8 +64,7 @@ static inline uint64_t load64(const uint8_t *place) {
 
 static inline uint32_t load32(const uint8_t *place) {
     uint32_t value;
-    memcpy(&value, place, sizeof value);
-    return value;
+    return memcpy(&value, place, sizeof value), value;
 }
 
 /* ---- XXH3-64 with seed 0 and the default secret, from its specification (xxHash, doc/xxhash_spec.md) ------------- */
@@ -546,8 +547,11 @@ static int copy_proven(const Batch *batch, uint8_t *const *targets, int verify, 
 
 static int are_proven(const Batch *batch) {
     int is_proven = 1;
-    for (uint32_t i = 0; i < batch->num_payloads; i++)
+    for (uint32_t i = 0, n = batch->num_payloads; i < n; i++) {
+        const Payload *next = &batch->payloads[i + PROVEN_AHEAD < n ? i + PROVEN_AHEAD : i];
+        for (uint32_t line = 0; line < next->length && line < 4096; line += LINE_BYTES) PREFETCH(next->data + line);
         is_proven &= hash64(batch->payloads[i].data, batch->payloads[i].length) == batch->payloads[i].hash;
+    }
     return is_proven;
 }
 

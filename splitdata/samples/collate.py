@@ -91,6 +91,9 @@ def with_tensors(batch: Any) -> Any:
 
 def nbytes(batch: Any) -> int:
     """Return the bytes of all arrays, tensors and byte strings in a batch or sample; a str counts its characters."""
+    # Records as they are, or texts: most of what a batch of small ones costs would be to look at each.
+    if type(batch) is list and set(map(type, batch)) <= {bytes, str}:
+        return sum(map(len, batch))
     total = 0
     for leaf in leaves(batch):
         if isinstance(leaf, str | bytes | bytearray):
@@ -177,6 +180,8 @@ class _Collator:
             array = self._array(values, kinds, name)
             return _tensor_over(array, name) if self.as_tensors else array
         if family == "listed":
+            if memoryview not in kinds:
+                return list(values)
             return [bytes(value) if isinstance(value, memoryview) else value for value in values]
         return self._tensor(values, name) if family == "tensor" else self._container(values, name)
 
