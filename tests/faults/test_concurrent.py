@@ -25,7 +25,7 @@ from tests.faults.file_faults import fast_folder
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
 
 WRITERS = 8
-COMMITS = 30
+COMMITS = 12
 
 
 @pytest.fixture

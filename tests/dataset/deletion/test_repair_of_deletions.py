@@ -47,9 +47,13 @@ def entry_damaged(path: Path) -> None:
     overwrite(Path(segments_of(path)[0][1].index), place, b"\x5a" * spec.INDEX_ENTRY_BYTES)
 
 
-def first_word_damaged(path: Path) -> None:
+def sync_word_damaged(path: Path) -> None:
+    overwrite(*place_of(path, 2), bytes(4))
+
+
+def header_check_damaged(path: Path) -> None:
     file, offset = place_of(path, 2)
-    overwrite(file, offset, bytes(8))
+    overwrite(file, offset + 4, bytes(4))
 
 
 def keys_lost(path: Path) -> None:
@@ -81,7 +85,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     for damage in (
         index_lost,
         entry_damaged,
-        first_word_damaged,
+        sync_word_damaged,
+        header_check_damaged,
         keys_lost,
         manifests_lost,
         newest_manifest_damaged,
@@ -108,6 +113,21 @@ def test_damage_costs_no_record_and_brings_none_back(
 
     assert report.num_lost_records == 0
     assert records_of(path) == before
+
+
+@pytest.mark.parametrize("kind", SMALL_KINDS, ids=lambda kind: kind.name)
+def test_frame_that_may_be_of_another_segment_is_no_record_where_erased_ones_leave_no_digest_to_say_it(
+    tmp_path: Path, kind: RecordKind
+) -> None:
+    path = tmp_path / "data"
+    kind.write_sealed(path)
+    delete(path, positions=GONE)
+    compact(path, erase=True)
+    overwrite(*place_of(path, 2), bytes(8))
+
+    assert repaired(path, adopt=False).num_lost_records == segments_of(path)[0][0].group
+    with SplitDataLoader(path) as loader, pytest.raises(FormatError):
+        loader[2]
 
 
 def test_without_manifests_and_index_nothing_comes_back_that_was_deleted(tmp_path: Path) -> None:
