@@ -205,6 +205,21 @@ def test_future_of_a_schedule_may_change_and_sources_may_join_and_leave(folder: 
     assert sorted(late[:9]) == list(range(9000, 9009))
 
 
+def test_weights_that_move_by_a_function_are_followed_and_take_no_room_in_a_state(folder: Path) -> None:
+    def weights(position: int) -> dict[str, float]:
+        return {"web": 1 - position / 1000, "code": position / 1000}
+
+    def annealed(until: int) -> Mixture:
+        return mixture(folder, weights(0), schedule=[(n, weights(n)) for n in range(10, until, 10)])
+
+    counts = annealed(1000).counts(900)
+    assert counts["code"] == pytest.approx(400, abs=10)
+    state = at(folder, 500, annealed(1000))
+    assert len(json.dumps(state)) < 1024
+    # Of what lies ahead nothing is known yet.
+    assert loaded(state, annealed(510)) != loaded(state, annealed(1000))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
