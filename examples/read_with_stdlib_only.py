@@ -132,16 +132,27 @@ class Segment:
         index = open_file(self.folder / "index", "TruncatedFileError")
         if self.fields["sealed"] and check_header(index[:128], b"I", self.id, 128):
             size = int.from_bytes(index[96:100], "little")
-            padded = bytes(index[-24 - align_up(size, 8) : -24])
-            if 0 < size <= LARGE and xxh3(padded) == int.from_bytes(index[-8:], "little"):
-                return padded[:size]
-        data = open_file(self.folder / "000000.bin", "MissingBinError")
+            stride, frames = 16 + 4 * self.group * (self.group > 1), -(-self.records // self.group)
+            # Behind the entries, the block sums and the bin table.
+            start = 128 + stride * frames + 8 * -(-frames // max(1, 65536 // stride)) + 8 * self.bins
+            stop = start + align_up(size, 8)
+            right = 0 < size <= LARGE and stop + 24 <= len(index)
+            if right and xxh3(index[start:stop]) == int.from_bytes(index[stop + 16 : stop + 24], "little"):
+                return bytes(index[start : start + size])
+        try:
+            data = open_file(self.folder / "000000.bin")
+            is_intact = check_header(data[:64], b"B", self.id + bytes(4), flags=40)
+        except Refusal as error:
+            refuse("CorruptRecordError", f"there is no dictionary: {error}")
         # Where payloads begin that are aligned to 8 bytes, to 16, and so on.
-        for start in sorted({align_up(96, 1 << n) for n in range(3, 13)}):
-            if len(data) > start and data[start - 16 : start - 10] == b"\xff\xff\xff\xff\1\0":
-                content = bytes(data[start : start + int.from_bytes(data[start - 8 : start - 4], "little")])
-                if len(content) <= LARGE and xxh3(content) == int.from_bytes(data[start - 24 : start - 16], "little"):
-                    return content
+        for start in sorted({align_up(96, 1 << n) for n in ([data[48]] if is_intact else range(3, 13))}):
+            head = data[start - 32 : start]
+            if len(data) <= start or any(data[64 : start - 32]) or head[16:24] != b"\xff\xff\xff\xff\1\0\0\0":
+                continue
+            size, raw = unpack_from("<II", head, 24)
+            content = bytes(data[start : start + size])
+            if size == raw == len(content) <= LARGE and xxh3(content) == int.from_bytes(head[8:16], "little"):
+                return content
         refuse("CorruptRecordError", "there is no dictionary that is whole")
 
     def items(self, frame: int) -> tuple[bytes, list[int], list[int], int]:
@@ -201,18 +212,22 @@ class Segment:
     def runs(self) -> tuple[Any, list[tuple[int, int]]]:
         """Return the file that leads from hashes of keys to records, and where its runs lie and how long they are."""
         end = self.fields["keys_bytes"]
-        if not self.fields["sealed"] and (self.folder / "keys.open").exists():
+        tries = [] if self.fields["sealed"] else [("keys.open", end)]
+        for name, place in [*tries, ("keys", end), ("keys", None)]:
             try:
-                return self.directory(open_file(self.folder / "keys.open"), end)
+                data = open_file(self.folder / name, "missing")
             except Refusal as error:
-                if "UnsupportedVersionError" in str(error) or not (self.folder / "keys").exists():
-                    raise
-        data = open_file(self.folder / "keys")
-        return self.directory(data, len(data))
+                demand(str(error).startswith("missing"), *str(error).split(": ", 1))
+                continue
+            try:
+                return self.directory(data, len(data) if place is None else place)
+            except Refusal as error:
+                demand("UnsupportedVersionError" not in str(error), *str(error).split(": ", 1))
+        refuse("FormatError", "no file of keys has an intact directory")
 
     def directory(self, data: Any, end: int) -> tuple[Any, list[tuple[int, int]]]:
         """Read the list of runs that ends somewhere in a file of keys."""
-        demand(64 + 24 <= end <= len(data), "FormatError", "the file of keys ends early")
+        demand(64 + 24 <= end <= len(data) and end % 8 == 0, "FormatError", "the file of keys ends early")
         check_header(data[:64], b"K", self.id)
         total, count, hashed = unpack_from("<QQQ", data, end - 24)
         start = end - 24 - 24 * count
@@ -223,9 +238,8 @@ class Segment:
         for offset, size, fences_hash in runs:
             blocks = (size + 1023) // 1024
             fences = offset + sum(align_up(12 * min(1024, size - n), 8) for n in range(0, min(size, end), 1024))
-            demand(
-                place <= offset and 0 < size < end and fences + 16 * blocks <= start, "FormatError", "a run is wrong"
-            )
+            right = offset >= place and offset % 8 == 0 and 0 < size < end and fences + 16 * blocks <= start
+            demand(right, "FormatError", "a run is wrong")
             demand(xxh3(data[fences : fences + 16 * blocks]) == fences_hash, "FormatError", "the fences are damaged")
             place = fences + 16 * blocks
         demand(sum(size for _, size, _ in runs) == total, "FormatError", "the number of keys is wrong")

@@ -56,7 +56,12 @@ def _hash_of_range(dataset: SplitDataLoader, position: int, start: int, stop: in
 
 
 def _samples_of(dataset: SplitDataLoader, asked: dict[str, Any]) -> dict[str, Any]:
-    with SampleDataset(dataset.paths[0]) as samples:
+    try:
+        samples = SampleDataset(dataset.paths[0])
+    except SplitDataError as error:
+        # The codec of all records.
+        return dict.fromkeys(asked, name_of(error))
+    with samples:
         return {position: outcome(partial(_sample_of, samples, int(position))) for position in asked}
 
 

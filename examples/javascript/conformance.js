@@ -100,7 +100,7 @@ function agrees(verdict, said) {
   if (Array.isArray(verdict) && Array.isArray(said)) {
     return verdict.length === said.length && verdict.every((one, n) => agrees(one, said[n]));
   }
-  if (Array.isArray(verdict)) return verdict.includes(said);
+  if (Array.isArray(verdict)) return verdict.some((one) => agrees(one, said));
   if (!isObject(verdict) || !isObject(said)) return verdict === said;
   const names = Object.keys(verdict);
   return names.length === Object.keys(said).length && names.every((name) => name in said && agrees(verdict[name], said[name]));

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stdlib_reader.files import check_header, demand, open_file, refuse
+from stdlib_reader.files import Refusal, check_header, demand, open_file, refuse
 from stdlib_reader.xxh3 import xxh3
 
 HALF, WORD, MAX_MANIFEST_BYTES = (1 << 32) - 1, (1 << 64) - 1, 1 << 24
@@ -113,12 +113,37 @@ def number(digits: str) -> int | float:
     return value
 
 
+def is_committed(index: Path) -> bool:
+    """Say whether an index counts records, and not those of a first commit that was interrupted."""
+    try:
+        head = open_file(index)[:128]
+        return check_header(head, b"I", b"", 128) and any(head[40:48]) and not head[62]
+    except Refusal:
+        return False
+
+
+class Spelling(str):
+    """A number of JSON as it stands in the file."""
+
+
+def num_spellings(value: Any) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, Spelling) + sum(map(num_spellings, parts))
+
+
+def check_metadata(line: str) -> None:
+    """Refuse metadata that are too long; numbers count as they stand there, and have no quotes."""
+    metadata = json.loads(line, parse_float=Spelling, parse_int=Spelling)["metadata"]
+    data = json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    demand(len(data) - 2 * num_spellings(metadata) <= 1 << 20, "ManifestError", "the metadata are too long")
+
+
 def read_manifest(dataset: Path) -> dict[str, Any]:
     """Return the newest manifest; none that is older is read where it is damaged."""
     names = [path.name for path in dataset.iterdir() if re.fullmatch(r"manifest\.[0-9]{10}\.json", path.name)]
     if not names:
-        heads = [path.read_bytes()[:128] for path in dataset.glob("segments/*/index")]
-        lost = any(check_header(head, b"I", b"", 128) and any(head[40:48]) and not head[62] for head in heads)
+        demand(not (dataset / "segments").is_symlink(), "FormatError", "the folder of segments is a link")
+        lost = any(map(is_committed, (dataset / "segments").glob("*/index")))
         refuse(*(("ManifestError", "lost") if lost else ("DatasetNotFoundError", "there is no manifest")))
     data = open_file(dataset / max(names))
     found = re.fullmatch(rb'([^\n]*)\n\{"xxh3":"([0-9a-f]{16})"\}\n', data if len(data) <= MAX_MANIFEST_BYTES else b"")
@@ -149,6 +174,5 @@ def read_manifest(dataset: Path) -> dict[str, Any]:
     ids = {segment["id"] for segment in manifest["segments"]}
     right = len(ids) == len(manifest["segments"]) and manifest["generation"] == int(max(names)[9:19])
     demand(right, "ManifestError", "generation or a segment's id is wrong")
-    size = len(json.dumps(manifest["metadata"], ensure_ascii=False, separators=(",", ":")).encode())
-    demand(size <= 1 << 20, "ManifestError", "the metadata are too long")
+    check_metadata(line)
     return dict(manifest)

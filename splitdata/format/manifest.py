@@ -336,7 +336,8 @@ class Manifest:
             ManifestError: If it is damaged or says what cannot be.
             UnsupportedVersionError: If it is intact and needs a newer splitdata.
         """
-        fields = _Fields(_parse(_proven_line(data)), "the manifest")
+        line = _proven_line(data)
+        fields = _Fields(_parse(line), "the manifest")
         if fields.get("format") != spec.FORMAT_NAME:
             raise ManifestError('the manifest does not say "format":"splitdata"')
         version = _checked_version(fields)
@@ -346,9 +347,9 @@ class Manifest:
             raise ManifestError("the manifest has no list of segments or no metadata")
         if len(segments) > spec.MAX_SEGMENTS:
             raise ManifestError(f"the manifest lists {len(segments)} segments, the limit is {spec.MAX_SEGMENTS}")
-        if len(data) > spec.MAX_METADATA_BYTES:
-            _check_size(metadata)
         _check_depth([metadata])
+        if len(data) > spec.MAX_METADATA_BYTES:
+            _check_size(line)
         schemas = _decoded_schemas(fields.get("schemas")) if fields.has("schemas") else ()
         manifest = cls(
             generation=fields.integer("generation", spec.MAX_GENERATION, least=1),
@@ -445,11 +446,25 @@ def decode_metadata(data: bytes) -> dict[str, Any]:
     return metadata
 
 
-def _check_size(metadata: dict[str, Any]) -> None:
-    """Raise if metadata that were read are longer than a manifest may have them, however they are written."""
+class _Spelling(str):
+    """A number of JSON as it stands in the file."""
+
+    __slots__ = ()
+
+
+def _check_size(line: bytes) -> None:
+    """Raise if the metadata of a manifest that can be parsed are too long: with numbers as they stand in it."""
+    metadata = json.loads(line, parse_int=_Spelling, parse_float=_Spelling)["metadata"]
     length = len(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    # Without the quotes, which numbers do not have.
+    length -= 2 * _num_spellings(metadata)
     if length > spec.MAX_METADATA_BYTES:
         raise ManifestError(f"the metadata take {length} bytes as JSON, the limit is {spec.MAX_METADATA_BYTES}")
+
+
+def _num_spellings(value: object) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, _Spelling) + sum(map(_num_spellings, parts))
 
 
 def _check_depth(values: list[Any]) -> None:

@@ -47,7 +47,7 @@ class Case:
         records, keys: What differs from the base, by position: the name of an error, several where a reader may
             choose, a hash or a key.
         find: The same by key. Positions are what is found.
-        metadata: What differs from those of the base, by name.
+        metadata: What differs from those of the base, by name; None where they are not told.
         metadata_bytes: In the place of metadata that are too long to be shown.
         fingerprint: Where it differs from the base; None where it is not told.
         samples: Of some positions.
@@ -65,7 +65,7 @@ class Case:
     records: dict[int, Any] | list[Any] = field(default_factory=dict)
     keys: dict[int, Any] = field(default_factory=dict)
     find: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] | None = field(default_factory=dict)
     metadata_bytes: int = 0
     fingerprint: str | None = ""
     samples: dict[int, Any] = field(default_factory=dict)

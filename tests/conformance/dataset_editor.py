@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from struct import Struct, pack
 from typing import Any, Final, NamedTuple
@@ -21,7 +22,9 @@ __all__ = [
     "Frame",
     "SegmentEditor",
     "align_up",
+    "digest_of",
     "manifest_of",
+    "packed_lists",
     "text_of",
 ]
 
@@ -42,6 +45,21 @@ def align_up(value: int, alignment: int) -> int:
 def manifest_of(line: bytes) -> bytes:
     """Return the file of a manifest with this first line."""
     return line + b'\n{"xxh3":"%016x"}\n' % hash64(line)
+
+
+def digest_of(records: Iterable[bytes]) -> int:
+    """Return the digest of records."""
+    digest = 0
+    for record in records:
+        digest = (digest * DIGEST_BASE + hash64(record) + 1) % DIGEST_PRIME
+    return digest
+
+
+def packed_lists(lists: Iterable[Sequence[bytes]]) -> bytes:
+    """Return lists of schemas as fingerprint and digest have them."""
+    return b"".join(
+        pack("<I", len(schemas)) + b"".join(pack("<I", len(one)) + one for one in schemas) for schemas in lists
+    )
 
 
 class Frame(NamedTuple):
@@ -133,7 +151,7 @@ def _edits_of(name: str, before: bytes | None, after: bytes) -> list[dict[str, A
     if before == after:
         return []
     if name.startswith("manifest.") and after.isascii():
-        return [{"file": name, "text": [after.decode()]}]
+        return [{"file": name, "text": _pieces_of(after.decode())}]
     edits: list[dict[str, Any]] = []
     if before is None or len(before) != len(after):
         edits.append({"file": name, "size": len(after)})
@@ -148,6 +166,16 @@ def _edits_of(name: str, before: bytes | None, after: bytes) -> list[dict[str, A
             edits.append({"file": name, "offset": start, "hex": after[start:stop].hex()})
         start = stop + 8
     return edits
+
+
+def _pieces_of(text: str) -> list[Any]:
+    """Return a text by pieces, as an edit says it: a thousand times one character is one piece."""
+    pieces: list[Any] = []
+    start = 0
+    for run in re.finditer(r"(.)\1{999,}", text):
+        pieces += [text[start : run.start()], [run[1], len(run[0])]]
+        start = run.end()
+    return [*pieces, text[start:]]
 
 
 class SegmentEditor:
@@ -312,9 +340,7 @@ class SegmentEditor:
         """Replace the last record, which is not compressed, and all sums of the segment: nothing else is odd."""
         old = self.payload(self.frames - 1)
         self.replace_last(record, raw=len(record))
-        digest = 0
-        for number in range(self.frames):
-            digest = (digest * DIGEST_BASE + hash64(self.payload(number)) + 1) % DIGEST_PRIME
+        digest = digest_of(map(self.payload, range(self.frames)))
         length = self.info["raw_bytes"] + len(record) - len(old)
         sums = {"digest": f"{digest:016x}", "raw_bytes": length, "stored_bytes": length}
         self._dataset.change_manifest(lambda manifest: manifest["segments"][0].update(sums))

@@ -24,19 +24,24 @@ from typing import Any, Final
 from xxhash import xxh3_64_intdigest as hash64
 
 from tests.conformance.case import Case
-from tests.conformance.dataset_editor import DIGEST_BASE, DIGEST_PRIME, DatasetEditor
+from tests.conformance.dataset_editor import DatasetEditor, digest_of, packed_lists
 from tests.conformance.golden_datasets import GOLDEN, GoldenDataset
 from tests.conformance.odd_bins import bin_cases
 from tests.conformance.odd_deleted import deleted_cases
+from tests.conformance.odd_dictionaries import dictionary_cases
 from tests.conformance.odd_fields import field_cases
 from tests.conformance.odd_files import file_cases
 from tests.conformance.odd_frames import frame_cases
 from tests.conformance.odd_groups import group_cases
+from tests.conformance.odd_key_tables import key_table_cases
 from tests.conformance.odd_keys import key_cases
 from tests.conformance.odd_large import large_cases
-from tests.conformance.odd_manifests import manifest_cases
+from tests.conformance.odd_layouts import layout_cases
+from tests.conformance.odd_limits import limit_cases
+from tests.conformance.odd_manifests import lost_manifest_cases, manifest_cases
 from tests.conformance.odd_samples import sample_cases
 from tests.conformance.odd_schemas import schema_cases
+from tests.conformance.odd_verified import verified_cases
 from tests.conformance.odd_zstd import zstd_cases
 
 __all__ = ["make"]
@@ -54,6 +59,12 @@ _ODD: Final = (
     deleted_cases,
     sample_cases,
     schema_cases,
+    lost_manifest_cases,
+    dictionary_cases,
+    key_table_cases,
+    limit_cases,
+    layout_cases,
+    verified_cases,
 )
 _HERE: Final = Path(__file__).resolve().parent
 _DELETED: Final = "RecordDeletedError"
@@ -123,18 +134,11 @@ def _shown(record: bytes | None) -> str:
 
 
 def _fingerprint(records: tuple[bytes, ...]) -> str:
-    digest = 0
-    for record in records:
-        digest = (digest * DIGEST_BASE + hash64(record) + 1) % DIGEST_PRIME
-    return f"{len(records)}-{digest:016x}"
+    return f"{len(records)}-{digest_of(records):016x}"
 
 
 def _behind_fingerprint(schemas: tuple[bytes, ...]) -> str:
-    return f"-{hash64(_packed(schemas)):016x}" if schemas else ""
-
-
-def _packed(schemas: tuple[bytes, ...]) -> bytes:
-    return pack("<I", len(schemas)) + b"".join(pack("<I", len(one)) + one for one in schemas)
+    return f"-{hash64(packed_lists([schemas])):016x}" if schemas else ""
 
 
 def _sha256(records: tuple[bytes | None, ...], schemas: tuple[bytes, ...]) -> str:
@@ -145,7 +149,7 @@ def _sha256(records: tuple[bytes | None, ...], schemas: tuple[bytes, ...]) -> st
             leaf.update((_DELETED_LENGTH if record is None else len(record)).to_bytes(8, "little") + (record or b""))
         root.update(leaf.digest())
     if schemas:
-        root.update(sha256(pack("<Q", _SCHEMAS_LENGTH) + _packed(schemas)).digest())
+        root.update(sha256(pack("<Q", _SCHEMAS_LENGTH) + packed_lists([schemas])).digest())
     return root.hexdigest()
 
 
@@ -168,7 +172,10 @@ def _changed(verdict: dict[str, Any], case: Case) -> dict[str, Any]:
         changed["keys"] = [case.keys.get(position, old) for position, old in enumerate(old_keys)]
     if "find" in verdict:
         changed["find"] = verdict["find"] | case.find
-    changed["metadata"] = case.metadata | verdict["metadata"]
+    if case.metadata is None:
+        del changed["metadata"]
+    else:
+        changed["metadata"] = case.metadata | verdict["metadata"]
     if case.fingerprint is None:
         del changed["fingerprint"]
     elif case.fingerprint:

@@ -12,7 +12,7 @@ from tests.conformance.dataset_editor import DatasetEditor, SegmentEditor, align
 from tests.conformance.golden_datasets import LARGE_BYTES
 from tests.conformance.odd_zstd import zstd_frame
 
-__all__ = ["large_cases"]
+__all__ = ["large_cases", "replace_large"]
 
 _LARGE: Final = 1 << 24
 _MIB: Final = 1 << 20
@@ -171,9 +171,8 @@ def _relength(segment: SegmentEditor, raw: int) -> None:
     segment.set_frame(1, header._replace(raw=raw, words=(header.words[0], raw, 0, 0)))
 
 
-def _replace_large(
-    segment: SegmentEditor, payload: bytes, *, raw: int, codec: int, hashed: bytes | None = None
-) -> None:
+def replace_large(segment: SegmentEditor, payload: bytes, *, raw: int, codec: int, hashed: bytes | None = None) -> None:
+    """Put another payload in the place of that of the large record; its block hashes may be those of other bytes."""
     begin, *_ = segment.entry(1)
     end = _end_of_large(segment)
     header = segment.frame_of_large(raw, len(payload), codec)
@@ -193,7 +192,7 @@ def _plain_large(segment: SegmentEditor, flipped: int | None = None) -> None:
     payload = bytearray(LARGE_BYTES)
     if flipped is not None:
         payload[flipped] ^= 1
-    _replace_large(segment, bytes(payload), raw=LARGE_BYTES, codec=0, hashed=bytes(LARGE_BYTES))
+    replace_large(segment, bytes(payload), raw=LARGE_BYTES, codec=0, hashed=bytes(LARGE_BYTES))
 
 
 def _escaped(segment: SegmentEditor) -> None:
@@ -210,7 +209,7 @@ def _escape_without_need(segment: SegmentEditor) -> None:
 def _too_large(segment: SegmentEditor) -> None:
     # The frame ends early: nobody is to look at it.
     length = (1 << 30) + 1
-    _replace_large(segment, zstd_frame(b"\0", 1 << 17, declared=length), raw=length, codec=1)
+    replace_large(segment, zstd_frame(b"\0", 1 << 17, declared=length), raw=length, codec=1)
 
 
 def _end_of_large(segment: SegmentEditor) -> int:

@@ -11,7 +11,7 @@ from tests.conformance.dataset_editor import DatasetEditor, manifest_of, text_of
 from tests.conformance.golden_datasets import PLAIN
 from tests.conformance.odd_fields import replaced, set_fields, set_segment_fields
 
-__all__ = ["manifest_cases"]
+__all__ = ["lost_manifest_cases", "manifest_cases", "write_pieces"]
 
 _PLAIN: Final = [hash_of(record) for record in PLAIN]
 _FINGERPRINT: Final = "7-09104eee9e3bb6a2"
@@ -220,7 +220,7 @@ def _repeated(before: str, pieces: list[list[Any]], name: str = "later") -> Call
     def edit(dataset: DatasetEditor) -> None:
         line = dataset.files[dataset.manifest_name].partition(b"\n")[0].decode()
         head, old, rest = line.partition(before)
-        _write_pieces(dataset, [head + f'"{name}":', *pieces, "," + old + rest])
+        write_pieces(dataset, [head + f'"{name}":', *pieces, "," + old + rest])
 
     return edit
 
@@ -231,12 +231,13 @@ def _many_segments(count: int) -> Callable[[DatasetEditor], object]:
         head, old, rest = line.partition('"segments":[')
         segment = '{"id":"%ID%","records":0,"bins":1,"sealed":true,'
         segment += '"digest":"0000000000000000","raw_bytes":0,"stored_bytes":0}'
-        _write_pieces(dataset, [head + old, [segment + ",", count - 1], segment.replace("%ID%", "f" * 32) + rest])
+        write_pieces(dataset, [head + old, [segment + ",", count - 1], segment.replace("%ID%", "f" * 32) + rest])
 
     return edit
 
 
-def _write_pieces(dataset: DatasetEditor, pieces: list[Any]) -> None:
+def write_pieces(dataset: DatasetEditor, pieces: list[Any]) -> None:
+    """Give the newest manifest a first line that its edit says by pieces."""
     name = dataset.manifest_name
     line = text_of(pieces).encode()
     whole = manifest_of(line)
@@ -330,6 +331,41 @@ def _of_the_folder() -> Iterator[Case]:
         base="nothing",
         opens="DatasetNotFoundError",
     )
+
+
+def lost_manifest_cases() -> Iterator[Case]:
+    """Yield what a reader says without a manifest, by what the index of the only segment says."""
+    none = "DatasetNotFoundError"
+    headers: tuple[tuple[str, str, int, bytes, bool, str], ...] = (
+        ("other-segment", "is of another segment", 16, b"\xaa" * 16, True, MANIFEST),
+        ("version-2", "is of version 2.0", 8, b"\2\0\0\0", True, none),
+        ("feature", "has a feature that nobody knows", 32, b"\x80", True, none),
+        ("no-records", "counts no records", 40, bytes(8), True, none),
+        ("many-records", "counts more records than a segment may have", 40, b"\xff" * 8, True, none),
+        ("damaged", "is not intact", 40, b"\1", False, none),
+    )
+    for name, what, offset, data, intact, error in headers:
+
+        def edit(dataset: DatasetEditor, change: Any = (offset, data, intact)) -> None:
+            dataset.segment().set_header("index", change[0], change[1], intact=change[2])
+            _remove_manifest(dataset)
+
+        yield Case(f"manifest-lost-{name}", 6, f"no manifest, and the index header {what}", edit, opens=error)
+    links: tuple[tuple[str, str, str], ...] = (
+        ("index", "the index", none),
+        ("segment", "the folder of the segment", none),
+        ("segments", "the folder of segments", FORMAT),
+    )
+    for name, what, error in links:
+
+        def move(dataset: DatasetEditor, name: str = name) -> None:
+            segment = dataset.segment()
+            path = {"index": segment.path("index"), "segment": segment.path("")[:-1], "segments": "segments"}[name]
+            target = "../" * path.count("/") + "elsewhere"
+            _remove_manifest(dataset)
+            dataset.others += [{"file": path, "rename": "elsewhere"}, {"file": path, "link": target}]
+
+        yield Case(f"manifest-lost-{name}-is-link", 6, f"no manifest, and {what} is a link to it", move, opens=error)
 
 
 def _new_file(name: str) -> Callable[[DatasetEditor], object]:

@@ -83,7 +83,7 @@ _BIN_NOTES: Final = (
     (8, "bin {bin} of 2"),
     (8, "feature flags: none"),
     (8, "alignment 2**3; hashes are xxh3, no groups"),
-    (8, "xxh3-64 of bytes 0 to 55"),
+    (8, "xxh3-64 of bytes 0 to 56"),
 )
 _FRAME_NOTES: Final = (
     (8, "sync word, header check"),
@@ -105,7 +105,7 @@ _INDEX_NOTES: Final = (
     (8, "longest raw record: 9"),
     (8, "no dictionary; hashes are xxh3, no groups"),
     (16, "not encrypted"),
-    (8, "xxh3-64 of bytes 0 to 119"),
+    (8, "xxh3-64 of bytes 0 to 120"),
     (16, "entry 0: bin 0, 8 * 8; 5 and 5 bytes"),
     (16, "entry 1: bin 1, 8 * 8; empty"),
     (16, "entry 2: bin 0, 8 * 13; 9 and 9 bytes"),

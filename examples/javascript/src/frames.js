@@ -77,7 +77,9 @@ export function controlFrames(file, alignments = [8, 64, 128, 256, 512, 1024, 20
   for (const alignment of alignments) {
     for (let end = 64; found.length < 2; ) {
       const offset = nextStart(end, alignment, false);
-      const frame = controlFrameAt(file, offset);
+      // What stands where payloads have another alignment may be the bytes of a record.
+      const isRecord = alignments.length > 1 && file.read(end, offset - end).some((byte) => byte);
+      const frame = isRecord ? null : controlFrameAt(file, offset);
       if (!frame || (found.length && frame.header.kind <= found.at(-1).header.kind)) break;
       found.push(frame);
       end = offset + frame.header.end;

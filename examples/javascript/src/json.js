@@ -12,8 +12,9 @@ const WORDS = { true: true, false: false, null: null };
 
 /** A number that was written with a fraction or an exponent. */
 export class Fraction {
-  constructor(value) {
+  constructor(value, written) {
     this.value = value;
+    this.written = written;
   }
 }
 
@@ -36,12 +37,19 @@ export function plain(value) {
   return object;
 }
 
-/** Return a plain value as JSON in its shortest form. */
+// U+FFFD has three bytes too.
+const HALVES = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+const quote = (text) => JSON.stringify(text.replace(HALVES, "\ufffd"));
+
+/** Return a parsed value as JSON in its shortest form, but numbers as they were written. */
 export function stringify(value) {
   if (typeof value === "bigint") return String(value);
+  if (value instanceof Fraction) return value.written;
+  if (Object.is(value, -0)) return "-0";
+  if (typeof value === "string") return quote(value);
   if (Array.isArray(value)) return `[${value.map(stringify).join()}]`;
   if (!isObject(value)) return JSON.stringify(value);
-  return `{${Object.keys(value).map((key) => `${JSON.stringify(key)}:${stringify(value[key])}`).join()}}`;
+  return `{${Object.keys(value).map((key) => `${quote(key)}:${stringify(value[key])}`).join()}}`;
 }
 
 export function isObject(value) {
@@ -132,8 +140,9 @@ class Parser {
     if (found[1] || found[2]) {
       const value = Number(found[0]);
       if (!Number.isFinite(value)) this.fail("a number is beyond 64 bits");
-      return new Fraction(value);
+      return new Fraction(value, found[0]);
     }
+    if (found[0] === "-0") return -0;
     // Many digits take long to convert.
     const exact = found[0].length > 20 ? MAX_INTEGER + 1n : BigInt(found[0]);
     if (exact > MAX_INTEGER || exact < -MAX_INTEGER) this.fail("an integer is beyond 64 bits");

@@ -17,7 +17,7 @@ export class KeyTable {
   constructor(file, end, id) {
     this.file = file;
     this.isHeaderIntact = checkHeader(file.read(0, 64), { letter: "K", owner: id, name: file.name });
-    demand(end >= 88 && end <= file.size, "FormatError", `${file.name} ends before its directory does`);
+    demand(end >= 88 && end <= file.size && end % 8 === 0, "FormatError", `${file.name} ends before its directory does`);
     const footer = file.read(end - 24, 24);
     const [total, count, hash] = [0, 8, 16].map((place) => footer.readBigUInt64LE(place));
     this.start = end - 24 - 24 * Number(count);
@@ -54,7 +54,7 @@ class Run {
     this.offset = Number(entry.readBigUInt64LE(0));
     this.count = Number(entry.readBigUInt64LE(8));
     this.fencesHash = entry.readBigUInt64LE(16);
-    demand(this.count > 0, "FormatError", `${file.name} lists a run of no keys`);
+    demand(this.count > 0 && this.offset % 8 === 0, "FormatError", `${file.name} lists a run that is none`);
     this.numBlocks = Math.ceil(this.count / KEYS_PER_BLOCK);
     const last = this.count - (this.numBlocks - 1) * KEYS_PER_BLOCK;
     this.fences = this.offset + (this.numBlocks - 1) * BLOCK_BYTES + alignUp(12 * last, 8);

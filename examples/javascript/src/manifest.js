@@ -3,7 +3,7 @@
 import fs from "node:fs";
 import { SplitDataError, demand } from "./errors.js";
 import { isDigest } from "./digest.js";
-import { isIntact, openFile, pathIn } from "./files.js";
+import { checkFolder, checkHeader, openFile, pathIn } from "./files.js";
 import { hash64, hex64 } from "./hash.js";
 import { depthOf, isObject, parse, plain, stringify } from "./json.js";
 
@@ -54,13 +54,16 @@ function openNewest(folder, name) {
 
 /** Say whether the index of some segment counts records that were committed. */
 function hasCommitted(segments) {
+  checkFolder(segments);
   if (!fs.existsSync(segments)) return false;
   return fs.readdirSync(segments).some((id) => {
     try {
+      checkFolder(pathIn(segments, id));
       const file = openFile(pathIn(segments, id, "index"), "FormatError");
       const head = file.read(0, 128);
       file.close();
-      return isIntact(head, "I", 128) && head.readBigUInt64LE(40) > 0n && head[62] === 0;
+      const isKnown = isId(id) && checkHeader(head, { letter: "I", owner: Buffer.alloc(0), size: 128 });
+      return isKnown && head.readBigUInt64LE(40) > 0n && head[62] === 0;
     } catch {
       return false;
     }
@@ -82,7 +85,7 @@ function check(file, generation) {
   right(new Set(manifest.segments.map((one) => one.id)).size === manifest.segments.length, "two segments have one id");
   right(manifest.generation === generation, `generation is ${manifest.generation}`);
   const metadata = plain(manifest.metadata);
-  right(Buffer.byteLength(stringify(metadata)) <= MAX_METADATA_BYTES, "the metadata are too long");
+  right(Buffer.byteLength(stringify(manifest.metadata)) <= MAX_METADATA_BYTES, "the metadata are too long");
   const schemas = (manifest.schemas ?? []).map((one) => Buffer.from(one, "base64"));
   const segments = manifest.segments.map((one) => ({ ...one, schemas: (one.schemas ?? []).map((n) => schemas[n]) }));
   return { ...manifest, metadata, schemas, segments };

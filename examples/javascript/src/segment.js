@@ -5,7 +5,7 @@
 import { KeyTable } from "./keys.js";
 import { readDeleted } from "./deleted.js";
 import { SplitDataError, demand } from "./errors.js";
-import { alignUp, checkFolder, checkHeader, openFile, pathIn } from "./files.js";
+import { alignUp, checkFolder, checkHeader, isIntact, openFile, pathIn } from "./files.js";
 import { BLOCK_BYTES, CODEC, FrameHeader, KIND, controlFrames } from "./frames.js";
 import { Group } from "./group.js";
 import { firstWord, hash64, saltOf } from "./hash.js";
@@ -14,6 +14,7 @@ import { decompress } from "./zstd.js";
 
 const TOMBSTONE = (1n << 64n) - 1n;
 const MAX_DICTIONARY_BYTES = 1 << 24;
+const SUM_BYTES = 65536;
 const NONE = { numbers: new Set(), isWhole: true };
 // Files that are kept open.
 const MOST_FILES = 100;
@@ -41,6 +42,14 @@ export class Segment {
   close() {
     for (const file of this.files.values()) file.close();
     this.files.clear();
+  }
+
+  /** Where the tables of a sealed index begin, and how many entries one block sum covers. */
+  get tables() {
+    const each = Math.max(1, Math.floor(SUM_BYTES / this.stride));
+    const sums = 128 + this.stride * this.numFrames;
+    const bins = sums + 8 * Math.ceil(this.numFrames / each);
+    return { each, sums, bins, dictionary: bins + 8 * this.fields.bins };
   }
 
   // -- records -----------------------------------------------------------------------------------------------------
@@ -235,22 +244,33 @@ export class Segment {
     tries.push(["keys", () => end], ["keys", (file) => file.size]);
     let problem;
     for (const [name, endOf] of tries) {
+      let file;
       try {
-        const file = this.file(name, "FormatError");
+        file = this.file(name, "missing");
+      } catch (error) {
+        if (error.name !== "missing") throw error;
+        continue;
+      }
+      try {
         return new KeyTable(file, Number(endOf(file)), this.id);
       } catch (error) {
         if (error.name === "UnsupportedVersionError") throw error;
         problem ??= error;
       }
     }
-    throw problem;
+    throw problem ?? new SplitDataError("FormatError", `segment ${this.fields.id} has no file of keys`);
   }
 
   /** Return the dictionary: that of a sealed index if it is intact, else the one at the head of bin 0. */
   dictionary() {
-    const dictionary = this.dictionaryOfIndex() ?? this.dictionaryOfBin();
-    demand(dictionary?.length, "CorruptRecordError", `no dictionary of segment ${this.fields.id} is whole`);
-    return dictionary;
+    const ofIndex = this.dictionaryOfIndex();
+    if (ofIndex?.length) return ofIndex;
+    try {
+      return this.dictionaryOfBin();
+    } catch (error) {
+      if (!(error instanceof SplitDataError)) throw error;
+      throw new SplitDataError("CorruptRecordError", `no dictionary of segment ${this.fields.id} is whole: ${error.message}`);
+    }
   }
 
   /** Return the dictionary in the index, of no bytes if it has none; null if that cannot be told. */
@@ -259,13 +279,17 @@ export class Segment {
     if (!this.fields.sealed || !this.isIndexIntact) return null;
     const length = index.read(96, 4).readUInt32LE(0);
     if (length > MAX_DICTIONARY_BYTES) return null;
-    const data = index.read(index.size - 24 - alignUp(length, 8), alignUp(length, 8) + 24);
-    const isRight = data.length >= 24 && hash64(data.subarray(0, -24)) === data.readBigUInt64LE(data.length - 8);
+    const size = alignUp(length, 8) + 24;
+    const data = index.read(this.tables.dictionary, size);
+    const isRight = data.length === size && hash64(data.subarray(0, -24)) === data.readBigUInt64LE(data.length - 8);
     return isRight ? data.subarray(0, length) : null;
   }
 
   dictionaryOfBin() {
-    const [frame] = controlFrames(this.bin(0));
-    return frame?.header.kind === KIND.dictionary ? frame.payload : null;
+    const file = this.bin(0);
+    const head = file.read(0, 64);
+    const [frame] = controlFrames(file, isIntact(head, "B", 64) ? [2 ** head[48]] : undefined);
+    demand(frame?.header.kind === KIND.dictionary, "CorruptRecordError", `${file.name} has none`);
+    return frame.payload;
   }
 }

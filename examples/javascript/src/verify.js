@@ -5,14 +5,14 @@ import { SplitDataError } from "./errors.js";
 import { alignUp, isIntact } from "./files.js";
 import { KIND, LARGE_RECORD_BYTES, controlFrames, nextStart } from "./frames.js";
 import { hash64, hex64 } from "./hash.js";
-import { parse } from "./json.js";
+import { depthOf, isObject, parse } from "./json.js";
 import { unknownFeatures } from "./manifest.js";
 import { readSchemas } from "./schema_file.js";
 import { decode } from "./samples.js";
 import { isTombstone } from "./segment.js";
 
 const MAX_ALIGNMENT = 4096;
-const SUM_BYTES = 65536;
+const MAX_DEPTH = 100;
 
 /**
  * Look at everything, and return what is wrong.
@@ -113,13 +113,11 @@ class SegmentCheck {
   }
 
   checkTables(index) {
-    const { numFrames, stride } = this.segment;
-    const each = Math.max(1, Math.floor(SUM_BYTES / stride));
-    const start = 128 + stride * numFrames;
-    const sumBytes = 8 * Math.ceil(numFrames / each);
+    const { stride } = this.segment;
+    const { each, sums: start, bins, dictionary } = this.segment.tables;
+    const sumBytes = bins - start;
     const dictionaryBytes = index.size >= 100 ? alignUp(index.read(96, 4).readUInt32LE(0), 8) : 0;
-    const places = [start, start + sumBytes, start + sumBytes + 8 * this.fields.bins];
-    places.push(places[2] + dictionaryBytes);
+    const places = [start, bins, dictionary, dictionary + dictionaryBytes];
     if (index.size !== places[3] + 24) {
       this.add("index", `it has ${index.size} bytes instead of ${places[3] + 24}`);
       return;
@@ -326,7 +324,8 @@ function pairOf(hash, sequence) {
 
 function checkJson(data) {
   try {
-    parse(new TextDecoder("utf-8", { fatal: true }).decode(data));
+    const metadata = parse(new TextDecoder("utf-8", { fatal: true }).decode(data));
+    if (!isObject(metadata) || depthOf(metadata) > MAX_DEPTH) throw new SyntaxError("it is no object, or too deep");
   } catch (error) {
     throw new SplitDataError("FormatError", `the copy of the metadata is no JSON: ${error.message}`);
   }

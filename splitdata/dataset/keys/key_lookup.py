@@ -49,7 +49,8 @@ class KeyTable:
         self.source = source
         _check_header(source, info)
         # A manifest may claim any place, and a damaged footer any number of runs.
-        footer = source.read(end - FOOTER_BYTES, FOOTER_BYTES) if spec.KEYS_HEADER_BYTES < end <= source.size else b""
+        is_place = spec.KEYS_HEADER_BYTES < end <= source.size and end % 8 == 0
+        footer = source.read(end - FOOTER_BYTES, FOOTER_BYTES) if is_place else b""
         length = directory_bytes(parse_footer(footer))
         self.directory_offset = end - length
         if self.directory_offset < spec.KEYS_HEADER_BYTES:

@@ -54,6 +54,11 @@ class SortedKeysReader:
         # In an array of their own, side by side: a search jumps through them.
         self._firsts = np.ascontiguousarray(fences[:, 0])
 
+    @property
+    def first_hashes(self) -> NDArray[np.uint64]:
+        """What the fences say of the first hash of each block."""
+        return self._firsts
+
     def find(self, key_hash: np.uint64) -> list[int]:
         """Return the sequence numbers under one hash: usually one or none."""
         found: list[int] = []

@@ -15,6 +15,7 @@ import numpy as np
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.segments.finding import Finding
 from splitdata.errors import FormatError
+from splitdata.format import spec
 from splitdata.format.keys import KeysHeader
 
 if TYPE_CHECKING:
@@ -63,14 +64,18 @@ def _sum_of(files: SegmentFiles, table: KeyTable) -> tuple[int, int]:
     found = KeySum()
     for run in table.readers():
         last = _U64(0)
+        firsts = []
         for hashes, sequences in run.batches(_BATCH_BLOCKS):
             if (hashes[1:] < hashes[:-1]).any() or hashes[0] < last:
                 raise FormatError("the keys are not sorted")
             last = hashes[-1]
+            firsts.append(hashes[:: spec.KEYS_PER_BLOCK])
             shown = sequences < info.num_records
             if info.is_sealed and not shown.all():
                 raise FormatError(f"it lists record {int(sequences[~shown][0])}, which the segment lacks")
             found.add(hashes[shown], sequences[shown])
+        if (np.concatenate(firsts) != run.first_hashes).any():
+            raise FormatError("a fence of the keys has another hash than its block begins with")
     return found.num_keys, found.total
 
 
