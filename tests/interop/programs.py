@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.command import ROOT
 from tests.interop.stream import Samples, interleaved, samples_of
 
@@ -21,7 +23,11 @@ __all__ = ["read_samples", "run", "take", "write_samples"]
 
 
 def run(program: str, processes: int, *arguments: str | Path, own_launcher: bool = False) -> None:
-    """Run a program of this folder, by its name, and wait; AssertionError with what it printed if it fails."""
+    """Run a program of this folder, by its name, and wait; AssertionError with what it printed if it fails.
+
+    Skips the test where not all frameworks are installed: each process loads one, which takes seconds.
+    """
+    pytest.importorskip("torchdata", reason="starts processes that load a framework: make test-interop")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     script = ROOT / "tests" / "interop" / f"{program}.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}

@@ -106,8 +106,6 @@ def test_ranks_of_tensor_parallelism_get_the_batches_of_their_data_rank(path: st
 def test_model_sharded_by_fsdp_resumes_in_mid_epoch_by_torchs_checkpoint_at_another_world_size(
     path: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("torchdata", reason="processes that load torch: make test-interop")
-
     run("fsdp_program", 2, path, tmp_path, "two::5", "two-to-two:two:")
     run("fsdp_program", 1, path, tmp_path, "two-to-one:two:", "one::5")
     run("fsdp_program", 2, path, tmp_path, "one-to-two:one:")
