@@ -214,7 +214,7 @@ def _read_by(
 
 def _folder_of(dest: str) -> str:
     """Return the folder beside the dataset, for what does not fit into memory."""
-    return str(Path(dest).resolve().parent)
+    return os.path.dirname(os.path.realpath(dest))  # noqa: PTH120  # a path of loops has no `resolve`
 
 
 def _codec_of(source: RecordSource) -> dict[str, Any]:
@@ -316,9 +316,10 @@ def _is_opened(source: object) -> bool:
 
 def _check_apart(source: RecordSource, dest: str, what: str) -> None:
     """Raise if what is written would lie within what is read, and so be read itself."""
-    target = Path(dest).resolve()
+    target = Path(os.path.realpath(dest))
     for path in source.inputs:
-        if target.is_relative_to(Path(path).resolve()):
+        # A loop of links is an error of who reads it, which names it.
+        if target.is_relative_to(os.path.realpath(path)):
             raise ValueError(f"the {what} {dest} would lie inside the source {path}; choose a place outside of it")
 
 

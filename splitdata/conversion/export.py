@@ -9,6 +9,7 @@ Each format is a sink; it is given one record after another, in the order of the
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -26,7 +27,6 @@ from splitdata.conversion.sinks.table_sink import WidenedError
 from splitdata.dataset.reader import SplitDataLoader
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Sequence
 
     from splitdata.conversion.sinks.choose_sink import PartSizes
@@ -108,8 +108,8 @@ def export(
     if workers < 1:
         raise ValueError(f"workers must be 1 or more processes, got {workers}")
     target = Path(local_path(dest, "what is exported"))
-    folder = Path(local_path(path, "the dataset")).resolve()
-    if target.resolve().is_relative_to(folder):
+    folder = os.path.realpath(local_path(path, "the dataset"))
+    if Path(os.path.realpath(target)).is_relative_to(folder):
         raise ValueError(f"{target} would lie inside the dataset {folder}; choose a place outside of it")
     with SplitDataLoader(path) as loader:
         is_raw = loader.record_codec in _RAW.get(to, ()) if column is None else False
