@@ -53,6 +53,25 @@ def digest_of_hashes(hashes: NDArray[np.uint64], stride: int = 1) -> int:
     return digest
 
 
+def digest_of_groups(hashes: NDArray[np.uint64], stride: int) -> int:
+    """Return the share of groups of records, `stride` records from the begin of one to that of the next.
+
+    Args:
+        hashes: Of the raw records, uint64[groups, records of one], in order; at most 2**14 records of one.
+        stride: As for `digest_of_hashes`; the last record of the last group is at the end.
+    """
+    weights = _powers(_BASE)[_BLOCK - hashes.shape[1] :]
+    base = pow(_BASE, stride, _PRIME)
+    digest = EMPTY_DIGEST
+    for start in range(0, len(hashes), _BLOCK):
+        products = _multiply(_values(hashes[start : start + _BLOCK]), weights)
+        # Halves are summed apart, as in `_block_digest`.
+        high = _multiply((products >> np.uint64(32)).sum(axis=1), np.array([1 << 32], np.uint64))
+        shares = _folded(high + (products & np.uint64(0xFFFFFFFF)).sum(axis=1))
+        digest = (digest * pow(base, len(shares), _PRIME) + _weighted(shares, base)) % _PRIME
+    return digest
+
+
 def is_digest(number: int) -> bool:
     """Say whether a number may be a digest: those from 2**61 - 1 on are none."""
     return 0 <= number < _PRIME
@@ -96,10 +115,22 @@ def _powers(base: int) -> NDArray[np.uint64]:
 
 
 def _block_digest(hashes: NDArray[np.uint64], base: int) -> int:
-    # 2**61 is 1 modulo the prime: fold the high bits onto the low ones. The added one keeps
-    # a record whose hash is zero from vanishing at the head of a sequence.
-    values = (hashes & np.uint64(_PRIME)) + (hashes >> np.uint64(61)) + np.uint64(1)
-    products = _multiply(values, _powers(base)[_BLOCK - len(hashes) :])
+    return _weighted(_values(hashes), base)
+
+
+def _values(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return what each hash counts: one more keeps a record whose hash is zero from vanishing at the head."""
+    return _folded(hashes) + np.uint64(1)
+
+
+def _folded(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers modulo the prime, loosely: 2**61 is 1, so the high bits are folded onto the low ones."""
+    return (numbers & np.uint64(_PRIME)) + (numbers >> np.uint64(61))
+
+
+def _weighted(values: NDArray[np.uint64], base: int) -> int:
+    """Return the sum of values, each times the power of the base that its place asks for."""
+    products = _multiply(values, _powers(base)[_BLOCK - len(values) :])
     # Halves are summed apart: 2**14 terms of 61 bits do not fit into 64.
     low = int((products & np.uint64(0xFFFFFFFF)).sum())
     high = int((products >> np.uint64(32)).sum())

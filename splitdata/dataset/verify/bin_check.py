@@ -8,7 +8,7 @@ All frames of a stretch are checked together by numpy; record by record only whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,11 +17,12 @@ from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.dataset.verify.head_check import NO_ZEROS, check_head
+from splitdata.dataset.verify.many_groups import look_into_groups
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
+from splitdata.format.digest import EMPTY_DIGEST, digest_of_groups, digest_of_hashes, join_digests
 from splitdata.format.frame_layout import LAYOUT, aligned_starts
 from splitdata.format.frames import are_ordinary, footprint, key_extents, nonzero_gaps
 from splitdata.format.index import unpack_locs
@@ -43,6 +44,10 @@ __all__ = ["BinCheck"]
 
 # What is held of a bin at a time, beside one record.
 _PART_BYTES: Final = 16 << 20
+# Of groups that are looked at together: what they may take decompressed, and records of one.
+_RAW_BYTES: Final = 64 << 20
+_MOST_TOGETHER: Final = 1 << 12
+_LONG_BYTES: Final = 2048
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 _OVERLAPPING_BYTES: Final = 64 << 20
 _HEADER_CHECK: Final = (
@@ -119,8 +124,14 @@ class BinCheck:
         except (FormatError, OSError) as error:
             self._give_up(str(error))
 
-    def check_part(self, first: int, entries: NDArray[np.void]) -> None:
-        """Look at the next records, from the ordinal `first` on; `entries` are theirs from the index, in order."""
+    def check_part(self, first: int, entries: NDArray[np.void], lengths: NDArray[np.int64] | None = None) -> None:
+        """Look at the next frames, from the ordinal `first` on.
+
+        Args:
+            first: Of the frames of this bin.
+            entries: Theirs from the index, in order.
+            lengths: Of groups, the lengths of their records from the index, int64[frames, records of one].
+        """
         # Without an entry where the index is cut off.
         if not self._is_readable or not len(entries):
             return
@@ -133,8 +144,14 @@ class BinCheck:
             if (erased := self._are_erased(ordinals, entries)).any():
                 self.num_erased += int(np.count_nonzero(erased))
                 ordinals, entries = ordinals[~erased], entries[~erased]
-            if len(entries) and not self._check_together(self._files.bin(self.bin_index), ordinals, entries):
-                self._check_singly(ordinals.tolist())
+            # The last group of a segment may hold fewer.
+            num_whole = len(entries) - (len(self._records_of(int(ordinals[-1]))) < self._files.info.group)
+            rest = ordinals[num_whole:].tolist()
+            ordinals, entries = ordinals[:num_whole], entries[:num_whole]
+            source = self._files.bin(self.bin_index)
+            if len(entries) and not self._check_together(source, ordinals, entries, lengths):
+                rest = [*ordinals.tolist(), *rest]
+            self._check_singly(rest)
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(first))
         self._note_done(self._end or 0)
@@ -192,11 +209,23 @@ class BinCheck:
     # -- records -------------------------------------------------------------------------------
 
     def _check_together(
-        self, source: MappedSource | PreadSource, ordinals: NDArray[np.int64], entries: NDArray[np.void]
+        self,
+        source: MappedSource | PreadSource,
+        ordinals: NDArray[np.int64],
+        entries: NDArray[np.void],
+        lengths_in_groups: NDArray[np.int64] | None,
     ) -> bool:
         """Prove consecutive ordinary frames with numpy; False if any is another kind, or wrong."""
         bins, offsets = unpack_locs(entries["loc"])
-        is_usual = self._layout == LAYOUT and not self._files.info.is_grouped
+        is_usual = self._layout == LAYOUT
+        is_grouped = self._files.info.is_grouped
+        kind = spec.KIND_GROUP if is_grouped else spec.KIND_RECORD
+        if is_grouped and (
+            lengths_in_groups is None
+            or self._files.info.group > _MOST_TOGETHER
+            or int(entries["raw"].sum(dtype=np.int64)) > _RAW_BYTES
+        ):
+            return False
         if self._end is None or not is_usual or not (bins == self.bin_index).all():
             return False
         # Words are read at multiples of 8, and the last frame may end at none.
@@ -219,7 +248,7 @@ class BinCheck:
         lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
         codecs = header[2] >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
         proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
-        proven &= are_ordinary(header[2], header[3]) & (header[2] & _U64(0xFFFFFFFF) == sequences)
+        proven &= are_ordinary(header[2], header[3], kind) & (header[2] & _U64(0xFFFFFFFF) == sequences)
         if (
             not proven.all()
             or nonzero_gaps(data, stops[:-1] - base, gaps[1:]).any()
@@ -227,6 +256,16 @@ class BinCheck:
         ):
             return False
         proven_records = self._payload_hashes(data, offsets - base, header[1], entries, codecs)
+        if is_grouped:
+            if proven_records is None or key_lengths.any():
+                return False
+            whole = (
+                lengths_in_groups[: len(ordinals), : self._files.info.group] if lengths_in_groups is not None else None
+            )
+            if not self._check_groups(sequences, proven_records[1], whole):
+                return False
+            self._end = int(stops[-1])
+            return True
         keyed = np.flatnonzero(key_lengths)
         begins, ends = (starts_of_keys[keyed] - base).tolist(), (stops[keyed] - base).tolist()
         keys = [data[start:stop] for start, stop in zip(begins, ends, strict=True)]
@@ -241,6 +280,26 @@ class BinCheck:
         self.keys.add(key_hashes, sequences[keyed])
         self._join(hashes)
         self._end = int(stops[-1])
+        return True
+
+    def _check_groups(
+        self, frames: NDArray[np.uint64], payloads: list[bytes], lengths: NDArray[np.int64] | None
+    ) -> bool:
+        """Look into whole groups that are proven; False, with nothing counted, if one is not as it must be."""
+        group = self._files.info.group
+        found = None if lengths is None else look_into_groups(payloads, group, lengths)
+        if found is None or not _are_text(found.keys):
+            return False
+        sequences = (frames[:, None] * _U64(group) + np.arange(group, dtype=np.uint64)).astype(_U64).ravel()
+        if len(self._deleted):
+            empty = sequences[[not one for one in found.items]].astype(np.int64)
+            self.num_erased += int(np.count_nonzero(self._deleted.among(empty)))
+        if self._samples is not None:
+            self._check_samples(sequences.tolist(), found.items)
+        self.keys.add(np.fromiter(map(key_hash, found.keys), _U64, len(found.keys)), sequences[found.key_places])
+        stride = self._files.info.num_bins * group
+        share = digest_of_groups(found.hashes, stride)
+        self.digest = join_digests(self.digest, share, len(payloads) * stride)
         return True
 
     def _follow(self, ends: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
@@ -270,7 +329,7 @@ class BinCheck:
         expected: NDArray[np.uint64],
         entries: NDArray[np.void],
         codecs: NDArray[np.uint64],
-    ) -> tuple[NDArray[np.uint64], list[bytes]] | None:
+    ) -> tuple[NDArray[np.uint64], list[Any]] | None:  # bytes, or long ones as views
         """Return the hashes of the raw records, and these, None if a payload is not what its hash says.
 
         Args:
@@ -282,7 +341,10 @@ class BinCheck:
         """
         starts = offsets + spec.FRAME_HEADER_BYTES
         places = zip(starts.tolist(), (starts + entries["stored"]).tolist(), strict=True)
-        payloads = [data[start:stop] for start, stop in places]
+        # Long ones are hashed where they lie; short ones are copied sooner than a view of them is made.
+        is_long = self._samples is None and len(data) > _LONG_BYTES * len(starts)
+        whole = memoryview(data) if is_long else data
+        payloads: list[Any] = [whole[start:stop] for start, stop in places]
         hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
         if (hashes != expected).any():
             return None

@@ -52,9 +52,10 @@ if TYPE_CHECKING:
 __all__ = ["VerifyReport", "verify"]
 
 _MOST_WORKERS: Final = 4
-# Of all bins together; each reads its part at once.
-_STRIPE_BYTES: Final = 32 << 20
-_STRIPE_RECORDS: Final = 1 << 18
+# Of one bin, read at once: enough that what numpy costs for a call does not count.
+_PART_BYTES: Final = 4 << 20
+# Records of all bins whose index entries are in memory together.
+_STRIPE_RECORDS: Final = 1 << 20
 _REPORT_SECONDS: Final = 0.5
 # Up to here each bin that is missing is reported by itself.
 _FEW_BINS: Final = 1 << 10
@@ -115,8 +116,7 @@ def verify(
         generation: Which manifest; None is the newest.
         num_workers: Threads that read bins at the same time, None for up to 4. They overlap waiting
             for the disk, hashing of large records and decompression.
-        progress: Called in this thread with bytes of bins done and in all, every 32 MiB or so, and within a
-            record that takes longer every half a second.
+        progress: Called in this thread with bytes of bins done and in all, every half a second and at the end.
 
     Raises:
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
@@ -228,11 +228,13 @@ class _Verification:
                 before = self.bytes_done
                 list(pool.map(BinCheck.begin, checks))
                 num_bins, num_entries = files.info.num_bins, 0
-                for first, entries in _stripes(files):
+                for first, entries, lengths in _stripes(files):
                     # A task gets the entries of its own bin: the index is read once, not once for each bin.
                     places = [(check.bin_index - first) % num_bins for check in checks]
                     shares = [entries[place::num_bins] for place in places]
-                    parts = zip(checks, [(first + place) // num_bins for place in places], shares, strict=True)
+                    of_records = [None if lengths is None else lengths[place::num_bins] for place in places]
+                    ordinals = [(first + place) // num_bins for place in places]
+                    parts = zip(checks, ordinals, shares, of_records, strict=True)
                     self._wait_for([pool.submit(BinCheck.check_part, *part) for part in parts], before, checks)
                     num_entries += len(entries)
                 self._report_holes(files, _num_entries(files) - num_entries)
@@ -308,15 +310,20 @@ class _Verification:
             self._progress(min(self.bytes_done, self._total), self._total)
 
 
-def _stripes(files: SegmentFiles) -> Iterator[tuple[int, NDArray[np.void]]]:
-    """Yield the index entries of a segment in stripes of as many frames from every bin, if there are few bins."""
+def _stripes(files: SegmentFiles) -> Iterator[tuple[int, NDArray[np.void], NDArray[np.int64] | None]]:
+    """Yield the index entries of a segment in stripes of as many frames from every bin, if there are few bins.
+
+    With the number of the first one, and, where frames are groups, the lengths of their records.
+    """
     info = files.info
-    mean = info.stored_bytes // max(1, info.num_frames) + spec.FRAME_HEADER_BYTES
-    rows = max(1, min(_STRIPE_BYTES // mean, _STRIPE_RECORDS) // info.num_bins)
-    step = min(rows * info.num_bins, _STRIPE_RECORDS)
+    mean = max(info.stored_bytes, info.raw_bytes) // max(1, info.num_frames) + spec.FRAME_HEADER_BYTES
+    most = max(1, _STRIPE_RECORDS // info.group)
+    rows = max(1, min(_PART_BYTES // mean, most // info.num_bins))
+    step = min(rows * info.num_bins, most)
     for start, stop in _filled(files, _num_entries(files)):
         for first in range(start, stop, step):
-            yield first, files.entries(first, min(first + step, stop))
+            end = min(first + step, stop)
+            yield first, files.entries(first, end), files.record_lengths(first, end) if info.is_grouped else None
 
 
 def _filled(files: SegmentFiles, num_entries: int) -> Iterator[tuple[int, int]]:
