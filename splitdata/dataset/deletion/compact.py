@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from splitdata._local_path import local_path
 from splitdata.dataset.deletion.delete import files_of_segments
+from splitdata.dataset.deletion.drop_damaged import drop_damaged as drop
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_abandoned, remove_superseded, remove_unlisted
 from splitdata.dataset.segments.cold_reads import ColdReads
@@ -47,6 +48,7 @@ class CompactReport:
         num_erased: Deleted records that this call has left out of their segments, or would.
         num_sealed: Segments that killed writers had left open, and that are sealed now, or would be.
         num_reclaimed: Segments of killed writers, which no manifest lists, that were removed.
+        dropped: Positions that damaged records had which were dropped, or would be.
         num_bytes: Bytes of the segments that were written anew, before.
         left: What still holds bytes of deleted records, one line each: to be erased by another call.
         is_dry_run: Whether nothing was changed.
@@ -58,6 +60,7 @@ class CompactReport:
     num_erased: int
     num_sealed: int
     num_reclaimed: int
+    dropped: tuple[int, ...]
     num_bytes: int
     left: tuple[str, ...]
     is_dry_run: bool
@@ -72,6 +75,7 @@ def compact(
     path: str | os.PathLike[str],
     *,
     erase: bool = False,
+    drop_damaged: bool = False,
     dry_run: bool = False,
     keep_seconds: float = KEPT_SECONDS,
     progress: Callable[[int, int], None] | None = None,
@@ -87,18 +91,26 @@ def compact(
         erase: Remove old manifests and superseded segments at once, with what killed writers left uncommitted,
             so that no file holds a byte of a deleted record. Jobs on other machines that have an older state open
             without a lock fail then; what a reader here holds open stays until it ends, and is named in `left`.
+        drop_damaged: Before that, leave out the records that are damaged and that no repair can mend. **Records behind
+            them move forward**: positions of before mean other records now, so that readers, saved states and writers
+            of before find another dataset. All that comes behind is written anew.
         dry_run: Only report what would be done.
         keep_seconds: How long superseded segments stay without `erase`.
         progress: Called with bytes of bins done and in all, after each segment.
 
     Raises:
         DatasetNotFoundError, ManifestError: As for opening.
-        FormatError: If a record that was not deleted is damaged: repair or delete it first. What was compacted before
-            it stays so.
+        FormatError: If a record that was not deleted is damaged: repair, delete or drop it first. What was compacted
+            before it stays so. With `drop_damaged`, if a repair can mend something.
+        BlockingIOError: With `drop_damaged`, if a writer is at work.
     """
     directory = DatasetDirectory(local_path(path))
     manifest = directory.newest()
     check_written_here(manifest.version, directory.folder)
+    dropped: list[int] = []
+    if drop_damaged:
+        dropped = drop(directory, dry_run=dry_run, keep_seconds=keep_seconds).tolist()
+        manifest = directory.newest()
     todo = [
         files
         for files in files_of_segments(directory, manifest)
@@ -135,6 +147,7 @@ def compact(
         num_erased=erased,
         num_sealed=sealed,
         num_reclaimed=reclaimed,
+        dropped=tuple(dropped),
         num_bytes=sum(sizes.values()),
         left=tuple(left),
         is_dry_run=dry_run,

@@ -13,6 +13,7 @@ free only since its rivals have gone far beyond it.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.segment_writer import SegmentWriter
     from splitdata.format.manifest import SegmentInfo
 
-__all__ = ["Committer", "MovedError", "NewSegment", "add_segments", "replace_segments"]
+__all__ = ["Committer", "MovedError", "NewSegment", "add_segments", "replace_segments", "replace_tail"]
 
 _logger = logging.getLogger(__name__)
 
@@ -290,6 +291,39 @@ def replace_segments(
             segment.mark_committed()
             _clear_superseded(directory, manifest.generation, keep_seconds)
             return True
+
+
+def replace_tail(
+    directory: DatasetDirectory,
+    kept: tuple[SegmentInfo, ...],
+    replaced: tuple[SegmentInfo, ...],
+    segments: Sequence[NewSegment],
+    *,
+    keep_seconds: float,
+) -> None:
+    """Put sealed segments with other records in the place of the last ones: from then on it is another dataset.
+
+    Raises:
+        ManifestError: If another program has committed meanwhile; nothing was changed.
+    """
+    current = directory.newest()
+    overtaken = f"{directory.folder}: another program has committed meanwhile; nothing was changed, try again"
+    if current.segments != (*kept, *replaced):
+        raise ManifestError(overtaken)
+    manifest = replace(
+        current,
+        generation=current.generation + 1,
+        dataset_id=os.urandom(16).hex(),
+        segments=kept,
+        replaced=tuple(info.id for info in replaced),
+    )
+    for segment in segments:
+        segment.sync(first_position=manifest.num_records, durable=True, is_first_commit=False)
+        manifest = manifest.with_segment(segment.info())
+    manifest = restamped(manifest)
+    if not _publish(directory, manifest, segments, durable=True):
+        raise ManifestError(overtaken)
+    _clear_superseded(directory, manifest.generation, keep_seconds)
 
 
 def _publish(directory: DatasetDirectory, manifest: Manifest, segments: Sequence[NewSegment], *, durable: bool) -> bool:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.locked_file import LockedFile
 
-__all__ = ["fill", "join_segments", "new_target"]
+__all__ = ["fill", "join_segments", "new_target", "take_locks"]
 
 # So many times what it had a joined segment may take for the alignment of its payloads.
 _MOST_GROWTH: Final = 2
@@ -73,7 +73,7 @@ def join_segments(
     """
     locks: list[LockedFile] = []
     try:
-        if not _take_locks(directory, group, locks):
+        if not take_locks(directory, group, locks):
             return False
         # Another program may have joined them before they were ours: then they are on their way out.
         if not set(group) <= set(directory.newest().segments):
@@ -97,7 +97,7 @@ def join_segments(
             lock.close()
 
 
-def _take_locks(directory: DatasetDirectory, group: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
+def take_locks(directory: DatasetDirectory, group: tuple[SegmentInfo, ...], locks: list[LockedFile]) -> bool:
     """Add the lock of each segment to `locks`; False if a writer still has one.
 
     A writer holds its own until it has seen its last commit in the newest manifest: were its
