@@ -30,6 +30,7 @@ NOT_REACHED_MODULES = frozenset(
         "epoch_order.py",
         "launch.py",
         "loader_options.py",
+        "option_groups.py",
         "pool.py",
         "resolved_options.py",
         "rotation_options.py",

@@ -22,7 +22,7 @@ SHORT = tuple(name for name in INPUTS if name not in LONG)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux reports it, and needs sparse files")
-@pytest.mark.time_limit(120)
+@pytest.mark.time_limit(900)
 @pytest.mark.parametrize("names", [SHORT, pytest.param(LONG, marks=pytest.mark.soak)], ids=["short", "long"])
 def test_datasets_of_a_megabyte_that_claim_gigabytes_take_little_memory_and_time(
     tmp_path: Path, names: tuple[str, ...]
