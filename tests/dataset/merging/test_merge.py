@@ -34,6 +34,7 @@ from splitdata.dataset.segments.segment_reader import SegmentReader
 from splitdata.storage import files
 from tests.dataset.merging.two_datasets import TOOL_KINDS, TwoDatasets, contents_of
 from tests.dataset.record_kinds import RecordKind, overwrite, segments_of, tree_of
+from tests.faults.file_faults import fast_folder
 
 
 def write(path: Path, records: list[bytes], keys: list[str] | None = None, **options: Any) -> Path:
@@ -99,6 +100,20 @@ def test_other_file_systems_get_copies(tmp_path: Path, monkeypatch: pytest.Monke
     assert not Path(paths.bin(0)).samefile(there.bin(0))
     assert contents_of(tmp_path / "b") == contents_of(first)
     assert verify(tmp_path / "b").is_intact
+
+
+def test_dataset_on_another_real_file_system_is_copied_and_appended_to_both_ways(tmp_path: Path) -> None:
+    with fast_folder(tmp_path) as other:
+        if other.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is one file system only")
+        first, second = write(tmp_path / "a", [b"1"] * 9, bins=2), write(other / "b", [b"2"] * 9, bins=2)
+        there = merge([first, second], other / "c")
+        here = append([other / "c"], write(tmp_path / "d", [b"0"]))
+        # Of the first dataset all, of the second the index.
+        assert there.num_copied_bytes > segments_of(first)[0][0].stored_bytes
+        for path, expected in ((there.path, b"111111111222222222"), (here.path, b"0111111111222222222")):
+            assert b"".join(one[0] for one in contents_of(Path(path)) if one) == expected
+            assert verify(path).is_intact
 
 
 def test_damage_of_one_dataset_is_repaired_without_a_change_in_the_other(tmp_path: Path) -> None:
