@@ -1,6 +1,6 @@
 """The blocks of README.md, and how each kind is run.
 
-    <!-- comment -->            about the block below it: `output`, or `not-run: reason`
+    <!-- comment -->            about the block below it: `output`, `not-run: reason`, or `needs: module`
     ```language
     code
     ```
@@ -17,6 +17,7 @@ an earlier one wrote. In an expected line `...` stands for any text, alone on a 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -57,7 +58,10 @@ class Block:
 
     @property
     def reason_not_run(self) -> str:
-        """Why nobody should run this block in a test; empty where it is run."""
+        """Why nobody should run this block in a test, or nobody can here; empty where it is run."""
+        needed = self.comment.removeprefix("needs:").strip() if self.comment.startswith("needs:") else ""
+        if needed and importlib.util.find_spec(needed) is None:
+            return f"{needed} is not installed"
         return self.comment.removeprefix("not-run:").strip() if self.comment.startswith("not-run:") else ""
 
 

@@ -14,7 +14,14 @@ PAGES = [
     README,
     *(
         ROOT / "docs" / name
-        for name in ("data.md", "dataset.md", "from-the-older-loaders.md", "samples.md", "training.md")
+        for name in (
+            "data.md",
+            "dataset.md",
+            "from-data-to-training.md",
+            "from-the-older-loaders.md",
+            "samples.md",
+            "training.md",
+        )
     ),
 ]
 RUNNER = ROOT / "tests" / "readme_blocks.py"
