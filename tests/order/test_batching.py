@@ -164,8 +164,8 @@ def test_samples_that_are_split_keep_every_element_in_order_and_leave_one_pack_o
 
 def test_batches_of_split_samples_are_halved_between_packs() -> None:
     batching = Packed(size=10, strategy="concat", window=100)
-    whole = WindowedBatches(batching, 30, lambda positions: np.full(len(positions), 3), batch_size=4, lanes=4, key=None)
-    assert [whole.cut(number).num_elements for number in range(4)] == [20, 20, 40, 10]
+    whole = WindowedBatches(batching, 30, lambda positions: np.full(len(positions), 3), batch_size=3, lanes=4, key=None)
+    assert [whole.cut(number).num_elements for number in range(4)] == [10, 20, 30, 30]
 
 
 def test_room_of_a_batch_is_what_it_takes_with_its_padding() -> None:
