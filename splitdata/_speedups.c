@@ -58,8 +58,7 @@
 
 static inline uint64_t load64(const uint8_t *place) {
     uint64_t value;
-    memcpy(&value, place, sizeof value);
-    return value;
+    return memcpy(&value, place, sizeof value), value;
 }
 
 static inline uint32_t load32(const uint8_t *place) {
@@ -109,8 +108,7 @@ static inline uint64_t folded(uint64_t a, uint64_t b) {
 }
 
 static inline uint64_t avalanche(uint64_t hash) {
-    hash = (hash ^ hash >> 37) * PRIME_MX1;
-    return hash ^ hash >> 32;
+    return hash = (hash ^ hash >> 37) * PRIME_MX1, hash ^ hash >> 32;
 }
 
 static inline uint64_t avalanche64(uint64_t hash) {
@@ -927,9 +925,8 @@ static PyObject *frames_getter(PyObject *frames, PyObject *args) {
     int verify;
     unsigned long long most_bytes;
     if (!PyArg_ParseTuple(args, "OpK:getter", &otherwise, &verify, &most_bytes)) return NULL;
-    PyObject *module = PyType_GetModule(Py_TYPE(frames));
-    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "Getter");
-    if (type == NULL) return NULL;
+    PyObject *module = PyType_GetModule(Py_TYPE(frames)), *type = NULL;
+    if (module == NULL || (type = PyObject_GetAttrString(module, "Getter")) == NULL) return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc);
     Getter *self = (Getter *)allocate((PyTypeObject *)type, 0);
     Py_DECREF(type);
@@ -982,8 +979,7 @@ static int take_given(PyObject *list, uint64_t most, Given *given) {
 }
 
 static inline uint8_t *put(uint8_t *target, const void *data, size_t length) {
-    memcpy(target, data, length);
-    return target + length;
+    return memcpy(target, data, length), target + length;
 }
 
 static inline uint8_t *put64(uint8_t *target, uint64_t value) { return put(target, &value, sizeof value); }
@@ -1153,10 +1149,10 @@ static PyObject *module_pack_groups(PyObject *Py_UNUSED(module), PyObject *args)
             }
             result = PyTuple_Pack(3, payloads, lengths, hashes);
         }
-        Py_XDECREF(payloads);
-        Py_XDECREF(lengths);
-        Py_XDECREF(hashes);
     }
+    Py_XDECREF(payloads);
+    Py_XDECREF(lengths);
+    Py_XDECREF(hashes);
     free_given(&records);
     return none_unless_raised(result);
 }
@@ -1197,10 +1193,8 @@ static int module_exec(PyObject *module) {
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
-
 PyDoc_STRVAR(module_doc, "The compiled read and write path; see splitdata/_compiled.py.");
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT, .m_name = "_speedups", .m_doc = module_doc, .m_methods = module_methods, .m_slots = module_slots,
-};
+static struct PyModuleDef module_def = {PyModuleDef_HEAD_INIT, .m_name = "_speedups", .m_doc = module_doc,
+                                        .m_methods = module_methods, .m_slots = module_slots};
 
 PyMODINIT_FUNC PyInit__speedups(void) { return PyModuleDef_Init(&module_def); }
