@@ -149,7 +149,7 @@ def _holds(array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> bool:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -160,6 +160,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"it has the field {shown(next(name for name in names if names.count(name) > 1))} twice")
     return found
+
+
+# `json.loads` makes one for each text, which takes as long as a short text itself.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 def _unfit(value: object, kind: str, name: str) -> ValueError:
