@@ -149,7 +149,7 @@ def check_written(compiled: Any, source: random.Random) -> None:
     frames = compiled.Frames(count, num_bins, num_files, group)
     frames.put_index(memoryview(entries))
     for number, part in enumerate(parts):
-        frames.put_bin(number, memoryview(bytes(offset) + part))
+        frames.put_bin(number, memoryview(bytes(offset) + part), places[3 * number + 1] & 0xFFFFFFFF | 1)
     assert frames.records(list(range(count)), True, _MOST, _MOST) == records
 
 
