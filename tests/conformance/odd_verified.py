@@ -70,24 +70,10 @@ def _of_tables() -> Iterator[Case]:
         base="grouped",
         intact=False,
     )
-    yield Case(
-        "verify-dictionary-zeros",
-        16,
-        "the index: behind the dictionary stand no zeros, the hash is right",
-        in_segment(_fill_dictionary),
-        base="zstd",
-        intact=False,
-    )
 
 
 def _fill_lengths(segment: SegmentEditor) -> None:
     segment.index[128 + segment.stride * segment.frames - 1] = 1
-    segment.rehash()
-
-
-def _fill_dictionary(segment: SegmentEditor) -> None:
-    segment.set_header("index", 96, pack("<I", 5))
-    segment.index[-24:-24] = b"abcde\0\0\1"
     segment.rehash()
 
 
