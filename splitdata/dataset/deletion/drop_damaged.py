@@ -56,7 +56,9 @@ def drop_damaged(directory: DatasetDirectory, *, dry_run: bool, keep_seconds: fl
     first = next((number for number, found in enumerate(damaged) if len(found)), None)
     if first is None:
         return np.empty(0, np.int64)
-    mendable = repair(directory.folder, dry_run=True).actions
+    folders = tuple(directory.paths.segment(info.id).folder for info in manifest.segments)
+    # A repair would also clear away what a killed call has left, which mends nothing.
+    mendable = [one for one in repair(directory.folder, dry_run=True).actions if one.startswith(folders)]
     if mendable:
         raise FormatError(
             f"{directory.folder}: a repair can mend some of the damage ({mendable[0]}); nothing was changed: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from splitdata import (
     verify,
 )
 from tests.dataset.merging.two_datasets import SMALL_TOOL_KINDS, TwoDatasets, contents_of
-from tests.dataset.record_kinds import RecordKind, overwrite, place_of, segments_of, tree_of
+from tests.dataset.record_kinds import RecordKind, kill, overwrite, place_of, segments_of, tree_of
 
 # What stands in the middle of a frame, behind the header.
 _INSIDE = 36
@@ -114,6 +115,21 @@ def test_what_a_repair_can_mend_is_not_dropped(tmp_path: Path) -> None:
     assert tree_of(path) == before
     repair(path)
     assert compact(path, drop_damaged=True).dropped == ()
+
+
+def test_what_a_killed_writer_left_does_not_count_as_something_to_mend(tmp_path: Path) -> None:
+    path = written(tmp_path / "data")
+    before = set((path / "segments").iterdir())
+    writer = SplitWriter(path, mode="append", bins=1, group=1, durability="none")
+    writer.write(b"never committed")
+    kill(writer)
+    (left,) = set((path / "segments").iterdir()) - before
+    # So far it had come when it was killed.
+    (left / "000000.bin").unlink()
+    os.truncate(left / "index", 128)
+    damage(path, 3)
+    assert repair(path, dry_run=True).actions
+    assert compact(path, drop_damaged=True).dropped == (3,)
 
 
 def test_writer_at_work_in_what_is_damaged_keeps_it_from_being_dropped(tmp_path: Path) -> None:
