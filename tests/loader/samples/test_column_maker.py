@@ -94,6 +94,30 @@ def test_cache_keeps_samples_and_not_batches(path: Path, tmp_path: Path, made_al
     assert made_alone == list(range(NUM_SAMPLES))
 
 
+@pytest.mark.parametrize("texts", [["a", "a", "a"], ["", "abc", "a" * 300]], ids=["one size", "several sizes"])
+def test_gathered_arrays_lie_in_the_memory_that_is_given_and_are_the_same(tmp_path: Path, texts: list[str]) -> None:
+    made: list[int] = []
+
+    def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        array = np.full(shape, 77).astype(dtype)
+        made.append(array.ctypes.data)
+        return array
+
+    with SplitWriter(tmp_path / "d") as writer:
+        writer.write_samples(
+            {"text": text, "x": np.full((2, 3), number, np.float32), "none": np.zeros((0, 2))}
+            for number, text in enumerate(texts)
+        )
+    dataset = SampleDataset(tmp_path / "d")
+
+    given, usual = dataset.gather([2, 0, 1], allocate=allocate), dataset.gather([2, 0, 1])
+
+    assert given["x"].ctypes.data in made
+    assert given["x"].tolist() == usual["x"].tolist() == [[[number] * 3] * 2 for number in (2, 0, 1)]
+    assert given["none"].shape == usual["none"].shape == (3, 0, 2)
+    assert given["text"] == usual["text"] == [texts[number] for number in (2, 0, 1)]
+
+
 def test_step_across_epochs_is_one_batch_in_the_order_of_both(path: Path) -> None:
     from splitdata import OrderOptions
 
