@@ -22,6 +22,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,9 @@ class Import:
     is_deferred: bool
 
 
+@cache
 def modules_of(root: Path) -> list[Module]:
-    """Parse every module of both packages below the repository `root`."""
+    """Parse every module of both packages below the repository `root`, once."""
     found = []
     for source_root, package in ((root, "splitdata"), (root / "cli", "splitdata_cli")):
         for path in sorted((source_root / package).rglob("*.py")):

@@ -35,8 +35,8 @@ from tests.loader.pipeline.test_interrupts import can_be_struck, is_held_back
 LIBRARY = str(ROOT / "splitdata")
 # So many segments are folded here, rather than 32.
 FANOUT = 4
-# Points of each workload that a usual run strikes, spread evenly; 16 where it is not said.
-POINTS = {"interrupted where it counts": 48}
+# Points of each workload that a usual run strikes, spread evenly; 12 where it is not said.
+POINTS = {"interrupted where it counts": 32}
 
 Run: TypeAlias = Callable[[Path], Iterator[list[bytes]]]
 Trace: TypeAlias = Callable[[FrameType, str, Any], Any]
@@ -242,7 +242,7 @@ def test_struck_commit_and_fold_lose_nothing_even_when_old_manifests_go(
     assert total > 20
     before = prepare(folder / "prepared")
     whole = [record for records in WORKLOADS[name](folder / "whole") for record in records]
-    stride = max(1, total // POINTS.get(way, 16)) if which == "some" else 1
+    stride = max(1, total // POINTS.get(way, 12)) if which == "some" else 1
     for number in range(total % stride, total, stride):
         path = folder / "data"
         shutil.copytree(folder / "prepared", path)

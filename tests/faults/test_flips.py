@@ -106,14 +106,15 @@ def test_any_flipped_bit_of_a_bin_costs_at_most_one_record(dataset: Path, io: Io
 def test_any_flipped_bit_of_an_index_costs_at_most_one_record(dataset: Path, io: Io, checked: bool) -> None:
     noticed = 0
     for file in files_of(dataset, "segments/*/index"):
-        for bit in bits_of(file):
+        # Even bits by one way of reading, odd ones by the other.
+        for bit in bits_of(file, int(io == "pread")):
             with flipped(file, bit):
                 reading = read_everything(dataset, io=io, verify=checked, more_ways=bit % 9 == 0)
             assert reading.refused is None
             assert len(reading.errors) <= 1, (file, bit, reading)
             noticed += len(reading.errors)
-    # All bits of all entries: without the payload hash too, for the frame must agree.
-    assert noticed == 8 * 16 * len(RECORDS)
+    # All of them in all entries: without the payload hash too, for the frame must agree.
+    assert noticed == 4 * 16 * len(RECORDS)
 
 
 def checked_length(dataset: Path, file: Path) -> int:

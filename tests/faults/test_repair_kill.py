@@ -27,8 +27,8 @@ pytestmark = [
     pytest.mark.usefixtures("small_process"),
 ]
 
-WRITER_POINTS = 36
-REPAIR_POINTS = 56
+WRITER_POINTS = 26
+REPAIR_POINTS = 36
 ADOPTING = ("plain", "zstd", "scratch", "blocks", "schemas", "rivals", "append")
 
 
