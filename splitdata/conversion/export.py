@@ -118,7 +118,9 @@ def export(
         sizes = part_sizes(to, target)
         if sizes is None or records.first_position() is None:
             if workers > 1 or resume:
-                _logger.info("%s is written by one process, from its beginning: %s has no parts", one_line(target), to)
+                _logger.info(
+                    "%s is written by one process, from its beginning: %s has no parts", one_line(target), one_line(to)
+                )
             return run.at_once()
         if workers == 1 and not resume and not sizes.has_shards:
             return run.at_once()

@@ -144,8 +144,9 @@ class BinCheck:
             if (erased := self._are_erased(ordinals, entries)).any():
                 self.num_erased += int(np.count_nonzero(erased))
                 ordinals, entries = ordinals[~erased], entries[~erased]
-            # The last group of a segment may hold fewer.
-            num_whole = len(entries) - (len(self._records_of(int(ordinals[-1]))) < self._files.info.group)
+            # The last group of a segment may hold fewer. Nothing is left where all were erased.
+            is_short = len(ordinals) > 0 and len(self._records_of(int(ordinals[-1]))) < self._files.info.group
+            num_whole = len(entries) - is_short
             rest = ordinals[num_whole:].tolist()
             ordinals, entries = ordinals[:num_whole], entries[:num_whole]
             source = self._files.bin(self.bin_index)
