@@ -1,5 +1,6 @@
 #include "sd.h"
 #include <stdarg.h>
+#include <sys/mman.h>
 
 /* docs/format/verifying.md */
 #define MOST 200 /* findings of one segment: then it is given up, so that a hole costs no endless work */
@@ -33,6 +34,11 @@ static void finding(ver *v, const char *f, ...)
 }
 static bool enough(const ver *v) { return v->here > MOST; }
 
+static void *lazy(u64 n)
+{
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
 static bool zeros(const file *f, u64 from, u64 to)
 {
     u8 t[4096];
@@ -436,9 +442,14 @@ static void one_segment(ver *v)
     if (!check_index(v)) return;
     u64 per = s->group ? s->group : 1, n = v->have * per;
     if (n > s->records) n = s->records;
-    v->state = calloc(v->have + 1, 1);
-    v->hashes = malloc((n + 1) * 8); /* not touched before a record is read */
-    if (!v->state || !v->hashes) { fprintf(stderr, "sdread: out of memory\n"); exit(3); }
+    /* as many as the index has entries, which may be a hole: nothing is touched before a record is read */
+    v->state = lazy(v->have + 1);
+    v->hashes = lazy((n + 1) * 8);
+    if (!v->state || !v->hashes) {
+        finding(v, "too long to be verified");
+        if (v->state) munmap(v->state, v->have + 1);
+        return;
+    }
     v->lost = v->have < v->frames;
     for (u32 b = 0; b < s->bins && b < v->frames && !enough(v); b++) one_bin(v, b);
     if (enough(v)) { if (v->say) fprintf(v->say, "%s: and more\n", s->id); }
@@ -451,7 +462,7 @@ static void one_segment(ver *v)
             if (g != s->digest) finding(v, "digest of its records");
         }
     }
-    free(v->state); free(v->hashes); free(v->pairs);
+    munmap(v->state, v->have + 1); munmap(v->hashes, (n + 1) * 8); free(v->pairs);
     v->pairs = NULL; v->cap = 0;
 }
 
