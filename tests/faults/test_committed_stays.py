@@ -37,6 +37,8 @@ LIBRARY = str(ROOT / "splitdata")
 FANOUT = 4
 # Points of each workload that a usual run strikes, spread evenly; 12 where it is not said.
 POINTS = {"interrupted where it counts": 32}
+# All points of one workload take up to an hour: a long run strikes them in so many parts, each with a limit of its own.
+PARTS = 8
 
 Run: TypeAlias = Callable[[Path], Iterator[list[bytes]]]
 Trace: TypeAlias = Callable[[FrameType, str, Any], Any]
@@ -232,18 +234,27 @@ def num_points(name: str, way: str, path: Path) -> int:
 
 # One that comes in a finalizer is told of by Python, and lost.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("which", ["some", pytest.param("all", marks=[pytest.mark.soak, pytest.mark.time_limit(3000)])])
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(None, id="some"),
+        *(
+            pytest.param(part, id=f"all-{part}", marks=[pytest.mark.soak, pytest.mark.time_limit(1800)])
+            for part in range(PARTS)
+        ),
+    ],
+)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_struck_commit_and_fold_lose_nothing_even_when_old_manifests_go(
-    name: str, way: str, which: str, folder: Path
+    name: str, way: str, part: int | None, folder: Path
 ) -> None:
     total = num_points(name, way, folder / "counted")
     assert total > 20
     before = prepare(folder / "prepared")
     whole = [record for records in WORKLOADS[name](folder / "whole") for record in records]
-    stride = max(1, total // POINTS.get(way, 12)) if which == "some" else 1
-    for number in range(total % stride, total, stride):
+    stride = PARTS if part is not None else max(1, total // POINTS.get(way, 12))
+    for number in range(total % stride if part is None else part, total, stride):
         path = folder / "data"
         shutil.copytree(folder / "prepared", path)
 
