@@ -14,17 +14,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.watchdog import running_ids
+from tests.shared_names import SharedName, held_by_strangers, shared_names
 
-__all__ = ["Holdings", "collect_and_freeze", "leaves_nothing_behind"]
+__all__ = ["Holdings", "collect_and_freeze", "leaves_nothing_behind", "left_behind"]
 
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -32,28 +31,31 @@ class Holdings:
     """What this process and this library hold of the system."""
 
     descriptors: frozenset[tuple[str, str]]
-    shared_memory: frozenset[str]
-    temporary_files: frozenset[str]
+    names: frozenset[SharedName]
     threads: frozenset[str]
 
     @classmethod
     def now(cls) -> Holdings:
         return cls(
             frozenset(_descriptors()),
-            # Names as multiprocessing and torch give them; others share the folder with us.
-            frozenset(_names(Path("/dev/shm"), ("psm_", "wnsm_", "sem.", "torch_"))),
-            frozenset(_names(Path(tempfile.gettempdir()), ("splitdata-arena-",))),
+            frozenset(
+                [
+                    # As multiprocessing and torch name theirs.
+                    *shared_names(Path("/dev/shm"), ("psm_", "sem.", "torch_")),
+                    *shared_names(Path(tempfile.gettempdir()), ("splitdata-arena-",)),
+                ]
+            ),
             frozenset(f"{thread.name} {thread.ident}" for thread in threading.enumerate()),
         )
 
-    def beyond(self, other: Holdings) -> list[str]:
-        """Return what is here and was not there."""
-        return [
+    def beyond(self, other: Holdings) -> set[str]:
+        """Return what is here and was not there, without what a stranger uses."""
+        names = self.names - other.names
+        return {
             *(f"descriptor {number} -> {target}" for number, target in self.descriptors - other.descriptors),
-            *(f"/dev/shm/{name}" for name in self.shared_memory - other.shared_memory),
-            *(f"temporary file {name}" for name in self.temporary_files - other.temporary_files),
+            *(f"{name.path}, inode {name.inode}" for name in names - held_by_strangers(names)),
             *(f"thread {name}" for name in self.threads - other.threads),
-        ]
+        }
 
 
 def _descriptors() -> Iterator[tuple[str, str]]:
@@ -65,10 +67,6 @@ def _descriptors() -> Iterator[tuple[str, str]]:
             yield entry, os.readlink(folder / entry)  # noqa: PTH115 - these links lead to no path
         except OSError:
             continue
-
-
-def _names(folder: Path, prefixes: tuple[str, ...]) -> list[str]:
-    return [entry.name for entry in folder.iterdir() if entry.name.startswith(prefixes)] if folder.exists() else []
 
 
 def collect_and_freeze() -> None:
@@ -83,40 +81,21 @@ def leaves_nothing_behind() -> Iterator[None]:
     collect_and_freeze()
     before = Holdings.now()
     yield
-    deadline = time.monotonic() + GRACE_SECONDS
-    left = _left(before)
-    while left and time.monotonic() < deadline:
-        time.sleep(0.02)
-        left = _left(before)
-    deadline += GRACE_SECONDS
-    while left and (left := _left_of_ours(before)) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    left = left_behind(before, GRACE_SECONDS)
     if left:
         pytest.fail("left behind: " + "; ".join(left))
 
 
-def _left_of_ours(before: Holdings) -> list[str]:
-    """Return what is left and no stranger's: neither held by one, nor come or gone while it was asked."""
-    left = _left(before)
-    strange = _held_by_strangers()
-    still = set(_left(before))
-    return [one for one in left if one in still and one not in strange]
+def left_behind(before: Holdings, grace: float) -> list[str]:
+    """Return what is there, was not before, and stays for `grace` seconds: what comes later is not the test's."""
+    deadline = time.monotonic() + grace
+    left = _beyond(before)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.02)
+        left &= _beyond(before)
+    return sorted(left)
 
 
-def _held_by_strangers() -> set[str]:
-    """Return the names in /dev/shm that processes use which are not ours: the folder is the whole machine's."""
-    ours = {os.getpid(), *running_ids()}
-    held: set[str] = set()
-    if not Path("/proc/self/maps").exists():
-        return held
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) not in ours:
-            # A process may end between the listing and the reading.
-            with suppress(OSError):
-                held |= {line.split()[-1] for line in (folder / "maps").read_text().splitlines() if "/dev/shm/" in line}
-    return held
-
-
-def _left(before: Holdings) -> list[str]:
+def _beyond(before: Holdings) -> set[str]:
     gc.collect()
     return Holdings.now().beyond(before)
