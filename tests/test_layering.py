@@ -123,25 +123,36 @@ def modules_of(root: Path) -> list[Module]:
     return found
 
 
-def imports_of(module: Module) -> Iterator[Import]:
-    """Yield every import of a module; relative ones are resolved."""
-    deferred = {id(node) for scope in _scopes_run_later(module.tree) for node in ast.walk(scope)}
-    for node in ast.walk(module.tree):
+@cache
+def imports_of(module: Module) -> list[Import]:
+    """Return every import of a module; relative ones are resolved."""
+    found = []
+    for node, is_deferred in _statements(module.tree.body, False):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node.lineno, id(node) in deferred)
+            found += [Import(alias.name, node.lineno, is_deferred) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _base_of(module, node)
-            for alias in node.names:
-                yield Import(f"{base}.{alias.name}", node.lineno, id(node) in deferred)
+            found += [Import(f"{base}.{alias.name}", node.lineno, is_deferred) for alias in node.names]
+    return found
 
 
-def _scopes_run_later(tree: ast.Module) -> Iterator[ast.stmt]:
-    for node in ast.walk(tree):
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if is_function or (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
-            assert isinstance(node, ast.stmt)
-            yield node
+def _statements(block: list[ast.stmt], is_deferred: bool) -> Iterator[tuple[ast.stmt, bool]]:
+    """Yield each statement, and whether it runs only when a function is called, or never; expressions are not walked."""
+    for node in block:
+        yield node, is_deferred
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        )
+        for inner in _blocks_of(node):
+            yield from _statements(inner, is_deferred or later)
+
+
+def _blocks_of(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+    for name in ("body", "orelse", "finalbody"):
+        yield getattr(node, name, [])
+    for name in ("handlers", "cases"):
+        for part in getattr(node, name, []):
+            yield part.body
 
 
 def _base_of(module: Module, node: ast.ImportFrom) -> str:

@@ -21,7 +21,10 @@ def users_of(*names: str) -> set[str]:
     package = ROOT / "splitdata"
     found = set()
     for path in package.rglob("*.py"):
-        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        text = path.read_text(encoding="utf-8")
+        if not any(name in text for name in names):
+            continue
+        nodes = list(ast.walk(ast.parse(text)))
         used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         used |= {node.id for node in nodes if isinstance(node, ast.Name)}
         if used & set(names):
