@@ -137,7 +137,7 @@ def imports_of(module: Module) -> list[Import]:
 
 
 def _statements(block: list[ast.stmt], is_deferred: bool) -> Iterator[tuple[ast.stmt, bool]]:
-    """Yield each statement, and whether it runs only when a function is called, or never; expressions are not walked."""
+    """Yield each statement, and whether it runs only when a function is called, or never at all."""
     for node in block:
         yield node, is_deferred
         later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
