@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from splitdata.dataset.deletion.delete import DeleteReport, delete
     from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
     from splitdata.dataset.merging.merge import MergeReport, append, merge
+    from splitdata.dataset.part_writer import PartWriter, open_part
+    from splitdata.dataset.parts.commit_parts import PartsReport, commit_parts, waiting_parts
     from splitdata.dataset.reader import SplitDataLoader
     from splitdata.dataset.repair.repair import RepairReport, repair
     from splitdata.dataset.sample_dataset import SampleDataset
@@ -135,6 +137,8 @@ __all__ = [
     "OrderOptions",
     "Packed",
     "PackedCollate",
+    "PartWriter",
+    "PartsReport",
     "ReadForecast",
     "RecordDeletedError",
     "RecordDifference",
@@ -170,6 +174,7 @@ __all__ = [
     "WorkerTimeoutError",
     "__version__",
     "append",
+    "commit_parts",
     "compact",
     "compiled_path",
     "convert",
@@ -188,6 +193,7 @@ __all__ = [
     "forecast_epoch",
     "measure_dataset",
     "merge",
+    "open_part",
     "open_source",
     "rebin",
     "repair",
@@ -195,6 +201,7 @@ __all__ = [
     "source_kinds",
     "split",
     "verify",
+    "waiting_parts",
     "write_split_data",
 ]
 
@@ -228,6 +235,8 @@ _HOMES = {
     "MpQItr": "splitdata.process.mpqitr",
     "OrderOptions": "splitdata.loader.option_groups",
     "Packed": "splitdata.order.packs",
+    "PartWriter": "splitdata.dataset.part_writer",
+    "PartsReport": "splitdata.dataset.parts.commit_parts",
     "PackedCollate": "splitdata.loader.samples.packed_collate",
     "ReadForecast": "splitdata.loader.forecast",
     "RecordDifference": "splitdata.dataset.comparison.diff",
@@ -251,6 +260,7 @@ _HOMES = {
     "WorkerOptions": "splitdata.loader.option_groups",
     "WorkerStats": "splitdata.loader.plan.steps",
     "append": "splitdata.dataset.merging.merge",
+    "commit_parts": "splitdata.dataset.parts.commit_parts",
     "compact": "splitdata.dataset.deletion.compact",
     "compiled_path": "splitdata._compiled",
     "convert": "splitdata.conversion.convert",
@@ -269,6 +279,7 @@ _HOMES = {
     "filter_records": "splitdata.conversion.derive",
     "measure_dataset": "splitdata.loader.benchmark",
     "merge": "splitdata.dataset.merging.merge",
+    "open_part": "splitdata.dataset.part_writer",
     "open_source": "splitdata.conversion.sources.choose",
     "rebin": "splitdata.conversion.derive",
     "repair": "splitdata.dataset.repair.repair",
@@ -276,6 +287,7 @@ _HOMES = {
     "source_kinds": "splitdata.conversion.sources.kinds",
     "split": "splitdata.conversion.split",
     "verify": "splitdata.dataset.verify.verify",
+    "waiting_parts": "splitdata.dataset.parts.commit_parts",
     "write_split_data": "splitdata.dataset.split_data",
 }
 

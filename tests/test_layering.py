@@ -65,6 +65,7 @@ INNER_LEVELS: dict[str, dict[str, int]] = {
         "cache": 5,
         "deletion": 5,
         "merging": 5,
+        "parts": 5,
         "comparison": 5,
         "verify": 6,
     },

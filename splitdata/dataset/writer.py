@@ -170,7 +170,7 @@ class SplitWriter:
         self._has_pending_keys = False
         self._pending_bytes = 0
         self._failure: BaseException | None = None
-        self._session = WriteSession(self._directory(), options)
+        self._session = self._begun_session(options)
         # Makes records of samples; None while their codec is open.
         self._encode_value: Callable[[Any], bytes] | None = None
         self._holds_samples = self._session.codec == "sample"
@@ -185,6 +185,10 @@ class SplitWriter:
     def _directory(self) -> DatasetDirectory:
         """Return the directory to write in."""
         return DatasetDirectory(self.path)
+
+    def _begun_session(self, options: SessionOptions) -> WriteSession:
+        """Return the session of this writer."""
+        return WriteSession(self._directory(), options)
 
     @property
     def num_written(self) -> int:

@@ -36,13 +36,14 @@ from splitdata.format.version import (
     check_written_here,
 )
 
-__all__ = ["Manifest", "SegmentInfo"]
+__all__ = ["Manifest", "SegmentInfo", "is_part_id"]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _HASH: Final = re.compile(r"[0-9a-f]{16}")
 _MAX_INT: Final = (1 << 63) - 1
 # Of who made the commit, and when: for people, so nothing depends on what it says.
 _ORIGIN: Final = re.compile(r".{0,200}", re.DOTALL)
+_PART: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class SegmentInfo:
         num_deleted: Records that were deleted.
         deleted_hash: Of the list of them, which is in the name of its file; 0 where none was deleted.
         features: Names of what a reader of this segment must understand, beside that it has deleted records.
+        part: Text by which its writer tells it from the other parts of a dataset; None if it was no part.
         others: What else stands in the entry, under names that this version does not know; carried along.
         version: Of the manifest, so of the format of the segment's files.
     """
@@ -75,6 +77,7 @@ class SegmentInfo:
     deleted_hash: int = 0
     schemas: tuple[bytes, ...] = ()
     features: tuple[str, ...] = ()
+    part: str | None = None
     others: dict[str, Any] = field(default_factory=dict, hash=False)
     version: tuple[int, int] = spec.FORMAT_VERSION
 
@@ -129,6 +132,7 @@ class SegmentInfo:
             **({"schemas": [numbers[schema] for schema in self.schemas]} if self.schemas else {}),
             **deleted,
             **features,
+            **({} if self.part is None else {"part": self.part}),
             **self.others,
         }
 
@@ -166,6 +170,7 @@ class SegmentInfo:
             num_deleted=num_deleted,
             deleted_hash=deleted_hash,
             features=tuple(name for name in features if name != spec.DELETED_FEATURE),
+            part=_part(fields),
             others=fields.others(),
             version=version,
         )
@@ -192,12 +197,22 @@ def _deletions(fields: _Fields) -> tuple[int, int]:
     return count, int(fields.text("deleted_hash", _HASH), 16)
 
 
+def _part(fields: _Fields) -> str | None:
+    """Read the name of a part: a key that readers need not know, so what else stands there is carried along."""
+    return str(fields.get("part")) if is_part_id(fields.value.get("part")) else None
+
+
 def _keys(fields: _Fields) -> tuple[int, int]:
     """Read what an entry says of keys: how many records have one, and where their table ends."""
     if not fields.has_both("keys", "keys_bytes"):
         return 0, 0
     count = fields.integer("keys", fields.integer("records", spec.MAX_SEGMENT_RECORDS), least=1)
     return count, fields.integer("keys_bytes", _MAX_INT)
+
+
+def is_part_id(value: object) -> bool:
+    """Say whether a part may be called so: text of 1 to 200 code points, none of them a control character."""
+    return isinstance(value, str) and _PART.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

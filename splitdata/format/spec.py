@@ -132,3 +132,6 @@ DELETED_PREFIX: Final = "deleted."
 DELETED_SCRATCH_NAME: Final = "deleted.tmp"
 SCHEMAS_NAME: Final = "schemas"
 SCHEMAS_SCRATCH_NAME: Final = "schemas.tmp"
+# Of a segment that waits for the commit of its part.
+PART_NAME: Final = "part"
+PART_SCRATCH_NAME: Final = "part.tmp"

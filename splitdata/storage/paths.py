@@ -36,6 +36,8 @@ _SEGMENT_NAMES: Final = frozenset(
         spec.DELETED_SCRATCH_NAME,
         spec.SCHEMAS_NAME,
         spec.SCHEMAS_SCRATCH_NAME,
+        spec.PART_NAME,
+        spec.PART_SCRATCH_NAME,
     )
 )
 _DELETED: Final = re.compile(re.escape(spec.DELETED_PREFIX) + "([0-9a-f]{16})")
@@ -98,6 +100,11 @@ class SegmentPaths:
     def schemas(self) -> str:
         """The schemas of its samples."""
         return os.path.join(self.folder, spec.SCHEMAS_NAME)
+
+    @property
+    def part(self) -> str:
+        """What makes the segment a part."""
+        return os.path.join(self.folder, spec.PART_NAME)
 
     def bin(self, bin_index: int) -> str:
         """One bin."""

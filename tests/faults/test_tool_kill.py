@@ -22,11 +22,13 @@ from splitdata import (
     DatasetNotFoundError,
     SplitWriter,
     append,
+    commit_parts,
     compact,
     delete,
     describe,
     filter_records,
     merge,
+    open_part,
     rebin,
     repair,
     sample,
@@ -59,6 +61,15 @@ def merge_twice(folder: Path) -> object:
     return merge([folder / "a", folder / "b", folder / "a"], folder / "dest", allow_duplicate_keys=True)
 
 
+def commit_two_parts(folder: Path) -> object:
+    descriptors = []
+    for number, name in enumerate(INPUTS):
+        with open_part(folder / "dest", name, bins=2, group=1 if number else 4) as writer:
+            writer.write_many([name.encode() * length for length in range(9)], keys=map(str, range(9)))
+        descriptors.append(writer.descriptor)
+    return commit_parts(folder / "dest", descriptors)
+
+
 @dataclass(frozen=True)
 class Tool:
     """One tool, as it is called, and what it may leave.
@@ -87,6 +98,7 @@ TOOLS = (
     Tool("delete", lambda folder: delete(folder / "old", positions=[2, 5], keys=["old 7"]), ("old",)),
     Tool("compact", lambda folder: compact(folder / "marked", erase=True), ("marked",)),
     Tool("drop", lambda folder: compact(folder / "damaged", drop_damaged=True), ("damaged",)),
+    Tool("parts", commit_two_parts),
     Tool("seal", lambda folder: compact(folder / "open"), ("open",)),
 )
 

@@ -19,7 +19,13 @@ from splitdata._local_path import local_path
 from splitdata.dataset.deletion.delete import files_of_segments
 from splitdata.dataset.deletion.drop_damaged import drop_damaged as drop
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.manifests.retention import KEPT_SECONDS, remove_abandoned, remove_superseded, remove_unlisted
+from splitdata.dataset.manifests.retention import (
+    KEPT_SECONDS,
+    WAITING_SECONDS,
+    remove_abandoned,
+    remove_superseded,
+    remove_unlisted,
+)
 from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.compacted_id import compacted_id
 from splitdata.dataset.segments.group_reader import GroupReader
@@ -137,7 +143,7 @@ def compact(
         reclaimed = remove_abandoned(directory, seconds=keep_seconds)
         if erase:
             remove_superseded(directory, directory.newest().generation, keep=1, keep_seconds=0)
-            remove_unlisted(directory)
+            remove_unlisted(directory, part_seconds=WAITING_SECONDS)
         left = _left(directory)
     manifest = directory.newest()
     return CompactReport(
@@ -207,7 +213,8 @@ def _left(directory: DatasetDirectory) -> list[str]:
         with suppress(FileNotFoundError, FormatError, DatasetNotFoundError):
             older |= {info.id for info in directory.read(generation).segments}
     for segment_id in directory.segment_ids():
-        if segment_id not in listed:
+        # A part that waits never had a record that was deleted.
+        if segment_id not in listed and not directory.is_waiting_part(segment_id):
             why = "an older state, which readers may have open" if segment_id in older else "a writer, or a killed one"
             left.append(
                 f"{directory.paths.segment(segment_id).folder}: belongs to {why}, and may hold deleted records: "

@@ -13,7 +13,9 @@ commit that failed, or was interrupted, may have been made.
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -182,7 +184,10 @@ class DatasetDirectory:
                 path=self.folder,
             )
         unfinished = ""
-        if self.segment_ids():
+        ids = self.segment_ids()
+        if any(map(self.is_waiting_part, ids)):
+            unfinished = "; parts of one wait here for their commit: `splitdata commit` or commit_parts makes it"
+        elif ids:
             unfinished = (
                 "; a writer began here and has not committed yet, or else the manifest was deleted: then "
                 f"`splitdata repair --adopt {self.folder}` makes it again from what is left"
@@ -211,6 +216,25 @@ class DatasetDirectory:
                 files.close(descriptor)
         except (FormatError, OSError):
             return None
+
+    def is_waiting_part(self, segment_id: str) -> bool:
+        """Say whether a segment is a sealed part that no commit has listed yet, by its own files."""
+        try:
+            with self.open_segment(segment_id) as folder:
+                if not folder.has(spec.PART_NAME):
+                    return False
+        except (FormatError, OSError):
+            return False
+        header = self.index_header(segment_id)
+        return header is not None and header.awaits_first_commit
+
+    def is_unfinished_part(self, segment_id: str) -> bool:
+        """Say whether a segment is a part that is being written, or that a killed writer has left."""
+        try:
+            with self.open_segment(segment_id) as folder:
+                return folder.has(spec.PART_SCRATCH_NAME) and not folder.has(spec.PART_NAME)
+        except (FormatError, OSError):
+            return False
 
     def has_committed_segments(self) -> bool:
         """Say whether any segment lies in what was a dataset: its index header counts records, and says so."""
@@ -262,11 +286,12 @@ class DatasetDirectory:
         with self.opened() as root:
             root.remove(self.paths.manifest_name(generation))
 
-    def remove_segment(self, segment_id: str, *, if_damaged: bool = False) -> bool:
+    def remove_segment(self, segment_id: str, *, if_damaged: bool = False, part_seconds: float = math.inf) -> bool:
         """Remove a segment, unless the newest manifest lists it or a writer is at work in it; True if it is gone.
 
         Where that manifest is damaged, or all are gone, nothing is removed, unless `if_damaged` says so: a repair
-        that makes it again has found out what it lists.
+        that makes it again has found out what it lists. A sealed part may still be committed: it is removed if it was
+        sealed, or last taken for a commit, `part_seconds` ago.
 
         Raises:
             FormatError: If its folder, or that of all segments, is a link; nothing was removed.
@@ -281,14 +306,14 @@ class DatasetDirectory:
             except FileNotFoundError:
                 return not self._is_kept(segment_id, if_damaged=if_damaged)
             with folder:
-                is_gone = self._empty_segment(folder, segment_id, if_damaged=if_damaged)
+                is_gone = self._empty_segment(folder, segment_id, if_damaged=if_damaged, part_seconds=part_seconds)
             if is_gone:
                 with suppress(OSError):
                     # A stray in it stays, and so does the folder, in which nothing of ours is left.
                     segments.remove_directory(segment_id)
         return is_gone
 
-    def _empty_segment(self, folder: Folder, segment_id: str, *, if_damaged: bool) -> bool:
+    def _empty_segment(self, folder: Folder, segment_id: str, *, if_damaged: bool, part_seconds: float) -> bool:
         """Remove what is ours from the folder of a segment, under its lock; False if it must stay."""
         lock: LockedFile | None = None
         with suppress(FileNotFoundError):
@@ -297,7 +322,7 @@ class DatasetDirectory:
                 return False
         try:
             # Asked under the lock: its last holder may have committed just before it released the lock.
-            if self._is_kept(segment_id, if_damaged=if_damaged):
+            if self._is_kept(segment_id, if_damaged=if_damaged) or _is_young_part(folder, part_seconds):
                 return False
             is_own = self.paths.segment(segment_id).is_own_name
             # A folder by the name of a file is a stray, with all in it.
@@ -316,3 +341,13 @@ class DatasetDirectory:
             return self.listing(segment_id) is not None
         except FormatError:
             return not if_damaged
+
+
+def _is_young_part(folder: Folder, part_seconds: float) -> bool:
+    """Say whether the folder of a segment is that of a part which was sealed, or taken for a commit, since then."""
+    if part_seconds <= 0 or not folder.has(spec.PART_NAME):
+        return False
+    with suppress(FileNotFoundError):
+        # A commit writes the header of the index, under the lock that is held here.
+        return time.time() - folder.written_at(spec.INDEX_NAME) < part_seconds
+    return False

@@ -9,7 +9,8 @@
 
 So a reader keeps its snapshot while small segments are folded or the dataset is replaced, and where locks work
 no clock decides when it ends. A job on another machine, that shares no locks, has an hour. Folders of writers at
-work are in no manifest; those of killed ones are removed when nobody has written in them for a day.
+work are in no manifest; those of killed ones are removed when nobody has written in them for a day. A sealed part waits
+for its commit for a week, unless the dataset is replaced, or another part of its name committed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "ABANDONED_SECONDS",
     "KEPT_MANIFESTS",
     "KEPT_SECONDS",
+    "WAITING_SECONDS",
     "Pin",
     "remove_abandoned",
     "remove_dataset",
@@ -45,6 +47,8 @@ KEPT_MANIFESTS: Final = 8
 KEPT_SECONDS: Final = 3600.0
 # So long what a killed writer has left stays for `repair --adopt`, behind the last byte that was written there.
 ABANDONED_SECONDS: Final = 24 * 3600.0
+# So long a sealed part waits for its commit, behind its sealing or the last attempt to commit it.
+WAITING_SECONDS: Final = 7 * 24 * 3600.0
 # So many stay for that at most.
 _MOST_KEPT: Final = 1000
 # A manifest of which nothing was replaced goes with one of the next commits; so only the newest of those behind
@@ -134,10 +138,14 @@ def _has_replaced(directory: DatasetDirectory, generation: int, successor: int) 
     return not {segment.id for segment in before.segments} <= {segment.id for segment in after.segments}
 
 
-def remove_unlisted(directory: DatasetDirectory) -> None:
+def remove_unlisted(directory: DatasetDirectory, *, part_seconds: float) -> None:
     """Remove the segments of killed writers, which no manifest lists, when the dataset that they were for was replaced.
 
     They would be taken for the new one's: `repair --adopt` would bring records of the old one back.
+
+    Args:
+        directory: Of the dataset.
+        part_seconds: As `remove_segment` takes it: 0 where the dataset was replaced that parts were for.
 
     Raises:
         FormatError: If a manifest is damaged; nothing was removed then.
@@ -150,7 +158,7 @@ def remove_unlisted(directory: DatasetDirectory) -> None:
         for segment_id in held.segment_ids():
             # Without a header it may be that of a writer which has not taken its lock yet.
             if segment_id not in listed and held.index_header(segment_id) is not None:
-                held.remove_segment(segment_id)
+                held.remove_segment(segment_id, part_seconds=part_seconds)
 
 
 def remove_abandoned(directory: DatasetDirectory, *, seconds: float) -> int:
@@ -169,7 +177,8 @@ def remove_abandoned(directory: DatasetDirectory, *, seconds: float) -> int:
         for generation in held.generations() if old else ():
             with suppress(FileNotFoundError):
                 listed |= {segment.id for segment in held.read(generation).segments}
-        return sum([held.remove_segment(segment_id) for segment_id in old if segment_id not in listed])
+        orphans = [one for one in old if one not in listed]
+        return sum([held.remove_segment(one, part_seconds=WAITING_SECONDS) for one in orphans])
 
 
 def _is_old(directory: DatasetDirectory, segment_id: str, seconds: float) -> bool:
@@ -205,7 +214,8 @@ def _remove_generation(directory: DatasetDirectory, generation: int) -> None:
         if superseded is None:
             return
         # A list, so that the others go where one cannot; then the manifest stays, as it speaks of that one.
-        if all([directory.remove_segment(segment_id) for segment_id in superseded]):
+        # One that was a part was committed once.
+        if all([directory.remove_segment(segment_id, part_seconds=0) for segment_id in superseded]):
             directory.remove_manifest(generation)
 
 
@@ -249,7 +259,7 @@ def remove_dataset(parent: Folder, name: str) -> None:
             for segment_id in directory.segment_ids():
                 if directory.has_segment(segment_id):
                     with suppress(OSError):
-                        directory.remove_segment(segment_id)
+                        directory.remove_segment(segment_id, part_seconds=0)
         with suppress(OSError):
             root.remove_directory(spec.SEGMENTS_FOLDER)
     with suppress(OSError):

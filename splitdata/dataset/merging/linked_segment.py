@@ -55,7 +55,8 @@ class LinkedSegment:
         """
         self.id = info.id
         self.num_copied_bytes = 0
-        self._info = info
+        # The names of parts are those of one dataset.
+        self._info = replace(info, part=None)
         self._directory = directory
         self._header = _header_of(source, info)
         self._folder = made_folder(directory, info.id)

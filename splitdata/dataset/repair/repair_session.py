@@ -164,13 +164,25 @@ class RepairSession:
     def _look_at_folders(self) -> dict[str, SegmentOnDisk]:
         """Return all segments that are there; a file with the name of a segment is left alone, and reported."""
         found: dict[str, SegmentOnDisk] = {}
+        listed = {info.id for info in self._manifests.listed}
         for segment_id in self._directory.segment_ids():
             segment = SegmentOnDisk(self._directory, segment_id)
+            if segment_id not in listed and self._is_part(segment):
+                continue
             if self._directory.has_segment(segment_id):
                 found[segment_id] = segment
             else:
                 self.notes.append(f"{segment.paths.folder} is no folder, so no segment: move it away")
         return found
+
+    def _is_part(self, segment: SegmentOnDisk) -> bool:
+        """Say whether a segment that is not listed is a part: those wait for a commit that names them."""
+        if self._directory.is_waiting_part(segment.id):
+            self.notes.append(
+                f"{segment.paths.folder} is a part that waits for its commit, and was left alone: commit_parts lists it"
+            )
+            return True
+        return self._directory.is_unfinished_part(segment.id)
 
     # -- listed segments -----------------------------------------------------------------------
 

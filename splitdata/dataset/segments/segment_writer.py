@@ -393,11 +393,15 @@ class SegmentWriter:
         """
         check_in_place(directory, self.id, self._index)
 
-    def mark_committed(self) -> None:
-        """Count everything appended as committed: a manifest lists it now."""
+    def mark_kept(self) -> None:
+        """Count everything appended as kept: a manifest lists it now, or it is a sealed part."""
         self._at = _Standing(self.totals, Totals(), self._ends.copy(), self._keys.mark())
         if self._is_sealed:
             self._keys.drop_runs()
+
+    def mark_committed(self) -> None:
+        """Count everything appended as committed: a manifest lists it now."""
+        self.mark_kept()
         if self._awaits_first_commit:
             self._awaits_first_commit = False
             # The manifest says it already: this only helps where it is deleted some day.

@@ -121,6 +121,8 @@ def remove_uncommitted(directory: DatasetDirectory) -> bool:
             continue
         if header is not None and header.num_records and not header.awaits_first_commit:
             continue
+        if directory.is_waiting_part(segment_id):
+            continue
         if not directory.remove_segment(segment_id):
             if directory.generations():
                 return False

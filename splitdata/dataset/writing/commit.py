@@ -217,7 +217,7 @@ class Committer:
             if is_first and self._replaces:
                 # Who overwrites has said that the old records are to go.
                 remove_superseded(self.directory, manifest.generation, keep=1, keep_seconds=0)
-                remove_unlisted(self.directory)
+                remove_unlisted(self.directory, part_seconds=0)
             remove_superseded(self.directory, manifest.generation, keep_seconds=self._keep_seconds)
             if is_first:
                 remove_abandoned(self.directory, seconds=ABANDONED_SECONDS)
@@ -285,7 +285,9 @@ def replace_segments(
             return False
         first_position = sum(info.num_records for info in current.segments[:start])
         segment.sync(first_position=first_position, durable=durable, is_first_commit=False)
-        segments = (*current.segments[:start], segment.info(), *current.segments[start + len(replaced) :])
+        # Of one segment alone the same part is written anew.
+        info = replace(segment.info(), part=replaced[0].part if len(replaced) == 1 else None)
+        segments = (*current.segments[:start], info, *current.segments[start + len(replaced) :])
         manifest = restamped(replace(current, generation=current.generation + 1, segments=segments))
         if _publish(directory, manifest, (segment,), durable=durable):
             segment.mark_committed()

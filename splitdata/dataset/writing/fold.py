@@ -59,8 +59,9 @@ def foldable_group(segments: tuple[SegmentInfo, ...]) -> tuple[SegmentInfo, ...]
 
 
 def _may_be_folded(info: SegmentInfo) -> bool:
-    # What a later version says of a segment may not be true of what it is folded into.
-    return info.is_sealed and info.is_understood and not info.others
+    # What a later version says of a segment may not be true of what it is folded into. A part is known by its name, so
+    # that it is never committed twice.
+    return info.is_sealed and info.is_understood and info.part is None and not info.others
 
 
 def _count_above(group: list[SegmentInfo], num_bytes: int) -> int:

@@ -107,6 +107,11 @@ class WriteSession:
             self._begin(self._new_segment(resumed.info.num_bins, resumed))
 
     @property
+    def _takes_over_ids(self) -> bool:
+        """Whether a derived id is taken again that only a dead writer has used."""
+        return self._options.mode == "resume"
+
+    @property
     def _directory(self) -> DatasetDirectory:
         return self._claimed.directory
 
@@ -434,7 +439,7 @@ class WriteSession:
         taken = set(self._directory.segment_ids())
         tries = 0
         while (identifier := xxhash.xxh3_128_hexdigest(derived.encode())) in taken:
-            if self._options.mode == "resume" and self._was_never_listed(identifier):
+            if self._takes_over_ids and self._was_never_listed(identifier):
                 break
             tries += 1
             # Somebody who foretold them has taken these: then they cannot be what they were to be.

@@ -1,0 +1,1 @@
+"""Parts: segments that several writers make, and one commit lists, each once."""
