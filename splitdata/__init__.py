@@ -41,6 +41,7 @@ from splitdata.errors import (
     StateMismatchError,
     TooManySkippedError,
     TruncatedFileError,
+    UnfinishedError,
     UnsupportedVersionError,
     WorkerCrashedError,
     WorkerError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.derive import filter_records, rebin, sample
     from splitdata.conversion.dry_run import FirstRecord
     from splitdata.conversion.export import ExportReport, export, extract
+    from splitdata.conversion.shards import ShardReport, commit_shards, write_shard
     from splitdata.conversion.sources.choose import open_source
     from splitdata.conversion.sources.kinds import source_kinds
     from splitdata.conversion.sources.source import RecordSource
@@ -153,6 +155,7 @@ __all__ = [
     "SampleSchema",
     "SchemaError",
     "SegmentDescription",
+    "ShardReport",
     "Skip",
     "SourceError",
     "SplitDataError",
@@ -164,6 +167,7 @@ __all__ = [
     "TokenBudget",
     "TooManySkippedError",
     "TruncatedFileError",
+    "UnfinishedError",
     "UnsupportedVersionError",
     "VerifyReport",
     "Window",
@@ -175,6 +179,7 @@ __all__ = [
     "__version__",
     "append",
     "commit_parts",
+    "commit_shards",
     "compact",
     "compiled_path",
     "convert",
@@ -202,6 +207,7 @@ __all__ = [
     "split",
     "verify",
     "waiting_parts",
+    "write_shard",
     "write_split_data",
 ]
 
@@ -249,6 +255,7 @@ _HOMES = {
     "SampleDecoder": "splitdata.samples.decode",
     "SampleSchema": "splitdata.samples.sample_schema",
     "SegmentDescription": "splitdata.dataset.describe",
+    "ShardReport": "splitdata.conversion.shards",
     "Skip": "splitdata.loader.samples.skips",
     "SplitDataLoader": "splitdata.dataset.reader",
     "SplitPart": "splitdata.conversion.split",
@@ -261,6 +268,7 @@ _HOMES = {
     "WorkerStats": "splitdata.loader.plan.steps",
     "append": "splitdata.dataset.merging.merge",
     "commit_parts": "splitdata.dataset.parts.commit_parts",
+    "commit_shards": "splitdata.conversion.shards",
     "compact": "splitdata.dataset.deletion.compact",
     "compiled_path": "splitdata._compiled",
     "convert": "splitdata.conversion.convert",
@@ -288,6 +296,7 @@ _HOMES = {
     "split": "splitdata.conversion.split",
     "verify": "splitdata.dataset.verify.verify",
     "waiting_parts": "splitdata.dataset.parts.commit_parts",
+    "write_shard": "splitdata.conversion.shards",
     "write_split_data": "splitdata.dataset.split_data",
 }
 

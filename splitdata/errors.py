@@ -16,6 +16,7 @@
     |- SchemaError (ValueError)               a sample is not what its dataset declares
     |- ClosedError (ValueError)
     |- SourceError (ValueError)               the input of a conversion is damaged, or of another kind
+    |- UnfinishedError (ValueError)           units of a conversion by several processes are missing
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
     |- TooManySkippedError (RuntimeError)     on_error="skip" has replaced more than its budget
     |- CacheError
@@ -54,6 +55,7 @@ __all__ = [
     "StateMismatchError",
     "TooManySkippedError",
     "TruncatedFileError",
+    "UnfinishedError",
     "UnsupportedVersionError",
     "WorkerCrashedError",
     "WorkerError",
@@ -246,6 +248,18 @@ class SourceError(SplitDataError, ValueError):
         super().__init__(message)
         self.path = None if path is None else os.fspath(path)
         self.position = position
+
+
+class UnfinishedError(SplitDataError, ValueError):
+    """Units of a conversion that several processes share are not written yet; nothing was committed.
+
+    Attributes:
+        numbers: Of the first units that are missing, 0-based.
+    """
+
+    def __init__(self, message: str, *, numbers: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.numbers = numbers
 
 
 class StateMismatchError(SplitDataError, ValueError):

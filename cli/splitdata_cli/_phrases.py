@@ -42,7 +42,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"follow_links=True", "--follow-links"),
         (r"header=False\b", "--no-header"),
         (r"quotes=False\b", "--no-quotes"),
-        (r"(delimiter|encoding|column|dtype|block|limit|bins|shuffle)=('[^']*'|\d+|[A-Z]+)?+", r"--\1 \2"),
+        (r"(delimiter|encoding|column|dtype|block|limit|bins|shuffle|job)=('[^']*'|\d+|[A-Z]+)?+", r"--\1 \2"),
     )
 )
 _MORE_KINDS: Final = re.compile(r"(?<=--from )[\w-]+(?:, (?:or )?'[\w-]+')+")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from splitdata_cli._render import counted, escape, escape_bytes, size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from splitdata import ConversionReport, FirstRecord
 
-__all__ = ["as_dict", "first_rows", "summary"]
+__all__ = ["as_dict", "first_rows", "left_out", "summary"]
 
 
 def summary(report: ConversionReport, dest: str, seconds: float) -> str:
@@ -25,9 +27,15 @@ def summary(report: ConversionReport, dest: str, seconds: float) -> str:
     if report.num_resumed:
         text += f" behind the {counted(report.num_resumed, 'record')} of earlier calls"
     text += f" in {seconds:.1f} s"
-    if report.skipped:
-        text += "; left out: " + ", ".join(counted(number, escape(what)) for what, number in report.skipped.items())
-    if "symbolic link" in report.skipped:
+    return text + left_out(report.skipped)
+
+
+def left_out(skipped: Mapping[str, int]) -> str:
+    """Return what a source left out as the end of a line, nothing if that is nothing."""
+    text = ""
+    if skipped:
+        text += "; left out: " + ", ".join(counted(number, escape(what)) for what, number in skipped.items())
+    if "symbolic link" in skipped:
         text += " (--follow-links takes what links lead to)"
     return text
 

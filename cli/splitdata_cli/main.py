@@ -38,6 +38,7 @@ from splitdata_cli._render import print_line
 from splitdata_cli.append import append
 from splitdata_cli.bench import bench
 from splitdata_cli.cat import cat
+from splitdata_cli.commit import commit
 from splitdata_cli.compact import compact
 from splitdata_cli.delete import delete
 from splitdata_cli.diff import diff
@@ -111,7 +112,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
 
 for command in (
     *(write, info, schema, head, cat, export, extract),
-    *(verify, repair, delete, compact, merge, append, diff),
+    *(verify, repair, delete, compact, merge, append, commit, diff),
     *(filter_command, sample, rebin, split, digest, bench, mix, plan),
 ):
     cli.add_command(command)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.source import RecordSource, SourcePosition
     from splitdata.conversion.steps.record_steps import StepFunction
 
-__all__ = ["convert"]
+__all__ = ["check_apart", "convert", "is_opened", "metadata_for"]
 
 _DEFAULT_LEVEL: Final = 3
 
@@ -148,13 +148,11 @@ def convert(
     if shuffle is not None:
         derive_key(shuffle)
     dest = local_path(dest, "the dataset")
-    source = (
-        cast("RecordSource", source) if _is_opened(source) else open_source(cast("Named | Sequence[Named]", source))
-    )
-    _check_apart(source, dest, "dataset")
+    source = cast("RecordSource", source) if is_opened(source) else open_source(cast("Named | Sequence[Named]", source))
+    check_apart(source, dest, "dataset")
     failures = FailurePolicy(on_error, quarantine, max_errors, may_hold_files=resume)
     if failures.folder:
-        _check_apart(source, str(failures.folder), "folder for quarantine")
+        check_apart(source, str(failures.folder), "folder for quarantine")
     # A dataset that is added to declares its own, and what a function makes may be anything.
     is_copied = mode != "append" and transform is None
     if schema is None and is_copied and isinstance(source, DatasetSource):
@@ -172,7 +170,7 @@ def convert(
     if metadata is not None:
         metadata = _codec_of(source) | metadata
     elif mode != "append":
-        metadata = _metadata_of(source, shuffle)
+        metadata = metadata_for(source, shuffle)
     if shuffle is not None:
         source = shuffled(source, shuffle, folder=_folder_of(dest), limit=limit, tick=watch.report)
         watch.source = source
@@ -223,7 +221,7 @@ def _codec_of(source: RecordSource) -> dict[str, Any]:
     return {} if codec is None else {"record_codec": codec}
 
 
-def _metadata_of(source: RecordSource, shuffle: int | None) -> dict[str, Any]:
+def metadata_for(source: RecordSource, shuffle: int | None) -> dict[str, Any]:
     """Return those of the source, and where the records are from."""
     found: dict[str, Any] = {"kind": source.kind, "name": storable(source.name)}
     if shuffle is not None:
@@ -309,12 +307,12 @@ def _try_out(watch: ConversionWatch, dest: str, *, mode: str, bins: int | None, 
     return replace(report, is_dry_run=True, first_records=tuple(trial.first))
 
 
-def _is_opened(source: object) -> bool:
+def is_opened(source: object) -> bool:
     """Say whether this is a source already; a class of sources is not a source."""
     return hasattr(source, "identity") and not isinstance(source, type)
 
 
-def _check_apart(source: RecordSource, dest: str, what: str) -> None:
+def check_apart(source: RecordSource, dest: str, what: str) -> None:
     """Raise if what is written would lie within what is read, and so be read itself."""
     target = Path(os.path.realpath(dest))
     for path in source.inputs:
