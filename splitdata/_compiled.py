@@ -12,6 +12,7 @@ other: those functions do it then, make every error, and stay the truth. Without
     dataset/segments/segment_files.py          the maps of a segment, and reads of its records
     dataset/segments/framing.py                records become frames
     dataset/segments/group_buffer.py           records become groups
+    dataset/verify/frame_run.py                proof of the frames of a bin
 
 It is loaded when a dataset is first opened: `import splitdata` takes no longer for it.
 """
@@ -34,7 +35,7 @@ __all__ = ["Speedups", "compiled_path", "speedups"]
 
 _SWITCH: Final = "SPLITDATA_PURE"
 # A file that was built from another state of the sources is not used.
-_INTERFACE: Final = 3
+_INTERFACE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,33 @@ class Speedups:
 
     Attributes:
         frames: The maps of a segment, and reads of its records.
-        frame: Lays out records as frames: for each column its bytes; ends, entries, hashes of records and of keys.
-        pack_groups: Lays out records as payloads of groups; lengths and hashes of the records.
+        frame: Lays out records as frames.
+        pack_groups: Lays out records as payloads of groups.
+        prove: Proves frames of a bin that stand end to end.
         path: Of the file.
     """
 
     frames: type[Frames]
     frame: Callable[
-        [list[bytes], list[bytes] | None, int, int, int, NDArray[np.uint64], int],
-        tuple[list[bytes], bytes, bytes, bytes, bytes] | None,
+        [
+            list[bytes],
+            list[bytes] | None,
+            int,
+            int,
+            int,
+            int,
+            NDArray[np.uint64],
+            NDArray[np.void],
+            NDArray[np.uint64],
+            NDArray[np.uint64],
+        ],
+        list[bytes] | None,
     ]
-    pack_groups: Callable[[list[bytes], int, int], tuple[list[bytes], bytes, bytes] | None]
+    pack_groups: Callable[[list[bytes], int, int, NDArray[np.int64], NDArray[np.uint64]], list[bytes] | None]
+    prove: Callable[
+        [bytes, NDArray[np.int64], NDArray[np.void], NDArray[np.int64], tuple[int, ...]],
+        tuple[int, int, int, int, int],
+    ]
     path: str
 
 
@@ -101,4 +118,4 @@ def _load() -> Speedups | None:
                 "docs/speedups.md"
             ) from None
         return None
-    return Speedups(_speedups.Frames, _speedups.frame, _speedups.pack_groups, str(_speedups.__file__))
+    return Speedups(_speedups.Frames, _speedups.frame, _speedups.pack_groups, _speedups.prove, str(_speedups.__file__))

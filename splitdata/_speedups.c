@@ -1,6 +1,7 @@
 /* The compiled read and write path: what the Python path does with records of the usual kind, in less time.
 
-   splitdata/_compiled.py owns the switch and says who calls what; docs/speedups.md tells how to build this file.
+   splitdata/_compiled.py owns the switch and says who calls what, _speedups.pyi what each function takes and returns;
+   docs/speedups.md tells how to build this file.
 
        sequences ──find──> payloads, records ──copy──> bytes, rows ──hash──> proven: handed out
            └─ compressed, large, outside of its file, damaged, in a file that is not open: None
@@ -56,15 +57,8 @@
 #define MOST_LINES_AHEAD 8
 #define MOST_SEQUENCES 0x40000000
 
-static inline uint64_t load64(const uint8_t *place) {
-    uint64_t value;
-    return memcpy(&value, place, sizeof value), value;
-}
-
-static inline uint32_t load32(const uint8_t *place) {
-    uint32_t value;
-    return memcpy(&value, place, sizeof value), value;
-}
+static inline uint64_t load64(const uint8_t *place) { uint64_t value; return memcpy(&value, place, 8), value; }
+static inline uint32_t load32(const uint8_t *place) { uint32_t value; return memcpy(&value, place, 4), value; }
 
 /* ---- XXH3-64 with seed 0 and the default secret, from its specification (xxHash, doc/xxhash_spec.md) ------------- */
 
@@ -268,15 +262,14 @@ typedef struct {
 /* The payload of a frame that agrees with its entry and lies within its bin; not proven. */
 typedef struct {
     const uint8_t *data;
-    uint64_t hash;
-    uint32_t length;
-    uint32_t bin;
+    uint64_t hash, frame;
+    uint32_t length, bin;
 } Payload;
 
 typedef struct {
     const uint8_t *data;
-    uint32_t length;
-    uint32_t payload;
+    uint8_t *target; /* where it is copied to */
+    uint32_t length, payload;
 } Record;
 
 /* What a reader asks for with every call. */
@@ -291,9 +284,10 @@ typedef struct {
     int64_t *own; /* copied out of a list */
     const int64_t *sequences;
     Py_ssize_t count;
+    Payload *payloads; /* in one piece with the records */
     Record *records;
-    Payload *payloads;
-    uint32_t num_payloads;
+    uint32_t *table; /* of groups: their payloads by the numbers of their frames; 0 is none */
+    uint32_t num_payloads, mask;
     uint64_t num_bytes, num_payload_bytes; /* to copy, and to hash of groups */
 } Batch;
 
@@ -331,7 +325,7 @@ static inline uint64_t num_frames_in(const Frames *self, const Map *index) {
     return (uint64_t)(index->buffer.len / self->entry_bytes);
 }
 
-/* Find one frame, and say whether it is of the usual kind and lies within its bin: FORMAT.md section 9, steps 3 to 7. */
+/* Find one frame, and say whether it is usual and lies within its bin: FORMAT.md section 9, steps 3 to 7. */
 static inline int find_frame(const Frames *self, const Map *index, uint64_t frame, uint64_t limit, Payload *found) {
     if (frame >= num_frames_in(self, index)) return 0;
     const uint8_t *entry = (const uint8_t *)index->buffer.buf + frame * (uint64_t)self->entry_bytes;
@@ -349,34 +343,50 @@ static inline int find_frame(const Frames *self, const Map *index, uint64_t fram
     if ((load64(header + 16) & WITHOUT_KEY) != (frame | kind) || load64(header + 24) != lengths) return 0;
     found->data = header + FRAME_HEADER_BYTES;
     found->hash = load64(header + 8);
+    found->frame = frame;
     ONCE(found->hash);
     found->length = (uint32_t)length;
     found->bin = (uint32_t)bin;
     return 1;
 }
 
-/* Find one record in a group: FORMAT.md section 11. */
+/* What the head of a group says: its records, where its tables end, at multiples of what items begin. */
+typedef struct {
+    uint64_t count, tables, step;
+    int has_keys;
+} Head;
+
+/* Read the head of a group: FORMAT.md section 11; 0: it is none. */
+static inline int read_head(const uint8_t *data, uint64_t length, Head *found) {
+    if (length < GROUP_HEAD_BYTES) return 0;
+    uint64_t head = load64(data);
+    ONCE(head);
+    uint32_t flags = (uint32_t)(head >> 32);
+    if (flags > MOST_GROUP_FLAGS || (flags & 0xff) > MOST_ALIGNMENT_LOG2) return 0;
+    found->count = (uint32_t)head;
+    found->has_keys = (flags & GROUP_HAS_KEYS) != 0;
+    found->tables = GROUP_HEAD_BYTES + found->count * (found->has_keys ? 8 : 4);
+    found->step = (uint64_t)1 << (flags & 0xff);
+    return found->tables <= length;
+}
+
+static inline uint64_t aligned(uint64_t place, uint64_t step) { return (place + step - 1) & ~(step - 1); }
+
+/* Find one record in a group. */
 static inline int find_item(const Frames *self, const Payload *group, uint64_t sequence, Record *found) {
     uint32_t size = 1U << self->group_log2, slot = (uint32_t)sequence & (size - 1);
-    uint64_t length = group->length;
-    if (length < GROUP_HEAD_BYTES) return 0;
-    uint64_t head = load64(group->data);
-    ONCE(head);
-    uint32_t count = (uint32_t)head, flags = (uint32_t)(head >> 32);
-    if (flags > MOST_GROUP_FLAGS || (flags & 0xff) > MOST_ALIGNMENT_LOG2) return 0;
+    Head head;
+    if (!read_head(group->data, group->length, &head)) return 0;
     /* The last group of what is committed may hold more by now. */
     int is_full = sequence >> self->group_log2 < self->num_records >> self->group_log2;
     uint32_t least = is_full ? size : (uint32_t)self->num_records & (size - 1);
-    if (count < least || count > size || slot >= count) return 0;
-    uint64_t tables = GROUP_HEAD_BYTES + (uint64_t)count * (flags & GROUP_HAS_KEYS ? 8 : 4);
-    if (tables > length) return 0;
+    if (head.count < least || head.count > size || slot >= head.count) return 0;
     uint64_t stop = load32(group->data + GROUP_HEAD_BYTES + 4 * slot);
-    uint64_t start = slot ? load32(group->data + GROUP_HEAD_BYTES + 4 * (slot - 1)) : tables;
+    uint64_t start = slot ? load32(group->data + GROUP_HEAD_BYTES + 4 * (slot - 1)) : head.tables;
     ONCE(stop);
     ONCE(start);
-    uint64_t step = (uint64_t)1 << (flags & 0xff);
-    start = (start + step - 1) & ~(step - 1);
-    if (start < tables || stop < start || length < stop) return 0;
+    start = aligned(start, head.step);
+    if (start < head.tables || stop < start || group->length < stop) return 0;
     found->data = group->data + start;
     found->length = (uint32_t)(stop - start);
     return 1;
@@ -404,27 +414,22 @@ static void look_ahead(const Frames *self, const Map *index, const int64_t *sequ
     }
 }
 
-/* Find the group of a record among those of the batch, or add it; `table` has room for twice as many, 0 is none. */
-static inline int find_group(const Frames *self, const Map *index, uint64_t frame, Batch *batch, uint64_t *frames,
-                             uint32_t *table, uint32_t mask, uint32_t *number) {
-    uint32_t slot = (uint32_t)(frame * PRIME64_1 >> 32) & mask;
-    for (; table[slot]; slot = (slot + 1) & mask) {
-        if (frames[table[slot] - 1] == frame) {
-            *number = table[slot] - 1;
-            return 1;
-        }
+/* Find the group of a record among those of the batch, or add it. */
+static inline int find_group(const Frames *self, const Map *index, uint64_t frame, Batch *batch, uint32_t *number) {
+    uint32_t slot = (uint32_t)(frame * PRIME64_1 >> 32) & batch->mask;
+    for (; batch->table[slot]; slot = (slot + 1) & batch->mask) {
+        *number = batch->table[slot] - 1;
+        if (batch->payloads[*number].frame == frame) return 1;
     }
     if (!find_frame(self, index, frame, LARGE_RECORD_BYTES, &batch->payloads[batch->num_payloads])) return 0;
     batch->num_payload_bytes += batch->payloads[batch->num_payloads].length;
-    frames[batch->num_payloads] = frame;
     *number = batch->num_payloads++;
-    table[slot] = batch->num_payloads;
+    batch->table[slot] = batch->num_payloads;
     return 1;
 }
 
 /* Find the records of a batch; 0 unless all are usual. */
-static int find_records(const Frames *self, const Map *index, Batch *batch, const Terms *terms, uint64_t *frames,
-                        uint32_t *table, uint32_t mask) {
+static int find_records(const Frames *self, const Map *index, Batch *batch, const Terms *terms) {
     const int64_t *sequences = batch->sequences;
     uint64_t limit = terms->most_bytes + 1 < LARGE_RECORD_BYTES ? terms->most_bytes + 1 : LARGE_RECORD_BYTES;
     for (Py_ssize_t begin = 0; begin < batch->count; begin += AHEAD) {
@@ -435,8 +440,7 @@ static int find_records(const Frames *self, const Map *index, Batch *batch, cons
             Record *record = &batch->records[i];
             if (sequence >= self->num_records) return 0;
             if (self->group_log2) {
-                uint64_t frame = sequence >> self->group_log2;
-                if (!find_group(self, index, frame, batch, frames, table, mask, &record->payload) ||
+                if (!find_group(self, index, sequence >> self->group_log2, batch, &record->payload) ||
                     !find_item(self, &batch->payloads[record->payload], sequence, record) ||
                     record->length > terms->most_bytes)
                     return 0;
@@ -455,8 +459,8 @@ static int find_records(const Frames *self, const Map *index, Batch *batch, cons
 }
 
 static void free_batch(Batch *batch) {
-    PyMem_Free(batch->records);
     PyMem_Free(batch->payloads);
+    PyMem_Free(batch->table);
     PyMem_Free(batch->own);
     PyBuffer_Release(&batch->buffer);
 }
@@ -491,54 +495,38 @@ static int take_sequences(PyObject *sequences, Batch *batch) {
     return 1;
 }
 
-/* Take a row of sequence numbers and find their records. 1: found; 0: ask the Python path; -1: an exception. */
+/* Take a row of sequence numbers and find their records; 0: ask the Python path, or an exception. */
 static int open_batch(Frames *self, PyObject *sequences, const Terms *terms, Batch *batch) {
+    int is_found = 0;
+    const Map *index = self->index;
     memset(batch, 0, sizeof *batch);
-    if (!take_sequences(sequences, batch) || self->index == NULL) {
-        free_batch(batch);
-        return PyErr_Occurred() ? -1 : 0;
+    if (take_sequences(sequences, batch) && index != NULL) {
+        size_t count = (size_t)batch->count;
+        batch->payloads = PyMem_Malloc((count + 1) * (sizeof(Payload) + sizeof(Record)));
+        batch->records = (Record *)(batch->payloads + count + 1);
+        while (self->group_log2 && batch->mask < 2 * (uint32_t)count) batch->mask = 2 * batch->mask + 1;
+        if (self->group_log2) batch->table = PyMem_Calloc((size_t)batch->mask + 1, sizeof *batch->table);
+        if (batch->payloads == NULL || (self->group_log2 && batch->table == NULL)) {
+            PyErr_NoMemory();
+        } else {
+            PyThreadState *state = count >= LONG_WORK_RECORDS ? PyEval_SaveThread() : NULL;
+            is_found = find_records(self, index, batch, terms);
+            if (state != NULL) PyEval_RestoreThread(state);
+        }
     }
-    Py_ssize_t count = batch->count;
-    uint32_t mask = 0;
-    uint32_t *table = NULL;
-    uint64_t *frames = NULL;
-    batch->records = PyMem_Malloc((size_t)(count + 1) * sizeof(Record));
-    batch->payloads = PyMem_Malloc((size_t)(count + 1) * sizeof(Payload));
-    if (self->group_log2) {
-        mask = 1;
-        while (mask < 2 * (uint32_t)count) mask = 2 * mask + 1;
-        table = PyMem_Calloc((size_t)mask + 1, sizeof *table);
-        frames = PyMem_Malloc((size_t)(count + 1) * sizeof *frames);
-    }
-    int is_found = -1;
-    if (batch->records == NULL || batch->payloads == NULL || (mask && (table == NULL || frames == NULL))) {
-        PyErr_NoMemory();
-    } else if (count < LONG_WORK_RECORDS) {
-        is_found = find_records(self, self->index, batch, terms, frames, table, mask);
-    } else {
-        const Map *index = self->index;
-        begin_use(self);
-        Py_BEGIN_ALLOW_THREADS
-        is_found = find_records(self, index, batch, terms, frames, table, mask);
-        Py_END_ALLOW_THREADS
-        end_use(self);
-    }
-    PyMem_Free(table);
-    PyMem_Free(frames);
     uint64_t most = batch->num_bytes > batch->num_payload_bytes ? batch->num_bytes : batch->num_payload_bytes;
-    if (is_found == 1 && most > terms->most_bytes_in_all) is_found = 0;
-    if (is_found != 1) free_batch(batch);
-    return is_found;
+    if (is_found && most <= terms->most_bytes_in_all) return 1;
+    return free_batch(batch), 0;
 }
 
 /* Copy the records of a batch, and say whether what was copied is proven. A copy comes before its proof: what changes
    in between is found. */
-static int copy_proven(const Batch *batch, uint8_t *const *targets, int verify, int is_grouped) {
+static int copy_proven(const Batch *batch, int verify, int is_grouped) {
     int is_proven = 1;
     for (Py_ssize_t i = 0; i < batch->count; i++) {
         const Record *record = &batch->records[i];
-        memcpy(targets[i], record->data, record->length);
-        if (verify && !is_grouped) is_proven &= hash64(targets[i], record->length) == batch->payloads[i].hash;
+        memcpy(record->target, record->data, record->length);
+        if (verify && !is_grouped) is_proven &= hash64(record->target, record->length) == batch->payloads[i].hash;
     }
     return is_proven;
 }
@@ -553,13 +541,13 @@ static int are_proven(const Batch *batch) {
     return is_proven;
 }
 
-/* Copy and prove, without the GIL where that takes long. The caller has begun to use the maps. */
-static int fill(const Frames *self, const Batch *batch, uint8_t *const *targets, int verify) {
+/* Copy if asked to, and prove, without the GIL where that takes long. The caller has begun to use the maps. */
+static int fill(const Frames *self, const Batch *batch, int copies, int verify) {
     int is_proven, is_grouped = self->group_log2 > 0;
     int is_long = batch->count >= LONG_WORK_RECORDS || batch->num_bytes + batch->num_payload_bytes >= LONG_WORK_BYTES;
     PyThreadState *state = is_long ? PyEval_SaveThread() : NULL;
-    is_proven = targets == NULL || copy_proven(batch, targets, verify, is_grouped);
-    if (is_proven && verify && (is_grouped || targets == NULL)) is_proven = are_proven(batch);
+    is_proven = !copies || copy_proven(batch, verify, is_grouped);
+    if (is_proven && verify && (is_grouped || !copies)) is_proven = are_proven(batch);
     if (state != NULL) PyEval_RestoreThread(state);
     return is_proven;
 }
@@ -576,148 +564,89 @@ static int parse_terms(PyObject *const *args, Py_ssize_t num_args, Py_ssize_t ex
     return !PyErr_Occurred();
 }
 
-static PyObject *list_of(PyObject **objects, Py_ssize_t count) {
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
-        Py_INCREF(objects[i]);
-        PyList_SetItem(list, i, objects[i]);
-    }
-    return list;
-}
-
-/* Make bytes for each record, have them filled, and return them as a list; NULL without an exception: not proven. */
-static PyObject *copies_of(Frames *self, const Batch *batch, int verify) {
-    Py_ssize_t count = batch->count, num_made = 0;
-    PyObject *list = NULL;
-    PyObject **objects = PyMem_Malloc((size_t)(count + 1) * sizeof *objects);
-    uint8_t **targets = PyMem_Malloc((size_t)(count + 1) * sizeof *targets);
-    if (objects == NULL || targets == NULL) {
-        PyErr_NoMemory();
-    } else {
-        for (; num_made < count; num_made++) {
-            objects[num_made] = PyBytes_FromStringAndSize(NULL, batch->records[num_made].length);
-            if (objects[num_made] == NULL) break;
-            targets[num_made] = (uint8_t *)PyBytes_AsString(objects[num_made]);
-        }
-        if (num_made == count && fill(self, batch, targets, verify)) list = list_of(objects, count);
-    }
-    while (num_made) Py_DECREF(objects[--num_made]);
-    PyMem_Free(targets);
-    PyMem_Free(objects);
-    return list;
-}
-
 static PyObject *none_unless_raised(PyObject *result) {
     if (result != NULL || PyErr_Occurred()) return result;
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(records_doc,
-             "records(sequences, verify, most_bytes, most_bytes_in_all, /)\n--\n\n"
-             "Return records as a list of bytes; None: ask the Python path.");
-static PyObject *frames_records(PyObject *object, PyObject *const *args, Py_ssize_t num_args) {
-    Frames *self = (Frames *)object;
-    Terms terms;
-    Batch batch;
-    PyObject *list = NULL;
-    if (!parse_terms(args, num_args, 4, &terms)) return NULL;
-    begin_use(self);
-    if (open_batch(self, args[0], &terms, &batch) == 1) {
-        list = copies_of(self, &batch, terms.verify);
-        free_batch(&batch);
+/* Return one record of a batch as bytes to be filled, or as a view of its map; NULL: there is none any more. */
+static PyObject *object_of(const Frames *self, const Batch *batch, Record *record, int as_view) {
+    if (!as_view) {
+        PyObject *bytes = PyBytes_FromStringAndSize(NULL, record->length);
+        record->target = bytes == NULL ? NULL : (uint8_t *)PyBytes_AsString(bytes);
+        return bytes;
     }
-    end_use(self);
-    return none_unless_raised(list);
+    const Map *map = self->bins[batch->payloads[record->payload].bin];
+    /* It may have been dropped, and mapped anew, while others ran. */
+    const uint8_t *data = map == NULL ? NULL : map->buffer.buf;
+    if (data == NULL || record->data < data || record->data + record->length > data + map->buffer.len) return NULL;
+    return PySequence_GetSlice(map->buffer.obj, record->data - data, record->data - data + record->length);
 }
 
-/* Return a part of a map as a view of it. */
-static PyObject *view_of(const Map *map, const uint8_t *data, uint32_t length) {
-    Py_ssize_t start = data - (const uint8_t *)map->buffer.buf;
-    PyObject *view = NULL, *slice = NULL;
-    PyObject *begin = PyLong_FromSsize_t(start), *end = PyLong_FromSsize_t(start + length);
-    if (begin != NULL && end != NULL) slice = PySlice_New(begin, end, NULL);
-    if (slice != NULL) view = PyObject_GetItem(map->buffer.obj, slice);
-    Py_XDECREF(slice);
-    Py_XDECREF(begin);
-    Py_XDECREF(end);
-    return view;
-}
-
-static PyObject *views_of(Frames *self, const Batch *batch) {
-    PyObject *list = PyList_New(batch->count);
-    for (Py_ssize_t i = 0; list != NULL && i < batch->count; i++) {
-        const Record *record = &batch->records[i];
-        const Map *map = self->bins[batch->payloads[record->payload].bin];
-        /* It may have been dropped, and mapped anew, while others ran. */
-        const uint8_t *data = map == NULL ? NULL : map->buffer.buf;
-        int is_there = data != NULL && data <= record->data && record->data + record->length <= data + map->buffer.len;
-        PyObject *view = is_there ? view_of(map, record->data, record->length) : NULL;
-        if (view == NULL) {
-            Py_DECREF(list);
-            return NULL;
-        }
-        PyList_SetItem(list, i, view);
-    }
-    return list;
-}
-
-PyDoc_STRVAR(views_doc,
-             "views(sequences, verify, most_bytes, most_bytes_in_all, /)\n--\n\n"
-             "Return records as a list of views of the maps; None: ask the Python path.");
-static PyObject *frames_views(PyObject *object, PyObject *const *args, Py_ssize_t num_args) {
+/* Return the records of a batch as copies, or as views of the maps; None: ask the Python path. */
+static PyObject *batch_of(PyObject *object, PyObject *const *args, Py_ssize_t num_args, int as_views) {
     Frames *self = (Frames *)object;
     Terms terms;
     Batch batch;
     PyObject *list = NULL;
     if (!parse_terms(args, num_args, 4, &terms)) return NULL;
     /* A view costs no memory, whatever its length. That of a group may be long because one group is read often. */
-    if (!self->group_log2) terms.most_bytes = terms.most_bytes_in_all = INT64_MAX;
+    if (as_views && !self->group_log2) terms.most_bytes = terms.most_bytes_in_all = INT64_MAX;
     begin_use(self);
-    if (open_batch(self, args[0], &terms, &batch) == 1) {
-        if (fill(self, &batch, NULL, terms.verify)) list = views_of(self, &batch);
+    if (open_batch(self, args[0], &terms, &batch)) {
+        if (!as_views || fill(self, &batch, 0, terms.verify)) list = PyList_New(batch.count);
+        for (Py_ssize_t i = 0; list != NULL && i < batch.count; i++) {
+            PyObject *one = object_of(self, &batch, &batch.records[i], as_views);
+            if (one == NULL) Py_CLEAR(list);
+            else PyList_SetItem(list, i, one);
+        }
+        if (list != NULL && !as_views && !fill(self, &batch, 1, terms.verify)) Py_CLEAR(list);
         free_batch(&batch);
     }
     end_use(self);
     return none_unless_raised(list);
 }
 
-PyDoc_STRVAR(size_doc,
-             "size(sequence, /)\n--\n\n"
-             "Return the length of one record, found as it is for reading but not proven; None: ask the Python path.");
+static PyObject *frames_records(PyObject *object, PyObject *const *args, Py_ssize_t num_args) {
+    return batch_of(object, args, num_args, 0);
+}
+
+static PyObject *frames_views(PyObject *object, PyObject *const *args, Py_ssize_t num_args) {
+    return batch_of(object, args, num_args, 1);
+}
+
+/* Find one record, not proven; 0: ask the Python path. */
+static inline int find_one(const Frames *self, uint64_t sequence, uint64_t most_bytes, Payload *payload,
+                           Record *record) {
+    uint64_t limit = self->group_log2 || most_bytes >= LARGE_RECORD_BYTES ? LARGE_RECORD_BYTES : most_bytes + 1;
+    if (sequence >= self->num_records || self->index == NULL ||
+        !find_frame(self, self->index, sequence >> self->group_log2, limit, payload))
+        return 0;
+    record->data = payload->data;
+    record->length = payload->length;
+    return !self->group_log2 || (find_item(self, payload, sequence, record) && record->length <= most_bytes);
+}
+
 static PyObject *frames_size(PyObject *object, PyObject *number) {
-    Frames *self = (Frames *)object;
     Payload payload;
     Record record;
     Py_ssize_t sequence = PyLong_AsSsize_t(number);
     if (PyErr_Occurred()) return NULL;
-    uint64_t frame = (uint64_t)sequence >> self->group_log2;
-    if (sequence < 0 || (uint64_t)sequence >= self->num_records || self->index == NULL ||
-        !find_frame(self, self->index, frame, LARGE_RECORD_BYTES, &payload))
-        Py_RETURN_NONE;
-    if (!self->group_log2) return PyLong_FromUnsignedLong(payload.length);
-    if (!find_item(self, &payload, (uint64_t)sequence, &record)) Py_RETURN_NONE;
+    if (!find_one((Frames *)object, (uint64_t)sequence, INT64_MAX, &payload, &record)) Py_RETURN_NONE;
     return PyLong_FromUnsignedLong(record.length);
 }
 
-/* Say whether all records have the length of a row, and where each row begins; NULL: they have not, or an exception. */
-static uint8_t **rows_of(const Batch *batch, const Py_buffer *rows) {
-    if (batch->count == 0 || rows->len % batch->count) return NULL;
-    Py_ssize_t row_bytes = rows->len / batch->count;
-    for (Py_ssize_t i = 0; i < batch->count; i++)
-        if (batch->records[i].length != row_bytes) return NULL;
-    uint8_t **targets = PyMem_Malloc((size_t)batch->count * sizeof *targets);
-    if (targets == NULL) {
-        PyErr_NoMemory();
-        return NULL;
+/* Say whether all records have the length of a row, and which row each is copied into. */
+static int are_rows(const Batch *batch, const Py_buffer *rows) {
+    Py_ssize_t row_bytes = batch->count ? rows->len / batch->count : 0;
+    int are = batch->count && rows->len == row_bytes * batch->count;
+    for (Py_ssize_t i = 0; are && i < batch->count; i++) {
+        are = batch->records[i].length == row_bytes;
+        batch->records[i].target = (uint8_t *)rows->buf + i * row_bytes;
     }
-    for (Py_ssize_t i = 0; i < batch->count; i++) targets[i] = (uint8_t *)rows->buf + i * row_bytes;
-    return targets;
+    return are;
 }
 
-PyDoc_STRVAR(gather_doc,
-             "gather(sequences, rows, verify, most_bytes, most_bytes_in_all, /)\n--\n\n"
-             "Copy records of one length into the rows of a buffer, and say whether that is done;\n"
-             "False: ask the Python path, the rows may hold anything.");
 static PyObject *frames_gather(PyObject *object, PyObject *const *args, Py_ssize_t num_args) {
     Frames *self = (Frames *)object;
     Terms terms;
@@ -727,10 +656,8 @@ static PyObject *frames_gather(PyObject *object, PyObject *const *args, Py_ssize
     if (!parse_terms(args, num_args, 5, &terms)) return NULL;
     if (PyObject_GetBuffer(args[1], &rows, PyBUF_CONTIG) < 0) return NULL;
     begin_use(self);
-    if (open_batch(self, args[0], &terms, &batch) == 1) {
-        uint8_t **targets = rows_of(&batch, &rows);
-        is_done = targets != NULL && fill(self, &batch, targets, terms.verify);
-        PyMem_Free(targets);
+    if (open_batch(self, args[0], &terms, &batch)) {
+        is_done = are_rows(&batch, &rows) && fill(self, &batch, 1, terms.verify);
         free_batch(&batch);
     }
     end_use(self);
@@ -738,47 +665,114 @@ static PyObject *frames_gather(PyObject *object, PyObject *const *args, Py_ssize
     return PyErr_Occurred() ? NULL : PyBool_FromLong(is_done);
 }
 
-static Map *map_of(PyObject *object) {
-    Map *map = PyMem_Calloc(1, sizeof *map);
-    if (map == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    if (PyObject_GetBuffer(object, &map->buffer, PyBUF_SIMPLE) < 0) {
-        PyMem_Free(map);
-        return NULL;
-    }
-    return map;
-}
-
-PyDoc_STRVAR(put_index_doc, "put_index(entries, /)\n--\n\nTake the entries of the index, as they are mapped; None: let go of them.");
-static PyObject *frames_put_index(PyObject *object, PyObject *entries) {
-    Frames *self = (Frames *)object;
-    Map *map = NULL;
-    if (entries != Py_None && (map = map_of(entries)) == NULL) return NULL;
-    put_map(self, &self->index, map);
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(put_bin_doc,
-             "put_bin(bin_index, view, sync, /)\n--\n\n"
-             "Take the view of a mapped bin, whose frames begin with `sync`; None: let go of it.");
-static PyObject *frames_put_bin(PyObject *object, PyObject *args) {
+static PyObject *frames_put(PyObject *object, PyObject *args) {
     Frames *self = (Frames *)object;
     Py_ssize_t number;
     PyObject *view;
     unsigned int sync;
     Map *map = NULL;
-    if (!PyArg_ParseTuple(args, "nOI", &number, &view, &sync)) return NULL;
-    if (number < 0 || number >= (Py_ssize_t)self->num_files) {
-        PyErr_Format(PyExc_IndexError, "bin %zd of %u", number, (unsigned)self->num_files);
-        return NULL;
+    if (!PyArg_ParseTuple(args, "nOI:put", &number, &view, &sync)) return NULL;
+    if (number < -1 || number >= (Py_ssize_t)self->num_files)
+        return PyErr_Format(PyExc_IndexError, "bin %zd of %u", number, (unsigned)self->num_files);
+    if (view != Py_None) {
+        if ((map = PyMem_Calloc(1, sizeof *map)) == NULL) return PyErr_NoMemory();
+        if (PyObject_GetBuffer(view, &map->buffer, PyBUF_SIMPLE) < 0) return PyMem_Free(map), NULL;
+        map->sync = (uint32_t)sync;
     }
-    if (view != Py_None && (map = map_of(view)) == NULL) return NULL;
-    if (map != NULL) map->sync = (uint32_t)sync;
-    put_map(self, &self->bins[number], map);
+    put_map(self, number < 0 ? &self->index : &self->bins[number], map);
     Py_RETURN_NONE;
 }
+
+static void free_object(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+/* ---- Getter: one record at a time -------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    Frames *frames;
+    PyObject *otherwise;
+    Terms terms;
+} Getter;
+
+/* Return one record, proven; NULL without an exception: ask the Python path. */
+static PyObject *one_record(Frames *frames, uint64_t sequence, const Terms *terms) {
+    Payload payload;
+    Record record;
+    if (!find_one(frames, sequence, terms->most_bytes, &payload, &record)) return NULL;
+    if (frames->group_log2 && payload.length > MOST_PROVEN_AGAIN) return NULL;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, record.length);
+    if (bytes == NULL) return NULL;
+    uint8_t *target = (uint8_t *)PyBytes_AsString(bytes);
+    begin_use(frames);
+    PyThreadState *state = record.length >= LONG_WORK_BYTES ? PyEval_SaveThread() : NULL;
+    memcpy(target, record.data, record.length);
+    const uint8_t *hashed = frames->group_log2 ? payload.data : target;
+    int is_proven = !terms->verify || hash64(hashed, payload.length) == payload.hash;
+    if (state != NULL) PyEval_RestoreThread(state);
+    end_use(frames);
+    if (is_proven) return bytes;
+    Py_DECREF(bytes);
+    return NULL;
+}
+
+static PyObject *getter_get(PyObject *object, PyObject *number) {
+    Getter *self = (Getter *)object;
+    /* A bool is no position, and other numbers are for Python to look at. */
+    Py_ssize_t sequence = PyLong_CheckExact(number) ? PyLong_AsSsize_t(number) : -1;
+    if (sequence >= 0) {
+        PyObject *record = one_record(self->frames, (uint64_t)sequence, &self->terms);
+        if (record != NULL || PyErr_Occurred()) return record;
+    }
+    PyErr_Clear();
+    if (self->otherwise == Py_None) Py_RETURN_NONE;
+    return PyObject_CallFunctionObjArgs(self->otherwise, number, NULL);
+}
+
+static void getter_dealloc(PyObject *object) {
+    Getter *self = (Getter *)object;
+    Py_XDECREF((PyObject *)self->frames);
+    Py_XDECREF(self->otherwise);
+    free_object(object);
+}
+
+static PyMethodDef getter_methods[] = {{"get", getter_get, METH_O, NULL}, {NULL, NULL, 0, NULL}};
+
+static PyType_Slot getter_slots[] = {
+    {Py_tp_dealloc, getter_dealloc},
+    {Py_tp_methods, getter_methods},
+    {0, NULL},
+};
+static PyType_Spec getter_spec = {"splitdata._speedups.Getter", sizeof(Getter), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, getter_slots};
+
+static PyObject *frames_getter(PyObject *frames, PyObject *args) {
+    PyObject *otherwise, *get = NULL;
+    int verify;
+    unsigned long long most_bytes;
+    if (!PyArg_ParseTuple(args, "OpK:getter", &otherwise, &verify, &most_bytes)) return NULL;
+    PyObject *module = PyType_GetModule(Py_TYPE(frames)), *type = NULL;
+    if (module == NULL || (type = PyObject_GetAttrString(module, "Getter")) == NULL) return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc);
+    Getter *self = (Getter *)allocate((PyTypeObject *)type, 0);
+    Py_DECREF(type);
+    if (self == NULL) return NULL;
+    Py_INCREF(frames);
+    Py_INCREF(otherwise);
+    self->frames = (Frames *)frames;
+    self->otherwise = otherwise;
+    self->terms.verify = verify;
+    self->terms.most_bytes = most_bytes > INT64_MAX ? INT64_MAX : most_bytes;
+    get = PyObject_GetAttrString((PyObject *)self, "get");
+    Py_DECREF((PyObject *)self);
+    return get;
+}
+
+/* ---- the type of Frames ------------------------------------------------------------------------------------------ */
 
 static PyObject *frames_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(keywords)) {
     Py_ssize_t num_records, num_bins, num_files, group;
@@ -804,13 +798,6 @@ static PyObject *frames_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNU
     return (PyObject *)self;
 }
 
-static void free_object(PyObject *object) {
-    PyTypeObject *type = Py_TYPE(object);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(object);
-    Py_DECREF(type);
-}
-
 static void frames_dealloc(PyObject *object) {
     Frames *self = (Frames *)object;
     for (uint32_t i = 0; self->bins != NULL && i < self->num_files; i++) free_map(self->bins[i]);
@@ -819,128 +806,23 @@ static void frames_dealloc(PyObject *object) {
     free_object(object);
 }
 
-PyDoc_STRVAR(frames_getter_doc,
-             "getter(otherwise, verify, most_bytes, /)\n--\n\n"
-             "Return what returns one record by its sequence number; of one that is not usual what `otherwise` does,\n"
-             "or None if that is None.");
-static PyObject *frames_getter(PyObject *frames, PyObject *args);
-
 static PyMethodDef frames_methods[] = {
-    {"getter", frames_getter, METH_VARARGS, frames_getter_doc},
-    {"records", (PyCFunction)(void (*)(void))frames_records, METH_FASTCALL, records_doc},
-    {"views", (PyCFunction)(void (*)(void))frames_views, METH_FASTCALL, views_doc},
-    {"gather", (PyCFunction)(void (*)(void))frames_gather, METH_FASTCALL, gather_doc},
-    {"size", frames_size, METH_O, size_doc},
-    {"put_index", frames_put_index, METH_O, put_index_doc},
-    {"put_bin", frames_put_bin, METH_VARARGS, put_bin_doc},
+    {"getter", frames_getter, METH_VARARGS, NULL},
+    {"records", (PyCFunction)(void (*)(void))frames_records, METH_FASTCALL, NULL},
+    {"views", (PyCFunction)(void (*)(void))frames_views, METH_FASTCALL, NULL},
+    {"gather", (PyCFunction)(void (*)(void))frames_gather, METH_FASTCALL, NULL},
+    {"size", frames_size, METH_O, NULL},
+    {"put", frames_put, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(frames_doc,
-             "Frames(num_records, num_bins, num_files, group, /)\n--\n\n"
-             "The maps of one segment, and reads of its records; `num_files` bins hold some.\n\n"
-             "It holds each map until that is let go of. Safe to share between threads.");
 static PyType_Slot frames_slots[] = {
-    {Py_tp_doc, (void *)frames_doc},
     {Py_tp_new, frames_new},
     {Py_tp_dealloc, frames_dealloc},
     {Py_tp_methods, frames_methods},
     {0, NULL},
 };
 static PyType_Spec frames_spec = {"splitdata._speedups.Frames", sizeof(Frames), 0, Py_TPFLAGS_DEFAULT, frames_slots};
-
-/* ---- Getter: one record at a time -------------------------------------------------------------------------------- */
-
-typedef struct {
-    PyObject_HEAD
-    Frames *frames;
-    PyObject *otherwise;
-    Terms terms;
-} Getter;
-
-/* Return one record, proven; NULL without an exception: ask the Python path. */
-static PyObject *one_record(Frames *frames, uint64_t sequence, const Terms *terms) {
-    Payload payload;
-    Record record;
-    if (sequence >= frames->num_records || frames->index == NULL) return NULL;
-    uint64_t limit = frames->group_log2 || terms->most_bytes >= LARGE_RECORD_BYTES ? LARGE_RECORD_BYTES
-                                                                                   : terms->most_bytes + 1;
-    if (!find_frame(frames, frames->index, sequence >> frames->group_log2, limit, &payload)) return NULL;
-    record.data = payload.data;
-    record.length = payload.length;
-    if (frames->group_log2 && (payload.length > MOST_PROVEN_AGAIN || !find_item(frames, &payload, sequence, &record) ||
-                               record.length > terms->most_bytes))
-        return NULL;
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, record.length);
-    if (bytes == NULL) return NULL;
-    uint8_t *target = (uint8_t *)PyBytes_AsString(bytes);
-    begin_use(frames);
-    PyThreadState *state = record.length >= LONG_WORK_BYTES ? PyEval_SaveThread() : NULL;
-    memcpy(target, record.data, record.length);
-    const uint8_t *hashed = frames->group_log2 ? payload.data : target;
-    int is_proven = !terms->verify || hash64(hashed, payload.length) == payload.hash;
-    if (state != NULL) PyEval_RestoreThread(state);
-    end_use(frames);
-    if (is_proven) return bytes;
-    Py_DECREF(bytes);
-    return NULL;
-}
-
-PyDoc_STRVAR(get_doc, "get(sequence, /)\n--\n\nReturn one record, None if it is not usual and nobody is there to ask.");
-static PyObject *getter_get(PyObject *object, PyObject *number) {
-    Getter *self = (Getter *)object;
-    /* A bool is no position, and other numbers are for Python to look at. */
-    Py_ssize_t sequence = PyLong_CheckExact(number) ? PyLong_AsSsize_t(number) : -1;
-    if (sequence >= 0) {
-        PyObject *record = one_record(self->frames, (uint64_t)sequence, &self->terms);
-        if (record != NULL || PyErr_Occurred()) return record;
-    }
-    PyErr_Clear();
-    if (self->otherwise == Py_None) Py_RETURN_NONE;
-    return PyObject_CallFunctionObjArgs(self->otherwise, number, NULL);
-}
-
-static void getter_dealloc(PyObject *object) {
-    Getter *self = (Getter *)object;
-    Py_XDECREF((PyObject *)self->frames);
-    Py_XDECREF(self->otherwise);
-    free_object(object);
-}
-
-static PyMethodDef getter_methods[] = {{"get", getter_get, METH_O, get_doc}, {NULL, NULL, 0, NULL}};
-
-PyDoc_STRVAR(getter_doc, "Returns one record at a time.");
-static PyType_Slot getter_slots[] = {
-    {Py_tp_doc, (void *)getter_doc},
-    {Py_tp_dealloc, getter_dealloc},
-    {Py_tp_methods, getter_methods},
-    {0, NULL},
-};
-static PyType_Spec getter_spec = {"splitdata._speedups.Getter", sizeof(Getter), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, getter_slots};
-
-/* Return what `Frames.getter` says; it is among the methods of Frames, whose type the module has. */
-static PyObject *frames_getter(PyObject *frames, PyObject *args) {
-    PyObject *otherwise, *get = NULL;
-    int verify;
-    unsigned long long most_bytes;
-    if (!PyArg_ParseTuple(args, "OpK:getter", &otherwise, &verify, &most_bytes)) return NULL;
-    PyObject *module = PyType_GetModule(Py_TYPE(frames)), *type = NULL;
-    if (module == NULL || (type = PyObject_GetAttrString(module, "Getter")) == NULL) return NULL;
-    allocfunc allocate = (allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc);
-    Getter *self = (Getter *)allocate((PyTypeObject *)type, 0);
-    Py_DECREF(type);
-    if (self == NULL) return NULL;
-    Py_INCREF(frames);
-    Py_INCREF(otherwise);
-    self->frames = (Frames *)frames;
-    self->otherwise = otherwise;
-    self->terms.verify = verify;
-    self->terms.most_bytes = most_bytes > INT64_MAX ? INT64_MAX : most_bytes;
-    get = PyObject_GetAttrString((PyObject *)self, "get");
-    Py_DECREF((PyObject *)self);
-    return get;
-}
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -994,108 +876,99 @@ static inline uint64_t first_word(uint64_t salt, uint64_t offset, const uint64_t
 
 /* One column of a chunk: the records that go to one bin, one behind the other. */
 typedef struct {
-    uint64_t bin, salt, offset, end;
-    PyObject *part;
+    uint64_t bin, salt, offset;
+    uint64_t end; /* of the last frame, without padding; of all of them, before they are written */
     uint8_t *target;
 } Column;
 
-static uint64_t frame_bytes(const Given *records, const Given *keys, Py_ssize_t i) {
-    uint32_t key = keys->count ? keys->lengths[i] : 0;
-    return FRAME_HEADER_BYTES + (uint64_t)records->lengths[i] + (key ? key + 8 : 0);
+/* A chunk of records, and where what is made of it goes. */
+typedef struct {
+    Given records, keys;
+    Column *columns;
+    Py_ssize_t num_columns;
+    unsigned long long kind, sequence, alignment;
+    uint8_t *entries, *hashes, *key_hashes;
+} Chunk;
+
+static uint64_t frame_bytes(const Chunk *chunk, Py_ssize_t i) {
+    uint32_t key = chunk->keys.count ? chunk->keys.lengths[i] : 0;
+    return FRAME_HEADER_BYTES + (uint64_t)chunk->records.lengths[i] + (key ? key + 8 : 0);
 }
 
-static void write_frames(const Given *records, const Given *keys, Column *columns, Py_ssize_t num_columns, uint64_t kind,
-                         uint64_t sequence, uint64_t alignment, uint8_t *entries, uint8_t *hashes, uint8_t *key_hashes) {
+static void write_frames(Chunk *chunk) {
+    const Given *records = &chunk->records, *keys = &chunk->keys;
     for (Py_ssize_t i = 0; i < records->count; i++) {
-        Column *column = &columns[i % num_columns];
+        Column *column = &chunk->columns[i % chunk->num_columns];
         uint64_t length = records->lengths[i], key_length = keys->count ? keys->lengths[i] : 0;
-        uint64_t size = frame_bytes(records, keys, i), padding = (0 - size) & (alignment - 1);
-        uint64_t words[3] = {hash64(records->data[i], length), (sequence + (uint64_t)i) | kind << 32 | key_length << 48,
-                             length | length << 32};
+        uint64_t size = frame_bytes(chunk, i), padding = (0 - size) & (chunk->alignment - 1);
+        uint64_t sequence = chunk->sequence + (uint64_t)i, lengths = length | length << 32;
+        uint64_t word = sequence | chunk->kind << 32 | key_length << 48;
+        uint64_t words[3] = {hash64(records->data[i], length), word, lengths};
         uint8_t *target = put64(column->target, first_word(column->salt, column->offset, words));
         target = put(put(target, words, sizeof words), records->data[i], length);
         if (key_length) {
             uint64_t hash = hash64(keys->data[i], key_length);
             target = put64(put(target, keys->data[i], key_length), hash);
-            key_hashes = put64(key_hashes, hash);
+            chunk->key_hashes = put64(chunk->key_hashes, hash);
         }
         memset(target, 0, padding);
-        hashes = put64(hashes, words[0]);
-        entries = put64(put64(entries, column->bin << BIN_SHIFT | column->offset / 8), words[2]);
+        chunk->hashes = put64(chunk->hashes, words[0]);
+        chunk->entries = put64(put64(chunk->entries, column->bin << BIN_SHIFT | column->offset / 8), words[2]);
         column->end = column->offset + size;
         column->offset += size + padding;
         column->target = target + padding;
     }
 }
 
-/* Make room for each column; 0 with an exception if there is none. */
-static int make_parts(const Given *records, const Given *keys, Column *columns, Py_ssize_t num_columns, uint64_t alignment) {
-    for (Py_ssize_t i = 0; i < records->count; i++)
-        columns[i % num_columns].end += (frame_bytes(records, keys, i) + alignment - 1) & ~(alignment - 1);
-    for (Py_ssize_t i = 0; i < num_columns; i++) {
-        columns[i].part = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)columns[i].end);
-        if (columns[i].part == NULL) return 0;
-        columns[i].target = (uint8_t *)PyBytes_AsString(columns[i].part);
+/* Return room for each column, as a list of bytes; NULL with an exception if there is none. */
+static PyObject *parts_of(Chunk *chunk) {
+    PyObject *parts = PyList_New(chunk->num_columns);
+    for (Py_ssize_t i = 0; i < chunk->records.count; i++)
+        chunk->columns[i % chunk->num_columns].end += aligned(frame_bytes(chunk, i), chunk->alignment);
+    for (Py_ssize_t i = 0; parts != NULL && i < chunk->num_columns; i++) {
+        PyObject *part = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)chunk->columns[i].end);
+        if (part == NULL) return Py_DECREF(parts), NULL;
+        chunk->columns[i].target = (uint8_t *)PyBytes_AsString(part);
+        PyList_SetItem(parts, i, part);
     }
-    return 1;
+    return parts;
 }
 
-PyDoc_STRVAR(frame_doc,
-             "frame(records, keys, kind, first_sequence, alignment, columns, most_mean_bytes, /)\n--\n\n"
-             "Lay out records as frames, with the key of each, or none at all.\n\n"
-             "`columns` holds bin, salt and offset of each column, uint64[n, 3]. Returns for each column its bytes;\n"
-             "their ends uint64[n], entries, hashes of records and of keys as bytes; None: ask the Python path.");
 static PyObject *module_frame(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *given_records, *given_keys, *parts = NULL, *outputs[4] = {NULL, NULL, NULL, NULL}, *result = NULL;
-    unsigned long long kind, sequence, alignment, most_mean;
-    Py_buffer places;
-    Given records, keys;
-    const char *format = "OOKKKy*K:frame";
-    if (!PyArg_ParseTuple(args, format, &given_records, &given_keys, &kind, &sequence, &alignment, &places, &most_mean))
+    PyObject *records, *keys, *parts = NULL;
+    unsigned long long most_mean;
+    Py_buffer outputs[4]; /* columns, which say where to begin; entries, hashes, hashes of keys */
+    Chunk chunk;
+    memset(&chunk, 0, sizeof chunk);
+    if (!PyArg_ParseTuple(args, "OOKKKKw*w*w*w*:frame", &records, &keys, &chunk.kind, &chunk.sequence, &chunk.alignment,
+                          &most_mean, &outputs[0], &outputs[1], &outputs[2], &outputs[3]))
         return NULL;
-    memset(&keys, 0, sizeof keys);
-    Py_ssize_t n = places.len / 24;
-    Column *columns = PyMem_Calloc((size_t)n + 1, sizeof *columns);
-    int is_usual = columns != NULL && take_given(given_records, LARGE_RECORD_BYTES - 1, &records) && n && records.count >= n;
-    is_usual = is_usual && records.num_bytes < most_mean * (uint64_t)records.count;
-    if (is_usual && given_keys != Py_None)
-        is_usual = take_given(given_keys, 0xffff, &keys) && keys.count == records.count;
-    if (is_usual && !PyErr_Occurred() && alignment && !(alignment & (alignment - 1)) &&
-        make_parts(&records, &keys, columns, n, alignment)) {
-        uint8_t *targets[4];
-        Py_ssize_t sizes[4] = {8 * n, 16 * records.count, 8 * records.count, 8 * (Py_ssize_t)keys.num_filled};
-        int is_made = 1;
-        for (int i = 0; i < 4; i++) {
-            is_made = is_made && (outputs[i] = PyBytes_FromStringAndSize(NULL, sizes[i])) != NULL;
-            targets[i] = is_made ? (uint8_t *)PyBytes_AsString(outputs[i]) : NULL;
-        }
-        for (Py_ssize_t i = 0; i < n; i++) {
-            const uint8_t *place = (const uint8_t *)places.buf + 24 * i;
-            columns[i].bin = load64(place);
-            columns[i].salt = load64(place + 8);
-            columns[i].offset = load64(place + 16);
-        }
-        if (is_made) {
-            Py_BEGIN_ALLOW_THREADS
-            write_frames(&records, &keys, columns, n, kind, sequence, alignment, targets[1], targets[2], targets[3]);
-            Py_END_ALLOW_THREADS
-            parts = PyList_New(n);
-        }
-        for (Py_ssize_t i = 0; parts != NULL && i < n; i++) {
-            put64(targets[0] + 8 * i, columns[i].end);
-            Py_INCREF(columns[i].part);
-            PyList_SetItem(parts, i, columns[i].part);
-        }
-        if (parts != NULL) result = PyTuple_Pack(5, parts, outputs[0], outputs[1], outputs[2], outputs[3]);
+    uint8_t *places = outputs[0].buf;
+    chunk.num_columns = outputs[0].len / 24;
+    chunk.entries = outputs[1].buf;
+    chunk.hashes = outputs[2].buf;
+    chunk.key_hashes = outputs[3].buf;
+    chunk.columns = PyMem_Calloc((size_t)chunk.num_columns + 1, sizeof(Column));
+    for (Py_ssize_t i = 0; chunk.columns != NULL && i < chunk.num_columns; i++)
+        memcpy(&chunk.columns[i], places + 24 * i, 24);
+    int is_usual = chunk.columns != NULL && take_given(records, LARGE_RECORD_BYTES - 1, &chunk.records) &&
+                   (keys == Py_None || take_given(keys, 0xffff, &chunk.keys));
+    Py_ssize_t count = chunk.records.count;
+    is_usual = is_usual && !PyErr_Occurred() && count >= chunk.num_columns && chunk.num_columns && chunk.alignment &&
+               !(chunk.alignment & (chunk.alignment - 1)) && chunk.records.num_bytes < most_mean * (uint64_t)count &&
+               (keys == Py_None || chunk.keys.count == count) && outputs[1].len == 16 * count &&
+               outputs[2].len == 8 * count && outputs[3].len == 8 * (Py_ssize_t)chunk.keys.num_filled;
+    if (is_usual && (parts = parts_of(&chunk)) != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        write_frames(&chunk);
+        Py_END_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < chunk.num_columns; i++) put64(places + 24 * i + 16, chunk.columns[i].end);
     }
-    for (int i = 0; i < 4; i++) Py_XDECREF(outputs[i]);
-    Py_XDECREF(parts);
-    for (Py_ssize_t i = 0; columns != NULL && i < n; i++) Py_XDECREF(columns[i].part);
-    if (columns != NULL) free_given(&records);
-    free_given(&keys);
-    PyMem_Free(columns);
-    PyBuffer_Release(&places);
-    return none_unless_raised(result);
+    free_given(&chunk.records);
+    free_given(&chunk.keys);
+    PyMem_Free(chunk.columns);
+    for (int i = 0; i < 4; i++) PyBuffer_Release(&outputs[i]);
+    return none_unless_raised(parts);
 }
 
 /* Lay out one group without keys: FORMAT.md section 11. The target is NULL for its length alone. */
@@ -1103,7 +976,7 @@ static uint64_t pack_group(const Given *records, Py_ssize_t first, Py_ssize_t co
     uint64_t end = GROUP_HEAD_BYTES + 4 * (uint64_t)count, step = (uint64_t)1 << log2;
     if (target != NULL) put64(target, (uint64_t)count | (uint64_t)log2 << 32);
     for (Py_ssize_t i = 0; i < count; i++) {
-        uint64_t start = (end + step - 1) & ~(step - 1), length = records->lengths[first + i];
+        uint64_t start = aligned(end, step), length = records->lengths[first + i];
         if (target != NULL) {
             uint32_t stop = (uint32_t)(start + length);
             memset(target + end, 0, start - end);
@@ -1115,51 +988,171 @@ static uint64_t pack_group(const Given *records, Py_ssize_t first, Py_ssize_t co
     return end;
 }
 
-PyDoc_STRVAR(groups_doc,
-             "pack_groups(records, group, alignment_log2, /)\n--\n\n"
-             "Return records as payloads of groups, the lengths of the records int64[groups, group] and their hashes;\n"
-             "None: ask the Python path.");
 static PyObject *module_pack_groups(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *list, *payloads = NULL, *lengths = NULL, *hashes = NULL, *result = NULL;
+    PyObject *list, *payloads = NULL;
     Py_ssize_t group;
     unsigned log2;
+    Py_buffer lengths, hashes;
     Given records;
-    if (!PyArg_ParseTuple(args, "OnI", &list, &group, &log2)) return NULL;
-    if (take_given(list, LARGE_RECORD_BYTES - 1, &records) && !PyErr_Occurred() && group > 0 && group <= MAX_GROUP &&
-        log2 <= MOST_ALIGNMENT_LOG2) {
-        Py_ssize_t count = (records.count + group - 1) / group;
-        payloads = PyList_New(count);
-        lengths = PyBytes_FromStringAndSize(NULL, 8 * count * group);
-        hashes = PyBytes_FromStringAndSize(NULL, 8 * records.count);
-        int is_done = payloads != NULL && lengths != NULL && hashes != NULL;
-        for (Py_ssize_t i = 0; is_done && i < count; i++) {
-            Py_ssize_t first = i * group, num = records.count - first < group ? records.count - first : group;
+    if (!PyArg_ParseTuple(args, "OnIw*w*:pack_groups", &list, &group, &log2, &lengths, &hashes)) return NULL;
+    int is_usual = take_given(list, LARGE_RECORD_BYTES - 1, &records) && !PyErr_Occurred() && group > 0 &&
+                   group <= MAX_GROUP && log2 <= MOST_ALIGNMENT_LOG2 && hashes.len == 8 * records.count &&
+                   lengths.len >= 8 * records.count;
+    if (is_usual && (payloads = PyList_New((records.count + group - 1) / group)) != NULL) {
+        for (Py_ssize_t first = 0; payloads != NULL && first < records.count; first += group) {
+            Py_ssize_t num = records.count - first < group ? records.count - first : group;
             uint64_t size = pack_group(&records, first, num, log2, NULL);
             PyObject *payload = size < LARGE_RECORD_BYTES ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
-            is_done = payload != NULL;
-            if (is_done) pack_group(&records, first, num, log2, (uint8_t *)PyBytes_AsString(payload));
-            if (is_done) PyList_SetItem(payloads, i, payload);
+            if (payload == NULL) Py_CLEAR(payloads);
+            else pack_group(&records, first, num, log2, (uint8_t *)PyBytes_AsString(payload));
+            if (payload != NULL) PyList_SetItem(payloads, first / group, payload);
         }
-        if (is_done) {
-            uint8_t *length = (uint8_t *)PyBytes_AsString(lengths), *hash = (uint8_t *)PyBytes_AsString(hashes);
-            memset(length, 0, (size_t)(8 * count * group));
-            for (Py_ssize_t i = 0; i < records.count; i++) {
-                length = put64(length, records.lengths[i]);
-                hash = put64(hash, hash64(records.data[i], records.lengths[i]));
-            }
-            result = PyTuple_Pack(3, payloads, lengths, hashes);
+        for (Py_ssize_t i = 0; i < records.count; i++) {
+            put64((uint8_t *)lengths.buf + 8 * i, records.lengths[i]);
+            put64((uint8_t *)hashes.buf + 8 * i, hash64(records.data[i], records.lengths[i]));
         }
     }
-    Py_XDECREF(payloads);
-    Py_XDECREF(lengths);
-    Py_XDECREF(hashes);
     free_given(&records);
-    return none_unless_raised(result);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&hashes);
+    return none_unless_raised(payloads);
+}
+
+/* ---- verifying --------------------------------------------------------------------------------------------------- */
+
+/* A run of frames of one bin, end to end, of which the first are proven. */
+typedef struct {
+    const uint8_t *data; /* of the bin, from byte `base` on */
+    uint64_t num_bytes;
+    unsigned long long base, end; /* the latter: of the last frame that is proven */
+    unsigned long long bin, salt, alignment, group;
+    unsigned long long factor, factor_of_frame; /* of the digest, for one record behind, and for those of a frame */
+    unsigned long long digest;
+    uint64_t num_keys, key_sum;
+} Run;
+
+/* Modulo 2**61 - 1, loosely: FORMAT.md section 5. */
+static inline uint64_t reduced(uint64_t number) { return (number & ((1ULL << 61) - 1)) + (number >> 61); }
+
+static inline uint64_t joined(uint64_t digest, uint64_t factor, uint64_t share) {
+    __uint128_t product = (__uint128_t)digest * factor;
+    return reduced(reduced(((uint64_t)product & ((1ULL << 61) - 1)) + (uint64_t)(product >> 61)) + share);
+}
+
+static int are_zeros(const uint8_t *data, uint64_t length) {
+    uint8_t any = 0;
+    for (uint64_t i = 0; i < length; i++) any |= data[i];
+    return !any;
+}
+
+/* Say whether bytes are UTF-8, as Python decodes it. */
+static int is_text(const uint8_t *data, uint64_t length) {
+    for (uint64_t i = 0; i < length;) {
+        while (length - i >= 8 && !(load64(data + i) & 0x8080808080808080ULL)) i += 8;
+        if (i == length || data[i++] < 0x80) continue;
+        uint8_t lead = data[i - 1], least = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+        uint64_t num_more = lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+        if (lead < 0xc2 || lead > 0xf4 || length - i < num_more) return 0;
+        if (data[i] < least || data[i] > (lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf)) return 0;
+        for (; num_more; num_more--)
+            if ((data[i++] & 0xc0) != 0x80) return 0;
+    }
+    return 1;
+}
+
+/* Count a key, as keys/key_sum.py does. */
+static int count_key(Run *run, const uint8_t *key, uint64_t length, uint64_t hash, uint64_t sequence) {
+    uint64_t mixed = hash ^ sequence * 0x9e3779b97f4a7c15ULL;
+    mixed = (mixed ^ mixed >> 32) * 0xc90fdaa22168c235ULL;
+    run->key_sum += mixed ^ mixed >> 29;
+    run->num_keys++;
+    return is_text(key, length);
+}
+
+/* Look into a group that is proven: it must be as a writer makes it, and its records as long as the index says. */
+static int look_into_group(Run *run, const uint8_t *data, uint64_t length, uint64_t frame, const int64_t *lengths) {
+    Head head;
+    if (!read_head(data, length, &head) || head.count != run->group) return 0;
+    uint64_t end = head.tables, share = 0;
+    const uint8_t *ends = data + GROUP_HEAD_BYTES;
+    for (uint64_t i = 0; i < head.count; i++, ends += 4) {
+        uint64_t start = aligned(end, head.step), stop = load32(ends);
+        if (stop < start || length < stop || stop - start != (uint64_t)lengths[i]) return 0;
+        if (!are_zeros(data + end, start - end)) return 0;
+        share = joined(share, run->factor, reduced(hash64(data + start, stop - start)) + 1);
+        end = stop;
+    }
+    for (uint64_t i = 0; head.has_keys && i < head.count; i++, ends += 4) {
+        uint64_t start = end, size = load32(ends) - start;
+        if (load32(ends) < start || length < start + size || size > 0xffff) return 0;
+        uint64_t hash = hash64(data + start, size);
+        if (size && !count_key(run, data + start, size, hash, frame * run->group + i)) return 0;
+        end = start + size;
+    }
+    run->digest = joined(run->digest, run->factor_of_frame, share);
+    return end == length;
+}
+
+/* Prove the next frame; 0: it is not usual, or wrong, or not all there, and what was counted is void. */
+static int prove_frame(Run *run, uint64_t frame, const uint8_t *entry, const int64_t *lengths) {
+    uint64_t sizes = load64(entry + 8), length = sizes >> 32, kind = run->group > 1 ? (uint64_t)KIND_GROUP << 32 : 0;
+    uint64_t offset = aligned(run->end + FRAME_HEADER_BYTES, run->alignment) - FRAME_HEADER_BYTES;
+    uint64_t start = offset - run->base + FRAME_HEADER_BYTES, stop = start + length;
+    if (load64(entry) != (run->bin << BIN_SHIFT | offset / 8) || (sizes & 0xffffffff) != length) return 0;
+    if (length >= LARGE_RECORD_BYTES || stop > run->num_bytes || frame >= 0xffffffff) return 0;
+    const uint8_t *payload = run->data + start, *header = payload - FRAME_HEADER_BYTES;
+    uint64_t words[3] = {load64(header + 8), load64(header + 16), load64(header + 24)}, key_length = words[1] >> 48;
+    if (load64(header) != first_word(run->salt, offset, words) || words[2] != sizes) return 0;
+    if ((words[1] & WITHOUT_KEY) != (frame | kind) || !are_zeros(run->data + (run->end - run->base), offset - run->end))
+        return 0;
+    if (hash64(payload, length) != words[0]) return 0;
+    run->end = run->base + stop;
+    if (kind) return !key_length && look_into_group(run, payload, length, frame, lengths);
+    if (key_length) {
+        if (key_length + 8 > run->num_bytes - stop) return 0;
+        const uint8_t *key = payload + length;
+        uint64_t hash = hash64(key, key_length);
+        if (load64(key + key_length) != hash || !count_key(run, key, key_length, hash, frame)) return 0;
+        run->end += key_length + 8;
+    }
+    run->digest = joined(run->digest, run->factor_of_frame, reduced(words[0]) + 1);
+    return 1;
+}
+
+static PyObject *module_prove(PyObject *Py_UNUSED(module), PyObject *args) {
+    Py_buffer data, frames, entries, lengths;
+    Run run;
+    memset(&run, 0, sizeof run);
+    if (!PyArg_ParseTuple(args, "y*y*y*y*(KKKKKKKKK):prove", &data, &frames, &entries, &lengths, &run.base, &run.end,
+                          &run.bin, &run.salt, &run.alignment, &run.group, &run.factor, &run.factor_of_frame,
+                          &run.digest))
+        return NULL;
+    Py_ssize_t count = 0, most = frames.len / 8;
+    run.data = data.buf;
+    run.num_bytes = (uint64_t)data.len;
+    int is_usual = run.base <= run.end && run.end - run.base <= run.num_bytes && run.bin < MAX_BINS && run.alignment &&
+                   !(run.alignment & (run.alignment - 1)) && run.group && run.group <= MAX_GROUP &&
+                   entries.len >= 16 * most && (run.group == 1 || lengths.len >= 8 * (Py_ssize_t)run.group * most);
+    Py_BEGIN_ALLOW_THREADS
+    for (; is_usual && count < most; count++) {
+        Run before = run;
+        uint64_t frame = load64((const uint8_t *)frames.buf + 8 * count);
+        const int64_t *of_records = run.group > 1 ? (const int64_t *)lengths.buf + (uint64_t)count * run.group : NULL;
+        if (!prove_frame(&run, frame, (const uint8_t *)entries.buf + 16 * count, of_records)) {
+            run = before;
+            break;
+        }
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&frames);
+    PyBuffer_Release(&entries);
+    PyBuffer_Release(&lengths);
+    return Py_BuildValue("nKKKK", count, run.end, run.digest, run.num_keys, run.key_sum);
 }
 
 /* ---- the module -------------------------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(hash64_doc, "hash64(data, /)\n--\n\nReturn XXH3-64 of bytes, seed 0.");
 static PyObject *module_hash64(PyObject *Py_UNUSED(module), PyObject *object) {
     Py_buffer data;
     if (PyObject_GetBuffer(object, &data, PyBUF_SIMPLE) < 0) return NULL;
@@ -1169,9 +1162,10 @@ static PyObject *module_hash64(PyObject *Py_UNUSED(module), PyObject *object) {
 }
 
 static PyMethodDef module_methods[] = {
-    {"frame", module_frame, METH_VARARGS, frame_doc},
-    {"pack_groups", module_pack_groups, METH_VARARGS, groups_doc},
-    {"hash64", module_hash64, METH_O, hash64_doc},
+    {"frame", module_frame, METH_VARARGS, NULL},
+    {"pack_groups", module_pack_groups, METH_VARARGS, NULL},
+    {"prove", module_prove, METH_VARARGS, NULL},
+    {"hash64", module_hash64, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1188,13 +1182,12 @@ static int module_exec(PyObject *module) {
     __builtin_cpu_init();
 #endif
     /* splitdata/_compiled.py takes no other: a file that was built from an older source stays unused. */
-    if (PyModule_AddIntConstant(module, "INTERFACE", 3) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "INTERFACE", 4) < 0) return -1;
     return add_type(module, &frames_spec, "Frames") < 0 || add_type(module, &getter_spec, "Getter") < 0 ? -1 : 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
-PyDoc_STRVAR(module_doc, "The compiled read and write path; see splitdata/_compiled.py.");
-static struct PyModuleDef module_def = {PyModuleDef_HEAD_INIT, .m_name = "_speedups", .m_doc = module_doc,
+static struct PyModuleDef module_def = {PyModuleDef_HEAD_INIT, .m_name = "_speedups",
                                         .m_methods = module_methods, .m_slots = module_slots};
 
 PyMODINIT_FUNC PyInit__speedups(void) { return PyModuleDef_Init(&module_def); }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "EMPTY_DIGEST",
     "add_digests",
+    "digest_factor",
+    "digest_of_groups",
     "digest_of_hashes",
     "fingerprint",
     "is_digest",
@@ -89,7 +91,12 @@ def add_digests(shares: Iterable[int]) -> int:
 
 def shift_digest(digest: int, num_behind: int) -> int:
     """Return the share of a sequence in one that has so many further records behind it."""
-    return digest * pow(_BASE, num_behind, _PRIME) % _PRIME
+    return digest * digest_factor(num_behind) % _PRIME
+
+
+def digest_factor(num_behind: int) -> int:
+    """Return what a digest is multiplied by where so many records come behind."""
+    return pow(_BASE, num_behind, _PRIME)
 
 
 def fingerprint(digest: int, num_records: int, schemas: bytes = b"") -> str:

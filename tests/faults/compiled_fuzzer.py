@@ -5,9 +5,10 @@
 COMPILED_FILE was built with sanitizers, which end the program where it reads what is not its own. SEGMENTS is JSON: for
 each the arguments of `Frames`, the files in hexadecimal, and the records. Nothing but the standard library is loaded.
 
-    files ─> some bytes changed, cut, or moved ─> Frames ─> each read
-                                                             ├─ verified: None, or what was written
-                                                             └─ not verified: None, or bytes of some length
+    files ─> some bytes changed, cut, or moved ─┬─> Frames ─> each read
+                                                │              ├─ verified: None, or what was written
+                                                │              └─ not verified: None, or bytes of some length
+                                                └─> frames that are proven: bytes that were written
 """
 
 from __future__ import annotations
@@ -34,14 +35,16 @@ class Segment:
         shape: Arguments of `Frames`.
         index: Its entries.
         bins: Its bins.
-        syncs: With which the frames of each bin begin.
+        salts: Of each bin; with the low half, made odd, each of its frames begins.
+        alignment: Of payloads.
         records: What it holds.
     """
 
     shape: tuple[int, int, int, int]
     index: bytes
     bins: list[bytes]
-    syncs: list[int]
+    salts: list[int]
+    alignment: int
     records: list[bytes]
 
     @classmethod
@@ -49,7 +52,12 @@ class Segment:
         """Return that of JSON."""
         files = [bytes.fromhex(one) for one in stated["files"]]
         return cls(
-            tuple(stated["shape"]), files[0], files[1:], stated["syncs"], list(map(bytes.fromhex, stated["records"]))
+            tuple(stated["shape"]),
+            files[0],
+            files[1:],
+            stated["salts"],
+            stated["alignment"],
+            list(map(bytes.fromhex, stated["records"])),
         )
 
 
@@ -106,9 +114,9 @@ def check(compiled: Any, segment: Segment, source: random.Random) -> int:
     ):
         files[number] = damaged(files[number], source)
     frames = compiled.Frames(*segment.shape)
-    frames.put_index(memoryview(files[0]))
+    frames.put(-1, memoryview(files[0]), 0)
     for number, data in enumerate(files[1:]):
-        frames.put_bin(number, memoryview(data) if source.random() < 0.98 else None, segment.syncs[number])
+        frames.put(number, memoryview(data) if source.random() < 0.98 else None, segment.salts[number] & 0xFFFFFFFF | 1)
     count = len(segment.records)
     asked = [source.randrange(-1, count + 2) for _ in range(source.choice((1, 3, 40)))]
     row: Any = array("q", asked) if source.random() < 0.5 else asked
@@ -129,7 +137,26 @@ def check(compiled: Any, segment: Segment, source: random.Random) -> int:
         for number in asked:
             record = get(number)
             assert record is None or not verify or record == segment.records[number], "another record"
-    return num_answers
+    return num_answers + sum(prove(compiled, segment, files, number) for number in range(len(segment.bins)))
+
+
+def prove(compiled: Any, segment: Segment, files: list[bytes], number: int) -> bool:
+    """Have the frames of a bin proven; return whether some were, each of them as it was written."""
+    num_records, num_bins, _, group = segment.shape
+    stride = 16 + 4 * group if group > 1 else 16
+    # The last group may hold fewer than a whole one.
+    rows = range(number, min(num_records // group, len(files[0]) // stride), num_bins)
+    entries = b"".join(files[0][stride * row : stride * row + 16] for row in rows)
+    lengths = array("q")
+    for row in rows:
+        lengths.extend(array("I", files[0][stride * row + 16 : stride * (row + 1)]).tolist())
+    begin = int.from_bytes(segment.index[stride * number :][:5], "little") * 8
+    data = files[1 + number]
+    about = min(begin, len(data)), begin, number, segment.salts[number], segment.alignment, group, 3, 5, 0
+    count, end, *_ = compiled.prove(data[about[0] :], array("q", rows), entries, lengths, about)
+    assert count <= len(rows)
+    assert end == begin or data[begin:end] == segment.bins[number][begin:end], "other bytes"
+    return bool(count)
 
 
 def check_written(compiled: Any, source: random.Random) -> None:
@@ -139,17 +166,21 @@ def check_written(compiled: Any, source: random.Random) -> None:
     keys = [source.randbytes(source.choice((0, 1, 9))) for _ in records] if source.random() < 0.5 else None
     payloads, kind, num_bins = records, 0, source.choice((1, 3, 80))
     if group > 1:
-        payloads, keys, kind = compiled.pack_groups(records, group, source.randrange(7))[0], None, 3
+        rows = bytearray(8 * group * -(-count // group)), bytearray(8 * count)
+        payloads, keys, kind = compiled.pack_groups(records, group, source.randrange(7), *rows), None, 3
     num_files = min(num_bins, len(payloads))
     offset = -(-96 // alignment) * alignment - 32
     places = array("Q", [word for number in range(num_files) for word in (number, source.getrandbits(64), offset)])
-    parts, _, entries, _, _ = compiled.frame(payloads, keys, kind, 0, alignment, places, _MOST)
+    entries: Any = bytearray(16 * len(payloads))
+    hashes = bytearray(8 * len(payloads)), bytearray(8 * sum(map(bool, keys or ())))
+    salts = places[1::3]
+    parts = compiled.frame(payloads, keys, kind, 0, alignment, _MOST, places, entries, *hashes)
     if group > 1:
         entries = b"".join(entries[start : start + 16] + bytes(4 * group) for start in range(0, len(entries), 16))
     frames = compiled.Frames(count, num_bins, num_files, group)
-    frames.put_index(memoryview(entries))
+    frames.put(-1, memoryview(entries), 0)
     for number, part in enumerate(parts):
-        frames.put_bin(number, memoryview(bytes(offset) + part), places[3 * number + 1] & 0xFFFFFFFF | 1)
+        frames.put(number, memoryview(bytes(offset) + part), salts[number] & 0xFFFFFFFF | 1)
     assert frames.records(list(range(count)), True, _MOST, _MOST) == records
 
 

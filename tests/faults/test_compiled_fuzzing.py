@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from splitdata.format import spec
-from splitdata.format.checksum import bin_salt, sync_word
+from splitdata.format.checksum import bin_salt
 from tests.command import ROOT
 from tests.dataset.record_kinds import GROUPED_KINDS, KINDS, RecordKind, segments_of
 
@@ -56,7 +56,8 @@ def written(kind: RecordKind, path: Path) -> dict[str, object]:
     return {
         "shape": [info.num_records, info.num_bins, info.num_bin_files, info.group],
         "files": [data.hex() for data in files],
-        "syncs": [sync_word(bin_salt(info.id, number)) for number in range(info.num_bin_files)],
+        "salts": [bin_salt(info.id, number) for number in range(info.num_bin_files)],
+        "alignment": kind.options.get("alignment", spec.FRAME_UNIT),
         "records": [record.hex() for record in kind.records],
     }
 

@@ -45,5 +45,9 @@ class KeySum:
         mixed = hashes ^ (sequences.astype(_U64) * _U64(_FACTORS[0]))
         mixed = (mixed ^ (mixed >> _U64(32))) * _U64(_FACTORS[1])
         mixed ^= mixed >> _U64(29)
-        self.num_keys += len(hashes)
-        self.total = (self.total + int(mixed.sum(dtype=_U64))) & _MASK
+        self.join(len(hashes), int(mixed.sum(dtype=_U64)))
+
+    def join(self, num_keys: int, total: int) -> None:
+        """Add keys by count and sum."""
+        self.num_keys += num_keys
+        self.total = (self.total + total) & _MASK

@@ -156,23 +156,25 @@ def _compiled_chunk(
     bins = (first_sequence + np.arange(min(len(ends), len(records)))) % len(ends)
     starts = aligned_starts(ends[bins], spec.FRAME_HEADER_BYTES, alignment)
     columns = np.stack([bins.astype(_U64), salts[bins], starts.astype(_U64)], axis=1)
-    framed = compiled.frame(records, keys, kind, first_sequence, alignment, columns, _GATHERED_MEAN_BYTES)
-    if framed is None:
+    made, hashes = np.empty(len(records), ENTRY_DTYPE), np.empty(len(records), _U64)
+    key_hashes = np.empty(0 if keys is None else sum(map(bool, keys)), _U64)
+    parts = compiled.frame(
+        records, keys, kind, first_sequence, alignment, _GATHERED_MEAN_BYTES, columns, made, hashes, key_hashes
+    )
+    if parts is None:
         return None
-    parts, new_ends, entries, hashes, key_hashes = framed
     ends = ends.copy()
-    ends[bins] = np.frombuffer(new_ends, "<i8")
+    ends[bins] = columns[:, 2].astype(np.int64)
     writes: list[tuple[int, int, list[bytes | memoryview]]] = [
         (number, start, [part]) for number, start, part in zip(bins.tolist(), starts.tolist(), parts, strict=True)
     ]
-    made = np.frombuffer(entries, ENTRY_DTYPE)
     raw_bytes = int(made["raw"].sum(dtype=np.int64))
     return FramedChunk(
         writes=writes,
         ends=ends,
         entries=made,
-        raw_hashes=np.frombuffer(hashes, "<u8"),
-        key_hashes=None if keys is None else np.frombuffer(key_hashes, "<u8"),
+        raw_hashes=hashes,
+        key_hashes=None if keys is None else key_hashes,
         stored_bytes=raw_bytes,
         raw_bytes=raw_bytes,
         max_raw_bytes=int(made["raw"].max()),

@@ -130,16 +130,14 @@ class GroupBuffer:
     def _packed_by_compiled(self, records: list[bytes]) -> PackedGroups | None:
         """Return records without keys as groups, None where that is left to Python."""
         compiled = speedups()
-        packed = compiled and compiled.pack_groups(records, self._group, self._alignment.bit_length() - 1)
-        if not packed:
+        if compiled is None:
             return None
-        payloads, lengths, hashes = packed
-        return PackedGroups(
-            payloads=payloads,
-            lengths=np.frombuffer(lengths, "<i8").reshape(len(payloads), self._group),
-            hashes=np.frombuffer(hashes, "<u8"),
-            keys=None,
-        )
+        hashes = np.empty(len(records), _U64)
+        lengths = np.zeros((-(-len(records) // self._group), self._group), np.int64)
+        payloads = compiled.pack_groups(records, self._group, self._alignment.bit_length() - 1, lengths, hashes)
+        if payloads is None:
+            return None
+        return PackedGroups(payloads=payloads, lengths=lengths, hashes=hashes, keys=None)
 
     def clear(self) -> None:
         """Forget all that waits."""

@@ -52,8 +52,9 @@ __all__ = ["SegmentFiles"]
 # Words of a map are read in the machine's byte order; the files are little-endian.
 _IS_LITTLE_ENDIAN: Final = sys.byteorder == "little"
 
-# Instead of the number of a bin.
+# Instead of the number of a bin: for the pool of files, and for the compiled path.
 _KEYS: Final = -1
+_ENTRIES: Final = -1
 
 # From here on only those that are open have a place.
 _MANY_BINS: Final = 1 << 12
@@ -217,7 +218,7 @@ class SegmentFiles:
     def _take_entries(self, words: memoryview | None) -> None:
         self.entry_words = words
         if self.compiled is not None:
-            self.compiled.put_index(words)
+            self.compiled.put(_ENTRIES, words, 0)
         step = self.info.entry_bytes // 8
         self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::step], words[1::step])
 
@@ -359,7 +360,7 @@ class SegmentFiles:
             self.views[bin_index] = source.data
             self.mapped[bin_index] = words.cast("B").cast("I"), sync, words[1:], words[2:], words[3:], source.map
             if self.compiled is not None:
-                self.compiled.put_bin(bin_index, source.data, sync)
+                self.compiled.put(bin_index, source.data, sync)
             # Made again with the new one where it is used next.
             self._mapped_bins = None
         self._bins[bin_index] = source
@@ -405,7 +406,7 @@ class SegmentFiles:
             return
         self.mapped[bin_index] = self.views[bin_index] = None
         if self.compiled is not None:
-            self.compiled.put_bin(bin_index, None, 0)
+            self.compiled.put(bin_index, None, 0)
         self._mapped_bins = None
         self._bins.pop(bin_index, None)
 

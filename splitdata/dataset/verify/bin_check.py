@@ -1,14 +1,14 @@
 """Verifies one bin: its frames must stand end to end, each proven, with zeros between them.
 
-All frames of a stretch are checked together by numpy; record by record only where something is wrong.
+All frames of a stretch are proven together; record by record only where something is wrong.
 
-    header | frame | 0 0 | frame | 0 | frame ...        read some MiB at a time, checked by numpy
-                      └ padding up to the alignment      a part that fails is looked at record by record
+    header | frame | 0 0 | frame | 0 | frame ...        some MiB at a time, proven together: frame_run.py
+                      └ padding up to the alignment      what is not proven is looked at record by record
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,16 +16,15 @@ from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.group_reader import read_group
 from splitdata.dataset.segments.record_reader import RecordReader
+from splitdata.dataset.verify.frame_run import FrameProver, FrameRun, are_text
 from splitdata.dataset.verify.head_check import NO_ZEROS, check_head
-from splitdata.dataset.verify.many_groups import look_into_groups
 from splitdata.errors import CorruptRecordError, FormatError, RecordTooLargeError, TruncatedFileError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
-from splitdata.format.checksum import frame_checks, hash64, sync_word
-from splitdata.format.digest import EMPTY_DIGEST, digest_of_groups, digest_of_hashes, join_digests
-from splitdata.format.frame_layout import LAYOUT, aligned_starts
-from splitdata.format.frames import are_ordinary, footprint, key_extents, nonzero_gaps
-from splitdata.format.index import unpack_locs
+from splitdata.format.checksum import hash64
+from splitdata.format.digest import EMPTY_DIGEST, digest_of_hashes, join_digests
+from splitdata.format.frame_layout import LAYOUT
+from splitdata.format.frames import footprint
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
@@ -36,18 +35,13 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.segment_files import SegmentFiles
+    from splitdata.dataset.verify.frame_run import ProvenFrames
     from splitdata.dataset.verify.index_check import IndexCheck
     from splitdata.samples.sample_check import SampleCheck
     from splitdata.storage.file_source import MappedSource, PreadSource
 
 __all__ = ["BinCheck"]
 
-# What is held of a bin at a time, beside one record.
-_PART_BYTES: Final = 16 << 20
-# Of groups that are looked at together: what they may take decompressed, and records of one.
-_RAW_BYTES: Final = 64 << 20
-_MOST_TOGETHER: Final = 1 << 12
-_LONG_BYTES: Final = 2048
 _MAX_ALIGNMENT: Final = max(spec.ALIGNMENTS)
 _OVERLAPPING_BYTES: Final = 64 << 20
 _HEADER_CHECK: Final = (
@@ -96,7 +90,7 @@ class BinCheck:
         self.bin_index = bin_index
         self._table_length = index.bin_lengths.get(bin_index)
         self._alignment_of_index = index.alignment
-        self._salt = files.salt(bin_index)
+        self._prover = FrameProver(files, bin_index, deleted, keeps_records=samples is not None)
         self._layout = files.layout
         self._records = RecordReader(files, verify=True, max_record_bytes=spec.MAX_COMPRESSED_RAW_BYTES)
         # Whether there is any point in going on. The file itself is asked for each time, so that of
@@ -107,7 +101,7 @@ class BinCheck:
         # Behind what was looked at zeros must follow up to the next frame; None where that is unknown.
         self._end: int | None = spec.BIN_HEADER_BYTES
         self._next_ordinal = 0
-        # For frames that were checked one by one: the farthest end, and bytes of those that begin before it.
+        # The farthest end of a frame, and bytes of those that begin before it.
         self._farthest = 0
         self._overlapping = 0
 
@@ -147,12 +141,17 @@ class BinCheck:
             # The last group of a segment may hold fewer. Nothing is left where all were erased.
             is_short = len(ordinals) > 0 and len(self._records_of(int(ordinals[-1]))) < self._files.info.group
             num_whole = len(entries) - is_short
-            rest = ordinals[num_whole:].tolist()
-            ordinals, entries = ordinals[:num_whole], entries[:num_whole]
             source = self._files.bin(self.bin_index)
-            if len(entries) and not self._check_together(source, ordinals, entries, lengths):
-                rest = [*ordinals.tolist(), *rest]
-            self._check_singly(rest)
+            if self._end is not None:
+                run = FrameRun(
+                    end=self._end,
+                    alignment=self._alignment,
+                    frames=self.bin_index + ordinals[:num_whole] * self._files.info.num_bins,
+                    entries=np.ascontiguousarray(entries[:num_whole]),
+                    lengths=None if lengths is None else np.ascontiguousarray(lengths[:num_whole]),
+                )
+                ordinals = ordinals[num_whole - len(self._check_together(source, run).frames) :]
+            self._check_singly(ordinals.tolist())
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(first))
         self._note_done(self._end or 0)
@@ -209,155 +208,21 @@ class BinCheck:
 
     # -- records -------------------------------------------------------------------------------
 
-    def _check_together(
-        self,
-        source: MappedSource | PreadSource,
-        ordinals: NDArray[np.int64],
-        entries: NDArray[np.void],
-        lengths_in_groups: NDArray[np.int64] | None,
-    ) -> bool:
-        """Prove consecutive ordinary frames with numpy; False if any is another kind, or wrong."""
-        bins, offsets = unpack_locs(entries["loc"])
-        is_usual = self._layout == LAYOUT
-        is_grouped = self._files.info.is_grouped
-        kind = spec.KIND_GROUP if is_grouped else spec.KIND_RECORD
-        if is_grouped and (
-            lengths_in_groups is None
-            or self._files.info.group > _MOST_TOGETHER
-            or int(entries["raw"].sum(dtype=np.int64)) > _RAW_BYTES
-        ):
-            return False
-        if self._end is None or not is_usual or not (bins == self.bin_index).all():
-            return False
-        # Words are read at multiples of 8, and the last frame may end at none.
-        base = self._end // 8 * 8
-        data = self._read_part(source, base, offsets, entries)
-        if data is None:
-            return False
-        words = np.frombuffer(data + bytes(-len(data) % 8), "<u8")
-        sequences = (self.bin_index + ordinals * self._files.info.num_bins).astype(_U64)
-        place = (offsets - base) // 8
-        header = [words[place + number] for number in range(4)]
-        key_lengths = (header[2] >> _U64(spec.KEY_SHIFT)).astype(np.int64)
-        starts_of_keys = offsets + spec.FRAME_HEADER_BYTES + entries["stored"]
-        stops = starts_of_keys + key_extents(key_lengths)
-        ends = np.concatenate([[self._end], stops[:-1]])
-        gaps = offsets - ends
-        if not self._follow(ends, offsets) or int(stops[-1]) > base + len(data):
-            return False
-        checks = frame_checks(np.full(len(place), self._salt, _U64), offsets.astype(_U64), tuple(header[1:]))
-        lengths = entries["stored"] | entries["raw"].astype(_U64) << _U64(32)
-        codecs = header[2] >> _U64(spec.CODEC_SHIFT) & _U64(0xFF)
-        proven = (header[0] == _U64(sync_word(self._salt)) | checks << _U64(32)) & (header[3] == lengths)
-        proven &= are_ordinary(header[2], header[3], kind) & (header[2] & _U64(0xFFFFFFFF) == sequences)
-        if (
-            not proven.all()
-            or nonzero_gaps(data, stops[:-1] - base, gaps[1:]).any()
-            or any(data[self._end - base : int(offsets[0]) - base])
-        ):
-            return False
-        proven_records = self._payload_hashes(data, offsets - base, header[1], entries, codecs)
-        if is_grouped:
-            if proven_records is None or key_lengths.any():
-                return False
-            whole = (
-                lengths_in_groups[: len(ordinals), : self._files.info.group] if lengths_in_groups is not None else None
-            )
-            if not self._check_groups(sequences, proven_records[1], whole):
-                return False
-            self._end = int(stops[-1])
-            return True
-        keyed = np.flatnonzero(key_lengths)
-        begins, ends = (starts_of_keys[keyed] - base).tolist(), (stops[keyed] - base).tolist()
-        keys = [data[start:stop] for start, stop in zip(begins, ends, strict=True)]
-        key_hashes = np.fromiter((key_hash(key[: -spec.KEY_HASH_BYTES]) for key in keys), _U64, len(keys))
-        stored_hashes = np.frombuffer(b"".join(key[-spec.KEY_HASH_BYTES :] for key in keys), "<u8")
-        if proven_records is None or (key_hashes != stored_hashes).any():
-            return False
-        if not _are_text([key[: -spec.KEY_HASH_BYTES] for key in keys]):
-            return False
-        hashes, records = proven_records
-        self._check_samples(sequences.tolist(), records)
-        self.keys.add(key_hashes, sequences[keyed])
-        self._join(hashes)
-        self._end = int(stops[-1])
-        return True
+    def _check_together(self, source: MappedSource | PreadSource, run: FrameRun) -> FrameRun:
+        """Count the frames of a run that are proven together; return those that are left to be looked at singly."""
+        for prove in (self._prover.first, self._prover.all):
+            if len(run.entries) and (proven := prove(source, run)) is not None:
+                self._take(proven)
+                run = run.behind(proven)
+        return run
 
-    def _check_groups(
-        self, frames: NDArray[np.uint64], payloads: list[bytes], lengths: NDArray[np.int64] | None
-    ) -> bool:
-        """Look into whole groups that are proven; False, with nothing counted, if one is not as it must be."""
-        group = self._files.info.group
-        found = None if lengths is None else look_into_groups(payloads, group, lengths)
-        if found is None or not _are_text(found.keys):
-            return False
-        sequences = (frames[:, None] * _U64(group) + np.arange(group, dtype=np.uint64)).astype(_U64).ravel()
-        if len(self._deleted):
-            empty = sequences[[not one for one in found.items]].astype(np.int64)
-            self.num_erased += int(np.count_nonzero(self._deleted.among(empty)))
-        if self._samples is not None:
-            self._check_samples(sequences.tolist(), found.items)
-        self.keys.add(np.fromiter(map(key_hash, found.keys), _U64, len(found.keys)), sequences[found.key_places])
-        stride = self._files.info.num_bins * group
-        share = digest_of_groups(found.hashes, stride)
-        self.digest = join_digests(self.digest, share, len(payloads) * stride)
-        return True
-
-    def _follow(self, ends: NDArray[np.int64], offsets: NDArray[np.int64]) -> bool:
-        """Say whether ordinary frames begin where they must behind the end of the one before."""
-        if self._alignment is not None:
-            return bool((offsets == aligned_starts(ends, spec.FRAME_HEADER_BYTES, self._alignment)).all())
-        gaps = offsets - ends
-        return bool(((gaps >= 0) & (gaps < _MAX_ALIGNMENT)).all())
-
-    def _read_part(
-        self, source: MappedSource | PreadSource, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
-    ) -> bytes | None:
-        """Return the bytes that hold consecutive frames, None where they are not together, or cut off."""
-        stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])
-        # The last key, whose length only its frame tells; what follows is read in vain.
-        longest = spec.MAX_KEY_BYTES + spec.KEY_HASH_BYTES if self._files.info.num_keys else 0
-        is_inside = (base <= offsets) & (offsets + spec.FRAME_HEADER_BYTES <= stop)
-        if not is_inside.all() or stop > base + _PART_BYTES:
-            return None
-        data = source.read(base, stop - base + longest)
-        return data if len(data) >= stop - base else None
-
-    def _payload_hashes(
-        self,
-        data: bytes,
-        offsets: NDArray[np.int64],
-        expected: NDArray[np.uint64],
-        entries: NDArray[np.void],
-        codecs: NDArray[np.uint64],
-    ) -> tuple[NDArray[np.uint64], list[Any]] | None:  # bytes, or long ones as views
-        """Return the hashes of the raw records, and these, None if a payload is not what its hash says.
-
-        Args:
-            data: The bytes in which they are.
-            offsets: Where the frames begin in these.
-            expected: What they say of their payloads.
-            entries: Of the index.
-            codecs: How each is stored.
-        """
-        starts = offsets + spec.FRAME_HEADER_BYTES
-        places = zip(starts.tolist(), (starts + entries["stored"]).tolist(), strict=True)
-        # Long ones are hashed where they lie; short ones are copied sooner than a view of them is made.
-        is_long = self._samples is None and len(data) > _LONG_BYTES * len(starts)
-        whole = memoryview(data) if is_long else data
-        payloads: list[Any] = [whole[start:stop] for start, stop in places]
-        hashes = np.fromiter(map(hash64, payloads), _U64, len(payloads))
-        if (hashes != expected).any():
-            return None
-        for number in np.flatnonzero(codecs != spec.CODEC_NONE).tolist():
-            try:
-                decompressor = self._files.decompressor_of(int(codecs[number]))
-                raw = decompressor.decompress(payloads[number], int(entries["raw"][number]), spec.LARGE_RECORD_BYTES)
-            except (FormatError, RecordTooLargeError):
-                return None
-            hashes[number] = hash64(raw)
-            payloads[number] = raw
-        return hashes, payloads
+    def _take(self, proven: ProvenFrames) -> None:
+        self._check_samples(proven.sequences, proven.records)
+        self._join(proven.digest, proven.count * self._files.info.num_bins * self._files.info.group)
+        self.keys.join(proven.keys.num_keys, proven.keys.total)
+        self.num_erased += proven.num_erased
+        self._end = proven.end
+        self._farthest = max(self._farthest, proven.end)
 
     def _check_singly(self, ordinals: list[int]) -> None:
         """Look at each record of a part by itself, and say what is wrong with it."""
@@ -373,11 +238,11 @@ class BinCheck:
                 if self._files.info.is_grouped:
                     self._check_group(sequence)
                 elif self._samples is None or place.header.kind == spec.KIND_LARGE:
-                    self._join(np.array([self._records.check(sequence, on_block=self._note_done)], _U64))
+                    self._join_one(self._records.check(sequence, on_block=self._note_done))
                     self._check_padding(place)
                 else:
                     record = self._records.read(sequence)
-                    self._join(np.array([hash64(record)], _U64))
+                    self._join_one(hash64(record))
                     self._check_samples([sequence], [record])
                 self._check_header_and_key(place, self._position(ordinal))
             except TruncatedFileError as error:
@@ -399,7 +264,7 @@ class BinCheck:
         self.num_erased += sum(number in self._deleted for number, one in pairs if not one)
         self._check_samples(records, found.records)
         share = digest_of_hashes(np.fromiter(map(hash64, found.records), _U64, len(records)))
-        self.digest = join_digests(self.digest, share, (info.num_bins - 1) * info.group + len(records))
+        self._join(share, (info.num_bins - 1) * info.group + len(records))
         lengths = self._files.record_lengths(frame, frame + 1)[0]
         if lengths[: len(records)].tolist() != list(map(len, found.records)) or lengths[len(records) :].any():
             self._add(
@@ -408,7 +273,7 @@ class BinCheck:
                 self._files.first_position + records.start,
             )
         keyed = [number for number, key in enumerate(found.keys) if key]
-        if not _are_text(found.keys):
+        if not are_text(found.keys):
             self._add("keys of this group are not UTF-8", self._files.first_position + records.start)
         hashes = np.fromiter((key_hash(found.keys[number]) for number in keyed), _U64, len(keyed))
         self.keys.add(hashes, np.array(keyed, _U64) + _U64(records.start))
@@ -439,7 +304,7 @@ class BinCheck:
         elif place.header.key_length:
             try:
                 key = self._records.key(place.sequence)
-                if not _are_text([key]):
+                if not are_text([key]):
                     self._add(f"the key of record {position} is not UTF-8", position)
                 hashes = np.array([key_hash(key)], _U64)
             except CorruptRecordError as error:
@@ -498,10 +363,12 @@ class BinCheck:
 
     # -- keeping the result --------------------------------------------------------------------
 
-    def _join(self, hashes: NDArray[np.uint64]) -> None:
-        stride = self._files.info.num_bins
-        share = digest_of_hashes(hashes, stride)
-        self.digest = join_digests(self.digest, share, len(hashes) * stride)
+    def _join(self, share: int, num_records: int) -> None:
+        """Count the digest of some records as that of the next ones, with those of other bins between them."""
+        self.digest = join_digests(self.digest, share, num_records)
+
+    def _join_one(self, hash_of_record: int) -> None:
+        self._join(digest_of_hashes(np.array([hash_of_record], _U64)), self._files.info.num_bins)
 
     def _give_up(self, problem: str, position: int | None = None) -> None:
         """Report the file as a whole; nothing more of it is looked at."""
@@ -521,12 +388,3 @@ class BinCheck:
     def _add(self, problem: str, position: int | None = None, num_records: int = 0) -> None:
         path = self._files.paths.bin(self.bin_index)
         self.findings.add(Finding(path=path, problem=problem, position=position, num_records=num_records))
-
-
-def _are_text(keys: list[bytes]) -> bool:
-    """Say whether all keys are UTF-8: a line end between them completes none."""
-    try:
-        b"\n".join(keys).decode()
-    except UnicodeDecodeError:
-        return False
-    return True

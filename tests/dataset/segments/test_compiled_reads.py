@@ -323,9 +323,9 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
             compiled.frames(*given)
     frames = compiled.frames(5, 1, 1, 1)
     with pytest.raises(IndexError, match="bin 1 of 1"):
-        frames.put_bin(1, memoryview(b""), 0)
+        frames.put(1, memoryview(b""), 0)
     with pytest.raises(TypeError):
-        frames.put_bin(0, 5, 0)  # type: ignore[arg-type]  # wrong on purpose
+        frames.put(0, 5, 0)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="4 arguments"):
         frames.records(np.arange(1))  # type: ignore[call-arg]  # wrong on purpose
     # No index, no bin, not a row of int64: nothing that a file holds, so that Python is asked.

@@ -29,7 +29,7 @@ def write(path: Path, count: int, **options: Any) -> Path:
 def findings_of(path: Path, monkeypatch: pytest.MonkeyPatch, *, singly: bool) -> tuple[Finding, ...]:
     with monkeypatch.context() as patch:
         if singly:
-            patch.setattr(BinCheck, "_check_together", lambda *_: False)
+            patch.setattr(BinCheck, "_check_together", lambda _self, _source, run: run)
         return verify(path, num_workers=1).findings
 
 

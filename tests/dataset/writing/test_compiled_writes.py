@@ -15,6 +15,7 @@ import pytest
 from splitdata import SplitDataLoader, SplitWriter, verify
 from splitdata._compiled import speedups
 from splitdata.dataset.segments import framing, group_buffer
+from splitdata.format.index import ENTRY_DTYPE
 from tests.dataset.record_kinds import GROUPED_KINDS, KINDS, RecordKind, tree_of
 from tests.paths import PATHS, needs_compiled, take_path
 
@@ -89,18 +90,33 @@ def test_usual_records_are_framed_by_the_compiled_path_alone(tmp_path: Path, mon
 def test_what_is_not_usual_is_left_to_python() -> None:
     compiled = speedups()
     assert compiled is not None
-    places = np.array([[0, 1, 96]], np.uint64)
-    assert compiled.frame([b"a"], None, 0, 0, 8, places, 100) is not None
-    assert compiled.frame([bytearray(b"a")], None, 0, 0, 8, places, 100) is None  # type: ignore[list-item]  # on purpose
-    assert compiled.frame([b"a" * 200], None, 0, 0, 8, places, 100) is None
-    assert compiled.frame([b"a"], [], 0, 0, 8, places, 100) is None
-    assert compiled.frame([b"a"], [b"k" * 65536], 0, 0, 8, places, 100) is None
-    assert compiled.frame([b"a"], None, 0, 0, 24, places, 100) is None
-    assert compiled.frame([], None, 0, 0, 8, places, 100) is None
-    assert compiled.frame([b"a"], None, 0, 0, 8, places[:0], 100) is None
-    assert compiled.pack_groups([bytearray(b"a")], 2, 0) is None  # type: ignore[list-item]  # on purpose
-    assert compiled.pack_groups([b"a" * (9 << 20)] * 2, 2, 0) is None
-    assert compiled.pack_groups([b"a"], 0, 0) is None
-    assert compiled.pack_groups([b"a"], 2, 7) is None
+    entries, hashes, key_hashes = np.empty(1, ENTRY_DTYPE), np.empty(1, np.uint64), np.empty(1, np.uint64)
+
+    def framed(
+        records: Any, keys: Any = None, kind: Any = 0, alignment: int = 8, bins: int = 1, rows: int = 1
+    ) -> list[bytes] | None:
+        places = np.array([[0, 1, 96]], np.uint64)[:bins]
+        given = places, entries[:rows], hashes[:rows], key_hashes[: 0 if keys is None else rows]
+        return compiled.frame(records, keys, kind, 0, alignment, 100, *given)
+
+    assert framed([b"a"]) is not None
+    assert framed([b"a"], [b"k"]) is not None
+    assert framed([bytearray(b"a")]) is None
+    assert framed([b"a" * 200]) is None
+    assert framed([b"a"], []) is None
+    assert framed([b"a"], [b"k" * 65536]) is None
+    assert framed([b"a"], [b""]) is None  # more room for hashes of keys than there are keys
+    assert framed([b"a"], alignment=24) is None
+    assert framed([], rows=0) is None
+    assert framed([b"a"], rows=0) is None
+    assert framed([b"a"], bins=0) is None
+    lengths = np.zeros((1, 2), np.int64)
+    assert compiled.pack_groups([b"a"], 2, 0, lengths, hashes) is not None
+    assert compiled.pack_groups([bytearray(b"a")], 2, 0, lengths, hashes) is None  # type: ignore[list-item]  # on purpose
+    assert compiled.pack_groups([b"a" * (9 << 20)] * 2, 2, 0, lengths, np.empty(2, np.uint64)) is None
+    assert compiled.pack_groups([b"a"], 0, 0, lengths, hashes) is None
+    assert compiled.pack_groups([b"a"], 2, 7, lengths, hashes) is None
+    assert compiled.pack_groups([b"a"], 2, 0, lengths, hashes[:0]) is None
+    assert compiled.pack_groups([b"a"], 2, 0, lengths[:0], hashes) is None
     with pytest.raises(TypeError):
-        compiled.frame([b"a"], None, "x", 0, 8, places, 100)  # type: ignore[arg-type]  # on purpose
+        framed([b"a"], kind="x")
