@@ -91,7 +91,7 @@ def test_killed_fold_is_not_adopted(path: Path, step: str, after: int, monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, kill)
             # A killed process removes nothing.
-            patch.setattr(DatasetDirectory, "remove_segment", lambda *_: False)
+            patch.setattr(DatasetDirectory, "remove_segment", lambda *_, **__: False)
             real_fold(*arguments, **keywords)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:

@@ -259,7 +259,7 @@ def test_superseded_segments_that_could_not_be_removed_are_not_adopted(
 ) -> None:
     path = tmp_path / "data"
     with monkeypatch.context() as patch:
-        patch.setattr(DatasetDirectory, "remove_segment", lambda *_: False)
+        patch.setattr(DatasetDirectory, "remove_segment", lambda *_, **__: False)
         append_one_by_one(path, 0, 60)
     unlisted = describe(path).unlisted_segments
     repair(path, adopt=True)
