@@ -39,6 +39,7 @@ from splitdata.errors import (
     SourceError,
     SplitDataError,
     StateMismatchError,
+    StoreError,
     TooManySkippedError,
     TruncatedFileError,
     UnfinishedError,
@@ -98,10 +99,12 @@ if TYPE_CHECKING:
     from splitdata.samples.decode import SampleDecoder, decode_sample
     from splitdata.samples.encode import encode_sample
     from splitdata.samples.sample_schema import SampleSchema
+    from splitdata.storage.remote.block_cache import BlockCache
 
 __all__ = [
     "BadMagicError",
     "BatchForecast",
+    "BlockCache",
     "Buckets",
     "Cache",
     "CacheDescription",
@@ -164,6 +167,7 @@ __all__ = [
     "SplitReport",
     "SplitWriter",
     "StateMismatchError",
+    "StoreError",
     "TokenBudget",
     "TooManySkippedError",
     "TruncatedFileError",
@@ -214,6 +218,7 @@ __all__ = [
 # Where the names lie that are loaded when they are first used.
 _HOMES = {
     "BatchForecast": "splitdata.loader.forecast",
+    "BlockCache": "splitdata.storage.remote.block_cache",
     "Buckets": "splitdata.order.batching",
     "Cache": "splitdata.loader.cache.cache_options",
     "CacheDescription": "splitdata.loader.cache.cache_description",

@@ -17,6 +17,7 @@
     |- ClosedError (ValueError)
     |- SourceError (ValueError)               the input of a conversion is damaged, or of another kind
     |- UnfinishedError (ValueError)           units of a conversion by several processes are missing
+    |- StoreError (OSError)                   an object store fails, or is not what it must be
     |- StateMismatchError (ValueError)        a checkpoint of other data or other options
     |- TooManySkippedError (RuntimeError)     on_error="skip" has replaced more than its budget
     |- CacheError
@@ -53,6 +54,7 @@ __all__ = [
     "SourceError",
     "SplitDataError",
     "StateMismatchError",
+    "StoreError",
     "TooManySkippedError",
     "TruncatedFileError",
     "UnfinishedError",
@@ -260,6 +262,10 @@ class UnfinishedError(SplitDataError, ValueError):
     def __init__(self, message: str, *, numbers: tuple[int, ...]) -> None:
         super().__init__(message)
         self.numbers = numbers
+
+
+class StoreError(SplitDataError, OSError):
+    """An object store does not answer, answers wrongly, or cannot do what is asked of it."""
 
 
 class StateMismatchError(SplitDataError, ValueError):

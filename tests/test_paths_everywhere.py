@@ -9,6 +9,7 @@ b"data"                        TypeError that says what to do
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from splitdata import (
     Cache,
+    DatasetNotFoundError,
     DistributedLoader,
     Rotation,
     SampleDataset,
@@ -99,26 +101,28 @@ class Taker:
         take: Gives it the path, and returns what is to work after a change of the working folder.
         suffix: Behind the name of the dataset: what the path leads to.
         makes: Whether it makes what the path leads to.
+        reads: Whether it reads a dataset, which may lie in an object store.
     """
 
     take: Callable[[Any], Callable[[], object]]
     suffix: str = ""
     makes: bool = False
+    reads: bool = False
 
 
 TAKERS = {
-    "SplitDataLoader": Taker(lambda path: SplitDataLoader(path).__iter__),
-    "SplitDataLoader of a list": Taker(lambda path: SplitDataLoader([path, path]).__iter__),
-    "SplitDataLoader.refresh": Taker(lambda path: SplitDataLoader(path).refresh),
-    "SplitDataLoader unpickled": Taker(unpickled),
-    "SampleDataset": Taker(lambda path: SampleDataset(path).__iter__),
-    "RecordFetcher": Taker(lambda path: RecordFetcher(path).dataset.__len__),
-    "DistributedLoader": Taker(loaded),
-    "DistributedLoader with threads": Taker(lambda path: loaded(path, num_workers=1, kind="thread")),
-    "describe": Taker(at_once(describe)),
-    "verify": Taker(at_once(verify)),
+    "SplitDataLoader": Taker(lambda path: SplitDataLoader(path).__iter__, reads=True),
+    "SplitDataLoader of a list": Taker(lambda path: SplitDataLoader([path, path]).__iter__, reads=True),
+    "SplitDataLoader.refresh": Taker(lambda path: SplitDataLoader(path).refresh, reads=True),
+    "SplitDataLoader unpickled": Taker(unpickled, reads=True),
+    "SampleDataset": Taker(lambda path: SampleDataset(path).__iter__, reads=True),
+    "RecordFetcher": Taker(lambda path: RecordFetcher(path).dataset.__len__, reads=True),
+    "DistributedLoader": Taker(loaded, reads=True),
+    "DistributedLoader with threads": Taker(lambda path: loaded(path, num_workers=1, kind="thread"), reads=True),
+    "describe": Taker(at_once(describe), reads=True),
+    "verify": Taker(at_once(verify), reads=True),
     "repair": Taker(at_once(repair)),
-    "measure_dataset": Taker(at_once(lambda path: measure_dataset(path, num_workers=0, seconds=0.001))),
+    "measure_dataset": Taker(at_once(lambda path: measure_dataset(path, num_workers=0, seconds=0.001)), reads=True),
     "describe_cache": Taker(at_once(describe_cache)),
     "Cache": Taker(cached, "-cache", makes=True),
     "Rotation": Taker(rotated, "-rotation", makes=True),
@@ -177,13 +181,36 @@ def test_tilde_is_the_home_folder(home: Path, taker: Taker) -> None:
     assert (home / "below" / ("data" + taker.suffix)).exists()
 
 
-@every_taker
-@pytest.mark.parametrize(
-    "path", ["s3://bucket/x", Path("s3://bucket/x"), "file:///x", "gs://b/x"], ids=["s3", "Path", "file", "gs"]
+URLS = pytest.mark.parametrize(
+    "path", ["s3://bucket/x", Path("s3://bucket/x"), "file:///x", "gs://b/x", "hdfs://b/x"], ids=str
 )
+
+
+def test_no_cache_lies_at_a_url(home: Path) -> None:
+    before = sorted(home.iterdir())
+    assert describe_cache("s3://bucket/x") is None
+    assert sorted(home.iterdir()) == before
+
+
+@pytest.mark.parametrize("taker", [one for name, one in TAKERS.items() if not one.reads and name != "describe_cache"])
+@URLS
 def test_url_is_refused_by_its_scheme_and_makes_no_folder(home: Path, taker: Taker, path: Any) -> None:
     before = sorted(home.iterdir())
     with pytest.raises(ValueError, match=str(path).partition(":")[0]):
+        taker.take(path)()
+    assert sorted(home.iterdir()) == before
+
+
+@pytest.mark.parametrize("taker", [one for one in TAKERS.values() if one.reads])
+@URLS
+def test_reader_of_a_url_asks_for_the_extra_and_makes_no_folder(
+    home: Path, taker: Taker, path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    before = sorted(home.iterdir())
+    is_remote = path in ("s3://bucket/x", "gs://b/x")
+    expected = {True: ModuleNotFoundError, False: ValueError, "file:///x": DatasetNotFoundError}
+    with pytest.raises(expected.get(path, expected[is_remote]), match="remote" if is_remote else "x"):
         taker.take(path)()
     assert sorted(home.iterdir()) == before
 

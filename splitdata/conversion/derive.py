@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.conversion.convert import convert
 from splitdata.conversion.sources.dataset_source import DatasetSource, open_dataset
 from splitdata.dataset.describe import describe
@@ -82,7 +82,7 @@ def filter_records(
         StateMismatchError: If an earlier call had another function, or `source` has changed since.
         Exception: What the function raises, with a note that names the record.
     """
-    path = local_path(source, "the dataset")
+    path = dataset_place(source, "the dataset")
     stored = StoredAs.like(path)
     return copied(open_dataset(path), dest, stored, where=where, workers=workers, dry_run=dry_run, progress=progress)
 
@@ -116,7 +116,7 @@ def sample(
     """
     if count < 0:
         raise ValueError(f"a sample has 0 records or more, got {count}")
-    path = local_path(source, "the dataset")
+    path = dataset_place(source, "the dataset")
     chosen = hash_sample(live_positions(path), count, seed)
     return copied(
         open_dataset(path, chosen), dest, StoredAs.like(path), workers=workers, dry_run=dry_run, progress=progress
@@ -154,7 +154,7 @@ def rebin(
     Raises:
         As `filter_records`; ValueError if an option is invalid.
     """
-    path = local_path(source, "the dataset")
+    path = dataset_place(source, "the dataset")
     like = StoredAs.like(path)
     codec = like.compression if compression is None else "zstd" if compression == "zstd" else None
     stored = StoredAs(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from splitdata._local_path import local_path
+from splitdata._place import dataset_place, is_url
 from splitdata._shown import one_line
 from splitdata.conversion.sinks.choose_sink import ExportFormat, part_sizes, sink_maker
 from splitdata.conversion.sinks.export_journal import ExportJournal
@@ -108,8 +109,9 @@ def export(
     if workers < 1:
         raise ValueError(f"workers must be 1 or more processes, got {workers}")
     target = Path(local_path(dest, "what is exported"))
-    folder = os.path.realpath(local_path(path, "the dataset"))
-    if Path(os.path.realpath(target)).is_relative_to(folder):
+    place = dataset_place(path, "the dataset")
+    folder = place if is_url(place) else os.path.realpath(place)
+    if not is_url(place) and Path(os.path.realpath(target)).is_relative_to(folder):
         raise ValueError(f"{target} would lie inside the dataset {folder}; choose a place outside of it")
     with SplitDataLoader(path) as loader:
         is_raw = loader.record_codec in _RAW.get(to, ()) if column is None else False

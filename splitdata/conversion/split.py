@@ -21,6 +21,7 @@ import numpy as np
 import xxhash
 
 from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata._shown import shown
 from splitdata.conversion.derive import StoredAs, copied, live_positions
 from splitdata.conversion.sources.dataset_source import open_dataset
@@ -107,7 +108,7 @@ def split(
         StateMismatchError: If an earlier call had other options, or `source` has changed since.
         ValueError: If the shares or names are invalid, or a record has no key.
     """
-    path = local_path(source, "the dataset")
+    path = dataset_place(source, "the dataset")
     folder = local_path(dest, "the folder of the parts")
     splits = _splits(shares, seed)
     live = live_positions(path)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.dataset.legacy.legacy_files import bins_in
 from splitdata.dataset.legacy.legacy_scan import scan
 from splitdata.dataset.manifests.declared_codec import stated_codec
-from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.remote_directory import directory_at
 from splitdata.dataset.reading.snapshot import open_legacy, open_state
 from splitdata.format import spec
 from splitdata.format.legacy import ENTRY_BYTES
@@ -21,6 +20,7 @@ from splitdata.samples.sample_schema import SampleSchema
 
 if TYPE_CHECKING:
     from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
+    from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.format.manifest import SegmentInfo
 
 __all__ = ["DatasetDescription", "SegmentDescription", "describe"]
@@ -114,11 +114,11 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
         FormatError: If the folder of a segment is a link.
     """
-    path = local_path(path)
-    legacy = open_legacy(path, generation, None)
+    path = dataset_place(path)
+    directory = directory_at(path)
+    legacy = None if directory.is_held else open_legacy(path, generation, None)
     if legacy is not None:
         return _describe_legacy(legacy)
-    directory = DatasetDirectory(path)
     manifest, _ = open_state(directory, generation, None)
     segments = tuple(_describe_segment(directory, info) for info in manifest.segments)
     listed = {info.id for info in manifest.segments}
@@ -134,7 +134,7 @@ def describe(path: str | os.PathLike[str], *, generation: int | None = None) -> 
         raw_bytes=sum(segment.raw_bytes for segment in segments),
         stored_bytes=sum(segment.stored_bytes for segment in segments),
         disk_bytes=sum(segment.disk_bytes for segment in segments)
-        + _size(directory.paths.manifest(manifest.generation)),
+        + directory.size_of(directory.paths.manifest(manifest.generation)),
         max_record_bytes=_largest(directory, manifest.segments),
         num_keys=sum(segment.num_keys for segment in segments),
         num_deleted=manifest.num_deleted,
@@ -181,7 +181,7 @@ def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> Segment
     header = directory.index_header(info.id)
     # Those that are there: a manifest of 300 bytes may claim millions.
     bins = sum(size for number, size in paths.sizes_of_bins().items() if number < info.num_bin_files)
-    deleted = paths.deleted(info.deleted_hash)
+    others = (paths.index, paths.keys, paths.open_keys, paths.schemas, paths.deleted(info.deleted_hash))
     return SegmentDescription(
         id=info.id,
         num_records=info.num_records,
@@ -189,7 +189,7 @@ def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> Segment
         is_sealed=info.is_sealed,
         raw_bytes=info.raw_bytes,
         stored_bytes=info.stored_bytes,
-        disk_bytes=bins + sum(map(_size, (paths.index, paths.keys, paths.open_keys, paths.schemas, deleted))),
+        disk_bytes=bins + sum(map(directory.size_of, others)),
         num_keys=info.num_keys,
         dictionary_bytes=header.dictionary_bytes if header else 0,
         num_deleted=info.num_deleted,
@@ -200,9 +200,3 @@ def _describe_segment(directory: DatasetDirectory, info: SegmentInfo) -> Segment
 def _largest(directory: DatasetDirectory, segments: tuple[SegmentInfo, ...]) -> int | None:
     headers = [directory.index_header(info.id) for info in segments]
     return max((header.max_raw_bytes for header in headers if header is not None), default=None)
-
-
-def _size(path: str) -> int:
-    with suppress(OSError):
-        return os.stat(path).st_size
-    return 0

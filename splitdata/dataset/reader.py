@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 
 import numpy as np
 
-from splitdata._local_path import local_path
+from splitdata._place import is_url
 from splitdata.dataset.manifests.declared_codec import stated_codec
 from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.remote_directory import directory_at
 from splitdata.dataset.reading.iteration import OneByOne, bin_layout, walk_bins, walk_bins_shuffled, walk_in_order
 from splitdata.dataset.reading.record_sizes import RecordSizes
 from splitdata.dataset.reading.records_digest import records_digest
@@ -36,9 +37,10 @@ from splitdata.order.permutation import derive_key
 from splitdata.order.positions import are_several, checked_position, checked_positions
 from splitdata.samples.preview import hint
 from splitdata.samples.sample_schema import SampleSchema
+from splitdata.storage.remote.store_access import StoreAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from splitdata.dataset.reading.snapshot import Listing
     from splitdata.dataset.segments.segment import Segment
     from splitdata.order.bin_layout import BinLayout
+    from splitdata.storage.remote.block_cache import BlockCache
+    from splitdata.storage.remote.store import Store
 
 __all__ = ["SplitDataLoader"]
 
@@ -77,11 +81,15 @@ class SplitDataLoader:
         generation: int | None = None,
         max_record_bytes: int = spec.MAX_COMPRESSED_RAW_BYTES,
         expect_digest: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        block_cache: BlockCache | None = None,
     ) -> None:
         """Open a dataset.
 
         Args:
-            path: Of the dataset; a list of paths is read as one, end to end.
+            path: Of the dataset; a list of paths is read as one, end to end. Also the URL of one in an object store:
+                "s3://bucket/train", gs://, az://, https://, which needs ``pip install 'splitdata[remote]'``.
             verify: Check each record against its checksum. False leaves out only that: place,
                 sequence number and lengths are always proven.
             io: "auto" maps files on local file systems and uses pread elsewhere. "pread" turns a
@@ -90,13 +98,18 @@ class SplitDataLoader:
             max_record_bytes: Compressed records that declare more are refused, unread.
             expect_digest: What `digest` returns for these records: all of them are read and compared once, now. For
                 data that somebody else may have written; the checksums find accidents only.
+            storage_options: Of the store, as obstore takes them, and `timeout`, the seconds after which a store that
+                fails is given up. Keys and tokens in them are never pickled, shown or logged.
+            store: A store of your own, in which `path` is the key of the dataset.
+            block_cache: What is kept of files in a store, and where; 256 MiB in memory if not given.
 
         Raises:
             DatasetNotFoundError: If there is no dataset.
             ManifestError: If its manifest is damaged, or the generation is gone.
             UnsupportedVersionError: If it was written by a newer splitdata.
             FormatError: If the records do not have the digest that is expected.
-            ValueError, TypeError: If a path is not a local path: a URL, or bytes.
+            ValueError, TypeError: If a path is invalid: a URL of another kind, or bytes.
+            StoreError: If the store fails.
         """
         if io not in ("auto", "mmap", "pread"):
             raise ValueError(f"io must be 'auto', 'mmap' or 'pread', got {io!r}")
@@ -104,7 +117,10 @@ class SplitDataLoader:
         if isinstance(any_path, SplitDataLoader) or not isinstance(any_path, (str, bytes, os.PathLike, Iterable)):
             raise TypeError(f"path must be a path or a list of paths, got {type(any_path).__name__}")
         given = [path] if isinstance(path, (str, bytes, os.PathLike)) else list(path)
-        self.paths = [local_path(one) for one in given]
+        self._access = StoreAccess.of(storage_options, store, block_cache)
+        self.paths = [self._access.place(one) for one in given]
+        # What is known of a store stays known when this is refreshed.
+        self._remote: dict[str, DatasetDirectory] = {}
         if not self.paths:
             raise ValueError("no path was given; a list of paths holds one or more")
         if generation is not None and len(self.paths) != 1:
@@ -346,7 +362,7 @@ class SplitDataLoader:
         """
         self._check_open()
         snapshot = self._snapshot
-        if snapshot.cold_reads.looks_ahead():
+        if snapshot.cold_reads.looks_ahead() or snapshot.is_remote:
             snapshot.read_ahead(checked_positions(indices, snapshot.num_records))
 
     # -- keys --------------------------------------------------------------------------------
@@ -513,6 +529,24 @@ class SplitDataLoader:
 
     # -- life --------------------------------------------------------------------------------
 
+    def at_generation(self, generation: int) -> SplitDataLoader:
+        """Return another reader of this dataset, with the same options, at one of its manifests; for one path only.
+
+        Raises:
+            ManifestError: If that generation is gone.
+        """
+        access = self._access
+        return SplitDataLoader(
+            self.paths if len(self.paths) > 1 else self.paths[0],
+            verify=self._verify,
+            io=self._io,
+            generation=generation,
+            max_record_bytes=self._max_record_bytes,
+            storage_options=access.given,
+            store=access.store,
+            block_cache=access.cache,
+        )
+
     def refresh(self) -> bool:
         """Show what was committed since this was opened; True if there was anything.
 
@@ -561,6 +595,7 @@ class SplitDataLoader:
             "verify": self._verify,
             "io": self._io,
             "max_record_bytes": self._max_record_bytes,
+            "access": self._access,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -570,13 +605,20 @@ class SplitDataLoader:
         self._verify = state["verify"]
         self._io = state["io"]
         self._max_record_bytes = state["max_record_bytes"]
+        self._access = state["access"]
+        self._remote = {}
         self._open([open_pinned(self._directory(one.path), one.generation, one) for one in states])
 
     # -- parts -------------------------------------------------------------------------------
 
     def _directory(self, path: str) -> DatasetDirectory:
         """Return how a dataset is reached."""
-        return DatasetDirectory(path)
+        if not is_url(path):
+            return DatasetDirectory(path)
+        directory = self._remote.get(path)
+        if directory is None:
+            directory = self._remote[path] = directory_at(path, self._access)
+        return directory
 
     def _check_open(self) -> None:
         if self._is_closed:

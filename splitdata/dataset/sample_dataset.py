@@ -25,7 +25,7 @@ from splitdata.samples.standing_alone import standing_alone
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from splitdata.samples.collate import Allocate
     from splitdata.samples.record_codecs import RecordCodec
     from splitdata.samples.sample_schema import SampleSchema
+    from splitdata.storage.remote.block_cache import BlockCache
+    from splitdata.storage.remote.store import Store
 
 __all__ = ["SampleDataset"]
 
@@ -86,6 +88,9 @@ class SampleDataset:
         io: Literal["auto", "mmap", "pread"] = "auto",
         generation: int | None = None,
         max_record_bytes: int = spec.MAX_COMPRESSED_RAW_BYTES,
+        storage_options: Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        block_cache: BlockCache | None = None,
     ) -> None:
         """Open a dataset.
 
@@ -95,7 +100,8 @@ class SampleDataset:
                 and dicts.
             copy: Make arrays that can be written to. Without it they are read-only, of which torch's own
                 collate function warns, and those of records of 128 KiB and more show the file itself.
-            verify, io, generation, max_record_bytes: As `SplitDataLoader` takes them.
+            verify, io, generation, max_record_bytes, storage_options, store, block_cache: As `SplitDataLoader` takes
+                them.
 
         Raises:
             DatasetNotFoundError, ManifestError: As `SplitDataLoader` does.
@@ -106,7 +112,16 @@ class SampleDataset:
         self._types = tuple(types)
         self._copy = copy
         self._attach(
-            SplitDataLoader(path, verify=verify, io=io, generation=generation, max_record_bytes=max_record_bytes)
+            SplitDataLoader(
+                path,
+                verify=verify,
+                io=io,
+                generation=generation,
+                max_record_bytes=max_record_bytes,
+                storage_options=storage_options,
+                store=store,
+                block_cache=block_cache,
+            )
         )
 
     def _attach(self, records: SplitDataLoader) -> None:

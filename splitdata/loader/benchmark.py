@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.reading.cold_start import drop_dataset
 from splitdata.errors import FormatError, RecordTooLargeError
@@ -158,7 +158,12 @@ def measure_dataset(
         raise ValueError(f"seconds must be more than 0, got {seconds!r}")
     most = num_cores() if num_workers is None else checked_count("num_workers", num_workers, 0)
     bench = _Bench(
-        local_path(path), checked_count("batch_size", batch_size, 1), shuffle, transform, seconds, _numbers_up_to(most)
+        dataset_place(path),
+        checked_count("batch_size", batch_size, 1),
+        shuffle,
+        transform,
+        seconds,
+        _numbers_up_to(most),
     )
     return bench.run(progress or (lambda done, total, name: None))
 

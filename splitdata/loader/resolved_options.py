@@ -280,7 +280,7 @@ class ResolvedOptions:
         if not isinstance(dataset, SplitDataLoader) or len(dataset.paths) != 1:
             return None
         try:
-            with SplitDataLoader(dataset.paths[0], generation=generation) as earlier:
+            with dataset.at_generation(generation) as earlier:
                 return earlier.fingerprint
         except (SplitDataError, OSError):
             return None

@@ -7,6 +7,7 @@ of one stays valid for as long as somebody holds it.
 
     open_source(path, "mmap")  ->  MappedSource   slices of the page cache, no copy, words as integers
     open_source(path, "pread") ->  PreadSource    a system call a read; a failing medium is an OSError
+    a file in an object store ->  RangeSource    the same interface: storage/remote/range_source.py
 """
 
 from __future__ import annotations
@@ -20,14 +21,29 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 from splitdata.errors import FormatError
 from splitdata.storage import files
 
-__all__ = ["IoMode", "MappedSource", "PreadSource", "choose_io", "descriptor_limit", "open_files_limit", "open_source"]
+if TYPE_CHECKING:
+    from splitdata.storage.remote.range_source import RangeSource
+
+__all__ = [
+    "IoMode",
+    "MappedSource",
+    "PreadSource",
+    "Source",
+    "choose_io",
+    "descriptor_limit",
+    "open_files_limit",
+    "open_source",
+]
+
+Source: TypeAlias = "MappedSource | PreadSource | RangeSource"
+"""An open file of any kind: what readers of a dataset are given."""
 
 IoMode = Literal["mmap", "pread"]
 

@@ -1,7 +1,8 @@
-"""Paths on the command line: URLs are refused by name, `~` is expanded, and no folder `s3:` or `~` is ever made."""
+"""Paths on the command line: URLs are read or refused by name, `~` is expanded, no folder `s3:` or `~` is ever made."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,22 @@ def test_url_as_source_is_refused_by_name(url: str, options: list[str]) -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_url_as_dataset_is_refused_by_name(command: str, url: str) -> None:
-    result = run(command, url, *COMMANDS[command])
+def test_url_as_dataset_to_repair_is_refused_by_name(url: str) -> None:
+    result = run("repair", url)
 
     assert result.exit_code == 2
     assert f"'{url}' is a URL" in result.stderr
+    assert in_the_working_folder() == []
+
+
+@pytest.mark.parametrize("url", URLS[:3])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "repair"])
+def test_url_as_dataset_to_read_asks_for_the_extra(command: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    result = run(command, url, *COMMANDS[command])
+
+    assert result.exit_code == 2
+    assert "pip install 'splitdata[remote]'" in result.stderr
     assert in_the_working_folder() == []
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import xxhash
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.conversion.sources.seek import count_at
 from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.dataset.describe import describe
@@ -181,7 +181,7 @@ class KeyedDatasetSource(DatasetSource):
 
 def open_dataset(path: str, positions: NDArray[np.int64] | None = None) -> DatasetSource:
     """Return a dataset as a source, with keys if it has any: all records, or those at some positions, ascending."""
-    folder = local_path(path, "the source")
+    folder = dataset_place(path, "the source")
     description = describe(folder)
     kind = KeyedDatasetSource if description.num_keys else DatasetSource
     share = 1.0 if positions is None else len(positions) / max(1, description.num_records)

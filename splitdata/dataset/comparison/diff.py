@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.dataset.comparison.identified import identified_rows
 from splitdata.dataset.comparison.matching import Differences, find_differences
 from splitdata.dataset.comparison.row_store import RowStore
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.manifests.declared_codec import stated_codec
-from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.remote_directory import directory_at
 from splitdata.dataset.reading.snapshot import Snapshot, open_pinned
 from splitdata.format import spec
 from splitdata.format.schemas import fit_together
@@ -120,7 +120,7 @@ def diff(
     if limit < 0:
         raise ValueError(f"limit must be 0 or more, got {limit}")
     with ExitStack() as stack:
-        sides = [_Side(local_path(path)) for path in (a, b)]
+        sides = [_Side(dataset_place(path)) for path in (a, b)]
         for side in sides:
             stack.callback(side.snapshot.drop)
         first, second = sides
@@ -161,7 +161,7 @@ class _Side:
     """One of the two datasets, open."""
 
     def __init__(self, path: str) -> None:
-        self.directory = DatasetDirectory(path)
+        self.directory = directory_at(path)
         self.listing, pin = open_pinned(self.directory, None, None)
         self.snapshot = Snapshot(
             [self.directory],

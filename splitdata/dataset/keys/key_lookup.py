@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from splitdata.format.keys import KeyRun
     from splitdata.format.manifest import SegmentInfo
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
     from splitdata.storage.paths import SegmentPaths
 
 __all__ = ["KeyTable", "open_key_table", "raise_keys_error"]
@@ -39,7 +39,7 @@ class KeyTable:
         runs: As the directory lists them.
     """
 
-    def __init__(self, path: str, source: MappedSource | PreadSource, end: int, info: SegmentInfo) -> None:
+    def __init__(self, path: str, source: Source, end: int, info: SegmentInfo) -> None:
         """Read the directory that ends at byte `end`; `info` is the segment's.
 
         Raises:
@@ -71,9 +71,7 @@ class KeyTable:
         return list(dict.fromkeys(sequence for run in self.readers() for sequence in run.find(wanted)))
 
 
-def open_key_table(
-    paths: SegmentPaths, info: SegmentInfo, open_file: Callable[[str], MappedSource | PreadSource]
-) -> KeyTable:
+def open_key_table(paths: SegmentPaths, info: SegmentInfo, open_file: Callable[[str], Source]) -> KeyTable:
     """Open the keys of a segment.
 
     Raises:
@@ -112,7 +110,7 @@ def raise_keys_error(paths: SegmentPaths, path: str, problem: str) -> NoReturn:
     )
 
 
-def _check_header(source: MappedSource | PreadSource, info: SegmentInfo) -> None:
+def _check_header(source: Source, info: SegmentInfo) -> None:
     """Refuse the keys of another segment; a damaged header costs nothing."""
     head = source.read(0, spec.KEYS_HEADER_BYTES)
     try:

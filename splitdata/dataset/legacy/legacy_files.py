@@ -16,13 +16,12 @@ import numpy as np
 
 from splitdata.errors import MissingBinError, TruncatedFileError
 from splitdata.format import legacy
-from splitdata.storage.file_source import MappedSource
+from splitdata.storage.file_source import MappedSource, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.segments.open_files import OpenFiles
-    from splitdata.storage.file_source import PreadSource
 
 __all__ = ["LegacyFiles", "bins_in"]
 
@@ -53,8 +52,8 @@ class LegacyFiles:
         self.folder = folder
         self.num_records = num_records
         self._pool = pool
-        self._index: MappedSource | PreadSource | None = None
-        self._bins: dict[int, MappedSource | PreadSource] = {}
+        self._index: Source | None = None
+        self._bins: dict[int, Source] = {}
 
     @property
     def index_path(self) -> str:
@@ -65,7 +64,7 @@ class LegacyFiles:
         """Path of a bin."""
         return os.path.join(self.folder, legacy.bin_name(number))
 
-    def index(self) -> MappedSource | PreadSource:
+    def index(self) -> Source:
         """Return the open index.
 
         Raises:
@@ -87,7 +86,7 @@ class LegacyFiles:
             self._pool.keep(self, None)
         return source
 
-    def bin(self, number: int) -> MappedSource | PreadSource:
+    def bin(self, number: int) -> Source:
         """Return an open bin.
 
         Raises:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
     from splitdata.dataset.legacy.legacy_files import LegacyFiles
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["LegacyScan", "Orphans", "scan"]
 
@@ -168,9 +168,7 @@ class _Scan:
             wrapped = f"; it has {size} bytes, and positions beyond 4 GiB do not fit into the index: they have wrapped"
         return f"the lengths in it are not those of the index for these records{wrapped}"
 
-    def _look_between(
-        self, number: int, source: MappedSource | PreadSource, positions: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> None:
+    def _look_between(self, number: int, source: Source, positions: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Go through what no entry accounts for."""
         path = self._files.bin_path(number)
         starts = np.concatenate([[0], np.maximum.accumulate(ends)]) if len(ends) else np.zeros(1, np.int64)
@@ -195,7 +193,7 @@ class _Scan:
             )
 
 
-def _prefixes(source: MappedSource | PreadSource, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+def _prefixes(source: Source, positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the lengths that stand at ascending positions of a bin, all of them within it."""
     found = np.empty(len(positions), np.int64)
     start = 0
@@ -215,9 +213,7 @@ def _prefixes(source: MappedSource | PreadSource, positions: NDArray[np.int64]) 
     return found
 
 
-def _chain(
-    source: MappedSource | PreadSource, start: int, stop: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+def _chain(source: Source, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """Go from length to length; returns where each whole record begins, its length, and where that ends."""
     offsets: list[int] = []
     lengths: list[int] = []

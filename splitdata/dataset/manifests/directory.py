@@ -132,13 +132,7 @@ class DatasetDirectory:
         """Return the manifest with a number; FileNotFoundError if there is none."""
         path = self.paths.manifest(generation)
         try:
-            with self.opened() as root:
-                descriptor = root.open_file(self.paths.manifest_name(generation))
-            try:
-                data = files.read_at(descriptor, spec.MAX_MANIFEST_BYTES + 1, 0)
-            finally:
-                files.close(descriptor)
-            manifest = Manifest.decode(data)
+            manifest = Manifest.decode(self.manifest_bytes(generation))
             if manifest.generation != generation:
                 raise ManifestError(f"the manifest says that it is generation {manifest.generation}")
         except ManifestError as error:
@@ -150,6 +144,15 @@ class DatasetDirectory:
             hint = "" if isinstance(error, UnsupportedVersionError) else "; move it away"
             raise type(error)(f"{path}: {error}{hint}", path=path) from None
         return manifest
+
+    def manifest_bytes(self, generation: int) -> bytes:
+        """Return what the manifest with a number holds, unchecked; FileNotFoundError if there is none."""
+        with self.opened() as root:
+            descriptor = root.open_file(self.paths.manifest_name(generation))
+        try:
+            return files.read_at(descriptor, spec.MAX_MANIFEST_BYTES + 1, 0)
+        finally:
+            files.close(descriptor)
 
     def newest(self) -> Manifest:
         """Return the current manifest.
@@ -235,6 +238,12 @@ class DatasetDirectory:
                 return folder.has(spec.PART_SCRATCH_NAME) and not folder.has(spec.PART_NAME)
         except (FormatError, OSError):
             return False
+
+    def size_of(self, path: str) -> int:
+        """Return the bytes of a file, 0 if there is none."""
+        with suppress(OSError):
+            return os.stat(path).st_size
+        return 0
 
     def has_committed_segments(self) -> bool:
         """Say whether any segment lies in what was a dataset: its index header counts records, and says so."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from splitdata._place import is_url
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_files import bins_in
 from splitdata.dataset.manifests.directory import DatasetDirectory
@@ -32,11 +33,14 @@ def drop_dataset(path: str) -> bool:
     """Drop a dataset's files from the page cache; return whether they are gone.
 
     They stay on systems without posix_fadvise, on file systems in memory, and as far as somebody has them mapped:
-    also this process, so let go of its readers first. Nobody is harmed but by the time to read them again.
+    also this process, so let go of its readers first. A dataset in a store has none here. Nobody is harmed but by the
+    time to read them again.
 
     Raises:
         DatasetNotFoundError, ManifestError, UnsupportedVersionError: As for opening.
     """
+    if is_url(path):
+        return False
     num_looks = num_left = 0
     for name in _files_of(path):
         looks, left = drop_file(name)

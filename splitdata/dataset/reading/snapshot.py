@@ -23,6 +23,7 @@ from splitdata._shown import one_line
 from splitdata.dataset.legacy.legacy_directory import LEGACY_DATASET_ID, LegacyDirectory, is_legacy_directory
 from splitdata.dataset.legacy.legacy_segment import LegacySegment
 from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.remote_directory import RemoteDirectory
 from splitdata.dataset.manifests.retention import KEPT_MANIFESTS, Pin
 from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.deletions import SegmentWithDeletions
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from splitdata.format.manifest import Manifest, SegmentInfo
     from splitdata.storage.file_source import IoMode
 
-__all__ = ["DatasetState", "Listing", "Snapshot", "open_legacy", "open_pinned", "open_state"]
+__all__ = ["DatasetState", "Listing", "Snapshot", "open_legacy", "open_pinned", "open_state", "pool_for"]
 
 Listing: TypeAlias = "Manifest | LegacyDirectory"
 """What says which records one dataset has."""
@@ -88,6 +89,11 @@ def open_pinned(
     Waits for nobody: where another program holds the lock, there is a warning, and nothing that keeps the files.
     """
     path = found.folder
+    if isinstance(found, RemoteDirectory):
+        manifest, _ = open_state(found, generation, known)
+        found.identify(manifest)
+        # What a store has stays until somebody deletes it; then its reader is told what is missing.
+        return manifest, None
     if not found.is_held and (legacy := open_legacy(path, generation, known)):
         return legacy, None
     for _ in range(_MAX_TRIES):
@@ -257,6 +263,7 @@ class Snapshot:
         num_records: Of all of them.
         cold_reads: Decides when to look whether records are in memory.
         schemas: Of the samples of each segment that holds records.
+        is_remote: Whether any of them lies in a store.
     """
 
     def __init__(
@@ -273,14 +280,14 @@ class Snapshot:
         self.cold_reads = ColdReads()
         # No method of this object: it would hold itself, and its files stay open until the next garbage collection.
         open_one = partial(_open_segment, cold_reads=self.cold_reads, verify=verify, max_record_bytes=max_record_bytes)
+        self.is_remote = False
         self._pools: dict[tuple[IoMode, DatasetDirectory | None], OpenFiles] = {}
         self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
         self.schemas: list[tuple[bytes, ...]] = []
         self.num_records = 0
         for directory, listing in zip(directories, self.manifests, strict=True):
-            mode: IoMode = choose_io(directory.folder) if io == "auto" else "mmap" if io == "mmap" else "pread"
-            pool = self._pool(mode, directory)
+            pool = self._pool(_mode_of(directory, io), directory)
             if isinstance(listing, LegacyDirectory):
                 self._add(listing.num_records, partial(_open_legacy_segment, listing, pool), ())
                 continue
@@ -295,9 +302,8 @@ class Snapshot:
         self._deleted: NDArray[np.int64] | None = None
 
     def _pool(self, mode: IoMode, directory: DatasetDirectory) -> OpenFiles:
-        if directory.is_held:
-            return self._pools.setdefault((mode, directory), OpenFiles(mode, open_folder=directory.open_segment))
-        return self._pools.setdefault((mode, None), OpenFiles(mode))
+        self.is_remote = self.is_remote or isinstance(directory, RemoteDirectory)
+        return self._pools.setdefault((mode, directory if directory.is_held else None), pool_for(directory, mode))
 
     def _add(self, num_records: int, maker: Callable[[], Segment], schemas: tuple[bytes, ...]) -> None:
         if num_records:
@@ -441,7 +447,7 @@ class Snapshot:
 
     def read_ahead(self, positions: NDArray[np.int64]) -> None:
         """Look whether records are in memory, and ask the kernel for them if not; returns at once."""
-        if self.cold_reads.is_cold_ahead(positions, self._any_is_cold):
+        if self.is_remote or self.cold_reads.is_cold_ahead(positions, self._any_is_cold):
             self.prefetch(positions)
 
     def _any_is_cold(self, positions: NDArray[np.int64]) -> bool:
@@ -454,6 +460,19 @@ class Snapshot:
         self._getters = [None] * len(self._makers)
         for pool in self._pools.values():
             pool.drop_all()
+
+
+def pool_for(directory: DatasetDirectory, mode: IoMode) -> OpenFiles:
+    """Return what opens the files of a dataset."""
+    if isinstance(directory, RemoteDirectory):
+        return OpenFiles(mode, open_remote=directory.files.open)
+    return OpenFiles(mode, open_folder=directory.open_segment) if directory.is_held else OpenFiles(mode)
+
+
+def _mode_of(directory: DatasetDirectory, io: str) -> IoMode:
+    if isinstance(directory, RemoteDirectory):
+        return "pread"
+    return choose_io(directory.folder) if io == "auto" else "mmap" if io == "mmap" else "pread"
 
 
 def _open_segment(

@@ -17,7 +17,7 @@ from splitdata.format.frames import FrameHeader, footprint
 
 if TYPE_CHECKING:
     from splitdata.dataset.repair.frame_choice import BinPlan
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["BinHead"]
 
@@ -46,7 +46,7 @@ class BinHead:
         self._alignments = alignments
         self._is_whole = False
 
-    def look(self, source: MappedSource | PreadSource) -> None:
+    def look(self, source: Source) -> None:
         """Find dictionary and metadata by their places, as word 0 of them may be damaged."""
         for frame in head_frames(source.read, self._alignments):
             self.places.append((self.end, frame.offset))
@@ -62,7 +62,7 @@ class BinHead:
             if source.read(frame.offset, 8) != word:
                 self.first_words.append((frame.offset, word))
 
-    def is_end_sure(self, source: MappedSource | PreadSource) -> bool:
+    def is_end_sure(self, source: Source) -> bool:
         """Say whether the first record must begin where what is known to stand before it ends."""
         if self._is_whole:
             return True
@@ -74,7 +74,7 @@ class BinHead:
                 return True
         return False
 
-    def take_metadata(self, source: MappedSource | PreadSource, places: list[int], first: int, plan: BinPlan) -> None:
+    def take_metadata(self, source: Source, places: list[int], first: int, plan: BinPlan) -> None:
         """Note metadata whose place could not be known, as the dictionary before them is damaged.
 
         Args:

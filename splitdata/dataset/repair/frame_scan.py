@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["FRAME_DTYPE", "BinScan", "follows_in", "is_whole_frame"]
 
@@ -61,7 +61,7 @@ _U64: Final = np.uint64
 _LOW: Final = _U64(0xFFFFFFFF)
 
 
-def is_whole_frame(source: MappedSource | PreadSource, offset: int, header: FrameHeader) -> bool:
+def is_whole_frame(source: Source, offset: int, header: FrameHeader) -> bool:
     """Say whether the payload of a frame has its hash, whatever its key; a large one is read in blocks."""
     covered = header.hashed
     if offset + covered.stop > source.size:
@@ -97,7 +97,7 @@ class BinScan:
 
     def __init__(
         self,
-        source: MappedSource | PreadSource,
+        source: Source,
         *,
         bin_index: int,
         num_bins: int,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.repair.old_index import OldIndex
     from splitdata.format.manifest import SegmentInfo
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
     from splitdata.storage.folder import Folder
     from splitdata.storage.paths import SegmentPaths
 
@@ -140,7 +140,7 @@ class FrameSearch(FoundRecords):
     def _search_bin(
         self,
         bin_index: int,
-        source: MappedSource | PreadSource,
+        source: Source,
         old: NDArray[np.void],
         is_sure: NDArray[np.bool_],
         advance: Callable[[int], None],
@@ -201,9 +201,7 @@ class FrameSearch(FoundRecords):
         if not self._info.is_sealed:
             self._note_tail(frames[~is_listed_record], plan)
 
-    def _frame_behind(
-        self, plan: BinPlan, source: MappedSource | PreadSource, sequence: int, stop: int
-    ) -> NDArray[np.void] | None:
+    def _frame_behind(self, plan: BinPlan, source: Source, sequence: int, stop: int) -> NDArray[np.void] | None:
         """Return a frame in its place behind a byte that is whole but for its word 0, which may be damaged."""
         if stop > source.size:
             return None

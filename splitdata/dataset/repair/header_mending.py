@@ -20,7 +20,7 @@ from splitdata.format.frames import FrameHeader, footprint
 from splitdata.format.keys import key_hash
 
 if TYPE_CHECKING:
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["HeaderMending"]
 
@@ -39,7 +39,7 @@ class HeaderMending:
         alignments: That payloads may have.
     """
 
-    source: MappedSource | PreadSource
+    source: Source
     salt: int
     num_bins: int
     alignments: tuple[int, ...]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.format.manifest import SegmentInfo
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
     from splitdata.storage.folder import Folder
 
 __all__ = ["DeletedRecords", "latest_list", "read_deleted", "read_list_in", "write_list"]
@@ -75,9 +75,7 @@ class DeletedRecords:
         return self.sequences[first:last]
 
 
-def read_deleted(
-    paths: SegmentPaths, info: SegmentInfo, open_file: Callable[[str], MappedSource | PreadSource]
-) -> DeletedRecords:
+def read_deleted(paths: SegmentPaths, info: SegmentInfo, open_file: Callable[[str], Source]) -> DeletedRecords:
     """Read the list of a segment.
 
     Raises:

@@ -16,12 +16,12 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
-from splitdata.storage.file_source import descriptor_limit, open_files_limit, open_source
+from splitdata.storage.file_source import Source, descriptor_limit, open_files_limit, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from splitdata.storage.file_source import IoMode, MappedSource, PreadSource
+    from splitdata.storage.file_source import IoMode
     from splitdata.storage.folder import Folder
 
 __all__ = ["FileOwner", "OpenFiles"]
@@ -44,7 +44,11 @@ class OpenFiles:
     """
 
     def __init__(
-        self, io: IoMode, folder: Folder | None = None, open_folder: Callable[[str], Folder] | None = None
+        self,
+        io: IoMode,
+        folder: Folder | None = None,
+        open_folder: Callable[[str], Folder] | None = None,
+        open_remote: Callable[[str], Source] | None = None,
     ) -> None:
         """Say how files are read.
 
@@ -52,8 +56,10 @@ class OpenFiles:
             io: The way.
             folder: If all of them lie in one that is open: that.
             open_folder: If they lie in segments of a dataset that is open: opens the folder of one, by its id.
+            open_remote: If they lie in a store: opens one by its path. Then they have no descriptors.
         """
         self.io = io
+        self._open_remote = open_remote
         self._folder = folder
         self._open_folder = open_folder
         # Weak, or reader and pool would hold each other, and a snapshot's files stay open until the
@@ -69,14 +75,19 @@ class OpenFiles:
 
     @property
     def is_of_folder(self) -> bool:
-        """Whether all files are opened in a folder that is open, so that no path is followed."""
-        return self._folder is not None or self._open_folder is not None
+        """Whether all files are opened in a folder that is open, or in a store, so that no path is followed."""
+        return self._folder is not None or self._open_folder is not None or self.is_remote
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether all files lie in a store: what is needed is asked for together, and ahead."""
+        return self._open_remote is not None
 
     def __len__(self) -> int:
         """Return how many files this pool holds open."""
         return len(self._open)
 
-    def open(self, path: str) -> MappedSource | PreadSource:
+    def open(self, path: str) -> Source:
         """Open a bin, the index or the keys; other files are closed where that takes room.
 
         Who stores it says so with `keep`.
@@ -84,6 +95,8 @@ class OpenFiles:
         Raises:
             OSError: If the process has no descriptor left, and pools hold none that would help.
         """
+        if self._open_remote is not None:
+            return self._open_remote(path)
         _make_room(self.limit - 1)
         try:
             source = self._opened(path)
@@ -98,7 +111,7 @@ class OpenFiles:
                 _raise_used_up(second, path)
         return source
 
-    def _opened(self, path: str) -> MappedSource | PreadSource:
+    def _opened(self, path: str) -> Source:
         if self._open_folder is not None:
             with self._open_folder(os.path.basename(os.path.dirname(path))) as folder:
                 return open_source(path, self.io, at=folder.anchor())
@@ -110,7 +123,8 @@ class OpenFiles:
         Only now: another thread that takes room meanwhile would have it let go of what it has not got yet, and the
         file would stay open, uncounted.
         """
-        self._open.append((weakref.ref(owner), bin_index))
+        if not self.is_remote:
+            self._open.append((weakref.ref(owner), bin_index))
 
     def drop_all(self) -> None:
         """Let go of every file of this pool."""

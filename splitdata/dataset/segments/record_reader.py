@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import numpy as np
 import xxhash
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from splitdata.dataset.segments.segment_files import SegmentFiles
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["Located", "RecordReader"]
+
+_Read = TypeVar("_Read")
+# So often a record is fetched again that was not what it must be.
+_MOST_FETCHES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Located:
     bin_index: int
     offset: int
     header: FrameHeader
-    source: MappedSource | PreadSource
+    source: Source
 
     @property
     def payload_offset(self) -> int:
@@ -79,6 +83,19 @@ class RecordReader:
 
     def read(self, sequence: int) -> bytes:
         """Return one record as bytes."""
+        return self._proven(sequence, self._read)
+
+    def _proven(self, sequence: int, read: Callable[[int], _Read]) -> _Read:
+        """Return what is read; of a file in a store fetched again, a few times, where it cannot be proven."""
+        for _ in range(_MOST_FETCHES):
+            try:
+                return read(sequence)
+            except FormatError:
+                if not self._files.forget_fetched(sequence):
+                    raise
+        return read(sequence)
+
+    def _read(self, sequence: int) -> bytes:
         place = self.locate(sequence)
         self._check_length(place)
         if place.header.kind == spec.KIND_LARGE:
@@ -87,6 +104,9 @@ class RecordReader:
 
     def view(self, sequence: int) -> memoryview:
         """Return one record as a read-only view; of the map itself if it is not compressed."""
+        return self._proven(sequence, self._view)
+
+    def _view(self, sequence: int) -> memoryview:
         place = self.locate(sequence)
         if not self._files.is_mapped:
             self._check_length(place)
@@ -106,6 +126,9 @@ class RecordReader:
 
     def read_range(self, sequence: int, start: int, stop: int) -> bytes:
         """Return bytes `start` to `stop` of one record, verified; of a large one only those blocks are read."""
+        return self._proven(sequence, lambda sequence: self._read_range(sequence, start, stop))
+
+    def _read_range(self, sequence: int, start: int, stop: int) -> bytes:
         place = self.locate(sequence)
         stop = min(stop, place.header.raw_length)
         if not place.header.raw_length:
@@ -127,6 +150,9 @@ class RecordReader:
         By the check of the header, in which the length of the key stands: one flipped bit of that must not hide a
         key. Then by the hash behind the key. The payload is not read, but in a segment of version 0.1.
         """
+        return self._proven(sequence, self._key)
+
+    def _key(self, sequence: int) -> bytes:
         place = self.locate(sequence)
         header = place.header
         if not self.has_header_check(place):

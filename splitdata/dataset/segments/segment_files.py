@@ -24,15 +24,17 @@ from splitdata.dataset.segments.deleted_records import read_deleted
 from splitdata.dataset.segments.dictionary import read_from_bin, read_from_index
 from splitdata.dataset.segments.mapped_bins import MappedBins
 from splitdata.dataset.segments.schema_file import MAX_FILE_BYTES, parse_schemas
-from splitdata.errors import FormatError, MissingBinError, TruncatedFileError, UnsupportedVersionError
+from splitdata.errors import FormatError, MissingBinError, StoreError, TruncatedFileError, UnsupportedVersionError
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader
 from splitdata.format.checksum import bin_salt, sync_word
 from splitdata.format.compression import WITHOUT_DICTIONARY, Decompressor
 from splitdata.format.frame_layout import layout_of
-from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset
+from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset, unpack_loc, unpack_locs
 from splitdata.format.version import check_same_major
-from splitdata.storage.file_source import MappedSource, PreadSource
+from splitdata.storage.file_source import MappedSource, PreadSource, Source
+from splitdata.storage.remote.range_source import RangeSource
+from splitdata.storage.remote.request_plan import REQUEST_BYTES, plan_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,12 +66,23 @@ _FEW_BINS: Final = 64
 # Up to this many entries are read to get at one: 256 bytes.
 _MAX_READ_STRIDE: Final = 16
 
+# Of an entry: the stored one of its two lengths.
+_LENGTH_MASK: Final = 0xFFFFFFFF
+# What is asked for beside a payload: the longest header of a frame.
+_BESIDE_PAYLOAD: Final = 64
+
 _Header = TypeVar("_Header", BinHeader, IndexHeader)
 
 
 # Sync words, by the half of a place, and the one of this bin; payload hashes, sequence numbers and lengths, each by
 # place; and the mmap.
 _MappedBin = tuple[memoryview, int, memoryview, memoryview, memoryview, Any]
+
+
+def _extents(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return bin, first byte and length of each frame that entries tell of."""
+    bins, offsets = unpack_locs(pairs[:, 0].copy())
+    return bins, offsets, (pairs[:, 1] & np.uint64(_LENGTH_MASK)).astype(np.int64) + _BESIDE_PAYLOAD
 
 
 class _OfMany(dict[int, Any]):
@@ -128,14 +141,14 @@ class SegmentFiles:
         self.entry_places: memoryview | None = None
         self.entry_lengths: memoryview | None = None
         self._pool = pool
-        self._bins: dict[int, MappedSource | PreadSource] = {}
-        self._index: MappedSource | PreadSource | None = None
+        self._bins: dict[int, Source] = {}
+        self._index: Source | None = None
         self._keys: KeyTable | None = None
         self._deleted: DeletedRecords | None = None
         self._decompressor: Decompressor | None = None
         self._has_real_folders = False
         # Not held yet while its header is looked at.
-        self._newest: Callable[[], MappedSource | PreadSource | None] = lambda: None
+        self._newest: Callable[[], Source | None] = lambda: None
         self._mapped_bins: MappedBins | None = None
 
     def _compiled_frames(self, pool: OpenFiles) -> Frames | None:
@@ -152,7 +165,70 @@ class SegmentFiles:
         """Whether files are read by mmap."""
         return self._pool.io == "mmap"
 
-    def index(self) -> MappedSource | PreadSource:
+    @property
+    def is_remote(self) -> bool:
+        """Whether files lie in a store, so that what will be read is asked for together, and ahead."""
+        return self._pool.is_remote
+
+    def ask_for_entries(self, frames: NDArray[np.int64]) -> None:
+        """Of a segment in a store, ask for the index entries of some frames, without waiting for them."""
+        index = self.index()
+        if isinstance(index, RangeSource) and index.size <= REQUEST_BYTES:
+            index.prefetch(0, index.size)
+        elif isinstance(index, RangeSource):
+            offsets = spec.INDEX_HEADER_BYTES + frames * self.info.entry_bytes
+            index.prefetch_many(offsets, np.full(len(frames), self.info.entry_bytes, np.int64))
+
+    def ask_for_frames(self, pairs: NDArray[np.uint64]) -> None:
+        """Of a segment in a store, ask for frames by their entries, without waiting for them.
+
+        Args:
+            pairs: Place and lengths of each.
+        """
+        bins, offsets, lengths = _extents(pairs)
+        for bin_index in np.unique(bins).tolist():
+            is_here = bins == bin_index
+            # What an entry says may be damage, and a bin may be missing: that is named where the record is read.
+            with suppress(FormatError, OSError):
+                self._ask_of_bin(bin_index, offsets[is_here], lengths[is_here])
+
+    def _ask_of_bin(self, bin_index: int, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        source = self._bins.get(bin_index)
+        if source is None and 0 <= bin_index < self.info.num_bin_files:
+            # Together with its header, which is looked at when the bin is first read.
+            source = self._open(self.paths.bin(bin_index))
+            offsets, lengths = np.append(offsets, 0), np.append(lengths, spec.BIN_HEADER_BYTES)
+        if isinstance(source, RangeSource):
+            source.prefetch_many(offsets, lengths)
+
+    def windows(self, pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return where to cut a batch of frames of a segment in a store, in the order of their places.
+
+        So that two parts of it fit into what is kept in memory.
+        """
+        index = self.index()
+        if not isinstance(index, RangeSource):
+            return np.empty(0, np.int64)
+        return plan_windows(*_extents(pairs), index.block_bytes, index.bytes_in_memory // 4)
+
+    def forget_fetched(self, frame: int) -> bool:
+        """Of a segment in a store, have the entry and the bytes of a frame fetched again; False where that is no use.
+
+        For a frame that cannot be proven: the way, or a cache, may have damaged what is whole in the store.
+        """
+        index = self._index
+        if not isinstance(index, RangeSource):
+            return False
+        with suppress(FormatError, IndexError):
+            place, lengths = self.entry(frame)
+            bin_index, offset = unpack_loc(place)
+            source = self._bins.get(bin_index)
+            if isinstance(source, RangeSource):
+                source.forget(offset, (lengths & _LENGTH_MASK) + _BESIDE_PAYLOAD)
+        index.forget(entry_offset(frame, self.info.group), self.info.entry_bytes)
+        return True
+
+    def index(self) -> Source:
         """Return the open index.
 
         Raises:
@@ -168,7 +244,7 @@ class SegmentFiles:
         if self._check_dataset is not None:
             self._check_dataset()
 
-    def _open(self, path: str) -> MappedSource | PreadSource:
+    def _open(self, path: str) -> Source:
         """Open a file of the segment.
 
         Raises:
@@ -185,7 +261,7 @@ class SegmentFiles:
             self.paths.refuse_links()
         return source
 
-    def _open_index(self) -> MappedSource | PreadSource:
+    def _open_index(self) -> Source:
         path = self.paths.index
         try:
             source = self._open(path)
@@ -222,11 +298,11 @@ class SegmentFiles:
         step = self.info.entry_bytes // 8
         self.entry_places, self.entry_lengths = (None, None) if words is None else (words[0::step], words[1::step])
 
-    def num_entries_in(self, index: MappedSource | PreadSource) -> int:
+    def num_entries_in(self, index: Source) -> int:
         """Return how many of the segment's entries an index file really has."""
         return max(0, min(self.info.num_frames, (index.size - spec.INDEX_HEADER_BYTES) // self.info.entry_bytes))
 
-    def bin(self, bin_index: int) -> MappedSource | PreadSource:
+    def bin(self, bin_index: int) -> Source:
         """Return an open bin.
 
         Raises:
@@ -340,7 +416,7 @@ class SegmentFiles:
         """Return the salt of a bin."""
         return bin_salt(self.info.id, bin_index)
 
-    def _open_bin(self, bin_index: int) -> MappedSource | PreadSource:
+    def _open_bin(self, bin_index: int) -> Source:
         path = self.paths.bin(bin_index)
         try:
             source = self._open(path)
@@ -376,7 +452,11 @@ class SegmentFiles:
         info = self.info
         if info.num_bin_files <= _FEW_BINS:
             return
-        there = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
+        try:
+            there = [number for number in self.paths.sizes_of_bins() if number < info.num_bin_files]
+        except StoreError:
+            # A store that cannot list what it has: each is missed where it is read.
+            return
         if 2 * len(there) < info.num_bin_files:
             self.check_dataset()
             path = self.paths.folder
@@ -419,7 +499,7 @@ class SegmentFiles:
 
     def drop_shrunk(self) -> None:
         """Let go of maps of files that are shorter by now; opened again, they tell which records are cut off."""
-        held: list[tuple[int | None, MappedSource | PreadSource | None]] = [*self._bins.items(), (None, self._index)]
+        held: list[tuple[int | None, Source | None]] = [*self._bins.items(), (None, self._index)]
         for bin_index, source in held:
             if isinstance(source, MappedSource) and source.has_shrunk():
                 self.drop(bin_index)
@@ -477,7 +557,7 @@ class SegmentFiles:
             self._raise_short_index(index)
         return np.frombuffer(b"".join(found), "<u4").astype(np.int64)
 
-    def _raise_short_index(self, index: MappedSource | PreadSource) -> None:
+    def _raise_short_index(self, index: Source) -> None:
         self.check_dataset()
         have = min(self.info.num_records, self.num_entries_in(index) * self.info.group)
         raise TruncatedFileError(

@@ -15,6 +15,7 @@ what `getter` returns.
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -322,6 +323,8 @@ class SegmentReader:
         compiled: list[Any] | None = self.compiled_batch(sequences, read)
         if compiled is not None:
             return compiled
+        if self.files.is_remote:
+            return self._read_remote(sequences, as_views=as_views)
         self._look_for_shrunk()
         pairs = self._entry_pairs(sequences)
         if pairs is None or not self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold):
@@ -338,8 +341,28 @@ class SegmentReader:
             records[place] = record
         return records
 
+    def _read_remote(self, sequences: NDArray[np.int64], *, as_views: bool) -> list[Any]:
+        """Return records of a store: asked for together, in parts that fit into memory, each while the last is read."""
+        pairs = self._entry_pairs(sequences)
+        if pairs is None or not len(pairs):
+            return self._one_by_one(sequences, as_views=as_views)
+        if (num_bytes := int((pairs[:, 1] >> np.uint64(32)).sum())) > self._batch_bytes:
+            self.refuse_flood(num_bytes, sequences)
+        order = np.argsort(pairs[:, 0], kind="stable")
+        parts = np.split(order, self.files.windows(pairs[order]))
+        records: list[Any] = [b""] * len(order)
+        self._prefetch(pairs[parts[0]])
+        for part, following in pairwise([*parts, order[:0]]):
+            self._prefetch(pairs[following])
+            found = self._one_by_one(sequences[part], as_views=as_views)
+            for place, record in zip(part.tolist(), found, strict=True):
+                records[place] = record
+        return records
+
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
+        if self.files.is_remote:
+            return None
         compiled = self.compiled_batch(sequences, CompiledReads.rows)
         if compiled is not None:
             return compiled
@@ -382,7 +405,7 @@ class SegmentReader:
         pairs = self._entry_pairs(frames)
         if pairs is None:
             return read(None)
-        is_cold = self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold)
+        is_cold = self.files.is_remote or self._cold_reads.is_cold_batch(self._folder, pairs, self._any_is_cold)
         if is_cold:
             self._prefetch(pairs)
         start = perf_counter()
@@ -439,6 +462,8 @@ class SegmentReader:
             as_views: Return memoryviews of the map instead of copies, where there is a map.
         """
         sequences = self.sequences_of_bin(bin_index, first, stop)
+        if self.files.is_remote:
+            return self._read_remote(sequences, as_views=as_views)
         self._look_for_shrunk()
         try:
             self.files.bin(bin_index)
@@ -599,6 +624,7 @@ class SegmentReader:
         """Return place and lengths of each record, None where the index cannot be taken as one array."""
         try:
             if not self.files.is_mapped:
+                self.files.ask_for_entries(sequences)
                 pairs = [self.files.entry(sequence) for sequence in sequences.tolist()]
                 return np.array(pairs, np.uint64).reshape(-1, 2)
             self.files.index()
@@ -619,6 +645,9 @@ class SegmentReader:
             return True
 
     def _prefetch(self, pairs: NDArray[np.uint64]) -> None:
+        if self.files.is_remote:
+            self.files.ask_for_frames(pairs)
+            return
         for place, lengths in pairs.tolist():
             bin_index, offset = unpack_loc(place)
             try:

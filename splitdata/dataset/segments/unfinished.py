@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.format.manifest import Manifest, SegmentInfo
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
     from splitdata.storage.folder import Folder
     from splitdata.storage.locked_file import LockedFile
 
@@ -297,7 +297,7 @@ def _ends(reader: RecordReader, folder: Folder, info: SegmentInfo) -> tuple[int,
     return (alignments.pop() if alignments else 0), ends
 
 
-def _bin_header(source: MappedSource | PreadSource, path: str) -> BinHeader:
+def _bin_header(source: Source, path: str) -> BinHeader:
     try:
         return BinHeader.unpack(source.read(0, spec.BIN_HEADER_BYTES))
     except FormatError as error:

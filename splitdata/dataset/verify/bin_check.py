@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.verify.frame_run import ProvenFrames
     from splitdata.dataset.verify.index_check import IndexCheck
     from splitdata.samples.sample_check import SampleCheck
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["BinCheck"]
 
@@ -176,7 +176,7 @@ class BinCheck:
         except (FormatError, OSError) as error:
             self._give_up(str(error), self._position(0))
 
-    def _check_end(self, source: MappedSource | PreadSource) -> None:
+    def _check_end(self, source: Source) -> None:
         if self._table_length is not None and source.size != self._table_length:
             self._add(f"the bin has {source.size} bytes, it was sealed with {self._table_length}")
         if self._end is not None and source.size > self._end:
@@ -208,7 +208,7 @@ class BinCheck:
 
     # -- records -------------------------------------------------------------------------------
 
-    def _check_together(self, source: MappedSource | PreadSource, run: FrameRun) -> FrameRun:
+    def _check_together(self, source: Source, run: FrameRun) -> FrameRun:
         """Count the frames of a run that are proven together; return those that are left to be looked at singly."""
         for prove in (self._prover.first, self._prover.all):
             if len(run.entries) and (proven := prove(source, run)) is not None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from splitdata.dataset.segments.deleted_records import DeletedRecords
     from splitdata.dataset.segments.segment_files import SegmentFiles
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["FrameProver", "FrameRun", "ProvenFrames", "are_text"]
 
@@ -140,7 +140,7 @@ class FrameProver:
         self._prove = compiled.prove if compiled is not None and is_for_all else None
         self._factors = digest_factor(1), digest_factor(self._stride)
 
-    def first(self, source: MappedSource | PreadSource, run: FrameRun) -> ProvenFrames | None:
+    def first(self, source: Source, run: FrameRun) -> ProvenFrames | None:
         """Prove frames of a run by the compiled path up to one that is unusual, wrong or cut off; None if all are."""
         if self._prove is None or run.alignment is None or (self._is_grouped and run.lengths is None):
             return None
@@ -169,7 +169,7 @@ class FrameProver:
         place, last_stored, _ = run.entries[-1].item()
         return max(stored + around, min(_PIECE_BYTES, unpack_loc(place)[1] + last_stored + around - end))
 
-    def all(self, source: MappedSource | PreadSource, run: FrameRun) -> ProvenFrames | None:
+    def all(self, source: Source, run: FrameRun) -> ProvenFrames | None:
         """Prove all frames of a run with numpy; None if one is of a kind that is looked at by itself, or wrong."""
         if self._files.layout != LAYOUT:
             return None
@@ -185,7 +185,7 @@ class FrameProver:
         payloads = self._payloads(source, run)
         return None if payloads is None or payloads.keys else self._of_groups(run, run.lengths, payloads)
 
-    def _payloads(self, source: MappedSource | PreadSource, run: FrameRun) -> _Payloads | None:
+    def _payloads(self, source: Source, run: FrameRun) -> _Payloads | None:
         """Look at headers and what lies between frames, and prove the payloads; None if anything is not as usual."""
         entries = run.entries
         bins, offsets = unpack_locs(entries["loc"])
@@ -226,7 +226,7 @@ class FrameProver:
         return bool(are.all())
 
     def _read_part(
-        self, source: MappedSource | PreadSource, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
+        self, source: Source, base: int, offsets: NDArray[np.int64], entries: NDArray[np.void]
     ) -> bytes | None:
         """Return the bytes that hold consecutive frames, None where they are not together, or cut off."""
         stop = int(offsets[-1]) + spec.FRAME_HEADER_BYTES + int(entries["stored"][-1])

@@ -17,14 +17,14 @@ from splitdata.format.manifest import decode_metadata
 
 if TYPE_CHECKING:
     from splitdata.dataset.segments.segment_files import SegmentFiles
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["NO_ZEROS", "check_head"]
 
 NO_ZEROS: Final = "bytes {} to {} belong to no record and are not the zeros they should be"
 
 
-def check_head(files: SegmentFiles, source: MappedSource | PreadSource) -> tuple[int, list[str]]:
+def check_head(files: SegmentFiles, source: Source) -> tuple[int, list[str]]:
     """Return where the last control frame ends that is proven, or the header, and what is wrong.
 
     A frame that is not proven is not reported: it is found by the gap that it leaves.

@@ -12,7 +12,7 @@ from splitdata.format.index import IndexHeader, IndexTables, entries_per_sum, en
 
 if TYPE_CHECKING:
     from splitdata.dataset.segments.segment_files import SegmentFiles
-    from splitdata.storage.file_source import MappedSource, PreadSource
+    from splitdata.storage.file_source import Source
 
 __all__ = ["check_index"]
 
@@ -55,7 +55,7 @@ class IndexCheck:
         elif self._info.is_sealed:
             self._tables(index, header.dictionary_bytes if header else 0)
 
-    def _header(self, index: MappedSource | PreadSource) -> IndexHeader | None:
+    def _header(self, index: Source) -> IndexHeader | None:
         try:
             header = IndexHeader.unpack(index.read(0, spec.INDEX_HEADER_BYTES))
         except FormatError as error:
@@ -91,7 +91,7 @@ class IndexCheck:
             expected |= {name: getattr(info, name) for name in names}
         return expected
 
-    def _tables(self, index: MappedSource | PreadSource, dictionary_bytes: int) -> None:
+    def _tables(self, index: Source, dictionary_bytes: int) -> None:
         info = self._info
         if dictionary_bytes > spec.MAX_DICTIONARY_BYTES:
             self._add(f"the header of the index says that the dictionary has {dictionary_bytes} bytes, too many", 0)

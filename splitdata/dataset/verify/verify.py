@@ -16,17 +16,16 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.keys.key_sum import KeySum
 from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.legacy.legacy_scan import scan
 from splitdata.dataset.manifests.declared_codec import stated_codec
-from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.dataset.reading.snapshot import open_pinned
+from splitdata.dataset.manifests.remote_directory import directory_at
+from splitdata.dataset.reading.snapshot import open_pinned, pool_for
 from splitdata.dataset.segments.finding import Finding, FindingList
 from splitdata.dataset.segments.key_check import check_keys
-from splitdata.dataset.segments.open_files import OpenFiles
 from splitdata.dataset.segments.segment_files import SegmentFiles
 from splitdata.dataset.verify.bin_check import BinCheck
 from splitdata.dataset.verify.deleted_check import check_deleted
@@ -37,7 +36,6 @@ from splitdata.format import spec
 from splitdata.format.digest import add_digests, shift_digest
 from splitdata.format.index import entries_per_sum, entry_offset
 from splitdata.samples.sample_check import SampleCheck
-from splitdata.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.dataset.reading.snapshot import Listing
     from splitdata.format.manifest import SegmentInfo
 
@@ -123,18 +122,19 @@ def verify(
     """
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be 1 or more, got {num_workers}")
-    folder = local_path(path)
-    if generation is None and (cache := CacheFolder(folder)).is_cache():
+    folder = dataset_place(path)
+    directory = directory_at(folder)
+    if generation is None and not directory.is_held and (cache := CacheFolder(folder)).is_cache():
         return _verify_cache(cache, num_workers, progress)
     # Held to the end, so that nothing of it is removed meanwhile.
-    manifest, pin = open_pinned(DatasetDirectory(folder), generation, None)
+    manifest, pin = open_pinned(directory, generation, None)
     if isinstance(manifest, LegacyDirectory):
         found = scan(manifest, progress=progress)
         findings = FindingList()
         findings.extend(found.findings)
         return _report(folder, manifest, found.num_bytes, findings)
     holds_samples = stated_codec(manifest.metadata) == "sample"
-    work = _Verification(DatasetPaths(folder), manifest.segments, progress, holds_samples=holds_samples)
+    work = _Verification(directory, manifest.segments, progress, holds_samples=holds_samples)
     work.run(num_workers or min(_MOST_WORKERS, os.cpu_count() or 1))
     del pin
     return _report(folder, manifest, work.bytes_done, work.findings)
@@ -192,7 +192,7 @@ class _Verification:
 
     def __init__(
         self,
-        paths: DatasetPaths,
+        directory: DatasetDirectory,
         segments: tuple[SegmentInfo, ...],
         progress: Callable[[int, int], None] | None,
         *,
@@ -204,9 +204,9 @@ class _Verification:
         self._progress = progress
         self._segments = []
         first_position = 0
-        pool = OpenFiles("pread")
+        pool = pool_for(directory, "pread")
         for info in segments:
-            self._segments.append(SegmentFiles(paths.segment(info.id), info, first_position, pool))
+            self._segments.append(SegmentFiles(directory.paths.segment(info.id), info, first_position, pool))
             first_position += info.num_records
         self._total = sum(sum(_sizes_of_bins(files).values()) for files in self._segments)
 

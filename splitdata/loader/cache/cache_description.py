@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from splitdata._place import dataset_place, is_url
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.errors import FormatError
 from splitdata.loader.cache.cache_entry import EntryCodec
@@ -63,6 +64,8 @@ class CacheDescription:
 
 def describe_cache(path: str | os.PathLike[str]) -> CacheDescription | None:
     """Describe the folder of a cache, None if it is another folder; reads the indexes of entries, changes nothing."""
+    if is_url(dataset_place(path)):
+        return None
     folder = CacheFolder(path)
     if not folder.is_cache():
         return None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import xxhash
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.dataset.sample_dataset import SampleDataset
 from splitdata.errors import DatasetNotFoundError
@@ -106,7 +106,7 @@ class RecordFetcher:
         with_positions: bool = False,
     ) -> None:
         if isinstance(dataset, (str, bytes, os.PathLike)):
-            dataset = _open(local_path(dataset), as_views=as_views)  # type: ignore[arg-type]  # it refuses bytes
+            dataset = _open(dataset_place(dataset), as_views=as_views)  # type: ignore[arg-type]  # it refuses bytes
         elif _are_paths(dataset):
             dataset = _open(dataset, as_views=as_views)  # type: ignore[arg-type]  # they are paths
         _check_no_readers(dataset)
