@@ -89,7 +89,7 @@ $(INTEROP)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 # Compiles splitdata/_speedups.c too, where there is a compiler, and goes on where there is none.
-$(CORE): pyproject.toml constraints.txt hatch_build.py splitdata/_speedups.c $(VENV)/pyvenv.cfg
+$(CORE): pyproject.toml constraints.txt hatch_build.py $(wildcard splitdata/*.[ch]) $(VENV)/pyvenv.cfg
 	$(INSTALL) --editable .
 	@touch $@
 

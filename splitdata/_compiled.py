@@ -1,7 +1,8 @@
 """The switch of the compiled read and write path: whether it is there, whether it is used, and what it is.
 
-`splitdata/_speedups.c` does the work of a few Python functions on records of the usual kind, and returns None for every
-other: those functions do it then, make every error, and stay the truth. Without the compiled file all works, slower.
+`splitdata/_speedups.c` and `_json_records.c` do the work of a few Python functions on records of the usual kind, and
+return None, or less than all, for every other: those functions do it then, make every error, and stay the truth.
+Without the compiled file all works, slower.
 
     SPLITDATA_PURE     when it is built                       when it is run
     not set            built where a compiler is              used where it is there
@@ -13,6 +14,7 @@ other: those functions do it then, make every error, and stay the truth. Without
     dataset/segments/framing.py                records become frames
     dataset/segments/group_buffer.py           records become groups
     dataset/verify/frame_run.py                proof of the frames of a bin
+    conversion/sources/json_samples.py         lines of JSON become records of samples
 
 It is loaded when a dataset is first opened: `import splitdata` takes no longer for it.
 """
@@ -35,7 +37,7 @@ __all__ = ["Speedups", "compiled_path", "speedups"]
 
 _SWITCH: Final = "SPLITDATA_PURE"
 # A file that was built from another state of the sources is not used.
-_INTERFACE: Final = 4
+_INTERFACE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Speedups:
         frame: Lays out records as frames.
         pack_groups: Lays out records as payloads of groups.
         prove: Proves frames of a bin that stand end to end.
+        json_records: Makes records of texts of JSON from one on, up to so many and so many bytes, by the numbers of
+            known schemas; up to the first text that is not usual.
         path: Of the file.
     """
 
@@ -71,6 +75,7 @@ class Speedups:
         [bytes, NDArray[np.int64], NDArray[np.void], NDArray[np.int64], tuple[int, ...]],
         tuple[int, int, int, int, int],
     ]
+    json_records: Callable[[list[bytes], int, int, int, dict[bytes, int]], list[bytes]]
     path: str
 
 
@@ -118,4 +123,11 @@ def _load() -> Speedups | None:
                 "docs/speedups.md"
             ) from None
         return None
-    return Speedups(_speedups.Frames, _speedups.frame, _speedups.pack_groups, _speedups.prove, str(_speedups.__file__))
+    return Speedups(
+        _speedups.Frames,
+        _speedups.frame,
+        _speedups.pack_groups,
+        _speedups.prove,
+        _speedups.json_records,
+        str(_speedups.__file__),
+    )

@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_json_records.h"
+
 #if !defined(__GNUC__) || !defined(__SIZEOF_INT128__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "it takes gcc or clang, for a little-endian machine of 64 bits"
 #endif
@@ -1166,6 +1168,7 @@ static PyMethodDef module_methods[] = {
     {"pack_groups", module_pack_groups, METH_VARARGS, NULL},
     {"prove", module_prove, METH_VARARGS, NULL},
     {"hash64", module_hash64, METH_O, NULL},
+    {"json_records", json_records, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1182,7 +1185,7 @@ static int module_exec(PyObject *module) {
     __builtin_cpu_init();
 #endif
     /* splitdata/_compiled.py takes no other: a file that was built from an older source stays unused. */
-    if (PyModule_AddIntConstant(module, "INTERFACE", 4) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "INTERFACE", 5) < 0) return -1;
     return add_type(module, &frames_spec, "Frames") < 0 || add_type(module, &getter_spec, "Getter") < 0 ? -1 : 0;
 }
 

@@ -28,6 +28,11 @@ def frame(
     /,
 ) -> list[bytes] | None: ...
 
+# Returns records of the texts from one on: up to so many, about so many bytes, and the first that is not usual.
+def json_records(
+    texts: list[bytes], start: int, most: int, most_bytes: int, numbers: dict[bytes, int], /
+) -> list[bytes]: ...
+
 # Returns records as payloads of groups, and fills in lengths and hashes of the records.
 def pack_groups(
     records: list[bytes], group: int, alignment_log2: int, lengths: NDArray[np.int64], hashes: NDArray[np.uint64], /

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final
 
+from splitdata.conversion.sources.sample_source import bind_source
 from splitdata.conversion.sources.seek import records_from
 from splitdata.conversion.sources.source import KeyedSource, storable
 from splitdata.samples.standing_alone import is_alone
@@ -20,18 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
-    from splitdata.dataset.manifests.stated_schema import SampleEncoder
     from splitdata.dataset.writer import SplitWriter
 
 __all__ = ["RecordFeed"]
 
-
-@runtime_checkable
-class _BindingSource(Protocol):
-    """A source that binds samples by itself."""
-
-    def bind_with(self, encoder: SampleEncoder) -> None:
-        """Give samples bound from now on, where the schemas of this encoder were known in time."""
+_LIST_RECORDS: Final = 256
+_LIST_BYTES: Final = 1 << 20
 
 
 class RecordFeed:
@@ -60,15 +55,29 @@ class RecordFeed:
         """From now on give samples as a writer stores them: each names its schema, which all share."""
         if writer.codec != "sample":
             return
-        self._bind = writer.bind
-        if isinstance(self._source, _BindingSource):
-            self._source.bind_with(writer.encoder)
-            self._bind = _rest_bound_by(writer.bind)
+        is_bound = bind_source(self._source, writer.encoder)
+        self._bind = _rest_bound_by(writer.bind) if is_bound else writer.bind
 
     def write(self, writer: SplitWriter, records: Iterable[Record]) -> int:
         """Write records that were passed on from here; returns how many there were."""
-        write_many = writer.write_many if self._bind is None else writer.write_bound
-        return write_many(records) if self._paths is None else write_many(records, keys=self._keys(self._paths))
+        if self._paths is None:
+            return (writer.write_many if self._bind is None else writer.write_bound)(records)
+        if self._bind is None:
+            return self._write_in_lists(writer, records)
+        return writer.write_bound(records, keys=self._keys(self._paths))
+
+    def _write_in_lists(self, writer: SplitWriter, records: Iterable[Record]) -> int:
+        """Write records with their keys, small ones in lists: a fourth of the time of one by one."""
+        taken: list[Record] = []
+        num_bytes = num_written = 0
+        for record in records:
+            taken.append(record)
+            # An open file is read before the next one is asked for.
+            num_bytes += len(record) if type(record) is bytes else _LIST_BYTES
+            if num_bytes >= _LIST_BYTES or len(taken) >= _LIST_RECORDS:
+                num_written += writer.write_many(taken, keys=[self.next_key() for _ in taken])
+                taken, num_bytes = [], 0
+        return num_written + writer.write_many(taken, keys=[self.next_key() for _ in taken])
 
     def next_key(self) -> str | None:
         """Return the key of the record that was passed on last; to be asked for once each, in their order."""
@@ -76,7 +85,8 @@ class RecordFeed:
         return None if path is None else storable(path)
 
     def close(self) -> None:
-        """Release files at once, so that they are closed before an error is looked at."""
+        """Release files at once, so that they are closed before an error is looked at, and let go of the writer."""
+        bind_source(self._source, None)
         self._opened.close()
 
     def _bound(self, records: Iterable[Record]) -> Iterator[Record]:

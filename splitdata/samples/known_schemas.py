@@ -38,18 +38,22 @@ class KnownSchemas:
         """Return those of what encodes the samples of a writer."""
         return cls(tuple(encoder.schemas), isinstance(encoder, DeclaredSchema))
 
+    def encoder(self) -> SchemaTable | DeclaredSchema:
+        """Return what encodes samples by these schemas; one that takes another stands alone, or is a `SchemaError`."""
+        if self.is_declared:
+            return DeclaredSchema(self.schemas[0])
+        return SchemaTable(self.schemas, most=len(self.schemas))
+
     def binder(self) -> Callable[[bytes], bytes]:
         """Return what binds a sample that stands alone, and returns it as it is where it takes another schema.
 
         It raises `FormatError` for what is no sample.
         """
-        if not self.is_declared:
-            return SchemaTable(self.schemas, most=len(self.schemas)).bind
-        declared = DeclaredSchema(self.schemas[0])
+        encoder = self.encoder()
 
         def bind(record: bytes) -> bytes:
             try:
-                return declared.bind(record)
+                return encoder.bind(record)
             except SchemaError:
                 # The writer knows its number, and says it.
                 return record

@@ -33,7 +33,8 @@ _made: Final[DecodePlanCache[tuple[BoundPlan, dict[tuple[int, ...], FreedSchema]
 
 def is_alone(record: BytesLike) -> bool:
     """Say whether a record of the codec "sample" carries its schema, rather than the number of one."""
-    return bytes(memoryview(record)[: len(sample_spec.SAMPLE_MAGIC)]) == sample_spec.SAMPLE_MAGIC
+    begin = record if type(record) is bytes else bytes(memoryview(record)[: len(sample_spec.SAMPLE_MAGIC)])
+    return begin.startswith(sample_spec.SAMPLE_MAGIC)
 
 
 def split_alone(record: BytesLike) -> tuple[bytes, tuple[int, ...], tuple[Any, ...], list[memoryview]]:

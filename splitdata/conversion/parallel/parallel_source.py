@@ -170,11 +170,12 @@ class ParallelSource:
             "record": self._num_given,
         }
 
-    def bind_with(self, encoder: SampleEncoder) -> None:
+    def bind_with(self, encoder: SampleEncoder | None) -> bool:
         """Let samples come bound from now on, where the schemas of a writer's encoder were known in time."""
         self._encoder = encoder
         if self._pool is not None:
             self._pool.bind_with(encoder)
+        return True
 
     def __iter__(self) -> Generator[Record, None, None]:
         """Yield the records; raises what the source and the steps raise.

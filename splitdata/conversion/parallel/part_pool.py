@@ -66,12 +66,12 @@ class PartPool:
         # Of each worker, the part that it is at and the blocks that it still owes; None for a worker without one.
         self._at: list[int | None] = [None] * num_workers
         self._owed = [0] * num_workers
-        # How many schemas each of them knows.
-        self._known = [0] * num_workers
+        # How many schemas each of them knows, -1 until it was told of any.
+        self._known = [-1] * num_workers
         self._encoder: SampleEncoder | None = None
         self.bytes_read: dict[int, int] = {}
 
-    def bind_with(self, encoder: SampleEncoder) -> None:
+    def bind_with(self, encoder: SampleEncoder | None) -> None:
         """Let the workers bind samples, as far as what encodes those of the writer knows their schemas."""
         self._encoder = encoder
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from splitdata._payload import is_file, payload, read_piece
 from splitdata.conversion.parallel.block import Block, FailedHere
 from splitdata.conversion.sources.each_record import keyed_records_of, whole_record
+from splitdata.conversion.sources.sample_source import bind_source
 from splitdata.process.wire.remote_error import report
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def serve(
     binder = _Binder()
     for request in requests:
         if request.schemas is not None:
-            binder.bind = request.schemas.binder()
+            binder.learn(request.schemas)
         if request.part is not None:
             blocks = _PartReader(request.number, request.part, steps, binder, skips=skips).blocks()
         yield next(blocks, None) or Block.of(request.number, [], [], [], is_last=True)
@@ -71,11 +72,28 @@ class _Binder:
     """What binds samples: of one worker, as it changes while parts are read.
 
     Attributes:
-        bind: Returns a sample bound, or as it is; None while the writer has said nothing.
+        bind: Returns a sample bound, or as it is; None while the writer has said nothing, or where the source does it.
     """
 
     def __init__(self) -> None:
         self.bind: Callable[[bytes], bytes] | None = None
+        self._schemas: KnownSchemas | None = None
+        self._source: RecordSource | None = None
+
+    def learn(self, schemas: KnownSchemas) -> None:
+        """Bind with these from now on."""
+        self._schemas = schemas
+        self._settle()
+
+    def begin(self, source: RecordSource) -> None:
+        """Bind what this source gives from now on."""
+        self._source = source
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._schemas is not None:
+            is_bound = bind_source(self._source, self._schemas.encoder())
+            self.bind = None if is_bound else self._schemas.binder()
 
 
 class _PartReader:
@@ -87,6 +105,7 @@ class _PartReader:
         self._number = number
         self._binder = binder
         self._source = part if steps is None else self._stepped(part, steps)
+        binder.begin(self._source)
         self._skips = skips
         self._num_inputs = 0
         self._begin()

@@ -56,7 +56,7 @@ class ArrayRecordSource(NumberedFileSource):
                 yield from reader.read(start, stop)
                 self._bytes_read = size * stop // count
 
-    def _encoded(self, sample: bytes) -> bytes:
+    def _record(self, sample: bytes) -> bytes:
         return sample
 
     @contextmanager

@@ -3,7 +3,7 @@
 A batch of rows is in memory at a time. Nothing is decoded: pictures stay the bytes that they are.
 
     name.parquet ──row group by row group──┐
-    name.arrow, name.feather ──────────────┼──> batch ──> rows ──> encode_sample        column=NAME: its bytes alone
+    name.arrow, name.feather ──────────────┼──> batch ──> rows ──> samples        column=NAME: its bytes alone
     folder/state.json ──> data-*.arrow ────┘
 """
 
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.conversion.sources.arrow_values import import_pyarrow, rows_of, values_of
 from splitdata.conversion.sources.input_file import FileSource
+from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.seek import count_at
 from splitdata.errors import SourceError
-from splitdata.samples.encode import encode_sample
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -36,7 +36,7 @@ _FILE_MARK: Final = b"ARROW1"
 _FEATHER_1_MARK: Final = b"FEA1"
 
 
-class TableSource(FileSource):
+class TableSource(SampleSource, FileSource):
     """The rows of one file."""
 
     def __init__(self, path: str, column: str | None = None) -> None:
@@ -115,7 +115,7 @@ class TableSource(FileSource):
     def _records(self, batch: pyarrow.RecordBatch) -> Iterator[bytes]:
         if self._column is None:
             for row in rows_of(batch):
-                yield encode_sample(row)
+                yield self._encoded(row)
             return
         for number, value in enumerate(values_of(batch.column(self._column), self._column), self._num_given):
             content = value.get("bytes") if isinstance(value, dict) else value

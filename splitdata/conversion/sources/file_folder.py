@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from splitdata._local_path import local_path
-from splitdata.conversion.sources.file_record import open_file_record
+from splitdata.conversion.sources.file_record import FileRecord
 from splitdata.conversion.sources.folder_walk import FoundFile, walk
 from splitdata.conversion.sources.many_files import ManyFilesSource
 from splitdata.conversion.sources.seek import count_at
@@ -102,12 +102,13 @@ class FolderSource(ManyFilesSource):
         self._num_entries, self._num_given = count_at(position, "file"), count_at(position, "record")
         for found in islice(self._walk(self.skipped), self._num_entries, None):
             self._num_entries += 1
-            with open_file_record(
+            with FileRecord(
                 found.path,
                 position=self._num_given,
                 count=self._count,
                 follow_links=self._follow_links,
                 folder=found.folder,
+                name=found.name,
             ) as record:
                 if record is None:
                     self.skipped["special file"] += 1
@@ -134,7 +135,7 @@ class FolderSource(ManyFilesSource):
     def _walk(self, skipped: Counter[str]) -> Iterator[FoundFile]:
         if self._listed is not None:
             for name in self._listed:
-                yield FoundFile(name, os.path.join(self.path, name), None)  # noqa: PTH118  # paths are text here
+                yield FoundFile(name, os.path.join(self.path, name), None, name)  # noqa: PTH118  # paths are text here
             return
         for found in walk(self.path, skipped, follow_links=self._follow_links):
             if self._check is not None:

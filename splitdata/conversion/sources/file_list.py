@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from splitdata._local_path import local_path
-from splitdata.conversion.sources.file_record import open_file_record
+from splitdata.conversion.sources.file_record import FileRecord
 from splitdata.conversion.sources.input_file import STANDARD_INPUT
 from splitdata.conversion.sources.lines import LineSource
 from splitdata.conversion.sources.many_files import ManyFilesSource
@@ -157,7 +157,7 @@ class FileListSource(ManyFilesSource):
         for path in islice(self._paths, self._num_given, None):
             with (
                 naming_line(self._paths),
-                open_file_record(self._place_of(path), position=self._num_given, count=self._count) as record,
+                FileRecord(self._place_of(path), position=self._num_given, count=self._count) as record,
             ):
                 if record is None:
                     raise SourceError(

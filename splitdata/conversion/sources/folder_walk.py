@@ -40,17 +40,19 @@ class FoundFile(NamedTuple):
         relative: Its path below the folder, with "/" between the parts.
         path: Its whole path.
         folder: Descriptor of the open folder that it is in, None where the way is by path.
+        name: Its name in that folder.
     """
 
     relative: str
     path: str
     folder: int | None
+    name: str
 
     def stat(self, *, follow_links: bool) -> os.stat_result:
         """Look at it, or at what it leads to."""
         if self.folder is None:
             return os.stat(self.path, follow_symlinks=follow_links)  # noqa: PTH116  # paths are text here
-        return os.stat(self.relative.rpartition("/")[2], dir_fd=self.folder, follow_symlinks=follow_links)
+        return os.stat(self.name, dir_fd=self.folder, follow_symlinks=follow_links)
 
 
 class _Name(NamedTuple):
@@ -96,7 +98,7 @@ def walk(
                 levels.append(iter(place.names(skipped)))
             else:
                 place.look_again()
-                yield FoundFile(place.relative(entry.name), place.path_of(entry.name), place.descriptor)
+                yield place.found(entry.name)
     finally:
         place.close()
 
@@ -112,6 +114,7 @@ class _WalkedFolder:
         self._follows = follow_links
         self._parts: list[str] = []
         self._folder = folder
+        self._settle()
         self.descriptor: int | None = None
         if not follow_links and _has_folder_descriptors:
             self.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
@@ -119,23 +122,30 @@ class _WalkedFolder:
         # The identities of this folder and those that it lies in.
         self._above = [self._identity()]
 
-    @property
-    def _path(self) -> str:
-        return os.path.join(self._folder, *self._parts)  # noqa: PTH118  # paths are text here
+    def _settle(self) -> None:
+        """Work out once what the paths of all files here begin with."""
+        self._path = os.path.join(self._folder, *self._parts)  # noqa: PTH118  # paths are text here
+        self._begin = os.path.join(self._path, "")  # noqa: PTH118
+        self._relative_begin = "/".join((*self._parts, ""))
 
     def path_of(self, name: str) -> str:
         """Return the path of what has a name here."""
-        return os.path.join(self._path, name)  # noqa: PTH118
+        return self._begin + name
 
-    def relative(self, name: str) -> str:
-        """Return the path of what has a name here, as it is below the folder where the walk began."""
-        return "/".join((*self._parts, name))
+    def found(self, name: str) -> FoundFile:
+        """Return the file that has a name here."""
+        return FoundFile(self._relative_begin + name, self._begin + name, self.descriptor, name)
 
     def names(self, skipped: Counter[str]) -> list[_Name]:
         """Return the files and folders here, by the order of the paths that begin with them; count what is left out."""
         kept: list[_Name] = []
+        is_plain = os.DirEntry.is_file
         with os.scandir(self._path if self.descriptor is None else self.descriptor) as entries:
             for entry in entries:
+                # What most are is found out by one question.
+                if is_plain(entry, follow_symlinks=False) and not entry.name.startswith("."):
+                    kept.append(_Name(entry.name, is_folder=False, is_link=False))
+                    continue
                 reason = self._reason_to_skip(entry)
                 if reason:
                     skipped[reason] += 1
@@ -153,6 +163,7 @@ class _WalkedFolder:
         elif not self._follows and _is_link_at(path):
             raise _replaced(path)
         self._parts.append(name)
+        self._settle()
         self._above.append(self._identity())
 
     def count_link(self, name: str) -> None:
@@ -172,6 +183,7 @@ class _WalkedFolder:
         self._above.pop()
         left = self._path
         self._parts.pop()
+        self._settle()
         if self.descriptor is not None:
             self._go(os.pardir, left)
             if self._identity() != self._above[-1]:

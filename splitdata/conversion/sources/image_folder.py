@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.conversion.sources.file_folder import FolderSource
+from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.source import storable
 from splitdata.errors import RecordTooLargeError, SourceError
-from splitdata.samples.encode import encode_sample
 
 if TYPE_CHECKING:
     import os
@@ -35,7 +35,7 @@ _SUFFIXES: Final = frozenset(
 _MAX_IMAGE_BYTES: Final = 1 << 30
 
 
-class ImageFolderSource(FolderSource):
+class ImageFolderSource(SampleSource, FolderSource):
     """The pictures of a folder as samples; other files, by their names, are left out and counted."""
 
     kind = "imagefolder"
@@ -79,7 +79,7 @@ class ImageFolderSource(FolderSource):
                 label = labels.get(storable(self._class_of(path)))
                 if label is None:
                     raise SourceError(f"{self.shown}/{path} was added while its folder was read", path=self.path)
-                yield key, encode_sample({"image": record, "label": label, "path": storable(path)})
+                yield key, self._encoded({"image": record, "label": label, "path": storable(path)})
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
         """Return what tells the folder from a changed one."""

@@ -13,24 +13,23 @@ from copy import copy
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from splitdata._shown import shown
 from splitdata.conversion.sources.input_file import FileSource
+from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.seek import count_at
 from splitdata.errors import RecordTooLargeError, SourceError
-from splitdata.samples.encode import encode_sample
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from splitdata.conversion.sources.source import RecordSource, SourcePosition
 
-__all__ = ["MAX_SAMPLE_BYTES", "NumberedFileSource", "NumberedSource", "as_sample"]
+__all__ = ["MAX_SAMPLE_BYTES", "NumberedFileSource", "NumberedSource"]
 
 # A sample is held whole.
 MAX_SAMPLE_BYTES = 1 << 30
 
 
-class NumberedSource(ABC):
+class NumberedSource(SampleSource, ABC):
     """Samples of one thing, by their number.
 
     Attributes:
@@ -89,7 +88,7 @@ class NumberedSource(ABC):
         self._bytes_read = 0
         left = None if self._count is None else max(0, self._count - self._num_given)
         for sample in islice(self._samples(self._begin + self._num_given), left):
-            record = self._encoded(sample)
+            record = self._record(sample)
             self._num_given += 1
             yield record
 
@@ -110,9 +109,9 @@ class NumberedSource(ABC):
         """Return how many samples there are, where that is known and reading may begin at any; raises as reading."""
         return None
 
-    def _encoded(self, sample: Any) -> bytes:
-        """Return the record of a sample; raises as `as_sample` does."""
-        return as_sample(sample, self.shown, self._num_given)
+    def _record(self, sample: Any) -> bytes:
+        """Return the record of a sample; raises as `SampleSource` does."""
+        return self._record_of(sample, self.shown, self._num_given)
 
     @abstractmethod
     def _samples(self, first: int) -> Iterator[Any]:
@@ -149,17 +148,3 @@ class NumberedFileSource(NumberedSource, FileSource, ABC):
     def num_bytes(self) -> int | None:
         """Size of the file as it is stored."""
         return self._input.num_bytes
-
-
-def as_sample(value: object, where: str, number: int) -> bytes:
-    """Return a value as the bytes of a sample.
-
-    Raises:
-        SourceError: If it is of a type that samples do not have, naming `where` it comes from and its number.
-    """
-    try:
-        return encode_sample(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SourceError(
-            f"record {number} of {shown(where)[1:-1]} cannot be stored as a sample: {error}", position=number
-        ) from None

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import xxhash
 
 from splitdata.conversion.sources.parts import has_parts
+from splitdata.conversion.sources.sample_source import bind_source
 from splitdata.conversion.sources.seek import count_at, counts_at, position_at, position_of, records_from, state_of
 from splitdata.conversion.sources.source import KeyedSource, metadata_in
 from splitdata.errors import SourceError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from splitdata.conversion.sources.file_folder import FolderSource
     from splitdata.conversion.sources.parts import PartedSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
+    from splitdata.dataset.manifests.stated_schema import SampleEncoder
 
 __all__ = ["SeveralFolders", "SeveralKeyedSources", "SeveralSources", "several_sources"]
 
@@ -90,6 +92,14 @@ class SeveralSources:
                     path=part.inputs[0],
                 )
         return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+
+    def bind_with(self, encoder: SampleEncoder | None) -> bool:
+        """Let each give samples that are bound from now on, as `BindingSource` says, if all can."""
+        if all([bind_source(part, encoder) for part in self._parts]):
+            return True
+        for part in self._parts:
+            bind_source(part, None)
+        return False
 
     def identity(self) -> str:
         """Return kind and a hash of the identities of all of them, in their order."""

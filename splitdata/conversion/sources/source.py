@@ -94,4 +94,4 @@ def metadata_in(source: RecordSource) -> dict[str, Any]:
 
 def storable(name: str) -> str:
     """Return a name as text that JSON can hold, whatever bytes the file system allows in it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

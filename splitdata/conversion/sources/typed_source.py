@@ -12,8 +12,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 from splitdata._payload import is_file, payload
-from splitdata.conversion.sources.numbered import MAX_SAMPLE_BYTES, as_sample
+from splitdata.conversion.sources.numbered import MAX_SAMPLE_BYTES
 from splitdata.conversion.sources.parts import PartedSource, has_parts
+from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.seek import num_records_at, position_of, records_from, state_of
 from splitdata.conversion.sources.sized_file import SizedFile
 from splitdata.errors import RecordTooLargeError, SourceError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TypedSource"]
 
 
-class TypedSource:
+class TypedSource(SampleSource):
     """The records of a source without keys, each made into a sample."""
 
     def __init__(self, source: RecordSource, parse: Callable[[bytes], Any], *, types: str) -> None:
@@ -107,20 +108,28 @@ class TypedSource:
     def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
         """Yield the parts of the source, as samples."""
         for part in cast("PartedSource", self._source).parts(max_bytes):
-            yield cast("RecordSource", TypedSource(part, self._parse, types=self._types))
+            yield cast("RecordSource", self._part_of(part))
+
+    def _part_of(self, part: RecordSource) -> TypedSource:
+        return TypedSource(part, self._parse, types=self._types)
 
     def _sample(self, record: Record) -> bytes:
-        if is_file(record):
-            file = cast("SizedFile", record)
-            if file.size > MAX_SAMPLE_BYTES:
-                raise RecordTooLargeError(f"record {self._num_given} of {self.name} has {file.size} bytes, not 1 GiB")
-            record = file.read_whole()
+        data = record if type(record) is bytes else self._whole(record)
         try:
-            value = self._parse(bytes(payload(record)))
+            value = self._parse(data)
         except (ValueError, OverflowError) as error:
             raise SourceError(
                 f"record {self._num_given} of {self.name} cannot be made a sample: {error}",
                 path=next(iter(self.inputs), self.name),
                 position=self._num_given,
             ) from None
-        return as_sample(value, self.name, self._num_given)
+        return self._record_of(value, self.name, self._num_given)
+
+    def _whole(self, record: Record) -> bytes:
+        """Return a record that is not `bytes` as such."""
+        if not is_file(record):
+            return bytes(payload(record))
+        file = cast("SizedFile", record)
+        if file.size > MAX_SAMPLE_BYTES:
+            raise RecordTooLargeError(f"record {self._num_given} of {self.name} has {file.size} bytes, not 1 GiB")
+        return file.read_whole()

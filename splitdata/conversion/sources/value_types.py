@@ -149,7 +149,12 @@ def _holds(array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> bool:
 
 def _json(text: str) -> Any:
     try:
-        return _DECODER.decode(text)
+        try:
+            # `decode` looks for blanks around it, which takes as long as a short text itself.
+            value, end = _DECODER.raw_decode(text)
+        except ValueError:
+            end = -1
+        return value if end == len(text) else _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

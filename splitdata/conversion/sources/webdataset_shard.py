@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from splitdata.conversion.sources.archive_names import is_hidden
 from splitdata.conversion.sources.input_file import InputFile
+from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.source import storable
 from splitdata.conversion.sources.tar_files import TarSource
 from splitdata.conversion.sources.tar_members import TarMembers
 from splitdata.errors import RecordTooLargeError
-from splitdata.samples.encode import encode_sample
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,7 +39,7 @@ def is_webdataset(path: str) -> bool:
     return any(one == other for one, other in pairwise(stems))
 
 
-class WebDatasetSource(TarSource):
+class WebDatasetSource(SampleSource, TarSource):
     """The samples of a shard, plain or compressed; one is in memory at a time."""
 
     kind = "webdataset"
@@ -98,7 +98,7 @@ class WebDatasetSource(TarSource):
     def _given(self, key: str, sample: dict[str, bytes], behind: SourcePosition) -> tuple[str, bytes]:
         self._num_given += 1
         self._behind = behind
-        return key, encode_sample(sample)
+        return key, self._encoded(sample)
 
 
 def _split(path: str) -> tuple[str, str]:

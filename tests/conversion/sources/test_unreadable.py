@@ -6,12 +6,10 @@ import errno
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from splitdata import SourceError, convert, open_source
-from splitdata.conversion.sources import file_record
 
 NOT_WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="has no such files")
 
@@ -38,11 +36,15 @@ def test_file_whose_reading_fails_is_named(
 
 def test_file_that_has_nothing_now_as_a_pipe_has_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jpg").touch()
-    nothing = SimpleNamespace(read=lambda size: None)
-    monkeypatch.setattr(file_record, "io", SimpleNamespace(FileIO=lambda descriptor, closefd: nothing))
 
-    with pytest.raises(SourceError, match=r"a\.jpg has nothing to read at this moment"):
-        convert(open_source(tmp_path / "*.jpg"), tmp_path / "data")
+    def has_nothing(descriptor: int, size: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, "nothing now")
+
+    source = open_source(tmp_path / "*.jpg")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", has_nothing)
+        with pytest.raises(SourceError, match=r"a\.jpg has nothing to read at this moment"):
+            convert(source, tmp_path / "data")
 
 
 @NOT_WINDOWS
