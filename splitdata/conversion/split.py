@@ -120,7 +120,6 @@ def split(
         for name, positions in chosen.items()
     ]
     if not dry_run:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         for part in parts:
             if views:
                 write_view(path, part.path, chosen[part.name], progress=progress)

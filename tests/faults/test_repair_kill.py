@@ -138,7 +138,7 @@ def _write(path: Path, records: list[bytes]) -> None:
         writer.write_many(records)
 
 
-def _abandon(path: Path, committed: list[bytes], pending: list[bytes]) -> None:
+def abandon(path: Path, committed: list[bytes], pending: list[bytes]) -> None:
     """Leave what a killed writer leaves: close its files, and neither commit nor cut anything off."""
     writer = SplitWriter(path, mode="append", bins=2, durability="none")
     writer.write_many(committed)
@@ -166,10 +166,10 @@ def damaged_everywhere(path: Path) -> None:
 
 def abandoned_everywhere(path: Path) -> None:
     """Make a dataset in which three writers have left records, each in another way."""
-    _abandon(path, [b"a0", b"a1"], [b"a2", b"a3 pending", b"a4"])
-    _abandon(path, [b"b0", b"b1"], [b"b2 pending"])
+    abandon(path, [b"a0", b"a1"], [b"a2", b"a3 pending", b"a4"])
+    abandon(path, [b"b0", b"b1"], [b"b2 pending"])
     last = path / "unlisted"
-    _abandon(path, [b"c0", b"c1", b"c2"], [])
+    abandon(path, [b"c0", b"c1", b"c2"], [])
     sorted(path.glob("manifest.*.json"))[-1].unlink()
     assert not last.exists()
 

@@ -37,10 +37,11 @@ from splitdata import (
 )
 from splitdata.conversion import conversion_log
 from tests.dataset.merging.two_datasets import Content, contents_of
-from tests.dataset.record_kinds import overwrite, place_of, tree_of
+from tests.dataset.record_kinds import overwrite, place_of, segments_of, tree_of
 from tests.faults.file_faults import fast_folder
 from tests.faults.small_process import run_until_killed
 from tests.faults.test_kill import spread
+from tests.faults.test_repair_kill import abandon
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
@@ -100,6 +101,7 @@ TOOLS = (
     Tool("drop", lambda folder: compact(folder / "damaged", drop_damaged=True), ("damaged",)),
     Tool("parts", commit_two_parts),
     Tool("seal", lambda folder: compact(folder / "open"), ("open",)),
+    Tool("repair", lambda folder: repair(folder / "broken", adopt=True), ("broken",), goes_on=True),
 )
 
 
@@ -123,6 +125,17 @@ def prepare(folder: Path) -> None:
     writer.write_many([b"open %d" % number for number in range(9)])
     writer.commit()
     writer._release()
+    broken(folder / "broken")
+
+
+def broken(path: Path) -> None:
+    """Make a dataset that repair has much to do in: entries and headers damaged, and what killed writers left."""
+    abandon(path, [b"first %d" % number for number in range(6)], [b"pending", b"pending too"])
+    abandon(path, [b"second %d" % number for number in range(4)], [b"more that is pending"])
+    index = segments_of(path)[0][1].index
+    overwrite(Path(index), 128 + 16, b"\xff" * 16)
+    overwrite(Path(index), 20, b"\xff")
+    overwrite(sorted(path.rglob("*.bin"))[0], 24, b"\xff")
 
 
 def small_commits(patch: pytest.MonkeyPatch) -> None:
