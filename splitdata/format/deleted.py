@@ -90,7 +90,9 @@ def _sequences(half: bytes, segment_id: str) -> NDArray[np.uint32]:
     check_flags(must)
     if segment.hex() != segment_id:
         raise FormatError(f"this is the list of deleted records of another segment, {segment.hex()}")
+    if len(half) != spec.DELETED_HEADER_BYTES + 4 * count:
+        raise FormatError(f"the list of {count} deleted records has {len(half)} bytes")
     sequences = np.frombuffer(half, "<u4", offset=spec.DELETED_HEADER_BYTES)
-    if len(sequences) != count or (sequences[1:] <= sequences[:-1]).any():
-        raise FormatError(f"the list of {count} deleted records is not in ascending order, or has another length")
+    if (sequences[1:] <= sequences[:-1]).any():
+        raise FormatError(f"the list of {count} deleted records is not in ascending order")
     return sequences.astype(np.uint32)

@@ -208,8 +208,11 @@ class RecordGroup:
         size = _ONE.unpack_from(self.data, _HEAD.size)[0] - self.tables
         if size <= 0 or size % self.alignment or self.tables % self.alignment:
             return None
+        # First, as numpy has no type of so many bytes as a damaged table may say.
+        if self.tables + size * self.count > len(self.data):
+            return None
         expected, cell = _equal_ends(self.count, self.tables, size)
-        if not self.data.startswith(expected, _HEAD.size) or self.tables + size * self.count > len(self.data):
+        if not self.data.startswith(expected, _HEAD.size):
             return None
         return np.frombuffer(self.data, cell, self.count, self.tables)
 

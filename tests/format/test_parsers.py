@@ -18,10 +18,12 @@ import zstandard
 
 from splitdata import FormatError, RecordTooLargeError
 from splitdata.dataset.segments.dictionary import control_frame, head_frames, read_from_bin, read_from_index
+from splitdata.dataset.segments.schema_file import parse_schemas
 from splitdata.format import spec
 from splitdata.format.bins import BinHeader, candidate_frames
 from splitdata.format.checksum import bin_salt, hash64
 from splitdata.format.compression import Decompressor, decompress_stream
+from splitdata.format.deleted import pack_deleted, unpack_deleted
 from splitdata.format.frames import FrameHeader
 from splitdata.format.index import IndexHeader, IndexTables, tables_size
 from splitdata.format.keys import (
@@ -35,6 +37,10 @@ from splitdata.format.keys import (
     unpack_blocks,
 )
 from splitdata.format.manifest import Manifest, SegmentInfo, decode_metadata
+from splitdata.format.record_group import RecordGroup, pack_group
+from splitdata.format.schemas import SchemasHeader, pack_schemas
+from splitdata.samples.schema import parse_schema
+from splitdata.samples.schema_table import SchemaTable
 
 ID = "0123456789abcdef" * 2
 DRAWS = 3000
@@ -73,6 +79,11 @@ def tables_sealed(data: bytes) -> bytes:
     return data[:-24] + b"".join(hash64(part).to_bytes(8, "little") for part in parts)
 
 
+def deleted_sealed(data: bytes) -> bytes:
+    size = spec.DELETED_HEADER_BYTES
+    return header_sealed(data[:size]) + data[size:]
+
+
 def reader_of(data: bytes) -> Callable[[int, int], bytes]:
     return lambda offset, length: data[max(0, offset) : max(0, offset) + length] if length > 0 else b""
 
@@ -93,6 +104,18 @@ DICTIONARY = zstandard.train_dictionary(
     400, [b"%d and some words that are alike %d" % (n, n * 7) for n in range(2000)]
 ).as_bytes()
 MANIFEST = Manifest(generation=3, dataset_id=ID, segments=(INFO,), metadata={"a": [1, 2.5, None, {"b": "c"}]}).encode()
+DELETED = pack_deleted(ID, np.array([1, 5, 6, 900], np.uint32))[0]
+TABLE = SchemaTable()
+TABLE.encode({"image": np.zeros((2, 3), np.float32), "words": ["a", None, 2.5], "struct": np.zeros(1, "i4,U3")})
+SCHEMAS = SchemasHeader(ID, is_declared=False).pack() + pack_schemas([bytes(one) for one in TABLE.schemas])
+GROUP = pack_group([b"one", b"", b"three records"], [b"key", b"", b"k"], 8)
+
+
+def use_group(data: bytes) -> object:
+    group = RecordGroup(data, range(1, 9))
+    found = group.items(), group.views(), group.rows(), [group.key(slot) for slot in range(group.count)]
+    group.check_strictly()
+    return found
 
 
 def use_dictionary(data: bytes) -> object:
@@ -133,6 +156,12 @@ PARSERS = {
         lambda data: list(decompress_stream(iter([data[:50], data[50:]]), len(TEXT), 1 << 20)),
     ),
     "zstd dictionary": Parser(DICTIONARY, use_dictionary),
+    "deleted records": Parser(DELETED, lambda data: unpack_deleted(data, ID, hash64(data)), deleted_sealed),
+    "schemas of a segment": Parser(
+        SCHEMAS, lambda data: parse_schemas(data, ID), lambda data: header_sealed(data[:64]) + data[64:]
+    ),
+    "schema": Parser(TABLE.schemas[0], lambda data: parse_schema(data, 1000)),
+    "group": Parser(GROUP, use_group),
 }
 
 
