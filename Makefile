@@ -15,6 +15,8 @@ RELEASE := $(VENV)/.installed-release
 
 # Of its own, as the tests of a framework run wherever it is installed, and take minutes.
 INTEROP := .venv-interop
+# Ray is large, and its clusters are heavy.
+RAY := .venv-ray
 
 # Rooms whose tests start no process, and what holds for the whole library.
 QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/sources tests/dataset/keys \
@@ -25,13 +27,14 @@ QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/s
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-pure test-interop quick check format bench wheel soak
+.PHONY: help demo test test-pure test-interop test-ray quick check format bench wheel soak
 
 help:
 	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
 	@echo "make test     run the tests"
 	@echo "make test-pure  run them without the compiled path (docs/speedups.md)"
 	@echo "make test-interop  run those of frameworks, with all of them installed"
+	@echo "make test-ray  run those of Ray, on a cluster of two nodes on this machine"
 	@echo "make quick    run those of rooms without processes, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
 	@echo "make format   put the code into its standard form"
@@ -48,6 +51,10 @@ test: $(TEST)
 
 test-pure: $(TEST)
 	SPLITDATA_PURE=1 $(BIN)/pytest -q --numprocesses=3 --dist=worksteal
+
+test-ray: $(RAY)/.installed
+	$(RAY)/bin/pytest -q tests/interop/test_ray.py
+	$(RAY)/bin/pytest -q tests/test_examples.py -k ray
 
 test-interop: $(INTEROP)/.installed
 	$(INTEROP)/bin/pytest -q --numprocesses=2 tests/interop tests/test_examples.py
@@ -86,6 +93,11 @@ $(VENV)/pyvenv.cfg:
 $(INTEROP)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(INTEROP)
 	$(INTEROP)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,test-interop]'
+	@touch $@
+
+$(RAY)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,torch,ray]'
 	@touch $@
 
 # Compiles splitdata/_speedups.c too, where there is a compiler, and goes on where there is none.

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.writer import SplitWriter
     from splitdata.format.spec import FORMAT_VERSION
     from splitdata.interop.decoding import Fields, decode_audio, decode_image
+    from splitdata.interop.ray_conversion import convert_on_ray
     from splitdata.loader.benchmark import DatasetBenchmark, Measurement, measure_dataset
     from splitdata.loader.cache.cache_description import CacheDescription, GenerationDescription, describe_cache
     from splitdata.loader.cache.cache_options import Cache
@@ -187,6 +188,7 @@ __all__ = [
     "compact",
     "compiled_path",
     "convert",
+    "convert_on_ray",
     "decode_audio",
     "decode_image",
     "decode_sample",
@@ -277,6 +279,7 @@ _HOMES = {
     "compact": "splitdata.dataset.deletion.compact",
     "compiled_path": "splitdata._compiled",
     "convert": "splitdata.conversion.convert",
+    "convert_on_ray": "splitdata.interop.ray_conversion",
     "decode_audio": "splitdata.interop.decoding",
     "decode_image": "splitdata.interop.decoding",
     "decode_sample": "splitdata.samples.decode",

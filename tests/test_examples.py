@@ -51,6 +51,14 @@ PROOFS = {
         "640 samples, then a checkpoint, then 1360",
         "each record once in both epochs: [True, True]",
     ],
+    "ray_convert.py": [
+        "the same records in the same order as by one process: True",
+        "called again, with resume: 0 units written",
+    ],
+    "ray_train.py": [
+        "workers: [2, 1, 2]",
+        "together the order of a run without interruption: True",
+    ],
     "accelerate_checkpoint.py": ["320 samples, then a checkpoint, then 680", "each record once: True"],
     "keras_fit.py": ["stopped in epoch 1 behind 256 samples and resumed: the same weights: True"],
     "jax_mesh.py": ["8 devices; stopped behind step 5 and resumed: the same to the last bit: True"],
@@ -67,7 +75,8 @@ FRAMEWORKS = (*TRAINERS, "keras_fit.py", "jax_mesh.py")
 
 # They are longer: the demo converts real files and shows a part of everything, the other is a whole reader.
 DEMO = "demo.py"
-LONG = {DEMO, "read_with_stdlib_only.py"}
+# ray_train.py plays the cluster, too.
+LONG = {DEMO, "read_with_stdlib_only.py", "ray_train.py"}
 
 
 def test_there_are_examples_beside_the_demo() -> None:

@@ -1,7 +1,14 @@
-"""Which share of a conversion this process has: as typed, or as SLURM or torchrun say in the environment."""
+"""Which share of a conversion this process has, and what it shows of it.
+
+The environment is asked only where that is said.
+
+    --shard 3/8, or env: as SLURM or torchrun say ──> write_shard ─────> what this process has written
+    --engine ray ──────────────────────────────────> convert_on_ray ──> what was committed
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -9,11 +16,14 @@ import click
 
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
 from splitdata_cli._write_report import left_out
+from splitdata_cli.commit import show_commit
 
 if TYPE_CHECKING:
-    from splitdata import ShardReport
+    from collections.abc import Callable
 
-__all__ = ["shard_named", "show_shard"]
+    from splitdata import PartsReport, ShardReport
+
+__all__ = ["shard_named", "show_units", "unit_writer"]
 
 _ARRAY: Final = tuple(f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "STEP", "COUNT"))
 
@@ -64,8 +74,28 @@ def _checked(shard: tuple[int, int], told: str) -> tuple[int, int]:
     return shard
 
 
-def show_shard(report: ShardReport, dest: str, shard: tuple[int, int], seconds: float, *, as_json: bool) -> None:
-    """Show what one process has written."""
+def unit_writer(shard: tuple[int, int] | None, address: str | None) -> Callable[..., ShardReport | PartsReport]:
+    """Return what writes the units of a share, or all of them on a Ray cluster where there is no share."""
+    from splitdata import convert_on_ray, write_shard
+
+    if shard is None:
+        return functools.partial(convert_on_ray, address=address)
+    return functools.partial(write_shard, shard=shard)
+
+
+def show_units(
+    report: ShardReport | PartsReport, dest: str, shard: tuple[int, int] | None, seconds: float, *, as_json: bool
+) -> None:
+    """Show what was written, or committed where there was no share."""
+    from splitdata import PartsReport
+
+    if isinstance(report, PartsReport):
+        show_commit(report, dest, as_json=as_json)
+    elif shard is not None:
+        _show_shard(report, dest, shard, seconds, as_json=as_json)
+
+
+def _show_shard(report: ShardReport, dest: str, shard: tuple[int, int], seconds: float, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
+_ORDERS = ("none", "global", "window:65536", "bins")
+
 
 @click.command(short_help="Show what an epoch will be for every rank.")
 @click.argument("path", metavar="DIR")
 @click.option("--world", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks that train together.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples of a batch, on each.")
-@click.option("--order", default="global", show_default=True, help="none, global, bins, or window:SIZE.")
+@click.option("--order", default="global", show_default=True, help="none, global, bins, window:SIZE, or all of them.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Steps a second."
+)
+@click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    default=0.4,
+    show_default=True,
+    help="Of a million requests to the store, in any currency.",
+)
 @click.option("--tail", type=click.Choice(["pad", "drop", "keep"]), default="pad", show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), help="Of an epoch, in the place of one pass through the data.")
 @click.option("--replicate", type=click.IntRange(min=1), default=1, help="Neighbouring ranks with the same batches.")
@@ -44,6 +56,8 @@ def plan(
     world: int,
     batch: int,
     order: str,
+    rate: float,
+    price: float,
     tail: Literal["pad", "drop", "keep"],
     steps: int | None,
     replicate: int,
@@ -65,21 +79,66 @@ def plan(
     from splitdata import OrderOptions, forecast_epoch
 
     batching = _batching(max_tokens, buckets, pack, strategy, window, length)
-    forecast = forecast_epoch(
-        path,
-        world_size=world,
-        batch_size=batch,
-        shuffle=shuffle_named(order, "--order"),
-        seed=seed,
-        tail=tail,
-        order=OrderOptions(num_steps=steps, replicate=replicate, batching=batching),
-        ranks_per_node=ranks_per_node,
-        epoch=epoch,
-    )
-    if as_json:
-        print_json(forecast.as_dict())
+    orders = _ORDERS if order == "all" else (order,)
+    forecasts = {
+        one: forecast_epoch(
+            path,
+            world_size=world,
+            batch_size=batch,
+            shuffle=shuffle_named(one, "--order"),
+            seed=seed,
+            tail=tail,
+            order=OrderOptions(num_steps=steps, replicate=replicate, batching=batching),
+            ranks_per_node=ranks_per_node,
+            epoch=epoch,
+        )
+        for one in orders
+    }
+    store = _Store(rate, price)
+    if order != "all":
+        if as_json:
+            print_json(forecasts[order].as_dict() | {"store": store.as_dict(forecasts[order])})
+        else:
+            _show(path, forecasts[order], store)
+    elif as_json:
+        print_json({one: told.as_dict() | {"store": store.as_dict(told)} for one, told in forecasts.items()})
     else:
-        _show(path, forecast)
+        _show_all(path, forecasts, store)
+
+
+class _Store:
+    """What a store of objects is asked for by all ranks together, at so many steps a second and such a price."""
+
+    def __init__(self, rate: float, price: float) -> None:
+        self.rate = rate
+        self.price = price
+
+    def requests(self, forecast: EpochForecast) -> float | None:
+        """Return the requests of an epoch, where 16 steps are asked for together; None where there are no bins."""
+        reads = forecast.reads
+        if reads is None or reads.requests_ahead is None:
+            return None
+        return reads.requests_ahead * forecast.most_steps * forecast.world_size
+
+    def a_second(self, forecast: EpochForecast) -> float | None:
+        """Return the requests of a second."""
+        requests = self.requests(forecast)
+        return None if requests is None else requests / max(1, forecast.most_steps) * self.rate
+
+    def cost(self, forecast: EpochForecast) -> float | None:
+        """Return the price of the requests of an epoch."""
+        requests = self.requests(forecast)
+        return None if requests is None else requests * self.price / 1e6
+
+    def as_dict(self, forecast: EpochForecast) -> dict[str, float | None]:
+        """Return all of it."""
+        return {
+            "requests_per_epoch": self.requests(forecast),
+            "requests_per_second": self.a_second(forecast),
+            "cost_per_epoch": self.cost(forecast),
+            "steps_per_second": self.rate,
+            "price_per_million": self.price,
+        }
 
 
 def _batching(
@@ -107,10 +166,31 @@ def _batching(
     return Buckets(boundaries=boundaries, window=window, length=length)
 
 
-def _show(path: str, forecast: EpochForecast) -> None:
+def _show(path: str, forecast: EpochForecast, store: _Store) -> None:
     samples = f"{counted(forecast.num_records, 'record')}, {counted(forecast.num_samples, 'sample')}"
     print_line(f"{escape(path)}: {samples} in epoch {forecast.epoch}")
-    print_table([*_rows_of_steps(forecast), *_rows_of_batches(forecast), *_rows_of_reads(forecast)])
+    rows = [*_rows_of_steps(forecast), *_rows_of_batches(forecast), *_rows_of_reads(forecast)]
+    print_table([*rows, *_rows_of_store(forecast, store)])
+
+
+def _rows_of_store(forecast: EpochForecast, store: _Store) -> list[tuple[str, str]]:
+    requests, a_second, cost = store.requests(forecast), store.a_second(forecast), store.cost(forecast)
+    if requests is None or a_second is None or cost is None:
+        return []
+    return [
+        ("requests of an epoch", f"{requests:,.0f} by all ranks: {cost:,.2f} at {store.price:g} a million"),
+        ("requests a second", f"{a_second:,.1f} by all ranks at {store.rate:g} steps a second"),
+    ]
+
+
+def _show_all(path: str, forecasts: dict[str, EpochForecast], store: _Store) -> None:
+    """Show what the orders cost, beside each other."""
+    first = next(iter(forecasts.values()))
+    print_line(f"{escape(path)}: {counted(first.num_records, 'record')}, {first.most_steps:,} steps on each rank")
+    for name, forecast in forecasts.items():
+        print_line(name)
+        rows = [*_rows_of_reads(forecast)[1:], *_rows_of_store(forecast, store)]
+        print_table([(f"  {what}", text) for what, text in rows])
 
 
 def _rows_of_steps(forecast: EpochForecast) -> list[tuple[str, str]]:

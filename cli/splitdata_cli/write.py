@@ -13,7 +13,7 @@ from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import bytes_progress, write_progress
 from splitdata_cli._records import print_records
 from splitdata_cli._render import escape, print_json, print_line
-from splitdata_cli._shard import shard_named, show_shard
+from splitdata_cli._shard import shard_named, show_units, unit_writer
 from splitdata_cli._write_report import as_dict, first_rows, summary
 from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
 
@@ -104,6 +104,14 @@ class _KindName(click.ParamType[str]):
     metavar="I/N",
     help="Write the share of process I of N, from 0, for `splitdata commit`; env: as SLURM (--array) or torchrun say.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray: write units as tasks of a Ray cluster, and commit them.",
+)
+@click.option("--address", help="Of the Ray cluster. Default: that of RAY_ADDRESS, or one on this machine.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take only so many records from the front.")
 @click.option(
     "--shuffle",
@@ -175,6 +183,8 @@ def write(
     max_errors: int | None,
     workers: int,
     shard: str | None,
+    engine: Literal["local", "ray"],
+    address: str | None,
     limit: int | None,
     shuffle: int | None,
     reproducible: bool,
@@ -228,26 +238,33 @@ def write(
     or made by a function without a parameter `start`.
 
     With --shard I/N this process writes its share alone, in units of about 256 MiB, for which all N processes see the
-    same SOURCE and are called alike; `splitdata commit DEST` makes all of them visible in the order of SOURCE. --resume
-    leaves out units that are written.
+    same SOURCE and are called alike; `splitdata commit DEST` makes all of them visible in the order of SOURCE. With
+    --engine ray the units are tasks of a Ray cluster, and are committed at the end. --resume leaves out units that are
+    written.
     """
-    from splitdata import convert, open_source, source_kinds, write_shard
+    from splitdata import convert, open_source, source_kinds
 
     if append and overwrite:
         raise click.UsageError("--append and --overwrite exclude each other")
-    if resume and ((append and shard is None) or overwrite or shuffle is not None or dry_run):
+    if resume and ((append and shard is None and engine == "local") or overwrite or shuffle is not None or dry_run):
         raise click.UsageError("--resume goes with neither --append, --overwrite, --shuffle nor --dry-run")
     if level is not None and compression == "none":
         raise click.UsageError("--level is for --compression zstd")
     if dictionary and compression == "none":
         raise click.UsageError("--dictionary is for --compression zstd")
     share = None if shard is None else shard_named(shard)
-    if share and (overwrite or shuffle is not None or dry_run or limit or verify or quarantine or workers > 1):
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is for --engine ray")
+    if share and engine == "ray":
+        raise click.UsageError("--shard is for processes that you start, --engine ray starts its own")
+    in_units = share is not None or engine == "ray"
+    if in_units and (overwrite or shuffle is not None or dry_run or limit or verify or quarantine or workers > 1):
         raise click.UsageError(
-            "--shard goes with neither --overwrite, --shuffle, --dry-run, --limit, --verify, --quarantine nor --workers"
+            "--shard and --engine ray go with neither --overwrite, --shuffle, --dry-run, --limit, --verify, "
+            "--quarantine nor --workers"
         )
-    if share and max_errors is not None:
-        raise click.UsageError("--max-errors counts in one process, and --shard is for several")
+    if in_units and max_errors is not None:
+        raise click.UsageError("--max-errors counts in one process, and --shard and --engine ray are for several")
     if dry_run and verify:
         raise click.UsageError("--dry-run writes nothing to --verify")
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
@@ -281,12 +298,11 @@ def write(
         notice = f"{escape(opened.name)} is read as {opened.kind}: {reason}; --from says otherwise"
         click.echo(notice, err=True)
     started = time.monotonic()
-    if share:
+    if in_units:
         with write_progress(opened, None, is_shuffled=False) as progress:
-            written = write_shard(
+            written = unit_writer(share, address)(
                 opened,
                 dest,
-                share,
                 bins=bins,
                 append=append,
                 compression=None if compression == "none" else compression,
@@ -302,7 +318,7 @@ def write(
                 on_error=on_error,
                 progress=progress,
             )
-        show_shard(written, dest, share, time.monotonic() - started, as_json=as_json)
+        show_units(written, dest, share, time.monotonic() - started, as_json=as_json)
         return
     with write_progress(opened, limit, is_shuffled=shuffle is not None and not dry_run) as progress:
         report = convert(

@@ -37,6 +37,8 @@ def test_table_shows_steps_bytes_and_requests_and_escapes_names(folder: Path) ->
         "bytes of a rank",
         "bytes of a node",
         "requests of a step",
+        "requests of an epoch",
+        "requests a second",
     ]
     assert rows[0].endswith("9 on each of 3 ranks")
     assert rows[1].endswith("1 sample repeated")
@@ -50,8 +52,22 @@ def test_json_is_the_forecast_of_the_library(folder: Path) -> None:
 
     order = OrderOptions(batching=Packed(size=500, strategy="concat", window=64))
     expected = forecast_epoch(folder, world_size=2, batch_size=2, shuffle=Window(50), order=order, epoch=1)
+    store = told.pop("store")
     assert told == json.loads(json.dumps(expected.as_dict()))
+    assert store["requests_per_epoch"] == told["reads"]["requests_ahead"] * told["most_steps"] * 2
     assert told["batches"]["fill_ratio"] > 0.9
+
+
+def test_orders_are_shown_beside_each_other_with_requests_a_second_and_what_they_cost(folder: Path) -> None:
+    arguments = (folder, "--world", 4, "--batch", 2, "--order", "all", "--rate", 3, "--price", 2e6)
+    shown, told = invoke(*arguments).stdout, json.loads(invoke(*arguments, "--json").stdout)
+
+    assert list(told) == ["none", "global", "window:65536", "bins"]
+    for name, forecast in told.items():
+        reads, store = forecast["reads"], forecast["store"]
+        assert store["requests_per_second"] == pytest.approx(reads["requests_ahead"] * 4 * 3)
+        assert store["cost_per_epoch"] == pytest.approx(2 * store["requests_per_epoch"])
+        assert f"{store['cost_per_epoch']:,.2f} at 2e+06 a million" in shown.split(f"\n{name}\n")[1]
 
 
 @pytest.mark.parametrize(

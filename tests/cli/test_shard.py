@@ -81,9 +81,11 @@ def test_environment_says_which_shard(
         (["--shard", "1"], {}, "given as I/N"),
         (["--shard", "env"], {}, "neither"),
         (["--shard", "env"], {"RANK": "x", "WORLD_SIZE": "3"}, "no numbers"),
-        (["--shard", "0/2", "--workers", "2"], {}, "goes with neither"),
+        (["--shard", "0/2", "--workers", "2"], {}, "go with neither"),
+        (["--address", "auto"], {}, "for --engine ray"),
+        (["--shard", "0/2", "--engine", "ray"], {}, "starts its own"),
         (["--shard", "0/2", "--max-errors", "2"], {}, "counts in one process"),
-        (["--shard", "0/2", "--limit", "2"], {}, "goes with neither"),
+        (["--shard", "0/2", "--limit", "2"], {}, "go with neither"),
     ],
     ids=str,
 )
