@@ -6,6 +6,7 @@ Works with each backend of Keras 3. Needs keras and one of tensorflow, jax, torc
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tempfile
 from importlib.util import find_spec
@@ -47,7 +48,11 @@ def fit(path: Path, weights: Any, state: dict[str, Any] | None, stop_at: int) ->
 
         with contextlib.suppress(KeyboardInterrupt):
             model.fit(data, epochs=9, verbose=0, callbacks=[Stop()])
-    return model.get_weights(), states[-1]
+        trained = model.get_weights()
+        # TensorFlow reads ahead for an epoch that was left, in threads that may hang the end of the program.
+        del model
+        gc.collect()
+    return trained, states[-1]
 
 
 def main(path: Path) -> None:
