@@ -75,7 +75,8 @@ def run_until_killed(
     """Run a task in a child, in which `patch` was applied before; None as the budget only counts."""
     (connection,) = _connections
     connection.send_bytes(cloudpickle.dumps((task, budget, patch)))
-    return connection.recv()
+    ending: Ending = connection.recv()
+    return ending
 
 
 def serve(descriptor: int) -> None:
