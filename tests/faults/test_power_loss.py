@@ -18,7 +18,17 @@ from random import Random
 
 import pytest
 
-from splitdata import DatasetNotFoundError, ManifestError, SplitDataError, SplitWriter, merge, repair, verify
+from splitdata import (
+    DatasetNotFoundError,
+    ManifestError,
+    SplitDataError,
+    SplitDataLoader,
+    SplitWriter,
+    delete,
+    merge,
+    repair,
+    verify,
+)
 from tests.dataset.disk import read
 from tests.dataset.merging.two_datasets import contents_of
 from tests.dataset.record_kinds import kill
@@ -193,10 +203,31 @@ def noted_merge_of_unsynced(folder: Path) -> Noted:
     return Noted("unsynced", trace, check)
 
 
+def noted_delete(folder: Path) -> Noted:
+    """Delete a record: acknowledged, it stays deleted, and the others are there."""
+    base = folder / "deleting"
+    base.mkdir()
+    with SplitWriter(base / "data", bins=1, durability="none") as writer:
+        writer.write_many([b"one", b"two", b"three"])
+    trace = Trace(base)
+    with intercepted(trace):
+        delete(base / "data", positions=[1])
+        trace.acknowledge()
+
+    def check(found: Path, acknowledged: int, where: str) -> None:
+        with SplitDataLoader(found / "data") as loader:
+            deleted = loader.deleted.tolist()
+            assert deleted == [1] if acknowledged else deleted in ([], [1]), where
+            assert (loader[0], loader[2]) == (b"one", b"three"), where
+
+    return Noted("deleting", trace, check)
+
+
 OTHERS: dict[str, Callable[[Path], Noted]] = {
     "adopted behind a commit": partial(noted_adoption, commits=True),
     "adopted without a commit": partial(noted_adoption, commits=False),
     "merged": noted_merge_of_unsynced,
+    "deleted": noted_delete,
 }
 
 
