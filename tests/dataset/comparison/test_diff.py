@@ -203,3 +203,17 @@ def test_counts_agree_with_lists(tmp_path_factory: pytest.TempPathFactory, one: 
     assert report.num_added + report.num_changed == len(other) - both
     assert report.num_same + report.num_moved == both
     assert report.is_equal == (one == other)
+
+
+def test_segments_of_which_other_records_were_deleted_are_looked_at(tmp_path: Path) -> None:
+    write(tmp_path / "a", [b"%d" % number for number in range(6)])
+    merge([tmp_path / "a"], tmp_path / "b")
+    delete(tmp_path / "b", positions=[2])
+    one_deleted = diff(tmp_path / "a", tmp_path / "b")
+    # As many in both, and not the same.
+    delete(tmp_path / "a", positions=[4])
+    another_deleted = diff(tmp_path / "a", tmp_path / "b")
+
+    assert counts(one_deleted) == (0, 1, 0, 0, 5)
+    assert listed(one_deleted, "removed") == [(2, None)]
+    assert (another_deleted.num_added, another_deleted.num_removed, another_deleted.num_same) == (1, 1, 4)

@@ -170,6 +170,20 @@ def test_all_records_of_a_key_are_deleted_and_none_is_found_again(tmp_path: Path
     assert delete(path, keys=["patient 7"]).num_deleted_before == 3
 
 
+def test_all_records_of_a_key_are_deleted_also_when_they_are_folded_into_one_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitdata.dataset.writing.fold._FANOUT", 3)
+    for number in range(3):
+        with SplitWriter(tmp_path / "data", mode="append", durability="none") as writer:
+            writer.write_many([b"%d" % number, b"other"], keys=["the key", f"other {number}"])
+    assert len(describe(tmp_path / "data").segments) == 1
+
+    report = delete(tmp_path / "data", keys=["the key"])
+
+    assert report.positions == (0, 2, 4)
+
+
 def test_older_record_of_a_key_is_found_when_the_newest_was_deleted_by_position(tmp_path: Path) -> None:
     path = tmp_path / "data"
     for number in range(2):
