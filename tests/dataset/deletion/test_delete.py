@@ -27,7 +27,7 @@ from splitdata import (
     verify,
 )
 from splitdata.dataset.manifests.directory import DatasetDirectory
-from splitdata.format import version
+from splitdata.format import spec, version
 from splitdata.format.deleted import deleted_bytes
 from splitdata.format.manifest import Manifest
 from tests.dataset.deletion.kinds import SMALL_KINDS
@@ -420,3 +420,23 @@ def test_list_that_is_one_hole_is_refused_before_it_is_read(data: Path) -> None:
 
     with SplitDataLoader(data, io="pread") as loader, pytest.raises(FormatError, match="neither half begins as a list"):
         loader[0]
+
+
+def test_verify_reports_a_flip_in_the_entry_of_a_record_that_was_deleted_and_erased(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with SplitWriter(path, bins=1, durability="none") as writer:
+        writer.write_many([b"one", b"two", b"three"])
+    delete(path, positions=[1])
+    compact(path, erase=True)
+    assert verify(path, num_workers=1).is_intact
+    (index,) = path.glob("segments/*/index")
+    entry = spec.INDEX_HEADER_BYTES + spec.INDEX_ENTRY_BYTES
+    for place in (entry, entry + 8, entry + 15):
+        data = bytearray(index.read_bytes())
+        data[place] ^= 1
+        index.write_bytes(data)
+
+        # No record is looked up by it, so that nothing but the sum of the entries shows it.
+        assert not verify(path, num_workers=1).is_intact, place
+        data[place] ^= 1
+        index.write_bytes(data)
