@@ -207,7 +207,7 @@ class LoaderOptions:
 
     def _check_workers(self) -> None:
         gpus, kind = self.workers.gpu_indices, self.workers.kind
-        if gpus is not None and (kind == "thread" or len(gpus) != self.num_workers):
+        if gpus is not None and (kind != "process" or len(gpus) != self.num_workers):
             raise ValueError(
                 f"gpu_indices needs one number for each worker process, got {list(gpus)} for {self.num_workers} "
                 f"workers of kind {kind!r}"

@@ -23,7 +23,7 @@ from splitdata.process.wire.channel_options import STALL_WARNING, ChannelOptions
 __all__ = ["OnError", "OrderOptions", "RecordOptions", "WorkerKind", "WorkerOptions", "check_choice", "check_function"]
 
 OnError: TypeAlias = "Literal['raise', 'skip'] | Skip"
-WorkerKind: TypeAlias = Literal["process", "thread"]
+WorkerKind: TypeAlias = Literal["process", "thread", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +33,16 @@ class WorkerOptions:
         DistributedLoader(path, num_workers=4, workers=WorkerOptions(kind="thread", prefetch=4))
 
     Attributes:
-        kind: "process", or "thread": for transforms that release the interpreter.
+        kind: "process"; "thread": for transforms that release the interpreter; or "ray": actors on the machines of a
+            Ray cluster, each with a CPU, for transforms that need more of these than there are here.
         start_method: "spawn" (default) or "fork".
         prefetch: Batches that each worker makes ahead.
         prefetch_epochs: Begin with the next epoch's batches before its `iter()`.
         device_batches: Batches that are on their way to the device ahead of the loop.
         to_device: (batch, device) -> batch, in place of what moves batches to the device; called in this process.
         read_ahead: Steps for which each worker asks the disk before it needs them.
-        max_bytes: Shared memory of all workers together. None: what the machine can spare, 1 GiB at most.
+        max_bytes: Shared memory of all workers together, with "ray" memory of this process. None: what the machine can
+            spare, 1 GiB at most.
         threads: Threads of OpenMP, BLAS and torch in each worker process. None: what these libraries take, which is
             usually all cores.
         in_order: False: batches as they become ready. Then a state counts batches, not which ones. With rotation

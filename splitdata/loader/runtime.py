@@ -155,6 +155,18 @@ class Runtime:
             from splitdata.process.pool.thread_pool import ThreadPool
 
             return ThreadPool(serve, (job,), options.channel_options(), num_workers=options.num_workers, describe=str)
+        if options.workers.kind == "ray":
+            from splitdata.process.pool.ray_worker import serve_on_ray
+            from splitdata.process.pool.thread_pool import ThreadPool
+
+            # A thread for each actor, which hands on what that has made.
+            return ThreadPool(
+                serve_on_ray,
+                (serve, replace(job, as_tensors=False)),
+                options.channel_options(),
+                num_workers=options.num_workers,
+                describe=str,
+            )
         from splitdata.process.pool.process_pool import ProcessPool
 
         # Tensors are made of their arrays here: importing torch would be most of what starting a worker takes.
@@ -172,7 +184,7 @@ class Runtime:
     @property
     def _makes_tensors(self) -> bool:
         options = self._options
-        is_remote = options.num_workers > 0 and options.workers.kind == "process"
+        is_remote = options.num_workers > 0 and options.workers.kind != "thread"
         return is_remote and options.as_tensors and options.collate_fn is None
 
     def _make_job(self, *, keeps: bool = True) -> Job:

@@ -23,9 +23,11 @@ from ray.cluster_utils import Cluster
 
 from splitdata import (
     DatasetExistsError,
+    DistributedLoader,
     SampleDataset,
     SplitDataLoader,
     SplitWriter,
+    WorkerOptions,
     commit_shards,
     convert,
     delete,
@@ -183,6 +185,73 @@ def written() -> dict[str, Any]:
     }
 
 
+def number_of(record: bytes, rng: np.random.Generator) -> dict[str, Any]:
+    """Return an array that draws, so that randomness must agree, too."""
+    return {"line": int(record.split()[1]), "noise": rng.random(20_000)}
+
+
+def raises(record: bytes) -> Any:
+    raise KeyError("of an actor")
+
+
+def dies(record: bytes) -> Any:
+    os._exit(3)
+
+
+def hangs(record: bytes) -> Any:
+    time.sleep(100)
+
+
+def by_actors() -> dict[str, Any]:
+    """Let loader workers be actors: the same batches, and the same errors within seconds."""
+
+    def loader_of(transform: Any, num_workers: int = 1, **options: Any) -> DistributedLoader:
+        return DistributedLoader(
+            folder / "resumed",
+            batch_size=7,
+            shuffle="global",
+            transform=transform,
+            num_workers=num_workers,
+            workers=WorkerOptions(kind="ray"),
+            **options,
+        )
+
+    def failure_of(transform: Any, **options: Any) -> list[Any]:
+        begin = time.monotonic()
+        try:
+            with loader_of(transform, **options) as loader:
+                next(iter(loader))
+        except Exception as error:
+            return [type(error).__name__, str(error), time.monotonic() - begin]
+        return []
+
+    def taken(batches: Any) -> list[Any]:
+        return [(batch["line"].tolist(), batch["noise"].sum()) for batch in batches]
+
+    with loader_of(number_of) as loader, loader_of(number_of, 0) as alone:
+        iterator = iter(loader)
+        first = [next(iterator) for _ in range(5)]
+        writeable = first[0]["noise"].flags.writeable
+        state = loader.state_dict()
+        found = taken(first) + taken(loader.resume()) + taken(loader)
+        expected = taken(alone) + taken(alone)
+        loader.load_state_dict(state)
+        resumed = taken(loader)
+    shown = {
+        "same": found == expected,
+        "resumed": resumed == expected[5:58],
+        "num": len(expected),
+        "writeable": bool(writeable),
+        "raised": failure_of(raises),
+        "died": failure_of(dies),
+        "hung": failure_of(hangs, timeout=4),
+    }
+    deadline = time.monotonic() + 20
+    while ray.available_resources().get("CPU") != 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return shown | {"free": ray.available_resources().get("CPU")}
+
+
 def main() -> None:
     cluster = Cluster(
         initialize_head=True,
@@ -197,6 +266,7 @@ def main() -> None:
             "command": by_command(),
             "read": read(),
             "write": written(),
+            "actors": by_actors(),
         }
         (folder / "shown.json").write_text(json.dumps(shown))
     finally:

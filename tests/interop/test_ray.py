@@ -90,3 +90,20 @@ def test_rows_are_written_once_though_a_task_dies_and_in_one_commit(shown: dict[
     assert (found["generation"], found["waiting"]) == (1, 0)
     assert found["refused"] is True
     assert found["bytes"] is True
+
+
+def test_actors_as_workers_give_the_batches_of_no_workers_and_resume(shown: dict[str, Any]) -> None:
+    found = shown["actors"]
+    assert found["num"] == 116
+    assert found["same"] is True
+    assert found["resumed"] is True
+    assert found["writeable"] is True
+
+
+def test_actor_that_raises_dies_or_hangs_is_an_error_and_none_is_left(shown: dict[str, Any]) -> None:
+    found = shown["actors"]
+    assert found["raised"][:2] == ["KeyError", "'of an actor'"]
+    assert found["died"][0] == "WorkerCrashedError"
+    assert "an actor of Ray, has died" in found["died"][1]
+    assert found["hung"][0] == "WorkerTimeoutError"
+    assert found["free"] == 1

@@ -78,7 +78,7 @@ class LoaderFigures:
     """How much of `waiting_seconds` this thread computed: transfer, collating for rotation, work without workers."""
     transfer_processor: float = 0.0
     """How much of `transfer_seconds` this thread computed."""
-    worker_kind: Literal["process", "thread"] = "process"
+    worker_kind: Literal["process", "thread", "ray"] = "process"
     num_elements: int = 0
     """Of batches by length, in the unit of their lengths; 0 of others."""
     num_padded_elements: int = 0

@@ -66,7 +66,7 @@ class StatsMeter:
     def __init__(
         self,
         num_workers: int,
-        worker_kind: Literal["process", "thread"] = "process",
+        worker_kind: Literal["process", "thread", "ray"] = "process",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock

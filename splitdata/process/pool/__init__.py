@@ -1,1 +1,1 @@
-"""Workers that serve requests: processes or threads."""
+"""Workers that serve requests: processes, threads or actors of Ray."""

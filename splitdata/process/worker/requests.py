@@ -62,6 +62,14 @@ class Requests(Iterator[RequestType], Generic[RequestType]):
         self._open.append(self.num_cancels)
         return request
 
+    def look(self) -> None:
+        """Take in what has arrived, without waiting: for a function that waits for something else.
+
+        Raises:
+            Hangup: The consumer has closed. Let it pass.
+        """
+        self._read_notes(block=False)
+
     def upcoming(self, limit: int | None = None) -> list[RequestType]:
         """Return the requests that have arrived and were not taken yet, oldest first; does not wait.
 
