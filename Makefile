@@ -27,7 +27,7 @@ QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/s
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-pure test-interop test-ray quick check format bench wheel soak
+.PHONY: help demo test test-pure test-interop test-ray quick check format bench wheel soak coverage mutations
 
 help:
 	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
@@ -41,6 +41,8 @@ help:
 	@echo "make bench    measure against other libraries on this machine"
 	@echo "make wheel    build the wheel into dist/ and look through its contents"
 	@echo "make soak     run the tests that take long on purpose"
+	@echo "make coverage  run the tests of four rooms, and say which lines and branches of these none reaches"
+	@echo "make mutations  plant bugs one at a time, and say which the tests find"
 
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
@@ -85,6 +87,17 @@ wheel: $(RELEASE)
 # The watchdog of the tests sets the limits here, not the last resort of an ordinary run.
 soak: $(TEST)
 	$(BIN)/pytest -m soak --hypothesis-profile=soak -o faulthandler_timeout=0
+
+# In Python alone, as no line of the compiled path can be seen; processes that tests start are looked at too.
+COVERED := tests/format tests/storage tests/dataset tests/faults tests/process tests/test_conformance.py
+coverage: $(TEST)
+	rm -f .coverage .coverage.*
+	-SPLITDATA_PURE=1 $(BIN)/coverage run -m pytest -q $(COVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
+
+mutations: $(TEST)
+	$(BIN)/python -m tests.mutations
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("splitdata needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": run make PYTHON=/path/to/a/newer/python")'
