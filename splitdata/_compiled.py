@@ -12,7 +12,7 @@ Without the compiled file all works, slower.
     who asks                                   for what
     dataset/segments/segment_files.py          the maps of a segment, and reads of its records
     dataset/segments/framing.py                records become frames
-    dataset/segments/group_buffer.py           records become groups
+    dataset/segments/given_sizes.py            how long records are
     dataset/verify/frame_run.py                proof of the frames of a bin
     conversion/sources/json_samples.py         lines of JSON become records of samples
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ __all__ = ["Speedups", "compiled_path", "speedups"]
 
 _SWITCH: Final = "SPLITDATA_PURE"
 # A file that was built from another state of the sources is not used.
-_INTERFACE: Final = 5
+_INTERFACE: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Speedups:
 
     Attributes:
         frames: The maps of a segment, and reads of its records.
-        frame: Lays out records as frames.
-        pack_groups: Lays out records as payloads of groups.
+        frame: Lays out records as frames, or groups of them.
+        sizes: Measures a list of bytes.
         prove: Proves frames of a bin that stand end to end.
         json_records: Makes records of texts of JSON from one on, up to so many and so many bytes, by the numbers of
             known schemas; up to the first text that is not usual.
@@ -59,18 +59,14 @@ class Speedups:
         [
             list[bytes],
             list[bytes] | None,
-            int,
-            int,
-            int,
-            int,
+            tuple[int, ...],
             NDArray[np.uint64],
-            NDArray[np.void],
-            NDArray[np.uint64],
+            NDArray[np.uint32],
             NDArray[np.uint64],
         ],
-        list[bytes] | None,
+        tuple[list[bytes], int, int, int, int] | None,
     ]
-    pack_groups: Callable[[list[bytes], int, int, NDArray[np.int64], NDArray[np.uint64]], list[bytes] | None]
+    sizes: Callable[[list[Any]], tuple[int, int] | None]
     prove: Callable[
         [bytes, NDArray[np.int64], NDArray[np.void], NDArray[np.int64], tuple[int, ...]],
         tuple[int, int, int, int, int],
@@ -126,7 +122,7 @@ def _load() -> Speedups | None:
     return Speedups(
         _speedups.Frames,
         _speedups.frame,
-        _speedups.pack_groups,
+        _speedups.sizes,
         _speedups.prove,
         _speedups.json_records,
         str(_speedups.__file__),

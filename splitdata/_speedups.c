@@ -103,9 +103,7 @@ static inline uint64_t folded(uint64_t a, uint64_t b) {
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t avalanche(uint64_t hash) {
-    return hash = (hash ^ hash >> 37) * PRIME_MX1, hash ^ hash >> 32;
-}
+static inline uint64_t avalanche(uint64_t hash) { return hash = (hash ^ hash >> 37) * PRIME_MX1, hash ^ hash >> 32; }
 
 static inline uint64_t avalanche64(uint64_t hash) {
     hash = (hash ^ hash >> 33) * PRIME64_2;
@@ -834,7 +832,7 @@ typedef struct {
     Py_ssize_t count;
     const uint8_t **data;
     uint32_t *lengths;
-    uint64_t num_bytes, num_filled; /* of all together; how many are not empty */
+    uint64_t num_bytes, longest, num_filled; /* of all together, of one; how many are not empty */
 } Given;
 
 static void free_given(Given *given) {
@@ -853,18 +851,18 @@ static int take_given(PyObject *list, uint64_t most, Given *given) {
     if (given->data == NULL || given->lengths == NULL) return PyErr_NoMemory() != NULL;
     for (Py_ssize_t i = 0; i < given->count; i++) {
         PyObject *one = PyList_GetItem(given->held, i);
+        if (i + AHEAD < given->count) PREFETCH(PyList_GetItem(given->held, i + AHEAD));
         if (!PyBytes_CheckExact(one) || (uint64_t)PyBytes_Size(one) > most) return 0;
         given->data[i] = (const uint8_t *)PyBytes_AsString(one);
         given->lengths[i] = (uint32_t)PyBytes_Size(one);
         given->num_bytes += given->lengths[i];
+        given->longest = given->lengths[i] > given->longest ? given->lengths[i] : given->longest;
         given->num_filled += given->lengths[i] > 0;
     }
     return 1;
 }
 
-static inline uint8_t *put(uint8_t *target, const void *data, size_t length) {
-    return memcpy(target, data, length), target + length;
-}
+static inline uint8_t *put(uint8_t *target, const void *data, size_t n) { return memcpy(target, data, n), target + n; }
 
 static inline uint8_t *put64(uint8_t *target, uint64_t value) { return put(target, &value, sizeof value); }
 
@@ -876,7 +874,15 @@ static inline uint64_t first_word(uint64_t salt, uint64_t offset, const uint64_t
     return (salt & 0xffffffff) | 1 | x >> 32 << 32;
 }
 
-/* One column of a chunk: the records that go to one bin, one behind the other. */
+/* Modulo 2**61 - 1, loosely: FORMAT.md section 5. */
+static inline uint64_t reduced(uint64_t number) { return (number & ((1ULL << 61) - 1)) + (number >> 61); }
+
+static inline uint64_t joined(uint64_t digest, uint64_t factor, uint64_t share) {
+    __uint128_t product = (__uint128_t)digest * factor;
+    return reduced(reduced(((uint64_t)product & ((1ULL << 61) - 1)) + (uint64_t)(product >> 61)) + share);
+}
+
+/* One column of a chunk: the frames that go to one bin, one behind the other. */
 typedef struct {
     uint64_t bin, salt, offset;
     uint64_t end; /* of the last frame, without padding; of all of them, before they are written */
@@ -887,46 +893,79 @@ typedef struct {
 typedef struct {
     Given records, keys;
     Column *columns;
-    Py_ssize_t num_columns;
-    unsigned long long kind, sequence, alignment;
-    uint8_t *entries, *hashes, *key_hashes;
+    Py_ssize_t num_columns, num_frames;
+    unsigned long long kind, sequence, alignment, group, log2, factor;
+    uint64_t digest, num_stored;
+    uint8_t *entries, *key_hashes;
 } Chunk;
 
-static uint64_t frame_bytes(const Chunk *chunk, Py_ssize_t i) {
+/* Lay out one payload: a record, or a group of them without keys, FORMAT.md section 11, which are counted, and of which
+   `lengths` gets theirs, zeros behind the last. The target is NULL for the length of the payload alone. */
+static uint64_t put_payload(Chunk *chunk, Py_ssize_t number, uint8_t *target, uint8_t *lengths) {
+    const Given *records = &chunk->records;
+    Py_ssize_t group = (Py_ssize_t)chunk->group, first = number * group, left = records->count - first;
+    if (group == 1) {
+        if (target != NULL) memcpy(target, records->data[first], records->lengths[first]);
+        return records->lengths[first];
+    }
+    Py_ssize_t count = left < group ? left : group;
+    uint64_t end = GROUP_HEAD_BYTES + 4 * (uint64_t)count, step = (uint64_t)1 << chunk->log2;
+    if (target != NULL) put64(target, (uint64_t)count | chunk->log2 << 32);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        uint64_t start = aligned(end, step), length = records->lengths[first + i], stop = start + length;
+        if (target != NULL) {
+            memset(target + end, 0, start - end);
+            memcpy(target + start, records->data[first + i], length);
+            put(target + GROUP_HEAD_BYTES + 4 * i, &stop, 4);
+            put(lengths + 4 * i, &length, 4);
+            chunk->digest = joined(chunk->digest, chunk->factor, reduced(hash64(target + start, length)) + 1);
+        }
+        end = stop;
+    }
+    if (target != NULL) memset(lengths + 4 * count, 0, 4 * (size_t)(group - count));
+    return end;
+}
+
+static uint64_t frame_bytes(Chunk *chunk, Py_ssize_t i) {
     uint32_t key = chunk->keys.count ? chunk->keys.lengths[i] : 0;
-    return FRAME_HEADER_BYTES + (uint64_t)chunk->records.lengths[i] + (key ? key + 8 : 0);
+    return FRAME_HEADER_BYTES + put_payload(chunk, i, NULL, NULL) + (key ? key + 8 : 0);
 }
 
 static void write_frames(Chunk *chunk) {
-    const Given *records = &chunk->records, *keys = &chunk->keys;
-    for (Py_ssize_t i = 0; i < records->count; i++) {
+    uint64_t entry_bytes = chunk->group > 1 ? 16 + 4 * chunk->group : 16;
+    for (Py_ssize_t i = 0; i < chunk->num_frames; i++, chunk->entries += entry_bytes) {
         Column *column = &chunk->columns[i % chunk->num_columns];
-        uint64_t length = records->lengths[i], key_length = keys->count ? keys->lengths[i] : 0;
-        uint64_t size = frame_bytes(chunk, i), padding = (0 - size) & (chunk->alignment - 1);
+        uint64_t key_length = chunk->keys.count ? chunk->keys.lengths[i] : 0;
+        uint8_t *payload = column->target + FRAME_HEADER_BYTES;
+        uint64_t length = put_payload(chunk, i, payload, chunk->entries + 16), hash = hash64(payload, length);
         uint64_t sequence = chunk->sequence + (uint64_t)i, lengths = length | length << 32;
-        uint64_t word = sequence | chunk->kind << 32 | key_length << 48;
-        uint64_t words[3] = {hash64(records->data[i], length), word, lengths};
-        uint8_t *target = put64(column->target, first_word(column->salt, column->offset, words));
-        target = put(put(target, words, sizeof words), records->data[i], length);
+        uint64_t words[3] = {hash, sequence | chunk->kind << 32 | key_length << 48, lengths};
+        put(put64(column->target, first_word(column->salt, column->offset, words)), words, sizeof words);
+        uint8_t *end = payload + length;
         if (key_length) {
-            uint64_t hash = hash64(keys->data[i], key_length);
-            target = put64(put(target, keys->data[i], key_length), hash);
-            chunk->key_hashes = put64(chunk->key_hashes, hash);
+            uint64_t key_hash = hash64(chunk->keys.data[i], key_length);
+            end = put64(put(end, chunk->keys.data[i], key_length), key_hash);
+            chunk->key_hashes = put64(chunk->key_hashes, key_hash);
         }
-        memset(target, 0, padding);
-        chunk->hashes = put64(chunk->hashes, words[0]);
-        chunk->entries = put64(put64(chunk->entries, column->bin << BIN_SHIFT | column->offset / 8), words[2]);
+        uint64_t size = (uint64_t)(end - column->target), padding = (0 - size) & (chunk->alignment - 1);
+        memset(end, 0, padding);
+        if (chunk->group == 1) chunk->digest = joined(chunk->digest, chunk->factor, reduced(hash) + 1);
+        chunk->num_stored += length;
+        put64(put64(chunk->entries, column->bin << BIN_SHIFT | column->offset / 8), lengths);
         column->end = column->offset + size;
         column->offset += size + padding;
-        column->target = target + padding;
+        column->target = end + padding;
     }
 }
 
-/* Return room for each column, as a list of bytes; NULL with an exception if there is none. */
+/* Return room for each column, as a list of bytes; NULL, with an exception if there is none. */
 static PyObject *parts_of(Chunk *chunk) {
+    for (Py_ssize_t i = 0; i < chunk->num_frames; i++) {
+        uint64_t size = frame_bytes(chunk, i);
+        if (chunk->group > 1 && size >= LARGE_RECORD_BYTES + FRAME_HEADER_BYTES) return NULL;
+        chunk->columns[i % chunk->num_columns].end += aligned(size, chunk->alignment);
+    }
     PyObject *parts = PyList_New(chunk->num_columns);
-    for (Py_ssize_t i = 0; i < chunk->records.count; i++)
-        chunk->columns[i % chunk->num_columns].end += aligned(frame_bytes(chunk, i), chunk->alignment);
     for (Py_ssize_t i = 0; parts != NULL && i < chunk->num_columns; i++) {
         PyObject *part = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)chunk->columns[i].end);
         if (part == NULL) return Py_DECREF(parts), NULL;
@@ -939,85 +978,58 @@ static PyObject *parts_of(Chunk *chunk) {
 static PyObject *module_frame(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *records, *keys, *parts = NULL;
     unsigned long long most_mean;
-    Py_buffer outputs[4]; /* columns, which say where to begin; entries, hashes, hashes of keys */
+    Py_buffer outputs[3]; /* columns, which say where to begin; entries, hashes of keys */
     Chunk chunk;
     memset(&chunk, 0, sizeof chunk);
-    if (!PyArg_ParseTuple(args, "OOKKKKw*w*w*w*:frame", &records, &keys, &chunk.kind, &chunk.sequence, &chunk.alignment,
-                          &most_mean, &outputs[0], &outputs[1], &outputs[2], &outputs[3]))
+    if (!PyArg_ParseTuple(args, "OO(KKKKKKK)w*w*w*:frame", &records, &keys, &chunk.kind, &chunk.sequence,
+                          &chunk.alignment, &chunk.group, &chunk.log2, &chunk.factor, &most_mean, &outputs[0],
+                          &outputs[1], &outputs[2]))
         return NULL;
     uint8_t *places = outputs[0].buf;
     chunk.num_columns = outputs[0].len / 24;
     chunk.entries = outputs[1].buf;
-    chunk.hashes = outputs[2].buf;
-    chunk.key_hashes = outputs[3].buf;
+    chunk.key_hashes = outputs[2].buf;
     chunk.columns = PyMem_Calloc((size_t)chunk.num_columns + 1, sizeof(Column));
     for (Py_ssize_t i = 0; chunk.columns != NULL && i < chunk.num_columns; i++)
         memcpy(&chunk.columns[i], places + 24 * i, 24);
     int is_usual = chunk.columns != NULL && take_given(records, LARGE_RECORD_BYTES - 1, &chunk.records) &&
                    (keys == Py_None || take_given(keys, 0xffff, &chunk.keys));
-    Py_ssize_t count = chunk.records.count;
-    is_usual = is_usual && !PyErr_Occurred() && count >= chunk.num_columns && chunk.num_columns && chunk.alignment &&
-               !(chunk.alignment & (chunk.alignment - 1)) && chunk.records.num_bytes < most_mean * (uint64_t)count &&
-               (keys == Py_None || chunk.keys.count == count) && outputs[1].len == 16 * count &&
-               outputs[2].len == 8 * count && outputs[3].len == 8 * (Py_ssize_t)chunk.keys.num_filled;
+    is_usual = is_usual && !PyErr_Occurred() && chunk.group && chunk.group <= MAX_GROUP;
+    Py_ssize_t count = chunk.records.count, group = is_usual ? (Py_ssize_t)chunk.group : 1;
+    chunk.num_frames = (count + group - 1) / group;
+    is_usual = is_usual && chunk.log2 <= MOST_ALIGNMENT_LOG2 && chunk.num_frames >= chunk.num_columns &&
+               chunk.num_columns && chunk.alignment && !(chunk.alignment & (chunk.alignment - 1)) &&
+               chunk.records.num_bytes < most_mean * (uint64_t)count &&
+               (keys == Py_None || (chunk.keys.count == count && group == 1)) &&
+               outputs[1].len == (group > 1 ? 16 + 4 * group : 16) * chunk.num_frames &&
+               outputs[2].len == 8 * (Py_ssize_t)chunk.keys.num_filled;
     if (is_usual && (parts = parts_of(&chunk)) != NULL) {
         Py_BEGIN_ALLOW_THREADS
         write_frames(&chunk);
         Py_END_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < chunk.num_columns; i++) put64(places + 24 * i + 16, chunk.columns[i].end);
+        parts = Py_BuildValue("NKKKK", parts, chunk.digest, chunk.num_stored, chunk.records.num_bytes,
+                              chunk.records.longest);
     }
     free_given(&chunk.records);
     free_given(&chunk.keys);
     PyMem_Free(chunk.columns);
-    for (int i = 0; i < 4; i++) PyBuffer_Release(&outputs[i]);
+    for (int i = 0; i < 3; i++) PyBuffer_Release(&outputs[i]);
     return none_unless_raised(parts);
 }
 
-/* Lay out one group without keys: FORMAT.md section 11. The target is NULL for its length alone. */
-static uint64_t pack_group(const Given *records, Py_ssize_t first, Py_ssize_t count, unsigned log2, uint8_t *target) {
-    uint64_t end = GROUP_HEAD_BYTES + 4 * (uint64_t)count, step = (uint64_t)1 << log2;
-    if (target != NULL) put64(target, (uint64_t)count | (uint64_t)log2 << 32);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        uint64_t start = aligned(end, step), length = records->lengths[first + i];
-        if (target != NULL) {
-            uint32_t stop = (uint32_t)(start + length);
-            memset(target + end, 0, start - end);
-            put(target + start, records->data[first + i], length);
-            put(target + GROUP_HEAD_BYTES + 4 * i, &stop, sizeof stop);
-        }
-        end = start + length;
+/* Return how many bytes objects of a list have together, and the longest of them. */
+static PyObject *module_sizes(PyObject *Py_UNUSED(module), PyObject *list) {
+    unsigned long long total = 0, longest = 0;
+    for (Py_ssize_t i = 0, count = PyList_CheckExact(list) ? PyList_Size(list) : -1; i < count || count < 0; i++) {
+        PyObject *one = count < 0 ? NULL : PyList_GetItem(list, i);
+        if (i + AHEAD < count) PREFETCH(PyList_GetItem(list, i + AHEAD));
+        if (one == NULL || !PyBytes_CheckExact(one)) Py_RETURN_NONE;
+        unsigned long long size = (unsigned long long)PyBytes_Size(one);
+        total += size;
+        longest = size > longest ? size : longest;
     }
-    return end;
-}
-
-static PyObject *module_pack_groups(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *list, *payloads = NULL;
-    Py_ssize_t group;
-    unsigned log2;
-    Py_buffer lengths, hashes;
-    Given records;
-    if (!PyArg_ParseTuple(args, "OnIw*w*:pack_groups", &list, &group, &log2, &lengths, &hashes)) return NULL;
-    int is_usual = take_given(list, LARGE_RECORD_BYTES - 1, &records) && !PyErr_Occurred() && group > 0 &&
-                   group <= MAX_GROUP && log2 <= MOST_ALIGNMENT_LOG2 && hashes.len == 8 * records.count &&
-                   lengths.len >= 8 * records.count;
-    if (is_usual && (payloads = PyList_New((records.count + group - 1) / group)) != NULL) {
-        for (Py_ssize_t first = 0; payloads != NULL && first < records.count; first += group) {
-            Py_ssize_t num = records.count - first < group ? records.count - first : group;
-            uint64_t size = pack_group(&records, first, num, log2, NULL);
-            PyObject *payload = size < LARGE_RECORD_BYTES ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : NULL;
-            if (payload == NULL) Py_CLEAR(payloads);
-            else pack_group(&records, first, num, log2, (uint8_t *)PyBytes_AsString(payload));
-            if (payload != NULL) PyList_SetItem(payloads, first / group, payload);
-        }
-        for (Py_ssize_t i = 0; i < records.count; i++) {
-            put64((uint8_t *)lengths.buf + 8 * i, records.lengths[i]);
-            put64((uint8_t *)hashes.buf + 8 * i, hash64(records.data[i], records.lengths[i]));
-        }
-    }
-    free_given(&records);
-    PyBuffer_Release(&lengths);
-    PyBuffer_Release(&hashes);
-    return none_unless_raised(payloads);
+    return Py_BuildValue("KK", total, longest);
 }
 
 /* ---- verifying --------------------------------------------------------------------------------------------------- */
@@ -1032,14 +1044,6 @@ typedef struct {
     unsigned long long digest;
     uint64_t num_keys, key_sum;
 } Run;
-
-/* Modulo 2**61 - 1, loosely: FORMAT.md section 5. */
-static inline uint64_t reduced(uint64_t number) { return (number & ((1ULL << 61) - 1)) + (number >> 61); }
-
-static inline uint64_t joined(uint64_t digest, uint64_t factor, uint64_t share) {
-    __uint128_t product = (__uint128_t)digest * factor;
-    return reduced(reduced(((uint64_t)product & ((1ULL << 61) - 1)) + (uint64_t)(product >> 61)) + share);
-}
 
 static int are_zeros(const uint8_t *data, uint64_t length) {
     uint8_t any = 0;
@@ -1165,7 +1169,7 @@ static PyObject *module_hash64(PyObject *Py_UNUSED(module), PyObject *object) {
 
 static PyMethodDef module_methods[] = {
     {"frame", module_frame, METH_VARARGS, NULL},
-    {"pack_groups", module_pack_groups, METH_VARARGS, NULL},
+    {"sizes", module_sizes, METH_O, NULL},
     {"prove", module_prove, METH_VARARGS, NULL},
     {"hash64", module_hash64, METH_O, NULL},
     {"json_records", json_records, METH_VARARGS, NULL},
@@ -1185,7 +1189,7 @@ static int module_exec(PyObject *module) {
     __builtin_cpu_init();
 #endif
     /* splitdata/_compiled.py takes no other: a file that was built from an older source stays unused. */
-    if (PyModule_AddIntConstant(module, "INTERFACE", 5) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "INTERFACE", 6) < 0) return -1;
     return add_type(module, &frames_spec, "Frames") < 0 || add_type(module, &getter_spec, "Getter") < 0 ? -1 : 0;
 }
 

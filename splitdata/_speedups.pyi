@@ -11,32 +11,29 @@ INTERFACE: Final[int]
 # XXH3-64, seed 0.
 def hash64(data: bytes | memoryview, /) -> int: ...
 
-# Lays out records as frames, with the key of each, empty where it has none; returns the bytes of each column.
+# Lays out records as frames, with the key of each, empty where it has none, or as groups without keys. `layout` says
+# kind of the frames, number of the first, alignment of payloads, records of a frame, the logarithm of what records in
+# groups are aligned to, what digests are multiplied by for one record behind, and which mean length is too long.
 # `columns` holds bin, salt and offset of each, and gets instead of that where its last frame ends. The rows behind it
-# are filled: with the entries, the hashes of the records, those of the keys.
+# are filled: with the entries, with lengths of records in groups behind each, and the hashes of the keys. Returns the
+# bytes of each column, the digest of the records, bytes of payloads and of records, and of the longest record.
 def frame(
     records: list[bytes],
     keys: list[bytes] | None,
-    kind: int,
-    first_sequence: int,
-    alignment: int,
-    most_mean_bytes: int,
+    layout: tuple[int, ...],
     columns: NDArray[np.uint64],
-    entries: NDArray[np.void],
-    hashes: NDArray[np.uint64],
+    entries: NDArray[np.uint32],
     key_hashes: NDArray[np.uint64],
     /,
-) -> list[bytes] | None: ...
+) -> tuple[list[bytes], int, int, int, int] | None: ...
 
 # Returns records of the texts from one on: up to so many, about so many bytes, and the first that is not usual.
 def json_records(
     texts: list[bytes], start: int, most: int, most_bytes: int, numbers: dict[bytes, int], /
 ) -> list[bytes]: ...
 
-# Returns records as payloads of groups, and fills in lengths and hashes of the records.
-def pack_groups(
-    records: list[bytes], group: int, alignment_log2: int, lengths: NDArray[np.int64], hashes: NDArray[np.uint64], /
-) -> list[bytes] | None: ...
+# How many bytes the items of a list have together, and the longest of them.
+def sizes(records: list[Any], /) -> tuple[int, int] | None: ...
 
 # Proves frames up to the first that is unusual, wrong, or not all in `data`. `frames` are their numbers, `lengths`
 # those of the records of groups. `run` says where data begins in the bin and where the frame before ends; number and

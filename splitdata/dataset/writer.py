@@ -22,6 +22,7 @@ from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS
+from splitdata.dataset.segments.given_sizes import given_sizes
 from splitdata.dataset.segments.large_record import LargeSource
 from splitdata.dataset.writing.destination import ONE_BIN_BYTES
 from splitdata.dataset.writing.session_options import SessionOptions
@@ -423,10 +424,9 @@ class SplitWriter:
 
     def _take_batch(self, records: Sequence[BytesLike | ReadableFile], keys: list[bytes] | None = None) -> None:
         """Take records that are in memory already: checked together, a third of the time of one by one."""
-        if set(map(type, records)) == {bytes}:
-            sizes = list(map(len, cast("Sequence[bytes]", records)))
-            total = sum(sizes)
-            if total <= self._chunk_bytes and max(sizes) < spec.LARGE_RECORD_BYTES:
+        if sizes := given_sizes(records):
+            total, longest = sizes
+            if total <= self._chunk_bytes and longest < spec.LARGE_RECORD_BYTES:
                 self._check_usable()
                 if keys is None:
                     self._pending.extend(cast("Sequence[bytes]", records))

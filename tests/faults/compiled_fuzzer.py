@@ -166,19 +166,15 @@ def check_written(compiled: Any, source: random.Random) -> None:
     count, group, alignment = source.randrange(1, 70), source.choice((1, 2, 8)), source.choice((8, 64, 512))
     records = [source.randbytes(source.choice((0, 1, 7, source.randrange(400)))) for _ in range(count)]
     keys = [source.randbytes(source.choice((0, 1, 9))) for _ in records] if source.random() < 0.5 else None
-    payloads, kind, num_bins = records, 0, source.choice((1, 3, 80))
-    if group > 1:
-        rows = bytearray(8 * group * -(-count // group)), bytearray(8 * count)
-        payloads, keys, kind = compiled.pack_groups(records, group, source.randrange(7), *rows), None, 3
-    num_files = min(num_bins, len(payloads))
+    num_bins, num_frames = source.choice((1, 3, 80)), -(-count // group)
+    num_files = min(num_bins, num_frames)
     offset = -(-96 // alignment) * alignment - 32
     places = array("Q", [word for number in range(num_files) for word in (number, source.getrandbits(64), offset)])
-    entries: Any = bytearray(16 * len(payloads))
-    hashes = bytearray(8 * len(payloads)), bytearray(8 * sum(map(bool, keys or ())))
     salts = places[1::3]
-    parts = compiled.frame(payloads, keys, kind, 0, alignment, _MOST, places, entries, *hashes)
-    if group > 1:
-        entries = b"".join(entries[start : start + 16] + bytes(4 * group) for start in range(0, len(entries), 16))
+    keys = keys if group == 1 else None
+    layout = 3 if group > 1 else 0, 0, alignment, group, source.randrange(7), 3, _MOST
+    entries = bytearray(num_frames * (16 + 4 * group if group > 1 else 16))
+    parts = compiled.frame(records, keys, layout, places, entries, bytearray(8 * sum(map(bool, keys or ()))))[0]
     frames = compiled.Frames(count, num_bins, num_files, group)
     frames.put(-1, memoryview(entries), 0)
     for number, part in enumerate(parts):

@@ -1,6 +1,6 @@
 """A chunk of records becomes frames: one numpy pass for all headers, one write a bin.
 
-    records r0 r1 r2 ... of sequence s, s+1, s+2, ...
+    records, or payloads of groups, r0 r1 r2 ... of sequence s, s+1, s+2, ...
          `─ column j of the chunk ─> bin (s + j) % N        records[j::N]
     footprints, summed down each column ─> offsets ─> headers, index entries
     with keys: what stands behind a payload is the key and its hash, and then the zeros
@@ -11,7 +11,7 @@ records that are not compressed: splitdata/_compiled.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,10 +19,12 @@ import numpy as np
 from splitdata._compiled import speedups
 from splitdata.format import spec
 from splitdata.format.checksum import hash64
+from splitdata.format.digest import EMPTY_DIGEST, digest_factor, digest_of_hashes, join_digests
 from splitdata.format.frame_layout import aligned_starts
 from splitdata.format.frames import key_extents, pack_headers
-from splitdata.format.index import ENTRY_DTYPE, make_entries, pack_locs
+from splitdata.format.index import ENTRY_DTYPE, entries_with_lengths, entry_bytes, make_entries, pack_locs
 from splitdata.format.keys import key_hash
+from splitdata.format.record_group import pack_group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,16 +46,16 @@ class FramedChunk:
     Attributes:
         writes: For each touched bin: its number, the offset, the pieces to write there.
         ends: New end of each bin, that of its last frame without padding, int64[num_bins].
-        entries: Index entries of the records, in order.
-        raw_hashes: xxh3-64 of each raw record, for the digest.
+        entries: Of the index, in order, as they stand in the file: with the lengths of records in groups.
+        digest: Of the records.
         key_hashes: Of the keys of the records that have one, in order; None where no record has one.
         stored_bytes, raw_bytes, max_raw_bytes: Sums and maximum over the records.
     """
 
     writes: list[tuple[int, int, list[bytes | memoryview]]]
     ends: NDArray[np.int64]
-    entries: NDArray[np.void]
-    raw_hashes: NDArray[np.uint64]
+    entries: bytes
+    digest: int
     key_hashes: NDArray[np.uint64] | None
     stored_bytes: int
     raw_bytes: int
@@ -69,22 +71,68 @@ def frame_chunk(
     alignment: int,
     compressor: Compressor | None,
     keys: list[bytes] | None = None,
-    kind: int = spec.KIND_RECORD,
+    group: int = 1,
+    item_alignment: int = 1,
 ) -> FramedChunk:
     """Lay out a chunk of ordinary records (below 16 MiB each) behind the present ends of the bins.
 
     Args:
         records: The raw records, at least one.
-        first_sequence: Sequence number of the first.
+        first_sequence: Number of the first frame.
         salts: Of each bin, uint64[num_bins].
         ends: Where the last frame of each bin ends, int64[num_bins].
         alignment: Of payloads, in bytes.
-        compressor: Compresses each record where that makes it smaller.
+        compressor: Compresses each payload where that makes it smaller.
         keys: Of each record, empty where it has none; None where no record has one.
-        kind: Of the frames: groups go the way of records.
+        group: How many records lie together in a frame; the last one may hold fewer.
+        item_alignment: At multiples of which they begin in it.
     """
-    if compressor is None and (framed := _compiled_chunk(records, keys, kind, first_sequence, salts, ends, alignment)):
-        return framed
+    place = _Place(first_sequence, salts, ends, alignment)
+    if compressor is None and (keys is None or group == 1):
+        framed = _compiled_chunk(records, keys, place, group, item_alignment)
+        if framed is not None:
+            return framed
+    if group == 1:
+        return _python_chunk(records, keys, place, compressor, spec.KIND_RECORD)
+    starts = range(0, len(records), group)
+    payloads = [
+        pack_group(records[start : start + group], _some(keys, start, group), item_alignment) for start in starts
+    ]
+    chunk = _python_chunk(payloads, None, place, compressor, spec.KIND_GROUP)
+    lengths = np.zeros(len(starts) * group, np.int64)
+    lengths[: len(records)] = np.fromiter(map(len, records), np.int64, len(records))
+    key_hashes = None if keys is None else np.fromiter(map(key_hash, filter(None, keys)), _U64)
+    return replace(
+        chunk,
+        entries=entries_with_lengths(np.frombuffer(chunk.entries, ENTRY_DTYPE), lengths.reshape(len(starts), group)),
+        digest=digest_of_hashes(np.fromiter(map(hash64, records), _U64, len(records))),
+        key_hashes=key_hashes,
+        raw_bytes=int(lengths.sum()),
+        max_raw_bytes=int(lengths.max()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a chunk goes, as `frame_chunk` takes it."""
+
+    first_sequence: int
+    salts: NDArray[np.uint64]
+    ends: NDArray[np.int64]
+    alignment: int
+
+
+def _some(keys: list[bytes] | None, start: int, group: int) -> list[bytes] | None:
+    """Return the keys of one group, None if none of its records has one."""
+    found = keys[start : start + group] if keys is not None else []
+    return found if any(found) else None
+
+
+def _python_chunk(
+    records: list[bytes], keys: list[bytes] | None, at: _Place, compressor: Compressor | None, kind: int
+) -> FramedChunk:
+    """Lay out payloads with numpy; the digest is that of the payloads."""
+    first_sequence, salts, ends, alignment = at.first_sequence, at.salts, at.ends, at.alignment
     num_records, num_bins = len(records), len(ends)
     raw_lengths = np.fromiter(map(len, records), _U64, num_records)
     raw_hashes = np.fromiter(map(hash64, records), _U64, num_records)
@@ -131,8 +179,8 @@ def frame_chunk(
     return FramedChunk(
         writes=writes,
         ends=new_ends,
-        entries=make_entries(pack_locs(row_bins, offsets), stored_lengths, raw_lengths),
-        raw_hashes=raw_hashes,
+        entries=make_entries(pack_locs(row_bins, offsets), stored_lengths, raw_lengths).tobytes(),
+        digest=digest_of_hashes(raw_hashes),
         key_hashes=key_hashes,
         stored_bytes=int(stored_lengths.sum()),
         raw_bytes=int(raw_lengths.sum()),
@@ -141,43 +189,40 @@ def frame_chunk(
 
 
 def _compiled_chunk(
-    records: list[bytes],
-    keys: list[bytes] | None,
-    kind: int,
-    first_sequence: int,
-    salts: NDArray[np.uint64],
-    ends: NDArray[np.int64],
-    alignment: int,
+    records: list[bytes], keys: list[bytes] | None, at: _Place, group: int, item_alignment: int
 ) -> FramedChunk | None:
     """Return what `frame_chunk` does, None where that is left to Python."""
     compiled = speedups()
     if compiled is None:
         return None
-    bins = (first_sequence + np.arange(min(len(ends), len(records)))) % len(ends)
-    starts = aligned_starts(ends[bins], spec.FRAME_HEADER_BYTES, alignment)
-    columns = np.stack([bins.astype(_U64), salts[bins], starts.astype(_U64)], axis=1)
-    made, hashes = np.empty(len(records), ENTRY_DTYPE), np.empty(len(records), _U64)
+    num_frames = -(-len(records) // group)
+    bins = (at.first_sequence + np.arange(min(len(at.ends), num_frames))) % len(at.ends)
+    starts = aligned_starts(at.ends[bins], spec.FRAME_HEADER_BYTES, at.alignment)
+    columns = np.stack([bins.astype(_U64), at.salts[bins], starts.astype(_U64)], axis=1)
+    kind = spec.KIND_RECORD if group == 1 else spec.KIND_GROUP
+    item_log2 = item_alignment.bit_length() - 1
+    layout = kind, at.first_sequence, at.alignment, group, item_log2, digest_factor(1), _GATHERED_MEAN_BYTES
+    entries = np.empty(num_frames * entry_bytes(group) // 4, np.uint32)
     key_hashes = np.empty(0 if keys is None else sum(map(bool, keys)), _U64)
-    parts = compiled.frame(
-        records, keys, kind, first_sequence, alignment, _GATHERED_MEAN_BYTES, columns, made, hashes, key_hashes
-    )
-    if parts is None:
+    framed = compiled.frame(records, keys, layout, columns, entries, key_hashes)
+    if framed is None:
         return None
-    ends = ends.copy()
+    parts, digest, stored_bytes, raw_bytes, max_raw_bytes = framed
+    ends = at.ends.copy()
     ends[bins] = columns[:, 2].astype(np.int64)
     writes: list[tuple[int, int, list[bytes | memoryview]]] = [
         (number, start, [part]) for number, start, part in zip(bins.tolist(), starts.tolist(), parts, strict=True)
     ]
-    raw_bytes = int(made["raw"].sum(dtype=np.int64))
     return FramedChunk(
         writes=writes,
         ends=ends,
-        entries=made,
-        raw_hashes=hashes,
+        entries=entries.tobytes(),
+        # Loosely reduced.
+        digest=join_digests(EMPTY_DIGEST, digest, 0),
         key_hashes=None if keys is None else key_hashes,
-        stored_bytes=raw_bytes,
+        stored_bytes=stored_bytes,
         raw_bytes=raw_bytes,
-        max_raw_bytes=int(made["raw"].max()),
+        max_raw_bytes=max_raw_bytes,
     )
 
 

@@ -1,29 +1,23 @@
-"""Records that wait until their group is full, and groups ready to be framed.
+"""Records that wait until their group is full.
 
 What does not fill a group when a segment is sealed becomes its last one.
 
-    add(records) ──> those that wait ──take──> PackedGroups: payloads, lengths and hashes of the records, keys
+    add(records) ──> those that wait ──take──> records of whole groups, and their keys
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from splitdata._compiled import speedups
-from splitdata.format.checksum import hash64
-from splitdata.format.record_group import group_room, pack_group
+from splitdata.dataset.segments.given_sizes import given_sizes
+from splitdata.format.record_group import group_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-__all__ = ["MOST_CHOSEN_BYTES", "GroupBuffer", "PackedGroups", "group_for"]
-
-_U64: Final = np.uint64
+__all__ = ["MOST_CHOSEN_BYTES", "GroupBuffer", "group_for"]
 
 # Groups are chosen for segments that begin with so many records, of so few bytes each.
 _LEAST_RECORDS: Final = 4096
@@ -48,23 +42,6 @@ def group_for(records: Sequence[bytes], *, is_compressed: bool) -> int:
     return min(_MOST_CHOSEN, max(_LEAST_GROUP, 1 << (max(1, wanted).bit_length() - 1)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedGroups:
-    """Groups that are ready to be framed.
-
-    Attributes:
-        payloads: Of each.
-        lengths: Of the records of each, int64[groups, records of a group], zeros behind the last.
-        hashes: xxh3-64 of each record, in order.
-        keys: Of each record, empty where it has none; None where no record has one.
-    """
-
-    payloads: list[bytes]
-    lengths: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
-    keys: list[bytes] | None
-
-
 class GroupBuffer:
     """The records of a segment that have no frame yet; for one thread at a time."""
 
@@ -82,6 +59,12 @@ class GroupBuffer:
     def fits(self, records: list[bytes], keys: list[bytes] | None, most_bytes: int) -> bool:
         """Say whether each group stays below so many bytes if these records come next."""
         has_keys = keys is not None or self._keys is not None
+        sizes = None if has_keys else given_sizes(records)
+        if sizes is not None:
+            longest = max(map(len, self._records), default=0)
+            most = self._group * max(longest, sizes[1])
+            if group_room(self._group, most, has_keys=False, alignment=self._alignment) < most_bytes:
+                return True
         lengths = np.fromiter(map(len, records), np.int64, len(records))
         if keys is not None:
             lengths += np.fromiter(map(len, keys), np.int64, len(keys))
@@ -100,51 +83,16 @@ class GroupBuffer:
             self._keys += keys if keys is not None else [b""] * len(records)
         self._records += records
 
-    def take(self, *, rest: bool = False) -> PackedGroups | None:
-        """Return all full groups, or with `rest` all that waits; None if that is nothing."""
+    def take(self, *, rest: bool = False) -> tuple[list[bytes], list[bytes] | None]:
+        """Return the records of all full groups, or with `rest` all that wait, with the key of each if any has one."""
         count = len(self._records) if rest else len(self._records) // self._group * self._group
-        if not count:
-            return None
         records, self._records = self._records[:count], self._records[count:]
         keys: list[bytes] | None = None
         if self._keys is not None:
             keys, self._keys = self._keys[:count], self._keys[count:]
             self._keys = self._keys if any(self._keys) else None
-        packed = self._packed_by_compiled(records) if keys is None else None
-        if packed is not None:
-            return packed
-        starts = range(0, count, self._group)
-        payloads = [
-            pack_group(records[start : start + self._group], _some(keys, start, self._group), self._alignment)
-            for start in starts
-        ]
-        lengths = np.zeros(len(starts) * self._group, np.int64)
-        lengths[:count] = np.fromiter(map(len, records), np.int64, count)
-        return PackedGroups(
-            payloads=payloads,
-            lengths=lengths.reshape(len(starts), self._group),
-            hashes=np.fromiter(map(hash64, records), _U64, count),
-            keys=keys,
-        )
-
-    def _packed_by_compiled(self, records: list[bytes]) -> PackedGroups | None:
-        """Return records without keys as groups, None where that is left to Python."""
-        compiled = speedups()
-        if compiled is None:
-            return None
-        hashes = np.empty(len(records), _U64)
-        lengths = np.zeros((-(-len(records) // self._group), self._group), np.int64)
-        payloads = compiled.pack_groups(records, self._group, self._alignment.bit_length() - 1, lengths, hashes)
-        if payloads is None:
-            return None
-        return PackedGroups(payloads=payloads, lengths=lengths, hashes=hashes, keys=None)
+        return records, keys
 
     def clear(self) -> None:
         """Forget all that waits."""
         self._records, self._keys = [], None
-
-
-def _some(keys: list[bytes] | None, start: int, group: int) -> list[bytes] | None:
-    """Return the keys of one group, None if none of its records has one."""
-    found = keys[start : start + group] if keys is not None else []
-    return found if any(found) else None

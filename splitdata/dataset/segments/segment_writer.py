@@ -23,7 +23,7 @@ from splitdata.dataset.segments.bin_writer import BinWriter
 from splitdata.dataset.segments.cold_reads import ColdReads
 from splitdata.dataset.segments.deleted_records import write_list
 from splitdata.dataset.segments.dictionary import control_frame, read_from_bin
-from splitdata.dataset.segments.framing import FramedChunk, frame_chunk
+from splitdata.dataset.segments.framing import frame_chunk
 from splitdata.dataset.segments.group_buffer import GroupBuffer
 from splitdata.dataset.segments.group_reader import GroupReader
 from splitdata.dataset.segments.index_writer import IndexWriter
@@ -44,7 +44,6 @@ from splitdata.format.index import (
     ENTRY_DTYPE,
     IndexHeader,
     IndexTables,
-    entries_with_lengths,
     make_entries,
     pack_loc,
     unpack_loc,
@@ -61,7 +60,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from splitdata.dataset.manifests.directory import DatasetDirectory
-    from splitdata.dataset.segments.group_buffer import PackedGroups
     from splitdata.dataset.segments.large_record import LargeSource
     from splitdata.dataset.segments.record_reader import Located
     from splitdata.dataset.segments.unfinished import ResumedSegment
@@ -235,70 +233,36 @@ class SegmentWriter:
     def append(self, records: list[bytes], compressor: Compressor | None, keys: list[bytes] | None = None) -> None:
         """Append ordinary records, each below 16 MiB, with the key of each, empty for none, if any has one."""
         self._begin_append(len(records))
+        self._compressor = compressor
         if self.group > 1:
-            self._compressor = compressor
             self._waiting.add(records, keys)
-            self._write_groups(self._waiting.take())
-            return
-        chunk = self._write_frames(records, compressor, keys)
-        self._index.append(chunk.entries.tobytes(), self._num_frames)
-        self._ends = chunk.ends
-        if keys is not None and chunk.key_hashes is not None:
-            numbers = np.flatnonzero(np.fromiter(map(bool, keys), np.bool_, len(keys)))
-            self._keys.add(chunk.key_hashes, (numbers + self.num_records).astype(np.uint32))
-        self._count(
-            Totals(
-                len(records),
-                digest_of_hashes(chunk.raw_hashes),
-                chunk.stored_bytes,
-                chunk.raw_bytes,
-                chunk.max_raw_bytes,
-            )
-        )
+            records, keys = self._waiting.take()
+        self._write(records, keys)
 
-    def _write_frames(
-        self,
-        payloads: list[bytes],
-        compressor: Compressor | None,
-        keys: list[bytes] | None = None,
-        kind: int = spec.KIND_RECORD,
-    ) -> FramedChunk:
-        """Write frames into the bins; what they add is for the caller to count."""
+    def _write(self, records: list[bytes], keys: list[bytes] | None) -> None:
+        """Write records that fill their groups, or the last of all, and count them."""
+        if not records:
+            return
         chunk = frame_chunk(
-            payloads,
+            records,
             first_sequence=self._num_frames,
             salts=self._salts,
             ends=self._ends,
             alignment=self._alignment,
-            compressor=compressor,
+            compressor=self._compressor,
             keys=keys,
-            kind=kind,
+            group=self.group,
+            item_alignment=_item_alignment(self._alignment),
         )
         self._check_bin_length(self._length_for(int(chunk.ends.max())))
         for bin_index, offset, pieces in chunk.writes:
             self._bins.write(bin_index, pieces, offset)
-        return chunk
-
-    def _write_groups(self, groups: PackedGroups | None) -> None:
-        if groups is None:
-            return
-        chunk = self._write_frames(groups.payloads, self._compressor, kind=spec.KIND_GROUP)
-        self._index.append(entries_with_lengths(chunk.entries, groups.lengths), self._num_frames)
+        self._index.append(chunk.entries, self._num_frames)
         self._ends = chunk.ends
-        if groups.keys is not None:
-            numbers = np.flatnonzero(np.fromiter(map(bool, groups.keys), np.bool_, len(groups.keys)))
-            hashes = np.fromiter(map(key_hash, filter(None, groups.keys)), _U64, len(numbers))
-            self._keys.add(hashes, (numbers + self._num_framed).astype(np.uint32))
-        lengths = groups.lengths
-        self._count(
-            Totals(
-                len(groups.hashes),
-                digest_of_hashes(groups.hashes),
-                chunk.stored_bytes,
-                int(lengths.sum()),
-                int(lengths.max()),
-            )
-        )
+        if keys is not None and chunk.key_hashes is not None:
+            numbers = np.flatnonzero(np.fromiter(map(bool, keys), np.bool_, len(keys)))
+            self._keys.add(chunk.key_hashes, (numbers + self._num_framed).astype(np.uint32))
+        self._count(Totals(len(records), chunk.digest, chunk.stored_bytes, chunk.raw_bytes, chunk.max_raw_bytes))
 
     def append_large(self, source: LargeSource, compressor: Compressor | None, key: bytes = b"") -> None:
         """Append one record of 16 MiB or more."""
@@ -423,7 +387,7 @@ class SegmentWriter:
 
     def finish_groups(self) -> None:
         """Write what waits for its group to be full: the segment is sealed next, or cut off before it."""
-        self._write_groups(self._waiting.take(rest=True))
+        self._write(*self._waiting.take(rest=True))
 
     def _make_bins_of_erased(self) -> None:
         """Make the bins of which all records were erased: one that is missing would look lost."""

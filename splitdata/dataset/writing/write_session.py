@@ -43,6 +43,8 @@ __all__ = ["WriteSession"]
 
 _logger = logging.getLogger(__name__)
 
+# Records that are framed together: what is copied on its way to a file is to lie in the processor's cache.
+_APPENDED_BYTES: Final = 8 << 20
 # Ids that are derived one after the other until one is free.
 _MOST_DERIVED: Final = 100
 # Segments of one session that end because a commit came in the middle of a group.
@@ -184,14 +186,16 @@ class WriteSession:
     def append(self, records: list[bytes], keys: list[bytes] | None = None) -> None:
         """Append ordinary records, with the key of each, empty for none, if any has one."""
         if records:
-            # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
-            size = sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES
             if self._group is None:
                 self._group = group_for(records, is_compressed=self._compressor is not None)
             most_bytes = MOST_CHOSEN_BYTES if self._asked_group is None else spec.LARGE_RECORD_BYTES
-            if not self._open_segment(size, records).takes(records, keys, most_bytes):
+            if not self._segment_for(records).takes(records, keys, most_bytes):
                 self._end_groups()
-            self._open_segment(size, records).append(records, self._compressor, keys)
+            segment = self._segment_for(records)
+            step = max(1, len(records) * _APPENDED_BYTES // (1 + sum(map(len, records))))
+            for start in range(0, len(records), step):
+                some = None if keys is None else keys[start : start + step]
+                segment.append(records[start : start + step], self._compressor, some)
 
     def append_large(self, source: LargeSource, key: bytes) -> None:
         """Append one record of 16 MiB or more."""
@@ -309,6 +313,13 @@ class WriteSession:
         if self._options.mode not in ("append", "resume") or not self._generations():
             return True
         return seal and self.metadata | self._metadata != self.metadata
+
+    def _segment_for(self, records: list[bytes]) -> SegmentWriter:
+        """Return the segment, made if these are its first records."""
+        if self._segment is not None:
+            return self._segment
+        # Headers count, as they do for the writer: its first full chunk must reach what 64 bins need.
+        return self._open_segment(sum(map(len, records)) + len(records) * spec.FRAME_HEADER_BYTES, records)
 
     def _open_segment(self, first_bytes: int | None, records: list[bytes] | None = None) -> SegmentWriter:
         """Return the segment, made if this is its first record; by then so much data is known of."""

@@ -19,6 +19,7 @@ from splitdata import SplitWriter, VerifyReport, delete, verify
 from splitdata._compiled import speedups
 from splitdata.dataset.verify.frame_run import FrameProver
 from splitdata.format import spec
+from splitdata.format.checksum import hash64
 from splitdata.format.digest import digest_factor, digest_of_hashes
 from splitdata.format.index import ENTRY_DTYPE
 from tests.dataset.record_kinds import GROUPED_KINDS, KINDS, RecordKind, segments_of
@@ -108,14 +109,18 @@ def proven(keys: list[bytes]) -> tuple[int, ...]:
     compiled = speedups()
     assert compiled is not None
     count, salt = len(keys), 0x0123456789ABCDEF
-    entries, hashes, key_hashes = np.empty(count, ENTRY_DTYPE), np.empty(count, np.uint64), np.empty(count, np.uint64)
+    entries, key_hashes = np.empty(4 * count, np.uint32), np.empty(count, np.uint64)
     place = np.array([[0, salt, 96]], np.uint64)
-    (part,) = compiled.frame([b""] * count, keys, 0, 0, 8, 1, place, entries, hashes, key_hashes) or [b""]
+    layout = 0, 0, 8, 1, 0, digest_factor(1), 1
+    framed = compiled.frame([b""] * count, keys, layout, place, entries, key_hashes)
+    assert framed is not None
+    (part,), digest = framed[:2]
     frames, about = np.arange(count), (96, 96, 0, salt, 8, 1, digest_factor(1), digest_factor(1), 0)
-    found = compiled.prove(part, frames, entries, frames[:0], about)
+    found = compiled.prove(part, frames, entries.view(ENTRY_DTYPE), frames[:0], about)
     if found[0] == count:
         assert found[1] == place[0, 2]
-        assert found[2] % (2**61 - 1) == digest_of_hashes(hashes)
+        assert found[2] == digest
+        assert digest % (2**61 - 1) == digest_of_hashes(np.full(count, hash64(b""), np.uint64))
         assert found[3] == count
     return found
 

@@ -14,8 +14,9 @@ import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, verify
 from splitdata._compiled import speedups
-from splitdata.dataset.segments import framing, group_buffer
-from splitdata.format.index import ENTRY_DTYPE
+from splitdata.dataset.segments import framing
+from splitdata.dataset.segments.given_sizes import given_sizes
+from splitdata.format.digest import digest_factor
 from tests.dataset.record_kinds import GROUPED_KINDS, KINDS, RecordKind, tree_of
 from tests.paths import PATHS, needs_compiled, take_path
 
@@ -81,7 +82,7 @@ def test_usual_records_are_framed_by_the_compiled_path_alone(tmp_path: Path, mon
         raise AssertionError("Python was asked")
 
     monkeypatch.setattr(framing, "pack_headers", refuse)
-    monkeypatch.setattr(group_buffer, "pack_group", refuse)
+    monkeypatch.setattr(framing, "pack_group", refuse)
     for group in (1, 4):
         with SplitWriter(tmp_path / f"{group}", group=group, bins=2, durability="none") as writer:
             writer.write_many([b"%d" % number for number in range(50)])
@@ -90,14 +91,21 @@ def test_usual_records_are_framed_by_the_compiled_path_alone(tmp_path: Path, mon
 def test_what_is_not_usual_is_left_to_python() -> None:
     compiled = speedups()
     assert compiled is not None
-    entries, hashes, key_hashes = np.empty(1, ENTRY_DTYPE), np.empty(1, np.uint64), np.empty(1, np.uint64)
+    entries, key_hashes = np.empty(8, np.uint32), np.empty(1, np.uint64)
 
     def framed(
-        records: Any, keys: Any = None, kind: Any = 0, alignment: int = 8, bins: int = 1, rows: int = 1
-    ) -> list[bytes] | None:
+        records: Any,
+        keys: Any = None,
+        *,
+        group: Any = 1,
+        alignment: int = 8,
+        log2: int = 0,
+        bins: int = 1,
+        words: int = 4,
+    ) -> tuple[list[bytes], int, int, int, int] | None:
         places = np.array([[0, 1, 96]], np.uint64)[:bins]
-        given = places, entries[:rows], hashes[:rows], key_hashes[: 0 if keys is None else rows]
-        return compiled.frame(records, keys, kind, 0, alignment, 100, *given)
+        layout = 0, 0, alignment, group, log2, digest_factor(1), 100
+        return compiled.frame(records, keys, layout, places, entries[:words], key_hashes[: 0 if keys is None else 1])
 
     assert framed([b"a"]) is not None
     assert framed([b"a"], [b"k"]) is not None
@@ -107,16 +115,34 @@ def test_what_is_not_usual_is_left_to_python() -> None:
     assert framed([b"a"], [b"k" * 65536]) is None
     assert framed([b"a"], [b""]) is None  # more room for hashes of keys than there are keys
     assert framed([b"a"], alignment=24) is None
-    assert framed([], rows=0) is None
-    assert framed([b"a"], rows=0) is None
+    assert framed([], words=0) is None
+    assert framed([b"a"], words=0) is None
     assert framed([b"a"], bins=0) is None
-    lengths = np.zeros((1, 2), np.int64)
-    assert compiled.pack_groups([b"a"], 2, 0, lengths, hashes) is not None
-    assert compiled.pack_groups([bytearray(b"a")], 2, 0, lengths, hashes) is None  # type: ignore[list-item]  # on purpose
-    assert compiled.pack_groups([b"a" * (9 << 20)] * 2, 2, 0, lengths, np.empty(2, np.uint64)) is None
-    assert compiled.pack_groups([b"a"], 0, 0, lengths, hashes) is None
-    assert compiled.pack_groups([b"a"], 2, 7, lengths, hashes) is None
-    assert compiled.pack_groups([b"a"], 2, 0, lengths, hashes[:0]) is None
-    assert compiled.pack_groups([b"a"], 2, 0, lengths[:0], hashes) is None
+    assert framed([b"a"], group=2, words=6) is not None
+    assert framed([b"a"], [b"k"], group=2, words=6) is None
+    assert framed([bytearray(b"a")], group=2, words=6) is None
+    assert framed([b"a"], group=2, words=4) is None
+    assert framed([b"a"], group=0) is None
+    assert framed([b"a"], group=1 << 63) is None
+    assert framed([b"a"], group=2, log2=7, words=6) is None
     with pytest.raises(TypeError):
-        framed([b"a"], kind="x")
+        framed([b"a"], group="x")
+
+
+def test_groups_of_16_mib_are_left_to_python() -> None:
+    compiled = speedups()
+    assert compiled is not None
+    records, entries = [bytes(9 << 20)] * 2, np.empty(6, np.uint32)
+    layout = 3, 0, 8, 2, 0, digest_factor(1), 1 << 40
+    places = np.array([[0, 1, 96]], np.uint64)
+    assert compiled.frame(records, None, layout, places, entries, np.empty(0, np.uint64)) is None
+    assert compiled.frame(records[:1], None, layout, places, entries, np.empty(0, np.uint64)) is not None
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_sizes_are_those_of_bytes_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_path(monkeypatch, path)
+    assert given_sizes([]) == (0, 0)
+    assert given_sizes([b"abc", b"", b"ab"]) == given_sizes((b"abc", b"", b"ab")) == (5, 3)
+    assert given_sizes([b"abc", bytearray(b"ab")]) is None
+    assert given_sizes(["abc"]) is None
