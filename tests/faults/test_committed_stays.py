@@ -239,7 +239,7 @@ def num_points(name: str, way: str, path: Path) -> int:
     [
         pytest.param(None, id="some"),
         *(
-            pytest.param(part, id=f"all-{part}", marks=[pytest.mark.soak, pytest.mark.time_limit(1800)])
+            pytest.param(part, id=f"all-{part}", marks=[pytest.mark.soak, pytest.mark.time_limit(3600)])
             for part in range(PARTS)
         ),
     ],
