@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from splitdata import SplitDataLoader, SplitWriter, compact, delete, describe, r
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import ABANDONED_SECONDS, KEPT_MANIFESTS, remove_superseded
 from tests.dataset.record_kinds import kill
+from tests.faults.file_faults import intercepted
 
 
 def append(path: Path, start: int, stop: int, **options: float) -> None:
@@ -203,3 +206,24 @@ def test_nothing_is_reclaimed_while_a_manifest_cannot_be_read(tmp_path: Path) ->
     manifests(path)[0].write_bytes(b"damaged")
     append(path, 3, 4)
     assert old.exists()
+
+
+def test_what_only_an_old_manifest_lists_goes_before_it_and_each_index_behind_its_bins(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    append(path, 0, 2)
+    removed: list[str] = []
+
+    def note(name: str, real: Callable[..., object], arguments: tuple[str, ...], keywords: dict[str, Any]) -> object:
+        removed.append(Path(arguments[0]).name)
+        return real(*arguments, **keywords)
+
+    with intercepted(note, ("remove",)), SplitWriter(path, mode="overwrite", durability="none") as writer:
+        writer.write(b"another dataset")
+
+    # Killed in between it leaves an old manifest, and no bins of which nothing speaks. The first manifest has the first
+    # of the two segments, which the second has too.
+    assert removed[-6:] == [
+        "manifest.0000000001.json",
+        *("000000.bin", "index") * 2,
+        "manifest.0000000002.json",
+    ]
