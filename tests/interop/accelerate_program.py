@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator, skip_first_batches
 
 from splitdata.interop.torch import as_dataloader
-from tests.interop.programs import take, write_samples
+from tests.interop.programs import leave_group, take, write_samples
 from tests.interop.stream import make_loader
 
 
@@ -39,8 +39,8 @@ def main(path: str, folder: str, *stages: str) -> None:
         skipped = skip_first_batches(as_dataloader(make_loader(path)), 5)
         write_samples(folder, f"{name}-skipped", rank, take(skipped))
         accelerator.free_memory()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        del accelerator, layer, optimizer, loader, given
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import deepspeed
 import torch
 
-from tests.interop.programs import write_samples
+from tests.interop.programs import leave_group, write_samples
 from tests.interop.stream import BATCH_SIZE, Samples, make_loader, samples_of
 
 CONFIG = {
@@ -51,7 +51,8 @@ def main(path: str, folder: str, *stages: str) -> None:
             engine.save_checkpoint(f"{folder}/{name}", client_state={"loader": loader.state_dict()})
         write_samples(folder, name, torch.distributed.get_rank(), samples)
         engine.destroy()
-    torch.distributed.destroy_process_group()
+        del engine, model
+    leave_group()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from splitdata import OrderOptions
-from tests.interop.programs import write_samples
+from tests.interop.programs import leave_group, write_samples
 from tests.interop.stream import Samples, make_loader, samples_of
 
 
@@ -63,7 +63,8 @@ def main(path: str, folder: str, *stages: str) -> None:
             next(iter(loader))
             saving.result()
         write_samples(folder, name, distributed.get_rank(), samples)
-    distributed.destroy_process_group()
+        del model, optimizer, states
+    leave_group()
 
 
 if __name__ == "__main__":

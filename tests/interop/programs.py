@@ -6,6 +6,7 @@ train(batches, limit)          the loop of a program: samples of the batches unt
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from tests.command import ROOT
 from tests.interop.stream import Samples, interleaved, samples_of
 
-__all__ = ["read_samples", "run", "take", "write_samples"]
+__all__ = ["leave_group", "read_samples", "run", "take", "write_samples"]
 
 
 def run(program: str, processes: int, *arguments: str | Path, own_launcher: bool = False) -> None:
@@ -50,6 +51,19 @@ def take(batches: Iterable[Any], limit: int | None = None) -> Samples:
         if number == limit:
             break
     return taken
+
+
+def leave_group() -> None:
+    """End the process group of torch, if there is one, after all that may hold it.
+
+    Threads of gloo that outlive the interpreter's end abort the process: https://github.com/pytorch/pytorch/pull/179291
+    """
+    from torch import distributed
+
+    gc.collect()
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+    gc.collect()
 
 
 def write_samples(folder: str | Path, stage: str, rank: int, samples: Samples) -> None:

@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from splitdata import SplitDataLoader
 from splitdata.interop.torch import as_dataloader, as_iterable
-from tests.interop.programs import write_samples
+from tests.interop.programs import leave_group, write_samples
 from tests.interop.stream import Samples, make_loader, samples_of
 
 
@@ -63,27 +63,31 @@ def make_trainer(path: str, data: str, batch_size: int, arguments: TrainingArgum
     return trainer
 
 
+def train(path: str, folder: str, data: str, batch_size: int, stage: str) -> None:
+    """Run a stage."""
+    name, checkpoint, last_step = stage.split(":")
+    arguments = TrainingArguments(
+        output_dir=f"{folder}/{name}",
+        per_device_train_batch_size=batch_size,
+        num_train_epochs=2,
+        max_steps=int(last_step or (14 if data == "iterable" else -1)),
+        save_steps=int(last_step or 1_000),
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+    )
+    model = Model()
+    trainer = make_trainer(path, data, batch_size, arguments, model)
+    trainer.train(resume_from_checkpoint=f"{folder}/{checkpoint}" if checkpoint else None)
+    write_samples(folder, name, int(os.environ.get("RANK", "0")), model.samples)
+
+
 def main(path: str, folder: str, data: str, batch_size: str, *stages: str) -> None:
     """Run the stages one after the other."""
     for stage in stages:
-        name, checkpoint, last_step = stage.split(":")
-        arguments = TrainingArguments(
-            output_dir=f"{folder}/{name}",
-            per_device_train_batch_size=int(batch_size),
-            num_train_epochs=2,
-            max_steps=int(last_step or (14 if data == "iterable" else -1)),
-            save_steps=int(last_step or 1_000),
-            use_cpu=True,
-            report_to=[],
-            disable_tqdm=True,
-            logging_strategy="no",
-        )
-        model = Model()
-        trainer = make_trainer(path, data, int(batch_size), arguments, model)
-        trainer.train(resume_from_checkpoint=f"{folder}/{checkpoint}" if checkpoint else None)
-        write_samples(folder, name, int(os.environ.get("RANK", "0")), model.samples)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        train(path, folder, data, int(batch_size), stage)
+    leave_group()
 
 
 if __name__ == "__main__":
