@@ -15,6 +15,8 @@ from contextlib import nullcontext, suppress
 from functools import reduce
 from pathlib import Path
 
+import pytest
+
 import splitdata
 from tests.command import ROOT
 
@@ -22,6 +24,8 @@ FOLDERS = ("splitdata", "cli", "tests", "examples", "benchmarks")
 MODULES = sorted(found.name for found in pkgutil.walk_packages(splitdata.__path__, "splitdata."))
 
 
+# Of 4 seconds: it loads each framework that is there.
+@pytest.mark.slow
 def test_every_module_is_reached_from_the_package_by_its_own_name() -> None:
     assert "splitdata.conversion.convert" in MODULES
     for name in MODULES:
