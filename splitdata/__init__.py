@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.segments.finding import Finding
     from splitdata.dataset.sha256_digest import digest
     from splitdata.dataset.split_data import write_split_data
+    from splitdata.dataset.stores.copy_dataset import CopyReport, copy
     from splitdata.dataset.verify.verify import VerifyReport, verify
     from splitdata.dataset.writer import SplitWriter
     from splitdata.format.spec import FORMAT_VERSION
@@ -115,6 +116,7 @@ __all__ = [
     "CompactReport",
     "ConversionProgress",
     "ConversionReport",
+    "CopyReport",
     "CorruptRecordError",
     "DatasetBenchmark",
     "DatasetDescription",
@@ -189,6 +191,7 @@ __all__ = [
     "compiled_path",
     "convert",
     "convert_on_ray",
+    "copy",
     "decode_audio",
     "decode_image",
     "decode_sample",
@@ -228,6 +231,7 @@ _HOMES = {
     "CompactReport": "splitdata.dataset.deletion.compact",
     "ConversionProgress": "splitdata.conversion.watch",
     "ConversionReport": "splitdata.conversion.watch",
+    "CopyReport": "splitdata.dataset.stores.copy_dataset",
     "DatasetBenchmark": "splitdata.loader.benchmark",
     "DatasetDescription": "splitdata.dataset.describe",
     "DeleteReport": "splitdata.dataset.deletion.delete",
@@ -280,6 +284,7 @@ _HOMES = {
     "compiled_path": "splitdata._compiled",
     "convert": "splitdata.conversion.convert",
     "convert_on_ray": "splitdata.interop.ray_conversion",
+    "copy": "splitdata.dataset.stores.copy_dataset",
     "decode_audio": "splitdata.interop.decoding",
     "decode_image": "splitdata.interop.decoding",
     "decode_sample": "splitdata.samples.decode",

@@ -71,6 +71,7 @@ INNER_LEVELS: dict[str, dict[str, int]] = {
         "parts": 5,
         "comparison": 5,
         "verify": 6,
+        "stores": 7,
     },
     "loader": {"plan": 1, "device": 1, "stats": 2, "samples": 3, "cache": 4, "pipeline": 5, "rotation": 6},
     "process": {"wire": 1, "identity": 1, "worker": 2, "consumer": 3, "pool": 4},

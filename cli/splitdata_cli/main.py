@@ -12,6 +12,7 @@ The library is loaded by the command that runs, not here: `--help` and `--versio
     splitdata repair DIR            damaged indexes, headers and manifests made again
     splitdata merge A B... DEST     datasets end to end in a new one
     splitdata append A... DEST      datasets behind the records of another
+    splitdata copy A B              a dataset as it is, between folders and object stores
     splitdata diff A B              records added, removed, changed, moved
     splitdata filter DIR DEST       the records that a function says yes to
     splitdata sample DIR DEST       random records
@@ -40,6 +41,7 @@ from splitdata_cli.bench import bench
 from splitdata_cli.cat import cat
 from splitdata_cli.commit import commit
 from splitdata_cli.compact import compact
+from splitdata_cli.copy import copy
 from splitdata_cli.delete import delete
 from splitdata_cli.diff import diff
 from splitdata_cli.digest import digest
@@ -112,7 +114,7 @@ def cli(ctx: click.Context, traceback: bool) -> None:
 
 for command in (
     *(write, info, schema, head, cat, export, extract),
-    *(verify, repair, delete, compact, merge, append, commit, diff),
+    *(verify, repair, delete, compact, merge, append, commit, copy, diff),
     *(filter_command, sample, rebin, split, digest, bench, mix, plan),
 ):
     cli.add_command(command)

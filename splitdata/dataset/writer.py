@@ -16,14 +16,15 @@ from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 
-from splitdata._local_path import local_path
 from splitdata._ownership import OwnerProcess, renew_after_fork
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata._place import is_url
 from splitdata._shown import one_line
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.retention import KEPT_SECONDS
 from splitdata.dataset.segments.given_sizes import given_sizes
 from splitdata.dataset.segments.large_record import LargeSource
+from splitdata.dataset.stores.store_session import StoreSession
 from splitdata.dataset.writing.destination import ONE_BIN_BYTES
 from splitdata.dataset.writing.session_options import SessionOptions
 from splitdata.dataset.writing.unclosed import end_with_program
@@ -35,6 +36,7 @@ from splitdata.format.keys import encode_key, encode_keys
 from splitdata.format.manifest import encode_metadata
 from splitdata.samples.record_codecs import record_codec
 from splitdata.samples.standing_alone import is_alone
+from splitdata.storage.remote.store_access import StoreAccess
 
 if TYPE_CHECKING:
     import os
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from splitdata._types import BytesLike, ReadableFile
     from splitdata.dataset.manifests.stated_schema import SampleEncoder
+    from splitdata.storage.remote.store import Store
 
 __all__ = ["SplitWriter"]
 
@@ -97,11 +100,16 @@ class SplitWriter:
         group: int | None = None,
         keep_seconds: float = KEPT_SECONDS,
         schema: Any = None,  # types in the place of values, or any sample
+        storage_options: Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        single_writer: bool = False,
     ) -> None:
         """Open a dataset for writing.
 
         Args:
-            path: The directory; it is made where it does not exist, its parents too. `~` is the home folder.
+            path: The directory; it is made where it does not exist, its parents too. `~` is the home folder. Or the
+                URL of a dataset in an object store, "s3://bucket/train": records are staged in a folder of TMPDIR
+                until they are committed, and each commit is a segment of its own.
             bins: Number of bin files. None: one up to 64 MiB of records, 64 for more.
             mode: "create" refuses a directory that holds anything, "append" adds to a dataset
                 (or begins one), "overwrite" replaces a dataset with the first commit, "resume" goes on
@@ -130,6 +138,9 @@ class SplitWriter:
                 of values, as ``{"image": "uint8[224,224,3]", "label": "int", "note": "str?"}`` (docs/samples.md
                 has all), or an example of a sample, whose arrays have the shapes that all must have. None: what
                 the dataset which is added to declares.
+            storage_options, store: Of the object store, as `SplitDataLoader` takes them.
+            single_writer: Nobody else writes to this dataset: for stores that cannot make an object only if there is
+                none, which are refused otherwise.
 
         A session that was killed, or has failed, leaves its last segment open. "resume" with the same
         options takes that segment's lock, cuts off what was never committed, and goes on as if there
@@ -146,9 +157,12 @@ class SplitWriter:
             OSError: If no file can be made there: it is read-only, or belongs to another user.
             ValueError, TypeError: If an option is invalid, or the codec differs from that of the existing records.
             SchemaError: If the schema differs from the one that the dataset declares, or it has records and none.
-            ValueError: If the path is a URL.
+            ValueError: If the path is the URL of something else than an object store.
+            StoreError: If the store fails.
         """
-        self.path = local_path(path)
+        self._access = StoreAccess.of(storage_options, store)
+        self._single_writer = single_writer
+        self.path = self._access.place(path)
         self._owner = OwnerProcess()
         options = SessionOptions.checked(
             mode=mode,
@@ -189,6 +203,8 @@ class SplitWriter:
 
     def _begun_session(self, options: SessionOptions) -> WriteSession:
         """Return the session of this writer."""
+        if is_url(self.path):
+            return StoreSession(self._access.open(self.path), options, single_writer=self._single_writer)
         return WriteSession(self._directory(), options)
 
     @property

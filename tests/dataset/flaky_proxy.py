@@ -34,20 +34,30 @@ class FlakyProxy:
         num_requests: All requests that came.
     """
 
-    def __init__(self, upstream: str, faults: Iterable[str], *, delay: float = 0.0, only: str = "segments/") -> None:
+    def __init__(
+        self,
+        upstream: str,
+        faults: Iterable[str],
+        *,
+        delay: float = 0.0,
+        only: str = "segments/",
+        commands: tuple[str, ...] = ("GET",),
+    ) -> None:
         """Take what is to go wrong.
 
         Args:
             upstream: Address of the store.
             faults: Of the readings that follow each other; none behind the last.
             delay: Seconds before each answer.
-            only: Part of the path of the objects whose reading is faulty.
+            only: Part of the path of the objects that are faulty.
+            commands: Requests that are.
         """
         self.num_faults = self.num_requests = 0
         self.delay = delay
         self._upstream = urlsplit(upstream).netloc
         self._faults = iter(faults)
         self._only = only
+        self._commands = commands
         self._lock = threading.Lock()
         proxy = self
 
@@ -84,7 +94,7 @@ class FlakyProxy:
         """Answer one request."""
         with self._lock:
             self.num_requests += 1
-            is_faulty = request.command == "GET" and self._only in request.path
+            is_faulty = request.command in self._commands and self._only in request.path
             fault = next(self._faults, "") if is_faulty else ""
             self.num_faults += fault != ""
         time.sleep(self.delay + (_SLOW_SECONDS if fault == "slow" else 0))

@@ -239,6 +239,17 @@ class DatasetDirectory:
         except (FormatError, OSError):
             return False
 
+    def sizes_in(self, segment_id: str) -> dict[str, int]:
+        """Return the sizes of the files of a segment, by their names: what can be a segment's, whoever lists it.
+
+        Raises:
+            FormatError: If its folder is a link.
+            FileNotFoundError: If there is none.
+        """
+        is_own = self.paths.segment(segment_id).is_own_name
+        with self.open_segment(segment_id) as folder:
+            return {name: folder.size_of(name) for name in folder.names() if is_own(name)}
+
     def size_of(self, path: str) -> int:
         """Return the bytes of a file, 0 if there is none."""
         with suppress(OSError):

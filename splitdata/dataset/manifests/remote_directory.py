@@ -121,6 +121,11 @@ class RemoteDirectory(DatasetDirectory):
         for info in manifest.segments:
             self.files.identify(info.id, f"{info.digest:016x} {info.num_records} {info.stored_bytes} {info.num_bins}")
 
+    def sizes_in(self, segment_id: str) -> dict[str, int]:
+        """Return the sizes of the objects of a segment, by their names."""
+        is_own = self.paths.segment(segment_id).is_own_name
+        return {name: size for name, size in self.files.sizes_in(segment_id).items() if is_own(name)}
+
     def size_of(self, path: str) -> int:
         """Return the bytes of a file, 0 if there is none."""
         try:

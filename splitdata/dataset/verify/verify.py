@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.reading.snapshot import Listing
     from splitdata.format.manifest import SegmentInfo
 
-__all__ = ["VerifyReport", "verify"]
+__all__ = ["VerifyReport", "verify", "verify_directory"]
 
 _MOST_WORKERS: Final = 4
 # Of one bin, read at once: enough that what numpy costs for a call does not count.
@@ -126,6 +126,18 @@ def verify(
     directory = directory_at(folder)
     if generation is None and not directory.is_held and (cache := CacheFolder(folder)).is_cache():
         return _verify_cache(cache, num_workers, progress)
+    return verify_directory(directory, generation=generation, num_workers=num_workers, progress=progress)
+
+
+def verify_directory(
+    directory: DatasetDirectory,
+    *,
+    generation: int | None = None,
+    num_workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyReport:
+    """Verify a dataset that is reached already; takes and raises what `verify` does."""
+    folder = directory.folder
     # Held to the end, so that nothing of it is removed meanwhile.
     manifest, pin = open_pinned(directory, generation, None)
     if isinstance(manifest, LegacyDirectory):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from splitdata.errors import StoreError
@@ -18,7 +19,7 @@ __all__ = ["ObstoreStore"]
 
 _Answer = TypeVar("_Answer")
 _PART_BYTES: Final = 8 << 20
-_NUM_PARTS: Final = 8
+_NUM_PARTS: Final = 4
 _ALLOW_HTTP: Final = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
 
 
@@ -87,7 +88,13 @@ class ObstoreStore:
             self._asked(lambda: put(self._store, key, data, mode="create", use_multipart=False))
             return
         sent = iter(data)
-        self._asked(lambda: put(self._store, key, sent, chunk_size=_PART_BYTES, max_concurrency=_NUM_PARTS))
+        head = b"".join(_first(sent, _PART_BYTES))
+        if len(head) <= _PART_BYTES:
+            # As one request, where parts would be three.
+            self._asked(lambda: put(self._store, key, head, use_multipart=False))
+            return
+        parts = chain([head], sent)
+        self._asked(lambda: put(self._store, key, parts, chunk_size=_PART_BYTES, max_concurrency=_NUM_PARTS))
 
     def delete(self, key: str, /) -> None:
         """Remove an object."""
@@ -114,10 +121,24 @@ class ObstoreStore:
             problem = NotImplementedError(self._text(error))
         except Exception as error:  # of its base class, or of the runtime below
             problem = StoreError(self._text(error))
+        except BaseException as error:
+            # What a defect in the library below raises is no Exception.
+            if type(error).__name__ != "PanicException":
+                raise
+            problem = ValueError(self._text(error))
         raise problem
 
-    def _text(self, error: Exception) -> str:
+    def _text(self, error: BaseException) -> str:
         return f"{self.url}: {self._options.hide(plain_error(error))}"
+
+
+def _first(pieces: Iterator[bytes], num_bytes: int) -> Iterator[bytes]:
+    """Yield pieces until they have more than so many bytes, or are at their end."""
+    for piece in pieces:
+        yield piece
+        num_bytes -= len(piece)
+        if num_bytes < 0:
+            return
 
 
 def _allows_http(url: str, options: Mapping[str, Any]) -> bool:

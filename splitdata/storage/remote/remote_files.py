@@ -8,8 +8,11 @@ What a list does not have may still be there: a list may be older than an object
 from __future__ import annotations
 
 import os
+import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from splitdata.errors import StoreError
@@ -19,7 +22,7 @@ from splitdata.storage.remote.range_source import RangeSource
 from splitdata.storage.remote.remote_blocks import BlockFetcher, RemoteFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from splitdata.storage.remote.block_cache import BlockCache
     from splitdata.storage.remote.patience import Patience
@@ -112,6 +115,76 @@ class RemoteFiles:
             return data
 
         return self.patience.call(f"reading {self.url}/{name}", read)
+
+    def send(self, name: str, size: int, pieces: Callable[[], Iterable[bytes]]) -> None:
+        """Make an object of the dataset under a name that nobody else uses, or make it again.
+
+        Args:
+            name: Its path in the dataset.
+            size: Of all pieces together.
+            pieces: Gives them, from the first on each time that it is called.
+
+        Raises:
+            StoreError: If the store fails, or has another length afterwards.
+        """
+        self.reader.check(self.url)
+        key, what = self._prefix + name, f"writing {self.url}/{name}"
+        self.patience.call(what, lambda: self.store.put_new(key, pieces()))
+        there = self.patience.call(what, lambda: self.store.size(key))
+        if there != size:
+            raise StoreError(f"{what}: the store has {there} of {size} bytes; try again")
+
+    def create(self, name: str, data: bytes, *, alone: bool = False) -> bool:
+        """Make a small object of the dataset if nothing has its name; False if anything else has.
+
+        An answer that got lost is no failure: what is there by now is looked at.
+
+        Args:
+            name: Its path in the dataset.
+            data: All of it.
+            alone: Nobody else writes: the store is not asked to see to it.
+
+        Raises:
+            StoreError: If the store fails.
+            NotImplementedError: If it cannot make an object only if there is none.
+        """
+        self.reader.check(self.url)
+        key, what = self._prefix + name, f"writing {self.url}/{name}"
+        if alone and name in self.names():
+            return self.read_small(name, len(data) + 1) == data
+        try:
+            self.patience.call(what, lambda: self.store.put_new(key, [data] if alone else data))
+        except FileExistsError:
+            return self.read_small(name, len(data) + 1) == data
+        return True
+
+    def check_conditions(self) -> None:
+        """Find out whether the store keeps its promise to make an object only if there is none.
+
+        Raises:
+            StoreError: If it does not: two writers would overwrite each other's commits.
+        """
+        key = self._prefix + DatasetPaths.scratch_name(secrets.token_hex(16))
+        what = f"asking {self.url} for an object that is made once"
+        problem = "makes an object although there is one of its name"
+        try:
+            # The first may say that it is there: its own answer got lost. Then the second is refused all the same.
+            for data in (b"1", b"2"):
+                with suppress(FileExistsError):
+                    self.patience.call(what, partial(self.store.put_new, key, data))
+                    continue
+                if data == b"2":
+                    return
+        except NotImplementedError:
+            problem = "does not know how to make an object only if there is none"
+        finally:
+            # Some stores do not delete, or not for this writer: one byte stays, under a name that nobody reads.
+            with suppress(Exception):
+                self.store.delete(key)
+        raise StoreError(
+            f"{self.url}: the store {problem}, so two writers would lose each other's commits; use another store, or "
+            "single_writer=True where nobody else writes"
+        )
 
     def open(self, path: str) -> RangeSource:
         """Open a file of a segment.
