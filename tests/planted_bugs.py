@@ -37,6 +37,7 @@ TOOL_KILLS = ("tests/faults/test_tool_kill.py",)
 ERRORS = ("tests/faults/test_io_errors.py",)
 FORGED = ("tests/faults/test_forged.py", "tests/faults/test_flips.py", "tests/test_conformance.py")
 MERGING = ("tests/dataset/merging",)
+PARTS = ("tests/dataset/parts",)
 DELETION = ("tests/dataset/deletion",)
 CONCURRENT = (
     "tests/faults/test_writers_beside_compaction.py",
@@ -169,6 +170,85 @@ BUGS: tuple[Bug, ...] = (
         "sorted(names, key=lambda name: name == spec.INDEX_NAME)",
         "sorted(names, key=lambda name: name != spec.INDEX_NAME)",
         ("tests/dataset/writing/test_retention.py",),
+    ),
+    # -- parts --------------------------------------------------------------------------------------
+    Bug(
+        "a part that waits is cleared away as what a killed writer has left",
+        "dataset/manifests/directory.py",
+        " or _is_young_part(folder, part_seconds):",
+        ":",
+        PARTS,
+    ),
+    Bug(
+        "a commit of parts does not make them young before it lists them",
+        "dataset/parts/part_segment.py",
+        "            self._write_header(lock.descriptor, replace(self._header, first_position=first_position), "
+        "durable=durable)\n",
+        "            self._header = self._header\n",
+        PARTS,
+    ),
+    Bug(
+        "a part that is committed is committed again by a late attempt",
+        "dataset/parts/commit_parts.py",
+        "            info = listed.get(one.part)\n",
+        "            info = None\n",
+        PARTS,
+    ),
+    Bug(
+        "a part that comes twice in the list counts twice",
+        "dataset/parts/commit_parts.py",
+        "missing.setdefault(one.part, one)",
+        "missing.setdefault(one.segment, one)",
+        PARTS,
+    ),
+    Bug(
+        "parts come in the order of their segments",
+        "dataset/parts/commit_parts.py",
+        "        return list(missing.values())\n",
+        "        return sorted(missing.values(), key=lambda one: one.segment)\n",
+        PARTS,
+    ),
+    Bug(
+        "small parts are folded, and their names forgotten",
+        "dataset/writing/fold.py",
+        "info.is_understood and info.part is None",
+        "info.is_understood",
+        PARTS,
+    ),
+    Bug(
+        "a part of a dataset that was replaced joins the new one",
+        "dataset/parts/commit_parts.py",
+        "if gone := set(base.replaced) &",
+        "if gone := set[str]() &",
+        PARTS,
+    ),
+    Bug(
+        "repair adopts parts",
+        "dataset/repair/repair_session.py",
+        "segment_id not in listed and self._is_part(segment)",
+        "segment_id not in listed and not self._is_part",
+        PARTS,
+    ),
+    Bug(
+        "merged datasets take the names of their parts along",
+        "dataset/merging/linked_segment.py",
+        "replace(info, part=None)",
+        "info",
+        PARTS,
+    ),
+    Bug(
+        "a bin of a part may have any length",
+        "dataset/parts/part_segment.py",
+        "if size != length or folder.has_odd(name):",
+        "if folder.has_odd(name):",
+        PARTS,
+    ),
+    Bug(
+        "units of a conversion are committed though some are missing",
+        "conversion/shards.py",
+        "if number not in units]",
+        "if number not in units][:0]",
+        ("tests/conversion/test_shards.py",),
     ),
     # -- several programs ---------------------------------------------------------------------------
     Bug(

@@ -71,7 +71,7 @@ PROOFS = {
 
 TRAINERS = ("fabric_checkpoint.py", "lightning_trainer.py", "transformers_trainer.py", "accelerate_checkpoint.py")
 # What frameworks warn of is theirs.
-FRAMEWORKS = (*TRAINERS, "keras_fit.py", "jax_mesh.py")
+FRAMEWORKS = (*TRAINERS, "keras_fit.py", "jax_mesh.py", "ray_convert.py", "ray_train.py")
 
 # They are longer: the demo converts real files and shows a part of everything, the other is a whole reader.
 DEMO = "demo.py"
@@ -87,7 +87,7 @@ def test_there_are_examples_beside_the_demo() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.time_limit(240)
+@pytest.mark.time_limit(480)
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.name for example in EXAMPLES])
 def test_example_runs_in_an_empty_folder(example: Path, tmp_path: Path) -> None:
     if example.name in TRAINERS:

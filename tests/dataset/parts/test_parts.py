@@ -462,6 +462,22 @@ def test_part_of_a_dataset_that_was_replaced_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path) == [b"new"]
 
 
+def test_part_of_a_replaced_dataset_is_refused_though_it_could_not_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_a_writer(tmp_path)
+    descriptor = part(tmp_path, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr("splitdata.dataset.writing.commit.remove_unlisted", lambda *_, **__: None)
+        with SplitWriter(tmp_path, mode="overwrite", durability="none") as writer:
+            writer.write(b"new")
+
+    with pytest.raises(ManifestError, match="the dataset was replaced since part"):
+        commit_parts(tmp_path, [descriptor])
+
+    assert read(tmp_path) == [b"new"]
+
+
 def test_what_a_killed_writer_of_a_part_has_left_is_never_adopted(tmp_path: Path) -> None:
     close_a_writer(tmp_path)
     killed = open_part(tmp_path, "a", bins=1, durability="none")
