@@ -1,6 +1,6 @@
 """Conversion into splitdata beside what other libraries do with the same input, with one and with two workers.
 
-    python -m benchmarks.convert                     a gigabyte of JSONL, 100,000 files, ...: below nine minutes
+    python -m benchmarks.convert                     a gigabyte of JSONL, 100,000 files, ...: about ten minutes
     python -m benchmarks.convert --quick             a twentieth of it
     python -m benchmarks.convert --only jsonl files --sides splitdata litdata --rounds 5 --json out.json
 
@@ -44,7 +44,7 @@ _QUICK: Final = 0.05
 # No side is repeated that takes longer, and none once so much time has gone.
 _PATIENCE: Final = 15.0
 _BUDGET: Final = 420.0
-_LIMIT: Final = 240.0
+_LIMIT: Final = 120.0
 _PACKAGES: Final = ("splitdata", "datasets", "litdata", "mosaicml-streaming", "webdataset", "pyarrow")
 
 # -- input -------------------------------------------------------------------------------------------------
