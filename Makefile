@@ -114,7 +114,7 @@ $(RAY)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 # Compiles splitdata/_speedups.c too, where there is a compiler, and goes on where there is none.
-$(CORE): pyproject.toml constraints.txt hatch_build.py $(wildcard splitdata/*.[ch]) $(VENV)/pyvenv.cfg
+$(CORE): pyproject.toml constraints.txt hatch_build.py splitdata/_speedups.c $(VENV)/pyvenv.cfg
 	$(INSTALL) --editable .
 	@touch $@
 

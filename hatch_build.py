@@ -1,4 +1,4 @@
-"""Compiles `splitdata/_speedups.c`, with the other file of C, for a wheel or an editable installation of the sources.
+"""Compiles `splitdata/_speedups.c` when a wheel is built or the sources are installed in editable form.
 
     compiler there      _speedups.abi3.so in the wheel: cp311-abi3-PLATFORM; beside the sources if editable
     none, or it fails   a wheel of Python alone, py3-none-any; says so
@@ -23,7 +23,7 @@ try:
 except ImportError:  # run by hand
     BuildHookInterface = object
 
-SOURCES = ("splitdata/_speedups.c", "splitdata/_json_records.c")
+SOURCE = "splitdata/_speedups.c"
 RESULT = "splitdata/_speedups.abi3.so"
 FLAGS = ("-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-cast-function-type")
 
@@ -59,7 +59,7 @@ def is_compiled(root: Path, target: Path) -> bool:
     target.unlink(missing_ok=True)
     if switch == "1":
         return False
-    reason = _why_not() or _compile([root / source for source in SOURCES], target)
+    reason = _why_not() or _compile(root / SOURCE, target)
     if reason and switch == "0":
         raise SystemExit(f"SPLITDATA_PURE=0 asks for the compiled path, and it cannot be built: {reason}")
     if reason:
@@ -76,7 +76,7 @@ def _why_not() -> str:
     return ""
 
 
-def _compile(sources: list[Path], target: Path) -> str:
+def _compile(source: Path, target: Path) -> str:
     """Compile; return what went wrong, empty if nothing did."""
     link = shlex.split(os.environ.get("LDSHARED") or sysconfig.get_config_var("LDSHARED") or "cc -shared")
     if compiler := os.environ.get("CC"):
@@ -85,7 +85,7 @@ def _compile(sources: list[Path], target: Path) -> str:
     flags = [*FLAGS, *shlex.split(os.environ.get("CFLAGS", "")), f"-I{include}"]
     # In one step at last: another process may have the old one loaded.
     made = target.with_name(f"{target.name}.{os.getpid()}")
-    command = [*link, *flags, *map(str, sources), "-o", str(made)]
+    command = [*link, *flags, str(source), "-o", str(made)]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:

@@ -1,8 +1,7 @@
 """The switch of the compiled read and write path: whether it is there, whether it is used, and what it is.
 
-`splitdata/_speedups.c` and `_json_records.c` do the work of a few Python functions on records of the usual kind, and
-return None, or less than all, for every other: those functions do it then, make every error, and stay the truth.
-Without the compiled file all works, slower.
+`splitdata/_speedups.c` does the work of a few Python functions on records of the usual kind, and returns None for every
+other: those functions do it then, make every error, and stay the truth. Without the compiled file all works, slower.
 
     SPLITDATA_PURE     when it is built                       when it is run
     not set            built where a compiler is              used where it is there
@@ -14,7 +13,6 @@ Without the compiled file all works, slower.
     dataset/segments/framing.py                records become frames
     dataset/segments/given_sizes.py            how long records are
     dataset/verify/frame_run.py                proof of the frames of a bin
-    conversion/sources/json_samples.py         lines of JSON become records of samples
 
 It is loaded when a dataset is first opened: `import splitdata` takes no longer for it.
 """
@@ -37,7 +35,7 @@ __all__ = ["Speedups", "compiled_path", "speedups"]
 
 _SWITCH: Final = "SPLITDATA_PURE"
 # A file that was built from another state of the sources is not used.
-_INTERFACE: Final = 6
+_INTERFACE: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +47,6 @@ class Speedups:
         frame: Lays out records as frames, or groups of them.
         sizes: Measures a list of bytes.
         prove: Proves frames of a bin that stand end to end.
-        json_records: Makes records of texts of JSON from one on, up to so many and so many bytes, by the numbers of
-            known schemas; up to the first text that is not usual.
         path: Of the file.
     """
 
@@ -71,7 +67,6 @@ class Speedups:
         [bytes, NDArray[np.int64], NDArray[np.void], NDArray[np.int64], tuple[int, ...]],
         tuple[int, int, int, int, int],
     ]
-    json_records: Callable[[list[bytes], int, int, int, dict[bytes, int]], list[bytes]]
     path: str
 
 
@@ -124,6 +119,5 @@ def _load() -> Speedups | None:
         _speedups.frame,
         _speedups.sizes,
         _speedups.prove,
-        _speedups.json_records,
         str(_speedups.__file__),
     )

@@ -19,8 +19,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "_json_records.h"
-
 #if !defined(__GNUC__) || !defined(__SIZEOF_INT128__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "it takes gcc or clang, for a little-endian machine of 64 bits"
 #endif
@@ -1172,7 +1170,6 @@ static PyMethodDef module_methods[] = {
     {"sizes", module_sizes, METH_O, NULL},
     {"prove", module_prove, METH_VARARGS, NULL},
     {"hash64", module_hash64, METH_O, NULL},
-    {"json_records", json_records, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1189,7 +1186,7 @@ static int module_exec(PyObject *module) {
     __builtin_cpu_init();
 #endif
     /* splitdata/_compiled.py takes no other: a file that was built from an older source stays unused. */
-    if (PyModule_AddIntConstant(module, "INTERFACE", 6) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "INTERFACE", 7) < 0) return -1;
     return add_type(module, &frames_spec, "Frames") < 0 || add_type(module, &getter_spec, "Getter") < 0 ? -1 : 0;
 }
 

@@ -27,11 +27,6 @@ def frame(
     /,
 ) -> tuple[list[bytes], int, int, int, int] | None: ...
 
-# Returns records of the texts from one on: up to so many, about so many bytes, and the first that is not usual.
-def json_records(
-    texts: list[bytes], start: int, most: int, most_bytes: int, numbers: dict[bytes, int], /
-) -> list[bytes]: ...
-
 # How many bytes the items of a list have together, and the longest of them.
 def sizes(records: list[Any], /) -> tuple[int, int] | None: ...
 

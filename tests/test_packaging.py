@@ -75,7 +75,7 @@ def test_tag_of_the_wheel_says_whether_it_holds_the_compiled_path(wheel: Path) -
     assert ("splitdata/_speedups.abi3.so" in names) == has_compiler
     assert wheel.name.endswith("-py3-none-any.whl") == (not has_compiler)
     assert ("-cp311-abi3-" in wheel.name) == has_compiler
-    assert not [name for name in names if name.endswith((".c", ".h"))]
+    assert "splitdata/_speedups.c" not in names
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,6 @@ class SchemaTable:
 
     Attributes:
         schemas: Each as bytes; the number of a schema is its place here.
-        numbers: The same by the bytes of each.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class SchemaTable:
         self._most = most
         self._most_bytes = min(most_bytes, _MAX_TABLE_BYTES)
         self._num_bytes = sum(map(len, self.schemas))
-        self.numbers = {schema: number for number, schema in enumerate(self.schemas)}
+        self._numbers = {schema: number for number, schema in enumerate(self.schemas)}
         self._structures: dict[bytes, _Structure] = {}
         # Of each structure, the shapes that have schemas since before.
         self._known_shapes: dict[bytes, list[tuple[tuple[int, ...], bytes]]] = {}
@@ -154,7 +153,7 @@ class SchemaTable:
         """Return a sample that names its schema, None if it must stand alone."""
         structure = self._structures.get(schema)
         if structure is None:
-            is_known = schema in self.numbers or schema in self._known_shapes
+            is_known = schema in self._numbers or schema in self._known_shapes
             if len(schema) > _MAX_SCHEMA_BYTES or (self._is_full and not is_known):
                 return None
             structure = self._structure(schema)
@@ -192,7 +191,7 @@ class SchemaTable:
         for dims, shaped in self._known_shapes.get(schema, ()):
             if (bound := self._with_number(shaped, structure.rest_of)) is not None:
                 structure.shapes[dims] = bound
-        if structure.has_dims and schema in self.numbers:
+        if structure.has_dims and schema in self._numbers:
             structure.any_shape = self._with_number(schema, structure.all_of)
         return structure
 
@@ -206,14 +205,14 @@ class SchemaTable:
 
     def _number_of(self, schema: bytes) -> int | None:
         """Return the number of a schema, which is added if there is room."""
-        number = self.numbers.get(schema)
+        number = self._numbers.get(schema)
         if number is not None or self._is_full:
             return number
         if self._num_bytes + len(schema) > self._most_bytes:
             # Full from now on: else what is known of ever new structures would grow without an end.
             self._most = len(self.schemas)
             return None
-        number = self.numbers[schema] = len(self.schemas)
+        number = self._numbers[schema] = len(self.schemas)
         self.schemas.append(schema)
         self._num_bytes += len(schema)
         return number

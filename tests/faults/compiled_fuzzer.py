@@ -1,16 +1,14 @@
-"""Feeds the compiled path with damaged segments and texts, for as many rounds as are asked: a program of its own.
+"""Feeds the compiled path with damaged segments, for as many rounds as are asked: a program of its own.
 
-    python compiled_fuzzer.py COMPILED_FILE INPUT ROUNDS SEED
+    python compiled_fuzzer.py COMPILED_FILE SEGMENTS ROUNDS SEED
 
-COMPILED_FILE was built with sanitizers, which end the program where it reads what is not its own. INPUT is JSON: for
-each segment the arguments of `Frames`, the files in hexadecimal, and the records; texts of JSON with the schemas of
-their samples. Nothing but the standard library is loaded.
+COMPILED_FILE was built with sanitizers, which end the program where it reads what is not its own. SEGMENTS is JSON: for
+each the arguments of `Frames`, the files in hexadecimal, and the records. Nothing but the standard library is loaded.
 
     files ─> some bytes changed, cut, or moved ─┬─> Frames ─> each read
                                                 │              ├─ verified: None, or what was written
                                                 │              └─ not verified: None, or bytes of some length
                                                 └─> frames that are proven: bytes that were written
-    texts ─> some bytes changed or cut ─> json_records ─> nothing, or a record of what is JSON
 """
 
 from __future__ import annotations
@@ -182,34 +180,18 @@ def check_written(compiled: Any, source: random.Random) -> None:
     assert frames.records(list(range(count)), True, _MOST, _MOST) == records
 
 
-def check_text(compiled: Any, lines: list[bytes], numbers: dict[bytes, int], source: random.Random) -> None:
-    """Make a record of a changed text."""
-    line = bytearray(source.choice(lines))
-    for _ in range(source.randrange(4)):
-        start = source.randrange(len(line) + 1)
-        line[start : start + source.choice((0, 1, 1, 2, 50))] = source.choice((b"", source.randbytes(1), rb"\ud83d"))
-    if found := compiled.json_records([bytes(line)], 0, 1, _MOST, numbers):
-        json.loads(bytes(line).decode())
-        assert int.from_bytes(found[0][-4:], "little") < len(numbers), "another schema"
-
-
 def main() -> None:
     """Run; an error, or a sanitizer, ends the program with a code that is not 0."""
-    path, input_path, rounds, seed = sys.argv[1:]
+    path, segments_path, rounds, seed = sys.argv[1:]
     spec = importlib.util.spec_from_file_location("_speedups", path)
     assert spec is not None
     assert spec.loader is not None
     compiled = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(compiled)
-    given = json.loads(Path(input_path).read_text())
-    segments = list(map(Segment.of, given["segments"]))
-    lines = list(map(bytes.fromhex, given["texts"]))
-    numbers = {bytes.fromhex(schema): number for number, schema in enumerate(given["schemas"])}
+    segments = list(map(Segment.of, json.loads(Path(segments_path).read_text())))
     source = random.Random(int(seed))
     for _ in range(int(rounds) // 50):
         check_written(compiled, source)
-    for _ in range(int(rounds)):
-        check_text(compiled, lines, numbers, source)
     num_answers = sum(check(compiled, source.choice(segments), source) for _ in range(int(rounds)))
     sys.stdout.write(f"{rounds} damaged segments, {num_answers} reads answered\n")
 

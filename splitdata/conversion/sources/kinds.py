@@ -18,7 +18,6 @@ from splitdata.conversion.sources.binary_blob import BinaryBlobSource
 from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
 from splitdata.conversion.sources.dataset_source import open_dataset
 from splitdata.conversion.sources.hdf5_rows import Hdf5Source
-from splitdata.conversion.sources.json_samples import JsonSampleSource
 from splitdata.conversion.sources.legacy_source import LegacySource
 from splitdata.conversion.sources.lines import JsonLineSource, LineSource
 from splitdata.conversion.sources.litdata_chunks import open_litdata
@@ -176,8 +175,6 @@ def typed_sources(parts: list[RecordSource], kind: str, options: SourceOptions) 
     if options.column is not None or options.validate:
         raise ValueError("typed=True takes whole records as samples: it goes with neither column nor validate")
     parse: Callable[[bytes], Any] = parse_example
-    if kind == "jsonl" and not types:
-        return [cast("RecordSource", JsonSampleSource(cast("JsonLineSource", part))) for part in parts]
     if kind == "jsonl":
         parse = JsonFields(types)
     elif kind in ("csv", "tsv"):

@@ -155,11 +155,6 @@ class LineSource(FileSource):
             part._input, part.skipped, part._place = window, Counter(), _LineCount()
             yield part
 
-    def lines_at_hand(self) -> tuple[list[bytes], int]:
-        """Return lines that are in memory, some with CR at their ends, and which of them was given last."""
-        lines = self._place.lines
-        return lines, len(lines) - length_hint(self._place.given) - 1
-
     def _lines_from(self, position: SourcePosition) -> Generator[bytes, None, None]:
         self.skipped.clear()
         self.skipped.update(counts_at(position, "skipped"))

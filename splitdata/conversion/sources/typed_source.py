@@ -108,10 +108,7 @@ class TypedSource(SampleSource):
     def parts(self, max_bytes: int) -> Generator[RecordSource, None, None]:
         """Yield the parts of the source, as samples."""
         for part in cast("PartedSource", self._source).parts(max_bytes):
-            yield cast("RecordSource", self._part_of(part))
-
-    def _part_of(self, part: RecordSource) -> TypedSource:
-        return TypedSource(part, self._parse, types=self._types)
+            yield cast("RecordSource", TypedSource(part, self._parse, types=self._types))
 
     def _sample(self, record: Record) -> bytes:
         data = record if type(record) is bytes else self._whole(record)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from splitdata._shown import shown
+from splitdata.conversion.sources.json_text import json_value, json_value_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +64,7 @@ class JsonFields:
 
     def __call__(self, record: bytes) -> Any:
         """Return the value; ValueError if the line is no JSON, or a field is missing or of another type."""
-        value = _json(record.decode())
+        value = json_value_of_line(record)
         if not self._types:
             return value
         if not isinstance(value, dict):
@@ -96,7 +97,7 @@ class RowFields:
         if not text:
             return None
         if kind.endswith("[]") or kind == "json":
-            return _typed(_json(text), kind, name)
+            return _typed(json_value(text), kind, name)
         if kind == "bool":
             if text.lower() not in _BOOLS:
                 raise _unfit(text, kind, name)
@@ -145,30 +146,6 @@ def _holds(array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> bool:
         return False
     about = np.iinfo(wanted)
     return not array.size or (int(array.min()) >= about.min and int(array.max()) <= about.max)
-
-
-def _json(text: str) -> Any:
-    try:
-        try:
-            # `decode` looks for blanks around it, which takes as long as a short text itself.
-            value, end = _DECODER.raw_decode(text)
-        except ValueError:
-            end = -1
-        return value if end == len(text) else _DECODER.decode(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it has the field {shown(next(name for name in names if names.count(name) > 1))} twice")
-    return found
-
-
-# `json.loads` makes one for each text, which takes as long as a short text itself.
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 def _unfit(value: object, kind: str, name: str) -> ValueError:
