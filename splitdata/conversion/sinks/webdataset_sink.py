@@ -95,7 +95,7 @@ class WebDatasetSink:
 
     def finish(self) -> None:
         """Write the end of the last archive."""
-        self._opened().close()
+        (self._tar or self._new_shard()).close()
 
     def close(self) -> None:
         """Close the archive."""

@@ -402,3 +402,15 @@ def test_real_readers_of_each_library_take_what_was_written(tmp_path: Path) -> N
     found = datasets.load_from_disk(str(tmp_path / "hf"))
     assert found["id"][:] == list(range(10))
     assert found[3]["ids"] == [0, 1, 2]
+
+
+def test_shards_that_are_just_full_are_followed_by_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webdataset_sink, "_SHARD_RECORDS", 8)
+    with SplitWriter(tmp_path / "data") as writer:
+        writer.write_samples([{"id": number} for number in range(16)])
+
+    export(tmp_path / "data", tmp_path / "shards", to="webdataset")
+
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["000000.tar", "000001.tar"]
