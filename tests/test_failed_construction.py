@@ -50,7 +50,7 @@ WRONG: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "two strangers": ((Stranger(), Stranger()), {}),
     "number": ((-1,), {}),
     "bytes": ((b"there",), {}),
-    "URL": (("s3://bucket/there",), {}),
+    "URL": (("gopher://bucket/there",), {}),
     "missing": (("not/there",), {"mode": "no such mode"}),
     "missing, one argument": (("not/there",), {}),
 }

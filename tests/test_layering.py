@@ -6,7 +6,8 @@
     3  dataset   process                 -> storage, format, samples, order | nothing but layer 0
     2  storage                           -> format
     1  format    order    samples        -> nothing but layer 0
-    0  errors  _types  _version  _ownership  _local_path  _place  _payload  _shown  _compiled   -> errors, _types
+    0  errors  _types  _version  _ownership  _local_path  _place  _payload  _shown  _compiled  _extras
+                                         -> errors, _types
 
 A room is a folder or a module directly below `splitdata`. Everything may import layer 0. Imports
 inside functions count like the others.
@@ -30,7 +31,18 @@ import pytest
 from tests.command import ROOT
 
 GROUND = frozenset(
-    {"errors", "_types", "_version", "_ownership", "_local_path", "_payload", "_place", "_shown", "_compiled"}
+    {
+        "errors",
+        "_types",
+        "_version",
+        "_ownership",
+        "_local_path",
+        "_payload",
+        "_place",
+        "_shown",
+        "_compiled",
+        "_extras",
+    }
 )
 BELOW_ADAPTERS = frozenset({"loader", "conversion", "dataset", "process", "storage", "format", "order", "samples"})
 
@@ -43,6 +55,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "_place": frozenset({"_local_path"}),
     "_payload": frozenset({"_types"}),
     "_shown": frozenset(),
+    "_extras": frozenset(),
     "_compiled": frozenset({"_speedups"}),
     "format": GROUND,
     "order": GROUND,

@@ -35,6 +35,7 @@ _OPTIONS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         # The command line says it already, beside the argument.
         (r"column=NAME \(--column NAME\)", "--column NAME"),
         (r"typed=True", "--typed"),
+        (r"single_writer=True", "--single-writer"),
         (r"types=\{'([^']*)': '([^']*)'\}", r"--type \1=\2"),
         (r"from_bins=True", "--from-bins"),
         (r"allow_duplicate_keys=True", "--allow-duplicate-keys"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from pathlib import Path
@@ -270,6 +271,9 @@ def write(
     mode: Mode = "append" if append else "overwrite" if overwrite else "create"
     # Code runs only on request: a name that comes from a folder or a pattern never runs any.
     if kind == "callable" or where or transform:
+        if engine == "ray":
+            # Before a folder of that name in the working folder can be taken for it.
+            _load_ray()
         # Workers import the functions too.
         ctx.with_resource(working_folder_on_path())
     steps = [
@@ -377,6 +381,13 @@ def _verified(dest: str) -> tuple[VerifyReport, float]:
     with bytes_progress("verifying") as progress:
         report = verify(dest, progress=progress)
     return report, time.monotonic() - started
+
+
+def _load_ray() -> None:
+    try:
+        importlib.import_module("ray")
+    except ModuleNotFoundError:
+        raise click.UsageError("--engine ray needs ray: pip install 'splitdata[ray]'") from None
 
 
 def _types_of(texts: tuple[str, ...]) -> dict[str, str] | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from splitdata._extras import load_extra
 from splitdata.order.counts import checked_count
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class AudioDecoder:
         return _decoded(sample, self.field, self._decode)
 
     def _decode(self, content: BytesLike) -> NDArray[np.float32]:
-        with _soundfile().SoundFile(io.BytesIO(content)) as file:
+        with load_extra("soundfile", "audio", "decode_audio").SoundFile(io.BytesIO(content)) as file:
             if self.sample_rate not in (None, file.samplerate):
                 raise ValueError(
                     f"this sound has {file.samplerate} frames a second, and sample_rate={self.sample_rate} is asked "
@@ -174,21 +175,8 @@ class AudioDecoder:
 
 
 def _pillow() -> tuple[Any, Any]:
-    try:
-        from PIL import Image, ImageOps
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("decode_image needs Pillow: pip install 'splitdata[image]'", name="PIL") from error
-    return Image, ImageOps.fit
-
-
-def _soundfile() -> Any:
-    try:
-        import soundfile
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "decode_audio needs soundfile: pip install 'splitdata[audio]'", name="soundfile"
-        ) from error
-    return soundfile
+    wanted_by = "decode_image"
+    return load_extra("PIL.Image", "image", wanted_by), load_extra("PIL.ImageOps", "image", wanted_by).fit
 
 
 def _field(sample: Any, name: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from splitdata._extras import load_extra
 from splitdata.conversion.shards import opened_units, unfinished_units
 from splitdata.conversion.watch import ConversionProgress
 from splitdata.dataset.parts.commit_parts import commit_parts, waiting_parts
@@ -17,7 +18,6 @@ from splitdata.dataset.parts.commit_parts import commit_parts, waiting_parts
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
-    from types import ModuleType
 
     from splitdata.conversion.sources.choose import Named
     from splitdata.conversion.sources.source import RecordSource
@@ -90,7 +90,7 @@ def convert_on_ray(
     """
     if type(max_retries) is not int or max_retries < -1:
         raise ValueError(f"max_retries must be -1 or more, got {max_retries!r}")
-    ray = _ray()
+    ray = load_extra("ray", "ray", "a conversion on Ray")
     units = opened_units(
         source,
         dest,
@@ -134,7 +134,7 @@ class _Running:
 
     def __init__(
         self,
-        ray: ModuleType,
+        ray: Any,
         units: Iterator[WorkUnit],
         task: Any,
         progress: Callable[[ConversionProgress], None] | None,
@@ -173,18 +173,8 @@ class _Running:
             self._ray.cancel(ref, force=True)
 
 
-def _ray() -> ModuleType:
-    """Return Ray's module."""
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("conversions on Ray need it: pip install 'splitdata[ray]'", name="ray") from error
-    module: ModuleType = ray
-    return module
-
-
 @contextmanager
-def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
+def _connected(ray: Any, address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine, unless the program has done so."""
     if ray.is_initialized():
         yield

@@ -50,6 +50,7 @@ def test_every_error_shows_names_escaped_and_keeps_them_as_they_are(name: str) -
         "DatasetExistsError": {"path": HOSTILE},
         "DuplicateKeyError": {"key": HOSTILE, "numbers": (0, 1)},
         "TooManySkippedError": {"num_skipped": 1},
+        "UnfinishedError": {"numbers": (0, 1)},
     }
     error = kind(f"{HOSTILE} is none", **fields.get(name, {}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,18 @@ def test_invalid_share_is_refused(
     assert refused.exit_code == 2
     assert told in refused.stderr
     assert not (tmp_path / "all").exists()
+
+
+def test_folder_called_ray_beside_the_functions_is_not_taken_for_ray(
+    sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # None in sys.modules: as if it were not installed.
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (tmp_path / "ray.py").write_text("raise SystemExit('taken for it')\n")
+    (tmp_path / "mine.py").write_text("def wanted(sample): return True\n")
+    monkeypatch.chdir(tmp_path)
+
+    refused = invoke("write", *sources, tmp_path / "all", "--engine", "ray", "--where", "mine:wanted")
+
+    assert refused.exit_code == 2
+    assert "splitdata[ray]" in refused.stderr

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from splitdata.conversion.sources.library import load
+from splitdata._extras import load_extra
 from splitdata.conversion.sources.numbered import NumberedFileSource
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ArrayRecordSource(NumberedFileSource):
             ModuleNotFoundError: If array_record is not installed.
         """
         super().__init__(path)
-        load(_MODULE, "arrayrecord", f"reading {path}")
+        load_extra(_MODULE, "arrayrecord", f"reading {path}")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class ArrayRecordSource(NumberedFileSource):
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        module = load(_MODULE, "arrayrecord", f"reading {self.shown}")
+        module = load_extra(_MODULE, "arrayrecord", f"reading {self.shown}")
         # Records are asked for in runs, so nothing is read ahead.
         try:
             reader = module.ArrayRecordReader(self.path, "readahead_buffer_size:0")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from splitdata._extras import load_extra
 from splitdata.conversion.sources.array_rows import (
     StoredArray,
     check_rows,
@@ -19,7 +20,6 @@ from splitdata.conversion.sources.array_rows import (
     rows_of_slabs,
     slabs_of,
 )
-from splitdata.conversion.sources.library import load
 from splitdata.conversion.sources.numbered import NumberedFileSource
 from splitdata.errors import SourceError
 
@@ -42,7 +42,7 @@ class Hdf5Source(NumberedFileSource):
             ModuleNotFoundError: If h5py is not installed.
         """
         super().__init__(path)
-        load("h5py", "hdf5", f"reading {path}")
+        load_extra("h5py", "hdf5", f"reading {path}")
         self._column = None if column is None else column.strip("/")
 
     def state(self, *, with_times: bool) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Hdf5Source(NumberedFileSource):
     @contextmanager
     def _arrays(self) -> Iterator[dict[str, StoredArray]]:
         """Open the file and yield the arrays whose rows are the samples."""
-        h5py = load("h5py", "hdf5", f"reading {self.shown}")
+        h5py = load_extra("h5py", "hdf5", f"reading {self.shown}")
         with self._named_damage(), h5py.File(self.path, "r", locking=False) as file:
             found: dict[str, Any] = {}
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from splitdata._extras import load_extra
 from splitdata._local_path import local_path
 from splitdata.conversion.sources.archive_file import ArchiveFile
-from splitdata.conversion.sources.library import load
 from splitdata.conversion.sources.seek import count_at
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class LmdbSource(ArchiveFile):
         named = Path(local_path(path, "the source"))
         is_folder = named.is_dir()
         super().__init__(str(Path(path) / _DATA) if is_folder else path)
-        self._lmdb = load("lmdb", "lmdb", f"reading {path}").__name__
+        self._lmdb = load_extra("lmdb", "lmdb", f"reading {path}").__name__
         self._folder = named.resolve() if is_folder else None
         self._database = database
         self._place: SourcePosition = {}
@@ -129,7 +129,7 @@ class LmdbSource(ArchiveFile):
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any, Any]]:
-        lmdb = load(self._lmdb, "lmdb", f"reading {self._input.shown}")
+        lmdb = load_extra(self._lmdb, "lmdb", f"reading {self._input.shown}")
         with (
             lmdb.open(
                 self._input.path, subdir=False, readonly=True, lock=False, readahead=False, meminit=False, max_dbs=2
@@ -143,7 +143,7 @@ class LmdbSource(ArchiveFile):
         """Raise if what seems to be a value is a database with a name."""
         try:
             environment.open_db(key, txn=transaction, create=False)
-        except load(self._lmdb, "lmdb", "reading").Error:
+        except load_extra(self._lmdb, "lmdb", "reading").Error:
             return
         name = key.decode("utf-8", "backslashreplace")
         raise self._refusal(f"holds databases with names, such as {name}: name the one that is meant, column={name!r}")
@@ -152,5 +152,5 @@ class LmdbSource(ArchiveFile):
     def _named_damage(self) -> Iterator[None]:
         try:
             yield
-        except load(self._lmdb, "lmdb", "reading").Error as error:
+        except load_extra(self._lmdb, "lmdb", "reading").Error as error:
             raise self._refusal(f"cannot be read as LMDB: {error}") from error

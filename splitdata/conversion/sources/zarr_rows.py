@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from splitdata._extras import load_extra
 from splitdata._shown import shown
 from splitdata.conversion.sources.array_rows import (
     StoredArray,
@@ -23,7 +24,6 @@ from splitdata.conversion.sources.array_rows import (
     slabs_of,
 )
 from splitdata.conversion.sources.file_folder import FolderSource
-from splitdata.conversion.sources.library import load
 from splitdata.conversion.sources.numbered import NumberedSource
 from splitdata.errors import SourceError
 
@@ -57,7 +57,7 @@ class ZarrSource(NumberedSource):
         super().__init__()
         self._files = FolderSource(path)
         self.shown, self.path = path, self._files.path
-        load("zarr", "zarr", f"reading {path}")
+        load_extra("zarr", "zarr", f"reading {path}")
         self._column = None if column is None else column.strip("/")
 
     @property
@@ -100,7 +100,7 @@ class ZarrSource(NumberedSource):
     @contextmanager
     def _arrays(self) -> Iterator[dict[str, StoredArray]]:
         """Open the store and yield the arrays whose rows are the samples."""
-        zarr = load("zarr", "zarr", f"reading {self.shown}")
+        zarr = load_extra("zarr", "zarr", f"reading {self.shown}")
         with self._named():
             _check_codecs(Path(self.path))
             try:

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from splitdata._extras import load_extra
+from splitdata._shown import one_line
 from splitdata.errors import WorkerCrashedError
 from splitdata.process.wire.remote_error import rebuild, report
 
@@ -105,8 +107,8 @@ class _Actor:
                 "%s, of which %s are free",
                 self._worker_id,
                 _PLACE_SECONDS,
-                self._ray.cluster_resources().get("CPU", 0),
-                self._ray.available_resources().get("CPU", 0),
+                one_line(self._ray.cluster_resources().get("CPU", 0)),
+                one_line(self._ray.available_resources().get("CPU", 0)),
             )
 
     def _refuse(self, died: Exception) -> NoReturn:
@@ -168,10 +170,7 @@ class _GivenRequests:
 
 def _connected() -> Any:
     """Return Ray's module, connected to a cluster: that of the program, of RAY_ADDRESS, or one on this machine."""
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("workers of kind 'ray' need it: pip install 'splitdata[ray]'", name="ray") from error
+    ray = load_extra("ray", "ray", "a worker of kind 'ray'")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, ignore_reinit_error=True)
     return ray

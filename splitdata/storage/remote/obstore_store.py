@@ -5,12 +5,12 @@ obstore is loaded when the first store is opened. Its own repetitions are off: p
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, TypeVar
 
+from splitdata._extras import load_extra
 from splitdata.errors import StoreError
 from splitdata.storage.remote.patience import plain_error
 from splitdata.storage.remote.store_options import StoreOptions
@@ -126,7 +126,10 @@ class ObstoreStore:
             if type(error).__name__ != "PanicException":
                 raise
             problem = ValueError(self._text(error))
-        raise problem
+        try:
+            raise problem
+        finally:
+            del problem
 
     def _text(self, error: BaseException) -> str:
         return f"{self.url}: {self._options.hide(plain_error(error))}"
@@ -153,12 +156,6 @@ def _allows_http(url: str, options: Mapping[str, Any]) -> bool:
 
 
 def _loaded(url: str) -> Any:
-    try:
-        obstore = importlib.import_module("obstore")
-        importlib.import_module("obstore.store")
-        importlib.import_module("obstore.exceptions")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{url}: datasets in object stores need obstore: pip install 'splitdata[remote]'", name="obstore"
-        ) from error
-    return obstore
+    for part in ("obstore.store", "obstore.exceptions"):
+        load_extra(part, "remote", f"{url}: a dataset in an object store")
+    return load_extra("obstore", "remote", url)

@@ -1,8 +1,9 @@
-"""Loads the library that reads a format, when a source of it is opened; a missing one is named with the command for it.
+"""Loads an optional library where it is first needed; a missing one is named with the command that installs it.
 
-Nothing here is imported by its name from data: the names are those in this package.
+No name comes from data: all are written in the library's own code.
 
-    load("h5py", "hdf5", "reading a.h5")  ──>  the module, or: reading a.h5 needs h5py: pip install 'splitdata[hdf5]'
+    load_extra("h5py", "hdf5", "reading a.h5")  ──>  the module, or
+                                                     reading a.h5 needs h5py: pip install 'splitdata[hdf5]'
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["load"]
+__all__ = ["load_extra"]
 
 
-def load(module: str, extra: str, wanted_by: str) -> Any:
+def load_extra(module: str, extra: str, wanted_by: str) -> Any:
     """Return a module.
 
     Args:
