@@ -16,8 +16,14 @@ from tests.faults.hostile_sizes import INPUTS, OPERATIONS
 MOST_MIB = 256
 
 
-# These take a second each.
-LONG = ("millions_of_bins_in_each_segment", "overlapping_frames", "senseless_entries", "millions_of_bins")
+# These take seconds each.
+LONG = (
+    "metadata_of_lists",
+    "millions_of_bins_in_each_segment",
+    "overlapping_frames",
+    "senseless_entries",
+    "millions_of_bins",
+)
 SHORT = tuple(name for name in INPUTS if name not in LONG)
 
 

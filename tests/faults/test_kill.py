@@ -29,17 +29,17 @@ pytestmark = [
 
 # Points of each workload in a normal run, spread evenly over its bytes and operations.
 POINTS = {
-    "plain": 250,
-    "zstd": 150,
-    "scratch": 200,
-    "rename": 200,
+    "plain": 210,
+    "zstd": 125,
+    "scratch": 175,
+    "rename": 170,
     "blocks": 100,
     "blocks-zstd": 100,
-    "keys": 120,
+    "keys": 105,
     "schemas": 100,
-    "rivals": 200,
-    "append": 130,
-    "overwrite": 170,
+    "rivals": 175,
+    "append": 115,
+    "overwrite": 150,
 }
 LARGE_POINTS = 12
 ADDED = b"added after the kill"

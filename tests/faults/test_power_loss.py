@@ -40,8 +40,8 @@ from tests.faults.test_tool_kill import INPUTS, TOOLS, Tool, found_in, is_allowe
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="notes operations as Linux has them")
 
-STATES = 10
-TOOL_STATES = 3
+STATES = 7
+TOOL_STATES = 2
 # Together some more than 10,000.
 SOAK_STATES = 600
 SOAK_TOOL_STATES = 360

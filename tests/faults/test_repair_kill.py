@@ -27,8 +27,8 @@ pytestmark = [
     pytest.mark.usefixtures("small_process"),
 ]
 
-WRITER_POINTS = 26
-REPAIR_POINTS = 36
+WRITER_POINTS = 18
+REPAIR_POINTS = 24
 ADOPTING = ("plain", "zstd", "scratch", "blocks", "schemas", "rivals", "append")
 
 

@@ -156,6 +156,8 @@ def _allows_http(url: str, options: Mapping[str, Any]) -> bool:
 
 
 def _loaded(url: str) -> Any:
+    wanted_by = f"{url}: a dataset in an object store"
+    obstore = load_extra("obstore", "remote", wanted_by)
     for part in ("obstore.store", "obstore.exceptions"):
-        load_extra(part, "remote", f"{url}: a dataset in an object store")
-    return load_extra("obstore", "remote", url)
+        load_extra(part, "remote", wanted_by)
+    return obstore

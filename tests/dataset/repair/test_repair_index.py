@@ -98,7 +98,7 @@ def test_index_with_a_flipped_bit_is_made_again_byte_for_byte(data: Path, number
     index = index_of(data, number)
     original = index.read_bytes()
     damaged = []
-    for bit in range(0, 8 * len(original), 9):
+    for bit in range(0, 8 * len(original), 17):
         content = bytearray(original)
         content[bit // 8] ^= 1 << bit % 8
         damaged.append(bytes(content))
@@ -220,7 +220,7 @@ def test_damaged_bin_header_is_made_again_byte_for_byte(data: Path) -> None:
 def test_flip_in_a_bin_is_mended_or_costs_what_it_cost_before(data: Path) -> None:
     originals = tree_of(data)
     for file in bins_of(data):
-        for bit in range(0, 8 * file.stat().st_size, 9):
+        for bit in range(0, 8 * file.stat().st_size, 17):
             flip(file, bit)
             before = readable(data)
             report = repair(data)
