@@ -255,8 +255,8 @@ DAMAGES: dict[str, Damage] = {
     "no bin": no_bin,
     "leads to a neighbor": leads_to_neighbor,
     # The first bit of each byte in turn, then the second ...: all words of header and entry, and all their bits.
-    **{f"header bit {number}": header_flip(number) for number in range(1, 8 * spec.FRAME_HEADER_BYTES, 15)},
-    **{f"entry bit {number}": entry_flip(number) for number in range(3, 8 * spec.INDEX_ENTRY_BYTES, 15)},
+    **{f"header bit {number}": header_flip(number) for number in range(1, 8 * spec.FRAME_HEADER_BYTES, 9)},
+    **{f"entry bit {number}": entry_flip(number) for number in range(3, 8 * spec.INDEX_ENTRY_BYTES, 21)},
     **{f"body at {share}": body_flip(share) for share in (0.0, 0.5, 1.0)},
     **{f"codec {codec}": forged(codec=codec) for codec in (0, 1, 2, 3)},
     **{f"kind {kind}": forged(kind=kind) for kind in (0, 2, 3)},
