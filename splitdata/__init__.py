@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.deletion.compact import CompactReport, compact
     from splitdata.dataset.deletion.delete import DeleteReport, delete
     from splitdata.dataset.describe import DatasetDescription, SegmentDescription, describe
-    from splitdata.dataset.merging.merge import MergeReport, append, merge
+    from splitdata.dataset.merging.merge import MergeReport, append
     from splitdata.dataset.part_writer import PartWriter, open_part
     from splitdata.dataset.parts.commit_parts import PartsReport, commit_parts, waiting_parts
     from splitdata.dataset.reader import SplitDataLoader
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from splitdata.dataset.sha256_digest import digest
     from splitdata.dataset.split_data import write_split_data
     from splitdata.dataset.stores.copy_dataset import CopyReport, copy
+    from splitdata.dataset.stores.merge_to_store import merge
     from splitdata.dataset.verify.verify import VerifyReport, verify
     from splitdata.dataset.writer import SplitWriter
     from splitdata.format.spec import FORMAT_VERSION
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from splitdata.samples.encode import encode_sample
     from splitdata.samples.sample_schema import SampleSchema
     from splitdata.storage.remote.block_cache import BlockCache
+    from splitdata.storage.remote.default_options import default_storage_options
 
 __all__ = [
     "BadMagicError",
@@ -195,6 +197,7 @@ __all__ = [
     "decode_audio",
     "decode_image",
     "decode_sample",
+    "default_storage_options",
     "delete",
     "describe",
     "describe_cache",
@@ -288,6 +291,7 @@ _HOMES = {
     "decode_audio": "splitdata.interop.decoding",
     "decode_image": "splitdata.interop.decoding",
     "decode_sample": "splitdata.samples.decode",
+    "default_storage_options": "splitdata.storage.remote.default_options",
     "delete": "splitdata.dataset.deletion.delete",
     "describe": "splitdata.dataset.describe",
     "describe_cache": "splitdata.loader.cache.cache_description",
@@ -299,7 +303,7 @@ _HOMES = {
     "extract": "splitdata.conversion.export",
     "filter_records": "splitdata.conversion.derive",
     "measure_dataset": "splitdata.loader.benchmark",
-    "merge": "splitdata.dataset.merging.merge",
+    "merge": "splitdata.dataset.stores.merge_to_store",
     "open_part": "splitdata.dataset.part_writer",
     "open_source": "splitdata.conversion.sources.choose",
     "rebin": "splitdata.conversion.derive",

@@ -58,7 +58,8 @@ def _is_url(text: str, scheme: str, what: str) -> str:
     if scheme.lower() == "file":
         return f"{what} {text!r} is a URL: write the path by itself, without 'file://'"
     return (
-        f"{what} {text!r} is a URL: {scheme}:// is not supported, only what this machine has or mounts; "
+        f"{what} {text!r} is a URL: {scheme}:// is not supported here, only what this machine has or mounts "
+        "(`splitdata copy` brings datasets here from object stores, and back); "
         f"'./{text}' is a local folder of that name"
     )
 

@@ -3,6 +3,7 @@
 MemoryStore()                       five methods on a dict; counts what it is asked
 FaultyStore(store, faults)          each call first takes the next fault of a list
 bucket(folder)                      http://127.0.0.1:port, which obstore reaches as S3
+lead_to(address, monkeypatch)       the environment that leads there
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["BUCKET_OPTIONS", "Fault", "FaultyStore", "FolderStore", "MemoryStore", "bucket", "store_of"]
+import pytest
+
+__all__ = ["BUCKET_OPTIONS", "Fault", "FaultyStore", "FolderStore", "MemoryStore", "bucket", "lead_to", "store_of"]
 
 Fault = Literal["", "error", "drop", "short", "other range", "flip", "denied"]
 
@@ -104,6 +107,15 @@ def store_of(folder: Path, key: str = "data") -> dict[str, bytes]:
     """Return the files of a dataset as the objects of a store."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {f"{key}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
+
+
+def lead_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the variables of the environment lead to a bucket."""
+    monkeypatch.setenv("AWS_ENDPOINT", address)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", BUCKET_OPTIONS["aws_access_key_id"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", BUCKET_OPTIONS["aws_secret_access_key"])
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
 
 
 @contextmanager

@@ -130,7 +130,9 @@ TAKERS = {
     "convert from": Taker(at_once(lambda path: convert(path, Path("to").absolute())), ".jsonl"),
     "SplitWriter": Taker(written, "-written", makes=True, at_url=True),
     "write_split_data": Taker(at_once(lambda path: write_split_data(path, [b"a"])), "-split", makes=True, at_url=True),
-    "convert to": Taker(at_once(lambda path: convert(Path("data.jsonl").absolute(), path)), "-converted", makes=True),
+    "convert to": Taker(
+        at_once(lambda path: convert(Path("data.jsonl").absolute(), path)), "-converted", makes=True, at_url=True
+    ),
 }
 every_taker = pytest.mark.parametrize("taker", TAKERS.values(), ids=TAKERS)
 

@@ -12,6 +12,7 @@ from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import bench_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
 from splitdata_cli._shuffle import shuffle_named
+from splitdata_cli._store import store_option
 from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _NO_RATE: Final = "-"
     help="For each measurement.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, with all that the loaders counted.")
+@store_option
 @click.pass_context
 def bench(
     ctx: click.Context,

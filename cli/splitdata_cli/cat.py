@@ -10,6 +10,7 @@ import click
 from splitdata_cli._failure import complain, message_of
 from splitdata_cli._pictures import Pictures, pictures_option
 from splitdata_cli._render import BytesEscaper, escape, print_line
+from splitdata_cli._store import store_option
 from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _SHOWN_CHARS: Final = 1 << 16
 @click.argument("path", metavar="DIR")
 @click.argument("positions", metavar="I...", type=int, nargs=-1)
 @click.option("--key", "keys", metavar="K", multiple=True, help="The record with this key; may be given again.")
+@store_option
 @pictures_option
 @click.pass_context
 def cat(

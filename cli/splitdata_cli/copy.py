@@ -8,6 +8,7 @@ import click
 
 from splitdata_cli._progress import bytes_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+from splitdata_cli._store import single_writer_option, store_option
 
 __all__ = ["copy"]
 
@@ -17,9 +18,10 @@ __all__ = ["copy"]
 @click.argument("dest", metavar="B")
 @click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to copy. Default: the newest.")
 @click.option("--no-check", is_flag=True, help="Do not read the copy afterwards.")
-@click.option("--single-writer", is_flag=True, help="Nobody else writes to B: for stores without conditional writes.")
+@single_writer_option
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Files sent at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def copy(
     source: str, dest: str, generation: int | None, no_check: bool, single_writer: bool, workers: int, as_json: bool
 ) -> None:

@@ -9,6 +9,7 @@ import click
 
 from splitdata_cli._progress import records_progress
 from splitdata_cli._render import counted, escape, print_json, print_line
+from splitdata_cli._store import store_option
 
 if TYPE_CHECKING:
     from splitdata import DiffReport, RecordDifference
@@ -25,6 +26,7 @@ _DIFFERENT: Final = 1
     "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="So many of each kind are listed."
 )
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 @click.pass_context
 def diff(ctx: click.Context, path_a: str, path_b: str, limit: int, as_json: bool) -> None:
     """Tell which records of the dataset B are not in A, or not in B any more, have changed, or stand in another order.

@@ -6,6 +6,7 @@ import click
 
 from splitdata_cli._progress import records_progress
 from splitdata_cli._render import print_json, print_line
+from splitdata_cli._store import store_option
 
 __all__ = ["digest"]
 
@@ -15,6 +16,7 @@ __all__ = ["digest"]
 @click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to read. Default: the newest.")
 @click.option("--workers", type=click.IntRange(min=1), help="To read with. Default: by the number of processors.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def digest(path: str, generation: int | None, workers: int | None, as_json: bool) -> None:
     """Read all records of the dataset in DIR and print their SHA-256 digest.
 

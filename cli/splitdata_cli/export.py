@@ -9,6 +9,7 @@ import click
 
 from splitdata_cli._progress import records_progress
 from splitdata_cli._render import counted, escape, print_json, print_line
+from splitdata_cli._store import store_option
 
 if TYPE_CHECKING:
     from splitdata import ExportReport
@@ -29,6 +30,7 @@ Format = Literal["files", "jsonl", "csv", "parquet", "arrow", "webdataset", "tfr
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that write.")
 @click.option("--resume", is_flag=True, help="Note what is done, and go on where the same command was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def export(
     path: str,
     dest: str,

@@ -9,6 +9,7 @@ import click
 
 from splitdata_cli._progress import records_progress
 from splitdata_cli._render import escape
+from splitdata_cli._store import store_option
 from splitdata_cli.export import show_export
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["extract"]
 @click.option("--all", "takes_all", is_flag=True, help="All records.")
 @click.option("--column", help="Of samples: take this field of each.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def extract(
     path: str, arguments: tuple[str, ...], keys: tuple[str, ...], takes_all: bool, column: str | None, as_json: bool
 ) -> None:

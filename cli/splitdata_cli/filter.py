@@ -9,6 +9,7 @@ import click
 from splitdata_cli._derived import show_derived
 from splitdata_cli._import import function_named, working_folder_on_path
 from splitdata_cli._progress import bytes_progress
+from splitdata_cli._store import store_option
 
 __all__ = ["filter_command"]
 
@@ -20,6 +21,7 @@ __all__ = ["filter_command"]
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that read.")
 @click.option("--dry-run", is_flag=True, help="Read all, and only tell what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 @click.pass_context
 def filter_command(
     ctx: click.Context, path: str, dest: str, where: str, workers: int, dry_run: bool, as_json: bool

@@ -10,6 +10,7 @@ from splitdata_cli._failure import complain, message_of
 from splitdata_cli._pictures import Pictures, pictures_option
 from splitdata_cli._records import print_records
 from splitdata_cli._render import escape, escape_bytes, print_json
+from splitdata_cli._store import store_option
 from splitdata_cli.verify import DAMAGED
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _MORE: Final = "..."
 @click.argument("path", metavar="DIR")
 @click.option("-n", "--number", type=click.IntRange(min=0), default=10, show_default=True, help="How many records.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 @pictures_option
 @click.pass_context
 def head(ctx: click.Context, path: str, number: int, as_json: bool, wants_pictures: bool | None) -> None:

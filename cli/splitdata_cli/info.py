@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from splitdata_cli._render import counted, escape, print_json, print_line, print_table, size_text
+from splitdata_cli._store import store_option
 
 if TYPE_CHECKING:
     from splitdata import CacheDescription, DatasetDescription
@@ -38,6 +39,7 @@ def _print_versions(ctx: click.Context, _parameter: click.Parameter, value: bool
     callback=_print_versions,
     help="Show the versions of library and format, and whether the compiled path is in use, and exit.",
 )
+@store_option
 def info(path: str, generation: int | None, as_json: bool) -> None:
     """Show what the dataset in DIR is: records, bytes, bins, fingerprint, metadata.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from splitdata_cli._render import counted, escape, print_json, print_line
+from splitdata_cli._store import store_option
 
 if TYPE_CHECKING:
     from splitdata import Mixture
@@ -31,6 +32,7 @@ _BAR_WIDTH: Final = 40
     help="Other weights from a step on; may be given several times, in ascending order.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def mix(
     sources: tuple[str, ...], steps: int, batch: int, period: int | None, stages: tuple[str, ...], as_json: bool
 ) -> None:

@@ -8,6 +8,7 @@ import click
 
 from splitdata_cli._render import counted, escape, print_json, print_line, print_table, size_text
 from splitdata_cli._shuffle import shuffle_named
+from splitdata_cli._store import store_option
 
 if TYPE_CHECKING:
     from splitdata import Buckets, EpochForecast, Packed, TokenBudget
@@ -51,6 +52,7 @@ _ORDERS = ("none", "global", "window:65536", "bins")
 @click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def plan(
     path: str,
     world: int,

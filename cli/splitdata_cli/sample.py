@@ -8,6 +8,7 @@ import click
 
 from splitdata_cli._derived import show_derived
 from splitdata_cli._progress import bytes_progress
+from splitdata_cli._store import store_option
 
 __all__ = ["sample"]
 
@@ -20,6 +21,7 @@ __all__ = ["sample"]
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that read.")
 @click.option("--dry-run", is_flag=True, help="Read all, and only tell what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def sample(path: str, dest: str, count: int, seed: int, workers: int, dry_run: bool, as_json: bool) -> None:
     """Write so many random records of the dataset in DIR, in their order and each once, into the new dataset DEST.
 

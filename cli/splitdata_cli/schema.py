@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from splitdata_cli._render import print_json, print_line
+from splitdata_cli._store import store_option
 
 __all__ = ["schema"]
 
@@ -13,6 +14,7 @@ __all__ = ["schema"]
 @click.argument("path", metavar="DIR")
 @click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to read. Default: the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def schema(path: str, generation: int | None, as_json: bool) -> None:
     """Show the schema that the dataset in DIR declares for all of its samples, or else each that some of them have.
 

@@ -8,6 +8,7 @@ import click
 
 from splitdata_cli._progress import bytes_progress
 from splitdata_cli._render import counted, escape, print_json, print_line
+from splitdata_cli._store import store_option
 
 __all__ = ["split"]
 
@@ -27,6 +28,7 @@ _SHARE = click.FloatRange(0, 1, min_open=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that read.")
 @click.option("--dry-run", is_flag=True, help="Only tell how many records each part would have.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 def split(
     path: str,
     dest: str,

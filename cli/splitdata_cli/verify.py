@@ -10,6 +10,7 @@ import click
 
 from splitdata_cli._progress import bytes_progress
 from splitdata_cli._render import counted, escape, print_json, print_line, size_text
+from splitdata_cli._store import store_option
 
 if TYPE_CHECKING:
     from splitdata import Finding, VerifyReport
@@ -27,6 +28,7 @@ _MAX_SHOWN: Final = 100
 @click.option("--generation", type=click.IntRange(min=0), help="Of the manifest to verify. Default: the newest.")
 @click.option("--workers", type=click.IntRange(min=1), help="To read with. Default: by the number of processors.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, with every finding.")
+@store_option
 @click.pass_context
 def verify(ctx: click.Context, path: str, generation: int | None, workers: int | None, as_json: bool) -> None:
     """Read all of the dataset in DIR and hold it against its checksums.

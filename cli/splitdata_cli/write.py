@@ -15,6 +15,7 @@ from splitdata_cli._progress import bytes_progress, write_progress
 from splitdata_cli._records import print_records
 from splitdata_cli._render import escape, print_json, print_line
 from splitdata_cli._shard import shard_named, show_units, unit_writer
+from splitdata_cli._store import single_writer_option, store_option
 from splitdata_cli._write_report import as_dict, first_rows, summary
 from splitdata_cli.verify import DAMAGED, report_as_dict, show_report
 
@@ -160,8 +161,10 @@ class _KindName(click.ParamType[str]):
     is_flag=True,
     help="Read SOURCE to its end, tell what would be written, show the first records; write nothing.",
 )
+@single_writer_option
 @click.option("--verify", is_flag=True, help="Read DEST back at the end; exit code 1 if it is damaged.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@store_option
 @click.pass_context
 def write(
     ctx: click.Context,
@@ -204,6 +207,7 @@ def write(
     follow_links: bool,
     prefix_keys: bool,
     dry_run: bool,
+    single_writer: bool,
     verify: bool,
     as_json: bool,
 ) -> None:
@@ -237,6 +241,9 @@ def write(
     at most 64 MiB or a second less; the same command goes on from there, and does nothing once all is done. Its last
     commit is read again, which proves where it stands; what comes before that is not, if it is not compressed, CSV,
     or made by a function without a parameter `start`.
+
+    DEST may be the URL of an object store (s3://, gs://, az://). All of it waits in TMPDIR until its one commit, so
+    --resume, --shard and --engine ray are for folders, and `splitdata copy` brings a folder into a store.
 
     With --shard I/N this process writes its share alone, in units of about 256 MiB, for which all N processes see the
     same SOURCE and are called alike; `splitdata commit DEST` makes all of them visible in the order of SOURCE. With
@@ -348,6 +355,7 @@ def write(
             max_errors=max_errors,
             workers=workers,
             progress=progress,
+            single_writer=single_writer,
         )
     seconds = time.monotonic() - started
     if not as_json:

@@ -11,20 +11,22 @@ began is there too: the next call reads it again, and so proves the position.
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
+from splitdata._place import is_url
 from splitdata._shown import cut, shown
 from splitdata.conversion.sources.seek import is_count
 from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import DatasetExistsError, DatasetNotFoundError, StateMismatchError
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from splitdata.conversion.sources.source import Record, SourcePosition
 
@@ -160,9 +162,19 @@ def _is_log(stored: Any) -> bool:  # any JSON
     return bool(done) == (stored["position"] is not None) or (stored["finished"] and not done)
 
 
-def metadata_of(dest: str | os.PathLike[str]) -> tuple[dict[str, Any], int] | None:
-    """Return the metadata of the dataset in a directory and its number of records, None if there is none yet."""
+def metadata_of(
+    dest: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], int] | None:
+    """Return the metadata of a dataset and its number of records, None if there is none yet.
+
+    Args:
+        dest: The dataset, in a folder or a store.
+        storage_options: Of the store.
+    """
     try:
+        if is_url(os.fspath(dest)):
+            with SplitDataLoader(dest, storage_options=storage_options) as there:
+                return there.metadata, len(there)
         manifest = DatasetDirectory(dest).newest()
     except DatasetNotFoundError:
         return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import xxhash
 
-from splitdata._local_path import local_path
+from splitdata._place import dataset_place, is_url
 from splitdata.conversion.conversion_log import ConversionLog, hash_of, metadata_of, position_in
 from splitdata.conversion.dry_run import DryRun
 from splitdata.conversion.record_feed import RecordFeed
@@ -38,7 +38,7 @@ from splitdata.samples.declared_schema import declared_schema
 from splitdata.samples.record_codecs import CODEC_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from splitdata.conversion.sources.choose import Named
     from splitdata.conversion.sources.source import RecordSource, SourcePosition
@@ -74,6 +74,8 @@ def convert(
     max_errors: int | None = None,
     workers: int = 1,
     progress: Callable[[ConversionProgress], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    single_writer: bool = False,
 ) -> ConversionReport:
     """Write all records of a source into a dataset and commit once, at the end.
 
@@ -85,7 +87,8 @@ def convert(
 
     Args:
         source: What `open_source` gave, or takes: a function that yields records, for one.
-        dest: The dataset; not inside a folder that is read.
+        dest: The dataset; not inside a folder that is read. Or its URL in an object store, as `SplitWriter` takes it:
+            all of it waits in TMPDIR until the one commit.
         bins: As `SplitWriter` takes it, and so are the next four.
         mode: Whether there must be no dataset yet.
         compression: Of each record.
@@ -126,6 +129,7 @@ def convert(
             (cloudpickle). What is ready before its turn waits in 64 MiB of memory, then beside `dest` in a temporary
             file of 8 GiB at most.
         progress: Called in this thread while records are written.
+        storage_options, single_writer: Of the object store, as `SplitWriter` takes them.
 
     Raises:
         SchemaError: If a sample is not of the schema, naming field and record.
@@ -136,7 +140,8 @@ def convert(
         BlockingIOError: If a conversion to resume is still running.
         SourceError: If the source is damaged, truncated or of another kind.
         DatasetExistsError: If the mode does not allow what is there.
-        ValueError, TypeError: If an argument is invalid: a URL, for instance, is not a path.
+        ValueError, TypeError: If an argument is invalid; or to resume in an object store.
+        StoreError: If the store fails.
         OSError: If reading or writing fails.
     """
     if limit is not None and limit < 1:
@@ -147,7 +152,12 @@ def convert(
         raise ValueError("resume goes with neither append, overwrite, shuffle nor dry_run")
     if shuffle is not None:
         derive_key(shuffle)
-    dest = local_path(dest, "the dataset")
+    dest = dataset_place(dest, "the dataset")
+    if resume and is_url(dest):
+        raise ValueError(
+            f"{dest}: a conversion into an object store is one commit at its end, with nothing to go on from: leave "
+            "out resume=True, or write a folder, and `splitdata copy` it"
+        )
     source = cast("RecordSource", source) if is_opened(source) else open_source(cast("Named | Sequence[Named]", source))
     check_apart(source, dest, "dataset")
     failures = FailurePolicy(on_error, quarantine, max_errors, may_hold_files=resume)
@@ -163,10 +173,18 @@ def convert(
         raise ValueError("on_error, quarantine and max_errors are for what where and transform fail on; give one")
     source = _read_by(workers, source, failures, dest, begun=position_in(dest) if resume else None)
     if mode == "append":
-        _check_codec(source, dest)
+        _check_codec(source, dest, storage_options)
     watch = ConversionWatch(source, progress)
     if dry_run:
-        return _try_out(watch, dest, mode=mode, bins=bins, limit=limit)
+        codec = _codec_of(source).get("record_codec")
+        trial = DryRun(
+            dest,
+            mode=mode,
+            bins=bins,
+            codec=codec if codec in CODEC_NAMES else None,
+            storage_options=storage_options,
+        )
+        return _try_out(watch, dest, trial, limit=limit)
     if metadata is not None:
         metadata = _codec_of(source) | metadata
     elif mode != "append":
@@ -186,6 +204,8 @@ def convert(
         reproducible=reproducible,
         schema=schema,
         num_threads=workers,
+        storage_options=storage_options,
+        single_writer=single_writer,
     )
     if resume:
         return _resume(watch, output, limit=limit)
@@ -211,7 +231,12 @@ def _read_by(
 
 
 def _folder_of(dest: str) -> str:
-    """Return the folder beside the dataset, for what does not fit into memory."""
+    """Return the folder beside the dataset, for what does not fit into memory; of one in a store that of TMPDIR."""
+    if is_url(dest):
+        # Imported here, as most conversions write to folders.
+        import tempfile
+
+        return tempfile.gettempdir()
     return os.path.dirname(os.path.realpath(dest))  # noqa: PTH120  # a path of loops has no `resolve`
 
 
@@ -244,6 +269,8 @@ class _Output:
     reproducible: bool
     schema: Any
     num_threads: int
+    storage_options: Mapping[str, Any] | None
+    single_writer: bool
 
     def open(
         self, source: RecordSource, *, mode: Literal["create", "append", "overwrite", "resume"], bins: int | None
@@ -262,6 +289,8 @@ class _Output:
             metadata=self.metadata,
             reproducible=source.identity() if self.reproducible else False,
             schema=self.schema,
+            storage_options=self.storage_options,
+            single_writer=self.single_writer,
         )
 
     def new_log(self, source: RecordSource, *, limit: int | None) -> ConversionLog:
@@ -297,10 +326,8 @@ def _resume(watch: ConversionWatch, output: _Output, *, limit: int | None) -> Co
         return watch.resumed_report(dest, conversion.convert(writer, watch.watched, lambda: watch.num_bytes))
 
 
-def _try_out(watch: ConversionWatch, dest: str, *, mode: str, bins: int | None, limit: int | None) -> ConversionReport:
+def _try_out(watch: ConversionWatch, dest: str, trial: DryRun, *, limit: int | None) -> ConversionReport:
     """Read a source to its end, and report what would be written."""
-    codec = metadata_in(watch.source).get("record_codec")
-    trial = DryRun(dest, mode=mode, bins=bins, codec=codec if codec in CODEC_NAMES else None)
     with closing(RecordFeed(watch.source, limit=limit)) as feed:
         trial.take(watch.watched(feed.records), feed.next_key)
     report = watch.final_report(dest, trial.positions, num_bins=trial.num_bins)
@@ -314,6 +341,8 @@ def is_opened(source: object) -> bool:
 
 def check_apart(source: RecordSource, dest: str, what: str) -> None:
     """Raise if what is written would lie within what is read, and so be read itself."""
+    if is_url(dest):
+        return
     target = Path(os.path.realpath(dest))
     for path in source.inputs:
         # A loop of links is an error of who reads it, which names it.
@@ -321,9 +350,9 @@ def check_apart(source: RecordSource, dest: str, what: str) -> None:
             raise ValueError(f"the {what} {dest} would lie inside the source {path}; choose a place outside of it")
 
 
-def _check_codec(source: RecordSource, dest: str) -> None:
+def _check_codec(source: RecordSource, dest: str, storage_options: Mapping[str, Any] | None) -> None:
     """Raise if plain records would be added to samples, which could then not be read as such."""
-    metadata, _ = metadata_of(dest) or ({}, 0)
+    metadata, _ = metadata_of(dest, storage_options) or ({}, 0)
     # A function may well encode its samples by itself.
     if (
         metadata.get("record_codec") == "sample" != metadata_in(source).get("record_codec")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from splitdata._place import dataset_place
+from splitdata._place import dataset_place, is_url
 from splitdata.conversion.convert import convert
 from splitdata.conversion.sources.dataset_source import DatasetSource, open_dataset
 from splitdata.dataset.describe import describe
@@ -191,7 +191,8 @@ def copied(
         group=stored.group,
         where=where,
         workers=workers,
-        resume=not dry_run,
+        # In a store it begins anew: there is nothing of it before its one commit.
+        resume=not dry_run and not is_url(dataset_place(dest)),
         dry_run=dry_run,
         progress=show,
     )

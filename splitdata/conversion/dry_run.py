@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata._place import is_url
+from splitdata.conversion.conversion_log import metadata_of
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.writing.destination import BinChoice, check_destination
 from splitdata.errors import DatasetExistsError
@@ -21,7 +23,7 @@ from splitdata.samples.preview import preview
 from splitdata.samples.record_codecs import record_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from splitdata._types import ReadableFile
     from splitdata.conversion.sources.source import Record
@@ -59,7 +61,15 @@ class DryRun:
         first: The first three of them.
     """
 
-    def __init__(self, dest: str | os.PathLike[str], *, mode: str, bins: int | None, codec: str | None = None) -> None:
+    def __init__(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        mode: str,
+        bins: int | None,
+        codec: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Look at what is at `dest`; raises as the writer does if the mode does not allow it.
 
         Args:
@@ -67,13 +77,22 @@ class DryRun:
             mode: As a writer takes it, and so are the bins.
             bins: Of the dataset.
             codec: Of the records.
+            storage_options: Of the store that the dataset lies in.
         """
         self._codec = None if codec is None else record_codec(codec)
         self.num_records = 0
         self.first: list[FirstRecord] = []
         self._bins = BinChoice(bins)
         self._first_position = 0
-        if Path(dest).is_dir():
+        if is_url(os.fspath(dest)):
+            there = metadata_of(dest, storage_options)
+            if there is not None and mode == "create":
+                raise DatasetExistsError(
+                    f"{os.fspath(dest)} is a splitdata dataset; mode='append' adds to it, mode='overwrite' replaces it",
+                    path=dest,
+                )
+            self._first_position = there[1] if there is not None and mode == "append" else 0
+        elif Path(dest).is_dir():
             directory = DatasetDirectory(dest)
             check_destination(directory, mode)
             manifest = directory.newest_or_none() if mode == "append" else None

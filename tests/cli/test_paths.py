@@ -47,16 +47,37 @@ def put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("options", ["", "--dry-run", "--resume", "--append", "--overwrite", "--shuffle 1"])
-@pytest.mark.parametrize("url", URLS)
-def test_url_as_destination_is_refused_by_name_and_makes_no_folder(url: str, options: str) -> None:
+@pytest.mark.parametrize("options", ["", "--dry-run", "--append", "--overwrite", "--shuffle 1"])
+@pytest.mark.parametrize("url", URLS[:3])
+def test_url_as_destination_asks_for_the_extra_and_makes_no_folder(
+    url: str, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
     put(Path("a.txt"), b"a\n")
 
     result = run("write", "a.txt", url, *options.split())
 
     assert result.exit_code == 2
+    assert "pip install 'splitdata[remote]'" in result.stderr
+    assert in_the_working_folder() == ["a.txt"]
+
+
+@pytest.mark.parametrize("url", ["hdfs://bucket/data", "s4://bucket/data", "S3:/bucket/data"])
+def test_url_of_no_store_as_destination_is_refused_by_name_and_makes_no_folder(url: str) -> None:
+    put(Path("a.txt"), b"a\n")
+
+    result = run("write", "a.txt", url)
+
+    assert result.exit_code == 2
     assert f"'{url}' is a URL" in result.stderr
     assert in_the_working_folder() == ["a.txt"]
+
+
+def test_url_of_a_folder_as_destination_is_the_folder() -> None:
+    put(Path("a.txt"), b"a\n")
+
+    assert run("write", "a.txt", f"file://{Path.cwd()}/data").exit_code == 0
+    assert sorted(in_the_working_folder()) == ["a.txt", "data"]
 
 
 @pytest.mark.parametrize("options", [[], ["--from", "lines"], ["--from", "folder"], ["--from", "files"], ["--dry-run"]])

@@ -26,7 +26,7 @@ from splitdata.errors import DatasetExistsError, ManifestError
 from splitdata.format import spec
 from splitdata.format.manifest import Manifest
 
-__all__ = ["MergeReport", "append", "merge"]
+__all__ = ["MergeReport", "append", "merge_in_folder", "new_plan", "report_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class MergeReport:
     is_dry_run: bool
 
 
-def merge(
+def merge_in_folder(
     sources: Sequence[str | os.PathLike[str]],
     dest: str | os.PathLike[str],
     *,
@@ -68,49 +68,23 @@ def merge(
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> MergeReport:
-    """Make a dataset of all records of others, in their order, with their keys, schemas and metadata.
-
-    Files are linked where that can be done, so that merging costs as much as the indexes (16 bytes a record); on
-    another file system they are copied. No record is read, but for those of a segment that is still open, or whose id
-    another one has: it is written anew. The others stay as they are, and each dataset can be changed, and removed,
-    without the others: no file that has two names is changed in its place. Damage of a linked file is damage of
-    both; `compact` of one erases nothing in the other.
-
-    All or nothing: until the one commit at the end there is no dataset. Killed, it is called again; finished, a second
-    call finds nothing to do. Records that were deleted keep their positions.
-
-    Args:
-        sources: One dataset or more; one may be given twice.
-        dest: The new dataset.
-        allow_duplicate_keys: Let records of two datasets have one key: it leads to the last of them.
-        dry_run: Only check, and report what would be done.
-        progress: Called with bytes of bins done and in all, after each segment.
-
-    Raises:
-        DatasetNotFoundError, ManifestError: As for opening one.
-        DatasetExistsError: If `dest` is not empty.
-        DuplicateKeyError: If a key occurs in two datasets; it names them.
-        SchemaError, ValueError: If they declare different schemas, or have records of different codecs.
-        FormatError: If an index is damaged, a bin is missing, or a dataset is of an older format.
-        BlockingIOError: If another program writes there.
-    """
-    inputs = _opened(sources)
+    """Merge datasets into a new one in a folder; see `merge` in `stores/merge_to_store.py`."""
     directory = DatasetDirectory(local_path(dest, "the dataset"))
-    plan = MergePlan(Manifest(generation=0, dataset_id=os.urandom(16).hex()), inputs)
+    plan = new_plan(sources)
     there = directory.newest_or_none() if os.path.isdir(directory.folder) else None
     if there is not None:
         if plan.is_done_in(there):
             if not dry_run:
                 mend_torn(directory, there)
-            return _report(directory, there, plan, steps=[], dry_run=dry_run)
+            return report_of(directory, there, plan, steps=[], dry_run=dry_run)
         raise DatasetExistsError(
             f"{directory.folder} is a dataset already; `splitdata append` adds to it, or choose another place",
             path=directory.folder,
         )
     if not allow_duplicate_keys:
-        check_keys(inputs)
+        check_keys(plan.sources)
     if dry_run:
-        return _report(directory, plan.base, plan, steps=plan.steps, dry_run=True)
+        return report_of(directory, plan.base, plan, steps=plan.steps, dry_run=True)
 
     def begun(current: Manifest | None) -> Manifest:
         if current is not None:
@@ -122,7 +96,7 @@ def merge(
     with claimed(directory, "resume") as held:
         remove_uncommitted(held)
         manifest, copied = carry_out(held, plan.steps, begun, keep_seconds=KEPT_SECONDS, progress=progress)
-        return _report(held, manifest, plan, steps=plan.steps, num_copied_bytes=copied)
+        return report_of(held, manifest, plan, steps=plan.steps, num_copied_bytes=copied)
 
 
 def append(
@@ -160,11 +134,11 @@ def append(
         one.check_sealed()
     plan = MergePlan(there.manifest, inputs)
     if not plan.missing:
-        return _report(there.directory, there.manifest, plan, steps=[], dry_run=dry_run)
+        return report_of(there.directory, there.manifest, plan, steps=[], dry_run=dry_run)
     if not allow_duplicate_keys:
         check_keys([there, *_with_missing(plan, inputs)])
     if dry_run:
-        return _report(there.directory, plan.base, plan, steps=plan.missing, dry_run=True)
+        return report_of(there.directory, plan.base, plan, steps=plan.missing, dry_run=True)
 
     def extended(current: Manifest | None) -> Manifest:
         if current is None or current.dataset_id != plan.base.dataset_id:
@@ -186,7 +160,12 @@ def append(
 
     with claimed(there.directory, "append") as held:
         manifest, copied = carry_out(held, plan.missing, extended, keep_seconds=keep_seconds, progress=progress)
-        return _report(held, manifest, plan, steps=plan.missing, num_copied_bytes=copied)
+        return report_of(held, manifest, plan, steps=plan.missing, num_copied_bytes=copied)
+
+
+def new_plan(sources: Sequence[str | os.PathLike[str]]) -> MergePlan:
+    """Return how datasets become a new one; raises as `merge` does."""
+    return MergePlan(Manifest(generation=0, dataset_id=os.urandom(16).hex()), _opened(sources))
 
 
 def _opened(sources: Sequence[str | os.PathLike[str]]) -> list[MergeInput]:
@@ -212,7 +191,7 @@ def _with_missing(plan: MergePlan, inputs: list[MergeInput]) -> list[MergeInput]
     ]
 
 
-def _report(
+def report_of(
     directory: DatasetDirectory,
     manifest: Manifest,
     plan: MergePlan,
@@ -221,6 +200,7 @@ def _report(
     num_copied_bytes: int = 0,
     dry_run: bool = False,
 ) -> MergeReport:
+    """Return the report of a merge by what it has made, and the manifest that lists it."""
     count = sum(step.info.num_records for step in steps)
     listed = [place for step in steps if (place := manifest.position_of(step.id)) is not None]
     first = min(listed, default=manifest.num_records)

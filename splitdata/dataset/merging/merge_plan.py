@@ -65,6 +65,7 @@ class MergePlan:
     """How datasets are put behind the segments of a manifest.
 
     Attributes:
+        sources: The datasets.
         base: The manifest with metadata and schema as they will be, and no segment of the sources.
         steps: One for each segment with records, in order.
         metadata_left_out: Keys for which a source has another value than one before it.
@@ -76,6 +77,7 @@ class MergePlan:
         Raises:
             SchemaError, ValueError: If the records have different schemas or codecs.
         """
+        self.sources = sources
         self.steps = _steps(base, sources)
         left_out: dict[str, None] = {}
         for source in sources:

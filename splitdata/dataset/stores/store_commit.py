@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from splitdata.dataset.manifests.remote_directory import RemoteDirectory
-from splitdata.errors import ManifestError
+from splitdata.errors import ManifestError, StoreError
 from splitdata.format import spec
 
 if TYPE_CHECKING:
@@ -33,7 +33,17 @@ class StoreCommitter:
         Args:
             files: Of the dataset.
             single_writer: Nobody else does, and the store need not see to it.
+
+        Raises:
+            StoreError: If the store fails, or is one that is only read.
         """
+        try:
+            files.names()
+        except NotImplementedError:
+            raise StoreError(
+                f"{files.url}: what does not list what it has, as a web server, is only read; write to s3://, gs:// or "
+                "az://"
+            ) from None
         self.directory = RemoteDirectory(files)
         self._files = files
         self._single_writer = single_writer

@@ -10,7 +10,7 @@ are checked as in a folder.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,11 +23,13 @@ from splitdata.dataset.writing.write_session import WriteSession
 from splitdata.errors import DatasetExistsError, ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from splitdata.dataset.writing.session_options import SessionOptions
     from splitdata.format.manifest import Manifest, SegmentInfo
     from splitdata.storage.remote.remote_files import RemoteFiles
 
-__all__ = ["StoreSession"]
+__all__ = ["StoreSession", "staging_folder"]
 
 _NUM_WORKERS: Final = 4
 
@@ -56,7 +58,7 @@ class StoreSession(WriteSession):
         self._store = StoreCommitter(files, single_writer=single_writer)
         self._listed = self._found_in_store(options.mode)
         self._replaces = options.mode == "overwrite"
-        self._staging = _staging_folder()
+        self._staging = _new_staging_folder()
         folder = os.path.join(self._staging, "data")
         if self._listed is not None and not self._replaces:
             _stage(folder, self._listed)
@@ -154,7 +156,20 @@ class StoreSession(WriteSession):
             self._staging = ""
 
 
-def _staging_folder() -> str:
+@contextmanager
+def staging_folder() -> Iterator[str]:
+    """Give a new folder of TMPDIR, which is gone with all that is in it when the block ends."""
+    folder = _new_staging_folder()
+    try:
+        yield folder
+    finally:
+        # Imported here, as above.
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_staging_folder() -> str:
     # Imported here, as most writers write to folders.
     import tempfile
 

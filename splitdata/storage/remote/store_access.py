@@ -9,6 +9,7 @@ from typing import Any
 
 from splitdata._place import dataset_place, is_url, split_url
 from splitdata.storage.remote.block_cache import BlockCache
+from splitdata.storage.remote.default_options import with_defaults
 from splitdata.storage.remote.obstore_store import ObstoreStore
 from splitdata.storage.remote.patience import Patience
 from splitdata.storage.remote.remote_files import RemoteFiles
@@ -26,13 +27,11 @@ class StoreAccess:
         given: The options of the store as they were given, None where a store was.
         store: The store itself, where one was given.
         cache: Of blocks.
-        patience: The limits of each call.
     """
 
     given: StoreOptions | None = None
     store: Store | None = None
     cache: BlockCache = field(default_factory=BlockCache)
-    patience: Patience = field(default_factory=Patience)
 
     @classmethod
     def of(
@@ -55,8 +54,9 @@ class StoreAccess:
                 raise TypeError(f"a store has five methods; {type(store).__name__} has no {', '.join(missing)}")
         if block_cache is not None and not isinstance(block_cache, BlockCache):
             raise TypeError(f"block_cache must be a BlockCache, got {type(block_cache).__name__}")
-        patience = _patience(None if given is None else given.get("timeout"))
-        return cls(given, store, block_cache or BlockCache(), patience)
+        # Looked at here already, so that the caller is told.
+        _patience(None if given is None else given.get("timeout"))
+        return cls(given, store, block_cache or BlockCache())
 
     def place(self, path: str | os.PathLike[str]) -> str:
         """Return the name of a dataset: an absolute path, or a URL; where a store was given, of its key in that.
@@ -80,13 +80,15 @@ class StoreAccess:
         root, prefix = split_url(url)
         if root.startswith("store://"):
             prefix = url.removeprefix("store://")
+        options = with_defaults(self.given)
+        patience = _patience(options.get("timeout"))
         store = self.store
         if store is None:
             if root.startswith("store://"):
                 raise ValueError(f"{url}: give the store itself as `store`")
-            options = {name: value for name, value in (self.given or {}).items() if name != "timeout"}
-            store = ObstoreStore(root, StoreOptions(options), self.patience.call_seconds)
-        return RemoteFiles(url, prefix, store, self.cache, self.patience)
+            own = StoreOptions({name: value for name, value in options.items() if name != "timeout"})
+            store = ObstoreStore(root, own, patience.call_seconds)
+        return RemoteFiles(url, prefix, store, self.cache, patience)
 
 
 def _patience(seconds: object) -> Patience:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from splitdata.errors import StoreError
 
-__all__ = ["StoreOptions"]
+__all__ = ["StoreOptions", "plain_names", "unprefixed"]
 
 _VARIABLE: Final = "SPLITDATA_STORE_"
 # Whatever else is given is a secret until the contrary is known. With and without the prefixes that obstore takes.
@@ -86,6 +86,10 @@ class StoreOptions(Mapping[str, Any]):
                 text = text.replace(secret, _HIDDEN)
         return text
 
+    def secret_names(self) -> list[str]:
+        """Return the names of the options whose values are shown nowhere."""
+        return list(self._secrets())
+
     def _secrets(self) -> dict[str, Any]:
         return {name: value for name, value in self._options.items() if _is_secret(name, value)}
 
@@ -125,13 +129,23 @@ def _restored(plain: dict[str, Any], names: list[str], variable: str) -> StoreOp
     return options
 
 
-def _is_secret(name: str, value: object) -> bool:
+def plain_names() -> list[str]:
+    """Return the names of the options that are no secrets, sorted."""
+    return sorted(_PLAIN)
+
+
+def unprefixed(name: str) -> str:
+    """Return the name of an option without what says whose it is: "region" of "aws_region"."""
     plain = name.lower()
     for prefix in _PREFIXES:
         plain = plain.removeprefix(prefix)
+    return plain
+
+
+def _is_secret(name: str, value: object) -> bool:
     # An address may have a password in it, or a signature behind it.
     is_address = isinstance(value, (str, bool, int, float)) and not set("@?") & set(str(value))
-    return plain not in _PLAIN or not is_address
+    return unprefixed(name) not in _PLAIN or not is_address
 
 
 def _texts_of(value: object) -> Iterator[str]:

@@ -23,7 +23,7 @@ from splitdata import (
 )
 from splitdata_cli.main import cli
 from tests.dataset.flaky_proxy import FlakyProxy
-from tests.stores import BUCKET_OPTIONS, bucket, store_of
+from tests.stores import bucket, lead_to, store_of
 
 URL = "s3://copies/sets/a"
 
@@ -47,14 +47,6 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with bucket(tmp_path / "buckets") as address:
         lead_to(address, monkeypatch)
         yield address
-
-
-def lead_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT", address)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", BUCKET_OPTIONS["aws_access_key_id"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", BUCKET_OPTIONS["aws_secret_access_key"])
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
 
 
 def objects(folder: Path) -> dict[str, bytes]:
