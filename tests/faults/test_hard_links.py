@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from splitdata import SplitDataError, SplitDataLoader, SplitWriter, repair, verify
+from splitdata import (
+    SplitDataError,
+    SplitDataLoader,
+    SplitWriter,
+    commit_parts,
+    open_part,
+    repair,
+    verify,
+    waiting_parts,
+)
 from splitdata.dataset.writing import fold
 from splitdata.storage import files
 from tests.dataset.disk import files_of, read
@@ -115,6 +124,21 @@ def test_tool_in_a_copy_made_of_hard_links_leaves_the_original_as_it_is(
     # As in a copy with files of its own.
     assert found == outcome(TOOLS[tool], apart)
     assert damage != "none" or isinstance(found, list)
+
+
+def test_part_that_waits_in_a_linked_copy_too_is_committed_in_both(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with open_part(path, "part", bins=2) as writer:
+        writer.write_many(BEFORE)
+    copy = linked_copy(path, tmp_path / "copy")
+    before = files_of(copy)
+    commit_parts(path, [writer.descriptor])
+
+    assert files_of(copy) == before
+    commit_parts(copy, waiting_parts(copy))
+    assert read(path) == read(copy) == BEFORE
+    assert verify(path).is_intact
+    assert verify(copy).is_intact
 
 
 @pytest.mark.parametrize("durability", ["none", "commit"])

@@ -21,13 +21,14 @@ from splitdata.format import spec
 from splitdata.format.index import IndexHeader, IndexTables, entry_offset
 from splitdata.format.version import check_written_here
 from splitdata.storage import files
+from splitdata.storage.locked_file import LockedFile
 from splitdata.storage.paths import SegmentPaths
+from splitdata.storage.replace import make_sole
 
 if TYPE_CHECKING:
     from splitdata.dataset.manifests.directory import DatasetDirectory
     from splitdata.format.manifest import SegmentInfo
     from splitdata.storage.folder import Folder
-    from splitdata.storage.locked_file import LockedFile
 
 __all__ = ["PartSegment"]
 
@@ -87,7 +88,7 @@ class PartSegment:
 
         Whoever clears away finds that it was written just now.
         """
-        with self._locked() as lock:
+        with self._locked(to_write=True) as lock:
             self._header = self._proven_header(lock.descriptor)
             self._write_header(lock.descriptor, replace(self._header, first_position=first_position), durable=durable)
 
@@ -100,18 +101,23 @@ class PartSegment:
     def mark_committed(self) -> None:
         """Say in the index that it waits no longer."""
         # The manifest says it already.
-        with suppress(OSError, FormatError), self._locked() as lock:
+        with suppress(OSError, FormatError), self._locked(to_write=True) as lock:
             self._write_header(lock.descriptor, replace(self._header, awaits_first_commit=False), durable=False)
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _locked(self) -> LockedFile:
-        """Take the lock of the index, which others who commit or clear away have for a moment only."""
+    def _locked(self, *, to_write: bool = False) -> LockedFile:
+        """Take the lock of the index, which others who commit or clear away have for a moment only.
+
+        To be written it has no other name then: a copy by `cp -al` keeps a part that waits.
+        """
         lock: LockedFile | None = None
         with suppress(FileNotFoundError, NotADirectoryError), self._directory.open_segment(self.id) as folder:
             for _ in range(_LOCK_TRIES):
                 lock = folder.open_locked(spec.INDEX_NAME)
                 if lock is not None:
+                    if to_write:
+                        lock = _sole(folder, lock)
                     break
                 time.sleep(_LOCK_SECONDS)
             else:
@@ -169,6 +175,15 @@ class PartSegment:
                     f"{path} has {size} bytes, and {length} were written; nothing was changed, write the part again",
                     path=path,
                 )
+
+
+def _sole(folder: Folder, lock: LockedFile) -> LockedFile:
+    """Return an index that is locked, or if it has another name a copy in its place."""
+    sole = make_sole(folder, spec.INDEX_NAME, lock.descriptor, spec.INDEX_SCRATCH_NAME)
+    if sole == lock.descriptor:
+        return lock
+    lock.close()
+    return LockedFile(sole)
 
 
 def _described(header: IndexHeader) -> tuple[object, ...]:
