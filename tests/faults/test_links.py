@@ -18,7 +18,17 @@ from typing import Any
 
 import pytest
 
-from splitdata import FormatError, SplitDataError, SplitDataLoader, SplitWriter, describe, repair, verify
+from splitdata import (
+    FormatError,
+    SplitDataError,
+    SplitDataLoader,
+    SplitWriter,
+    compact,
+    delete,
+    describe,
+    repair,
+    verify,
+)
 from splitdata.dataset.cache.cache_folder import CacheFolder
 from splitdata.dataset.cache.cache_key import CacheKey
 from splitdata.dataset.writing import fold
@@ -73,6 +83,11 @@ TOOLS: dict[str, Callable[[Path], object]] = {
     "repair": repair,
     "repair --adopt": lambda path: repair(path, adopt=True),
     "repair --discard": lambda path: repair(path, discard=True),
+}
+# These look at no segment in which they have nothing to do.
+ALL_TOOLS: dict[str, Callable[[Path], object]] = TOOLS | {
+    "delete": lambda path: delete(path, positions=[0, 5]),
+    "compact": compact,
 }
 
 
@@ -150,7 +165,7 @@ def test_link_in_place_of_a_folder_is_refused_before_anything_is_written(folder:
         remove_aside(path)
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", ALL_TOOLS)
 def test_link_in_place_of_a_file_changes_nothing_behind_it(folder: Path, name: str) -> None:
     prepared = prepare(folder)
     listed = [str(one.relative_to(prepared)) for one in sorted(prepared.rglob("*")) if one.is_file()]
@@ -160,7 +175,7 @@ def test_link_in_place_of_a_file_changes_nothing_behind_it(folder: Path, name: s
         before = files_of(foreign)
 
         with suppress(SplitDataError, OSError):
-            TOOLS[name](path)
+            ALL_TOOLS[name](path)
 
         assert files_of(foreign) == before, inner
         remove_aside(path)
@@ -211,14 +226,14 @@ class Swap:
 
 
 @pytest.mark.parametrize("which", ["some", pytest.param("all", marks=[pytest.mark.soak, pytest.mark.time_limit(3000)])])
-@pytest.mark.parametrize("name", TOOLS)
+@pytest.mark.parametrize("name", ALL_TOOLS)
 def test_link_put_in_place_between_any_two_steps_changes_nothing_behind_it(folder: Path, name: str, which: str) -> None:
     prepared = prepare(folder)
     for inner in ("segments", *segment_names(prepared)):
         path, foreign = with_copies(prepared, name)
         counter = Swap(1 << 40, path, foreign, inner)
         with intercepted(counter, (*CHANGING, *READING)):
-            TOOLS[name](path)
+            ALL_TOOLS[name](path)
         stride = max(1, counter.count // 8) if which == "some" else 1
         for number in range(counter.count % stride, counter.count, stride):
             path, foreign = with_copies(prepared, name)
@@ -227,7 +242,7 @@ def test_link_put_in_place_between_any_two_steps_changes_nothing_behind_it(folde
                 intercepted(Swap(number, path, foreign, inner), (*CHANGING, *READING)),
                 suppress(SplitDataError, OSError),
             ):
-                TOOLS[name](path)
+                ALL_TOOLS[name](path)
 
             assert files_of(foreign) == before, (inner, number)
             remove_aside(path)
