@@ -23,6 +23,7 @@ import pytest
 
 from splitdata import DatasetExistsError, DatasetNotFoundError, SplitDataLoader, SplitWriter, repair
 from splitdata.dataset.manifests.directory import DatasetDirectory
+from splitdata.dataset.manifests.retention import KEPT_MANIFESTS
 from splitdata.storage import files
 from splitdata.storage.folder import Folder
 from tests.faults.file_faults import CHANGING, READING, fast_folder, intercepted
@@ -138,6 +139,40 @@ def test_first_append_between_any_two_steps_of_another_program_fails_neither(
         shutil.rmtree(path, ignore_errors=True)
         number += 1
     assert number > 5
+
+
+def commits_by_the_dozen(path: Path, record: bytes) -> list[bytes]:
+    """Commit so often that all manifests which another program has seen are gone, and their numbers free."""
+    committed = []
+    with SplitWriter(path, bins=1, mode="append", durability="none") as writer:
+        for _ in range(KEPT_MANIFESTS + 4):
+            writer.write(record)
+            writer.commit()
+            committed.append(record)
+    return committed
+
+
+def test_commit_that_a_rival_overtakes_by_the_dozen_between_any_two_steps_is_made_once(folder: Path) -> None:
+    number = 0
+    while True:
+        path = folder / "data"
+        appends(path, b"first")
+        writer = SplitWriter(path, bins=1, mode="append", durability="none")
+        interloper = Interloper(number, partial(commits_by_the_dozen, path, b"rival"))
+        places: list[int] = []
+        with intercepted(interloper, (*CHANGING, *READING)):
+            for record in (b"one", b"two"):
+                writer.write(record)
+                places += writer.commit()
+        with SplitDataLoader(path) as loader:
+            assert [loader[place] for place in places] == [b"one", b"two"], number
+            assert sorted(loader) == sorted([b"first", b"one", b"two", *interloper.committed]), number
+        writer.close()
+        shutil.rmtree(path)
+        if interloper.count <= number:
+            break
+        number += 1
+    assert number > 20
 
 
 def commits(writer: SplitWriter) -> list[bytes]:
