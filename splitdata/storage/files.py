@@ -85,6 +85,10 @@ _warned_of_sync: set[int] = set()
 NO_FILE_AT_ALL: Final = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EMFILE, errno.ENFILE),
 )
+# What `link` raises where a file can have one name alone.
+NO_SECOND_NAME: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+# What `link_unnamed` raises where it cannot be done, without /proc too.
+NO_NAMING: Final = (*NO_SECOND_NAME, errno.ENOENT, errno.EINVAL)
 _has_positional = hasattr(os, "pread") and hasattr(os, "pwrite")
 # Elsewhere what a symbolic link leads to may get the name, which is looked at behind.
 _links_links = os.link in os.supports_follow_symlinks

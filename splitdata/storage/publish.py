@@ -13,7 +13,7 @@ import contextlib
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from splitdata._shown import one_line
 from splitdata.storage import files
@@ -22,10 +22,9 @@ from splitdata.storage.paths import DatasetPaths
 if TYPE_CHECKING:
     from splitdata.storage.folder import Folder
 
-__all__ = ["publish", "publish_unnamed"]
+__all__ = ["publish", "publish_file", "publish_unnamed"]
 
 _logger = logging.getLogger(__name__)
-_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _warned_of_links: set[str] = set()
 
 
@@ -38,7 +37,11 @@ def publish(folder: Folder, generation: int, data: bytes, *, durable: bool) -> b
         data: Its bytes.
         durable: Whether to wait for the medium before and after the name appears.
     """
-    name = DatasetPaths.manifest_name(generation)
+    return publish_file(folder, DatasetPaths.manifest_name(generation), data, durable=durable)
+
+
+def publish_file(folder: Folder, name: str, data: bytes, *, durable: bool) -> bool:
+    """Make a file with this name at the top of a dataset; takes and returns what `publish` does."""
     published = publish_unnamed(folder, name, data, durable=durable)
     if published is None:
         published = _publish_scratch(folder, name, data, durable=durable)
@@ -63,8 +66,7 @@ def publish_unnamed(folder: Folder, name: str, data: bytes, *, durable: bool) ->
     except FileExistsError:
         return False
     except OSError as error:
-        # Without /proc the file cannot be named; without links there is nothing to name it by.
-        if error.errno in (*_NO_LINKS, errno.ENOENT, errno.EINVAL):
+        if error.errno in files.NO_NAMING:
             return None
         raise
     finally:
@@ -96,7 +98,7 @@ def _name(folder: Folder, scratch: str, name: str) -> bool:
         # An NFS server may have made the link and lost the answer; then both names are those of one file.
         return folder.is_one_file(scratch, name)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in files.NO_SECOND_NAME:
             raise
     else:
         return True

@@ -1,6 +1,7 @@
 """Replacing: a file takes the place of another whole and on the medium, or the old one stays.
 
     scratch, a new file ── lock, write, sync ── rename over the target ── sync the folder
+    unnamed, a new file ── write, sync ── link to the name, or to scratch and rename ── sync the folder
 
 Readers that have the old file open keep it. A scratch file that a killed process left is removed, never written to:
 it may have a second name, and belong to somebody else under that. So it is with any file that is to be written in its
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 from splitdata.storage import files
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Iterator
 
     from splitdata.storage.folder import Folder
 
-__all__ = ["content", "cut_sole", "make_sole", "open_sole", "remove_scratch", "replace_file"]
+__all__ = ["content", "cut_sole", "make_sole", "open_sole", "place_file", "remove_scratch", "replace_file"]
 
 _COPIED_BYTES: Final = 1 << 20
 _HOLE_BYTES: Final = 64 << 10
@@ -41,6 +43,59 @@ def replace_file(folder: Folder, scratch: str, target: str, pieces: Iterable[byt
         OSError: If the disk fails; the target is as it was.
     """
     files.close(_replaced(folder, scratch, target, _placed(pieces)))
+
+
+def place_file(
+    folder: Folder, target: str, pieces: Iterable[bytes], *, scratch: str, scratch_is_free: threading.Lock
+) -> None:
+    """Write a file, and put it in the place of what has its name; several threads may do so in one folder.
+
+    It has no name while it is written, so that a kill leaves nothing, where the system has unnamed files.
+
+    Args:
+        folder: That it is to be in.
+        target: Its name.
+        pieces: Its content, in order.
+        scratch: Name that it needs on its way where another file has its name.
+        scratch_is_free: Taken while that name is in use.
+
+    Raises:
+        As `replace_file`; what had the name is as it was.
+    """
+    try:
+        descriptor = folder.create_unnamed()
+    except OSError as error:
+        if error.errno in files.NO_FILE_AT_ALL:
+            raise
+        with scratch_is_free:
+            replace_file(folder, scratch, target, pieces)
+        return
+    try:
+        for offset, piece in _placed(pieces):
+            files.write_at(descriptor, piece, offset)
+        files.sync_data(descriptor)
+        with scratch_is_free:
+            _give_name(folder, descriptor, scratch, target)
+    finally:
+        files.close(descriptor)
+    folder.sync()
+
+
+def _give_name(folder: Folder, descriptor: int, scratch: str, target: str) -> None:
+    """Give an unnamed file a name, in the place of what may have it."""
+    try:
+        try:
+            folder.link_unnamed(descriptor, target)
+        except FileExistsError:
+            if not _clear(folder, scratch):
+                raise _busy(folder, scratch) from None
+            folder.link_unnamed(descriptor, scratch)
+            folder.rename_over(scratch, target)
+    except OSError as error:
+        if error.errno not in files.NO_NAMING:
+            raise
+        size = files.size_of(descriptor)
+        files.close(_replaced(folder, scratch, target, content(descriptor, size), size))
 
 
 def open_sole(folder: Folder, name: str, scratch: str) -> int:
@@ -176,4 +231,4 @@ def _clear(folder: Folder, scratch: str) -> bool:
 
 
 def _busy(folder: Folder, scratch: str) -> BlockingIOError:
-    return BlockingIOError(errno.EAGAIN, "another program is repairing this segment", folder.path_of(scratch))
+    return BlockingIOError(errno.EAGAIN, "another program is writing this file", folder.path_of(scratch))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from splitdata import (
     SplitDataError,
     SplitDataLoader,
     SplitWriter,
+    copy,
     delete,
     merge,
     repair,
@@ -223,11 +225,33 @@ def noted_delete(folder: Path) -> Noted:
     return Noted("deleting", trace, check)
 
 
+def noted_copy(folder: Path) -> Noted:
+    """Copy a dataset into a new folder: acknowledged, all that leads to it is there; else it can be called again."""
+    base = folder / "copying"
+    base.mkdir()
+    records = [b"record %d" % number for number in range(7)]
+    with SplitWriter(base / "a", bins=2, durability="none") as writer:
+        writer.write_many(records, keys=[f"{number}" for number in range(7)])
+    trace = Trace(base)
+    with intercepted(trace):
+        copy(base / "a", base / "new" / "data", check=False, num_workers=1)
+        trace.acknowledge()
+
+    def check(found: Path, acknowledged: int, where: str) -> None:
+        with suppress(*() if acknowledged else (DatasetNotFoundError, ManifestError)):
+            assert read(found / "new" / "data") == records, where
+        copy(found / "a", found / "new" / "data")
+        assert read(found / "new" / "data") == records, where
+
+    return Noted("copying", trace, check)
+
+
 OTHERS: dict[str, Callable[[Path], Noted]] = {
     "adopted behind a commit": partial(noted_adoption, commits=True),
     "adopted without a commit": partial(noted_adoption, commits=False),
     "merged": noted_merge_of_unsynced,
     "deleted": noted_delete,
+    "copied": noted_copy,
 }
 
 
@@ -304,7 +328,7 @@ def test_each_sync_of_a_writer_that_is_left_out_is_noticed(folder: Path) -> None
 @pytest.mark.time_limit(900)
 def test_each_sync_of_a_tool_that_is_left_out_is_noticed(folder: Path) -> None:
     every = [noted(folder) for noted in OTHERS.values()]
-    every += [noted_tool(tool, folder) for tool in TOOLS if tool.name in ("delete", "compact", "repair")]
+    every += [noted_tool(tool, folder) for tool in TOOLS if tool.name in ("delete", "compact", "repair", "update")]
 
     # A repair syncs the folder of each segment, and has done so before of those in which it has replaced a file.
     assert [site for site in missed_sites(every, folder) if not site.endswith("publish_manifest")] == []

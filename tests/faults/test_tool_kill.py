@@ -20,10 +20,12 @@ import pytest
 from splitdata import (
     CorruptRecordError,
     DatasetNotFoundError,
+    ManifestError,
     SplitWriter,
     append,
     commit_parts,
     compact,
+    copy,
     delete,
     describe,
     filter_records,
@@ -102,6 +104,8 @@ TOOLS = (
     Tool("parts", commit_two_parts),
     Tool("seal", lambda folder: compact(folder / "open"), ("open",)),
     Tool("repair", lambda folder: repair(folder / "broken", adopt=True), ("broken",), goes_on=True),
+    Tool("copy", lambda folder: copy(folder / "a", folder / "dest", check=False, num_workers=1)),
+    Tool("update", lambda folder: copy(folder / "grown", folder / "older", check=False, num_workers=1), ("older",)),
 )
 
 
@@ -126,6 +130,13 @@ def prepare(folder: Path) -> None:
     writer.commit()
     writer._release()
     broken(folder / "broken")
+    with SplitWriter(folder / "grown", bins=2, group=1, durability="none") as writer:
+        for part in range(2):
+            writer.write_many([b"grown %d" % number for number in range(4)], keys=[f"{part} {n}" for n in range(4)])
+            writer.commit()
+            if not part:
+                # The files of its segment grow, and are sealed, behind this copy.
+                copy(folder / "grown", folder / "older", check=False)
 
 
 def broken(path: Path) -> None:
@@ -153,7 +164,8 @@ def found_in(folder: Path, tool: Tool) -> list[list[Content] | None]:
     for name in tool.outputs:
         try:
             found.append(contents_of(folder / name))
-        except DatasetNotFoundError:
+        except (DatasetNotFoundError, ManifestError):
+            # Copied, but for the manifest.
             found.append(None)
         except CorruptRecordError:
             # Not dropped yet.

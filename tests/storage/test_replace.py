@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,7 +13,7 @@ import pytest
 
 from splitdata.storage import files
 from splitdata.storage.folder import Folder
-from splitdata.storage.replace import remove_scratch, replace_file
+from splitdata.storage.replace import place_file, remove_scratch, replace_file
 
 
 def test_replaced_file_has_the_new_content_and_open_readers_the_old(tmp_path: Path) -> None:
@@ -64,3 +66,31 @@ def test_scratch_file_that_another_program_writes_is_left_to_it(tmp_path: Path) 
     remove_scratch(Folder.open(str(tmp_path)), "scratch")
     remove_scratch(Folder.open(str(tmp_path)), "scratch")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["nothing", "unnamed files", "/proc"])
+@pytest.mark.parametrize("old", [b"", b"what was there before"])
+def test_placed_file_is_whole_whatever_the_system_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, old: bytes
+) -> None:
+    def lacks(code: int) -> Callable[..., NoReturn]:
+        def fail(*_: object, **__: object) -> NoReturn:
+            raise OSError(code, os.strerror(code))
+
+        return fail
+
+    if missing == "unnamed files":
+        monkeypatch.setattr(files, "create_unnamed", lacks(errno.EOPNOTSUPP))
+    if missing == "/proc":
+        monkeypatch.setattr(files, "link_unnamed", lacks(errno.ENOENT))
+    if old:
+        (tmp_path / "target").write_bytes(old)
+    (tmp_path / "scratch").write_bytes(b"what a kill left")
+    pieces = [b"new", bytes(100_000), b"content", bytes(70_000)]
+    turn = threading.Lock()
+    with Folder.open(str(tmp_path)) as folder:
+        place_file(folder, "target", pieces, scratch="scratch", scratch_is_free=turn)
+        assert (tmp_path / "target").read_bytes() == b"".join(pieces)
+        place_file(folder, "target", [b"again"], scratch="scratch", scratch_is_free=turn)
+    assert (tmp_path / "target").read_bytes() == b"again"
+    assert [file.name for file in tmp_path.iterdir()] == ["target"]

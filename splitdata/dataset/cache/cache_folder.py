@@ -26,11 +26,11 @@ from splitdata.dataset.cache.cache_generation import (
     remove_generation,
     writers_in,
 )
-from splitdata.dataset.writing.claimed_folder import make_folder
 from splitdata.errors import CacheError, FormatError
 from splitdata.storage import files
 from splitdata.storage.cache_paths import LOCK_NAME, CacheGenerationPaths, CachePaths
 from splitdata.storage.folder import Folder
+from splitdata.storage.made_folder import make_folder
 from splitdata.storage.paths import is_stray
 from splitdata.storage.private_folder import make_private
 

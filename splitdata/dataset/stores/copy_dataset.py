@@ -2,7 +2,8 @@
 
     manifest of A ──> its segments ──files that B lacks──> B ──> the same manifest in B ──> verify B
 
-B is the dataset when its manifest is there; before that it is nothing that a reader would open.
+B is the dataset when its manifest is there; before that it is nothing that a reader would open, or its older state: a
+file of that which has grown is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from splitdata.dataset.legacy.legacy_directory import LegacyDirectory
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.dataset.manifests.remote_directory import directory_at
 from splitdata.dataset.reading.snapshot import open_pinned
+from splitdata.dataset.segments.new_folder import sync_names
 from splitdata.dataset.stores.send_segments import files_of, send_files
 from splitdata.dataset.stores.store_commit import StoreCommitter
 from splitdata.dataset.verify.verify import verify_directory
@@ -84,7 +86,8 @@ def copy(
         source_options, dest_options: Of their stores, as `SplitDataLoader` takes `storage_options`.
         generation: Which manifest of `source`; None is the newest.
         check: Read the whole copy afterwards, and hold it against its checksums.
-        single_writer: Nobody else writes to `dest`: its store need not make objects only if there are none.
+        single_writer: Nobody else writes to `dest`: its store need not make objects only if there are none. A folder
+            always does.
         num_workers: Files that are sent at a time.
         progress: Called with bytes done and in all.
 
@@ -92,6 +95,7 @@ def copy(
         DatasetNotFoundError, ManifestError: As for opening `source`.
         DatasetExistsError: If `dest` is another dataset, or holds anything else.
         StoreError: If a store fails; call it again to go on.
+        OSError: If the disk of `dest` fails: it is as it was, or goes on when it is called again.
         FormatError: If the copy is damaged, as its source then is.
     """
     checked_count("num_workers", num_workers, 1)
@@ -102,11 +106,15 @@ def copy(
     if isinstance(manifest, LegacyDirectory):
         raise ValueError(f"{origin} was written by splitdataloader 0.0.1; `splitdata write` makes a dataset of it")
     sent = _files_at(target, StoreAccess.of(dest_options))
-    committer = StoreCommitter(sent, single_writer=single_writer or not is_url(target))
+    # A folder makes a manifest only if there is none, and whole.
+    is_folder = not is_url(target)
+    committer = StoreCommitter(sent, single_writer=single_writer and not is_folder, is_trusted=is_folder)
     _check_dest(target, committer.directory, manifest)
     files = files_of(directory, manifest.segments)
     bytes_sent = send_files(directory, files, sent, num_workers=num_workers, progress=progress)
     if committer.directory.newest_or_none() != manifest:
+        if is_folder:
+            _sync_names(target, manifest)
         committer.commit(lambda newest: _same(newest, manifest, target))
     del pin
     if check:
@@ -127,6 +135,14 @@ def _files_at(target: str, access: StoreAccess) -> RemoteFiles:
     if is_url(target):
         return access.open(target)
     return RemoteFiles(target, "", FolderStore(target), BlockCache(), Patience(0))
+
+
+def _sync_names(target: str, manifest: Manifest) -> None:
+    """Wait until all names that a manifest is to lead to are on the medium, those too that a killed call has made."""
+    with DatasetDirectory(target).held() as directory:
+        for info in manifest.segments:
+            with directory.open_segment(info.id) as folder:
+                sync_names(directory, folder)
 
 
 def _check_dest(target: str, found: DatasetDirectory, manifest: Manifest) -> None:

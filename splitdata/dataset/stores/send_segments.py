@@ -1,7 +1,8 @@
 """Sends the files of segments to a store, several at a time; what is there whole already is not sent again.
 
-A segment that no manifest lists yet is nobody's: it may be sent in any order, and again after a kill. A file counts as
-there by its name and length, as names are never used for anything else.
+A segment that no manifest lists yet is nobody's: it may be sent again after a kill. A file counts as there by its name
+and length, as names are never used for anything else. Indexes come last: what is there without a manifest is not taken
+for a dataset that has lost it before all of its records are there.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ class SegmentFile:
     name: str
     path: str
     size: int
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is the index of its segment."""
+        return self.name.rpartition("/")[2] == spec.INDEX_NAME
 
 
 def files_of(directory: DatasetDirectory, infos: Iterable[SegmentInfo]) -> list[SegmentFile]:
@@ -96,16 +102,18 @@ def send_files(
     if progress is not None:
         progress(done, total)
     with ThreadPoolExecutor(num_workers) as pool:
-        tasks = {pool.submit(_send, directory, one, target): one for one in missing}
-        try:
-            for task in as_completed(tasks):
-                task.result()
-                num_sent += tasks[task].size
-                if progress is not None:
-                    progress(done + num_sent, total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for are_indexes in (False, True):
+            chosen = [one for one in missing if one.is_index == are_indexes]
+            tasks = {pool.submit(_send, directory, one, target): one for one in chosen}
+            try:
+                for task in as_completed(tasks):
+                    task.result()
+                    num_sent += tasks[task].size
+                    if progress is not None:
+                        progress(done + num_sent, total)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     return num_sent
 
 

@@ -3,7 +3,7 @@
     newest ──> next manifest ──> create ── refused: a rival was faster ──> newest ...
                                     `─ the answer got lost? what lies there is ours ──> committed
 
-That the store keeps to "only if" is found out before the first commit of each writer.
+That the store keeps to "only if" is found out before the first commit of each writer, but for a folder, which does.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _MAX_TRIES: Final = 100
 class StoreCommitter:
     """Makes the manifests of one dataset in a store."""
 
-    def __init__(self, files: RemoteFiles, *, single_writer: bool = False) -> None:
+    def __init__(self, files: RemoteFiles, *, single_writer: bool = False, is_trusted: bool = False) -> None:
         """Say who else writes.
 
         Args:
             files: Of the dataset.
             single_writer: Nobody else does, and the store need not see to it.
+            is_trusted: The store is known to make an object only if there is none.
 
         Raises:
             StoreError: If the store fails, or is one that is only read.
@@ -47,7 +48,7 @@ class StoreCommitter:
         self.directory = RemoteDirectory(files)
         self._files = files
         self._single_writer = single_writer
-        self._is_checked = single_writer
+        self._is_checked = single_writer or is_trusted
 
     def commit(self, following: Callable[[Manifest | None], Manifest]) -> Manifest:
         """Make the next manifest, and return it.

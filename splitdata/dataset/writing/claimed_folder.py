@@ -19,11 +19,12 @@ from splitdata.errors import DatasetExistsError, DatasetNotFoundError, ManifestE
 from splitdata.format import spec
 from splitdata.storage import files
 from splitdata.storage.folder import Folder
+from splitdata.storage.made_folder import make_folder
 
 if TYPE_CHECKING:
     from splitdata.format.manifest import Manifest
 
-__all__ = ["ClaimedFolder", "make_folder"]
+__all__ = ["ClaimedFolder"]
 
 # Writers that give up take the empty folders with them that they have made, under another's feet.
 MAX_TRIES: Final = 100
@@ -194,20 +195,3 @@ class ClaimedFolder:
     def readable(self) -> DatasetDirectory:
         """Return the dataset to read: by its path where the folder is held no more."""
         return self.directory if self._root is None or self._root.is_open else DatasetDirectory(self.directory.folder)
-
-
-def make_folder(folder: str, *, durable: bool) -> bool:
-    """Make a directory and its parents, so that their names would survive a loss of power; True if it was not there.
-
-    A link to a directory will do for the dataset as a whole, as it does for a reader.
-    """
-    if os.path.isdir(folder):
-        return False
-    parent = os.path.dirname(os.path.abspath(folder))
-    # The root is there, whatever a failing system says of it.
-    if parent != folder:
-        make_folder(parent, durable=durable)
-    made = files.make_directory(folder)
-    if durable:
-        files.sync_directory(parent)
-    return made

@@ -40,7 +40,8 @@ class Patience:
     """The limits of one call to a store, with all its repetitions.
 
     Attributes:
-        seconds: No repetition begins later than this behind the first call.
+        seconds: No repetition begins later than this behind the first call. 0: there is none, and what is raised says
+            all, as of a folder.
         call_seconds: The most that one call may take, which the adapter of the store sees to.
     """
 
@@ -61,7 +62,7 @@ class Patience:
 
         Raises:
             FileNotFoundError, FileExistsError, PermissionError, ...: What is final, as it was raised.
-            StoreError: When the time is up.
+            StoreError: When the time is up; without any, what was raised.
         """
         begin = time.monotonic()
         pause, num_calls = _FIRST_PAUSE, 0
@@ -72,6 +73,8 @@ class Patience:
             except FINAL_ERRORS:
                 raise
             except Exception as error:  # of any store
+                if not self.seconds:
+                    raise
                 left = begin + self.seconds - time.monotonic()
                 if left <= 0:
                     raise StoreError(

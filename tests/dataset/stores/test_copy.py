@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from click.testing import CliRunner
@@ -21,6 +24,7 @@ from splitdata import (
     diff,
     verify,
 )
+from splitdata.storage import files
 from splitdata_cli.main import cli
 from tests.dataset.flaky_proxy import FlakyProxy
 from tests.stores import bucket, lead_to, store_of
@@ -78,6 +82,52 @@ def test_copy_goes_on_behind_what_is_there(source: Path, tmp_path: Path) -> None
     report = copy(source, tmp_path / "copy")
     assert 0 < report.bytes_sent < before
     assert SplitDataLoader(tmp_path / "copy")[180] == b"new"
+
+
+def test_copy_that_is_brought_up_to_date_leaves_other_names_of_its_files_and_its_readers_alone(tmp_path: Path) -> None:
+    path, made = tmp_path / "source", tmp_path / "copy"
+    with SplitWriter(path, bins=2, durability="none") as writer:
+        writer.write_many([b"one", b"two", b"three"])
+        writer.commit()
+        copy(path, made)
+        shutil.copytree(made, tmp_path / "linked", copy_function=os.link)
+        before = store_of(made)
+        writer.write_many([b"four", b"five"])
+    with SplitDataLoader(made) as reader:
+        assert copy(path, made).bytes_sent > 0
+        assert list(reader) == [b"one", b"two", b"three"]
+    assert store_of(tmp_path / "linked") == before
+    assert list(SplitDataLoader(tmp_path / "linked")) == [b"one", b"two", b"three"]
+    assert list(SplitDataLoader(made)) == [b"one", b"two", b"three", b"four", b"five"]
+
+
+def test_link_in_a_copy_is_refused_and_what_it_leads_to_stays(source: Path, tmp_path: Path) -> None:
+    copy(source, tmp_path / "copy")
+    segment = sorted((tmp_path / "copy" / "segments").iterdir())[0]
+    segment.rename(tmp_path / "elsewhere")
+    segment.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "000000.bin").write_bytes(b"of somebody else")
+    with SplitWriter(source, mode="append", durability="none") as writer:
+        writer.write(b"new")
+
+    with pytest.raises(FormatError, match="symbolic link"):
+        copy(source, tmp_path / "copy")
+    assert (tmp_path / "elsewhere" / "000000.bin").read_bytes() == b"of somebody else"
+
+
+def test_full_disk_is_told_as_what_it_is_and_the_copy_goes_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device: cannot write", str(tmp_path / "copy"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_at", fail)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            copy(source, tmp_path / "copy")
+    assert not isinstance(caught.value, StoreError)
+    copy(source, tmp_path / "copy")
+    assert store_of(tmp_path / "copy", "") == objects(source)
 
 
 def test_interrupted_copy_is_no_dataset_and_is_finished_by_another_call(

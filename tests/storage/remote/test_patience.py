@@ -50,3 +50,13 @@ def test_answer_that_is_final_is_raised_at_once(no_pauses: list[float], error: t
     with pytest.raises(error, match="no"):
         Patience().call("reading x", ask)
     assert not no_pauses
+
+
+def test_without_any_patience_a_failure_is_raised_as_it_is(no_pauses: list[float]) -> None:
+    def ask() -> str:
+        raise OSError(28, "No space left on device", "/data/copy")
+
+    with pytest.raises(OSError, match="No space left on device: '/data/copy'") as caught:
+        Patience(0).call("writing /data/copy", ask)
+    assert not isinstance(caught.value, StoreError)
+    assert not no_pauses
