@@ -26,7 +26,7 @@ from splitdata.conversion.record_feed import RecordFeed
 from splitdata.conversion.resumable import ResumableConversion, bins_of_source
 from splitdata.conversion.shuffle import shuffled
 from splitdata.conversion.sources.choose import open_source
-from splitdata.conversion.sources.dataset_source import DatasetSource
+from splitdata.conversion.sources.records.dataset_source import DatasetSource
 from splitdata.conversion.sources.seek import state_of
 from splitdata.conversion.sources.source import metadata_in, storable
 from splitdata.conversion.steps.failures import FailurePolicy

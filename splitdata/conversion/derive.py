@@ -16,7 +16,7 @@ import numpy as np
 
 from splitdata._place import dataset_place, is_url
 from splitdata.conversion.convert import convert
-from splitdata.conversion.sources.dataset_source import DatasetSource, open_dataset
+from splitdata.conversion.sources.records.dataset_source import DatasetSource, open_dataset
 from splitdata.dataset.describe import describe
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.order.hash_sample import hash_sample

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from splitdata.conversion.conversion_log import CommitPace, ConversionLog, metadata_of
 from splitdata.conversion.resume_proof import proven_feed
-from splitdata.conversion.sources.input_file import is_compressed
+from splitdata.conversion.sources.files.input_file import is_compressed
 from splitdata.conversion.sources.seek import position_of
 from splitdata.dataset.writing.destination import bins_for
 from splitdata.errors import StateMismatchError

@@ -23,7 +23,7 @@ from splitdata._shown import shown
 from splitdata.conversion.conversion_log import metadata_of
 from splitdata.conversion.convert import check_apart, is_opened, metadata_for
 from splitdata.conversion.sources.choose import open_source
-from splitdata.conversion.sources.dataset_source import DatasetSource
+from splitdata.conversion.sources.records.dataset_source import DatasetSource
 from splitdata.conversion.steps.failures import FailurePolicy
 from splitdata.conversion.steps.stepped_source import stepped
 from splitdata.conversion.watch import ConversionProgress

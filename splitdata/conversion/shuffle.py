@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
 from splitdata.conversion.external_sort import FilePlace, RandomBuckets, shuffle_file
-from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES, SizedFile
+from splitdata.conversion.sources.files.sized_file import READ_WHOLE_BYTES, SizedFile
 from splitdata.conversion.sources.source import KeyedSource
 from splitdata.order.permutation import derive_key, random_keys
 

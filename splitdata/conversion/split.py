@@ -24,7 +24,7 @@ from splitdata._local_path import local_path
 from splitdata._place import dataset_place
 from splitdata._shown import shown
 from splitdata.conversion.derive import StoredAs, copied, live_positions
-from splitdata.conversion.sources.dataset_source import open_dataset
+from splitdata.conversion.sources.records.dataset_source import open_dataset
 from splitdata.dataset.merging.view import write_view
 from splitdata.dataset.reader import SplitDataLoader
 from splitdata.errors import DatasetExistsError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import datasets
 
-from splitdata.conversion.sources.arrow_values import rows_of
+from splitdata.conversion.sources.tables.arrow_values import rows_of
 from splitdata.dataset.writer import SplitWriter
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from splitdata import (
     verify,
 )
 from splitdata.conversion import conversion_log
-from splitdata.conversion.sources.dataset_source import DatasetSource
+from splitdata.conversion.sources.records.dataset_source import DatasetSource
 from splitdata.order.hash_sample import hash_sample
 from tests.dataset.merging.two_datasets import TOOL_KINDS, Content, TwoDatasets, contents_of
 from tests.dataset.record_kinds import RecordKind, tree_of

@@ -39,9 +39,9 @@ from splitdata import (
     verify,
 )
 from splitdata.conversion import conversion_log
-from splitdata.conversion.sources import input_file
-from splitdata.conversion.sources.lines import JsonLineSource, LineSource
+from splitdata.conversion.sources.files import input_file
 from splitdata.conversion.sources.seek import SeekableSource
+from splitdata.conversion.sources.text.lines import JsonLineSource, LineSource
 from tests.cli.processes import command_line, environment
 from tests.dataset.disk import files_of, read
 from tests.faults.file_faults import fast_folder

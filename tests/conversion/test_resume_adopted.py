@@ -9,7 +9,7 @@ import pytest
 
 from splitdata import SplitDataLoader, SplitWriter, StateMismatchError, convert, repair
 from splitdata.conversion import conversion_log
-from splitdata.conversion.sources.lines import LineSource
+from splitdata.conversion.sources.text.lines import LineSource
 from tests.dataset.record_kinds import kill, tree_of
 
 LINES = [b"line %d of a text" % number for number in range(60)]

@@ -33,7 +33,7 @@ from splitdata import (
     open_source,
 )
 from splitdata.conversion import conversion_log
-from splitdata.conversion.sources import input_file
+from splitdata.conversion.sources.files import input_file
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from tests.dataset.disk import read
 

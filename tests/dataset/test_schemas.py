@@ -31,7 +31,7 @@ from splitdata import (
     verify,
 )
 from splitdata.conversion import conversion_log
-from splitdata.conversion.sources.dataset_source import DatasetSource
+from splitdata.conversion.sources.records.dataset_source import DatasetSource
 from splitdata.dataset.manifests.directory import DatasetDirectory
 from splitdata.format.manifest import Manifest
 from splitdata.format.schemas import SchemasHeader, pack_schemas, unpack_schemas

@@ -121,7 +121,7 @@ def _examples() -> None:
         for name in ("descriptor_pb2", "descriptor_pool", "message_factory")
     )
 
-    from tests.conversion.sources.test_tfrecord import framed
+    from tests.conversion.sources.records.test_tfrecord import framed
 
     file = descriptor_pb2.FileDescriptorProto(name="e.proto", package="t", syntax="proto3")
     schema: dict[str, list[tuple[int, str, int, str]]] = {

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from splitdata._shown import one_line
 from splitdata.conversion.parallel.part_pool import PartPool
+from splitdata.conversion.sources.files.sized_file import SizedFile
 from splitdata.conversion.sources.parts import has_parts
 from splitdata.conversion.sources.seek import count_at, counts_at, state_of
-from splitdata.conversion.sources.sized_file import SizedFile
 from splitdata.conversion.sources.source import KeyedSource, metadata_in
 from splitdata.conversion.steps.failures import FAILED, FailedRecord
 from splitdata.conversion.steps.stepped_source import SteppedSource

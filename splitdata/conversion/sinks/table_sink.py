@@ -15,7 +15,7 @@ import xxhash
 
 from splitdata.conversion.sinks.arrow_types import ArrowType, type_in_arrow
 from splitdata.conversion.sinks.sink import ExportedRecord, fields_of, refuse
-from splitdata.conversion.sources.arrow_values import import_pyarrow
+from splitdata.conversion.sources.tables.arrow_values import import_pyarrow
 
 if TYPE_CHECKING:
     from pathlib import Path

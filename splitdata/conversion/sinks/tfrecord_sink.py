@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from splitdata.conversion.sinks.sink import ExportedRecord, refuse
-from splitdata.conversion.sources.crc32c import crc32c, masked_crc
+from splitdata.conversion.sources.records.crc32c import crc32c, masked_crc
 
 if TYPE_CHECKING:
     from pathlib import Path

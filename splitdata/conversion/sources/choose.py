@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from splitdata._local_path import local_path
-from splitdata.conversion.sources.file_folder import FolderSource
-from splitdata.conversion.sources.file_list import FileListSource, ListedPaths, matching_files, naming_line
+from splitdata.conversion.sources.files.file_folder import FolderSource
+from splitdata.conversion.sources.files.file_list import FileListSource, ListedPaths, matching_files, naming_line
+from splitdata.conversion.sources.files.image_folder import ImageFolderSource, check_classes
+from splitdata.conversion.sources.files.input_file import STANDARD_INPUT
 from splitdata.conversion.sources.function import FunctionSource
-from splitdata.conversion.sources.image_folder import ImageFolderSource, check_classes
-from splitdata.conversion.sources.input_file import STANDARD_INPUT
 from splitdata.conversion.sources.kinds import csv_format, list_kinds, open_kind, source_kinds, typed_sources
 from splitdata.conversion.sources.options import SourceOptions
 from splitdata.conversion.sources.recognise import check_no_container, kind_among_several, kind_of

@@ -15,8 +15,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from splitdata._payload import check_has_rest, is_file, payload, read_piece
+from splitdata.conversion.sources.files.sized_file import READ_WHOLE_BYTES
 from splitdata.conversion.sources.seek import count_at
-from splitdata.conversion.sources.sized_file import READ_WHOLE_BYTES
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:

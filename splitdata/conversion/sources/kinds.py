@@ -12,31 +12,31 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from splitdata.conversion.sources.arrayrecord_file import ArrayRecordSource
-from splitdata.conversion.sources.arrow_tables import ArrowSource, ParquetSource
-from splitdata.conversion.sources.binary_blob import BinaryBlobSource
-from splitdata.conversion.sources.csv_rows import CsvFormat, CsvSource
-from splitdata.conversion.sources.dataset_source import open_dataset
-from splitdata.conversion.sources.hdf5_rows import Hdf5Source
-from splitdata.conversion.sources.legacy_source import LegacySource
-from splitdata.conversion.sources.lines import JsonLineSource, LineSource
-from splitdata.conversion.sources.litdata_chunks import open_litdata
-from splitdata.conversion.sources.lmdb_values import LmdbSource
-from splitdata.conversion.sources.mds_shards import open_mds
-from splitdata.conversion.sources.megatron import MegatronSource
-from splitdata.conversion.sources.npy_rows import NpySource, NpzSource
+from splitdata.conversion.sources.archives.tar_files import TarSource
+from splitdata.conversion.sources.archives.webdataset_shard import WebDatasetSource
+from splitdata.conversion.sources.archives.zip_files import ZipSource
+from splitdata.conversion.sources.arrays.hdf5_rows import Hdf5Source
+from splitdata.conversion.sources.arrays.megatron import MegatronSource
+from splitdata.conversion.sources.arrays.npy_rows import NpySource, NpzSource
+from splitdata.conversion.sources.arrays.tokens import TokenSource
+from splitdata.conversion.sources.arrays.zarr_rows import ZarrSource
 from splitdata.conversion.sources.plugins import open_plugin, plugin_kinds
-from splitdata.conversion.sources.prefixed import PrefixedSource
-from splitdata.conversion.sources.saved_dataset import open_huggingface
-from splitdata.conversion.sources.tar_files import TarSource
-from splitdata.conversion.sources.tf_example import parse_example
-from splitdata.conversion.sources.tfrecord import TFRecordSource
-from splitdata.conversion.sources.tokens import TokenSource
-from splitdata.conversion.sources.typed_source import TypedSource
-from splitdata.conversion.sources.value_types import JsonFields, RowFields, check_types, told_types
-from splitdata.conversion.sources.webdataset_shard import WebDatasetSource
-from splitdata.conversion.sources.zarr_rows import ZarrSource
-from splitdata.conversion.sources.zip_files import ZipSource
+from splitdata.conversion.sources.records.arrayrecord_file import ArrayRecordSource
+from splitdata.conversion.sources.records.binary_blob import BinaryBlobSource
+from splitdata.conversion.sources.records.dataset_source import open_dataset
+from splitdata.conversion.sources.records.legacy_source import LegacySource
+from splitdata.conversion.sources.records.lmdb_values import LmdbSource
+from splitdata.conversion.sources.records.prefixed import PrefixedSource
+from splitdata.conversion.sources.records.tf_example import parse_example
+from splitdata.conversion.sources.records.tfrecord import TFRecordSource
+from splitdata.conversion.sources.shards.litdata_chunks import open_litdata
+from splitdata.conversion.sources.shards.mds_shards import open_mds
+from splitdata.conversion.sources.tables.arrow_tables import ArrowSource, ParquetSource
+from splitdata.conversion.sources.tables.saved_dataset import open_huggingface
+from splitdata.conversion.sources.text.csv_rows import CsvFormat, CsvSource
+from splitdata.conversion.sources.text.lines import JsonLineSource, LineSource
+from splitdata.conversion.sources.text.typed_source import TypedSource
+from splitdata.conversion.sources.text.value_types import JsonFields, RowFields, check_types, told_types
 from splitdata.errors import SourceError
 
 if TYPE_CHECKING:

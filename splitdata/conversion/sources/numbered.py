@@ -13,7 +13,7 @@ from copy import copy
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
-from splitdata.conversion.sources.input_file import FileSource
+from splitdata.conversion.sources.files.input_file import FileSource
 from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.seek import count_at
 from splitdata.errors import RecordTooLargeError, SourceError

@@ -30,13 +30,13 @@ import re
 from pathlib import Path
 from typing import Final
 
-from splitdata.conversion.sources.binary_blob import is_binary_blob
-from splitdata.conversion.sources.input_file import STANDARD_INPUT, plain_suffix
+from splitdata.conversion.sources.archives.webdataset_shard import is_webdataset
+from splitdata.conversion.sources.arrays.megatron import MEGATRON_MARK
+from splitdata.conversion.sources.files.input_file import STANDARD_INPUT, plain_suffix
 from splitdata.conversion.sources.kinds import SOURCE_KINDS, list_kinds
-from splitdata.conversion.sources.megatron import MEGATRON_MARK
-from splitdata.conversion.sources.saved_dataset import huggingface_kind
-from splitdata.conversion.sources.tfrecord import is_named_tfrecord
-from splitdata.conversion.sources.webdataset_shard import is_webdataset
+from splitdata.conversion.sources.records.binary_blob import is_binary_blob
+from splitdata.conversion.sources.records.tfrecord import is_named_tfrecord
+from splitdata.conversion.sources.tables.saved_dataset import huggingface_kind
 from splitdata.dataset.legacy.legacy_directory import is_legacy_directory
 from splitdata.dataset.legacy.legacy_files import bins_in
 from splitdata.errors import SourceError

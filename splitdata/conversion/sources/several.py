@@ -29,7 +29,7 @@ from splitdata.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-    from splitdata.conversion.sources.file_folder import FolderSource
+    from splitdata.conversion.sources.files.file_folder import FolderSource
     from splitdata.conversion.sources.parts import PartedSource
     from splitdata.conversion.sources.source import Record, RecordSource, SourcePosition
     from splitdata.dataset.manifests.stated_schema import SampleEncoder

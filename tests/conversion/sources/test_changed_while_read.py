@@ -21,7 +21,7 @@ import pytest
 import zstandard
 
 from splitdata import SourceError, convert, open_source
-from splitdata.conversion.sources import input_file
+from splitdata.conversion.sources.files import input_file
 
 LINES = [b"line %04d" % number for number in range(400)]
 TEXT = b"\n".join(LINES) + b"\n"
@@ -119,7 +119,7 @@ def test_file_that_is_a_record_is_whole_or_an_error(
             os.truncate(path / "a.bin", size - 1)
         return status
 
-    monkeypatch.setattr("splitdata.conversion.sources.file_record.os.fstat", cut_behind)
+    monkeypatch.setattr("splitdata.conversion.sources.files.file_record.os.fstat", cut_behind)
 
     with pytest.raises(SourceError, match=f"ends after {size - 1} of the {size} bytes of record 0"):
         convert(source, tmp_path / "data")

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splitdata import convert, open_source
-from splitdata.conversion.sources import json_text
-from splitdata.conversion.sources.json_text import json_value_of_line
+from splitdata.conversion.sources.text import json_text
+from splitdata.conversion.sources.text.json_text import json_value_of_line
 from splitdata.errors import SourceError
 from tests.dataset.record_kinds import tree_of
 

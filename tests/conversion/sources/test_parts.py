@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from splitdata import SourceError, SplitWriter, open_source
 from splitdata.conversion.sources.each_record import keyed_records_of, whole_record
-from splitdata.conversion.sources.lines import JsonLineSource, LineSource
 from splitdata.conversion.sources.parts import PartedSource, has_parts
 from splitdata.conversion.sources.source import RecordSource
+from splitdata.conversion.sources.text.lines import JsonLineSource, LineSource
 
 LINES = b"".join(b'{"n": %d}\n%s' % (number, b"\n" * (number % 5 == 0)) for number in range(300))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from splitdata import SplitDataLoader, convert
-from splitdata.conversion.sources.file_list import matching_files
+from splitdata.conversion.sources.files.file_list import matching_files
 
 FILES = ("t/1.txt", "t/a/2.txt", "t/a/b/3.txt", "t/.h/4.txt", "t/s[1]/x/5.txt", "t/.5.txt", "top.txt", "-/x/6.txt")
 PATTERNS = (

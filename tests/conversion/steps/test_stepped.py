@@ -24,7 +24,7 @@ from splitdata import (
     open_source,
 )
 from splitdata.conversion import conversion_log
-from splitdata.conversion.sources.lines import JsonLineSource
+from splitdata.conversion.sources.text.lines import JsonLineSource
 from splitdata.conversion.steps import stepped_source
 from splitdata.conversion.steps.failures import FailurePolicy
 from splitdata.conversion.steps.stepped_source import stepped

@@ -1,0 +1,1 @@
+"""Sources of what archives hold: zip, tar and WebDataset."""

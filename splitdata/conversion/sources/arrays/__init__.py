@@ -1,0 +1,1 @@
+"""Sources of the rows of arrays: npy, HDF5, Zarr, tokens."""

@@ -1,0 +1,1 @@
+"""Sources of containers of records: TFRecord, ArrayRecord, LMDB, other datasets."""

@@ -1,0 +1,1 @@
+"""Sources of the shards of other libraries: MDS and LitData."""
