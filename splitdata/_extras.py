@@ -25,9 +25,10 @@ def load_extra(module: str, extra: str, wanted_by: str) -> Any:
     Raises:
         ModuleNotFoundError: If it is not installed; the message has the command.
     """
+    package = module.partition(".")[0]
     try:
+        importlib.import_module(package)
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
         message = f"{wanted_by} needs {package}: pip install 'splitdata[{extra}]'"
         raise ModuleNotFoundError(message, name=package) from error
