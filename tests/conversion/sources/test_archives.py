@@ -183,6 +183,16 @@ def test_damaged_zip_is_refused(tmp_path: Path) -> None:
     _refused(tmp_path, _zip(tmp_path / "none.zip", []), "holds no file")
 
 
+def test_zip_with_a_file_of_no_name_is_refused(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "a.zip", [("x", b"content")])
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\1\2")
+    # The one byte of the name in the list becomes a comment.
+    data[entry + 28], data[entry + 32] = 0, 1
+    path.write_bytes(data)
+    _refused(tmp_path, path, "a member of the name ''")
+
+
 def test_folder_of_classes_gives_samples_with_labels(tmp_path: Path) -> None:
     for name, content in [("dog/1.JPG", LARGE), ("dog-b/x/2.png", b"b"), ("cat/3.jpg", b"c"), ("cat/notes.txt", b"")]:
         path = tmp_path / "root" / name

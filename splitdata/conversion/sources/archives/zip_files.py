@@ -90,7 +90,8 @@ class ZipSource(ArchiveFile):
     def _members(self, archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
         members: dict[str, zipfile.ZipInfo] = {}
         for member in archive.infolist():
-            if member.is_dir():
+            # Not `is_dir`, which fails at an empty name.
+            if member.filename.endswith("/"):
                 continue
             key = member_key(member.filename, archive=self._input.shown)
             if is_hidden(key):
