@@ -39,6 +39,7 @@ ROWS: dict[str, tuple[list[int], list[int]]] = {
         [STATES * test_power_loss.STATES + TOOLS * test_power_loss.TOOL_STATES],
         [WRITES * test_power_loss.SOAK_STATES + TOOLS * test_power_loss.SOAK_TOOL_STATES],
     ),
+    "reads and writes that do half of what is asked": ([TOOLS + 1], []),
     "real system calls": ([], [3 * len(test_system_calls.CALLS) * len(test_system_calls.FAULTS)]),
     "hostile input": ([], [sum(slices * count for slices, count in SLICES), sum(slices for slices, _ in SLICES)]),
     f"{len(BUGS)} bugs planted one at a time": ([], []),
