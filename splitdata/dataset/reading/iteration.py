@@ -5,11 +5,15 @@ walked record by record: the good ones come before the error, and a caller that 
 
     write order    chunk of sequences ─> a part of each bin ─> woven together
     bin by bin     parts of one bin, then the next
-    shuffled       group of bins, all their records mixed (bin_shuffle.py), the next group asked for ahead
+    shuffled       group of bins, all their records mixed (bin_shuffle.py)
+
+Of a dataset in a store the next chunks are asked for while one is handed out.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +46,10 @@ _RECORD_OVERHEAD: Final = 32
 
 # Positions and records, of equal length.
 Chunk = tuple["NDArray[np.int64]", "Sequence[bytes | memoryview] | OneByOne"]
+# Positions, and what reads their records.
+_Chunk = tuple["NDArray[np.int64]", "Callable[[], Sequence[bytes | memoryview]]"]
+# So many chunks are asked for ahead, of the two chunks' worth of bytes that one has at most: a store answers meanwhile.
+_CHUNKS_AHEAD: Final = 3
 
 
 def _chunk_records(segment: Segment, most: int) -> int:
@@ -102,6 +110,11 @@ class _Pairs:
 
 def walk_in_order(snapshot: Snapshot, *, as_views: bool, skip_deleted: bool = False) -> Iterator[Chunk]:
     """Yield all records by position, in chunks; or all but those that were deleted."""
+    chunks = _chunks_in_order(snapshot, as_views=as_views)
+    return _handed_out(snapshot, chunks, as_views=as_views, skip_deleted=skip_deleted)
+
+
+def _chunks_in_order(snapshot: Snapshot, *, as_views: bool) -> Iterator[_Chunk]:
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
         begin = snapshot.starts[number]
@@ -112,11 +125,16 @@ def walk_in_order(snapshot: Snapshot, *, as_views: bool, skip_deleted: bool = Fa
                 first, last = start + part.start, start + part.stop
                 positions = begin + np.arange(first, last, dtype=np.int64)
                 read = partial(segment.get_range, first, last, as_views=as_views)
-                yield from _read(snapshot, positions, read, as_views=as_views, skip_deleted=skip_deleted)
+                yield positions, read
 
 
 def walk_bins(snapshot: Snapshot, *, as_views: bool, skip_deleted: bool = False) -> Iterator[Chunk]:
     """Yield all records bin by bin, in each by position, in chunks; or all but those that were deleted."""
+    chunks = _chunks_of_bins(snapshot, as_views=as_views)
+    return _handed_out(snapshot, chunks, as_views=as_views, skip_deleted=skip_deleted)
+
+
+def _chunks_of_bins(snapshot: Snapshot, *, as_views: bool) -> Iterator[_Chunk]:
     for number in range(snapshot.num_segments):
         segment = snapshot.segment(number)
         step = _chunk_records(segment, _CHUNK_VIEWS if as_views else _CHUNK_RECORDS)
@@ -128,7 +146,23 @@ def walk_bins(snapshot: Snapshot, *, as_views: bool, skip_deleted: bool = False)
                     first, last = start + part.start, start + part.stop
                     positions = segment.sequences_of_bin(bin_index, first, last) + snapshot.starts[number]
                     read = partial(segment.get_of_bin, bin_index, first, last, as_views=as_views)
-                    yield from _read(snapshot, positions, read, as_views=as_views, skip_deleted=skip_deleted)
+                    yield positions, read
+
+
+def _handed_out(snapshot: Snapshot, chunks: Iterator[_Chunk], *, as_views: bool, skip_deleted: bool) -> Iterator[Chunk]:
+    """Yield the records of chunks; those of a store are asked for some chunks ahead, as far as memory holds them."""
+    most = min(_CHUNKS_AHEAD, snapshot.bytes_kept // (4 * _CHUNK_BYTES)) if snapshot.is_remote else 0
+    waiting: deque[_Chunk] = deque()
+    for positions, read in chunks:
+        # One record alone may be of gigabytes. What cannot be asked for is named where it is read.
+        if most and len(positions) > 1:
+            with suppress(SplitDataError, OSError):
+                snapshot.prefetch(positions)
+        waiting.append((positions, read))
+        if len(waiting) > most:
+            yield from _read(snapshot, *waiting.popleft(), as_views=as_views, skip_deleted=skip_deleted)
+    for positions, read in waiting:
+        yield from _read(snapshot, positions, read, as_views=as_views, skip_deleted=skip_deleted)
 
 
 def _parts(lengths: Callable[[], NDArray[np.int64]], count: int) -> Iterator[slice]:
@@ -182,6 +216,11 @@ def walk_bins_shuffled(
     snapshot: Snapshot, *, seed: int, epoch: int, interleave: int, skip_deleted: bool = False
 ) -> Iterator[Chunk]:
     """Yield all records in the shuffled order of one epoch, in chunks; or all but those that were deleted."""
+    chunks = _chunks_shuffled(snapshot, seed=seed, epoch=epoch, interleave=interleave)
+    return _handed_out(snapshot, chunks, as_views=False, skip_deleted=skip_deleted)
+
+
+def _chunks_shuffled(snapshot: Snapshot, *, seed: int, epoch: int, interleave: int) -> Iterator[_Chunk]:
     bins = bin_layout(snapshot)
     means = _mean_bytes(snapshot)
     shuffle = BinShuffle(bins.counts, interleave=interleave, seed=seed, epoch=epoch)
@@ -195,7 +234,7 @@ def walk_bins_shuffled(
             for part in _parts(partial(snapshot.lengths_of, positions), len(positions)):
                 some = positions[part]
                 read = partial(snapshot.get_many, some)
-                yield from _read(snapshot, some, read, as_views=False, skip_deleted=skip_deleted)
+                yield some, read
 
 
 def bin_layout(snapshot: Snapshot) -> BinLayout:

@@ -264,6 +264,7 @@ class Snapshot:
         cold_reads: Decides when to look whether records are in memory.
         schemas: Of the samples of each segment that holds records.
         is_remote: Whether any of them lies in a store.
+        bytes_kept: What is kept in memory of each store, the least of all; 0 if there is none.
     """
 
     def __init__(
@@ -281,6 +282,7 @@ class Snapshot:
         # No method of this object: it would hold itself, and its files stay open until the next garbage collection.
         open_one = partial(_open_segment, cold_reads=self.cold_reads, verify=verify, max_record_bytes=max_record_bytes)
         self.is_remote = False
+        self.bytes_kept = 0
         self._pools: dict[tuple[IoMode, DatasetDirectory | None], OpenFiles] = {}
         self._makers: list[Callable[[], Segment]] = []
         self.starts: list[int] = []
@@ -302,7 +304,10 @@ class Snapshot:
         self._deleted: NDArray[np.int64] | None = None
 
     def _pool(self, mode: IoMode, directory: DatasetDirectory) -> OpenFiles:
-        self.is_remote = self.is_remote or isinstance(directory, RemoteDirectory)
+        if isinstance(directory, RemoteDirectory):
+            most = directory.files.reader.most_in_memory
+            self.bytes_kept = min(self.bytes_kept, most) if self.is_remote else most
+            self.is_remote = True
         return self._pools.setdefault((mode, directory if directory.is_held else None), pool_for(directory, mode))
 
     def _add(self, num_records: int, maker: Callable[[], Segment], schemas: tuple[bytes, ...]) -> None:

@@ -34,7 +34,7 @@ from splitdata.format.index import ENTRY_DTYPE, IndexHeader, entry_offset, unpac
 from splitdata.format.version import check_same_major
 from splitdata.storage.file_source import MappedSource, PreadSource, Source
 from splitdata.storage.remote.range_source import RangeSource
-from splitdata.storage.remote.request_plan import REQUEST_BYTES, plan_windows
+from splitdata.storage.remote.request_plan import REQUEST_BYTES, blocks_of, plan_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,21 +185,22 @@ class SegmentFiles:
         Args:
             pairs: Place and lengths of each.
         """
-        bins, offsets, lengths = _extents(pairs)
-        for bin_index in np.unique(bins).tolist():
-            is_here = bins == bin_index
+        index = self.index()
+        if not isinstance(index, RangeSource) or not len(pairs):
+            return
+        for bin_index, numbers in blocks_of(*_extents(pairs), index.block_bytes).items():
             # What an entry says may be damage, and a bin may be missing: that is named where the record is read.
             with suppress(FormatError, OSError):
-                self._ask_of_bin(bin_index, offsets[is_here], lengths[is_here])
+                self._ask_of_bin(bin_index, numbers)
 
-    def _ask_of_bin(self, bin_index: int, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    def _ask_of_bin(self, bin_index: int, numbers: list[int]) -> None:
         source = self._bins.get(bin_index)
         if source is None and 0 <= bin_index < self.info.num_bin_files:
             # Together with its header, which is looked at when the bin is first read.
             source = self._open(self.paths.bin(bin_index))
-            offsets, lengths = np.append(offsets, 0), np.append(lengths, spec.BIN_HEADER_BYTES)
+            numbers = [0, *numbers]
         if isinstance(source, RangeSource):
-            source.prefetch_many(offsets, lengths)
+            source.ask_for(numbers)
 
     def windows(self, pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return where to cut a batch of frames of a segment in a store, in the order of their places.
@@ -515,6 +516,18 @@ class SegmentFiles:
         if len(data) < spec.INDEX_ENTRY_BYTES:
             self._raise_short_index(index)
         return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+
+    def fetched_pairs(self, frames: NDArray[np.int64]) -> NDArray[np.uint64] | None:
+        """Of a segment in a store, return place and lengths of many frames; None if they are to be had one by one.
+
+        Raises:
+            TruncatedFileError: If there is no index.
+            StoreError: If the store fails.
+        """
+        index = self.index()
+        if not isinstance(index, RangeSource) or not len(frames):
+            return None
+        return index.words(spec.INDEX_HEADER_BYTES + frames * self.info.entry_bytes, 2)
 
     def entries(self, start: int, stop: int, stride: int = 1) -> NDArray[np.void]:
         """Return the entries of every `stride`-th frame of a range; a view of the map where there is one."""

@@ -15,6 +15,7 @@ what `getter` returns.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from itertools import pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -27,7 +28,7 @@ from splitdata.dataset.segments.compiled_reads import CompiledReads
 from splitdata.dataset.segments.record_reader import RecordReader
 from splitdata.errors import FormatError, RecordTooLargeError
 from splitdata.format import spec
-from splitdata.format.checksum import hash64
+from splitdata.format.checksum import hash64, sync_word
 from splitdata.format.index import unpack_loc
 from splitdata.format.keys import key_hash
 from splitdata.order.bin_layout import BinTable
@@ -49,6 +50,7 @@ _LENGTH_MASK: Final = 0xFFFFFFFF
 # Word 2 of an uncompressed group, beside its number.
 _GROUP_WORD: Final = spec.KIND_GROUP << 32
 _ENDS: Final = struct.Struct("<II")
+_HEADER: Final = struct.Struct("<4Q")
 # A length times this is the second word of the entry of a record that is stored as it is.
 _BOTH_LENGTHS: Final = (1 << 32) + 1
 # Word 2 without the length of the key, on which no reading of a record depends: kind and codec must be 0.
@@ -354,10 +356,47 @@ class SegmentReader:
         self._prefetch(pairs[parts[0]])
         for part, following in pairwise([*parts, order[:0]]):
             self._prefetch(pairs[following])
-            found = self._one_by_one(sequences[part], as_views=as_views)
+            found = self._fetched(sequences[part].tolist(), pairs[part].tolist())
             for place, record in zip(part.tolist(), found, strict=True):
-                records[place] = record
+                records[place] = memoryview(record) if as_views else record
         return records
+
+    def _fetched(self, sequences: list[int], pairs: list[list[int]]) -> list[bytes]:
+        """Return records of a store, given their index entries: usual ones as `get` does, others carefully."""
+        bins: dict[int, tuple[Callable[[int, int], bytes], int] | None] = {}
+        records, num_bytes = [], 0
+        for sequence, (place, lengths) in zip(sequences, pairs, strict=True):
+            number, length = place >> _SHIFT, lengths >> 32
+            if number not in bins:
+                bins[number] = self._bin_of_store(number)
+            found, payload = bins[number], b""
+            is_usual = found is not None and length * _BOTH_LENGTHS == lengths < self._limit
+            if is_usual and found is not None:
+                frame = found[0]((place & _MASK) << 3, spec.FRAME_HEADER_BYTES + length)
+                # Shorter where the file ends before it.
+                if len(frame) == spec.FRAME_HEADER_BYTES + length:
+                    sync, payload_hash, own_number, there = _HEADER.unpack_from(frame)
+                    is_its = own_number & _WITHOUT_KEY == sequence and there == lengths
+                    payload = frame[spec.FRAME_HEADER_BYTES :]
+                    is_usual = (
+                        is_its
+                        and sync & _LENGTH_MASK == found[1]
+                        and (not self._verify or hash64(payload) == payload_hash)
+                    )
+                else:
+                    is_usual = False
+            records.append(payload if is_usual else self.records.read(sequence))
+            num_bytes += len(records[-1])
+            if num_bytes > self._batch_bytes:
+                self.refuse_flood(num_bytes, np.array(sequences))
+        return records
+
+    def _bin_of_store(self, number: int) -> tuple[Callable[[int, int], bytes], int] | None:
+        """Return what reads a bin, and its sync word; None where there is no such bin: reading carefully says why."""
+        if 0 <= number < self.files.info.num_bin_files:
+            with suppress(FormatError):
+                return self.files.bin(number).read, sync_word(self.files.salt(number))
+        return None
 
     def get_rows(self, sequences: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return records of one size as rows, uint8[records, size]; None where `get_many` is to read them."""
@@ -625,6 +664,9 @@ class SegmentReader:
         try:
             if not self.files.is_mapped:
                 self.files.ask_for_entries(sequences)
+                fetched = self.files.fetched_pairs(sequences)
+                if fetched is not None:
+                    return fetched
                 pairs = [self.files.entry(sequence) for sequence in sequences.tolist()]
                 return np.array(pairs, np.uint64).reshape(-1, 2)
             self.files.index()

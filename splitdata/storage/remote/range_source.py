@@ -64,6 +64,30 @@ class RangeSource:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return data[offset - first : stop - first]
 
+    def words(self, offsets: NDArray[np.int64], count: int) -> NDArray[np.uint64] | None:
+        """Return so many words of 8 bytes from each of many places on, uint64[places, count]; waits for the store.
+
+        None where one lies outside of the file, or across two blocks: to be read one by one.
+
+        Args:
+            offsets: Multiples of 8, at least one.
+            count: Of each place.
+
+        Raises:
+            StoreError: If the store fails.
+        """
+        numbers, places = np.divmod(offsets, self._block_bytes)
+        if places.max() + 8 * count > self._block_bytes or offsets.min() < 0 or offsets.max() + 8 * count > self.size:
+            return None
+        found = np.empty((len(offsets), count), np.uint64)
+        columns = np.arange(count)
+        for number in sorted(set(numbers.tolist())):
+            block = self._reader.block(self._file, number)
+            here = np.flatnonzero(numbers == number)
+            words = np.frombuffer(block, "<u8", len(block) // 8)
+            found[here] = words[(places[here] >> 3)[:, None] + columns]
+        return found
+
     def view(self, offset: int, length: int) -> memoryview:
         """Return some bytes as a view of a copy."""
         return memoryview(self.read(offset, length))
@@ -81,6 +105,13 @@ class RangeSource:
         stop = min(offset + length, self.size)
         if offset < stop:
             self._reader.ahead(self._file, self._numbers(offset, stop - offset))
+
+    def ask_for(self, numbers: list[int]) -> None:
+        """Ask the store for some blocks, and return without waiting; those behind the file are left out."""
+        num_blocks = self._reader.num_blocks(self._file)
+        inside = [number for number in numbers if 0 <= number < num_blocks]
+        if inside:
+            self._reader.ahead(self._file, inside)
 
     def prefetch_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Ask the store for many places together, and return without waiting; what lies outside is left out."""

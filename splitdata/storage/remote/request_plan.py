@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["GAP_BYTES", "REQUEST_BYTES", "plan_requests", "plan_windows"]
+__all__ = ["GAP_BYTES", "REQUEST_BYTES", "blocks_of", "plan_requests", "plan_windows"]
 
 GAP_BYTES: Final = 1 << 20
 REQUEST_BYTES: Final = 16 << 20
+# A file has fewer blocks: its places have 48 bits, of 8 bytes, and a block 4 KiB or more.
+_FILE_SHIFT: Final = 40
+_BLOCK_MASK: Final = (1 << _FILE_SHIFT) - 1
 
 
 def plan_requests(
@@ -45,6 +48,28 @@ def plan_requests(
         else:
             requests.append(range(block, block + 1))
     return requests
+
+
+def blocks_of(
+    files: NDArray[np.int64], offsets: NDArray[np.int64], lengths: NDArray[np.int64], block_bytes: int
+) -> dict[int, list[int]]:
+    """Return the blocks that some extents lie in, for each file ascending.
+
+    Args:
+        files, offsets, lengths: Of each extent, in any order; files are numbers below 2**16.
+        block_bytes: Of a block.
+    """
+    firsts, lasts = offsets // block_bytes, (offsets + np.maximum(lengths, 1) - 1) // block_bytes
+    of_files = files << _FILE_SHIFT
+    # One number for each: a batch at a time, tuples would take longer than all the rest.
+    wanted = set((of_files | firsts).tolist())
+    wanted.update((of_files | lasts).tolist())
+    for place in np.flatnonzero(lasts - firsts > 1).tolist():
+        wanted.update((of_files[place] | np.arange(firsts[place], lasts[place])).tolist())
+    found: dict[int, list[int]] = {}
+    for one in sorted(wanted):
+        found.setdefault(one >> _FILE_SHIFT, []).append(one & _BLOCK_MASK)
+    return found
 
 
 def plan_windows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from splitdata import (
     StoreError,
 )
 from splitdata.dataset.manifests.remote_directory import RemoteDirectory
+from splitdata.storage.remote.remote_blocks import BlockFetcher, RemoteFile
 from splitdata.storage.remote.remote_files import RemoteFiles
 from tests.dataset.record_kinds import KINDS, RecordKind
 from tests.forked import answer_of_child
@@ -295,3 +296,43 @@ def test_missing_library_is_named_with_the_command(monkeypatch: pytest.MonkeyPat
 
 def test_file_url_is_the_folder(folder: Path) -> None:
     assert SplitDataLoader(folder.as_uri())[:] == SplitDataLoader(folder)[:]
+
+
+# With the blocks that a chunk of 16 KiB has, at least and at most: 15 records, side by side or here and there.
+WALKS: dict[str, tuple[Callable[[SplitDataLoader], Any], int, int]] = {
+    "in order": (lambda loader: loader.iterate(), 4, 7),
+    "bin by bin": (lambda loader: loader.iterate_binwise(), 4, 7),
+    "shuffled": (lambda loader: loader.iterate_binwise(shuffle=True, seed=3, interleave=1), 9, 30),
+}
+
+
+@pytest.mark.parametrize(("max_bytes", "num_chunks"), [(1 << 20, 4), (64 << 10, 2)])
+@pytest.mark.parametrize(("walk", "least", "most"), WALKS.values(), ids=WALKS)
+def test_walk_asks_for_the_next_chunks_and_no_more_before_it_hands_out_the_first(
+    walk: Callable[[SplitDataLoader], Any],
+    least: int,
+    most: int,
+    max_bytes: int,
+    num_chunks: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("splitdata.dataset.reading.iteration._CHUNK_BYTES", 16 << 10)
+    with SplitWriter(tmp_path / "data", bins=2, group=1, durability="none") as writer:
+        writer.write_many([b"%04d" % number * 256 for number in range(1000)])
+    store = MemoryStore(store_of(tmp_path / "data"))
+    loader = SplitDataLoader("data", store=store, block_cache=BlockCache(None, max_bytes, 4096, max_bytes))
+    asked: set[tuple[str, int]] = set()
+    ask = BlockFetcher.ahead
+
+    def noted(self: BlockFetcher, file: RemoteFile, blocks: Sequence[int]) -> None:
+        asked.update((file.key, number) for number in blocks if file.key.endswith(".bin"))
+        ask(self, file, blocks)
+
+    monkeypatch.setattr(BlockFetcher, "ahead", noted)
+    records = walk(loader)
+    first = next(records)
+
+    # Each of the two bins has a block with its header.
+    assert least * num_chunks <= len(asked) <= most * num_chunks + 2
+    assert sorted([first, *records]) == [b"%04d" % number * 256 for number in range(1000)]

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitdata.storage.remote.request_plan import plan_requests, plan_windows
+from splitdata.storage.remote.request_plan import blocks_of, plan_requests, plan_windows
 
 BLOCKS = st.lists(st.integers(0, 400), max_size=60)
 SIZES = st.tuples(st.sampled_from((1, 4, 16)), st.integers(0, 80), st.integers(1, 200))
@@ -59,3 +59,13 @@ def test_windows_hold_no_more_blocks_than_they_may_but_for_single_records(record
             for block in range(offsets[one] // 10, (offsets[one] + max(lengths[one], 1) - 1) // 10 + 1)
         }
         assert len(blocks) <= 5 + 10 or len(part) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1 << 40), st.integers(0, 20_000)), min_size=1, max_size=30))
+def test_blocks_of_a_batch_are_those_that_its_bytes_lie_in(extents: list[tuple[int, int, int]]) -> None:
+    expected: dict[int, set[int]] = {}
+    for file, offset, length in extents:
+        expected.setdefault(file, set()).update(range(offset // 4096, (offset + max(length, 1) - 1) // 4096 + 1))
+    files, offsets, lengths = (np.array(column, np.int64) for column in zip(*extents, strict=True))
+    found = blocks_of(files, offsets, lengths, 4096)
+    assert found == {file: sorted(numbers) for file, numbers in expected.items()}
