@@ -4,6 +4,8 @@
                                                                               |
     next() <── (position behind it, ...), batch <─────────────────────────────┘
 
+Steps are planned in blocks, beyond those that are asked for: what numpy costs per call is spread over all of them.
+
 With `crosses_epochs` requests of the next epoch follow those of this one, and `follow` finds them on their way.
 A barrier may hold them back until nothing of this one is on its way any more.
 """
@@ -126,7 +128,7 @@ class StepStream:
         self._makes_tensors = makes_tensors
         self._barrier = None if cache is None else EpochBarrier(cache)
         self._active_runs: deque[ActiveRun[Run]] = deque()
-        # Planned, and not asked for yet: behind the barrier.
+        # Planned, and not asked for yet.
         self._planned: deque[StepRequest] = deque()
         self._next_ticket = 0
         self._num_waiting = 0
@@ -152,8 +154,8 @@ class StepStream:
         self._active_runs.clear()
         self._active_runs.append(ActiveRun(open_run(self._plan, position), position))
         # As many as are made at once; the others are asked for while those are being made.
-        if self._plan_ahead(self._at_once):
-            self._ask_planned()
+        if self._plan_steps(self._at_once):
+            self._ask_planned(self._at_once)
         self._is_whole = True
 
     def __iter__(self) -> Self:
@@ -207,15 +209,17 @@ class StepStream:
 
     def _ask_ahead(self) -> None:
         """Keep `ahead` requests on their way, in blocks."""
-        while self._num_waiting <= self._refill_at and (self._planned or self._plan_ahead(self._ahead)):
-            self._ask_planned()
+        while self._num_waiting <= self._refill_at and (
+            self._planned or self._plan_steps(self._ahead - self._num_waiting, in_blocks=True)
+        ):
+            self._ask_planned(self._ahead - self._num_waiting)
             if self._planned:
                 return
 
-    def _ask_planned(self) -> None:
-        """Ask for what is planned, all together, up to where the barrier holds back."""
+    def _ask_planned(self, limit: int) -> None:
+        """Ask for what is planned, all together, at most `limit` steps, up to where the barrier holds back."""
         barrier, count = self._barrier, 0
-        for request in self._planned:
+        for request in islice(self._planned, limit):
             if barrier is not None:
                 if (self._num_waiting or count) and barrier.holds_back(request.parts):
                     break
@@ -226,18 +230,22 @@ class StepStream:
             self._planned.popleft()
         self._num_waiting += count
 
-    def _plan_ahead(self, limit: int) -> bool:
-        """Plan requests until `limit` of them would wait; False if there is nothing left to ask for."""
+    def _plan_steps(self, num_steps: int, *, in_blocks: bool = False) -> bool:
+        """Plan so many steps, `in_blocks` more where together each costs less; False if there is nothing to ask for."""
         active = self._active_runs[-1]
-        count = min(active.num_steps - active.num_asked, limit - self._num_waiting)
+        if in_blocks:
+            num_steps = max(num_steps, active.run.block_steps)
+        count = min(active.num_steps - active.num_asked, num_steps)
         if not count:
             if active.num_steps == 0 or not self._crosses_epochs or len(self._active_runs) > 1:
                 return False
             after = active.run.position_after(active.num_steps)
             self._active_runs.append(ActiveRun(open_run(self._plan, after), after))
-            return self._plan_ahead(limit)
-        for parts in active.run.parts(active.num_asked, active.num_asked + count):
-            self._planned.append(StepRequest(self._next_ticket, active.run.first_step + active.num_asked, parts))
+            return self._plan_steps(num_steps, in_blocks=in_blocks)
+        first = active.num_asked
+        steps = active.run.parts(first, first + count)
+        active.ask(count)
+        for step, parts in enumerate(steps, active.run.first_step + first):
+            self._planned.append(StepRequest(self._next_ticket, step, parts))
             self._next_ticket += 1
-            active.ask(1)
         return True

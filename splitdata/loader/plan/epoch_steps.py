@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,11 @@ __all__ = [
     "whole_epoch",
 ]
 
+# Positions of one block: from here on the order's own work is most of what they cost.
+_BLOCK_POSITIONS: Final = 1 << 13
+# Each step is some objects, which wait.
+_BLOCK_STEPS: Final = 256
+
 
 class Run(Protocol):
     """The rest of one epoch, for one rank."""
@@ -61,6 +66,10 @@ class Run(Protocol):
     @property
     def num_samples(self) -> int:
         """Samples that are left for this rank, without those that pad."""
+
+    @property
+    def block_steps(self) -> int:
+        """Steps that are best planned by one call of `parts`: more of them cost each hardly less."""
 
     def parts(self, first: int, stop: int) -> list[tuple[Part, ...]]:
         """Return what steps `first` to `stop` of the run are made of."""
@@ -99,6 +108,11 @@ class PositionRun(ABC):
     @abstractmethod
     def num_samples(self) -> int:
         """Samples that are left for this rank, without those that pad."""
+
+    @property
+    def block_steps(self) -> int:
+        """Steps that are best planned by one call of `parts`: some thousand positions."""
+        return max(1, min(_BLOCK_STEPS, _BLOCK_POSITIONS // self._plan.batch_size))
 
     @abstractmethod
     def position_after(self, num_steps: int) -> Position:
@@ -257,6 +271,11 @@ class BatchRun:
     def num_samples(self) -> int:
         """Samples of the batches that are left for this rank, without those that pad."""
         return sum(len(self._batches[place]) for place in self._partition.range_of(self._rank))
+
+    @property
+    def block_steps(self) -> int:
+        """One: each is looked up by itself."""
+        return 1
 
     def parts(self, first: int, stop: int) -> list[tuple[Part, ...]]:
         """Return what steps `first` to `stop` of the run are made of."""
