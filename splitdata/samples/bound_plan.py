@@ -134,17 +134,24 @@ class BoundPlan:
         Raises:
             struct.error: If an extent takes more than 32 bits.
         """
-        layout = self._only_layout or self.layout_of(extents)
         # Each step here is felt by who writes many small samples.
-        parts = layout.pieces.copy()
+        parts = self.arrange(extents, self._pack_scalars(*scalars), payloads)
+        if extents:
+            parts.append(self._pack_extents(*extents))
+        return parts
+
+    def arrange(self, extents: Sequence[Any], scalars: Any, payloads: Sequence[Any]) -> list[Any]:
+        """Return the pieces of the body in their order: zeros, scalars that are packed, and payloads.
+
+        Of many samples at once these may be columns; of the extents those of the texts may, which are not looked at.
+        """
+        layout = self._only_layout or self.layout_of(extents)
+        parts: list[Any] = layout.pieces.copy()
         for place, number in layout.array_pieces:
             parts[place] = payloads[number]
         if layout.scalars_piece >= 0:
-            parts[layout.scalars_piece] = self._pack_scalars(*scalars)
-        for number in self._texts:
-            parts.append(payloads[number])
-        if extents:
-            parts.append(self._pack_extents(*extents))
+            parts[layout.scalars_piece] = scalars
+        parts.extend(payloads[number] for number in self._texts)
         return parts
 
     def other_length(self, data: Buffer, expected: int) -> FormatError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from splitdata._types import BytesLike
     from splitdata.samples.schema import Node
 
-__all__ = ["SchemaTable", "schema_of_shape"]
+__all__ = ["ArrangedColumns", "SchemaTable", "schema_of_shape"]
 
 _MAGIC: Final = sample_spec.SAMPLE_MAGIC
 # Of one structure so many shapes have schemas of their own.
@@ -38,6 +38,20 @@ _MAX_TABLE_BYTES: Final = 256 << 10
 _MAX_SCHEMA_BYTES: Final = 64 << 10
 _MAX_SLOTS: Final = (1 << 63) - 1
 _MAX_NUMBER: Final = (1 << 32) - 1
+
+
+class ArrangedColumns(NamedTuple):
+    """What many samples of one schema are joined of, in this order.
+
+    Attributes:
+        pieces: Columns, and bytes that are equal in all.
+        extents: 32 bits each.
+        number: The bytes that name the schema.
+    """
+
+    pieces: list[Any]
+    extents: tuple[Any, ...]
+    number: bytes
 
 
 class _Bound(NamedTuple):
@@ -146,6 +160,33 @@ class SchemaTable:
             FormatError: If they are no sample that stands alone.
         """
         return self._bind(*split_alone(record)) or bytes(record)
+
+    def columns_like(
+        self, sample: object, extents: Sequence[Any], scalars: Any, payloads: Sequence[Any]
+    ) -> ArrangedColumns | None:
+        """Return columns of samples that have the schema and the dimensions of one, as `encode` would lay each out.
+
+        Args:
+            sample: The first of them.
+            extents: In the order of the schema: an int for a dimension, anything for the length of a text.
+            scalars: All of a sample, 8 bytes each.
+            payloads: In the order of the schema.
+
+        Returns:
+            None if the first sample stands alone; another one still may, if it begins as those that do.
+
+        Raises:
+            TypeError, ValueError: As `encode_sample`.
+        """
+        schema, own, own_scalars, own_payloads = collect(sample)
+        if self._bind(schema, own, own_scalars, own_payloads) is None:
+            return None
+        structure = self._structures[schema]
+        bound = structure.shapes.get(structure.dims_of(own)) or structure.any_shape
+        if bound is None:
+            return None
+        free = bound.pick(extents)
+        return ArrangedColumns(bound.plan.arrange(free, scalars, payloads), free, bound.number)
 
     def _bind(
         self, schema: bytes, extents: Sequence[int], scalars: Sequence[Any], payloads: Sequence[BytesLike]

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from splitdata.conversion.sources.files.input_file import FileSource
 from splitdata.conversion.sources.sample_source import SampleSource
 from splitdata.conversion.sources.seek import count_at
+from splitdata.conversion.sources.tables.arrow_samples import bound_rows
 from splitdata.conversion.sources.tables.arrow_values import import_pyarrow, rows_of, values_of
 from splitdata.errors import SourceError
+from splitdata.samples.schema_table import SchemaTable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -114,8 +116,9 @@ class TableSource(SampleSource, FileSource):
 
     def _records(self, batch: pyarrow.RecordBatch) -> Iterator[bytes]:
         if self._column is None:
-            for row in rows_of(batch):
-                yield self._encoded(row)
+            encoder = self._encoder
+            bound = bound_rows(batch, encoder, self._encoded) if isinstance(encoder, SchemaTable) else None
+            yield from map(self._encoded, rows_of(batch)) if bound is None else bound
             return
         for number, value in enumerate(values_of(batch.column(self._column), self._column), self._num_given):
             content = value.get("bytes") if isinstance(value, dict) else value
