@@ -17,6 +17,8 @@ RELEASE := $(VENV)/.installed-release
 INTEROP := .venv-interop
 # Ray is large, and its clusters are heavy.
 RAY := .venv-ray
+# Servers of object stores, each a program of its own.
+REMOTE := .venv-remote
 
 # Rooms whose tests start no process, and what holds for the whole library.
 QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/sources tests/dataset/keys \
@@ -27,7 +29,7 @@ QUICK := tests/format tests/order tests/samples tests/storage tests/conversion/s
 .DEFAULT_GOAL := help
 # A half-made environment must not look like a finished one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-pure test-interop test-ray quick check format bench wheel soak coverage mutations
+.PHONY: help demo test test-pure test-interop test-ray test-remote quick check format bench wheel soak coverage mutations
 
 help:
 	@echo "make demo     install splitdata; convert, read and verify real files, train on them, stop and resume"
@@ -35,6 +37,7 @@ help:
 	@echo "make test-pure  run them without the compiled path (docs/speedups.md)"
 	@echo "make test-interop  run those of frameworks, with all of them installed"
 	@echo "make test-ray  run those of Ray, on a cluster of two nodes on this machine"
+	@echo "make test-remote  run those of object stores against servers of others, as far as they install here"
 	@echo "make quick    run those of rooms without processes, in less than a minute on two free cores"
 	@echo "make check    lint, formatting, types"
 	@echo "make format   put the code into its standard form"
@@ -57,6 +60,10 @@ test-pure: $(TEST)
 test-ray: $(RAY)/.installed
 	$(RAY)/bin/pytest -q tests/interop/test_ray.py
 	$(RAY)/bin/pytest -q tests/test_examples.py -k ray
+
+test-remote: $(REMOTE)/.installed
+	$(REMOTE)/bin/pytest -q tests/dataset/stores tests/storage/remote tests/dataset/reading/test_bucket_reading.py \
+		tests/cli/test_store_commands.py
 
 test-interop: $(INTEROP)/.installed
 	$(INTEROP)/bin/pytest -q --numprocesses=2 tests/interop tests/test_examples.py
@@ -111,6 +118,13 @@ $(INTEROP)/.installed: pyproject.toml constraints.txt
 $(RAY)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(RAY)
 	$(RAY)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,torch,ray]'
+	@touch $@
+
+# Azurite is a package of Node: without npm, or where it cannot be had, its tests are skipped, and say so.
+$(REMOTE)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(REMOTE)
+	$(REMOTE)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test-remote]'
+	-npm install --silent --no-audit --no-fund --prefix $(REMOTE)/node azurite@3
 	@touch $@
 
 # Compiles splitdata/_speedups.c too, where there is a compiler, and goes on where there is none.
