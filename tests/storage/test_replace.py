@@ -94,3 +94,17 @@ def test_placed_file_is_whole_whatever_the_system_lacks(
         place_file(folder, "target", [b"again"], scratch="scratch", scratch_is_free=turn)
     assert (tmp_path / "target").read_bytes() == b"again"
     assert [file.name for file in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file has no lock of this kind there")
+def test_file_is_not_placed_over_another_while_the_scratch_name_is_another_programs(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"old")
+    descriptor = files.create(str(tmp_path / "scratch"))
+    assert files.lock(descriptor)
+    try:
+        with Folder.open(str(tmp_path)) as folder, pytest.raises(BlockingIOError, match="another program"):
+            place_file(folder, "target", [b"new"], scratch="scratch", scratch_is_free=threading.Lock())
+    finally:
+        files.close(descriptor)
+    assert (tmp_path / "target").read_bytes() == b"old"
+    assert (tmp_path / "scratch").read_bytes() == b""
