@@ -64,26 +64,26 @@ def _in_order(
         records = groups.get(group)
         if records is None:
             rows = np.flatnonzero(group_of == group)
+            (sample,) = rows_of(batch.slice(int(rows[0]), 1))
             is_all = len(rows) == len(group_of)
-            some = batch if is_all else batch.take(rows)
-            made = _joined(some, columns if is_all else [column.take(rows) for column in columns], table)
-            records = groups[group] = iter(made) if made is not None else map(encode, rows_of(some))
+            made = _joined(sample, columns if is_all else [column.take(rows) for column in columns], table)
+            records = iter(made) if made is not None else map(encode, rows_of(batch.take(rows)))
+            groups[group] = records
         yield next(records)
 
 
-def _joined(batch: pyarrow.RecordBatch, columns: list[pyarrow.Array], table: SchemaTable) -> list[bytes] | None:
-    """Return the rows of a group, None if they are to be encoded one by one."""
+def _joined(sample: dict[str, Any], columns: list[pyarrow.Array], table: SchemaTable) -> list[bytes] | None:
+    """Return the rows of a group, given the first as a sample; None if they are to be encoded one by one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    parts = _Parts(len(batch))
+    parts = _Parts(len(columns[0]))
     try:
         for column in columns:
             parts.add(column)
     except (pa.ArrowInvalid, OverflowError):
         # Text that is none: the error for it comes with its row.
         return None
-    (sample,) = rows_of(batch.slice(0, 1))
     found = table.columns_like(sample, parts.extents, parts.scalars(), parts.payloads)
     if found is None:
         return None
