@@ -22,7 +22,7 @@ __all__ = ["function_named", "working_folder_on_path"]
 
 # What this program and the library load only where it is needed, but for torch, which takes seconds.
 _LOADED_LATER: Final = (
-    *("bz2", "cloudpickle", "concurrent.futures", "ctypes", "fcntl", "html", "inspect", "lzma", "msvcrt"),
+    *("bz2", "cloudpickle", "concurrent.futures", "ctypes", "fcntl", "html", "inspect", "lzma", "msvcrt", "orjson"),
     *("multiprocessing.connection", "resource", "select", "shutil", "tempfile", "tqdm", "zoneinfo"),
 )
 
@@ -53,9 +53,12 @@ def _load_own_modules() -> None:
     # Adapters load the frameworks that they are for: no command uses them.
     own = [name for name in names if not name.startswith("splitdata.interop")]
     for name in (*own, *_LOADED_LATER):
-        # A module of another system, or an optional one that is not installed.
-        with contextlib.suppress(ImportError):
+        try:
             importlib.import_module(name)
+        except ImportError:
+            # A module of another system, or an optional one that is not installed: None keeps it missing.
+            if name in _LOADED_LATER:
+                sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 def function_named(name: str, option: str) -> Callable[..., Any]:
